@@ -24,9 +24,14 @@ def in_float64(function):
             return function(*args, **kwargs)
         with jax.enable_x64(True):
             result = function(*args, **kwargs)
-        return jax.tree.map(as_numpy, result)
+        return jax.tree.map(as_numpy, result, is_leaf=is_not_container)
 
     return wrapped
+
+
+def is_not_container(value) -> bool:
+    """Only plain containers are looked into: a Target or a fit is handed back as it is."""
+    return not isinstance(value, tuple | list | dict)
 
 
 def as_numpy(leaf):

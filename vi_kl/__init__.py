@@ -1,0 +1,61 @@
+"""vi_kl: variational inference that says how far each approximation is from the posterior.
+
+The flow, and the names in its order:
+
+    target = vi_kl.Target.from_numpyro(model, x, y=y)      # an unnormalised posterior over a flat vector z
+    fit = vi_kl.fit(target, "full_rank", key=key)          # a q, found by minimising KL(q||posterior)
+    certificate = vi_kl.check(fit, key=key)                # how many nats q is off, how sure that is, and why
+    table = vi_kl.compare(target, ["mean_field", "full_rank"], key=key)
+
+and, without any model, `vi_kl.divergences`: KL, entropy and cross-entropy of histograms and of NumPyro
+distributions, and KL as an objective (`project`).
+
+Importing vi_kl changes nothing: no JAX setting, no matplotlib style, no registration elsewhere.
+"""
+
+import importlib
+
+__version__ = "0.1.0"
+
+# Where each public name lives, in the order of the flow. They are imported at first use, so that `import vi_kl` and
+# `vi-kl --help` do not wait for JAX.
+SOURCES = {
+    "Target": "vi_kl.target",
+    "Truth": "vi_kl.target",
+    "closed_form_truth": "vi_kl.target",
+    "truth_by_quadrature": "vi_kl.target",
+    "Family": "vi_kl.families",
+    "MeanField": "vi_kl.families",
+    "FullRank": "vi_kl.families",
+    "Flow": "vi_kl.families",
+    "Guide": "vi_kl.families",
+    "ELBO": "vi_kl.objectives",
+    "fit": "vi_kl.algorithms",
+    "SVI": "vi_kl.algorithms",
+    "Laplace": "vi_kl.algorithms",
+    "MomentMatching": "vi_kl.algorithms",
+    "Fit": "vi_kl.algorithms",
+    "Approximation": "vi_kl.families",
+    "check": "vi_kl.diagnostics",
+    "Certificate": "vi_kl.diagnostics",
+    "compare": "vi_kl.report.compare",
+    "Comparison": "vi_kl.report.compare",
+    "Estimate": "vi_kl.estimate",
+}
+
+__all__ = list(SOURCES)
+
+
+def __getattr__(name: str):
+    if name in SOURCES:
+        return getattr(importlib.import_module(SOURCES[name]), name)
+    try:
+        return importlib.import_module(f"vi_kl.{name}")
+    except ModuleNotFoundError as error:
+        if error.name != f"vi_kl.{name}":
+            raise
+        raise AttributeError(f"module 'vi_kl' has no attribute {name!r}") from None
+
+
+def __dir__():
+    return sorted([*globals(), *SOURCES])

@@ -1,0 +1,26 @@
+"""Algorithms: how the best q is found. Each is a configuration with one method, `fit(key, target) -> Fit`.
+
+`SVI` follows stochastic gradients of an objective, for any family; `Laplace` takes the normal distribution at the
+posterior mode; `MomentMatching` takes the normal with the posterior's own mean and covariance, the best in the
+forward direction, where the exact posterior can be drawn from. `fit(target, "full_rank", key=key)` picks one by
+name.
+"""
+
+from vi_kl.algorithms.algorithm import Algorithm, Cost, Fit, FitError, History, Status
+from vi_kl.algorithms.choose import fit
+from vi_kl.algorithms.laplace import Laplace
+from vi_kl.algorithms.moment_matching import MomentMatching
+from vi_kl.algorithms.svi import SVI
+
+__all__ = [
+    "SVI",
+    "Algorithm",
+    "Cost",
+    "Fit",
+    "FitError",
+    "History",
+    "Laplace",
+    "MomentMatching",
+    "Status",
+    "fit",
+]

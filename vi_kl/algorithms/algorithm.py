@@ -1,0 +1,131 @@
+"""Algorithm: configuration in its fields, one method `fit`; and Fit, what it returns."""
+
+import abc
+import contextlib
+import dataclasses
+import time
+
+import numpy as np
+
+from vi_kl.compilation import compile_clock
+from vi_kl.families.approximation import Approximation
+from vi_kl.target.target import Target
+
+
+class FitError(RuntimeError):
+    """A fit that cannot go on; the message says where it stopped and what to try."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Status:
+    """How a fit ended, as a sentence a person can act on."""
+
+    converged: bool
+    message: str
+
+    def __str__(self):
+        return self.message
+
+
+@dataclasses.dataclass(frozen=True)
+class Cost:
+    """The ledger of a fit, counted the same way for every algorithm.
+
+    Attributes:
+        gradient_evaluations: of the target's log density.
+        density_evaluations: of the log density without its gradient.
+        compile_seconds: tracing and compiling, for this fit alone.
+        run_seconds: everything else.
+    """
+
+    gradient_evaluations: int
+    density_evaluations: int = 0
+    compile_seconds: float = 0.0
+    run_seconds: float = 0.0
+
+    @property
+    def seconds(self) -> float:
+        return self.compile_seconds + self.run_seconds
+
+
+@dataclasses.dataclass(frozen=True)
+class History:
+    """What was recorded on the way: the loss at each step (empty for algorithms without steps)."""
+
+    loss: np.ndarray = dataclasses.field(default_factory=lambda: np.empty(0))
+    step_size: np.ndarray = dataclasses.field(default_factory=lambda: np.empty(0))
+
+
+@dataclasses.dataclass(frozen=True)
+class Fit:
+    """One fitted approximation with how it was found.
+
+    Attributes:
+        approximation: the q.
+        status: whether it converged, and if not what to try.
+        history: losses along the way.
+        cost: evaluations and seconds.
+        algorithm: the configuration that made it.
+    """
+
+    approximation: Approximation
+    status: Status
+    history: History
+    cost: Cost
+    algorithm: "Algorithm"
+
+    @property
+    def name(self) -> str:
+        return self.algorithm.name
+
+    @property
+    def target(self) -> Target:
+        return self.approximation.target
+
+    def __repr__(self):
+        return f"Fit({self.name} of {self.target.density}: {self.status})"
+
+
+@dataclasses.dataclass(frozen=True)
+class Algorithm(abc.ABC):
+    """A way to find an approximation. To add one, subclass it in a file of its own and name it in choose.py."""
+
+    @property
+    @abc.abstractmethod
+    def name(self) -> str:
+        """A short name for tables and figures."""
+
+    @abc.abstractmethod
+    def fit(self, key, target: Target, *, progress=None) -> Fit:
+        """Find the best q.
+
+        Args:
+            key: a JAX random key; the same key gives the same fit.
+            target: what to approximate.
+            progress: called as `progress(fraction_done, sentence)` between chunks of work.
+        """
+
+
+@dataclasses.dataclass
+class Ledger:
+    """Counts while a fit runs; `cost()` closes the books."""
+
+    gradient_evaluations: int = 0
+    density_evaluations: int = 0
+    compile_seconds: float = 0.0
+    wall_seconds: float = 0.0
+
+    def cost(self) -> Cost:
+        run = max(0.0, self.wall_seconds - self.compile_seconds)
+        return Cost(self.gradient_evaluations, self.density_evaluations, self.compile_seconds, run)
+
+
+@contextlib.contextmanager
+def ledger():
+    """Time a fit and its compilations: `with ledger() as books: ...`."""
+    books = Ledger()
+    start = time.perf_counter()
+    with compile_clock() as clock:
+        yield books
+    books.wall_seconds = time.perf_counter() - start
+    books.compile_seconds = clock.seconds

@@ -1,0 +1,64 @@
+"""`fit`: the one-word way to an approximation, by name, family, algorithm or NumPyro guide."""
+
+from collections.abc import Callable
+
+from vi_kl.algorithms.algorithm import Algorithm, Fit
+from vi_kl.algorithms.laplace import Laplace
+from vi_kl.algorithms.moment_matching import MomentMatching
+from vi_kl.algorithms.svi import SVI
+from vi_kl.families.family import Family
+from vi_kl.families.flow import Flow
+from vi_kl.families.gaussian import FullRank, MeanField
+from vi_kl.families.guide import guide_family
+from vi_kl.objectives.elbo import ELBO
+from vi_kl.target.target import Target
+
+# To add an algorithm, add its file and a line here.
+BY_NAME: dict[str, Callable[[], Algorithm]] = {
+    "mean_field": lambda: SVI(MeanField()),
+    "full_rank": lambda: SVI(FullRank()),
+    "flow": lambda: SVI(Flow(), ELBO(num_draws=32), step_size=0.02),
+    "laplace": Laplace,
+    "moment_matching": MomentMatching,
+}
+LARGEST_FULL_RANK = 100  # dimensions; above, a covariance matrix has more entries than SVI learns well
+
+
+def choose_algorithm(target: Target, method=None) -> Algorithm:
+    """The algorithm that a method stands for.
+
+    Args:
+        method: None for a default by dimension; a name; a Family (fitted by SVI); an Algorithm; a NumPyro guide
+            function, autoguide or autoguide class.
+    """
+    if method is None:
+        method = "full_rank" if target.dim <= LARGEST_FULL_RANK else "mean_field"
+    if isinstance(method, str):
+        if method not in BY_NAME:
+            raise ValueError(f"Unknown method {method!r}: choose one of {', '.join(sorted(BY_NAME))}.")
+        return BY_NAME[method]()
+    if isinstance(method, Algorithm):
+        return method
+    if isinstance(method, Family):
+        return SVI(method)
+    if callable(method):
+        return SVI(guide_family(method, target))
+    raise TypeError(
+        f"method must be a name, a Family, an Algorithm or a NumPyro guide, not {type(method).__name__}."
+    )
+
+
+def fit(target: Target, method=None, *, key, progress=None) -> Fit:
+    """Fit an approximation to a target.
+
+    Args:
+        target: from `Target.from_numpyro(model, *args, **kwargs)`.
+        method: "mean_field", "full_rank", "flow", "laplace", a Family, an Algorithm, or a NumPyro guide. By
+            default a full-rank normal up to 100 dimensions and a mean-field normal above.
+        key: a JAX random key; the same key gives the same fit.
+        progress: called as `progress(fraction_done, sentence)`.
+
+    Returns:
+        The Fit: its `approximation`, a readable `status`, its `history` and its `cost`.
+    """
+    return choose_algorithm(target, method).fit(key, target, progress=progress)

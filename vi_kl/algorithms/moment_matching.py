@@ -1,0 +1,56 @@
+"""MomentMatching: the normal with the posterior's own mean and covariance in z.
+
+It is the best normal in the forward direction: it minimises KL(posterior||q) over all normal q. Requires a target
+whose truth is known, because it needs draws from the exact posterior; it shows what forward KL would do.
+
+Reference: Bishop (2006), Pattern Recognition and Machine Learning, section 10.7.
+"""
+
+import dataclasses
+
+import jax.numpy as jnp
+import numpy as np
+
+from vi_kl.algorithms.algorithm import Algorithm, Fit, FitError, History, Status, ledger
+from vi_kl.families.approximation import Approximation
+from vi_kl.families.gaussian import FullRank, full_rank_params
+from vi_kl.precision import in_float64
+
+
+@dataclasses.dataclass(frozen=True)
+class MomentMatching(Algorithm):
+    """Match mean and covariance of `num_draws` draws from the exact posterior."""
+
+    num_draws: int = 100_000
+
+    name = "moment_matching"
+
+    def fit(self, key, target, *, progress=None):
+        return fit_moments(self, key, target)
+
+
+@dataclasses.dataclass(frozen=True)
+class ForwardNormal(FullRank):
+    """The full-rank family, under the name of the direction that chose the member."""
+
+    name = "moment_matching"
+
+
+@in_float64
+def fit_moments(config: MomentMatching, key, target) -> Fit:
+    if target.truth is None:
+        raise FitError(
+            "Moment matching needs draws from the exact posterior, and this target's truth is not known: "
+            "give the target a truth, for example truth_by_quadrature for up to three dimensions."
+        )
+    with ledger() as books:
+        z = np.asarray(target.truth.sample(key, config.num_draws))
+        tril = np.linalg.cholesky(np.atleast_2d(np.cov(z, rowvar=False)))
+        params = full_rank_params(z.mean(axis=0), tril)
+    status = Status(True, f"Mean and covariance of {config.num_draws:,} exact draws, nothing to optimise.")
+    approximation = Approximation(ForwardNormal(), jnp_params(params), target)
+    return Fit(approximation, status, History(), books.cost(), config)
+
+
+def jnp_params(params):
+    return {name: jnp.asarray(value) for name, value in params.items()}

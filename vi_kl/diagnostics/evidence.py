@@ -1,0 +1,49 @@
+"""The ELBO of a fitted q, with its standard error."""
+
+import jax
+import numpy as np
+
+from vi_kl.estimate import Estimate
+from vi_kl.families.approximation import Approximation, draw
+from vi_kl.precision import in_float64
+from vi_kl.target.target import CHUNK, log_density_in_chunks
+
+
+class Draws:
+    """Draws of q with both log densities: what most diagnostics are made of.
+
+    Attributes:
+        z: (n, dim).
+        log_q: log q(z), (n,).
+        log_p: the target's unnormalised log density at z, (n,).
+    """
+
+    @in_float64
+    def __init__(self, q: Approximation, key, n: int):
+        # whole chunks of one shape, so that this compiles once per family and target
+        pieces = [draw(q, k, CHUNK) for k in jax.random.split(key, -(-n // CHUNK))]
+        self.z = np.concatenate([np.asarray(z) for z, _ in pieces])[:n]
+        self.log_q = np.concatenate([np.asarray(log_q) for _, log_q in pieces])[:n]
+        self.log_p = log_density_in_chunks(q.target, self.z)
+
+    @property
+    def log_ratio(self) -> np.ndarray:
+        """log p - log q: the log importance weights."""
+        return self.log_p - self.log_q
+
+    def __len__(self):
+        return len(self.z)
+
+
+def mean_estimate(values: np.ndarray, method: str) -> Estimate:
+    """The mean of independent values with its standard error, in nats."""
+    return Estimate(values.mean(), values.std(ddof=1) / np.sqrt(len(values)), method)
+
+
+def elbo_of(draws: Draws) -> Estimate:
+    return mean_estimate(draws.log_ratio, f"Monte Carlo, {len(draws):,} draws of q")
+
+
+def elbo(q: Approximation, key, num_draws: int = 2 * CHUNK) -> Estimate:
+    """E_q[log p(z, data) - log q(z)] in nats: higher is better, and at most the log evidence."""
+    return elbo_of(Draws(q, key, num_draws))

@@ -1,0 +1,164 @@
+"""KL between q and the exact posterior, in both directions, and the reverse one in two independent ways.
+
+1. The gap: log evidence - ELBO. It uses the model's own density, and draws of q.
+2. By integration of log q - log posterior under q: in closed form where q and the posterior are distributions
+   with one; by quadrature over q's own base noise in up to three dimensions; otherwise by Monte Carlo with other
+   draws against the posterior's closed form. It uses no ELBO and, for conjugate models, not the model's program.
+"""
+
+import functools
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro.distributions as dist
+from scipy.special import logsumexp
+
+from vi_kl.compilation import compiled
+from vi_kl.diagnostics.evidence import Draws, elbo_of, mean_estimate
+from vi_kl.divergences import NoClosedForm, kl_divergence
+from vi_kl.estimate import Estimate
+from vi_kl.families.approximation import Approximation, log_prob_batch
+from vi_kl.families.guide import GuideDistribution
+from vi_kl.precision import in_float64
+from vi_kl.target.target import Target, in_chunks, log_density_in_chunks
+
+NODES_PER_AXIS = {1: 801, 2: 129, 3: 49}
+EXTENT = 8.0  # standard normal mass beyond: 1e-15
+
+
+def reverse_kl_by_gap(draws: Draws, target: Target) -> Estimate:
+    """KL(q||posterior) = log evidence - ELBO."""
+    return target.truth.log_evidence.minus(elbo_of(draws), "log evidence - ELBO")
+
+
+@in_float64
+def reverse_kl_by_integration(q: Approximation, key, num_draws: int) -> Estimate | None:
+    """KL(q||posterior) without the ELBO; None where no independent way is known."""
+    target, distribution = q.target, q.distribution
+    closed = closed_form_kl(distribution, target)
+    if closed is not None:
+        return closed
+    if target.dim in NODES_PER_AXIS and push_forward(distribution) is not None:
+        return kl_by_base_quadrature(q)
+    if target.truth.distributions is None:
+        return None
+    draws = Draws(q, key, num_draws)
+    difference = draws.log_q - exact_log_density(target, draws.z)
+    return mean_estimate(difference, "Monte Carlo against the posterior's closed form")
+
+
+def closed_form_kl(distribution, target: Target) -> Estimate | None:
+    """The sum over sites of the registry's KL, where q and the posterior have independent sites."""
+    posterior = target.truth.distributions
+    if posterior is None or not isinstance(distribution, GuideDistribution):
+        return None
+    sites = distribution.site_distributions()
+    if sites is None:
+        return None
+    try:
+        total = sum(np.sum(kl_divergence(sites[name], posterior[name])) for name in posterior)
+    except NoClosedForm:
+        return None
+    return Estimate(float(total), 0.0, "closed form")
+
+
+def push_forward(distribution):
+    """u -> (z, log q(z)) for standard normal noise u; None where q is not made that way."""
+    match distribution:
+        case dist.Independent(base_dist=dist.Normal(loc=loc, scale=scale)):
+            return functools.partial(push_affine, loc, jnp.diag(jnp.broadcast_to(scale, loc.shape)))
+        case dist.MultivariateNormal(loc=loc, scale_tril=scale_tril):
+            return functools.partial(push_affine, loc, scale_tril)
+        case dist.TransformedDistribution(base_dist=dist.Independent(base_dist=dist.Normal())):
+            return functools.partial(push_through, distribution)
+        case _:
+            return None
+
+
+def push_affine(loc, scale_tril, u):
+    log_det = jnp.sum(jnp.log(jnp.abs(jnp.diag(scale_tril))))
+    return loc + scale_tril @ u, standard_normal_log_prob(u) - log_det
+
+
+def push_through(distribution, u):
+    base = distribution.base_dist.base_dist
+    z = base.loc + base.scale * u
+    log_q = standard_normal_log_prob(u) - jnp.sum(jnp.log(jnp.broadcast_to(base.scale, u.shape)))
+    for transform in distribution.transforms:
+        image, intermediates = transform.call_with_intermediates(z)
+        log_q -= jnp.sum(transform.log_abs_det_jacobian(z, image, intermediates))
+        z = image
+    return z, log_q
+
+
+def standard_normal_log_prob(u):
+    return -0.5 * jnp.sum(u**2) - 0.5 * u.shape[-1] * jnp.log(2 * jnp.pi)
+
+
+@compiled
+def push(q: Approximation, u):
+    return jax.vmap(push_forward(q.distribution))(u)
+
+
+def kl_by_base_quadrature(q: Approximation) -> Estimate:
+    """The trapezoidal rule over q's base noise, its error from leaving out every other node."""
+    dim = q.target.dim
+    axis = np.linspace(-EXTENT, EXTENT, NODES_PER_AXIS[dim])
+    u = np.array(list(itertools.product(axis, repeat=dim)))
+    z, log_q = in_chunks(functools.partial(push, q), u)
+    log_p, method = log_posterior(q.target, z)
+    log_weight = -0.5 * np.sum(u**2, axis=1)
+    even = np.array(list(itertools.product(np.arange(len(axis)) % 2 == 0, repeat=dim))).all(axis=1)
+
+    def integral(keep):
+        weight = np.exp(log_weight[keep] - logsumexp(log_weight[keep]))
+        matters = weight > 1e-17
+        return float(np.sum(weight[matters] * (log_q - log_p)[keep][matters]))
+
+    fine, coarse = integral(np.ones(len(u), bool)), integral(even)
+    error = np.hypot(abs(fine - coarse), q.target.truth.log_evidence.standard_error)
+    return Estimate(fine, max(error, 1e-12), f"quadrature over q against {method}, {len(u):,} nodes")
+
+
+def log_posterior(target: Target, z) -> tuple[np.ndarray, str]:
+    """log of the normalised posterior density of z, from its closed form where there is one."""
+    if target.truth.distributions is not None:
+        return exact_log_density(target, z), "the posterior's closed form"
+    return normalised_log_density(target, z), "the normalised posterior"
+
+
+def normalised_log_density(target: Target, z) -> np.ndarray:
+    return log_density_in_chunks(target, z) - target.truth.log_evidence.value
+
+
+def exact_log_density(target: Target, z) -> np.ndarray:
+    """log density of z from the posterior's closed form, carried over by the change of variables."""
+    return in_chunks(lambda piece: closed_form_log_density(target, target.truth.distributions, piece), z)
+
+
+@compiled
+def closed_form_log_density(target: Target, distributions, z):
+    def one(z):
+        unconstrained = target.unravel(z)
+        sites = target.density.constrain(target.data, unconstrained)
+        total = target.density.log_det(target.data, unconstrained)
+        return total + sum(jnp.sum(distributions[name].log_prob(sites[name])) for name in distributions)
+
+    return jax.vmap(one)(z)
+
+
+@in_float64
+def forward_kl(q: Approximation, key, num_draws: int) -> tuple[Estimate | None, np.ndarray | None]:
+    """KL(posterior||q) from exact draws of the posterior, and log q at those draws.
+
+    Both are None where q's density is not known at points that are not its own draws.
+    """
+    z = q.target.truth.sample(key, num_draws)
+    try:
+        log_q = in_chunks(functools.partial(log_prob_batch, q), z)
+    except NotImplementedError:
+        return None, None
+    difference = normalised_log_density(q.target, z) - log_q
+    return mean_estimate(difference, f"Monte Carlo, {num_draws:,} exact posterior draws"), log_q

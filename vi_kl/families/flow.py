@@ -1,0 +1,79 @@
+"""Flow: a normalising flow over z, bending a standard normal by inverse autoregressive networks.
+
+Reference: Kingma et al. (2016), "Improving variational inference with inverse autoregressive flow".
+"""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro.distributions as dist
+from numpyro.distributions.flows import InverseAutoregressiveTransform
+from numpyro.distributions.transforms import AffineTransform, IndependentTransform, PermuteTransform
+from numpyro.nn.auto_reg_nn import AutoregressiveNN
+
+from vi_kl.compilation import compiled
+from vi_kl.families.family import Family
+from vi_kl.families.gaussian import INITIAL_SCALE
+
+
+@dataclasses.dataclass(frozen=True)
+class Flow(Family):
+    """q(z): a standard normal through `num_layers` autoregressive maps, then a location and a scale.
+
+    The last location and scale take the units of the posterior, so that the networks only learn its shape; their
+    last layer starts near zero, so that the flow starts near a normal distribution.
+    Draws and their log density are cheap; log q at any other z takes `dim` passes.
+    """
+
+    num_layers: int = 2
+    hidden: int = 8
+
+    name = "flow"
+
+    @property
+    def has_log_prob(self) -> bool:
+        return False
+
+    def require(self, target):
+        if target.dim < 2:
+            raise ValueError("An autoregressive flow needs at least 2 dimensions; use MeanField for one.")
+
+    def init(self, key, target):
+        self.require(target)
+        loc = target.initial_position(key)
+        return {
+            "loc": loc,
+            "log_scale": jnp.asarray(np.full(target.dim, np.log(INITIAL_SCALE))),
+            "networks": init_networks(self, target.dim, key),
+        }
+
+    def distribution(self, params, target):
+        dim = target.dim
+        transforms = []
+        for i, network_params in enumerate(params["networks"]):
+            if i:
+                transforms.append(PermuteTransform(jnp.arange(dim)[::-1]))
+            apply = network(dim, self.hidden)[1]
+            transforms.append(InverseAutoregressiveTransform(functools.partial(apply, network_params)))
+        scale = jnp.exp(params["log_scale"])
+        transforms.append(IndependentTransform(AffineTransform(params["loc"], scale), 1))
+        base = dist.Normal(jnp.zeros(dim), jnp.ones(dim)).to_event(1)
+        return dist.TransformedDistribution(base, transforms)
+
+
+def network(dim: int, hidden: int):
+    """(init, apply) of the autoregressive network that gives each coordinate its shift and log scale."""
+    return AutoregressiveNN(dim, [hidden * dim], permutation=np.arange(dim), nonlinearity=TANH)
+
+
+TANH = (lambda key, shape: (shape, ()), lambda params, x, **kwargs: jnp.tanh(x))
+
+
+@compiled(static=("family", "dim"))
+def init_networks(family: Flow, dim: int, key):
+    init = network(dim, family.hidden)[0]
+    keys = jax.random.split(key, family.num_layers)
+    return jax.tree.map(lambda w: 0.01 * w, [init(k, (dim,))[1] for k in keys])

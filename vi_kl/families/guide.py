@@ -1,0 +1,220 @@
+"""Guide: the family that a NumPyro guide spans, hand-written or automatic.
+
+A guide is written over the model's own (constrained) sites. vi_kl checks everything in z, so its density is
+carried over with the Jacobian of the target's change of variables.
+"""
+
+import dataclasses
+import inspect
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro.distributions as dist
+from numpyro import handlers
+from numpyro.distributions import biject_to, constraints
+from numpyro.infer import autoguide
+
+from vi_kl.families.family import Family
+from vi_kl.precision import in_float64
+from vi_kl.target.from_numpyro import NumPyroModel
+from vi_kl.target.target import Target
+
+REFUSED = {
+    autoguide.AutoDelta: "it is a point, and the KL of a point from a density is infinite: use 'laplace'",
+    autoguide.AutoLaplaceApproximation: "as a guide it is a point: use 'laplace', which fits the same normal",
+    autoguide.AutoDAIS: "the density of its draws is not known, only a bound of it: use 'flow'",
+    autoguide.AutoSemiDAIS: "the density of its draws is not known, only a bound of it: use 'flow'",
+}
+
+
+class GuideError(ValueError):
+    """The guide does not fit the model; the message names the sites."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Guide(Family):
+    """All the q that a NumPyro guide gives as its `numpyro.param` values vary.
+
+    Attributes:
+        guide: a guide function with the model's arguments, an autoguide, or an autoguide class.
+        label: what tables and figures call it; the guide's own name by default.
+    """
+
+    guide: Callable
+    label: str | None = None
+
+    @property
+    def name(self) -> str:
+        return self.label or getattr(self.guide, "__name__", type(self.guide).__name__)
+
+    @property
+    def has_log_prob(self) -> bool:
+        return not isinstance(self.guide, autoguide.AutoIAFNormal | autoguide.AutoBNAFNormal)
+
+    def require(self, target):
+        if not isinstance(target.density, NumPyroModel):
+            raise GuideError(f"A NumPyro guide needs a target made from a NumPyro model, not {target}.")
+        for kind, reason in REFUSED.items():
+            if isinstance(self.guide, kind):
+                raise GuideError(f"{kind.__name__} is not a family of densities: {reason}.")
+
+    @in_float64
+    def init(self, key, target):
+        """Trace the guide once, outside jit because autoguides look at the model then; check its sites."""
+        self.require(target)
+        args, kwargs = target.density.arguments(target.data)
+        try:
+            trace = handlers.trace(handlers.seed(self.guide, key)).get_trace(*args, **kwargs)
+        except TypeError as error:
+            if accepts(self.guide, args, kwargs):
+                raise
+            raise GuideError(f"Guide '{self.name}' must take the model's own arguments: {error}.") from error
+        check_sites(self.name, trace, target)
+        return {name: unconstrained_param(site) for name, site in trace.items() if site["type"] == "param"}
+
+    def distribution(self, params, target):
+        if isinstance(self.guide, autoguide.AutoContinuous):
+            return self.autoguide_distribution(params, target)
+        return GuideDistribution(self.guide, params, target)
+
+    def autoguide_distribution(self, params, target):
+        """Autoguides over the flat vector hold z in the order that targets use."""
+        values = {}
+        GuideDistribution(self.guide, params, target).trace(jax.random.key(0), record_params=values)
+        posterior = self.guide.get_posterior(values)
+        return posterior if posterior.event_shape else posterior.to_event(1)
+
+
+def guide_family(guide, target: Target, label: str | None = None) -> Guide:
+    """The family of a guide function, an autoguide, or an autoguide class (made for the target's model)."""
+    if inspect.isclass(guide) and issubclass(guide, autoguide.AutoGuide):
+        for kind, reason in REFUSED.items():
+            if issubclass(guide, kind):
+                raise GuideError(f"{kind.__name__} is not a family of densities: {reason}.")
+        return Guide(guide(target.density.model), label or guide.__name__)
+    return Guide(guide, label)
+
+
+class GuideDistribution(dist.Distribution):
+    """The density over z of a guide with given parameters, as a NumPyro distribution."""
+
+    support = constraints.real_vector
+
+    def __init__(self, guide, params, target: Target):
+        self.guide, self.params, self.target = guide, params, target
+        super().__init__(batch_shape=(), event_shape=(target.dim,))
+
+    def trace(self, key, values=None, record_params=None):
+        """NumPyro's trace of the guide at these parameters, at drawn sites or at the given `values`."""
+
+        def fill(site):
+            if site["type"] == "param" and site["name"] in self.params:
+                value = constrained_param(site, self.params[site["name"]])
+                if record_params is not None:
+                    record_params[site["name"]] = value
+                return value
+            if site["type"] == "sample" and values is not None:
+                return values.get(site["name"])
+            return None
+
+        guide = handlers.substitute(handlers.seed(self.guide, key), substitute_fn=fill)
+        args, kwargs = self.target.density.arguments(self.target.data)
+        return handlers.trace(guide).get_trace(*args, **kwargs)
+
+    def sample_with_intermediates(self, key, sample_shape=()):
+        if sample_shape:
+            raise ValueError("Draw many by jax.vmap over keys: a guide is one program run.")
+        trace = self.trace(key)
+        density = self.target.density
+        sites = {name: trace[name]["value"] for name in self.target.site_names}
+        unconstrained = density.unconstrain(self.target.data, sites)
+        log_q = trace_log_prob(trace) + density.log_det(self.target.data, unconstrained)
+        return self.target.ravel(unconstrained), [log_q]
+
+    def sample(self, key, sample_shape=()):
+        return self.sample_with_intermediates(key, sample_shape)[0]
+
+    def log_prob(self, value, intermediates=None):
+        if intermediates:
+            return intermediates[0]
+        density, data = self.target.density, self.target.data
+        unconstrained = self.target.unravel(value)
+        constrained = density.constrain(data, unconstrained)
+        trace = self.trace(jax.random.key(0), constrained)
+        return trace_log_prob(trace) + density.log_det(data, unconstrained)
+
+    @in_float64
+    def site_distributions(self) -> dict[str, dist.Distribution] | None:
+        """{site: distribution} where the guide draws its sites independently of each other, else None."""
+        traces = [self.trace(jax.random.key(seed)) for seed in (0, 1)]
+        drawn = {name for name, site in traces[0].items() if site["type"] == "sample"}
+        if drawn != set(self.target.site_names):
+            return None
+        fns = [{name: trace[name]["fn"] for name in self.target.site_names} for trace in traces]
+        same = all(
+            np.array_equal(a, b)
+            for a, b in zip(jax.tree.leaves(fns[0]), jax.tree.leaves(fns[1]), strict=True)
+        )
+        return fns[0] if same else None
+
+
+def trace_log_prob(trace):
+    """The sum of the log probabilities of a trace's sample sites."""
+    total = 0.0
+    for site in trace.values():
+        if site["type"] != "sample":
+            continue
+        fn, value, intermediates = site["fn"], site["value"], site["intermediates"]
+        log_prob = fn.log_prob(value, intermediates) if intermediates else fn.log_prob(value)
+        total += jnp.sum(log_prob if site["scale"] is None else site["scale"] * log_prob)
+    return total
+
+
+def param_transform(site):
+    constraint = site["kwargs"].get("constraint", constraints.real)
+    return None if constraint is constraints.real else biject_to(constraint)
+
+
+def unconstrained_param(site):
+    transform = param_transform(site)
+    value = jax.tree.map(lambda x: jnp.asarray(x, dtype=float), site["value"])
+    return value if transform is None else transform.inv(value)
+
+
+def constrained_param(site, value):
+    transform = param_transform(site)
+    return value if transform is None else transform(value)
+
+
+def accepts(function, args, kwargs) -> bool:
+    try:
+        inspect.signature(function).bind(*args, **kwargs)
+    except TypeError:
+        return False
+    return True
+
+
+def check_sites(guide_name: str, trace, target: Target):
+    """A guide must draw exactly the target's sites, in their shapes."""
+    drawn = {name: site for name, site in trace.items() if site["type"] == "sample"}
+    observed = [name for name, site in drawn.items() if site["is_observed"]]
+    if observed:
+        raise GuideError(f"Guide '{guide_name}' observes {observed}: a guide only draws latent sites.")
+    main = {name for name, site in drawn.items() if not site["infer"].get("is_auxiliary")}
+    missing, extra = set(target.site_names) - main, main - set(target.site_names)
+    if missing or extra:
+        says = [f"it does not draw {sorted(missing)}"] if missing else []
+        says += [f"it draws {sorted(extra)}, which the model does not have"] if extra else []
+        raise GuideError(
+            f"Guide '{guide_name}' does not match the model's latent sites {list(target.site_names)}: "
+            + " and ".join(says)
+            + "."
+        )
+    for site in target.sites:
+        shape = jnp.shape(drawn[site.name]["value"])
+        if shape != site.shape:
+            raise GuideError(
+                f"Guide '{guide_name}' draws '{site.name}' with shape {shape}; the model's has {site.shape}."
+            )

@@ -1,0 +1,59 @@
+"""One self-contained HTML page: text, tables and figures inline, nothing fetched from elsewhere."""
+
+import dataclasses
+import io
+import os
+import tempfile
+from pathlib import Path
+
+import jinja2
+from markupsafe import Markup
+from matplotlib.figure import Figure
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """Column titles and rows of already formatted cells."""
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Section:
+    """A heading with paragraphs, then its tables and figures in order."""
+
+    title: str
+    paragraphs: tuple[str, ...] = ()
+    tables: tuple[Table, ...] = ()
+    figures: tuple[tuple[Figure, str, str], ...] = ()  # figure, title, caption
+
+
+def svg(figure: Figure) -> str:
+    """The figure as an SVG element, without the XML header, which has no place inside HTML."""
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None})
+    text = buffer.getvalue()
+    return text[text.index("<svg") :]
+
+
+def render_page(title: str, lead: str, sections: list[Section]) -> str:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("vi_kl.report", "templates"), autoescape=True, trim_blocks=True
+    )
+    environment.filters["svg"] = lambda figure: Markup(svg(figure))
+    return environment.get_template("page.html").render(title=title, lead=lead, sections=sections)
+
+
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Write beside the file and move it there, so that an interruption leaves the old one whole."""
+    data = content.encode() if isinstance(content, str) else content
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise

@@ -1,0 +1,313 @@
+"""`tell`: the whole story in order, in the terminal, and as a folder with a page, figures and numbers."""
+
+import contextlib
+import dataclasses
+import importlib.metadata
+import json
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import jax
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table as RichTable
+
+from vi_kl.compilation import compile_clock
+from vi_kl.data.worm_teeth import observed
+from vi_kl.estimate import UNITS, Estimate, format_with_error
+from vi_kl.report import plots
+from vi_kl.report.html import Section, Table, render_page, write_atomically
+from vi_kl.story.article import Article, article
+from vi_kl.story.figures import Picture, all_pictures
+from vi_kl.story.posteriors import Chapter, Told, chapters, tell_chapter
+
+TITLE = "The worm teeth: from a histogram to a checked posterior"
+LEAD = (
+    "Scientists on a far planet have counted the teeth of 1,000 worms, and every bit to Earth is dear. One quantity "
+    "runs through the whole story: the bits on the line. KL says how many a stand-in costs; minimised, it finds the "
+    "best stand-in; and what an approximate posterior adds to the bill is exactly KL(q||posterior)."
+)
+
+
+@dataclasses.dataclass
+class Clock:
+    """Seconds of each stage, for the closing table."""
+
+    imports: float
+    compiling: float = 0.0
+    fitting: float = 0.0
+    drawing: float = 0.0
+
+    @property
+    def total(self) -> float:
+        return self.imports + self.fitting + self.drawing
+
+
+def tell(out: Path, unit: str, seed: int, quick: bool, console: Console, import_seconds: float) -> list[Told]:
+    """Run the story and write the report folder.
+
+    Args:
+        out: the folder to write; made if need be, and found writable before anything is computed.
+        unit: "bits" or "nats".
+        seed: of every random number.
+        quick: two models and the approximations that compile fast.
+        console: where to print.
+        import_seconds: what importing took, for the closing table.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    require_writable(out)
+    clock = Clock(import_seconds)
+    console.rule("[bold]1. What a stand-in costs")
+    start = time.perf_counter()
+    numbers = article()
+    print_article(console, numbers, unit)
+
+    def save(
+        finished: list[Told],
+    ) -> None:  # after every chapter, so that an interruption loses only the rest
+        text = json.dumps(results(numbers, finished, unit, seed), indent=2)
+        write_atomically(out / "results.json", text + "\n")
+
+    told = tell_chapters(chapters(quick), seed, unit, console, clock, save)
+    clock.fitting = time.perf_counter() - start
+    start = time.perf_counter()
+    with console.status("Drawing the figures and writing the report"), plots.style():
+        pictures = all_pictures(numbers, told, unit)
+        write_report(out, numbers, told, pictures, unit)
+    clock.drawing = time.perf_counter() - start
+    print_bill(console, told, unit)
+    print_seconds(console, clock, out)
+    return told
+
+
+def require_writable(folder: Path) -> None:
+    """Raise an OSError now rather than after the work."""
+    with tempfile.TemporaryFile(dir=folder):
+        pass
+
+
+def tell_chapters(parts: list[Chapter], seed, unit, console, clock, save) -> list[Told]:
+    """Fit the chapters two at a time, since compiling takes most of it, and print each in order."""
+    console.rule("[bold]2. The same thought with a posterior")
+    console.print(bits_back_sentence(unit), width=min(console.width, 100))
+    keys = jax.random.split(jax.random.key(seed), len(parts))
+    told = []
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    total = sum(len(part.methods) for part in parts)
+    pool = ThreadPoolExecutor(max_workers=2)
+    with contextlib.ExitStack() as stack:
+        stack.callback(pool.shutdown, cancel_futures=True)
+        bar = stack.enter_context(Progress(*columns, console=console, transient=True))
+        task = bar.add_task("Fitting and checking", total=total)
+
+        def one(part, key):
+            with compile_clock() as compiling:
+                result = tell_chapter(part, key, lambda _: bar.advance(task))
+            return result, compiling.seconds
+
+        for result, seconds in pool.map(one, parts, keys):
+            clock.compiling += seconds
+            told.append(result)
+            save(told)
+            print_chapter(bar.console, result, unit)
+    return told
+
+
+def bits_back_sentence(unit: str) -> str:
+    log = "log2" if unit == "bits" else "log"
+    return (
+        f"Sending the 1,000 counts with a model costs -{log} evidence {unit}. With an approximate posterior q it "
+        f"costs -ELBO {unit} (bits-back coding). The difference is exactly KL(q||posterior) in {unit}."
+    )
+
+
+# The terminal ---------------------------------------------------------------------------------------------------
+
+
+def print_article(console: Console, numbers: Article, unit: str) -> None:
+    table = RichTable(title="The article's figures", title_justify="left")
+    for name, justify in (("", "left"), ("article", "right"), ("here", "right"), ("", "left"), ("", "left")):
+        table.add_column(name, justify=justify)
+    for row in numbers.figures:
+        mark = "[green]✓[/]" if row.agrees else "[red]✗[/]"
+        table.add_row(row.what, row.printed, f"{row.computed:.{row.decimals + 1}f}", row.unit, mark)
+    console.print(table)
+    if unit == "nats":
+        console.print("[dim]The article counts in bits; one bit is 0.693 nats.[/]")
+
+
+def print_chapter(console: Console, part: Told, unit: str) -> None:
+    evidence = part.log_evidence.to(unit)
+    table = RichTable(
+        title=f"{part.chapter.title}: {-evidence.value:,.2f} {unit} for 1,000 worms ({evidence.method})",
+        title_justify="left",
+    )
+    columns, rows = chapter_table(part, unit)
+    for name in columns:
+        table.add_column(name, justify="left" if name == "q" else "right", no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)
+    for line in chapter_words(part):
+        console.print(f"  {line}", width=min(console.width, 110))
+
+
+def chapter_table(part: Told, unit: str) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """One row per approximation: the bill, the two ways of KL(q||p), KL(p||q), k-hat, errors, seconds."""
+    columns = (
+        "q", f"-ELBO [{unit}]", "gap: evidence - ELBO", "KL(q||p) integrated", "agree", "KL(p||q)", "k-hat",
+        "mean err", "sd ratio", "s",
+    )  # fmt: skip
+    rows = []
+    for fit, c in zip(part.comparison.fits, part.comparison.certificates, strict=True):
+        rows.append(
+            (
+                plots.label(fit.name) + ("" if fit.status.converged else " (not converged)"),
+                f"{-c.elbo.to(unit).value:,.3f}",
+                number(c.gap, unit),
+                number(c.integrated, unit),
+                {True: "yes", False: "NO", None: "-"}[c.ways_agree],
+                number(c.forward_kl, unit),
+                f"{c.k_hat:.2f}",
+                f"{c.worst_mean_error:.3f}",
+                f"{c.worst_sd_ratio:.3f}",
+                f"{fit.cost.seconds:.1f}",
+            )
+        )
+    return columns, rows
+
+
+def number(estimate: Estimate | None, unit: str) -> str:
+    if estimate is None:
+        return "-"
+    estimate = estimate.to(unit)
+    if estimate.standard_error < 1e-6:
+        return f"{estimate.value:.2g}" if abs(estimate.value) < 1e-3 else f"{estimate.value:.6f}"
+    if abs(estimate.value) < 1e-3 or estimate.standard_error < 1e-5:
+        return f"{estimate.value:.1e} ± {estimate.standard_error:.0e}"
+    return format_with_error(estimate.value, estimate.standard_error)
+
+
+def chapter_words(part: Told) -> list[str]:
+    """The verdicts that a reader should not miss: gaps that matter, fits that did not converge, failures."""
+    words = []
+    for fit, c in zip(part.comparison.fits, part.comparison.certificates, strict=True):
+        if c.reverse_kl.value > 0.1:
+            words.append(f"{plots.label(c.name)}: {c.verdict}")
+        if not fit.status.converged:
+            words.append(f"{plots.label(c.name)}: {fit.status}")
+    words += [f"{plots.label(name)}: not fitted. {why}" for name, why in part.comparison.failures.items()]
+    return words
+
+
+def print_bill(console: Console, told: list[Told], unit: str) -> None:
+    console.rule("[bold]3. The bill")
+    table = RichTable(title=f"{unit} to send 1,000 worms", title_justify="left")
+    for name, justify in (("with", "left"), ("the exact posterior", "right"), ("the best q", "right")):
+        table.add_column(name, justify=justify)
+    for row in bill(told, unit):
+        table.add_row(*row)
+    console.print(table)
+
+
+def bill(told: list[Told], unit: str) -> list[tuple[str, str, str]]:
+    p, factor = observed(), UNITS[unit]
+    rows = [("no model: every count equally likely", f"{1000 * np.log(11) / factor:,.1f}", "")]
+    for part in told:
+        best = min(part.comparison.certificates, key=lambda c: c.reverse_kl.value)
+        extra = max(best.reverse_kl.to(unit).value, 0.0)
+        price = -part.log_evidence.to(unit).value
+        rows.append((part.chapter.title, f"{price:,.1f}", f"+{extra:.2g} ({plots.label(best.name)})"))
+    floor = 1000 * float(-np.sum(p * np.log(p))) / factor
+    rows.append(("1,000 x entropy, for one who has the histogram already", f"{floor:,.1f}", ""))
+    return rows
+
+
+def print_seconds(console: Console, clock: Clock, out: Path) -> None:
+    console.print(
+        f"[dim]Seconds: {clock.imports:.1f} importing, {clock.fitting:.1f} fitting and checking (of which compiling "
+        f"{clock.compiling:.1f}, summed over two threads), {clock.drawing:.1f} drawing; {clock.total:.1f} in all.[/]"
+    )
+    console.print(
+        f"Report: {out / 'index.html'}   figures: {out / 'figures'}   numbers: {out / 'results.json'}"
+    )
+
+
+# The folder -----------------------------------------------------------------------------------------------------
+
+
+def write_report(out: Path, numbers: Article, told, pictures: list[Picture], unit: str) -> None:
+    folder = out / "figures"
+    folder.mkdir(exist_ok=True)
+    for picture in pictures:
+        for kind in ("svg", "png"):
+            picture.figure.savefig(folder / f"{picture.name}.{kind}")
+    write_atomically(out / "index.html", render_page(TITLE, LEAD, sections(numbers, told, pictures, unit)))
+
+
+def results(numbers: Article, told: list[Told], unit: str, seed: int) -> dict:
+    """Everything that was computed, as plain numbers: nats throughout, whatever the terminal shows."""
+    return {
+        "version": importlib.metadata.version("vi_kl"),
+        "seed": seed,
+        "shown_in": unit,
+        "article": [
+            {"what": f.what, "article": f.printed, "here": f.computed, "unit": f.unit, "agrees": f.agrees}
+            for f in numbers.figures
+        ],
+        "models": [
+            {
+                "name": part.chapter.name,
+                "log_evidence": part.log_evidence.to_dict(),
+                "approximations": [
+                    {
+                        **c.to_dict(),
+                        "status": str(fit.status),
+                        "converged": fit.status.converged,
+                        "cost": dataclasses.asdict(fit.cost),
+                    }
+                    for fit, c in zip(part.comparison.fits, part.comparison.certificates, strict=True)
+                ],
+                "failures": part.comparison.failures,
+            }
+            for part in told
+        ],
+    }
+
+
+def sections(numbers: Article, told: list[Told], pictures: list[Picture], unit: str) -> list[Section]:
+    by_name = {picture.name: (picture.figure, picture.title, picture.caption) for picture in pictures}
+    article_rows = tuple(
+        (f.what, f.printed, f"{f.computed:.{f.decimals + 1}f}", f.unit) for f in numbers.figures
+    )
+    first = Section(
+        "What a stand-in costs",
+        (
+            "The histogram takes eleven numbers; a simple distribution takes one or none. Coding the worms with "
+            "the wrong distribution q costs KL(observed || q) more per worm than the entropy. Minimising that cost "
+            "is how the best simple distribution is found.",
+        ),
+        (Table(("figure", "article", "here", ""), article_rows),),
+        tuple(by_name[name] for name in ("histogram", "objective", "directions")),
+    )
+    parts = [first]
+    for i, part in enumerate(told):
+        columns, rows = chapter_table(part, unit)
+        evidence = part.log_evidence.to(unit)
+        opening = (bits_back_sentence(unit),) if i == 0 else ()
+        figures = [by_name[f"posterior_{part.chapter.name}"]]
+        figures += [by_name["two_modes"]] if part.chapter.name == "two_kinds" else []
+        doc = part.comparison.target.density.model.__doc__.strip().splitlines()[0]
+        price = f"{doc} Its bill: {-evidence.value:,.2f} {unit} ({evidence.method})."
+        words = (*opening, price, *chapter_words(part))
+        parts.append(Section(part.chapter.title, words, (Table(columns, tuple(rows)),), tuple(figures)))
+    closing = Section(
+        "The bill",
+        ("What 1,000 worms cost to send, model by model, and what each approximation adds.",),
+        (Table(("with", "the exact posterior", "the best q adds"), tuple(bill(told, unit))),),
+        (by_name["bits_to_send"], by_name["traces"]),
+    )
+    return [*parts, closing]

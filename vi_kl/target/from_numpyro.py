@@ -1,0 +1,193 @@
+"""Targets from NumPyro models: the one module that touches `numpyro.infer.util`, which is experimental.
+
+The model is inspected abstractly (no number is computed), so making a target costs milliseconds; its log density
+is NumPyro's own potential energy with the change of variables included.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro
+from numpyro.distributions import biject_to
+from numpyro.infer.util import constrain_fn, potential_energy, unconstrain_fn
+
+from vi_kl.precision import as_float64, in_float64
+from vi_kl.target.target import Site, Target
+
+
+class ModelError(ValueError):
+    """The model cannot be fitted as it is; the message names the site and the mend."""
+
+
+@dataclasses.dataclass(frozen=True)
+class NumPyroModel:
+    """A NumPyro model without its data: the function, its static arguments, and where the arrays go."""
+
+    model: Callable
+    structure: Any
+    static: tuple
+
+    def arguments(self, data) -> tuple[tuple, dict]:
+        """Put the data arrays back into the model's (args, kwargs)."""
+        arrays = iter(data)
+        leaves = [next(arrays) if leaf is DATA else leaf for leaf in self.static]
+        return jax.tree.unflatten(self.structure, leaves)
+
+    def log_density(self, data, sites):
+        args, kwargs = self.arguments(data)
+        return -potential_energy(numpyro.handlers.seed(self.model, 0), args, kwargs, sites)
+
+    def constrain(self, data, sites):
+        args, kwargs = self.arguments(data)
+        return constrain_fn(numpyro.handlers.seed(self.model, 0), args, kwargs, sites)
+
+    def unconstrain(self, data, sites):
+        args, kwargs = self.arguments(data)
+        return unconstrain_fn(numpyro.handlers.seed(self.model, 0), args, kwargs, sites)
+
+    def log_det(self, data, sites):
+        trace = self.trace(data, self.constrain(data, sites))
+        total = 0.0
+        for name, unconstrained in sites.items():
+            transform = biject_to(trace[name]["fn"].support)
+            total += jnp.sum(transform.log_abs_det_jacobian(unconstrained, trace[name]["value"]))
+        return total
+
+    def trace(self, data, constrained: dict):
+        """NumPyro's trace of the model with these latent values."""
+        args, kwargs = self.arguments(data)
+        model = numpyro.handlers.substitute(numpyro.handlers.seed(self.model, 0), data=constrained)
+        return numpyro.handlers.trace(model).get_trace(*args, **kwargs)
+
+    def explain(self, data, sites):
+        """Which sites have a log density that is not finite, and whether NaN in their data is why."""
+        trace = self.trace(data, self.constrain(data, sites))
+        for name, site in trace.items():
+            if site["type"] != "sample":
+                continue
+            log_prob = np.asarray(site["fn"].log_prob(site["value"]))
+            if np.isfinite(log_prob).all():
+                continue
+            bad = int((~np.isfinite(log_prob)).sum())
+            missing = int(np.isnan(np.asarray(site["value"], dtype=float)).sum())
+            if site["is_observed"] and missing:
+                return (
+                    f"The data of observed site '{name}' holds {missing} NaN value(s): drop those rows, or "
+                    f"mask them in the model (numpyro.handlers.mask)."
+                )
+            kind = "observed" if site["is_observed"] else "latent"
+            hint = "Is every observation inside the support?" if site["is_observed"] else "Check its prior."
+            return f"The log probability of {kind} site '{name}' is not finite in {bad} place(s). {hint}"
+        return "Every site's log probability is finite there; the change of variables is not."
+
+    def __str__(self):
+        return getattr(self.model, "__name__", type(self.model).__name__)
+
+
+class DATA:
+    """Marks the places of arrays among a model's arguments."""
+
+
+@in_float64
+def target_from_numpyro(model: Callable, args: tuple, kwargs: dict, truth) -> Target:
+    if not callable(model):
+        raise TypeError(f"model must be a NumPyro model (a function), got {type(model).__name__}.")
+    leaves, structure = jax.tree.flatten((args, kwargs))
+    leaves = [array_or_static(leaf) for leaf in leaves]
+    data = tuple(leaf for leaf in leaves if is_array(leaf))
+    density = NumPyroModel(model, structure, tuple(DATA if is_array(leaf) else leaf for leaf in leaves))
+    require_hashable(density)
+    target = Target(density, data, inspect_sites(density, data), truth)
+    if any(np.isnan(array).any() for array in data if array.dtype.kind == "f"):
+        refuse_missing_data(target)
+    return target
+
+
+def is_array(leaf) -> bool:
+    return isinstance(leaf, np.ndarray | jax.Array) and not isinstance(leaf, np.generic)
+
+
+def array_or_static(leaf):
+    """Arrays (and pandas columns) at 64 bits; NumPy scalars as Python's; the rest untouched."""
+    if isinstance(leaf, np.generic):
+        return leaf.item()
+    if hasattr(leaf, "to_numpy"):
+        leaf = leaf.to_numpy()
+    if not is_array(leaf):
+        return leaf
+    if isinstance(leaf, np.ndarray) and leaf.dtype.kind not in "fiub":
+        raise ModelError(
+            f"A model argument is an array of {leaf.dtype}, which JAX cannot hold: encode it as numbers "
+            f"(for example pandas.factorize)."
+        )
+    return as_float64(leaf) if jnp.issubdtype(leaf.dtype, jnp.number) else leaf
+
+
+def require_hashable(density: NumPyroModel):
+    try:
+        hash(density)
+    except TypeError as error:
+        raise ModelError(
+            f"A model argument that is not an array must be hashable, as sizes, flags and names are ({error}). "
+            f"Pass lists of numbers as arrays."
+        ) from None
+
+
+def inspect_sites(density: NumPyroModel, data) -> tuple[Site, ...]:
+    """The latent sites, with every feature that cannot be fitted refused by name."""
+    found = {}
+
+    def run(data):
+        args, kwargs = density.arguments(data)
+        trace = numpyro.handlers.trace(numpyro.handlers.seed(density.model, 0)).get_trace(*args, **kwargs)
+        unconstrained = {}
+        for name, site in trace.items():
+            refuse_unsupported(name, site)
+            if site["type"] == "sample" and not site["is_observed"]:
+                unconstrained[name] = biject_to(site["fn"].support).inv(site["value"])
+                found[name] = jnp.shape(site["value"])
+        return unconstrained
+
+    try:
+        shapes = jax.eval_shape(run, data)
+    except jax.errors.ConcretizationTypeError as error:
+        raise ModelError(
+            "The model turns one of its data arrays into a Python number (a size, an index or a condition). "
+            f"Pass that number as a separate Python int. JAX says: {str(error).splitlines()[0]}"
+        ) from error
+    if not found:
+        raise ModelError(f"Model '{density}' has no latent site: every numpyro.sample in it is observed.")
+    return tuple(Site(name, tuple(found[name]), tuple(shapes[name].shape)) for name in sorted(found))
+
+
+def refuse_unsupported(name: str, site: dict):
+    if site["type"] == "param":
+        raise ModelError(
+            f"Model has a numpyro.param site '{name}': a Target is a posterior, without free parameters. "
+            f"Give '{name}' a prior, or pass its value as an argument."
+        )
+    if site["type"] == "plate" and site["args"][1] is not None and site["args"][0] != site["args"][1]:
+        raise ModelError(
+            f"Plate '{name}' subsamples {site['args'][1]} of {site['args'][0]} rows; a Target needs all of them."
+        )
+    if site["type"] != "sample" or site["is_observed"]:
+        return
+    if site["fn"].support.is_discrete:
+        raise ModelError(
+            f"Latent site '{name}' is discrete ({type(site['fn']).__name__}): a density over an unconstrained "
+            f"vector needs continuous sites. Sum it out in the model (for example with MixtureSameFamily)."
+        )
+
+
+def refuse_missing_data(target: Target):
+    """Data holds NaN somewhere: an error if the log density is not finite because of it."""
+    z = jnp.zeros(target.dim)
+    if not np.isfinite(target.log_density(z)):
+        reason = target.density.explain(target.data, target.unravel(z))
+        if "NaN" in reason:
+            raise ModelError(reason)
+        raise ModelError(f"The data holds NaN, and the log density is not finite because of it. {reason}")

@@ -1,0 +1,266 @@
+"""Target: an unnormalised posterior over a flat unconstrained vector z.
+
+Everything in vi_kl is fitted and checked in z, because KL does not change under a bijection. A Target is a pytree
+whose leaves are its data: compiled functions take it as an argument, so new data of the same shape does not
+recompile, and the log density and its gradient are compiled once and shared by every algorithm.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from vi_kl.compilation import compiled
+from vi_kl.precision import in_float64
+
+
+class Density(Protocol):
+    """What a Target is made of: hashable, and free of data, so that it can be a static part of compiled code."""
+
+    def log_density(self, data: Any, sites: dict) -> jax.Array:
+        """log of prior times likelihood times |d constrained / d unconstrained|, at unconstrained sites."""
+
+    def constrain(self, data: Any, sites: dict) -> dict:
+        """Unconstrained sites to the values the model sees."""
+
+    def unconstrain(self, data: Any, sites: dict) -> dict:
+        """The inverse of `constrain`."""
+
+    def log_det(self, data: Any, sites: dict) -> jax.Array:
+        """log |d constrained / d unconstrained| at unconstrained sites."""
+
+    def explain(self, data: Any, sites: dict) -> str:
+        """Which part of the density is not finite at these unconstrained sites, for an error message."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Site:
+    """One latent variable: its name, its shape in the model, and its shape when unconstrained."""
+
+    name: str
+    shape: tuple[int, ...]
+    unconstrained_shape: tuple[int, ...]
+
+    @property
+    def size(self) -> int:
+        return int(np.prod(self.unconstrained_shape, dtype=int))
+
+
+@jax.tree_util.register_pytree_node_class
+class Target:
+    """An unnormalised posterior: `log_density(z)`, and the map between z and the model's sites.
+
+    Attributes:
+        dim: the length of z.
+        sites: the latent sites in the order in which z holds them (alphabetical, as NumPyro's guides have it).
+        truth: what is known exactly (a `Truth`), or None. It is knowledge *about* the target and does not travel
+            into compiled functions.
+    """
+
+    def __init__(
+        self,
+        density: Density,
+        data: Any,
+        sites: tuple[Site, ...],
+        truth: "Callable[[Target], Any] | Any | None" = None,
+    ):
+        self.density = density
+        self.data = data
+        self.sites = tuple(sites)
+        self._truth = truth
+
+    @classmethod
+    def from_numpyro(cls, model: Callable, *args, truth=None, **kwargs) -> "Target":
+        """The posterior of a NumPyro model given its data.
+
+        Args:
+            model: a NumPyro model: a function that calls `numpyro.sample`.
+            *args, **kwargs: what the model is called with. Arrays are data; everything else (sizes as Python
+                ints, flags, names) is part of the model.
+            truth: what is known exactly about the posterior: a `Truth`, or a function from this target to one,
+                called when it is first asked for.
+
+        Raises:
+            ModelError: the model has no latent site, a discrete latent site, a `numpyro.param` or subsampling
+                plate, or data that is NaN where a likelihood needs it; the message names the site.
+        """
+        from vi_kl.target.from_numpyro import target_from_numpyro
+
+        return target_from_numpyro(model, args, kwargs, truth)
+
+    @classmethod
+    def from_log_density(cls, function: Callable, dim: int, *, data: Any = None, truth=None) -> "Target":
+        """A target from a log density over z itself, with one site `z` of shape (dim,).
+
+        Args:
+            function: `function(z)`, or `function(z, data)` when data is given; any constant may be missing.
+            dim: the length of z.
+            data: a pytree of arrays.
+        """
+        from vi_kl.target.from_log_density import LogDensity
+
+        return cls(LogDensity(function, data is not None), data, (Site("z", (dim,), (dim,)),), truth)
+
+    @property
+    def dim(self) -> int:
+        return sum(site.size for site in self.sites)
+
+    @property
+    def site_names(self) -> tuple[str, ...]:
+        return tuple(site.name for site in self.sites)
+
+    @property
+    def coordinate_names(self) -> tuple[str, ...]:
+        """A name for each coordinate of z: `p`, `theta[0]`, `theta[1]`, ..."""
+        return tuple(
+            site.name + ("[" + ",".join(map(str, index)) + "]" if site.unconstrained_shape else "")
+            for site in self.sites
+            for index in np.ndindex(*site.unconstrained_shape)
+        )
+
+    @property
+    def truth(self):
+        """What is known exactly; computed at the first look where it takes work (quadrature)."""
+        if callable(self._truth):
+            self._truth = self._truth(self)
+        return self._truth
+
+    def with_truth(self, truth) -> "Target":
+        """The same target with other knowledge about it."""
+        return Target(self.density, self.data, self.sites, truth)
+
+    @in_float64
+    def log_density(self, z) -> jax.Array:
+        """log of the unnormalised posterior density of z, Jacobian included; z is (..., dim)."""
+        z = self.checked(z)
+        return log_density(self, z) if z.ndim == 1 else log_density_batch(self, z)
+
+    @in_float64
+    def constrain(self, z) -> dict[str, jax.Array]:
+        """z of shape (..., dim) to {site: array of shape (..., *site shape)}, as the model sees it."""
+        return constrain(self, self.checked(z))
+
+    @in_float64
+    def unconstrain(self, sites: Mapping[str, Any]) -> jax.Array:
+        """{site: array} to z of shape (dim,), or (n, dim) where every site has one leading draw axis."""
+        missing = set(self.site_names) ^ set(sites)
+        if missing:
+            raise ValueError(f"Sites {sorted(sites)} given, but the target has {list(self.site_names)}.")
+        sites = {name: jnp.asarray(sites[name], dtype=float) for name in self.site_names}
+        first = self.sites[0]
+        batched = jnp.ndim(sites[first.name]) > len(first.shape)
+        return unconstrain_batch(self, sites) if batched else unconstrain(self, sites)
+
+    @in_float64
+    def initial_position(self, key) -> jax.Array:
+        """A starting z, uniform on (-2, 2) in every coordinate, where the log density is finite.
+
+        Raises:
+            ValueError: it is finite at none of 100 tries; the message says which site of the model is not.
+        """
+        generator = np.random.default_rng(np.asarray(jax.random.key_data(key)))
+        for _ in range(100):
+            z = jnp.asarray(generator.uniform(-2.0, 2.0, self.dim))
+            value, gradient = value_and_grad(self, z)
+            if np.isfinite(value) and np.isfinite(gradient).all():
+                return z
+        reason = self.density.explain(self.data, self.unravel(z))
+        raise ValueError(f"No starting point found: the log density is not finite at 100 of them. {reason}")
+
+    def unravel(self, z) -> dict[str, jax.Array]:
+        """One z of shape (dim,) as {site: unconstrained array}."""
+        ends = np.cumsum([site.size for site in self.sites])
+        parts = jnp.split(z, ends[:-1])
+        return {
+            site.name: part.reshape(site.unconstrained_shape)
+            for site, part in zip(self.sites, parts, strict=True)
+        }
+
+    def ravel(self, sites: Mapping[str, Any]) -> jax.Array:
+        """The inverse of `unravel`."""
+        return jnp.concatenate([jnp.ravel(sites[name]) for name in self.site_names])
+
+    def checked(self, z):
+        z = jnp.asarray(z, dtype=float)
+        if z.ndim == 0 or z.shape[-1] != self.dim:
+            raise ValueError(f"z must have shape (..., {self.dim}), got {z.shape}.")
+        return z
+
+    def __repr__(self):
+        sites = ", ".join(f"{site.name}{list(site.shape) or ''}" for site in self.sites)
+        return f"Target({self.density}, {sites}, dim={self.dim})"
+
+    def tree_flatten(self):
+        return (self.data,), (self.density, self.sites)
+
+    @classmethod
+    def tree_unflatten(cls, static, children):
+        return cls(static[0], children[0], static[1])
+
+
+# Compiled once per target and shape of z, because the target is an argument; the algorithms share them.
+
+
+@compiled
+def log_density(target: Target, z):
+    return target.density.log_density(target.data, target.unravel(z))
+
+
+@compiled
+def log_density_batch(target: Target, z):
+    """z of shape (..., dim), flattened to one batch."""
+    flat = jax.vmap(log_density, in_axes=(None, 0))(target, z.reshape(-1, target.dim))
+    return flat.reshape(z.shape[:-1])
+
+
+@compiled
+def value_and_grad(target: Target, z):
+    """The log density and its gradient at one z."""
+    return jax.value_and_grad(log_density, argnums=1)(target, z)
+
+
+@compiled
+def constrain(target: Target, z):
+    def one(z):
+        return target.density.constrain(target.data, target.unravel(z))
+
+    flat = jax.vmap(one)(z.reshape(-1, target.dim))
+    return jax.tree.map(lambda x: x.reshape(z.shape[:-1] + x.shape[1:]), flat)
+
+
+@compiled
+def unconstrain(target: Target, sites):
+    return target.ravel(target.density.unconstrain(target.data, sites))
+
+
+@compiled
+def unconstrain_batch(target: Target, sites):
+    return jax.vmap(unconstrain, in_axes=(None, 0))(target, sites)
+
+
+CHUNK = 8192  # long batches are evaluated in pieces of this one shape, so that they are compiled once
+
+
+def in_chunks(function, *arrays) -> Any:
+    """`function` over long arrays along their first axis, piece by piece, as NumPy arrays."""
+    length = len(arrays[0])
+    pieces = []
+    for start in range(0, length, CHUNK):
+        piece = [np.asarray(array[start : start + CHUNK]) for array in arrays]
+        padding = [((0, CHUNK - len(x)), *((0, 0),) * (x.ndim - 1)) for x in piece]
+        padded = [jnp.asarray(np.pad(x, pad, mode="edge")) for x, pad in zip(piece, padding, strict=True)]
+        pieces.append(jax.tree.map(np.asarray, function(*padded)))
+    return jax.tree.map(lambda *parts: np.concatenate(parts)[:length], *pieces)
+
+
+def log_density_in_chunks(target: Target, z) -> np.ndarray:
+    """The log density at z of shape (n, dim), for any n."""
+    return in_chunks(lambda piece: log_density_batch(target, piece), z)
+
+
+def constrain_in_chunks(target: Target, z) -> dict[str, np.ndarray]:
+    """z of shape (n, dim) as {site: (n, ...)}, for any n."""
+    return in_chunks(lambda piece: constrain(target, piece), z)
