@@ -1,0 +1,33 @@
+"""Closed forms on the real line: Normal."""
+
+import math
+
+import jax.numpy as jnp
+import numpyro.distributions as dist
+
+from vi_kl.divergences.bregman import itakura_saito
+from vi_kl.divergences.registry import closed_form, closed_form_entropy
+from vi_kl.divergences.wide import in_wide_precision
+
+
+@closed_form(dist.Normal, dist.Normal)
+def normal(p, q):
+    return normal_kl(p.loc, p.scale, q.loc, q.scale)
+
+
+@closed_form_entropy(dist.Normal)
+def normal_entropy(p):
+    return normal_entropy_of(p.scale)
+
+
+@in_wide_precision
+def normal_kl(loc_p, scale_p, loc_q, scale_q):
+    """The spread's divergence, plus half the squared differences in units of q's scale."""
+    z = (loc_p - loc_q) / scale_q
+    d = (scale_p - scale_q) / scale_q
+    return itakura_saito(scale_p, scale_q) + 0.5 * (d * d + z * z)
+
+
+@in_wide_precision
+def normal_entropy_of(scale):
+    return jnp.log(scale) + 0.5 * math.log(2 * math.pi * math.e)

@@ -1,0 +1,119 @@
+"""Closed forms on the simplex: Dirichlet, and Beta as a Dirichlet of two."""
+
+import jax.numpy as jnp
+import numpyro.distributions as dist
+
+from vi_kl.divergences.analytic.positive import digamma, unit_gamma_entropy
+from vi_kl.divergences.bregman import (
+    SERIES_RADIUS,
+    binet,
+    difference_of_products,
+    generalized_kl,
+    itakura_saito,
+    phi,
+    psi,
+)
+from vi_kl.divergences.registry import closed_form, closed_form_entropy
+from vi_kl.divergences.wide import in_wide_precision
+
+
+@closed_form(dist.Dirichlet, dist.Dirichlet)
+def dirichlet(p, q):
+    return dirichlet_kl(p.concentration, q.concentration)
+
+
+@closed_form(dist.Beta, dist.Beta)
+def beta(p, q):
+    return beta_kl(p.concentration1, p.concentration0, q.concentration1, q.concentration0)
+
+
+@closed_form_entropy(dist.Dirichlet)
+def dirichlet_entropy(p):
+    return dirichlet_entropy_of(p.concentration)
+
+
+@closed_form_entropy(dist.Beta)
+def beta_entropy(p):
+    return beta_entropy_of(p.concentration1, p.concentration0)
+
+
+@in_wide_precision
+def beta_kl(one_p, zero_p, one_q, zero_q):
+    p, q = (jnp.stack(jnp.broadcast_arrays(*pair), -1) for pair in ((one_p, zero_p), (one_q, zero_q)))
+    return dirichlet_divergence(p, q)
+
+
+@in_wide_precision
+def dirichlet_kl(concentration_p, concentration_q):
+    return dirichlet_divergence(concentration_p, concentration_q)
+
+
+def dirichlet_divergence(a, b):
+    """KL(Dirichlet(a) || Dirichlet(b)): of the means, in both directions, and of the concentrations.
+
+    With |a| = sum a, ma = a/|a| and mb = b/|b| the mean vectors, and mu Binet's function:
+
+        |b| KL(mb||ma) + KL(ma||mb)/2 + sum (1 - ma) itakura_saito(b, a)/2 + sum D_mu(b, a) - D_mu(|b|, |a|)
+
+    Only the last term is negative, and the others outweigh it.
+    """
+    a, b = jnp.broadcast_arrays(a, b)
+    delta = b - a
+    total_a, total_b, total_delta = (x.sum(-1, keepdims=True) for x in (a, b, delta))
+    mean_a, mean_b = a / total_a, b / total_b
+    excess = relative_difference_of_means(a, b) * (total_a / total_b)
+    means = total_b * kl_terms(mean_b, mean_a, excess) + 0.5 * reversed_kl_terms(mean_b, mean_a, excess)
+    spreads = 0.5 * (sum_of_others(a) / total_a) * itakura_saito(b, a, delta)
+    remainder = binet(b, a, delta)
+    whole = binet(total_b, total_a, total_delta)[..., 0]
+    return (means + spreads + remainder).sum(-1) - whole
+
+
+def relative_difference_of_means(a, b):
+    """b/a - |b|/|a|: how much more than the total each concentration grows.
+
+    By way of differences to the largest concentration and exact products: with large concentrations a last
+    digit of the growth is a divergence that counts.
+    """
+    largest = jnp.argmax(a, axis=-1, keepdims=True)
+    a_largest, b_largest = (jnp.take_along_axis(x, largest, axis=-1) for x in (a, b))
+    excess = difference_of_products(b, a_largest, a, b_largest) / (a * a_largest)
+    return excess - (a * excess).sum(-1, keepdims=True) / a.sum(-1, keepdims=True)
+
+
+def kl_terms(x, y, excess):
+    """x log(x/y) - x + y, where x/y - 1 = excess is known exactly while small."""
+    near = abs(excess) < SERIES_RADIUS
+    return jnp.where(near, y * psi(jnp.where(near, excess, 0.0)), generalized_kl(x, jnp.where(near, x, y)))
+
+
+def reversed_kl_terms(x, y, excess):
+    """y log(y/x) - y + x, where x/y - 1 = excess is known exactly while small."""
+    near = abs(excess) < SERIES_RADIUS
+    return jnp.where(near, y * phi(jnp.where(near, excess, 0.0)), generalized_kl(y, jnp.where(near, y, x)))
+
+
+def sum_of_others(a):
+    """sum of all the other entries, which sum(a) - a would lose beside a large one."""
+    return exclusive_cumsum(a) + jnp.flip(exclusive_cumsum(jnp.flip(a, -1)), -1)
+
+
+def exclusive_cumsum(a):
+    shifted = jnp.concatenate([jnp.zeros_like(a[..., :1]), a[..., :-1]], axis=-1)
+    return jnp.cumsum(shifted, axis=-1)
+
+
+@in_wide_precision
+def beta_entropy_of(one, zero):
+    return entropy_of_concentration(jnp.stack(jnp.broadcast_arrays(one, zero), -1))
+
+
+@in_wide_precision
+def dirichlet_entropy_of(concentration):
+    return entropy_of_concentration(concentration)
+
+
+def entropy_of_concentration(a):
+    """Unit gammas are their total and, independent of it, the Dirichlet vector of their shares."""
+    total = a.sum(-1)
+    return unit_gamma_entropy(a).sum(-1) - unit_gamma_entropy(total) - (a.shape[-1] - 1) * digamma(total)

@@ -1,0 +1,131 @@
+"""Which pairs of distributions have a closed-form KL divergence, and which distributions an entropy.
+
+A closed form is a function of (p, q) registered for their two classes; a subclass uses its parents' form unless
+it has its own. The registry is vi_kl's alone: NumPyro's own dispatch is neither used nor changed.
+"""
+
+from collections.abc import Callable
+
+import jax.numpy as jnp
+from numpyro.distributions import ExpandedDistribution
+
+CLOSED_FORMS: dict[tuple[type, type], Callable] = {}
+ENTROPIES: dict[type, Callable] = {}
+
+
+class NoClosedForm(NotImplementedError):
+    """No exact expression is known for this pair; the message names it and the call that estimates it."""
+
+
+def closed_form(p_class: type, q_class: type):
+    """Register the decorated function of (p, q) as KL(p||q) for these classes.
+
+    Raises:
+        ValueError: the pair has a closed form already.
+    """
+
+    def register(function):
+        if (p_class, q_class) in CLOSED_FORMS:
+            raise ValueError(
+                f"KL({p_class.__name__} || {q_class.__name__}) is registered already, by"
+                f" {CLOSED_FORMS[p_class, q_class].__qualname__}."
+            )
+        CLOSED_FORMS[p_class, q_class] = function
+        return function
+
+    return register
+
+
+def closed_form_entropy(p_class: type):
+    """Register the decorated function of p as the entropy of this class."""
+
+    def register(function):
+        if p_class in ENTROPIES:
+            raise ValueError(
+                f"The entropy of {p_class.__name__} is registered already, by {ENTROPIES[p_class].__qualname__}."
+            )
+        ENTROPIES[p_class] = function
+        return function
+
+    return register
+
+
+def evaluate(p, q):
+    """KL(p||q) in nats by the form registered for the nearest classes; p's own class counts before q's.
+
+    Raises:
+        NoClosedForm: there is none.
+        ValueError: event shapes that differ, or batch shapes that do not broadcast.
+    """
+    if p.event_shape != q.event_shape:
+        raise ValueError(
+            f"p and q must be distributions over the same space, but p has event shape {p.event_shape} and q has"
+            f" {q.event_shape}."
+        )
+    form = find(CLOSED_FORMS, ((a, b) for a in type(unexpanded(p)).__mro__ for b in type(unexpanded(q)).__mro__))
+    if form is None:
+        raise no_closed_form(p, q)
+    try:
+        divergence = form(unexpanded(p), unexpanded(q))
+        return jnp.broadcast_to(divergence, jnp.broadcast_shapes(divergence.shape, *expanded_shapes(p, q)))
+    except (ValueError, TypeError):
+        check_batch_shapes(p, q)
+        raise
+
+
+def evaluate_entropy(p):
+    """The entropy of p in nats by the form registered for its nearest class.
+
+    Raises:
+        NoClosedForm: there is none.
+    """
+    form = find(ENTROPIES, type(unexpanded(p)).__mro__)
+    if form is None:
+        raise NoClosedForm(f"No closed form is known for the entropy of {describe(p)}.")
+    entropy = form(unexpanded(p))
+    return jnp.broadcast_to(entropy, jnp.broadcast_shapes(entropy.shape, *expanded_shapes(p)))
+
+
+def find(forms, keys):
+    return next((forms[key] for key in keys if key in forms), None)
+
+
+def unexpanded(distribution):
+    """The distribution below any `.expand(...)`."""
+    while isinstance(distribution, ExpandedDistribution):
+        distribution = distribution.base_dist
+    return distribution
+
+
+def expanded_shapes(*distributions):
+    """The batch shapes that `.expand(...)` declares.
+
+    The other distributions' shapes are those of their parameters, which under vmap are right where the declared
+    batch shape still has the mapped axis.
+    """
+    return [d.batch_shape for d in distributions if isinstance(d, ExpandedDistribution)]
+
+
+def check_batch_shapes(p, q):
+    try:
+        jnp.broadcast_shapes(p.batch_shape, q.batch_shape)
+    except ValueError:
+        raise ValueError(
+            f"The batch shapes of p and q do not broadcast: {p.batch_shape} and {q.batch_shape}."
+        ) from None
+
+
+def no_closed_form(p, q, why: str = "") -> NoClosedForm:
+    """The error for a pair without a closed form, ready to be raised."""
+    reason = f" ({why})" if why else ""
+    return NoClosedForm(
+        f"No closed form is known for KL({describe(p)} || {describe(q)}){reason}."
+        " estimate_kl(p, q, key=...) gives the value with its error."
+    )
+
+
+def describe(distribution) -> str:
+    """The class of a distribution, with what it wraps: `Independent(Normal)`."""
+    name = type(distribution).__name__
+    inner = getattr(distribution, "base_dist", None)
+    return f"{name}({describe(inner)})" if inner is not None else name
