@@ -29,14 +29,10 @@ def root() -> None:
 
 @app.command()
 def worms(
-    out: Annotated[Path, typer.Option(help="Folder for the page, the figures and the numbers.")] = Path(
-        "worms-report"
-    ),
+    out: Annotated[Path, typer.Option(help="Folder for the page, the figures and the numbers.")] = Path("worms-report"),
     base: Annotated[Base, typer.Option(help="Unit of everything shown.")] = Base.bits,
     seed: Annotated[int, typer.Option(help="The same seed gives the same numbers.", min=0)] = 0,
-    quick: Annotated[
-        bool, typer.Option("--quick", help="Two models only: about a third of the time.")
-    ] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Two models only: about a third of the time.")] = False,
 ) -> None:
     """The worm-teeth story: a histogram, its stand-ins, and five posteriors, each approximation checked.
 
@@ -52,9 +48,7 @@ def worms(
             from vi_kl.story.tell import tell
         tell(out, base.value, seed, quick, console, time.perf_counter() - start)
     except OSError as error:
-        console.print(
-            f"[red]Cannot write the report to {out}:[/] {error.strerror or error}. Choose another --out."
-        )
+        console.print(f"[red]Cannot write the report to {out}:[/] {error.strerror or error}. Choose another --out.")
         raise typer.Exit(1) from None
     except KeyboardInterrupt:
         console.print(f"[yellow]Interrupted.[/] What was finished is in {out}.")

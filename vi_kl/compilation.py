@@ -12,46 +12,73 @@ import threading
 
 import jax
 
-CPU_OPTIONS = {"xla_cpu_use_fusion_emitters": False}
+QUICK_TO_COMPILE = {"xla_cpu_use_fusion_emitters": False}
+# for programs that run a few times only: half the compile time, up to twice the run time
+RUN_SELDOM = {**QUICK_TO_COMPILE, "xla_backend_optimization_level": 0}
 COMPILE_EVENTS = (
     "/jax/core/compile/jaxpr_trace_duration",
     "/jax/core/compile/jaxpr_to_mlir_module_duration",
     "/jax/core/compile/backend_compile_duration",
 )
 
+# NumPyro keeps its effect handlers on one global stack, so only one thread at a time may trace a model. XLA's
+# compiling, which takes longer, runs outside this lock.
+tracing = threading.RLock()
+
 
 @functools.cache
-def compiler_options() -> dict:
+def compiler_options(seldom: bool) -> dict:
     """The options that this backend and JAX version accept."""
     if jax.default_backend() != "cpu":
         return {}
+    options = RUN_SELDOM if seldom else QUICK_TO_COMPILE
     try:
-        jax.jit(lambda x: x + 1, compiler_options=CPU_OPTIONS)(0)
+        jax.jit(lambda x: x, compiler_options=options)(0)
     except Exception:  # an unknown option is an error of XLA's own type, which varies between versions
         return {}
-    return CPU_OPTIONS
+    return options
 
 
-def compiled(function=None, *, static: tuple[str, ...] = ()):
-    """`jax.jit` with vi_kl's compiler options; `static` names the arguments that are part of the code."""
+def compiled(function=None, *, static: tuple[str, ...] = (), seldom: bool = False):
+    """`jax.jit` with vi_kl's compiler options, safe to call from several threads.
+
+    Args:
+        static: names of the arguments that are part of the code.
+        seldom: whether the program runs a few times only, so that compiling it well does not pay.
+    """
     if function is None:
-        return functools.partial(compiled, static=static)
+        return functools.partial(compiled, static=static, seldom=seldom)
     plain = jax.jit(function, static_argnames=static)
+    seen = set()
 
     @functools.cache
     def tuned():
-        return jax.jit(function, static_argnames=static, compiler_options=compiler_options())
+        return jax.jit(function, static_argnames=static, compiler_options=compiler_options(seldom))
 
     @functools.wraps(function)
     def call(*args, **kwargs):
-        # compiler options belong to the outermost compilation only
-        inside = any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((args, kwargs)))
-        return (plain if inside else tuned())(*args, **kwargs)
+        leaves, structure = jax.tree.flatten((args, kwargs))
+        if any(isinstance(leaf, jax.core.Tracer) for leaf in leaves):
+            return plain(*args, **kwargs)  # compiler options belong to the outermost compilation only
+        signature = structure, tuple(map(describe, leaves))
+        if signature not in seen:
+            with tracing:
+                lowered = tuned().lower(*args, **kwargs)
+            lowered.compile()
+            seen.add(signature)
+        return tuned()(*args, **kwargs)
 
     return call
 
 
-@dataclasses.dataclass
+def describe(leaf):
+    """What of an argument a compiled program depends on: shape and type of arrays, the value of the rest."""
+    if hasattr(leaf, "dtype"):
+        return leaf.shape, leaf.dtype, getattr(leaf, "weak_type", False)
+    return type(leaf) if isinstance(leaf, float | complex) else leaf
+
+
+@dataclasses.dataclass(eq=False)  # two clocks are never the same one
 class CompileClock:
     """Seconds spent tracing and compiling, and how many programs were compiled."""
 

@@ -43,9 +43,7 @@ def choose_algorithm(target: Target, method=None) -> Algorithm:
         return SVI(method)
     if callable(method):
         return SVI(guide_family(method, target))
-    raise TypeError(
-        f"method must be a name, a Family, an Algorithm or a NumPyro guide, not {type(method).__name__}."
-    )
+    raise TypeError(f"method must be a name, a Family, an Algorithm or a NumPyro guide, not {type(method).__name__}.")
 
 
 def fit(target: Target, method=None, *, key, progress=None) -> Fit:

@@ -20,7 +20,7 @@ import numpy as np
 import optax
 
 from vi_kl.algorithms.algorithm import Algorithm, Fit, FitError, History, Status, ledger
-from vi_kl.compilation import compiled
+from vi_kl.compilation import compiled, tracing
 from vi_kl.families.approximation import Approximation
 from vi_kl.families.family import Family
 from vi_kl.families.gaussian import FullRank
@@ -47,8 +47,8 @@ class SVI(Algorithm):
             decides when to stop. None for Adam with step sizes cut automatically.
     """
 
-    family: Family = FullRank()
-    objective: Objective = ELBO()
+    family: Family = dataclasses.field(default_factory=FullRank)
+    objective: Objective = dataclasses.field(default_factory=ELBO)
     step_size: float = 0.05
     smallest_step_size: float = 1e-4
     tolerance: float = 1e-3
@@ -82,15 +82,11 @@ def run_chunk(key, state: State, target, step_size, family, objective, optimizer
         loss, gradient = jax.value_and_grad(objective, argnums=1)(key, state.params, family, target)
         update, optimizer_state = optimizer.update(gradient, state.optimizer, state.params)
         params = optax.apply_updates(state.params, jax.tree.map(lambda u: step_size * u, update))
-        finite = jnp.isfinite(loss) & jnp.all(
-            jnp.stack([jnp.all(jnp.isfinite(g)) for g in jax.tree.leaves(gradient)])
-        )
+        finite = jnp.isfinite(loss) & jnp.all(jnp.stack([jnp.all(jnp.isfinite(g)) for g in jax.tree.leaves(gradient)]))
         good = finite & (state.broken_at < 0)
         keep = lambda new, old: jax.tree.map(lambda a, b: jnp.where(good, a, b), new, old)  # noqa: E731
         broken_at = jnp.where(good | (state.broken_at >= 0), state.broken_at, state.step)
-        state = State(
-            keep(params, state.params), keep(optimizer_state, state.optimizer), state.step + 1, broken_at
-        )
+        state = State(keep(params, state.params), keep(optimizer_state, state.optimizer), state.step + 1, broken_at)
         mean = jax.tree.map(lambda m, p: m + p / num_steps, mean, state.params)
         return (state, mean), loss
 
@@ -99,15 +95,21 @@ def run_chunk(key, state: State, target, step_size, family, objective, optimizer
     return state, losses, mean
 
 
+@compiled(static=("optimizer",), seldom=True)
+def first_state(params, optimizer) -> State:
+    return State(params, optimizer.init(params), jnp.asarray(0), jnp.asarray(-1))
+
+
 @in_float64
 def fit_svi(config: SVI, key, target, progress) -> Fit:
     with ledger() as books:
         config.family.require(target)
         init_key, key = jax.random.split(key)
-        params = jax.tree.map(jnp.asarray, config.family.init(init_key, target))
+        with tracing:
+            params = jax.tree.map(jnp.asarray, config.family.init(init_key, target))
         schedule = Schedule(config)
-        optimizer = config.optimizer or ADAM
-        state = State(params, optimizer.init(params), jnp.asarray(0), jnp.asarray(-1))
+        optimizer = config.optimizer if config.optimizer is not None else ADAM
+        state = first_state(params, optimizer)
         losses, step_sizes = [], []
         while not schedule.done:
             key, chunk_key = jax.random.split(key)
@@ -119,7 +121,7 @@ def fit_svi(config: SVI, key, target, progress) -> Fit:
             refuse_nonfinite(config, target, state, books)
             losses.append(np.asarray(chunk_losses))
             step_sizes.append(np.full(config.chunk, abs(step_size)))
-            schedule.record(losses[-1], mean)
+            schedule.record(losses[-1], jax.tree.map(np.asarray, mean))
             if progress:
                 progress(schedule.steps / config.max_steps, f"loss {losses[-1].mean():.3f}")
         if progress:
@@ -135,8 +137,7 @@ def refuse_nonfinite(config, target, state: State, books):
     if step < 0:
         return
     approximation = Approximation(config.family, state.params, target)
-    keys = jax.random.split(jax.random.key(step), 16)
-    draws = [config.family.sample_and_log_prob(state.params, target, key)[0] for key in keys]
+    draws, _ = config.family.sample_and_log_prob(state.params, target, jax.random.key(step), 16)
     reason = next(
         (
             target.density.explain(target.data, target.unravel(z))

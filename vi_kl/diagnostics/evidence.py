@@ -1,6 +1,5 @@
 """The ELBO of a fitted q, with its standard error."""
 
-import jax
 import numpy as np
 
 from vi_kl.estimate import Estimate
@@ -20,10 +19,7 @@ class Draws:
 
     @in_float64
     def __init__(self, q: Approximation, key, n: int):
-        # whole chunks of one shape, so that this compiles once per family and target
-        pieces = [draw(q, k, CHUNK) for k in jax.random.split(key, -(-n // CHUNK))]
-        self.z = np.concatenate([np.asarray(z) for z, _ in pieces])[:n]
-        self.log_q = np.concatenate([np.asarray(log_q) for _, log_q in pieces])[:n]
+        self.z, self.log_q = draw(q, key, n)
         self.log_p = log_density_in_chunks(q.target, self.z)
 
     @property

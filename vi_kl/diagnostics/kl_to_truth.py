@@ -12,15 +12,19 @@ import itertools
 import jax
 import jax.numpy as jnp
 import numpy as np
-import numpyro.distributions as dist
 from scipy.special import logsumexp
 
 from vi_kl.compilation import compiled
 from vi_kl.diagnostics.evidence import Draws, elbo_of, mean_estimate
 from vi_kl.divergences import NoClosedForm, kl_divergence
 from vi_kl.estimate import Estimate
-from vi_kl.families.approximation import Approximation, log_prob_batch
-from vi_kl.families.guide import GuideDistribution
+from vi_kl.families.approximation import (
+    Approximation,
+    is_pushed_noise,
+    log_prob_in_chunks,
+    push_batch,
+    site_distributions,
+)
 from vi_kl.precision import in_float64
 from vi_kl.target.target import Target, in_chunks, log_density_in_chunks
 
@@ -36,11 +40,11 @@ def reverse_kl_by_gap(draws: Draws, target: Target) -> Estimate:
 @in_float64
 def reverse_kl_by_integration(q: Approximation, key, num_draws: int) -> Estimate | None:
     """KL(q||posterior) without the ELBO; None where no independent way is known."""
-    target, distribution = q.target, q.distribution
-    closed = closed_form_kl(distribution, target)
+    target = q.target
+    closed = closed_form_kl(q)
     if closed is not None:
         return closed
-    if target.dim in NODES_PER_AXIS and push_forward(distribution) is not None:
+    if target.dim in NODES_PER_AXIS and is_pushed_noise(q):
         return kl_by_base_quadrature(q)
     if target.truth.distributions is None:
         return None
@@ -49,12 +53,10 @@ def reverse_kl_by_integration(q: Approximation, key, num_draws: int) -> Estimate
     return mean_estimate(difference, "Monte Carlo against the posterior's closed form")
 
 
-def closed_form_kl(distribution, target: Target) -> Estimate | None:
+def closed_form_kl(q: Approximation) -> Estimate | None:
     """The sum over sites of the registry's KL, where q and the posterior have independent sites."""
-    posterior = target.truth.distributions
-    if posterior is None or not isinstance(distribution, GuideDistribution):
-        return None
-    sites = distribution.site_distributions()
+    posterior = q.target.truth.distributions
+    sites = None if posterior is None else site_distributions(q)
     if sites is None:
         return None
     try:
@@ -64,50 +66,12 @@ def closed_form_kl(distribution, target: Target) -> Estimate | None:
     return Estimate(float(total), 0.0, "closed form")
 
 
-def push_forward(distribution):
-    """u -> (z, log q(z)) for standard normal noise u; None where q is not made that way."""
-    match distribution:
-        case dist.Independent(base_dist=dist.Normal(loc=loc, scale=scale)):
-            return functools.partial(push_affine, loc, jnp.diag(jnp.broadcast_to(scale, loc.shape)))
-        case dist.MultivariateNormal(loc=loc, scale_tril=scale_tril):
-            return functools.partial(push_affine, loc, scale_tril)
-        case dist.TransformedDistribution(base_dist=dist.Independent(base_dist=dist.Normal())):
-            return functools.partial(push_through, distribution)
-        case _:
-            return None
-
-
-def push_affine(loc, scale_tril, u):
-    log_det = jnp.sum(jnp.log(jnp.abs(jnp.diag(scale_tril))))
-    return loc + scale_tril @ u, standard_normal_log_prob(u) - log_det
-
-
-def push_through(distribution, u):
-    base = distribution.base_dist.base_dist
-    z = base.loc + base.scale * u
-    log_q = standard_normal_log_prob(u) - jnp.sum(jnp.log(jnp.broadcast_to(base.scale, u.shape)))
-    for transform in distribution.transforms:
-        image, intermediates = transform.call_with_intermediates(z)
-        log_q -= jnp.sum(transform.log_abs_det_jacobian(z, image, intermediates))
-        z = image
-    return z, log_q
-
-
-def standard_normal_log_prob(u):
-    return -0.5 * jnp.sum(u**2) - 0.5 * u.shape[-1] * jnp.log(2 * jnp.pi)
-
-
-@compiled
-def push(q: Approximation, u):
-    return jax.vmap(push_forward(q.distribution))(u)
-
-
 def kl_by_base_quadrature(q: Approximation) -> Estimate:
     """The trapezoidal rule over q's base noise, its error from leaving out every other node."""
     dim = q.target.dim
     axis = np.linspace(-EXTENT, EXTENT, NODES_PER_AXIS[dim])
     u = np.array(list(itertools.product(axis, repeat=dim)))
-    z, log_q = in_chunks(functools.partial(push, q), u)
+    z, log_q = in_chunks(functools.partial(push_batch, q), u)
     log_p, method = log_posterior(q.target, z)
     log_weight = -0.5 * np.sum(u**2, axis=1)
     even = np.array(list(itertools.product(np.arange(len(axis)) % 2 == 0, repeat=dim))).all(axis=1)
@@ -138,7 +102,7 @@ def exact_log_density(target: Target, z) -> np.ndarray:
     return in_chunks(lambda piece: closed_form_log_density(target, target.truth.distributions, piece), z)
 
 
-@compiled
+@compiled(seldom=True)
 def closed_form_log_density(target: Target, distributions, z):
     def one(z):
         unconstrained = target.unravel(z)
@@ -157,7 +121,7 @@ def forward_kl(q: Approximation, key, num_draws: int) -> tuple[Estimate | None, 
     """
     z = q.target.truth.sample(key, num_draws)
     try:
-        log_q = in_chunks(functools.partial(log_prob_batch, q), z)
+        log_q = log_prob_in_chunks(q, z)
     except NotImplementedError:
         return None, None
     difference = normalised_log_density(q.target, z) - log_q

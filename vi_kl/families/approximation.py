@@ -1,13 +1,17 @@
 """Approximation: one fitted q, in one interface whatever made it."""
 
+import functools
 from typing import Any
 
 import jax
+import numpy as np
 
-from vi_kl.compilation import compiled
+from vi_kl.compilation import compiled, tracing
 from vi_kl.families.family import Family
+from vi_kl.families.guide import Guide, GuideDistribution
 from vi_kl.precision import in_float64
-from vi_kl.target.target import Target, constrain
+from vi_kl.target.target import CHUNK, Target, constrain_in_chunks, in_chunks
+from vi_kl.target.truth import draw_sites, numpy_generator
 
 
 @jax.tree_util.register_pytree_node_class
@@ -32,13 +36,13 @@ class Approximation:
     @property
     def distribution(self):
         """The NumPyro distribution over z."""
-        return self.family.distribution(self.params, self.target)
+        with tracing:
+            return self.family.distribution(self.params, self.target)
 
     @in_float64
     def sample(self, key, n: int) -> dict:
         """n draws of every site, {site: (n, ...)}, in the space in which the model sees them."""
-        z, _ = draw(self, key, n)
-        return constrain(self.target, z)
+        return constrain_in_chunks(self.target, draw(self, key, n)[0])
 
     @in_float64
     def sample_and_log_prob(self, key, n: int):
@@ -48,8 +52,8 @@ class Approximation:
     @in_float64
     def log_prob(self, z):
         """log q(z) for z of shape (dim,) or (n, dim)."""
-        z = self.target.checked(z)
-        flat = log_prob_batch(self, z.reshape(-1, self.target.dim))
+        z = np.asarray(z, dtype=float)
+        flat = log_prob_in_chunks(self, z.reshape(-1, self.target.dim))
         return flat.reshape(z.shape[:-1])
 
     def __repr__(self):
@@ -63,12 +67,56 @@ class Approximation:
         return cls(static[0], *children)
 
 
-@compiled(static=("n",))
-def draw(q: Approximation, key, n: int):
-    keys = jax.random.split(key, n)
-    return jax.vmap(lambda k: q.family.sample_and_log_prob(q.params, q.target, k))(keys)
+def draw(q: Approximation, key, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """n draws of z with log q(z), by the way that has least to compile.
+
+    Images of normal noise take NumPy's noise through one small program. Guides with independent sites of a known
+    family are drawn by NumPy too. Anything else runs the family's own sampler.
+    """
+    if is_pushed_noise(q):
+        return in_chunks(functools.partial(push_batch, q), numpy_generator(key).standard_normal((n, q.target.dim)))
+    sites = site_distributions(q)
+    if sites is not None:
+        z = draw_sites(q.target, sites, key, n)
+        return z, log_prob_in_chunks(q, z)
+    keys = jax.random.split(key, -(-n // CHUNK))
+    pieces = [jax.tree.map(np.asarray, sample_chunk(q, k)) for k in keys]
+    return tuple(np.concatenate(part)[:n] for part in zip(*pieces, strict=True))
 
 
-@compiled
+def site_distributions(q: Approximation):
+    """{site: distribution} where q is a guide whose sites are independent, else None."""
+    if not isinstance(q.family, Guide):
+        return None
+    with tracing:
+        distribution = q.distribution
+        return distribution.site_distributions() if isinstance(distribution, GuideDistribution) else None
+
+
+def is_pushed_noise(q: Approximation) -> bool:
+    """Whether q is an image of normal noise; found out abstractly, without computing any of its parameters."""
+    found = []
+    with tracing:
+        jax.eval_shape(lambda q: found.append(q.family.push(q.params, q.target) is not None), q)
+    return found[0]
+
+
+@compiled(seldom=True)
+def push_batch(q: Approximation, u):
+    """z and log q(z) at noise u of shape (n, dim)."""
+    return jax.vmap(q.family.push(q.params, q.target))(u)
+
+
+@compiled(seldom=True)
+def sample_chunk(q: Approximation, key):
+    return q.family.sample_and_log_prob(q.params, q.target, key, CHUNK)
+
+
+@compiled(seldom=True)
 def log_prob_batch(q: Approximation, z):
     return jax.vmap(lambda one: q.family.log_prob(q.params, q.target, one))(z)
+
+
+def log_prob_in_chunks(q: Approximation, z) -> np.ndarray:
+    """log q(z) at z of shape (n, dim), for any n."""
+    return in_chunks(functools.partial(log_prob_batch, q), z)

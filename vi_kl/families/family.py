@@ -5,10 +5,13 @@ To add one, subclass `Family` in a file of its own with `init` and `distribution
 
 import abc
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
+import jax
 from numpyro.distributions import Distribution
 
+from vi_kl.families.push_forward import push_forward
 from vi_kl.target.target import Target
 
 
@@ -26,7 +29,7 @@ class Family(abc.ABC):
         """Whether log q is known, and cheap, at any z, and not only at q's own draws."""
         return True
 
-    def require(self, target: Target) -> None:
+    def require(self, target: Target) -> None:  # noqa: B027 - most families take every target
         """Raise an error that says why where this family cannot approximate the target."""
 
     @abc.abstractmethod
@@ -37,11 +40,22 @@ class Family(abc.ABC):
     def distribution(self, params: Any, target: Target) -> Distribution:
         """The member with these parameters: a NumPyro distribution over z, event shape (dim,)."""
 
-    def sample_and_log_prob(self, params: Any, target: Target, key):
-        """One draw z of shape (dim,) and log q(z), both differentiable in the parameters."""
+    def push(self, params: Any, target: Target) -> Callable | None:
+        """u -> (z, log q(z)) where the member is an image of standard normal noise u, else None."""
+        return push_forward(self.distribution(params, target))
+
+    def sample_and_log_prob(self, params: Any, target: Target, key, n: int):
+        """n draws of z, shape (n, dim), and log q(z), shape (n,), both differentiable in the parameters."""
+        push = self.push(params, target)
+        if push is not None:
+            return jax.vmap(push)(jax.random.normal(key, (n, target.dim), dtype=float))
         q = self.distribution(params, target)
-        z, intermediates = q.sample_with_intermediates(key)
-        return z, q.log_prob(z, intermediates) if intermediates else q.log_prob(z)
+
+        def one(key):
+            z, intermediates = q.sample_with_intermediates(key)
+            return z, q.log_prob(z, intermediates) if intermediates else q.log_prob(z)
+
+        return jax.vmap(one)(jax.random.split(key, n))
 
     def log_prob(self, params: Any, target: Target, z):
         """log q(z) at one z of shape (dim,)."""

@@ -14,7 +14,6 @@ from numpyro.distributions.flows import InverseAutoregressiveTransform
 from numpyro.distributions.transforms import AffineTransform, IndependentTransform, PermuteTransform
 from numpyro.nn.auto_reg_nn import AutoregressiveNN
 
-from vi_kl.compilation import compiled
 from vi_kl.families.family import Family
 from vi_kl.families.gaussian import INITIAL_SCALE
 
@@ -72,8 +71,13 @@ def network(dim: int, hidden: int):
 TANH = (lambda key, shape: (shape, ()), lambda params, x, **kwargs: jnp.tanh(x))
 
 
-@compiled(static=("family", "dim"))
 def init_networks(family: Flow, dim: int, key):
+    """Small random weights in the networks' own shapes, filled in without compiling anything."""
     init = network(dim, family.hidden)[0]
-    keys = jax.random.split(key, family.num_layers)
-    return jax.tree.map(lambda w: 0.01 * w, [init(k, (dim,))[1] for k in keys])
+    shapes = jax.eval_shape(lambda key: init(key, (dim,))[1], key)
+    generator = np.random.default_rng(np.asarray(jax.random.key_data(key)))
+
+    def fill(leaf):
+        return jnp.asarray(0.01 * generator.normal(size=leaf.shape))
+
+    return [jax.tree.map(fill, shapes) for _ in range(family.num_layers)]

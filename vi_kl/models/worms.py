@@ -108,9 +108,7 @@ def block(worms=WORMS) -> Target:
     def truth(target):
         is_high = TEETH >= FIRST_HIGH
         high, low = float(counts[is_high].sum()), float(counts[~is_high].sum())
-        log_evidence = (
-            betaln(1 + high, 1 + low) - high * np.log(is_high.sum()) - low * np.log((~is_high).sum())
-        )
+        log_evidence = betaln(1 + high, 1 + low) - high * np.log(is_high.sum()) - low * np.log((~is_high).sum())
         return closed_form_truth(target, {"p": dist.Beta(1 + high, 1 + low)}, log_evidence)
 
     counts = checked_counts(worms)
@@ -160,9 +158,7 @@ def checked_counts(worms) -> np.ndarray:
     """
     counts = np.asarray(worms)
     if counts.shape != TEETH.shape:
-        raise ValueError(
-            f"worms must hold {len(TEETH)} counts, for 0 to {MOST_TEETH} teeth, got {counts.shape}."
-        )
+        raise ValueError(f"worms must hold {len(TEETH)} counts, for 0 to {MOST_TEETH} teeth, got {counts.shape}.")
     for what, bad in (
         ("NaN", np.isnan(counts.astype(float))),
         ("negative", counts < 0),

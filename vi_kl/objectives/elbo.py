@@ -34,9 +34,7 @@ class ELBO(Objective):
         if self.num_draws < 1:
             raise ValueError(f"num_draws must be at least 1, got {self.num_draws}.")
         if self.gradient not in ("auto", "sticking_the_landing", "total"):
-            raise ValueError(
-                f"gradient must be 'auto', 'sticking_the_landing' or 'total', not {self.gradient!r}."
-            )
+            raise ValueError(f"gradient must be 'auto', 'sticking_the_landing' or 'total', not {self.gradient!r}.")
 
     @property
     def density_evaluations(self):
@@ -45,10 +43,9 @@ class ELBO(Objective):
     def __call__(self, key, params, family, target):
         stick = family.has_log_prob if self.gradient == "auto" else self.gradient == "sticking_the_landing"
 
-        def one(key):
-            z, log_q = family.sample_and_log_prob(params, target, key)
-            if stick:
-                log_q = family.log_prob(jax.lax.stop_gradient(params), target, z)
-            return log_q - log_density(target, z)
-
-        return jnp.mean(jax.vmap(one)(jax.random.split(key, self.num_draws)))
+        z, log_q = family.sample_and_log_prob(params, target, key, self.num_draws)
+        if stick:
+            fixed = jax.lax.stop_gradient(params)
+            log_q = jax.vmap(lambda one: family.log_prob(fixed, target, one))(z)
+        log_p = jax.vmap(lambda one: log_density(target, one))(z)
+        return jnp.mean(log_q - log_p)

@@ -136,9 +136,7 @@ def plot_extra_bits(ax: Axes, certificates: Sequence[Certificate], unit: str) ->
         kl = c.reverse_kl.to(unit)
         low, high = kl.interval(0.95)
         left, right = max(low, FLOOR), max(high, FLOOR)
-        ax.plot(
-            [left, right], [row, row], color=colour(c.name), linewidth=3, alpha=0.35, solid_capstyle="butt"
-        )
+        ax.plot([left, right], [row, row], color=colour(c.name), linewidth=3, alpha=0.35, solid_capstyle="butt")
         ax.plot(max(kl.value, FLOOR), row, "o", color=colour(c.name), markersize=6)
     ax.set(xscale="log", xlim=(FLOOR / 2, None), xlabel=f"KL(q||posterior) [{unit}]")
     ax.set_yticks(range(len(certificates)), [label(c.name) for c in reversed(certificates)])

@@ -81,9 +81,7 @@ def directions(article: Article, unit: str) -> Picture:
     ):
         q = np.asarray(binomial_pmf(best))
         left.plot(TEETH, q, marker="o", markersize=3.5, linewidth=1.4, linestyle=style, color=hue)
-        right.plot(
-            grid, kl_curve(binomial_pmf, grid, direction) / factor, color=hue, linestyle=style, label=name
-        )
+        right.plot(grid, kl_curve(binomial_pmf, grid, direction) / factor, color=hue, linestyle=style, label=name)
         lowest = kl_curve(binomial_pmf, np.array([best]), direction)[0] / factor
         right.plot(best, lowest, "o", color=hue)
         offset = (6, 5) if direction == "forward" else (-58, -14)
@@ -95,9 +93,7 @@ def directions(article: Article, unit: str) -> Picture:
             color=hue,
             fontsize=9,
         )
-    left.set(
-        xlabel="number of teeth", ylabel="probability", xticks=TEETH[::2], title="The two best binomials"
-    )
+    left.set(xlabel="number of teeth", ylabel="probability", xticks=TEETH[::2], title="The two best binomials")
     right.set(xlabel="p", ylabel=unit, title="The two objectives", ylim=(0, None))
     right.legend(fontsize=9, loc="upper center")
     caption = (
@@ -158,9 +154,7 @@ def two_modes(part: Told) -> Picture:
         if name in part.draws:
             shown.append((title, part.draws[name], plots.colour(name)))
     for ax, (title, draws, hue) in zip(axes, shown, strict=True):
-        ax.plot(
-            draws["p1"][:3000], draws["p2"][:3000], ".", markersize=1.5, alpha=0.4, color=hue, rasterized=True
-        )
+        ax.plot(draws["p1"][:3000], draws["p2"][:3000], ".", markersize=1.5, alpha=0.4, color=hue, rasterized=True)
         ax.plot([0, 1], [0, 1], color=plots.FILL, linewidth=0.8, zorder=0)
         ax.set(xlim=(0, 1), ylim=(0, 1), xlabel="p1", title=title, aspect="equal")
         ax.label_outer()

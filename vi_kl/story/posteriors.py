@@ -32,9 +32,7 @@ CHAPTERS = (
         worms.categorical,
         (worms.dirichlet_guide, "mean_field", "full_rank", "laplace"),
     ),
-    Chapter(
-        "beta_binomial", "Beta-binomial", worms.beta_binomial, ("mean_field", "full_rank", "flow", "laplace")
-    ),
+    Chapter("beta_binomial", "Beta-binomial", worms.beta_binomial, ("mean_field", "full_rank", "laplace")),
     Chapter(
         "two_kinds",
         "Two kinds of worms",
@@ -66,8 +64,7 @@ def chapters(quick: bool) -> list[Chapter]:
         return list(CHAPTERS)
     short = [chapter for chapter in CHAPTERS if chapter.name in QUICK]
     return [
-        dataclasses.replace(c, methods=tuple(m for m in c.methods if callable(m) or m in QUICK_METHODS))
-        for c in short
+        dataclasses.replace(c, methods=tuple(m for m in c.methods if callable(m) or m in QUICK_METHODS)) for c in short
     ]
 
 

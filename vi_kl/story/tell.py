@@ -231,9 +231,7 @@ def print_seconds(console: Console, clock: Clock, out: Path) -> None:
         f"[dim]Seconds: {clock.imports:.1f} importing, {clock.fitting:.1f} fitting and checking (of which compiling "
         f"{clock.compiling:.1f}, summed over two threads), {clock.drawing:.1f} drawing; {clock.total:.1f} in all.[/]"
     )
-    console.print(
-        f"Report: {out / 'index.html'}   figures: {out / 'figures'}   numbers: {out / 'results.json'}"
-    )
+    console.print(f"Report: {out / 'index.html'}   figures: {out / 'figures'}   numbers: {out / 'results.json'}")
 
 
 # The folder -----------------------------------------------------------------------------------------------------
@@ -280,9 +278,7 @@ def results(numbers: Article, told: list[Told], unit: str, seed: int) -> dict:
 
 def sections(numbers: Article, told: list[Told], pictures: list[Picture], unit: str) -> list[Section]:
     by_name = {picture.name: (picture.figure, picture.title, picture.caption) for picture in pictures}
-    article_rows = tuple(
-        (f.what, f.printed, f"{f.computed:.{f.decimals + 1}f}", f.unit) for f in numbers.figures
-    )
+    article_rows = tuple((f.what, f.printed, f"{f.computed:.{f.decimals + 1}f}", f.unit) for f in numbers.figures)
     first = Section(
         "What a stand-in costs",
         (

@@ -5,6 +5,7 @@ is NumPyro's own potential energy with the change of variables included.
 """
 
 import dataclasses
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +16,7 @@ import numpyro
 from numpyro.distributions import biject_to
 from numpyro.infer.util import constrain_fn, potential_energy, unconstrain_fn
 
+from vi_kl.compilation import tracing
 from vi_kl.precision import as_float64, in_float64
 from vi_kl.target.target import Site, Target
 
@@ -65,11 +67,14 @@ class NumPyroModel:
 
     def explain(self, data, sites):
         """Which sites have a log density that is not finite, and whether NaN in their data is why."""
-        trace = self.trace(data, self.constrain(data, sites))
+        with tracing:
+            trace = self.trace(data, self.constrain(data, sites))
         for name, site in trace.items():
             if site["type"] != "sample":
                 continue
-            log_prob = np.asarray(site["fn"].log_prob(site["value"]))
+            with warnings.catch_warnings():  # NumPyro's own, about what is being explained here
+                warnings.simplefilter("ignore")
+                log_prob = np.asarray(site["fn"].log_prob(site["value"]))
             if np.isfinite(log_prob).all():
                 continue
             bad = int((~np.isfinite(log_prob)).sum())
@@ -153,7 +158,8 @@ def inspect_sites(density: NumPyroModel, data) -> tuple[Site, ...]:
         return unconstrained
 
     try:
-        shapes = jax.eval_shape(run, data)
+        with tracing:
+            shapes = jax.eval_shape(run, data)
     except jax.errors.ConcretizationTypeError as error:
         raise ModelError(
             "The model turns one of its data arrays into a Python number (a size, an index or a condition). "

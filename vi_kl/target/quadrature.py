@@ -11,7 +11,6 @@ Reference: Trefethen & Weideman (2014), "The exponentially convergent trapezoida
 import dataclasses
 import itertools
 
-import jax
 import numpy as np
 from scipy.interpolate import RegularGridInterpolator
 from scipy.special import logsumexp
@@ -21,7 +20,7 @@ from vi_kl.estimate import Estimate
 from vi_kl.precision import in_float64
 from vi_kl.target.mode import Mode, find_modes
 from vi_kl.target.target import Target, constrain_in_chunks, log_density_in_chunks
-from vi_kl.target.truth import Moments, Truth
+from vi_kl.target.truth import Moments, Truth, numpy_generator
 
 NEGLIGIBLE = 33.0  # nats below the highest node: e^-33 is 5e-15
 
@@ -62,9 +61,7 @@ def truth_by_quadrature(
     nodes = sum(part.log_values.size for part in parts)
     method = f"quadrature, {nodes:,} nodes" + (f" around {len(parts)} modes" if len(parts) > 1 else "")
     sampler = GridSampler(target, modes, parts, shares)
-    return Truth(
-        Estimate(log_evidence, max(error, 1e-12), method), grid_moments(target, parts, shares), sampler.sample
-    )
+    return Truth(Estimate(log_evidence, max(error, 1e-12), method), grid_moments(target, parts, shares), sampler.sample)
 
 
 def starting_points(target: Target, num_starts: int):
@@ -149,9 +146,7 @@ def log_responsibility(modes, k, z) -> np.ndarray:
     """log of mode k's share of the density at z: what its local Gaussian contributes to their mixture."""
     if len(modes) == 1:
         return np.zeros(len(z))
-    logs = [
-        mode.log_mass + multivariate_normal(mode.z, np.linalg.inv(-mode.hessian)).logpdf(z) for mode in modes
-    ]
+    logs = [mode.log_mass + multivariate_normal(mode.z, np.linalg.inv(-mode.hessian)).logpdf(z) for mode in modes]
     return logs[k] - logsumexp(logs, axis=0)
 
 
@@ -181,8 +176,7 @@ def grid_moments(target, parts, shares) -> dict[str, Moments]:
         for stride in (1, 2)
     )
     return {
-        name: Moments(mean, sd, float(np.max(np.abs(mean - coarse[name][0]) / sd)))
-        for name, (mean, sd) in fine.items()
+        name: Moments(mean, sd, float(np.max(np.abs(mean - coarse[name][0]) / sd))) for name, (mean, sd) in fine.items()
     }
 
 
@@ -211,7 +205,7 @@ class GridSampler:
 
     @in_float64
     def sample(self, key, n: int) -> np.ndarray:
-        generator = np.random.default_rng(np.asarray(jax.random.key_data(key)))
+        generator = numpy_generator(key)
         draws = []
         while sum(map(len, draws)) < n:
             counts = generator.multinomial(int(1.2 * n) + 100, self.shares / self.shares.sum())

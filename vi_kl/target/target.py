@@ -174,10 +174,7 @@ class Target:
         """One z of shape (dim,) as {site: unconstrained array}."""
         ends = np.cumsum([site.size for site in self.sites])
         parts = jnp.split(z, ends[:-1])
-        return {
-            site.name: part.reshape(site.unconstrained_shape)
-            for site, part in zip(self.sites, parts, strict=True)
-        }
+        return {site.name: part.reshape(site.unconstrained_shape) for site, part in zip(self.sites, parts, strict=True)}
 
     def ravel(self, sites: Mapping[str, Any]) -> jax.Array:
         """The inverse of `unravel`."""
@@ -222,7 +219,7 @@ def value_and_grad(target: Target, z):
     return jax.value_and_grad(log_density, argnums=1)(target, z)
 
 
-@compiled
+@compiled(seldom=True)
 def constrain(target: Target, z):
     def one(z):
         return target.density.constrain(target.data, target.unravel(z))
@@ -231,12 +228,12 @@ def constrain(target: Target, z):
     return jax.tree.map(lambda x: x.reshape(z.shape[:-1] + x.shape[1:]), flat)
 
 
-@compiled
+@compiled(seldom=True)
 def unconstrain(target: Target, sites):
     return target.ravel(target.density.unconstrain(target.data, sites))
 
 
-@compiled
+@compiled(seldom=True)
 def unconstrain_batch(target: Target, sites):
     return jax.vmap(unconstrain, in_axes=(None, 0))(target, sites)
 
