@@ -69,9 +69,7 @@ class Estimate:
         return self.value
 
     def __str__(self):
-        return (
-            f"{format_with_error(self.value, self.standard_error)} {self.unit}".strip() + f" ({self.method})"
-        )
+        return f"{format_with_error(self.value, self.standard_error)} {self.unit}".strip() + f" ({self.method})"
 
 
 def format_with_error(value: float, standard_error: float) -> str:

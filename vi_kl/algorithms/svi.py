@@ -73,7 +73,6 @@ class State(NamedTuple):
     broken_at: jax.Array
 
 
-@compiled(static=("family", "objective", "optimizer", "num_steps"))
 def run_chunk(key, state: State, target, step_size, family, objective, optimizer, num_steps):
     """`num_steps` steps; returns the state, the losses, and the mean of the iterates."""
 
@@ -95,6 +94,18 @@ def run_chunk(key, state: State, target, step_size, family, objective, optimizer
     return state, losses, mean
 
 
+STATIC = ("family", "objective", "optimizer", "num_steps")
+run_many_rows = compiled(run_chunk, static=STATIC)
+run_few_rows = compiled(run_chunk, static=STATIC, seldom=True)
+FEW = 5_000  # numbers read in a step, below which compiling takes longer than even a slow program runs
+
+
+def runner(objective: Objective, target):
+    """The chunk, compiled in proportion to the work of a step."""
+    numbers = target.dim + sum(np.size(leaf) for leaf in jax.tree.leaves(target.data))
+    return run_few_rows if numbers * objective.density_evaluations < FEW else run_many_rows
+
+
 @compiled(static=("optimizer",), seldom=True)
 def first_state(params, optimizer) -> State:
     return State(params, optimizer.init(params), jnp.asarray(0), jnp.asarray(-1))
@@ -110,11 +121,12 @@ def fit_svi(config: SVI, key, target, progress) -> Fit:
         schedule = Schedule(config)
         optimizer = config.optimizer if config.optimizer is not None else ADAM
         state = first_state(params, optimizer)
+        run = runner(config.objective, target)
         losses, step_sizes = [], []
         while not schedule.done:
             key, chunk_key = jax.random.split(key)
             step_size = schedule.step_size
-            state, chunk_losses, mean = run_chunk(
+            state, chunk_losses, mean = run(
                 chunk_key, state, target, step_size, config.family, config.objective, optimizer, config.chunk
             )
             books.gradient_evaluations += config.chunk * config.objective.density_evaluations

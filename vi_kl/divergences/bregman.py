@@ -304,8 +304,8 @@ def log_sum_exp(weights, log_weights, delta):
         delta: finite everywhere, also where w = 0.
     """
     xp = namespace(weights, log_weights, delta)
-    heaviest = xp.argmax(weights, axis=-1)[..., None]
-    x = delta - xp.take_along_axis(delta, heaviest, axis=-1)  # first a difference, so that the mean is small
+    # first a difference to the heaviest, so that the mean is small
+    x = delta - (share_of_maximum(weights) * delta).sum(-1, keepdims=True)
     x = x - (weights * x).sum(-1, keepdims=True)
     far = x > 1
     exponent = xp.where(far, log_weights + x, 0.0)
@@ -318,3 +318,13 @@ def log_sum_exp(weights, log_weights, delta):
     top = xp.maximum(largest, limit)
     huge = top + xp.log(xp.exp(xp.where(far, exponent, -xp.inf) - top[..., None]).sum(-1) + xp.exp(-top))
     return xp.where(largest > limit, huge, moderate)
+
+
+def share_of_maximum(a):
+    """1 where the largest entry of the last axis is, 0 elsewhere; equal parts where it is not the only one.
+
+    A sum with it picks the entry without a gather, which JAX could not differentiate or lower in float64 from a
+    float32 caller.
+    """
+    largest = a == a.max(-1, keepdims=True)
+    return largest / largest.sum(-1, keepdims=True)

@@ -9,22 +9,83 @@ import functools
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 
-def in_wide_precision(function):
-    """Jit `function` of floating arrays in float64; return its result in the arguments' common dtype.
+def in_wide_precision(*event_dims: int):
+    """Jit a function of parameter arrays in float64; return its result in their common dtype.
 
-    Positional arguments are arrays, keyword arguments are static: part of the code.
+    Args:
+        event_dims: per positional argument, how many of its last axes belong to one distribution; the axes
+            before them are batches, which broadcast. The function returns one number per batch entry, and keyword
+            arguments are part of its code.
+
+    The derivative, too, is computed inside the float64 scope, as one gradient per batch entry: JAX runs the
+    backward pass outside it, where it could no longer create float64 arrays.
     """
-    compiled = functools.cache(
-        lambda *static: jax.jit(functools.partial(function, **dict(static)))  # one jit per set of keywords
-    )
 
-    @functools.wraps(function)
-    def wrapped(*arrays, **static):
-        dtype = jnp.result_type(float, *arrays)  # Python numbers and NumPy arrays follow JAX's default
+    def decorate(function):
+        compiled = functools.cache(functools.partial(compile_value_and_gradient, function))
+
+        @functools.wraps(function)
+        def wrapped(*arrays, **static):
+            dtype = jnp.result_type(float, *arrays)  # Python numbers and NumPy arrays follow JAX's default
+            arrays = with_common_batch_shape(arrays, event_dims)
+            traced = tuple(i for i, array in enumerate(arrays) if isinstance(array, jax.Array))
+            value, gradient = compiled(traced, *sorted(static.items()))
+            return evaluate_wide(value, gradient, arrays, traced, dtype)
+
+        return wrapped
+
+    return decorate
+
+
+def compile_value_and_gradient(function, differentiated, *static):
+    keywords = dict(static)
+
+    def total(*arrays):
+        return function(*arrays, **keywords).sum()  # batch entries do not depend on each other
+
+    value = jax.jit(functools.partial(function, **keywords))
+    return value, jax.jit(jax.grad(total, argnums=differentiated)) if differentiated else None
+
+
+def evaluate_wide(value, gradient, arrays, traced, dtype):
+    """The value with its derivative by the JAX arrays; the others keep their own digits and are constants."""
+
+    def widened(parameters):
+        values = dict(zip(traced, parameters, strict=True))
+        return [jnp.asarray(values.get(i, array), dtype=jnp.float64) for i, array in enumerate(arrays)]
+
+    @jax.custom_jvp
+    def evaluate(*parameters):
         with jax.enable_x64(True):
-            wide = (jnp.asarray(array, dtype=jnp.float64) for array in arrays)
-            return compiled(*sorted(static.items()))(*wide).astype(dtype)
+            return value(*widened(parameters)).astype(dtype)
 
-    return wrapped
+    @evaluate.defjvp
+    def derivative(parameters, tangents):
+        with jax.enable_x64(True):
+            slopes = [slope.astype(dtype) for slope in gradient(*widened(parameters))]
+        result = evaluate(*parameters)
+        terms = [slope * tangent for slope, tangent in zip(slopes, tangents, strict=True)]
+        return result, sum(term.sum(tuple(range(result.ndim, term.ndim))) for term in terms).astype(dtype)
+
+    return evaluate(*(arrays[i] for i in traced))
+
+
+def with_common_batch_shape(arrays, event_dims):
+    """The arrays with their batch axes broadcast against each other; NumPy arrays remain NumPy arrays."""
+    arrays = [as_floats(array) for array in arrays]
+    shapes = [(a.shape[: a.ndim - dims], a.shape[a.ndim - dims :]) for a, dims in zip(arrays, event_dims, strict=True)]
+    batch = np.broadcast_shapes(*(shape for shape, _ in shapes))
+    broadcast = [jnp if isinstance(array, jax.Array) else np for array in arrays]
+    return [
+        xp.broadcast_to(array, batch + event) for xp, array, (_, event) in zip(broadcast, arrays, shapes, strict=True)
+    ]
+
+
+def as_floats(array):
+    """JAX arrays as floating JAX arrays; anything else as a float64 NumPy array."""
+    if not isinstance(array, jax.Array):
+        return np.asarray(array, dtype=np.float64)
+    return array if jnp.issubdtype(array.dtype, jnp.floating) else array.astype(jnp.result_type(float))

@@ -73,8 +73,7 @@ TANH = (lambda key, shape: (shape, ()), lambda params, x, **kwargs: jnp.tanh(x))
 
 def init_networks(family: Flow, dim: int, key):
     """Small random weights in the networks' own shapes, filled in without compiling anything."""
-    init = network(dim, family.hidden)[0]
-    shapes = jax.eval_shape(lambda key: init(key, (dim,))[1], key)
+    shapes = jax.eval_shape(lambda key: network(dim, family.hidden)[0](key, (dim,))[1], key)
     generator = np.random.default_rng(np.asarray(jax.random.key_data(key)))
 
     def fill(leaf):

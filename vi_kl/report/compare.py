@@ -2,13 +2,13 @@
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 import jax
 import pandas as pd
 
 from vi_kl.algorithms.algorithm import Fit
 from vi_kl.algorithms.choose import choose_algorithm
+from vi_kl.compilation import in_threads
 from vi_kl.diagnostics.certificate import Certificate, check
 from vi_kl.target.target import Target
 
@@ -98,8 +98,7 @@ def compare(
             progress(algorithm.name)
         return result
 
-    with ThreadPoolExecutor(max_workers=max(1, workers)) as pool:
-        results = list(pool.map(one, algorithms, keys))
+    results = list(in_threads(one, algorithms, keys, workers=workers))
     done = [result for result in results if isinstance(result, tuple)]
     failures = {
         algorithm.name: str(result)

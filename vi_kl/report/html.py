@@ -1,14 +1,14 @@
 """One self-contained HTML page: text, tables and figures inline, nothing fetched from elsewhere."""
 
 import dataclasses
-import io
 import os
 import tempfile
 from pathlib import Path
 
 import jinja2
 from markupsafe import Markup
-from matplotlib.figure import Figure
+
+from vi_kl.report.picture import Picture
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,27 +21,24 @@ class Table:
 
 @dataclasses.dataclass(frozen=True)
 class Section:
-    """A heading with paragraphs, then its tables and figures in order."""
+    """A heading with paragraphs, then its tables and pictures in order."""
 
     title: str
     paragraphs: tuple[str, ...] = ()
     tables: tuple[Table, ...] = ()
-    figures: tuple[tuple[Figure, str, str], ...] = ()  # figure, title, caption
+    pictures: tuple[Picture, ...] = ()
 
 
-def svg(figure: Figure) -> str:
-    """The figure as an SVG element, without the XML header, which has no place inside HTML."""
-    buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None})
-    text = buffer.getvalue()
-    return text[text.index("<svg") :]
+def inline(picture: Picture) -> Markup:
+    """The SVG element without its XML header, which has no place inside HTML."""
+    return Markup(picture.svg[picture.svg.index("<svg") :])
 
 
 def render_page(title: str, lead: str, sections: list[Section]) -> str:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("vi_kl.report", "templates"), autoescape=True, trim_blocks=True
     )
-    environment.filters["svg"] = lambda figure: Markup(svg(figure))
+    environment.filters["inline"] = inline
     return environment.get_template("page.html").render(title=title, lead=lead, sections=sections)
 
 

@@ -1,27 +1,15 @@
-"""The figures of the worm-teeth story, each a matplotlib Figure with a caption in words."""
-
-import dataclasses
+"""The figures of the worm-teeth story, each drawn once and kept as SVG and PNG with a caption in words."""
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from vi_kl.data.worm_teeth import TEETH, observed
 from vi_kl.estimate import UNITS
 from vi_kl.report import plots
+from vi_kl.report.picture import Picture, draw_picture
 from vi_kl.story.article import Article, binomial_pmf, block_pmf, kl_curve
 from vi_kl.story.posteriors import Told
 
 WORMS_COUNTED = 1000
-
-
-@dataclasses.dataclass(frozen=True)
-class Picture:
-    """A figure ready for the report: a file name, a title, what it shows, and the figure."""
-
-    name: str
-    title: str
-    caption: str
-    figure: Figure
 
 
 def histogram(article: Article, unit: str) -> Picture:
@@ -42,7 +30,7 @@ def histogram(article: Article, unit: str) -> Picture:
         f"per worm, in {unit}, beyond the entropy of the observed distribution. The one-parameter binomial has the "
         "right mean and the wrong shape: it is worse than the uniform distribution, which has no parameter at all."
     )
-    return Picture("histogram", "A histogram and cheaper stand-ins", caption, fig)
+    return draw_picture("histogram", "A histogram and cheaper stand-ins", caption, fig)
 
 
 def objective(article: Article, unit: str) -> Picture:
@@ -67,7 +55,7 @@ def objective(article: Article, unit: str) -> Picture:
         "KL as the objective: each value of p is one candidate distribution, and the lowest point of its curve is the "
         "best of them. Nothing was fitted by eye; the minima are where the gradient vanishes."
     )
-    return Picture("objective", "KL as the objective", caption, fig)
+    return draw_picture("objective", "KL as the objective", caption, fig)
 
 
 def directions(article: Article, unit: str) -> Picture:
@@ -102,7 +90,7 @@ def directions(article: Article, unit: str) -> Picture:
         "where the most worms are. Variational inference minimises the reverse one, because it needs averages "
         "under q only."
     )
-    return Picture("directions", "The two directions", caption, fig)
+    return draw_picture("directions", "The two directions", caption, fig)
 
 
 def traces(told: list[Told], unit: str) -> Picture:
@@ -118,7 +106,7 @@ def traces(told: list[Told], unit: str) -> Picture:
         f"{unit} that the data cost beyond the model's own price. A trace that ends in noise around a level has "
         "reached its family's best; the two kinds of worms stop at log 2, which no more steps will bring down."
     )
-    return Picture("traces", "Descending to the evidence", caption, fig)
+    return draw_picture("traces", "Descending to the evidence", caption, fig)
 
 
 def posteriors(part: Told) -> Picture:
@@ -137,7 +125,7 @@ def posteriors(part: Told) -> Picture:
         plots.plot_many_means(ax, moments.mean, moments.sd, draws, f"{name}: number of teeth")
     handles, labels = axes[0][0].get_legend_handles_labels()
     fig.legend(handles, labels, loc="outside upper center", ncols=len(labels), fontsize=8.5)
-    return Picture(
+    return draw_picture(
         f"posterior_{part.chapter.name}",
         f"{part.chapter.title}: the posterior and every q",
         "The exact posterior in grey, and each approximation over it, in the model's own units.",
@@ -165,7 +153,7 @@ def two_modes(part: Told) -> Picture:
         "direction has the posterior's own mean and covariance; it covers both, and puts most of its mass where no "
         "worms are."
     )
-    return Picture("two_modes", "Two modes, one q", caption, fig)
+    return draw_picture("two_modes", "Two modes, one q", caption, fig)
 
 
 def bits_to_send(told: list[Told], article: Article, unit: str) -> Picture:
@@ -199,18 +187,19 @@ def bits_to_send(told: list[Told], article: Article, unit: str) -> Picture:
         f"could pay; the dotted line is no model at all ({uniform:,.0f} {unit}). Right: what each approximation adds, "
         "with its 95% interval, on a log scale; a dot at the left edge adds nothing that can be measured."
     )
-    return Picture("bits_to_send", "The bill", caption, fig)
+    return draw_picture("bits_to_send", "The bill", caption, fig)
 
 
-def all_pictures(article: Article, told: list[Told], unit: str) -> list[Picture]:
-    """Every figure, in the order of the story. Call it inside `plots.style()`."""
-    pictures = [
-        histogram(article, unit),
-        objective(article, unit),
-        directions(article, unit),
-        traces(told, unit),
-    ]
-    pictures += [posteriors(part) for part in told]
-    pictures += [two_modes(part) for part in told if part.chapter.name == "two_kinds"]
-    pictures.append(bits_to_send(told, article, unit))
-    return pictures
+def of_the_article(article: Article, unit: str) -> list[Picture]:
+    """Figures of the first half of the story. Call it inside `plots.style()`."""
+    return [draw(article, unit) for draw in (histogram, objective, directions)]
+
+
+def of_the_chapter(part: Told) -> list[Picture]:
+    """Figures of one model."""
+    return [posteriors(part), two_modes(part)] if part.chapter.name == "two_kinds" else [posteriors(part)]
+
+
+def of_the_bill(told: list[Told], article: Article, unit: str) -> list[Picture]:
+    """Figures that hold all models together."""
+    return [bits_to_send(told, article, unit), traces(told, unit)]

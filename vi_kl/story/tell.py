@@ -1,12 +1,11 @@
 """`tell`: the whole story in order, in the terminal, and as a folder with a page, figures and numbers."""
 
-import contextlib
 import dataclasses
 import importlib.metadata
 import json
 import tempfile
 import time
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from pathlib import Path
 
 import jax
@@ -15,13 +14,14 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table as RichTable
 
-from vi_kl.compilation import compile_clock
+from vi_kl.compilation import compile_clock, in_threads
 from vi_kl.data.worm_teeth import observed
 from vi_kl.estimate import UNITS, Estimate, format_with_error
 from vi_kl.report import plots
 from vi_kl.report.html import Section, Table, render_page, write_atomically
+from vi_kl.report.picture import Picture
+from vi_kl.story import figures
 from vi_kl.story.article import Article, article
-from vi_kl.story.figures import Picture, all_pictures
 from vi_kl.story.posteriors import Chapter, Told, chapters, tell_chapter
 
 TITLE = "The worm teeth: from a histogram to a checked posterior"
@@ -30,20 +30,6 @@ LEAD = (
     "runs through the whole story: the bits on the line. KL says how many a stand-in costs; minimised, it finds the "
     "best stand-in; and what an approximate posterior adds to the bill is exactly KL(q||posterior)."
 )
-
-
-@dataclasses.dataclass
-class Clock:
-    """Seconds of each stage, for the closing table."""
-
-    imports: float
-    compiling: float = 0.0
-    fitting: float = 0.0
-    drawing: float = 0.0
-
-    @property
-    def total(self) -> float:
-        return self.imports + self.fitting + self.drawing
 
 
 def tell(out: Path, unit: str, seed: int, quick: bool, console: Console, import_seconds: float) -> list[Told]:
@@ -59,27 +45,32 @@ def tell(out: Path, unit: str, seed: int, quick: bool, console: Console, import_
     """
     out.mkdir(parents=True, exist_ok=True)
     require_writable(out)
-    clock = Clock(import_seconds)
-    console.rule("[bold]1. What a stand-in costs")
     start = time.perf_counter()
+    console.rule("[bold]1. What a stand-in costs")
     numbers = article()
     print_article(console, numbers, unit)
-
-    def save(
-        finished: list[Told],
-    ) -> None:  # after every chapter, so that an interruption loses only the rest
-        text = json.dumps(results(numbers, finished, unit, seed), indent=2)
-        write_atomically(out / "results.json", text + "\n")
-
-    told = tell_chapters(chapters(quick), seed, unit, console, clock, save)
-    clock.fitting = time.perf_counter() - start
-    start = time.perf_counter()
-    with console.status("Drawing the figures and writing the report"), plots.style():
-        pictures = all_pictures(numbers, told, unit)
+    console.rule("[bold]2. The same thought with a posterior")
+    console.print(bits_back_sentence(unit), width=min(console.width, 100))
+    told, pictures = [], []
+    with plots.style(), compile_clock() as clock:
+        for part in tell_chapters(chapters(quick), seed, console):
+            told.append(part)
+            print_chapter(console, part, unit)
+            # drawn here, while the other threads compile
+            if not pictures:
+                pictures += figures.of_the_article(numbers, unit)
+            pictures += figures.of_the_chapter(part)
+            # after every chapter, so that an interruption loses only the rest
+            save_results(out, results(numbers, told, unit, seed))
+        pictures += figures.of_the_bill(told, numbers, unit)
         write_report(out, numbers, told, pictures, unit)
-    clock.drawing = time.perf_counter() - start
     print_bill(console, told, unit)
-    print_seconds(console, clock, out)
+    work = time.perf_counter() - start
+    console.print(
+        f"[dim]Seconds: {import_seconds:.1f} importing, {work:.1f} computing and drawing (compiling took "
+        f"{clock.seconds:.1f}, summed over two threads); {import_seconds + work:.1f} in all.[/]"
+    )
+    console.print(f"Report: {out / 'index.html'}   figures: {out / 'figures'}   numbers: {out / 'results.json'}")
     return told
 
 
@@ -89,31 +80,17 @@ def require_writable(folder: Path) -> None:
         pass
 
 
-def tell_chapters(parts: list[Chapter], seed, unit, console, clock, save) -> list[Told]:
-    """Fit the chapters two at a time, since compiling takes most of it, and print each in order."""
-    console.rule("[bold]2. The same thought with a posterior")
-    console.print(bits_back_sentence(unit), width=min(console.width, 100))
+def tell_chapters(parts: list[Chapter], seed: int, console: Console) -> Iterator[Told]:
+    """Fit and check two chapters at a time and yield them in order, with a progress bar."""
     keys = jax.random.split(jax.random.key(seed), len(parts))
-    told = []
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    total = sum(len(part.methods) for part in parts)
-    pool = ThreadPoolExecutor(max_workers=2)
-    with contextlib.ExitStack() as stack:
-        stack.callback(pool.shutdown, cancel_futures=True)
-        bar = stack.enter_context(Progress(*columns, console=console, transient=True))
-        task = bar.add_task("Fitting and checking", total=total)
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("Fitting and checking", total=sum(len(part.methods) for part in parts))
 
         def one(part, key):
-            with compile_clock() as compiling:
-                result = tell_chapter(part, key, lambda _: bar.advance(task))
-            return result, compiling.seconds
+            return tell_chapter(part, key, lambda _: bar.advance(task))
 
-        for result, seconds in pool.map(one, parts, keys):
-            clock.compiling += seconds
-            told.append(result)
-            save(told)
-            print_chapter(bar.console, result, unit)
-    return told
+        yield from in_threads(one, parts, keys, workers=2)
 
 
 def bits_back_sentence(unit: str) -> str:
@@ -226,23 +203,19 @@ def bill(told: list[Told], unit: str) -> list[tuple[str, str, str]]:
     return rows
 
 
-def print_seconds(console: Console, clock: Clock, out: Path) -> None:
-    console.print(
-        f"[dim]Seconds: {clock.imports:.1f} importing, {clock.fitting:.1f} fitting and checking (of which compiling "
-        f"{clock.compiling:.1f}, summed over two threads), {clock.drawing:.1f} drawing; {clock.total:.1f} in all.[/]"
-    )
-    console.print(f"Report: {out / 'index.html'}   figures: {out / 'figures'}   numbers: {out / 'results.json'}")
-
-
 # The folder -----------------------------------------------------------------------------------------------------
+
+
+def save_results(out: Path, numbers: dict) -> None:
+    write_atomically(out / "results.json", json.dumps(numbers, indent=2) + "\n")
 
 
 def write_report(out: Path, numbers: Article, told, pictures: list[Picture], unit: str) -> None:
     folder = out / "figures"
     folder.mkdir(exist_ok=True)
     for picture in pictures:
-        for kind in ("svg", "png"):
-            picture.figure.savefig(folder / f"{picture.name}.{kind}")
+        write_atomically(folder / f"{picture.name}.svg", picture.svg)
+        write_atomically(folder / f"{picture.name}.png", picture.png)
     write_atomically(out / "index.html", render_page(TITLE, LEAD, sections(numbers, told, pictures, unit)))
 
 
@@ -277,7 +250,7 @@ def results(numbers: Article, told: list[Told], unit: str, seed: int) -> dict:
 
 
 def sections(numbers: Article, told: list[Told], pictures: list[Picture], unit: str) -> list[Section]:
-    by_name = {picture.name: (picture.figure, picture.title, picture.caption) for picture in pictures}
+    by_name = {picture.name: picture for picture in pictures}
     article_rows = tuple((f.what, f.printed, f"{f.computed:.{f.decimals + 1}f}", f.unit) for f in numbers.figures)
     first = Section(
         "What a stand-in costs",
@@ -294,12 +267,12 @@ def sections(numbers: Article, told: list[Told], pictures: list[Picture], unit: 
         columns, rows = chapter_table(part, unit)
         evidence = part.log_evidence.to(unit)
         opening = (bits_back_sentence(unit),) if i == 0 else ()
-        figures = [by_name[f"posterior_{part.chapter.name}"]]
-        figures += [by_name["two_modes"]] if part.chapter.name == "two_kinds" else []
+        shown = [by_name[f"posterior_{part.chapter.name}"]]
+        shown += [by_name["two_modes"]] if part.chapter.name == "two_kinds" else []
         doc = part.comparison.target.density.model.__doc__.strip().splitlines()[0]
         price = f"{doc} Its bill: {-evidence.value:,.2f} {unit} ({evidence.method})."
         words = (*opening, price, *chapter_words(part))
-        parts.append(Section(part.chapter.title, words, (Table(columns, tuple(rows)),), tuple(figures)))
+        parts.append(Section(part.chapter.title, words, (Table(columns, tuple(rows)),), tuple(shown)))
     closing = Section(
         "The bill",
         ("What 1,000 worms cost to send, model by model, and what each approximation adds.",),

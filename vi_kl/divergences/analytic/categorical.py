@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpyro.distributions as dist
 
-from vi_kl.divergences.bregman import log_sum_exp
+from vi_kl.divergences.bregman import log_sum_exp, share_of_maximum
 from vi_kl.divergences.discrete import entropy_jax, kl_divergence_jax, safe_log
 from vi_kl.divergences.registry import closed_form, closed_form_entropy
 from vi_kl.divergences.wide import in_wide_precision
@@ -42,17 +42,17 @@ def parameter(distribution):
     return (distribution.logits if logits else distribution.probs), logits
 
 
-@in_wide_precision
+@in_wide_precision(1, 1)
 def categorical_probs_kl(p, q):
-    return kl_divergence_jax(*jnp.broadcast_arrays(p, q))
+    return kl_divergence_jax(p, q)
 
 
-@in_wide_precision
+@in_wide_precision(1, 1)
 def categorical_logits_kl(p, q, *, p_logits, q_logits):
     return logits_kl(p if p_logits else safe_log(p, jnp), q if q_logits else safe_log(q, jnp))
 
 
-@in_wide_precision
+@in_wide_precision(1)
 def categorical_entropy_of(array, *, logits):
     return entropy_jax(jax.nn.softmax(array, axis=-1) if logits else array)
 
@@ -63,7 +63,6 @@ def logits_kl(p, q, delta=None):
     The divergence of log-sum-exp inside p's support, and the cost of q's probability outside it. `delta` is
     q - p, up to a constant, where the caller knows it more exactly.
     """
-    p, q = jnp.broadcast_arrays(p, q)
     positive = p > -jnp.inf
     both = positive & (q > -jnp.inf)
     beyond = (positive & ~both).any(-1)
@@ -87,8 +86,8 @@ def difference_up_to_a_constant(p, q, weights):
     delta = q - p
     back = delta - q
     error = (q - (delta - back)) - (p + back)  # Knuth's two-sum: q - p = delta + error exactly
-    heaviest = jnp.argmax(weights, axis=-1, keepdims=True)
-    reference, reference_error = (jnp.take_along_axis(x, heaviest, axis=-1) for x in (delta, error))
+    share = share_of_maximum(weights)
+    reference, reference_error = ((share * x).sum(-1, keepdims=True) for x in (delta, error))
     return (delta - reference) + (error - reference_error)
 
 

@@ -64,7 +64,7 @@ def known(*values):
     return not any(isinstance(value, jax.core.Tracer) for value in values)
 
 
-@in_wide_precision
+@in_wide_precision(0, 0)
 def trial_kl(p, q, *, p_logits, q_logits):
     """KL between the outcomes of one trial."""
     if p_logits and q_logits:
@@ -100,7 +100,7 @@ def different_trials(p, q, trials_p, trials_q):
     return count_kl(*arrays, p_logits=p_logits, q_logits=q_logits)
 
 
-@in_wide_precision
+@in_wide_precision(0, 0, 1, 1, 1, 0, 0, 1)
 def count_kl(p, q, choose_p, choose_q, choose_ratio, trials_p, trials_q, counts, *, p_logits, q_logits):
     """The sum over the counts; the log ratio of the pmfs is formed before anything large is added to it."""
     outcomes_p, outcomes_q = outcomes(p, p_logits), outcomes(q, q_logits)
@@ -115,7 +115,7 @@ def safe_log_ratio(x, y):
     return jnp.where(positive, log_ratio(jnp.where(positive, x, 1.0), jnp.where(positive, y, 1.0)), 0.0)
 
 
-@in_wide_precision
+@in_wide_precision(0, 1, 0, 1)
 def count_entropy(array, choose, trials, counts, *, logits):
     log_p = count_logits(array, choose, trials, counts, logits)
     return -(jnp.exp(log_p) * jnp.where(log_p > -jnp.inf, log_p, 0.0)).sum(-1)

@@ -28,7 +28,7 @@ def gamma_entropy(p):
     return gamma_entropy_of(p.concentration, p.rate)
 
 
-@in_wide_precision
+@in_wide_precision(0, 0, 0, 0)
 def gamma_kl(concentration_p, rate_p, concentration_q, rate_q):
     """The divergence of the means, weighted by q's concentration, plus that of the concentrations."""
     mean_ratio = (concentration_p * rate_q, rate_p * concentration_q)
@@ -38,7 +38,7 @@ def gamma_kl(concentration_p, rate_p, concentration_q, rate_q):
     return means + shapes
 
 
-@in_wide_precision
+@in_wide_precision(0, 0)
 def gamma_entropy_of(concentration, rate):
     return unit_gamma_entropy(concentration) - jnp.log(rate)
 

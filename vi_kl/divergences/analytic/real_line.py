@@ -17,10 +17,10 @@ def normal(p, q):
 
 @closed_form_entropy(dist.Normal)
 def normal_entropy(p):
-    return normal_entropy_of(p.scale)
+    return normal_entropy_of(p.loc, p.scale)
 
 
-@in_wide_precision
+@in_wide_precision(0, 0, 0, 0)
 def normal_kl(loc_p, scale_p, loc_q, scale_q):
     """The spread's divergence, plus half the squared differences in units of q's scale."""
     z = (loc_p - loc_q) / scale_q
@@ -28,6 +28,6 @@ def normal_kl(loc_p, scale_p, loc_q, scale_q):
     return itakura_saito(scale_p, scale_q) + 0.5 * (d * d + z * z)
 
 
-@in_wide_precision
-def normal_entropy_of(scale):
+@in_wide_precision(0, 0)
+def normal_entropy_of(loc, scale):
     return jnp.log(scale) + 0.5 * math.log(2 * math.pi * math.e)

@@ -12,6 +12,7 @@ from vi_kl.divergences.bregman import (
     itakura_saito,
     phi,
     psi,
+    share_of_maximum,
 )
 from vi_kl.divergences.registry import closed_form, closed_form_entropy
 from vi_kl.divergences.wide import in_wide_precision
@@ -37,13 +38,12 @@ def beta_entropy(p):
     return beta_entropy_of(p.concentration1, p.concentration0)
 
 
-@in_wide_precision
+@in_wide_precision(0, 0, 0, 0)
 def beta_kl(one_p, zero_p, one_q, zero_q):
-    p, q = (jnp.stack(jnp.broadcast_arrays(*pair), -1) for pair in ((one_p, zero_p), (one_q, zero_q)))
-    return dirichlet_divergence(p, q)
+    return dirichlet_divergence(jnp.stack([one_p, zero_p], -1), jnp.stack([one_q, zero_q], -1))
 
 
-@in_wide_precision
+@in_wide_precision(1, 1)
 def dirichlet_kl(concentration_p, concentration_q):
     return dirichlet_divergence(concentration_p, concentration_q)
 
@@ -57,7 +57,6 @@ def dirichlet_divergence(a, b):
 
     Only the last term is negative, and the others outweigh it.
     """
-    a, b = jnp.broadcast_arrays(a, b)
     delta = b - a
     total_a, total_b, total_delta = (x.sum(-1, keepdims=True) for x in (a, b, delta))
     mean_a, mean_b = a / total_a, b / total_b
@@ -75,8 +74,8 @@ def relative_difference_of_means(a, b):
     By way of differences to the largest concentration and exact products: with large concentrations a last
     digit of the growth is a divergence that counts.
     """
-    largest = jnp.argmax(a, axis=-1, keepdims=True)
-    a_largest, b_largest = (jnp.take_along_axis(x, largest, axis=-1) for x in (a, b))
+    share = share_of_maximum(a)
+    a_largest, b_largest = ((share * x).sum(-1, keepdims=True) for x in (a, b))
     excess = difference_of_products(b, a_largest, a, b_largest) / (a * a_largest)
     return excess - (a * excess).sum(-1, keepdims=True) / a.sum(-1, keepdims=True)
 
@@ -94,21 +93,18 @@ def reversed_kl_terms(x, y, excess):
 
 
 def sum_of_others(a):
-    """sum of all the other entries, which sum(a) - a would lose beside a large one."""
-    return exclusive_cumsum(a) + jnp.flip(exclusive_cumsum(jnp.flip(a, -1)), -1)
+    """The sum of all other entries; beside one that outweighs them, sum(a) - a would lose them."""
+    total = a.sum(-1, keepdims=True)
+    dominant = a > total / 2
+    return jnp.where(dominant, jnp.where(dominant, 0.0, a).sum(-1, keepdims=True), total - a)
 
 
-def exclusive_cumsum(a):
-    shifted = jnp.concatenate([jnp.zeros_like(a[..., :1]), a[..., :-1]], axis=-1)
-    return jnp.cumsum(shifted, axis=-1)
-
-
-@in_wide_precision
+@in_wide_precision(0, 0)
 def beta_entropy_of(one, zero):
-    return entropy_of_concentration(jnp.stack(jnp.broadcast_arrays(one, zero), -1))
+    return entropy_of_concentration(jnp.stack([one, zero], -1))
 
 
-@in_wide_precision
+@in_wide_precision(1)
 def dirichlet_entropy_of(concentration):
     return entropy_of_concentration(concentration)
 

@@ -28,7 +28,7 @@ def multivariate_from_independent_normal(p, q):
 
 @closed_form_entropy(dist.MultivariateNormal)
 def multivariate_normal_entropy(p):
-    return multivariate_normal_entropy_of(p.scale_tril)
+    return multivariate_normal_entropy_of(p.loc, p.scale_tril)
 
 
 def loc_and_scale(independent, p, q):
@@ -46,33 +46,31 @@ def diagonal_matrix(values):
     return values[..., None] * jnp.eye(values.shape[-1], dtype=values.dtype)
 
 
-@in_wide_precision
+@in_wide_precision(1, 2, 1, 2)
 def multivariate_normal_kl(loc_p, tril_p, loc_q, tril_q):
     return cholesky_kl(loc_p, tril_p, loc_q, tril_q)
 
 
-@in_wide_precision
+@in_wide_precision(1, 1, 1, 2)
 def independent_normal_kl(loc_p, scale_p, loc_q, tril_q):
     return cholesky_kl(loc_p, diagonal_matrix(scale_p), loc_q, tril_q)
 
 
-@in_wide_precision
+@in_wide_precision(1, 2, 1, 1)
 def multivariate_from_independent_kl(loc_p, tril_p, loc_q, scale_q):
     return cholesky_kl(loc_p, tril_p, loc_q, diagonal_matrix(scale_q))
 
 
 def cholesky_kl(loc_p, tril_p, loc_q, tril_q):
     """The divergence between the Cholesky diagonals, plus half of ||L_q^-1 (L_p - L_q)||^2 and ||z||^2."""
-    tril_p, tril_q = jnp.broadcast_arrays(jnp.tril(tril_p), jnp.tril(tril_q))
-    shift = jnp.broadcast_to(loc_p - loc_q, jnp.broadcast_shapes(loc_p.shape, loc_q.shape, tril_q.shape[:-1]))
-    tril_p, tril_q = (jnp.broadcast_to(tril, shift.shape + tril.shape[-1:]) for tril in (tril_p, tril_q))
-    differences = jnp.concatenate([tril_p - tril_q, shift[..., None]], axis=-1)
+    tril_p, tril_q = jnp.tril(tril_p), jnp.tril(tril_q)
+    differences = jnp.concatenate([tril_p - tril_q, (loc_p - loc_q)[..., None]], axis=-1)
     scaled = lax.linalg.triangular_solve(tril_q, differences, left_side=True, lower=True)
     diagonal_p, diagonal_q = (jnp.diagonal(tril, axis1=-2, axis2=-1) for tril in (tril_p, tril_q))
     return itakura_saito(diagonal_p, diagonal_q).sum(-1) + 0.5 * (scaled * scaled).sum((-2, -1))
 
 
-@in_wide_precision
-def multivariate_normal_entropy_of(tril):
+@in_wide_precision(1, 2)
+def multivariate_normal_entropy_of(loc, tril):
     diagonal = jnp.diagonal(tril, axis1=-2, axis2=-1)
     return (jnp.log(diagonal) + 0.5 * math.log(2 * math.pi * math.e)).sum(-1)
