@@ -38,19 +38,18 @@ def objective(article: Article, unit: str) -> Picture:
     grid = np.linspace(0.2, 0.85, 131)
     fig, ax = plots.subplots(figsize=(7.2, 3.6))
     for name, pmf, best, hue, where in (
-        ("binomial", binomial_pmf, article.best_binomial, "#D55E00", (10, 12)),
-        ("blocks", block_pmf, article.best_block, "#009E73", (-40, -20)),
+        ("binomial", binomial_pmf, article.best_binomial, "#D55E00", 48),
+        ("blocks", block_pmf, article.best_block, "#009E73", -20),
     ):
         curve = kl_curve(pmf, grid) / factor
         lowest = float(kl_curve(pmf, np.array([best]))[0]) / factor
-        ax.plot(grid, curve, color=hue, linewidth=1.8, label=name)
+        ax.plot(grid, curve, color=hue, linewidth=1.8)
         ax.plot(best, lowest, "o", color=hue, markersize=6)
         ax.annotate(
-            f"p = {best:.2f}: {lowest:.3f} {unit}", (best, lowest), xytext=where, textcoords="offset points",
-            color=hue, fontsize=9,
+            f"{name}: p = {best:.2f}, {lowest:.3f} {unit}", (best, lowest), xytext=(0, where),
+            textcoords="offset points", color=hue, ha="center",
         )  # fmt: skip
     ax.set(xlabel="p", ylabel=f"KL(observed || q) [{unit} per worm]", ylim=(0, 2 * np.log(2) / factor))
-    ax.legend(loc="upper right")
     caption = (
         "KL as the objective: each value of p is one candidate distribution, and the lowest point of its curve is the "
         "best of them. Nothing was fitted by eye; the minima are where the gradient vanishes."
@@ -72,15 +71,10 @@ def directions(article: Article, unit: str) -> Picture:
         right.plot(grid, kl_curve(binomial_pmf, grid, direction) / factor, color=hue, linestyle=style, label=name)
         lowest = kl_curve(binomial_pmf, np.array([best]), direction)[0] / factor
         right.plot(best, lowest, "o", color=hue)
-        offset = (6, 5) if direction == "forward" else (-58, -14)
         right.annotate(
-            f"p = {best:.3f}",
-            (best, lowest),
-            xytext=offset,
-            textcoords="offset points",
-            color=hue,
-            fontsize=9,
-        )
+            f"p = {best:.3f}", (best, lowest), xytext=(0, 12 if direction == "forward" else -18),
+            textcoords="offset points", color=hue, ha="center",
+        )  # fmt: skip
     left.set(xlabel="number of teeth", ylabel="probability", xticks=TEETH[::2], title="The two best binomials")
     right.set(xlabel="p", ylabel=unit, title="The two objectives", ylim=(0, None))
     right.legend(fontsize=9, loc="upper center")
@@ -94,17 +88,23 @@ def directions(article: Article, unit: str) -> Picture:
 
 
 def traces(told: list[Told], unit: str) -> Picture:
-    fig, axes = plots.subplots(1, len(told), figsize=(2.6 * len(told) + 1.0, 3.1), sharey=True, squeeze=False)
-    for ax, part in zip(axes[0], told, strict=True):
-        fits = part.comparison.fits
-        plots.plot_trace(ax, fits, part.log_evidence.value, UNITS[unit], unit)
-        ax.set_title(part.chapter.title, fontsize=10)
-        ax.legend(fontsize=7.5, loc="lower left")
-        ax.label_outer()
+    columns = min(len(told), 3)
+    rows = -(-len(told) // columns)
+    fig, axes = plots.subplots(rows, columns, figsize=(3.0 * columns, 2.8 * rows), sharey=True, squeeze=False)
+    for ax, part in zip(axes.ravel(), told, strict=False):
+        plots.plot_trace(ax, part.comparison.fits, part.log_evidence.value, unit)
+        if part.chapter.name == "two_kinds":
+            ax.axhline(np.log(2) / UNITS[unit], color=plots.INK, linewidth=0.9, linestyle=":", label="log 2")
+        ax.set_title(part.chapter.title)
+        ax.legend(fontsize=8, loc="upper right")
+        ax.set_ylabel("")
+    for ax in axes.ravel()[len(told) :]:
+        ax.remove()
+    fig.supylabel(f"log evidence − ELBO [{unit}]", fontsize=10)
     caption = (
         "How far below the log evidence each ELBO is, step by step. That distance is KL(q||posterior), the "
-        f"{unit} that the data cost beyond the model's own price. A trace that ends in noise around a level has "
-        "reached its family's best; the two kinds of worms stop at log 2, which no more steps will bring down."
+        f"{unit} that the data cost beyond the model's own price. A trace that scatters around a level has reached "
+        "its family's best; for the two kinds of worms that level is log 2, which no more steps will bring down."
     )
     return draw_picture("traces", "Descending to the evidence", caption, fig)
 
@@ -160,9 +160,10 @@ def bits_to_send(told: list[Told], article: Article, unit: str) -> Picture:
     factor = UNITS[unit]
     entropy = WORMS_COUNTED * float(-np.sum(observed() * np.log(observed()))) / factor
     uniform = WORMS_COUNTED * np.log(11) / factor
-    heights = [1.0, *[0.55 + 0.38 * len(part.comparison.certificates) for part in told]]
+    span = max(-part.log_evidence.value for part in told) / factor - entropy
+    heights = [0.5 + 0.3 * len(part.comparison.certificates) for part in told]
     fig, axes = plots.subplots(
-        len(told), 2, figsize=(8.6, 0.6 + sum(heights[1:])), height_ratios=heights[1:], squeeze=False,
+        len(told), 2, figsize=(8.6, 0.6 + sum(heights)), height_ratios=heights, squeeze=False,
         width_ratios=(1, 1.5), sharex="col",
     )  # fmt: skip
     for (left, right), part in zip(axes, told, strict=True):
@@ -170,17 +171,18 @@ def bits_to_send(told: list[Told], article: Article, unit: str) -> Picture:
         left.barh(0, price - entropy, left=entropy, color="#0072B2", height=0.5)
         left.axvline(uniform, color=plots.QUIET, linewidth=1, linestyle=":")
         left.axvline(entropy, color=plots.INK, linewidth=1)
-        left.text(price, 0.32, f"{price:,.1f}", fontsize=9, ha="center", va="bottom")
-        left.set(yticks=[], ylim=(-0.5, 0.8), xlim=(entropy - 40, entropy + 560 / factor * np.log(2)))
-        left.set_title(part.chapter.title, fontsize=10)
+        left.text(price + 0.012 * (uniform - entropy), 0, f"{price:,.1f}", fontsize=9, va="center")
+        left.set(yticks=[], ylim=(-0.6, 0.6), xlim=(entropy - 0.05 * span, entropy + 1.2 * span))
+        left.set_title(part.chapter.title)
         left.spines["left"].set_visible(False)
         plots.plot_extra_bits(right, part.comparison.certificates, unit)
-        right.label_outer()
+        for ax in (left, right):
+            ax.set_xlabel("")
+            ax.tick_params(labelbottom=part is told[-1])
+    most = max(c.reverse_kl.to(unit).value for part in told for c in part.comparison.certificates)
+    axes[0][1].set_xlim(plots.FLOOR / 2, 3 * most)
     axes[-1][0].set_xlabel(f"{unit} for all 1,000 worms: −log evidence")
     axes[-1][1].set_xlabel(f"{unit} on top for using q: KL(q||posterior)")
-    for row in axes[:-1]:
-        row[0].set_xlabel("")
-        row[1].set_xlabel("")
     caption = (
         f"The price of sending all 1,000 counts. Left: what each model charges with its exact posterior. The solid "
         f"line is 1,000 times the entropy ({entropy:,.0f} {unit}), which only someone who already has the histogram "

@@ -10,7 +10,7 @@ from vi_kl.models import worms
 from vi_kl.report.compare import Comparison, compare
 from vi_kl.target import Target
 
-DRAWS_FOR_FIGURES = 8192
+DRAWS_FOR_FIGURES = 65_536
 
 
 @dataclasses.dataclass(frozen=True)
