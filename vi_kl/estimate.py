@@ -72,13 +72,13 @@ class Estimate:
         return f"{format_with_error(self.value, self.standard_error)} {self.unit}".strip() + f" ({self.method})"
 
 
-def format_with_error(value: float, standard_error: float) -> str:
-    """`value ± error`, with the error at two significant digits and the value at the same place."""
+def format_with_error(value: float, standard_error: float, digits: int = 2) -> str:
+    """`value ± error`, with the error at `digits` significant digits and the value at the same place."""
     if not math.isfinite(value) or not math.isfinite(standard_error):
         return f"{value:.4g} ± {standard_error:.2g}" if standard_error else f"{value:.4g}"
     if standard_error == 0.0:
         return f"{value:.6g}"
-    decimals = max(0, 1 - math.floor(math.log10(standard_error)))
+    decimals = max(0, digits - 1 - math.floor(math.log10(standard_error)))
     if decimals > 6:
         return f"{value:.6g} ± {standard_error:.1e}"
     return f"{value:.{decimals}f} ± {standard_error:.{decimals}f}"

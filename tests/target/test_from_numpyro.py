@@ -48,6 +48,7 @@ def test_every_support_round_trips_and_its_jacobian_is_right():
 
     with jax.enable_x64(True):
         one = jnp.asarray(z[0])
+
         # coordinates of the constrained sites that are free: simplex without its last, Cholesky below the diagonal
         def free(z):
             x = target.density.constrain(target.data, target.unravel(z))

@@ -29,8 +29,10 @@ def student(z):
 
 def two_modes(z):
     """0.25 N(-3, 0.5) + 0.75 N(4, 1), unnormalised by a factor 2."""
-    parts = jnp.array([0.25, 0.75]) / jnp.array([0.5, 1.0]) * jnp.exp(
-        -0.5 * ((z[0] - jnp.array([-3.0, 4.0])) / jnp.array([0.5, 1.0])) ** 2
+    parts = (
+        jnp.array([0.25, 0.75])
+        / jnp.array([0.5, 1.0])
+        * jnp.exp(-0.5 * ((z[0] - jnp.array([-3.0, 4.0])) / jnp.array([0.5, 1.0])) ** 2)
     )
     return jnp.log(2 * parts.sum() / jnp.sqrt(2 * jnp.pi))
 

@@ -19,6 +19,7 @@ from vi_kl.data.worm_teeth import TEETH, WORMS
 from vi_kl.target import Target, closed_form_truth, truth_by_quadrature
 
 MOST_TEETH = 10
+LOG_ARRANGEMENTS = gammaln(MOST_TEETH + 1) - gammaln(TEETH + 1) - gammaln(MOST_TEETH - TEETH + 1)
 FIRST_HIGH = 6  # the block model's upper block: 6 to 10 teeth
 
 
@@ -52,9 +53,22 @@ def beta_binomial_model(teeth, worms):
     """Every worm has a tooth probability of its own, from a Beta with this mean and concentration."""
     mean = numpyro.sample("mean", dist.Uniform(0, 1))
     concentration = numpyro.sample("concentration", dist.LogNormal(1, 1))
-    made = dist.BetaBinomial(mean * concentration, (1 - mean) * concentration, MOST_TEETH)
+    logits = beta_binomial_log_pmf(mean * concentration, (1 - mean) * concentration)
     with numpyro.plate("numbers_of_teeth", len(teeth)), numpyro.handlers.scale(scale=worms):
-        numpyro.sample("teeth", made, obs=teeth)
+        numpyro.sample("teeth", dist.Categorical(logits=logits), obs=teeth)
+
+
+def beta_binomial_log_pmf(a, b):
+    """log probabilities of 0 to 10 teeth, by Polya's urn: places fill one after another.
+
+    dist.BetaBinomial is the same distribution, but it leans on jax.scipy.special.betaln, whose errors of 5e-7 in
+    float64 add up to 4e-4 nats over 1,000 worms.
+    """
+
+    def log_rising(c):  # log of c (c + 1) ... (c + n - 1) for n = 0, ..., 10
+        return jnp.concatenate([jnp.zeros(1), jnp.cumsum(jnp.log(c + jnp.arange(MOST_TEETH)))])
+
+    return LOG_ARRANGEMENTS + log_rising(a) + log_rising(b)[::-1] - log_rising(a + b)[-1]
 
 
 def two_kinds_model(teeth, worms):
@@ -94,8 +108,7 @@ def binomial(worms=WORMS) -> Target:
     def truth(target):
         full = float(np.sum(TEETH * counts))
         empty = MOST_TEETH * counts.sum() - full
-        arrangements = gammaln(MOST_TEETH + 1) - gammaln(TEETH + 1) - gammaln(MOST_TEETH - TEETH + 1)
-        log_evidence = betaln(1 + full, 1 + empty) + np.sum(counts * arrangements)
+        log_evidence = betaln(1 + full, 1 + empty) + np.sum(counts * LOG_ARRANGEMENTS)
         return closed_form_truth(target, {"p": dist.Beta(1 + full, 1 + empty)}, log_evidence)
 
     counts = checked_counts(worms)

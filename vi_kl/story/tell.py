@@ -10,12 +10,15 @@ from pathlib import Path
 
 import jax
 import numpy as np
+from rich import box
 from rich.console import Console
+from rich.padding import Padding
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table as RichTable
 
 from vi_kl.compilation import compile_clock, in_threads
 from vi_kl.data.worm_teeth import observed
+from vi_kl.diagnostics.certificate import Certificate
 from vi_kl.estimate import UNITS, Estimate, format_with_error
 from vi_kl.report import plots
 from vi_kl.report.html import Section, Table, render_page, write_atomically
@@ -105,7 +108,7 @@ def bits_back_sentence(unit: str) -> str:
 
 
 def print_article(console: Console, numbers: Article, unit: str) -> None:
-    table = RichTable(title="The article's figures", title_justify="left")
+    table = RichTable(title="The article's figures", title_justify="left", box=box.SIMPLE_HEAD)
     for name, justify in (("", "left"), ("article", "right"), ("here", "right"), ("", "left"), ("", "left")):
         table.add_column(name, justify=justify)
     for row in numbers.figures:
@@ -117,32 +120,34 @@ def print_article(console: Console, numbers: Article, unit: str) -> None:
 
 
 def print_chapter(console: Console, part: Told, unit: str) -> None:
+    """The columns that fit eighty characters; the page has the rest."""
     evidence = part.log_evidence.to(unit)
-    table = RichTable(
-        title=f"{part.chapter.title}: {-evidence.value:,.2f} {unit} for 1,000 worms ({evidence.method})",
-        title_justify="left",
-    )
+    console.print(f"[bold]{part.chapter.title}[/]: {-evidence.value:,.2f} {unit} for 1,000 worms ({evidence.method})")
+    table = RichTable(box=box.SIMPLE_HEAD, padding=(0, 1))
     columns, rows = chapter_table(part, unit)
-    for name in columns:
-        table.add_column(name, justify="left" if name == "q" else "right", no_wrap=True)
+    for i in IN_TERMINAL:
+        table.add_column(columns[i], justify="left" if i == 0 else "right", no_wrap=True)
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*(row[i] for i in IN_TERMINAL))
     console.print(table)
-    for line in chapter_words(part):
-        console.print(f"  {line}", width=min(console.width, 110))
+    for line in chapter_words(part, unit):
+        console.print(Padding(line, (0, 0, 1, 2)), width=min(console.width, 100))
+
+
+IN_TERMINAL = (0, 2, 3, 5, 6, 9)
 
 
 def chapter_table(part: Told, unit: str) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     """One row per approximation: the bill, the two ways of KL(q||p), KL(p||q), k-hat, errors, seconds."""
     columns = (
-        "q", f"-ELBO [{unit}]", "gap: evidence - ELBO", "KL(q||p) integrated", "agree", "KL(p||q)", "k-hat",
-        "mean err", "sd ratio", "s",
+        "q", f"−ELBO [{unit}]", "KL(q||p): gap", "integrated", "agree", "KL(p||q)", "k-hat",
+        "mean error [sd]", "sd ratio", "s",
     )  # fmt: skip
     rows = []
     for fit, c in zip(part.comparison.fits, part.comparison.certificates, strict=True):
         rows.append(
             (
-                plots.label(fit.name) + ("" if fit.status.converged else " (not converged)"),
+                plots.label(fit.name) + ("" if fit.status.converged else "*"),
                 f"{-c.elbo.to(unit).value:,.3f}",
                 number(c.gap, unit),
                 number(c.integrated, unit),
@@ -158,32 +163,49 @@ def chapter_table(part: Told, unit: str) -> tuple[tuple[str, ...], list[tuple[st
 
 
 def number(estimate: Estimate | None, unit: str) -> str:
+    """value ± error, in the space of a table cell."""
     if estimate is None:
         return "-"
-    estimate = estimate.to(unit)
-    if estimate.standard_error < 1e-6:
-        return f"{estimate.value:.2g}" if abs(estimate.value) < 1e-3 else f"{estimate.value:.6f}"
-    if abs(estimate.value) < 1e-3 or estimate.standard_error < 1e-5:
-        return f"{estimate.value:.1e} ± {estimate.standard_error:.0e}"
-    return format_with_error(estimate.value, estimate.standard_error)
+    value, error = estimate.to(unit).value, estimate.to(unit).standard_error
+    if error < 1e-6 or error < 1e-5 * abs(value):
+        return f"{value:.2g}" if abs(value) < 1e-3 else f"{value:.5g}"
+    if abs(value) < 1e-3:
+        return f"{value:.0e} ± {error:.0e}"
+    return format_with_error(value, error, digits=1)
 
 
-def chapter_words(part: Told) -> list[str]:
-    """The verdicts that a reader should not miss: gaps that matter, fits that did not converge, failures."""
-    words = []
-    for fit, c in zip(part.comparison.fits, part.comparison.certificates, strict=True):
-        if c.reverse_kl.value > 0.1:
+def chapter_words(part: Told, unit: str) -> list[str]:
+    """What a reader should not miss: missing modes, other gaps that matter, fits that did not converge, failures."""
+    certificates = part.comparison.certificates
+    one_sided = [c for c in certificates if c.coverage is not None and 0.3 < c.coverage < 0.7]
+    words = [about_the_missing_mode(one_sided, unit)] if one_sided else []
+    for c in certificates:
+        if c.reverse_kl.value > 0.1 and c not in one_sided:
             words.append(f"{plots.label(c.name)}: {c.verdict}")
+    for fit in part.comparison.fits:
         if not fit.status.converged:
-            words.append(f"{plots.label(c.name)}: {fit.status}")
+            words.append(f"* {plots.label(fit.name)}: {fit.status}")
     words += [f"{plots.label(name)}: not fitted. {why}" for name, why in part.comparison.failures.items()]
     return words
 
 
+def about_the_missing_mode(one_sided: list[Certificate], unit: str) -> str:
+    names = ", ".join(plots.label(c.name) for c in one_sided)
+    share = np.mean([c.coverage for c in one_sided])
+    best = min(c.reverse_kl.to(unit).value for c in one_sided)
+    log2 = np.log(2) / UNITS[unit]
+    return (
+        f"What happened: {names} cover one of the posterior's two mirror images, {share:.0%} of its mass. Reverse KL "
+        f"charges log 2 = {log2:.3g} {unit} for the missing half, however far away it is; the best of them is at "
+        f"{best:.4g}, so it is {best - log2:.2g} {unit} from the mode it has found. Sending the worms with it costs "
+        "that one bit: the name of the mode."
+    )
+
+
 def print_bill(console: Console, told: list[Told], unit: str) -> None:
     console.rule("[bold]3. The bill")
-    table = RichTable(title=f"{unit} to send 1,000 worms", title_justify="left")
-    for name, justify in (("with", "left"), ("the exact posterior", "right"), ("the best q", "right")):
+    table = RichTable(title=f"{unit} to send 1,000 worms", title_justify="left", box=box.SIMPLE_HEAD)
+    for name, justify in (("with", "left"), ("the exact posterior", "right"), ("the best q adds", "left")):
         table.add_column(name, justify=justify)
     for row in bill(told, unit):
         table.add_row(*row)
@@ -192,14 +214,14 @@ def print_bill(console: Console, told: list[Told], unit: str) -> None:
 
 def bill(told: list[Told], unit: str) -> list[tuple[str, str, str]]:
     p, factor = observed(), UNITS[unit]
-    rows = [("no model: every count equally likely", f"{1000 * np.log(11) / factor:,.1f}", "")]
+    rows = [("no model, all counts equally likely", f"{1000 * np.log(11) / factor:,.1f}", "")]
     for part in told:
         best = min(part.comparison.certificates, key=lambda c: c.reverse_kl.value)
         extra = max(best.reverse_kl.to(unit).value, 0.0)
         price = -part.log_evidence.to(unit).value
-        rows.append((part.chapter.title, f"{price:,.1f}", f"+{extra:.2g} ({plots.label(best.name)})"))
+        rows.append((part.chapter.title, f"{price:,.1f}", f"+{extra:.2g} {plots.label(best.name)}"))
     floor = 1000 * float(-np.sum(p * np.log(p))) / factor
-    rows.append(("1,000 x entropy, for one who has the histogram already", f"{floor:,.1f}", ""))
+    rows.append(("1,000 x entropy: histogram known already", f"{floor:,.1f}", ""))
     return rows
 
 
@@ -271,7 +293,7 @@ def sections(numbers: Article, told: list[Told], pictures: list[Picture], unit: 
         shown += [by_name["two_modes"]] if part.chapter.name == "two_kinds" else []
         doc = part.comparison.target.density.model.__doc__.strip().splitlines()[0]
         price = f"{doc} Its bill: {-evidence.value:,.2f} {unit} ({evidence.method})."
-        words = (*opening, price, *chapter_words(part))
+        words = (*opening, price, *chapter_words(part, unit))
         parts.append(Section(part.chapter.title, words, (Table(columns, tuple(rows)),), tuple(shown)))
     closing = Section(
         "The bill",
