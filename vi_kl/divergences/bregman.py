@@ -27,7 +27,7 @@ import jax.numpy as jnp
 import numpy as np
 
 SERIES_RADIUS = 0.3  # inside it the series lose nothing, outside it the direct expressions lose under one digit
-BINET_SHIFT = 12  # arguments above it need only the Stirling terms below for 1e-16
+BINET_SHIFT = 20  # arguments above it need only the Stirling terms below for 1e-16
 # B_2k / (2k (2k - 1)), the coefficients of Stirling's series
 STIRLING = (
     1 / 12,
@@ -37,9 +37,6 @@ STIRLING = (
     1 / 1188,
     -691 / 360360,
     1 / 156,
-    -3617 / 122400,
-    43867 / 244188,
-    -174611 / 125400,
 )
 
 
@@ -97,7 +94,7 @@ def psi(d):
     far = xp.where(near | (d <= -1), 1.0, d)
     direct = (1 + far) * xp.log(1 + far) - far
     edge = xp.where(d < -1, xp.nan, 1.0)
-    return xp.where(near, (1 + x) * phi(-x / (1 + x)), xp.where(d <= -1, edge, direct))
+    return xp.where(near, x * x - (1 + x) * phi(x), xp.where(d <= -1, edge, direct))
 
 
 def em(x):
@@ -213,31 +210,57 @@ def generalized_kl_jvp(primals, tangents):
 def binet(x, y, difference=None):
     """D_mu(x, y) for positive x and y; mu(x) = log Gamma(x) - (x - 1/2) log x + x - log(2 pi)/2.
 
-    mu(x) - mu(x + 1) = g(x), so the divergence is that of g at y, y + 1, ..., y + 11, plus that of mu where
-    Stirling's series has converged. Every term is positive for g; the alternating signs of the series are
-    harmless as its first term dominates.
+    mu(x) - mu(x + 1) = g(x) = (x + 1/2) log(1 + 1/x) - 1 (Gudermann), so the divergence is that of g at y,
+    y + 1, ..., and that of mu where Stirling's series has converged. The series' alternating signs are harmless
+    there: its first term dominates.
     """
     x, y = as_floats(x, y)
-    delta = x - y if difference is None else difference
+    difference = x - y if difference is None else difference
+    return binet_jax(*jnp.broadcast_arrays(x, y, difference))
+
+
+@jax.custom_jvp
+def binet_jax(x, y, difference):
+    head = gudermann(*shifted(x, y, difference)).sum(-1)
+    return head + stirling(x + BINET_SHIFT, y + BINET_SHIFT, difference)
+
+
+@binet_jax.defjvp
+def binet_jvp(primals, tangents):
+    x, y, difference = primals
+    by_x = gudermann_slope(*shifted(x, y, difference)).sum(-1)
+    by_x = by_x + stirling_slope(x + BINET_SHIFT, y + BINET_SHIFT, difference)
+    steps = y[..., None] + jnp.arange(BINET_SHIFT, dtype=y.dtype)
+    curvature = (0.5 / (steps * (steps + 1)) ** 2).sum(-1) + stirling_curvature(y + BINET_SHIFT)
+    return binet_jax(*primals), by_x * tangents[0] - difference * curvature * tangents[1]
+
+
+def shifted(x, y, difference):
+    """x + j and y + j for j = 0, 1, ... on a new last axis, and their difference."""
     steps = jnp.arange(BINET_SHIFT, dtype=x.dtype)
-    head = gudermann(jnp.asarray(x)[..., None] + steps, jnp.asarray(y)[..., None] + steps, delta[..., None])
-    return head.sum(-1) + stirling_tail(x + BINET_SHIFT, y + BINET_SHIFT, delta)
+    return x[..., None] + steps, y[..., None] + steps, difference[..., None]
 
 
 def gudermann(x, y, delta):
-    """D_g(x, y) for g(x) = (x + 1/2) log(1 + 1/x) - 1, the terms of Gudermann's series for mu.
+    """D_g(x, y). With u = y + 1/2, v = x + 1/2 and t = 2 delta / (4 u v - 1) it equals
 
-    With u = y + 1/2, v = x + 1/2 and t = 2 delta / (4 u v - 1) it equals
     4 delta^2 / ((4 u^2 - 1)(4 u v - 1)) - 2 v (atanh(t) - t), where the second term is at most a third of the
     first when delta > 0 and adds to it otherwise.
     """
     product = 2 * (2 * x * y + x + y)  # 4 u v - 1
-    log_of_ratio = jnp.log(x / y * ((y + 1) / (x + 1)))
-    curvature = delta / (y * (y + 1)) * (delta / product)
-    return curvature - (2 * x + 1) * atanh_excess(2 * delta / product, log_of_ratio)
+    excess = atanh_excess(2 * delta / product, jnp.log(x / y * ((y + 1) / (x + 1))))
+    return delta / (y * (y + 1)) * (delta / product) - (2 * x + 1) * excess
 
 
-def stirling_tail(x, y, delta):
+def gudermann_slope(x, y, delta):
+    """g'(x) - g'(y), by the same decomposition."""
+    product = 2 * (2 * x * y + x + y)
+    excess = atanh_excess(2 * delta / product, jnp.log(x / y * ((y + 1) / (x + 1))))
+    x_part, y_part = 1 / (x * (x + 1)), 1 / (y * (y + 1))
+    return delta * (x_part + y_part) / product - 2 * excess
+
+
+def stirling(x, y, delta):
     """D_mu(x, y) by Stirling's series, for arguments above BINET_SHIFT.
 
     The divergence of x^-m, S_m, obeys S_m = (S_(m-1) + m delta^2 / y^(m+1)) / x with S_0 = 0: all terms
@@ -250,6 +273,24 @@ def stirling_tail(x, y, delta):
         if m % 2:
             total = total + STIRLING[m // 2] * s
     return total
+
+
+def stirling_slope(x, y, delta):
+    """mu'(x) - mu'(y) by Stirling's series; R_n = x^-n - y^-n obeys R_n = (R_(n-1) - delta / y^n) / x."""
+    total, r, power = 0.0, 0.0, delta
+    for n in range(1, 2 * len(STIRLING) + 1):
+        power = power / y
+        r = (r - power) / x
+        if n % 2 == 0:
+            total = total - (n - 1) * STIRLING[n // 2 - 1] * r
+    return total
+
+
+def stirling_curvature(y):
+    """mu''(y) by Stirling's series."""
+    inverse = 1 / y
+    coefficients = [(2 * k + 1) * (2 * k + 2) * c for k, c in enumerate(STIRLING)]
+    return inverse**3 * polynomial(inverse * inverse, coefficients)
 
 
 def log_gamma(x, y, difference=None):

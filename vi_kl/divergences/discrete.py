@@ -305,11 +305,11 @@ def check_values(name, array, given, normalize):
     if isinstance(array, jax.core.Tracer):
         return
     values = np.asarray(array, dtype=np.float64)
-    for wrong, what in ((~np.isfinite(values), "not finite"), (values < 0, "negative")):
+    for wrong, what in ((~np.isfinite(values), "be finite"), (values < 0, "not be negative")):
         if wrong.any():
             where = tuple(int(i) for i in np.argwhere(wrong)[0])
             index = ", ".join(map(str, where))
-            raise ValueError(f"{name}[{index}] is {values[where]}: a probability must not be {what}.")
+            raise ValueError(f"{name}[{index}] is {values[where]}: a probability must {what}.")
     sums = values.sum(-1)
     if normalize:
         if (sums == 0).any():

@@ -22,7 +22,9 @@ ROUNDS = 40  # halvings of a panel, down to 1e-12 of its width
 TAIL_PANELS = 50
 TAIL_GROWTH = 1.6  # each tail panel is that much wider than the one before: fifty reach 1e10 times the first
 TOLERANCE = 1e-13  # what halving a panel may change before it is halved again
-MISSED = 1e-8  # the largest part of p, or of the integral, that quadrature may miss
+MOST_PANELS = 10_000
+MISSED = 1e-8  # the largest part of p that quadrature may miss
+UNSETTLED = 1e-6  # the largest relative error that counts as an answer
 UNNORMALISED = 1e-5  # the largest error in the sum of a pmf: NumPyro's BetaBinomial is off by 6e-7
 
 
@@ -75,35 +77,43 @@ def quadrature_kl(p: Distribution, q: Distribution) -> Estimate:
     """
     if p.event_shape != () or p.is_discrete:
         raise NotApplicable(f"{describe(p)} is no density of one variable.")
-    densities = log_densities_on_the_line(p, q)
-    edges = panel_edges(p)
+    (mass, value, uncovered), error, nodes = integrate(log_densities_on_the_line(p, q), panel_edges(p))
+    method = f"quadrature with {nodes:,} nodes"
+    if uncovered > MISSED:
+        return Estimate(np.inf, 0.0, f"{method}: p has density where q has none")
+    missed = abs(1 - mass)
+    if not (missed <= MISSED and error <= UNSETTLED * (1 + abs(value))):
+        raise NotConverged(
+            f"quadrature did not converge ({mass:.8g} of p's mass, {value:.6g} with an error of {error:.1g}), as"
+            " where the divergence is infinite"
+        )
+    return Estimate(value, error + (missed + 1e-15) * (1 + abs(value)), method)
+
+
+def integrate(densities, edges):
+    """The three integrals of `integrate_panels` over all panels, halved until they settle.
+
+    Returns:
+        The integrals; how far that of p log(p/q) may be off: what halving still changed, and what the outermost
+        panels hold; and the number of nodes.
+    """
     left, right = edges[:-1], edges[1:]
     sums = integrate_panels(densities, left, right)
-    ends = np.abs(sums[:2, 1]).sum() + np.abs(sums[-2:, 1]).sum()  # what is left where the grid stops
-    total, changed, evaluated = np.zeros(3), 0.0, len(left)
+    error = np.abs(sums[[0, 1, -2, -1], 1]).sum()
+    total, panels = np.zeros(3), len(left)
     for _ in range(ROUNDS):
         middle = (left + right) / 2
         left, right = np.stack([left, middle], -1), np.stack([middle, right], -1)
         halves = integrate_panels(densities, left.ravel(), right.ravel()).reshape(*left.shape, 3)
-        evaluated += halves[..., 0].size
+        panels += left.size
         change = np.abs(halves.sum(1) - sums).max(-1)
-        again = change > TOLERANCE
+        again = (change > TOLERANCE) & (panels < MOST_PANELS)
         total += halves[~again].sum((0, 1))
-        changed += change[~again].sum()
+        error += change[~again].sum()
         left, right, sums = left[again].ravel(), right[again].ravel(), halves[again].reshape(-1, 3)
-        if not len(left) or evaluated > 100 * BLOCK:
+        if not len(left):
             break
-    total += sums.sum(0)
-    changed += np.abs(sums[:, 1:]).sum()  # panels that never settled
-    mass, value, uncovered = total
-    method = f"quadrature with {evaluated * NODES:,} nodes"
-    if uncovered > MISSED:
-        return Estimate(np.inf, 0.0, f"{method}: p has density where q has none")
-    missed = abs(1 - mass)
-    error = changed + ends + missed * (1 + abs(value)) + 1e-15 * (1 + abs(value))
-    if not max(missed, ends, changed) <= MISSED * (1 + abs(value)):
-        raise NotConverged(f"quadrature did not converge (it found {mass:.8g} of p's mass), as where it is infinite")
-    return Estimate(value, error, method)
+    return total + sums.sum(0), error, panels * NODES
 
 
 def log_density(distribution, x):

@@ -7,10 +7,11 @@ it has its own. The registry is vi_kl's alone: NumPyro's own dispatch is neither
 from collections.abc import Callable
 
 import jax.numpy as jnp
-from numpyro.distributions import ExpandedDistribution
+from numpyro.distributions import ExpandedDistribution, Independent, MaskedDistribution
 
 CLOSED_FORMS: dict[tuple[type, type], Callable] = {}
 ENTROPIES: dict[type, Callable] = {}
+WRAPPERS = (ExpandedDistribution, Independent, MaskedDistribution)
 
 
 class NoClosedForm(NotImplementedError):
@@ -127,5 +128,4 @@ def no_closed_form(p, q, why: str = "") -> NoClosedForm:
 def describe(distribution) -> str:
     """The class of a distribution, with what it wraps: `Independent(Normal)`."""
     name = type(distribution).__name__
-    inner = getattr(distribution, "base_dist", None)
-    return f"{name}({describe(inner)})" if inner is not None else name
+    return f"{name}({describe(distribution.base_dist)})" if isinstance(distribution, WRAPPERS) else name

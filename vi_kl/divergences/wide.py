@@ -11,6 +11,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from vi_kl.compilation import compiled
+
 
 def in_wide_precision(*event_dims: int):
     """Jit a function of parameter arrays in float64; return its result in their common dtype.
@@ -25,14 +27,14 @@ def in_wide_precision(*event_dims: int):
     """
 
     def decorate(function):
-        compiled = functools.cache(functools.partial(compile_value_and_gradient, function))
+        programs = functools.cache(functools.partial(value_and_gradient, function))
 
         @functools.wraps(function)
         def wrapped(*arrays, **static):
             dtype = jnp.result_type(float, *arrays)  # Python numbers and NumPy arrays follow JAX's default
             arrays = with_common_batch_shape(arrays, event_dims)
             traced = tuple(i for i, array in enumerate(arrays) if isinstance(array, jax.Array))
-            value, gradient = compiled(traced, *sorted(static.items()))
+            value, gradient = programs(traced, *sorted(static.items()))
             return evaluate_wide(value, gradient, arrays, traced, dtype)
 
         return wrapped
@@ -40,14 +42,14 @@ def in_wide_precision(*event_dims: int):
     return decorate
 
 
-def compile_value_and_gradient(function, differentiated, *static):
+def value_and_gradient(function, differentiated, *static):
     keywords = dict(static)
 
     def total(*arrays):
         return function(*arrays, **keywords).sum()  # batch entries do not depend on each other
 
-    value = jax.jit(functools.partial(function, **keywords))
-    return value, jax.jit(jax.grad(total, argnums=differentiated)) if differentiated else None
+    value = compiled(functools.partial(function, **keywords))
+    return value, compiled(jax.grad(total, argnums=differentiated)) if differentiated else None
 
 
 def evaluate_wide(value, gradient, arrays, traced, dtype):

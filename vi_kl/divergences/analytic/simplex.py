@@ -8,7 +8,6 @@ from vi_kl.divergences.bregman import (
     SERIES_RADIUS,
     binet,
     difference_of_products,
-    generalized_kl,
     itakura_saito,
     phi,
     psi,
@@ -59,13 +58,12 @@ def dirichlet_divergence(a, b):
     """
     delta = b - a
     total_a, total_b, total_delta = (x.sum(-1, keepdims=True) for x in (a, b, delta))
-    mean_a, mean_b = a / total_a, b / total_b
     excess = relative_difference_of_means(a, b) * (total_a / total_b)
-    means = total_b * kl_terms(mean_b, mean_a, excess) + 0.5 * reversed_kl_terms(mean_b, mean_a, excess)
-    spreads = 0.5 * (sum_of_others(a) / total_a) * itakura_saito(b, a, delta)
-    remainder = binet(b, a, delta)
-    whole = binet(total_b, total_a, total_delta)[..., 0]
-    return (means + spreads + remainder).sum(-1) - whole
+    forward, backward = kl_terms(b / total_b, a / total_a, excess)
+    spreads = (sum_of_others(a) / total_a) * itakura_saito(b, a, delta)
+    remainders = binet(*(jnp.concatenate(pair, -1) for pair in ((b, total_b), (a, total_a), (delta, total_delta))))
+    means = total_b * forward + 0.5 * backward
+    return (means + 0.5 * spreads + remainders[..., :-1]).sum(-1) - remainders[..., -1]
 
 
 def relative_difference_of_means(a, b):
@@ -81,15 +79,12 @@ def relative_difference_of_means(a, b):
 
 
 def kl_terms(x, y, excess):
-    """x log(x/y) - x + y, where x/y - 1 = excess is known exactly while small."""
+    """x log(x/y) - x + y and y log(y/x) - y + x, where x/y - 1 = excess is known exactly while small."""
     near = abs(excess) < SERIES_RADIUS
-    return jnp.where(near, y * psi(jnp.where(near, excess, 0.0)), generalized_kl(x, jnp.where(near, x, y)))
-
-
-def reversed_kl_terms(x, y, excess):
-    """y log(y/x) - y + x, where x/y - 1 = excess is known exactly while small."""
-    near = abs(excess) < SERIES_RADIUS
-    return jnp.where(near, y * phi(jnp.where(near, excess, 0.0)), generalized_kl(y, jnp.where(near, y, x)))
+    d = jnp.where(near, excess, 0.0)
+    log_ratio = jnp.log(jnp.where(near, 1.0, x / y))
+    forward = jnp.where(near, y * psi(d), x * log_ratio - (x - y))
+    return forward, jnp.where(near, y * phi(d), (x - y) - y * log_ratio)
 
 
 def sum_of_others(a):

@@ -1,0 +1,183 @@
+"""estimate_kl: each method against a known answer, the choice between them, and what they refuse."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro.distributions as dist
+import pytest
+
+from vi_kl.divergences import NoClosedForm, estimate_kl, kl_divergence
+from vi_kl.divergences.kl import METHODS
+from vi_kl.divergences.numerical import NotApplicable, NotConverged
+
+GAMMAS = dist.Gamma(2.0, 3.0), dist.Gamma(2.5, 3.0)
+NORMALS = dist.Normal(0.0, 1.0), dist.Normal(1.0, 2.0)
+NORMALS_KL = np.log(2) + 2 / 8 - 0.5
+
+
+def test_a_closed_form_comes_first_and_is_exact():
+    estimate = estimate_kl(*NORMALS)
+    assert estimate.value == pytest.approx(NORMALS_KL, rel=1e-14)
+    assert (estimate.standard_error, estimate.method, estimate.unit) == (0.0, "closed form", "nats")
+
+
+def test_bits():
+    estimate = estimate_kl(*NORMALS, base=2)
+    assert estimate.unit == "bits"
+    assert estimate.value == pytest.approx(NORMALS_KL / np.log(2), rel=1e-14)
+
+
+def test_pmf_arrays_are_summed_exactly():
+    estimate = estimate_kl([0.5, 0.5], [0.25, 0.75])
+    assert estimate.value == pytest.approx(np.log(4 / 3) / 2, rel=1e-14)
+    assert estimate.method == "exact sum over 2 values"
+
+
+def test_a_finite_support_is_enumerated():
+    pmf = jnp.array([0.1, 0.2, 0.3, 0.4])
+    p, q = dist.Categorical(pmf), dist.Binomial(3, 0.4)
+    estimate = estimate_kl(p, q)
+    expected = kl_divergence(np.float64(pmf), [0.216, 0.432, 0.288, 0.064], normalize=True)
+    assert estimate.value == pytest.approx(float(expected), rel=1e-6)
+    assert estimate.method == "exact sum over 4 values"
+
+
+@pytest.mark.parametrize(
+    ("p", "q"), [(dist.Binomial(5, 0.3), dist.Binomial(7, 0.2)), (dist.Bernoulli(0.3), dist.Bernoulli(0.4))]
+)
+def test_enumeration_agrees_with_the_closed_form(p, q):
+    """Where q has probability outside p's support too."""
+    exact = estimate_kl(p, q, method="closed_form").value
+    assert estimate_kl(p, q, method="enumeration").value == pytest.approx(exact, rel=1e-10)
+
+
+def test_enumeration_is_infinite_where_q_has_no_probability():
+    assert estimate_kl(dist.Binomial(5, 0.3), dist.Categorical(jnp.ones(5) / 5)).value == np.inf
+
+
+def test_a_pmf_that_numpyro_computes_inaccurately_is_charged_for_it():
+    """NumPyro's BetaBinomial sums to 1 + 5e-7; the estimate says so in its error."""
+    estimate = estimate_kl(dist.BetaBinomial(2.0, 3.0, 10), dist.Binomial(10, 0.4))
+    total = np.exp(dist.BetaBinomial(2.0, 3.0, 10).log_prob(np.arange(11))).sum()
+    assert 0 <= estimate.standard_error < 1e-5
+    assert total == pytest.approx(1, abs=1e-4)
+    assert estimate.value == pytest.approx(0.355542, abs=3e-6)
+
+
+@pytest.mark.parametrize(
+    ("p", "q"),
+    [
+        NORMALS,
+        (dist.Normal(1e6, 1e-3), dist.Normal(1e6, 2e-3)),
+        GAMMAS,
+        (dist.Gamma(0.1, 3.0), dist.Gamma(0.2, 3.0)),
+        (dist.Beta(2.0, 300.0), dist.Beta(1.0, 200.0)),
+    ],
+)
+def test_quadrature_agrees_with_the_closed_form_within_its_error(p, q):
+    exact = estimate_kl(p, q, method="closed_form").value
+    estimate = estimate_kl(p, q, method="quadrature")
+    assert "quadrature" in estimate.method
+    assert abs(estimate.value - exact) <= 10 * estimate.standard_error + 1e-10 * exact
+    assert estimate.standard_error < 1e-6 * (1 + exact)
+
+
+def test_quadrature_where_there_is_no_closed_form():
+    """KL between two Cauchys of one scale is log(1 + d^2/4); NumPyro has heavy tails right."""
+    estimate = estimate_kl(dist.Cauchy(0.0, 1.0), dist.Cauchy(2.0, 1.0))
+    assert "quadrature" in estimate.method
+    assert abs(estimate.value - np.log(2)) <= 3 * estimate.standard_error + 1e-12
+
+
+def test_quadrature_sees_narrow_and_distant_modes():
+    """Two modes 1,000 apart, one of width 1e-3: the divergence of separate parts is known."""
+    locs, scales = np.array([-1000.0, 5.0]), np.array([1e-3, 1.0])
+    mixture = dist.MixtureSameFamily(dist.Categorical(np.array([0.5, 0.5])), dist.Normal(locs, scales))
+    q = dist.Normal(0.0, 500.0)
+    entropy = np.log(2) + np.mean(np.log(scales * np.sqrt(2 * np.pi * np.e)))
+    cross_entropy = np.log(500 * np.sqrt(2 * np.pi)) + np.mean(locs**2 + scales**2) / (2 * 500**2)
+    estimate = estimate_kl(mixture, q)
+    assert "quadrature" in estimate.method
+    assert estimate.value == pytest.approx(cross_entropy - entropy, rel=1e-9)
+
+
+def test_quadrature_finds_what_q_does_not_cover():
+    assert estimate_kl(dist.Uniform(0.0, 2.0), dist.Uniform(0.0, 1.0)).value == np.inf
+    assert estimate_kl(dist.Uniform(0.0, 1.0), dist.Uniform(0.0, 2.0)).value == pytest.approx(np.log(2), rel=1e-12)
+
+
+def test_an_infinite_divergence_does_not_pass_for_a_number(key):
+    """E of x^2 under a Cauchy: quadrature must say that it did not settle, and so must the fallback."""
+    p, q = dist.Cauchy(0.0, 1.0), dist.Normal(0.0, 1.0)
+    with pytest.raises(NotConverged, match="did not converge"):
+        estimate_kl(p, q, method="quadrature")
+    assert "quadrature did not converge" in estimate_kl(p, q, key=key, num_draws=1000).method
+
+
+def test_monte_carlo_covers_the_truth(key):
+    """Of 400 nominal 95% intervals, 380 +- 4.4 cover: within four of these."""
+    truth = estimate_kl(*GAMMAS).value
+    covered = 0
+    for subkey in jax.random.split(key, 400):
+        low, high = estimate_kl(*GAMMAS, key=subkey, method="monte_carlo", num_draws=500).interval(0.95)
+        covered += low <= truth <= high
+    assert abs(covered - 380) < 18
+
+
+def test_monte_carlo_is_deterministic_given_its_key_and_says_what_it_did(key):
+    vectors = [dist.MultivariateStudentT(df, jnp.zeros(3), jnp.eye(3)) for df in (5.0, 7.0)]
+    first, second = (estimate_kl(*vectors, key=key, num_draws=5000) for _ in range(2))
+    assert first == second
+    assert first.method == "Monte Carlo, 5,000 draws"
+    assert first.standard_error > 0
+
+
+def test_monte_carlo_where_q_has_no_density(key):
+    estimate = estimate_kl(dist.Poisson(3.0), dist.Binomial(3, 0.5), key=key)
+    assert estimate.value == np.inf
+    assert "where q has no density" in estimate.method
+
+
+def test_draws_that_floating_point_has_merged_are_refused(key):
+    """Beta(0.01, 0.01) holds a third of its mass closer to 1 than 1e-16: a mean over draws is off by a third."""
+    with pytest.raises(ValueError, match="floating point cannot tell them from"):
+        estimate_kl(dist.Beta(0.01, 0.01), dist.Uniform(0.0, 1.0), key=key)
+
+
+def test_float32_parameters_are_used_at_their_exact_values():
+    estimate = estimate_kl(dist.Normal(jnp.float32(0.1), 1.0), dist.Normal(jnp.float32(0.3), 1.0))
+    difference = float(np.float32(0.3)) - float(np.float32(0.1))
+    assert estimate.value == pytest.approx(difference**2 / 2, rel=1e-14)
+
+
+def test_what_cannot_be_estimated():
+    with pytest.raises(ValueError, match=r"from random draws: pass key=jax.random.key\(0\)"):
+        estimate_kl(dist.Poisson(3.0), dist.Poisson(4.0))
+    with pytest.raises(ValueError, match="method must be 'auto' or one of 'closed_form'"):
+        estimate_kl(*NORMALS, method="magic")
+    with pytest.raises(ValueError, match=r"batch shapes of p and q are \(2,\) and \(\)"):
+        estimate_kl(dist.Normal(jnp.zeros(2), 1.0), NORMALS[1])
+    with pytest.raises(ValueError, match="batch shape is"):
+        estimate_kl([[0.5, 0.5]], [0.5, 0.5])
+    with pytest.raises(ValueError, match=r"event shape \(2,\)"):
+        estimate_kl(dist.Dirichlet(jnp.ones(2)), dist.Dirichlet(jnp.ones(3)))
+    with pytest.raises(ValueError, match="p is discrete and q is continuous"):
+        estimate_kl(dist.Binomial(3, 0.5), NORMALS[0])
+    with pytest.raises(ValueError, match="base must be 2"):
+        estimate_kl(*NORMALS, base=3)
+    with pytest.raises(ValueError, match="pmf arrays are summed exactly"):
+        estimate_kl([0.5, 0.5], [0.5, 0.5], method="quadrature")
+    with pytest.raises(ValueError, match="num_draws must be at least 2"):
+        estimate_kl(*NORMALS, key=jax.random.key(0), method="monte_carlo", num_draws=1)
+    with pytest.raises(TypeError, match="p is a distribution"):
+        estimate_kl(NORMALS[0], [0.5, 0.5])
+
+
+def test_a_method_asked_for_is_the_method_used_or_an_error():
+    with pytest.raises(NoClosedForm):
+        estimate_kl(dist.Gamma(2.0, 3.0), dist.LogNormal(0.0, 1.0), method="closed_form")
+    with pytest.raises(NotApplicable, match="no finite support"):
+        estimate_kl(*NORMALS, method="enumeration")
+    with pytest.raises(NotApplicable, match="no density of one variable"):
+        estimate_kl(dist.Poisson(3.0), dist.Poisson(4.0), method="quadrature")
+    assert set(METHODS) == {"closed_form", "enumeration", "quadrature", "monte_carlo"}
