@@ -31,14 +31,14 @@ class QuadratureError(RuntimeError):
 
 @in_float64
 def truth_by_quadrature(
-    target: Target, *, tolerance: float = 1e-6, num_starts: int = 24, max_nodes: int = 3_000_000
+    target: Target, *, tolerance: float = 1e-6, num_starts: int = 30, max_nodes: int = 3_000_000
 ) -> Truth:
     """Log evidence, moments and exact draws of a target of one to three dimensions.
 
     Args:
         target: a target whose log density is smooth in z.
         tolerance: asked error of the log evidence, in nats; the grid is refined until it is met.
-        num_starts: starting points of the search for modes.
+        num_starts: starting points of the search for modes. A mode that none of them climbs to is not seen.
         max_nodes: grid points that one mode may cost.
 
     Raises:
@@ -65,7 +65,9 @@ def truth_by_quadrature(
 
 
 def starting_points(target: Target, num_starts: int):
-    spread = np.random.default_rng(0).normal(scale=2.0, size=(num_starts, target.dim))
+    """The origin, and random points at three scales, because nobody knows how far apart the modes are."""
+    scales = np.resize([1.0, 4.0, 16.0], num_starts)[:, None]
+    spread = scales * np.random.default_rng(0).normal(size=(num_starts, target.dim))
     return np.concatenate([np.zeros((1, target.dim)), spread])
 
 

@@ -122,6 +122,7 @@ class Target:
         )
 
     @property
+    @in_float64
     def truth(self):
         """What is known exactly; computed at the first look where it takes work (quadrature)."""
         if callable(self._truth):

@@ -14,7 +14,7 @@ import numpyro.distributions as dist
 from numpyro.distributions import Distribution
 
 from vi_kl.estimate import Estimate
-from vi_kl.precision import in_float64
+from vi_kl.precision import as_float64, in_float64
 from vi_kl.target.target import Target, in_chunks, unconstrain_batch
 
 
@@ -91,9 +91,12 @@ def closed_form_truth(target: Target, distributions: Mapping[str, Distribution],
     if set(distributions) != set(target.site_names):
         raise ValueError(f"distributions name {sorted(distributions)}, the target {list(target.site_names)}.")
 
+    # parameters made under the caller's float32 would make the density a float32 one
+    distributions = {name: jax.tree.map(as_float64, q) for name, q in distributions.items()}
+
     @in_float64
     def sample(key, n: int):
         return draw_sites(target, distributions, key, n)
 
     moments = {name: Moments(np.asarray(q.mean), np.asarray(jnp.sqrt(q.variance))) for name, q in distributions.items()}
-    return Truth(Estimate(log_evidence, 0.0, "closed form"), moments, sample, dict(distributions))
+    return Truth(Estimate(log_evidence, 0.0, "closed form"), moments, sample, distributions)

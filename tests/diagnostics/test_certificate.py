@@ -1,0 +1,172 @@
+"""Certificates on cases whose truth is known: both directions of KL, their intervals, moments, and the words."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro.distributions as dist
+import pytest
+from scipy import integrate, stats
+
+from vi_kl.diagnostics import check
+from vi_kl.families import Approximation, Flow, FullRank, Guide, MeanField
+from vi_kl.families.gaussian import full_rank_params
+from vi_kl.models import worms
+from vi_kl.target import Target, truth_by_quadrature
+
+KEYS = [jax.random.key(seed) for seed in range(200)]
+
+
+def member(family, target, **params):
+    with jax.enable_x64(True):
+        return Approximation(family, {name: jnp.asarray(x, dtype=float) for name, x in params.items()}, target)
+
+
+def log_gamma(z):
+    """Gumbel-like: z = log of a Gamma(3, 1), log evidence 7 + log Gamma(3)."""
+    return 7.0 + 3 * z[0] - jnp.exp(z[0])
+
+
+SKEWED = Target.from_log_density(log_gamma, 1, truth=truth_by_quadrature)
+LOC, SCALE = 0.9, 0.5
+
+
+def skewed_truth():
+    """KL in both directions between N(LOC, SCALE) and the log-gamma, by scipy."""
+    p, q = stats.loggamma(3), stats.norm(LOC, SCALE)
+    reverse = integrate.quad(lambda z: q.pdf(z) * (q.logpdf(z) - p.logpdf(z)), LOC - 5, LOC + 5)[0]
+    forward = integrate.quad(lambda z: p.pdf(z) * (p.logpdf(z) - q.logpdf(z)), -14, 5)[0]
+    return reverse, forward
+
+
+def test_both_directions_on_a_skewed_target(key):
+    q = member(MeanField(), SKEWED, loc=[LOC], log_scale=[np.log(SCALE)])
+    certificate = check(q, key=key)
+    reverse, forward = skewed_truth()
+    assert abs(reverse - forward) > 0.03  # so that the two cannot be swapped unnoticed
+    assert abs(certificate.integrated.value - reverse) < 1e-6
+    assert abs(certificate.gap.value - reverse) < 4 * certificate.gap.standard_error
+    assert abs(certificate.forward_kl.value - forward) < 4 * certificate.forward_kl.standard_error
+    assert certificate.label == "exact"
+    assert certificate.ways_agree
+
+
+@pytest.mark.slow
+def test_the_intervals_cover_the_truth_at_their_level():
+    """Gap and forward KL at nominal 95% over 200 keys: 95% give or take three binomial errors (1.5% each)."""
+    q = member(MeanField(), SKEWED, loc=[LOC], log_scale=[np.log(SCALE)])
+    certificates = [check(q, key=key, num_draws=4096) for key in KEYS]
+    reverse, forward = skewed_truth()
+    for name, truth in (("gap", reverse), ("forward_kl", forward)):
+        inside = [low <= truth <= high for low, high in (getattr(c, name).interval(0.95) for c in certificates)]
+        assert np.mean(inside) >= 0.95 - 3 * 0.0154
+    agree = [c.ways_agree for c in certificates]
+    assert np.mean(agree) > 0.97
+
+
+def test_moment_errors_have_their_sign_and_unit(key):
+    """q one posterior sd to the right and half as wide."""
+    target = Target.from_log_density(lambda z: -0.5 * jnp.sum((z / 3.0) ** 2), 1, truth=truth_by_quadrature)
+    certificate = check(member(MeanField(), target, loc=[3.0], log_scale=[np.log(1.5)]), key=key)
+    errors = certificate.moments["z"]
+    assert errors.mean_error[0] == pytest.approx(1.0, abs=4 * errors.noise)
+    assert errors.sd_ratio[0] == pytest.approx(0.5, abs=4 * errors.noise)
+    assert certificate.worst_sd_ratio < 1
+
+
+def test_closed_form_and_gap_for_a_beta_guide(key):
+    target = worms.binomial()
+    exact = target.truth.distributions["p"]
+    a, b = float(exact.concentration1), float(exact.concentration0)
+    q = member(Guide(worms.beta_guide), target, a=np.log(0.8 * a), b=np.log(0.82 * b))
+    certificate = check(q, key=key)
+    expected = stats.beta(0.8 * a, 0.82 * b)
+    kl = integrate.quad(
+        lambda p: expected.pdf(p) * (expected.logpdf(p) - stats.beta.logpdf(p, a, b)), 0.52, 0.62, limit=200
+    )[0]
+    assert certificate.integrated.method == "closed form"
+    assert certificate.integrated.value == pytest.approx(kl, rel=1e-6)
+    assert certificate.ways_agree
+
+
+def test_quadrature_over_the_noise_of_a_flow(key):
+    target = worms.beta_binomial()
+    family = Flow()
+    with jax.enable_x64(True):
+        params = family.init(key, target)
+        params |= {"loc": jnp.array([1.82, 0.29]), "log_scale": jnp.log(jnp.array([0.08, 0.033]))}
+    certificate = check(Approximation(family, params, target), key=key)
+    assert "quadrature over q" in certificate.integrated.method
+    assert certificate.integrated.standard_error < 1e-5
+    assert certificate.ways_agree
+
+
+def one_mode_of_two(key, label_log_scale=1.05):
+    def two(z):
+        return jnp.logaddexp(-0.5 * z[0] ** 2, -0.5 * (z[0] - 20) ** 2)
+
+    target = Target.from_log_density(two, 1, truth=truth_by_quadrature)
+    return check(member(MeanField(), target, loc=[0.0], log_scale=[np.log(label_log_scale)]), key=key)
+
+
+def test_a_missing_mode_costs_log_two_and_is_named(key):
+    certificate = one_mode_of_two(key)
+    expected = np.log(2) + 0.5 * (1.05**2 - 1) - np.log(1.05)
+    assert certificate.reverse_kl.value == pytest.approx(expected, abs=1e-4)
+    assert certificate.coverage == pytest.approx(0.5, abs=0.02)
+    assert certificate.k_hat < 0.5  # blind to it
+    assert certificate.forward_kl.value > 50
+    assert "leaves out 50% of the posterior" in certificate.verdict
+    assert "0.69 nats" in certificate.verdict
+
+
+def test_a_q_that_covers_both_modes_misses_nothing(key):
+    assert one_mode_of_two(key, label_log_scale=15.0).coverage > 0.95
+
+
+def test_wrong_evidence_makes_the_two_ways_disagree(key):
+    """A planted error of 0.05 nats in the log evidence is found out: the ways are independent."""
+    import dataclasses
+
+    target = worms.binomial()
+    wrong = dataclasses.replace(
+        target.truth,
+        log_evidence=dataclasses.replace(target.truth.log_evidence, value=target.truth.log_evidence.value + 0.05),
+    )
+    q = member(MeanField(), target, loc=[0.2823], log_scale=[np.log(0.0202)])
+    first = check(q, key=key)
+    assert first.ways_agree, (str(first.gap), str(first.integrated))
+    certificate = check(q, wrong, key=key)
+    assert certificate.ways_agree is False
+    assert "disagree" in certificate.verdict
+
+
+def test_without_a_truth_it_says_what_it_cannot_see(key):
+    target = Target.from_log_density(log_gamma, 1)
+    certificate = check(member(MeanField(), target, loc=[LOC], log_scale=[np.log(SCALE)]), key=key)
+    assert certificate.label == "unknown"
+    assert certificate.reverse_kl is None
+    assert "never visits" in certificate.cannot_see
+    assert "unknown" in certificate.verdict
+    assert "nan" not in str(certificate.to_dict())
+
+
+def test_heavy_weights_show_in_k_hat(key):
+    """A normal that is far too narrow for the log-gamma's long left tail."""
+    narrow = check(member(MeanField(), SKEWED, loc=[LOC], log_scale=[np.log(0.15)]), key=key)
+    assert narrow.k_hat > 0.7
+    assert "importance weighting would not repair it" in narrow.verdict
+
+
+def test_a_certificate_reads_and_serialises(key):
+    import json
+
+    target = Target.from_log_density(lambda z: -0.5 * z @ z, 2, truth=truth_by_quadrature)
+    params = full_rank_params(np.array([0.1, 0.0]), np.array([[1.0, 0.0], [0.3, 0.9]]))
+    certificate = check(member(FullRank(), target, **params), key=key)
+    assert "KL(q||post.)" in str(certificate)
+    assert json.loads(json.dumps(certificate.to_dict()))["label"] == "exact"
+
+
+def test_only_fits_are_checked(key):
+    with pytest.raises(TypeError, match="Approximation"):
+        check(dist.Normal(0, 1), key=key)

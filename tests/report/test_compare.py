@@ -1,0 +1,51 @@
+"""Comparing approximations: the table, failures that do not take the rest with them, threads that do not matter."""
+
+import jax
+import numpy as np
+import pytest
+from programs import exponential_rate
+
+from vi_kl.algorithms import Laplace
+from vi_kl.report.compare import compare
+from vi_kl.report.html import write_atomically
+from vi_kl.target import Target, truth_by_quadrature
+
+TARGET = Target.from_numpyro(exponential_rate, np.array([0.4, 1.3, 0.9]), truth=truth_by_quadrature)
+
+
+def test_table_and_failures(key):
+    table = compare(TARGET, ["laplace", "flow", "mean_field"], key=key)
+    frame = table.to_dataframe()
+    assert list(frame.index) == ["mean_field", "laplace"]  # the best reverse KL first
+    assert "at least 2 dimensions" in table.failures["flow"]
+    assert "flow: not fitted" in str(table)
+    assert "<table" in table._repr_html_()
+    bits = table.to_dataframe("bits")
+    np.testing.assert_allclose(bits["KL(q||p) [bits]"], frame["KL(q||p) [nats]"] / np.log(2))
+
+
+def test_threads_change_nothing(key):
+    one, two = (compare(TARGET, ["laplace", "mean_field"], key=key, workers=n).to_dataframe() for n in (1, 2))
+    columns = [name for name in one.columns if name != "seconds"]
+    np.testing.assert_array_equal(one[columns].to_numpy(), two[columns].to_numpy())
+
+
+def test_nothing_to_compare_is_refused(key):
+    with pytest.raises(ValueError, match="methods is empty"):
+        compare(TARGET, [], key=key)
+
+
+def test_unknown_methods_are_refused_before_any_work(key):
+    with pytest.raises(ValueError, match="Unknown method"):
+        compare(TARGET, [Laplace(), "full-rank"], key=jax.random.key(0))
+
+
+def test_writing_is_atomic(tmp_path):
+    path = tmp_path / "file.txt"
+    write_atomically(path, "old")
+    with pytest.raises(UnicodeEncodeError):
+        write_atomically(path, "\ud800")  # cannot be encoded: the old file must stay
+    assert path.read_text() == "old"
+    write_atomically(path, "new")
+    assert path.read_text() == "new"
+    assert list(tmp_path.iterdir()) == [path]
