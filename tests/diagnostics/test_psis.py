@@ -33,8 +33,11 @@ def arviz_negates() -> bool:
 ARVIZ_NEGATES = arviz_negates()
 
 
-def test_equal_weights_have_no_tail():
+def test_weights_within_a_tenth_of_each_other_have_no_tail():
     assert pareto_k(np.zeros(500)) == -np.inf
+    heavy_but_tiny = -1.2 * np.log(np.random.default_rng(0).random(2000))
+    assert pareto_k(1e-3 * heavy_but_tiny) == -np.inf
+    assert pareto_k(heavy_but_tiny) > 1
 
 
 @pytest.mark.parametrize(

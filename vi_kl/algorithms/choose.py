@@ -17,7 +17,7 @@ from vi_kl.target.target import Target
 BY_NAME: dict[str, Callable[[], Algorithm]] = {
     "mean_field": lambda: SVI(MeanField()),
     "full_rank": lambda: SVI(FullRank()),
-    "flow": lambda: SVI(Flow(), ELBO(num_draws=32), step_size=0.02),
+    "flow": lambda: SVI(Flow(), ELBO(num_draws=32), step_size=0.02, smallest_step_size=1e-5),
     "laplace": Laplace,
     "moment_matching": MomentMatching,
 }

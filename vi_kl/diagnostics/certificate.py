@@ -67,6 +67,10 @@ class Certificate:
         return max(ratios, key=lambda r: abs(math.log(r)), default=math.nan)
 
     @property
+    def k_hat_text(self) -> str:
+        return "flat" if self.k_hat == -math.inf else f"{self.k_hat:.2f}"
+
+    @property
     def verdict(self) -> str:
         """What the figures mean, in words."""
         return verdict(self)
@@ -173,7 +177,7 @@ def coverage(log_q_at_q, log_q_at_posterior) -> float:
 def verdict(c: Certificate) -> str:
     if c.reverse_kl is None:
         tail = "trustworthy where q has draws" if c.k_hat < 0.5 else "heavy: q is too narrow or too thin-tailed"
-        return f"The distance to the posterior is unknown. Importance weights look {tail} (k-hat {c.k_hat:.2f})."
+        return f"The distance to the posterior is unknown. Importance weights look {tail} (k-hat {c.k_hat_text})."
     kl = max(c.reverse_kl.value, 0.0)
     bits = f"{kl:.2g} nats = {kl / math.log(2):.2g} bits"
     sentences = [f"q is {bits} from the posterior ({describe(kl)})."]

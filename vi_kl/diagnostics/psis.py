@@ -17,7 +17,8 @@ def pareto_k(log_weights) -> float:
         log_weights: log p - log q at n draws of q, up to a constant; at least 100 of them.
 
     Returns:
-        k-hat; -inf where all weights are equal (q is exact up to rounding).
+        k-hat; -inf where no weight is more than a tenth above the average, so that there is no tail to speak of
+        (k-hat knows no scale, and would judge the shape of differences that do not matter).
 
     Raises:
         ValueError: fewer than 100 weights, or a NaN or +inf among them.
@@ -30,7 +31,7 @@ def pareto_k(log_weights) -> float:
     weights = np.exp(np.sort(log_weights) - log_weights.max())
     tail = int(np.ceil(min(0.2 * len(weights), 3 * np.sqrt(len(weights)))))
     exceedances = weights[-tail:] - weights[-tail - 1]
-    if exceedances[-1] <= 1e-12 or exceedances[len(exceedances) // 4] <= 0:
+    if weights[-1] <= 1.1 * weights.mean():
         return -np.inf
     shape = fit_generalised_pareto(exceedances)
     # a weak prior, worth ten draws, towards 0.5

@@ -153,7 +153,7 @@ def chapter_table(part: Told, unit: str) -> tuple[tuple[str, ...], list[tuple[st
                 number(c.integrated, unit),
                 {True: "yes", False: "NO", None: "-"}[c.ways_agree],
                 number(c.forward_kl, unit),
-                f"{c.k_hat:.2f}",
+                c.k_hat_text,
                 f"{c.worst_mean_error:.3f}",
                 f"{c.worst_sd_ratio:.3f}",
                 f"{fit.cost.seconds:.1f}",
@@ -196,7 +196,7 @@ def about_the_missing_mode(one_sided: list[Certificate], unit: str) -> str:
     log2 = np.log(2) / UNITS[unit]
     return (
         f"What happened: {names} cover one of the posterior's two mirror images, {share:.0%} of its mass. Reverse KL "
-        f"charges log 2 = {log2:.3g} {unit} for the missing half, however far away it is; the best of them is at "
+        f"charges log 2 = {log2:.3g} {unit if log2 != 1 else 'bit'} for the missing half, however far away it is; the best of them is at "
         f"{best:.4g}, so it is {best - log2:.2g} {unit} from the mode it has found. Sending the worms with it costs "
         "that one bit: the name of the mode."
     )
