@@ -5,6 +5,7 @@ import math
 import numpy as np
 from numpyro.distributions import Distribution
 
+from vi_kl.compilation import compiled
 from vi_kl.divergences.numerical import log_density
 from vi_kl.divergences.registry import describe
 from vi_kl.estimate import Estimate
@@ -24,9 +25,8 @@ def monte_carlo_kl(p: Distribution, q: Distribution, key, num_draws: int) -> Est
     """
     if num_draws < 2:
         raise ValueError(f"num_draws must be at least 2, got {num_draws}.")
-    draws = p.sample(key, (num_draws,))
-    reject_piled_up(p, np.asarray(draws))
-    log_p, log_q = np.asarray(p.log_prob(draws)), np.asarray(log_density(q, draws))
+    draws, log_p, log_q = map(np.asarray, draws_and_log_densities(p, q, key, num_draws))
+    reject_piled_up(p, draws)
     for name, distribution, values in (("p", p, log_p), ("q", q, log_q)):
         if np.isnan(values).any():
             bad = int(np.isnan(values).sum())
@@ -37,6 +37,12 @@ def monte_carlo_kl(p: Distribution, q: Distribution, key, num_draws: int) -> Est
         return Estimate(math.inf, 0.0, f"{method}, {outside:,} of them where q has no density")
     log_ratio = log_p - log_q
     return Estimate(log_ratio.mean(), log_ratio.std(ddof=1) / math.sqrt(num_draws), method)
+
+
+@compiled(static=("num_draws",))
+def draws_and_log_densities(p, q, key, num_draws):
+    draws = p.sample(key, (num_draws,))
+    return draws, p.log_prob(draws), log_density(q, draws)
 
 
 def reject_piled_up(p, draws):

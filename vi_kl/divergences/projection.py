@@ -15,6 +15,7 @@ from jax.flatten_util import ravel_pytree
 from numpyro.distributions import Distribution, biject_to, constraints
 from scipy.optimize import minimize
 
+from vi_kl.compilation import compiled
 from vi_kl.divergences.kl import kl_divergence
 from vi_kl.estimate import Estimate
 from vi_kl.precision import as_float64, as_numpy, in_float64
@@ -96,13 +97,13 @@ def project(
     def divergence_of(q):
         return kl_divergence(p, q) if direction == "forward" else kl_divergence(q, p)
 
-    @jax.jit
+    @compiled
     def member(z):
         params = constrain(z)
         return params, family(params)
 
     check_start(member, divergence_of, start, init, direction)
-    value_and_gradient = jax.jit(jax.value_and_grad(lambda z: divergence_of(member(z)[1])))
+    value_and_gradient = compiled(jax.value_and_grad(lambda z: divergence_of(member(z)[1])))
     z, steps = minimise(value_and_gradient, np.asarray(start), max_steps)
     params, q = jax.tree.map(as_numpy, member(z))
     params = jax.tree.map(lambda value: float(value) if np.ndim(value) == 0 else value, params)
