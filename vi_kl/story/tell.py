@@ -194,10 +194,11 @@ def about_the_missing_mode(one_sided: list[Certificate], unit: str) -> str:
     share = np.mean([c.coverage for c in one_sided])
     best = min(c.reverse_kl.to(unit).value for c in one_sided)
     log2 = np.log(2) / UNITS[unit]
+    price = "1 bit" if unit == "bits" else f"{log2:.3g} nats"
     return (
         f"What happened: {names} cover one of the posterior's two mirror images, {share:.0%} of its mass. Reverse KL "
-        f"charges log 2 = {log2:.3g} {unit if log2 != 1 else 'bit'} for the missing half, however far away it is; the best of them is at "
-        f"{best:.4g}, so it is {best - log2:.2g} {unit} from the mode it has found. Sending the worms with it costs "
+        f"charges log 2 = {price} for the missing half, however far away it is; the best of them is at {best:.4g}, so "
+        f"it is {best - log2:.2g} {unit} from the mode it has found. Sending the worms with it costs "
         "that one bit: the name of the mode."
     )
 
