@@ -10,8 +10,8 @@ import dataclasses
 import functools
 import threading
 import time
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import jax
 
@@ -36,12 +36,13 @@ def compiler_options(seldom: bool) -> dict:
     return options
 
 
-def compiled(function=None, *, static: tuple[str, ...] = (), seldom: bool = False):
+def compiled(function=None, *, static: tuple[str, ...] = (), seldom: bool | Callable[..., bool] = False):
     """`jax.jit` with vi_kl's compiler options, safe to call from several threads.
 
     Args:
         static: names of the arguments that are part of the code.
-        seldom: whether the program runs a few times only, so that compiling it well does not pay.
+        seldom: whether the program runs so seldom, or is so small, that compiling it well does not pay; or a
+            function that tells it from the call's arguments.
     """
     if function is None:
         return functools.partial(compiled, static=static, seldom=seldom)
@@ -49,7 +50,7 @@ def compiled(function=None, *, static: tuple[str, ...] = (), seldom: bool = Fals
     seen = set()
 
     @functools.cache
-    def tuned():
+    def tuned(seldom: bool):
         return jax.jit(function, static_argnames=static, compiler_options=compiler_options(seldom))
 
     @functools.wraps(function)
@@ -57,16 +58,17 @@ def compiled(function=None, *, static: tuple[str, ...] = (), seldom: bool = Fals
         leaves, structure = jax.tree.flatten((args, kwargs))
         if any(isinstance(leaf, jax.core.Tracer) for leaf in leaves):
             return plain(*args, **kwargs)  # compiler options belong to the outermost compilation only
+        program = tuned(seldom(*args, **kwargs) if callable(seldom) else seldom)
         signature = structure, tuple(map(describe, leaves))
         if signature not in seen:
             start = time.perf_counter()
             with tracing:
                 waited = time.perf_counter() - start
-                lowered = tuned().lower(*args, **kwargs)
+                lowered = program.lower(*args, **kwargs)
             lowered.compile()
             record(time.perf_counter() - start - waited)
             seen.add(signature)
-        return tuned()(*args, **kwargs)
+        return program(*args, **kwargs)
 
     return call
 
@@ -116,20 +118,25 @@ def compile_clock():
 def in_threads(function, *arguments, workers: int) -> Iterator:
     """`map` over threads, in order, with the caller's compile clocks running in them too.
 
-    Worth it where most of the time goes into compiling, during which Python is free. What has not begun when the
-    caller stops looking (an error, an interruption) is not begun at all.
+    The work begins at once, before the first result is asked for. Worth it where most of the time goes into
+    compiling, during which Python is free. What has not begun when the caller stops looking (an error, an
+    interruption) is not begun at all.
     """
+    if workers <= 1:
+        return map(function, *arguments)
     clocks = running.clocks
 
     def with_clocks(*args):
         running.clocks = clocks
         return function(*args)
 
-    if workers <= 1:
-        yield from map(function, *arguments)
-        return
     pool = ThreadPoolExecutor(max_workers=workers)
+    return results_in_order(pool, [pool.submit(with_clocks, *args) for args in zip(*arguments, strict=True)])
+
+
+def results_in_order(pool: ThreadPoolExecutor, futures: list[Future]) -> Iterator:
     try:
-        yield from pool.map(with_clocks, *arguments)
+        for future in futures:
+            yield future.result()
     finally:
         pool.shutdown(cancel_futures=True)

@@ -42,7 +42,7 @@ def choose_algorithm(target: Target, method=None) -> Algorithm:
     if isinstance(method, Family):
         return SVI(method)
     if callable(method):
-        return SVI(guide_family(method, target), step_size=0.1)  # guides may start far from where they end
+        return SVI(guide_family(method, target), step_size=0.2)  # guides may start far from where they end
     raise TypeError(f"method must be a name, a Family, an Algorithm or a NumPyro guide, not {type(method).__name__}.")
 
 

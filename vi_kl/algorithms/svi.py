@@ -27,6 +27,7 @@ from vi_kl.families.gaussian import FullRank
 from vi_kl.objectives.elbo import ELBO
 from vi_kl.objectives.objective import Objective
 from vi_kl.precision import in_float64
+from vi_kl.target.target import is_small
 
 ADAM = optax.scale_by_adam(b2=0.99)
 
@@ -73,6 +74,11 @@ class State(NamedTuple):
     broken_at: jax.Array
 
 
+def few_numbers(key, state, target, step_size, family, objective, optimizer, num_steps) -> bool:
+    return is_small(target, objective.density_evaluations)
+
+
+@compiled(static=("family", "objective", "optimizer", "num_steps"), seldom=few_numbers)
 def run_chunk(key, state: State, target, step_size, family, objective, optimizer, num_steps):
     """`num_steps` steps; returns the state, the losses, and the mean of the iterates."""
 
@@ -94,18 +100,6 @@ def run_chunk(key, state: State, target, step_size, family, objective, optimizer
     return state, losses, mean
 
 
-STATIC = ("family", "objective", "optimizer", "num_steps")
-run_many_rows = compiled(run_chunk, static=STATIC)
-run_few_rows = compiled(run_chunk, static=STATIC, seldom=True)
-FEW = 5_000  # numbers read in a step, below which compiling takes longer than even a slow program runs
-
-
-def runner(objective: Objective, target):
-    """The chunk, compiled in proportion to the work of a step."""
-    numbers = target.dim + sum(np.size(leaf) for leaf in jax.tree.leaves(target.data))
-    return run_few_rows if numbers * objective.density_evaluations < FEW else run_many_rows
-
-
 @compiled(static=("optimizer",), seldom=True)
 def first_state(params, optimizer) -> State:
     return State(params, optimizer.init(params), jnp.asarray(0), jnp.asarray(-1))
@@ -121,12 +115,11 @@ def fit_svi(config: SVI, key, target, progress) -> Fit:
         schedule = Schedule(config)
         optimizer = config.optimizer if config.optimizer is not None else ADAM
         state = first_state(params, optimizer)
-        run = runner(config.objective, target)
         losses, step_sizes = [], []
         while not schedule.done:
             key, chunk_key = jax.random.split(key)
             step_size = schedule.step_size
-            state, chunk_losses, mean = run(
+            state, chunk_losses, mean = run_chunk(
                 chunk_key, state, target, step_size, config.family, config.objective, optimizer, config.chunk
             )
             books.gradient_evaluations += config.chunk * config.objective.density_evaluations

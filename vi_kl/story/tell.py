@@ -49,29 +49,24 @@ def tell(out: Path, unit: str, seed: int, quick: bool, console: Console, import_
     out.mkdir(parents=True, exist_ok=True)
     require_writable(out)
     start = time.perf_counter()
-    console.rule("[bold]1. What a stand-in costs")
-    numbers = article()
-    print_article(console, numbers, unit)
-    console.rule("[bold]2. The same thought with a posterior")
-    console.print(bits_back_sentence(unit), width=min(console.width, 100))
-    told, pictures = [], []
-    with plots.style(), compile_clock() as clock:
-        for part in tell_chapters(chapters(quick), seed, console):
+    with plots.style(), compile_clock() as clock, progress_bar(console) as bar:
+        chapters_to_come = tell_chapters(chapters(quick), seed, bar)  # in threads, while the article is computed
+        numbers = article()
+        print_article(console, numbers, unit)
+        told, pictures = [], figures.of_the_article(numbers, unit)
+        for part in chapters_to_come:
             told.append(part)
             print_chapter(console, part, unit)
-            # drawn here, while the other threads compile
-            if not pictures:
-                pictures += figures.of_the_article(numbers, unit)
-            pictures += figures.of_the_chapter(part)
             # after every chapter, so that an interruption loses only the rest
             save_results(out, results(numbers, told, unit, seed))
+            pictures += figures.of_the_chapter(part)
         pictures += figures.of_the_bill(told, numbers, unit)
         write_report(out, numbers, told, pictures, unit)
     print_bill(console, told, unit)
     work = time.perf_counter() - start
     console.print(
         f"[dim]Seconds: {import_seconds:.1f} importing, {work:.1f} computing and drawing (compiling took "
-        f"{clock.seconds:.1f}, summed over two threads); {import_seconds + work:.1f} in all.[/]"
+        f"{clock.seconds:.1f}, summed over threads); {import_seconds + work:.1f} in all.[/]"
     )
     console.print(f"Report: {out / 'index.html'}   figures: {out / 'figures'}   numbers: {out / 'results.json'}")
     return told
@@ -83,17 +78,20 @@ def require_writable(folder: Path) -> None:
         pass
 
 
-def tell_chapters(parts: list[Chapter], seed: int, console: Console) -> Iterator[Told]:
-    """Fit and check two chapters at a time and yield them in order, with a progress bar."""
-    keys = jax.random.split(jax.random.key(seed), len(parts))
+def progress_bar(console: Console) -> Progress:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("Fitting and checking", total=sum(len(part.methods) for part in parts))
+    return Progress(*columns, console=console, transient=True)
 
-        def one(part, key):
-            return tell_chapter(part, key, lambda _: bar.advance(task))
 
-        yield from in_threads(one, parts, keys, workers=2)
+def tell_chapters(parts: list[Chapter], seed: int, bar: Progress) -> Iterator[Told]:
+    """Fit and check two chapters at a time, and yield them in order."""
+    keys = jax.random.split(jax.random.key(seed), len(parts))
+    task = bar.add_task("Fitting and checking", total=sum(len(part.methods) for part in parts))
+
+    def one(part, key):
+        return tell_chapter(part, key, lambda _: bar.advance(task))
+
+    return in_threads(one, parts, keys, workers=2)
 
 
 def bits_back_sentence(unit: str) -> str:
@@ -108,6 +106,7 @@ def bits_back_sentence(unit: str) -> str:
 
 
 def print_article(console: Console, numbers: Article, unit: str) -> None:
+    console.rule("[bold]1. What a stand-in costs")
     table = RichTable(title="The article's figures", title_justify="left", box=box.SIMPLE_HEAD)
     for name, justify in (("", "left"), ("article", "right"), ("here", "right"), ("", "left"), ("", "left")):
         table.add_column(name, justify=justify)
@@ -117,19 +116,21 @@ def print_article(console: Console, numbers: Article, unit: str) -> None:
     console.print(table)
     if unit == "nats":
         console.print("[dim]The article counts in bits; one bit is 0.693 nats.[/]")
+    console.rule("[bold]2. The same thought with a posterior")
+    console.print(bits_back_sentence(unit), width=min(console.width, 100))
 
 
 def print_chapter(console: Console, part: Told, unit: str) -> None:
     """The columns that fit eighty characters; the page has the rest."""
     evidence = part.log_evidence.to(unit)
     console.print(f"[bold]{part.chapter.title}[/]: {-evidence.value:,.2f} {unit} for 1,000 worms ({evidence.method})")
-    table = RichTable(box=box.SIMPLE_HEAD, padding=(0, 1))
+    table = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     columns, rows = chapter_table(part, unit)
     for i in IN_TERMINAL:
         table.add_column(columns[i], justify="left" if i == 0 else "right", no_wrap=True)
     for row in rows:
         table.add_row(*(row[i] for i in IN_TERMINAL))
-    console.print(table)
+    console.print(table, "")
     for line in chapter_words(part, unit):
         console.print(Padding(line, (0, 0, 1, 2)), width=min(console.width, 100))
 

@@ -214,7 +214,13 @@ def log_density_batch(target: Target, z):
     return flat.reshape(z.shape[:-1])
 
 
-@compiled
+def is_small(target: Target, evaluations: int = 1) -> bool:
+    """Whether so few numbers are read per step that compiling takes longer than even a slow program runs."""
+    numbers = target.dim + sum(np.size(leaf) for leaf in jax.tree.leaves(target.data))
+    return numbers * evaluations < 5_000
+
+
+@compiled(seldom=lambda target, z: is_small(target))
 def value_and_grad(target: Target, z):
     """The log density and its gradient at one z."""
     return jax.value_and_grad(log_density, argnums=1)(target, z)
