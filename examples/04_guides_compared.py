@@ -37,7 +37,7 @@ print(vi_kl.check(fit, key=jax.random.key(1)))
 
 # %% [markdown]
 # KL(q||posterior) was computed in two ways that share nothing: as log evidence - ELBO, and by integrating
-# log q - log posterior under q. The certificate reports the more precise one, and whether the two agree.
+# log q - log posterior under q. The certificate reports the more precise one, and says so if the two disagree.
 #
 # ## Two kinds of worms
 #
