@@ -18,6 +18,7 @@ import jax
 QUICK_TO_COMPILE = {"xla_cpu_use_fusion_emitters": False}
 # for programs that run a few times only: half the compile time, up to twice the run time
 RUN_SELDOM = {**QUICK_TO_COMPILE, "xla_backend_optimization_level": 0}
+
 # NumPyro keeps its effect handlers on one global stack, so only one thread at a time may trace a model. XLA's
 # compiling, which takes longer, runs outside this lock.
 tracing = threading.RLock()
@@ -25,15 +26,20 @@ tracing = threading.RLock()
 
 @functools.cache
 def compiler_options(seldom: bool) -> dict:
-    """The options that this backend and JAX version accept."""
+    """Those of the options that this backend and JAX version accept."""
     if jax.default_backend() != "cpu":
         return {}
     options = RUN_SELDOM if seldom else QUICK_TO_COMPILE
+    return {name: value for name, value in options.items() if is_accepted(name, value)}
+
+
+@functools.cache
+def is_accepted(name: str, value) -> bool:
     try:
-        jax.jit(lambda x: x, compiler_options=options)(0)
+        jax.jit(lambda x: x, compiler_options={name: value})(0)
     except Exception:  # an unknown option is an error of XLA's own type, which varies between versions
-        return {}
-    return options
+        return False
+    return True
 
 
 def compiled(function=None, *, static: tuple[str, ...] = (), seldom: bool | Callable[..., bool] = False):
