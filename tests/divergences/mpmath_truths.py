@@ -95,14 +95,17 @@ class Draws:
         return 10 ** self.rng.uniform(smallest, 0)
 
     def positive_pair(self, size=(), low=-3, high=8):
-        """Concentrations, rates or scales: near-equal, equal in the mean (one common factor), or unrelated."""
+        """Concentrations, rates or scales: near-equal, one common factor, all but one equal, or unrelated."""
         rng, step = self.rng, self.relative_step()
         p = 10 ** rng.uniform(low, high, size)
-        kind = rng.integers(3)
+        kind = rng.integers(4)
         if kind == 0:
             q = p * np.exp(step * rng.normal(size=size))
         elif kind == 1:
             q = p * np.exp(step * rng.normal()) * np.exp(1e-3 * step * rng.normal(size=size))
+        elif kind == 2:
+            changed = np.arange(np.size(p)).reshape(size) == rng.integers(np.size(p))
+            q = np.where(changed, p * np.exp(step * rng.normal()), p)
         else:
             q = 10 ** rng.uniform(low, high, size)
         return self.rounded(p), self.rounded(q)

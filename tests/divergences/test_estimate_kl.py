@@ -115,13 +115,13 @@ def test_an_infinite_divergence_does_not_pass_for_a_number(key):
 
 
 def test_monte_carlo_covers_the_truth(key):
-    """Of 400 nominal 95% intervals, 380 +- 4.4 cover: within four of these."""
+    """Nominal 95% intervals cover 93 to 97% of 1,000 times."""
     truth = estimate_kl(*GAMMAS).value
     covered = 0
-    for subkey in jax.random.split(key, 400):
+    for subkey in jax.random.split(key, 1000):
         low, high = estimate_kl(*GAMMAS, key=subkey, method="monte_carlo", num_draws=500).interval(0.95)
         covered += low <= truth <= high
-    assert abs(covered - 380) < 18
+    assert 930 <= covered <= 970
 
 
 def test_monte_carlo_is_deterministic_given_its_key_and_says_what_it_did(key):

@@ -66,7 +66,11 @@ def known(*values):
 
 @in_wide_precision(0, 0)
 def trial_kl(p, q, *, p_logits, q_logits):
-    """KL between the outcomes of one trial."""
+    """KL between the outcomes of one trial.
+
+    A probability against a logit is as exact as the rounding of one into the other: relative to how far apart
+    they are.
+    """
     if p_logits and q_logits:
         return logit_kl(p, q)
     success_p, failure_p = outcomes(p, p_logits)

@@ -60,7 +60,7 @@ def dirichlet_divergence(a, b):
     total_a, total_b, total_delta = (x.sum(-1, keepdims=True) for x in (a, b, delta))
     excess = relative_difference_of_means(a, b) * (total_a / total_b)
     forward, backward = kl_terms(b / total_b, a / total_a, excess)
-    spreads = (sum_of_others(a) / total_a) * itakura_saito(b, a, delta)
+    spreads = ((total_a - a) / total_a) * itakura_saito(b, a, delta)
     remainders = binet(*(jnp.concatenate(pair, -1) for pair in ((b, total_b), (a, total_a), (delta, total_delta))))
     means = total_b * forward + 0.5 * backward
     return (means + 0.5 * spreads + remainders[..., :-1]).sum(-1) - remainders[..., -1]
@@ -85,13 +85,6 @@ def kl_terms(x, y, excess):
     log_ratio = jnp.log(jnp.where(near, 1.0, x / y))
     forward = jnp.where(near, y * psi(d), x * log_ratio - (x - y))
     return forward, jnp.where(near, y * phi(d), (x - y) - y * log_ratio)
-
-
-def sum_of_others(a):
-    """The sum of all other entries; beside one that outweighs them, sum(a) - a would lose them."""
-    total = a.sum(-1, keepdims=True)
-    dominant = a > total / 2
-    return jnp.where(dominant, jnp.where(dominant, 0.0, a).sum(-1, keepdims=True), total - a)
 
 
 @in_wide_precision(0, 0)
