@@ -105,9 +105,7 @@ def exact_log_density(target: Target, z) -> np.ndarray:
 @compiled(seldom=True)
 def closed_form_log_density(target: Target, distributions, z):
     def one(z):
-        unconstrained = target.unravel(z)
-        sites = target.density.constrain(target.data, unconstrained)
-        total = target.density.log_det(target.data, unconstrained)
+        sites, total = target.density.constrain(target.data, target.unravel(z))
         return total + sum(jnp.sum(distributions[name].log_prob(sites[name])) for name in distributions)
 
     return jax.vmap(one)(z)

@@ -1,6 +1,7 @@
 """Normal distributions over z: independent coordinates (mean field), or any covariance (full rank)."""
 
 import dataclasses
+import functools
 
 import jax.numpy as jnp
 import numpy as np
@@ -49,8 +50,17 @@ def full_rank_params(loc: np.ndarray, tril: np.ndarray) -> dict:
     return {"loc": jnp.asarray(loc), "log_scale": jnp.asarray(np.log(scale)), "below": jnp.asarray(below)}
 
 
-def scale_tril(params) -> jnp.ndarray:
+def scale_tril(params):
     """The Cholesky factor of the covariance that these `FullRank` parameters stand for."""
     dim = params["loc"].shape[-1]
-    below = jnp.zeros((dim, dim)).at[np.tril_indices(dim, -1)].set(params["below"])
-    return jnp.exp(params["log_scale"])[:, None] * (jnp.eye(dim) + below)
+    below = jnp.append(params["below"], 0.0)[places_below_diagonal(dim)]
+    return jnp.exp(params["log_scale"])[:, None] * (below + np.eye(dim))
+
+
+@functools.cache
+def places_below_diagonal(dim: int) -> np.ndarray:
+    """Where each entry of a (dim, dim) matrix stands in the vector of those below the diagonal; -1 elsewhere."""
+    places = np.full((dim, dim), -1)
+    rows, columns = np.tril_indices(dim, -1)
+    places[rows, columns] = np.arange(len(rows))
+    return places

@@ -132,7 +132,7 @@ class GuideDistribution(dist.Distribution):
         density = self.target.density
         sites = {name: trace[name]["value"] for name in self.target.site_names}
         unconstrained = density.unconstrain(self.target.data, sites)
-        log_q = trace_log_prob(trace) + density.log_det(self.target.data, unconstrained)
+        log_q = trace_log_prob(trace) + density.constrain(self.target.data, unconstrained)[1]
         return self.target.ravel(unconstrained), [log_q]
 
     def sample(self, key, sample_shape=()):
@@ -141,11 +141,9 @@ class GuideDistribution(dist.Distribution):
     def log_prob(self, value, intermediates=None):
         if intermediates:
             return intermediates[0]
-        density, data = self.target.density, self.target.data
-        unconstrained = self.target.unravel(value)
-        constrained = density.constrain(data, unconstrained)
-        trace = self.trace(jax.random.key(0), constrained)
-        return trace_log_prob(trace) + density.log_det(data, unconstrained)
+        target = self.target
+        constrained, log_det = target.density.constrain(target.data, target.unravel(value))
+        return trace_log_prob(self.trace(jax.random.key(0), constrained)) + log_det
 
     @in_float64
     def site_distributions(self) -> dict[str, dist.Distribution] | None:

@@ -88,14 +88,14 @@ def two_kinds_model(teeth, worms):
 
 def beta_guide(teeth, worms):
     """q(p) = Beta(a, b): the family that holds the exact posterior of the binomial and block models."""
-    a = numpyro.param("a", 2.0, constraint=dist.constraints.positive)
-    b = numpyro.param("b", 2.0, constraint=dist.constraints.positive)
+    a = numpyro.param("a", 100.0, constraint=dist.constraints.positive)
+    b = numpyro.param("b", 100.0, constraint=dist.constraints.positive)
     numpyro.sample("p", dist.Beta(a, b))
 
 
 def dirichlet_guide(teeth, worms):
     """q(theta) = Dirichlet(a): the family that holds the exact posterior of the categorical model."""
-    a = numpyro.param("a", jnp.full(MOST_TEETH + 1, 2.0), constraint=dist.constraints.positive)
+    a = numpyro.param("a", jnp.full(MOST_TEETH + 1, 20.0), constraint=dist.constraints.positive)
     numpyro.sample("theta", dist.Dirichlet(a))
 
 

@@ -13,13 +13,10 @@ class LogDensity:
         return self.function(sites["z"], data) if self.takes_data else self.function(sites["z"])
 
     def constrain(self, data, sites):
-        return sites
+        return sites, 0.0
 
     def unconstrain(self, data, sites):
         return sites
-
-    def log_det(self, data, sites):
-        return 0.0
 
     def explain(self, data, sites):
         return f"The log density {self} is not finite there: check it at a point of your choice."

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro
 from numpyro.distributions import biject_to
-from numpyro.infer.util import constrain_fn, potential_energy, unconstrain_fn
+from numpyro.infer.util import potential_energy, unconstrain_fn
 
 from vi_kl.compilation import tracing
 from vi_kl.precision import as_float64, in_float64
@@ -44,20 +44,26 @@ class NumPyroModel:
         return -potential_energy(numpyro.handlers.seed(self.model, 0), args, kwargs, sites)
 
     def constrain(self, data, sites):
+        """One run of the model, in which every latent site takes the image of its unconstrained value."""
+        log_dets = []
+
+        def fill(site):
+            if site["type"] != "sample" or site["name"] not in sites:
+                return None
+            transform = biject_to(site["fn"].support)
+            unconstrained = sites[site["name"]]
+            value = transform(unconstrained)
+            log_dets.append(jnp.sum(transform.log_abs_det_jacobian(unconstrained, value)))
+            return value
+
         args, kwargs = self.arguments(data)
-        return constrain_fn(numpyro.handlers.seed(self.model, 0), args, kwargs, sites)
+        model = numpyro.handlers.substitute(numpyro.handlers.seed(self.model, 0), substitute_fn=fill)
+        trace = numpyro.handlers.trace(model).get_trace(*args, **kwargs)
+        return {name: trace[name]["value"] for name in sites}, sum(log_dets)
 
     def unconstrain(self, data, sites):
         args, kwargs = self.arguments(data)
         return unconstrain_fn(numpyro.handlers.seed(self.model, 0), args, kwargs, sites)
-
-    def log_det(self, data, sites):
-        trace = self.trace(data, self.constrain(data, sites))
-        total = 0.0
-        for name, unconstrained in sites.items():
-            transform = biject_to(trace[name]["fn"].support)
-            total += jnp.sum(transform.log_abs_det_jacobian(unconstrained, trace[name]["value"]))
-        return total
 
     def trace(self, data, constrained: dict):
         """NumPyro's trace of the model with these latent values."""
@@ -68,7 +74,7 @@ class NumPyroModel:
     def explain(self, data, sites):
         """Which sites have a log density that is not finite, and whether NaN in their data is why."""
         with tracing:
-            trace = self.trace(data, self.constrain(data, sites))
+            trace = self.trace(data, self.constrain(data, sites)[0])
         for name, site in trace.items():
             if site["type"] != "sample":
                 continue

@@ -23,14 +23,11 @@ class Density(Protocol):
     def log_density(self, data: Any, sites: dict) -> jax.Array:
         """log of prior times likelihood times |d constrained / d unconstrained|, at unconstrained sites."""
 
-    def constrain(self, data: Any, sites: dict) -> dict:
-        """Unconstrained sites to the values the model sees."""
+    def constrain(self, data: Any, sites: dict) -> tuple[dict, jax.Array]:
+        """Unconstrained sites to the values the model sees, and log |d constrained / d unconstrained|."""
 
     def unconstrain(self, data: Any, sites: dict) -> dict:
         """The inverse of `constrain`."""
-
-    def log_det(self, data: Any, sites: dict) -> jax.Array:
-        """log |d constrained / d unconstrained| at unconstrained sites."""
 
     def explain(self, data: Any, sites: dict) -> str:
         """Which part of the density is not finite at these unconstrained sites, for an error message."""
@@ -229,7 +226,7 @@ def value_and_grad(target: Target, z):
 @compiled(seldom=True)
 def constrain(target: Target, z):
     def one(z):
-        return target.density.constrain(target.data, target.unravel(z))
+        return target.density.constrain(target.data, target.unravel(z))[0]
 
     flat = jax.vmap(one)(z.reshape(-1, target.dim))
     return jax.tree.map(lambda x: x.reshape(z.shape[:-1] + x.shape[1:]), flat)
