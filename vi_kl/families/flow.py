@@ -59,8 +59,8 @@ class Flow(Family):
             transforms.append(InverseAutoregressiveTransform(functools.partial(apply, network_params)))
         scale = jnp.exp(params["log_scale"])
         transforms.append(IndependentTransform(AffineTransform(params["loc"], scale), 1))
-        base = dist.Normal(jnp.zeros(dim), jnp.ones(dim)).to_event(1)
-        return dist.TransformedDistribution(base, transforms)
+        base = dist.Normal(jnp.zeros(dim), jnp.ones(dim), validate_args=False).to_event(1)
+        return dist.TransformedDistribution(base, transforms, validate_args=False)
 
 
 def network(dim: int, hidden: int):
