@@ -80,5 +80,5 @@ def format_with_error(value: float, standard_error: float, digits: int = 2) -> s
         return f"{value:.6g}"
     decimals = max(0, digits - 1 - math.floor(math.log10(standard_error)))
     if decimals > 6:
-        return f"{value:.6g} ± {standard_error:.1e}"
+        return f"{value:.10g} ± {standard_error:.0e}"
     return f"{value:.{decimals}f} ± {standard_error:.{decimals}f}"

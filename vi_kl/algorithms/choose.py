@@ -42,7 +42,8 @@ def choose_algorithm(target: Target, method=None) -> Algorithm:
     if isinstance(method, Family):
         return SVI(method)
     if callable(method):
-        return SVI(guide_family(method, target), step_size=0.2)  # guides may start far from where they end
+        # guides may start far from where they end, and their samplers (gamma, beta) are slow
+        return SVI(guide_family(method, target), ELBO(num_draws=4), step_size=0.1)
     raise TypeError(f"method must be a name, a Family, an Algorithm or a NumPyro guide, not {type(method).__name__}.")
 
 

@@ -185,9 +185,9 @@ def verdict(c: Certificate) -> str:
         missed = 1 - c.coverage / REGION
         cost = -math.log1p(-missed) if missed < 1 else math.inf
         sentences.append(
-            f"It leaves out {missed:.0%} of the posterior's mass, which alone costs {cost:.2f} nats "
-            f"({cost / math.log(2):.2f} bits): it sits on one part, such as one of several modes, and reverse KL "
-            "charges only the logarithm of what is left out."
+            f"It leaves out about {missed:.0%} of the posterior's mass, which alone costs -log {1 - missed:.2f} = "
+            f"{cost:.2f} nats: it sits on one part, such as one of several modes, and reverse KL charges only for "
+            "naming that part, however far away the rest is."
         )
     elif c.worst_mean_error > 0.1 or abs(math.log(c.worst_sd_ratio)) > 0.1:
         sentences.append(
