@@ -2,15 +2,18 @@
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import jax
-import pandas as pd
 
 from vi_kl.algorithms.algorithm import Fit
 from vi_kl.algorithms.choose import choose_algorithm
 from vi_kl.compilation import in_threads
 from vi_kl.diagnostics.certificate import Certificate, check
 from vi_kl.target.target import Target
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,8 +32,10 @@ class Comparison:
     certificates: tuple[Certificate, ...]
     failures: dict[str, str] = dataclasses.field(default_factory=dict)
 
-    def to_dataframe(self, unit: str = "nats") -> pd.DataFrame:
+    def to_dataframe(self, unit: str = "nats") -> "pd.DataFrame":
         """One row per approximation, the closest to the posterior first (by ELBO where KL is unknown)."""
+        import pandas as pd  # half a second that fitting need not wait for
+
         rows = [row(fit, c, unit) for fit, c in zip(self.fits, self.certificates, strict=True)]
         table = pd.DataFrame(rows).set_index("approximation")
         return table.sort_values(f"ELBO [{unit}]", ascending=False)

@@ -14,7 +14,6 @@ import itertools
 import numpy as np
 from scipy.interpolate import RegularGridInterpolator
 from scipy.special import logsumexp
-from scipy.stats import multivariate_normal
 
 from vi_kl.estimate import Estimate
 from vi_kl.precision import in_float64
@@ -136,6 +135,12 @@ def others(d: int, dim: int) -> tuple[int, ...]:
     return tuple(i for i in range(dim) if i != d)
 
 
+def local_normal_log_prob(mode: Mode, z) -> np.ndarray:
+    """log density at z of the normal distribution at a mode with the curvature there."""
+    u = np.linalg.solve(mode.scale_tril, (z - mode.z).T)
+    return -0.5 * (u**2).sum(axis=0) - np.log(np.diag(mode.scale_tril)).sum() - 0.5 * len(u) * np.log(2 * np.pi)
+
+
 def part_log_density(target, modes, k, axes) -> np.ndarray:
     """log of (density of z) x (responsibility of mode k) x |dz/du| on the grid."""
     z = to_z(modes[k], grid(axes))
@@ -148,7 +153,7 @@ def log_responsibility(modes, k, z) -> np.ndarray:
     """log of mode k's share of the density at z: what its local Gaussian contributes to their mixture."""
     if len(modes) == 1:
         return np.zeros(len(z))
-    logs = [mode.log_mass + multivariate_normal(mode.z, np.linalg.inv(-mode.hessian)).logpdf(z) for mode in modes]
+    logs = [mode.log_mass + local_normal_log_prob(mode, z) for mode in modes]
     return logs[k] - logsumexp(logs, axis=0)
 
 
