@@ -139,7 +139,9 @@ def log_densities_on_the_line(p, q, z):
     """The log densities of p and of q at z, both over the unconstrained line that p's support maps to."""
     bijection = biject_to(p.support)
     x = bijection(z)
-    log_jacobian = bijection.log_abs_det_jacobian(z, x)
+    # beyond the largest number there is nothing to integrate, and log densities may be NaN
+    log_jacobian = jnp.where(jnp.isfinite(x), bijection.log_abs_det_jacobian(z, x), -jnp.inf)
+    x = jnp.where(jnp.isfinite(x), x, bijection(jnp.zeros_like(z)))
     return log_density(p, x) + log_jacobian, log_density(q, x) + log_jacobian
 
 
