@@ -8,7 +8,6 @@ Reference: Bishop (2006), Pattern Recognition and Machine Learning, section 10.7
 
 import dataclasses
 
-import jax.numpy as jnp
 import numpy as np
 
 from vi_kl.algorithms.algorithm import Algorithm, Fit, FitError, History, Status, ledger
@@ -48,9 +47,5 @@ def fit_moments(config: MomentMatching, key, target) -> Fit:
         tril = np.linalg.cholesky(np.atleast_2d(np.cov(z, rowvar=False)))
         params = full_rank_params(z.mean(axis=0), tril)
     status = Status(True, f"Mean and covariance of {config.num_draws:,} exact draws, nothing to optimise.")
-    approximation = Approximation(ForwardNormal(), jnp_params(params), target)
+    approximation = Approximation(ForwardNormal(), params, target)
     return Fit(approximation, status, History(), books.cost(), config)
-
-
-def jnp_params(params):
-    return {name: jnp.asarray(value) for name, value in params.items()}
