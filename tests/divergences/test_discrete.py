@@ -9,8 +9,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from mpmath import mpf
-from mpmath_truths import categorical, exact
 from scipy.stats import binom
+from truths import exact
+from truths.formulas import categorical
 
 from vi_kl.data.worm_teeth import TEETH, observed
 from vi_kl.divergences import code_lengths, cross_entropy, entropy, kl_divergence, smooth

@@ -1,15 +1,19 @@
 """Which pairs of distributions have a closed-form KL divergence, and which distributions an entropy.
 
 A closed form is a function of (p, q) registered for their two classes; a subclass uses its parents' form unless
-it has its own. The registry is vi_kl's alone: NumPyro's own dispatch is neither used nor changed.
+it has its own. Where there is none, the supports may still tell that the divergence is infinite. The registry is
+vi_kl's alone: NumPyro's own dispatch is neither used nor changed.
 """
 
 from collections.abc import Callable
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 from numpyro.distributions import ExpandedDistribution, Independent, MaskedDistribution
 
 CLOSED_FORMS: dict[tuple[type, type], Callable] = {}
+KINDS: dict[tuple[type, type], str] = {}
 ENTROPIES: dict[type, Callable] = {}
 WRAPPERS = (ExpandedDistribution, Independent, MaskedDistribution)
 
@@ -18,8 +22,11 @@ class NoClosedForm(NotImplementedError):
     """No exact expression is known for this pair; the message names it and the call that estimates it."""
 
 
-def closed_form(p_class: type, q_class: type):
+def closed_form(p_class: type, q_class: type, *, by: str = "closed form"):
     """Register the decorated function of (p, q) as KL(p||q) for these classes.
+
+    Args:
+        by: what kind of exact expression it is, for the table of pairs: "closed form", "moments", "finite sum".
 
     Raises:
         ValueError: the pair has a closed form already.
@@ -32,6 +39,7 @@ def closed_form(p_class: type, q_class: type):
                 f" {CLOSED_FORMS[p_class, q_class].__qualname__}."
             )
         CLOSED_FORMS[p_class, q_class] = function
+        KINDS[p_class, q_class] = by
         return function
 
     return register
@@ -114,6 +122,27 @@ def check_batch_shapes(p, q):
         raise ValueError(
             f"The batch shapes of p and q do not broadcast: {p.batch_shape} and {q.batch_shape}."
         ) from None
+
+
+def known(*values) -> bool:
+    """Whether the values are there: while jit or grad traces a function, some are not."""
+    return not any(isinstance(value, jax.core.Tracer) for value in values)
+
+
+def only_where(condition, divergence, p, q, why: str):
+    """The divergence, for a form that holds only under a condition on the parameters.
+
+    Where the condition cannot be known because the parameters are being traced, the entries that do not meet it
+    become NaN.
+
+    Raises:
+        NoClosedForm: the condition is known and not met everywhere; `why` says what it is.
+    """
+    if not known(condition):
+        return jnp.where(condition, divergence, jnp.nan)
+    if not np.all(condition):
+        raise no_closed_form(p, q, why)
+    return divergence
 
 
 def no_closed_form(p, q, why: str = "") -> NoClosedForm:

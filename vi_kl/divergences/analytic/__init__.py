@@ -10,7 +10,7 @@
 
 Each is a sum of the terms in `divergences.bregman`, none of which is negative. To add one: write the form as
 a function of the parameter arrays, decorate it with `in_wide_precision`, register it with `closed_form`, and
-give the pair a truth in tests/divergences/mpmath_truths.py.
+give the pair a truth in tests/divergences/truths/.
 """
 
 from vi_kl.divergences.analytic import categorical, count, positive, real_line, simplex, structure, vector

@@ -9,7 +9,7 @@ import numpyro.distributions as dist
 
 from vi_kl.divergences.analytic.categorical import logits_kl
 from vi_kl.divergences.bregman import generalized_kl, log_ratio, log_sum_exp
-from vi_kl.divergences.registry import NoClosedForm, closed_form, closed_form_entropy
+from vi_kl.divergences.registry import NoClosedForm, closed_form, closed_form_entropy, known
 from vi_kl.divergences.wide import in_wide_precision
 
 BY_LOGITS = (dist.BernoulliLogits, dist.BinomialLogits)
@@ -58,10 +58,6 @@ def parameter(distribution):
 def trials_of(distribution):
     trials = getattr(distribution, "total_count", 1)
     return np.asarray(trials) if known(trials) else trials
-
-
-def known(*values):
-    return not any(isinstance(value, jax.core.Tracer) for value in values)
 
 
 @in_wide_precision(0, 0)

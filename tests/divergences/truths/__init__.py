@@ -1,0 +1,11 @@
+"""The truth about closed-form KL divergences: the textbook formulas in 60 digits, and adversarial parameters.
+
+The generators draw what breaks floating-point formulas: near-equal parameters, matched means, concentrations from
+1e-3 to 1e8, probabilities next to 0 and 1, ill-conditioned covariances; and far pairs too.
+"""
+
+from truths import finite, positive, real_line, simplex, vector
+from truths.case import CASES, case, exact
+from truths.draws import Draws
+
+__all__ = ["CASES", "Draws", "case", "exact", "finite", "positive", "real_line", "simplex", "vector"]
