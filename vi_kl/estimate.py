@@ -4,6 +4,8 @@ import dataclasses
 import math
 from statistics import NormalDist
 
+from scipy.special import stdtrit
+
 UNITS = {"nats": 1.0, "bits": math.log(2.0)}
 
 
@@ -17,12 +19,21 @@ class Estimate:
             estimate, 0.0 for a closed form.
         method: how it was obtained, in words a reader understands ("closed form", "Monte Carlo, 4,096 draws").
         unit: "nats", "bits", or "" for a plain number.
+        num_draws: random or quasi-random draws behind it; None where it rests on none.
+        k_hat: the Pareto shape of the density ratios behind it (divergences/pareto.py); None where there are none.
+        caveat: what the method cannot see, in a sentence; "" where nothing escapes it.
+        degrees_of_freedom: those of the standard error, where it rests on so few replicates that the error
+            relative to it follows Student's t; None for a Gaussian.
     """
 
     value: float
     standard_error: float = 0.0
     method: str = "closed form"
     unit: str = "nats"
+    num_draws: int | None = None
+    k_hat: float | None = None
+    caveat: str = ""
+    degrees_of_freedom: float | None = None
 
     def __post_init__(self):
         object.__setattr__(self, "value", float(self.value))
@@ -31,6 +42,8 @@ class Estimate:
             raise ValueError(f"unit must be 'nats', 'bits' or '', not {self.unit!r}.")
         if self.standard_error < 0:
             raise ValueError(f"standard_error must not be negative, got {self.standard_error}.")
+        if self.degrees_of_freedom is not None and not self.degrees_of_freedom > 0:
+            raise ValueError(f"degrees_of_freedom must be positive, got {self.degrees_of_freedom}.")
 
     def to(self, unit: str) -> "Estimate":
         """The same number in nats or bits."""
@@ -44,17 +57,28 @@ class Estimate:
         )
 
     def interval(self, level: float = 0.95) -> tuple[float, float]:
-        """The central interval at `level` under a Gaussian error."""
+        """The central interval at `level` under a Gaussian error, or Student's with few degrees of freedom."""
         if not 0 < level < 1:
             raise ValueError(f"level must lie between 0 and 1, got {level}.")
-        half = NormalDist().inv_cdf(0.5 + level / 2) * self.standard_error
+        half = self.quantile(0.5 + level / 2) * self.standard_error
         return self.value - half, self.value + half
 
+    def quantile(self, probability: float) -> float:
+        """Of the error, in standard errors."""
+        if self.degrees_of_freedom is None:
+            return NormalDist().inv_cdf(probability)
+        return float(stdtrit(self.degrees_of_freedom, probability))
+
     def minus(self, other: "Estimate", method: str) -> "Estimate":
-        """self - other for *independent* errors, in self's unit; `method` describes the difference."""
+        """self - other for *independent* errors, in self's unit; `method` describes the difference.
+
+        What the methods of the two cannot see, the difference cannot see either.
+        """
         other = other.to(self.unit)
         error = math.hypot(self.standard_error, other.standard_error)
-        return Estimate(self.value - other.value, error, method, self.unit)
+        caveat = " ".join(dict.fromkeys(filter(None, (self.caveat, other.caveat))))
+        freedom = combined_degrees_of_freedom(self, other)
+        return Estimate(self.value - other.value, error, method, self.unit, caveat=caveat, degrees_of_freedom=freedom)
 
     def agrees_with(self, other: "Estimate", standard_errors: float = 3.0) -> bool:
         """Whether two estimates of one number lie within that many combined standard errors."""
@@ -70,6 +94,13 @@ class Estimate:
 
     def __str__(self):
         return f"{format_with_error(self.value, self.standard_error)} {self.unit}".strip() + f" ({self.method})"
+
+
+def combined_degrees_of_freedom(*estimates: Estimate) -> float | None:
+    """Of the sum of independent errors (Welch 1947, Satterthwaite 1946); None where none has few."""
+    variances = [(e.standard_error**2, e.degrees_of_freedom) for e in estimates]
+    spread = sum(variance**2 / freedom for variance, freedom in variances if freedom is not None)
+    return sum(variance for variance, _ in variances) ** 2 / spread if spread else None
 
 
 def format_with_error(value: float, standard_error: float, digits: int = 2) -> str:

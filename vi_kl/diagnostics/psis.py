@@ -1,52 +1,9 @@
-"""Pareto k-hat: how heavy the tail of the importance weights p/q is.
+"""Pareto k-hat of a fitted q: whether importance sampling can correct it.
 
-Below 0.5 the weights have finite variance and importance sampling with q works; above 0.7 it does not. It judges
-q only where q puts its draws: a mode that q never visits does not show in it.
-
-References: Vehtari, Simpson, Gelman, Yao & Gabry (2024), "Pareto smoothed importance sampling"; Zhang & Stephens
-(2009), "A new and efficient estimation method for the generalized Pareto distribution".
+It judges q only where q puts its draws: a mode that q never visits does not show in it. The fit itself is in
+divergences/pareto.py, which the sample estimators of a divergence use too.
 """
 
-import numpy as np
+from vi_kl.divergences.pareto import pareto_k
 
-
-def pareto_k(log_weights) -> float:
-    """The shape of a generalised Pareto distribution fitted to the largest weights.
-
-    Args:
-        log_weights: log p - log q at n draws of q, up to a constant; at least 100 of them.
-
-    Returns:
-        k-hat; -inf where no weight is more than a tenth above the average, so that there is no tail to speak of
-        (k-hat knows no scale, and would judge the shape of differences that do not matter).
-
-    Raises:
-        ValueError: fewer than 100 weights, or a NaN or +inf among them.
-    """
-    log_weights = np.asarray(log_weights, dtype=float)
-    if log_weights.ndim != 1 or len(log_weights) < 100:
-        raise ValueError(f"k-hat needs at least 100 weights in one axis, got shape {log_weights.shape}.")
-    if np.isnan(log_weights).any() or (log_weights == np.inf).any():
-        raise ValueError("The log weights hold NaN or +inf: q's density vanishes at one of its own draws.")
-    weights = np.exp(np.sort(log_weights) - log_weights.max())
-    tail = int(np.ceil(min(0.2 * len(weights), 3 * np.sqrt(len(weights)))))
-    exceedances = weights[-tail:] - weights[-tail - 1]
-    if weights[-1] <= 1.1 * weights.mean():
-        return -np.inf
-    shape = fit_generalised_pareto(exceedances)
-    # a weak prior, worth ten draws, towards 0.5
-    return float((shape * tail + 0.5 * 10) / (tail + 10))
-
-
-def fit_generalised_pareto(exceedances: np.ndarray) -> float:
-    """Zhang & Stephens' estimate of the shape k from sorted positive exceedances."""
-    n = len(exceedances)
-    num_grid = 30 + int(np.sqrt(n))
-    quartile = exceedances[int(n / 4 + 0.5) - 1]
-    steps = np.arange(1, num_grid + 1)
-    theta = 1 / exceedances[-1] + (1 - np.sqrt(num_grid / (steps - 0.5))) / (3 * quartile)
-    shape = np.log1p(-theta[:, None] * exceedances).mean(axis=1)
-    profile = n * (np.log(-theta / shape) - shape - 1)
-    weight = 1 / np.exp(profile - profile[:, None]).sum(axis=1)
-    theta_hat = np.sum(theta * weight / weight.sum())
-    return float(np.log1p(-theta_hat * exceedances).mean())
+__all__ = ["pareto_k"]
