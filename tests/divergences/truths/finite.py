@@ -1,5 +1,7 @@
 """Finite supports."""
 
+import itertools
+
 import jax.numpy as jnp
 import mpmath
 import numpyro.distributions as dist
@@ -21,12 +23,33 @@ def bernoulli_logits_pair(draw):
     return dist.BernoulliLogits(jnp.asarray(p)), dist.BernoulliLogits(jnp.asarray(q)), truth
 
 
-@case(dist.BernoulliProbs, dist.BernoulliLogits)
-def bernoulli_mixed_pair(draw):
-    """Probability against logit: never closer than rounding one into the other, as neither is exact."""
-    p, q = (draw.rounded(draw.rng.uniform(0.01, 0.99)), draw.rounded(draw.rng.normal() * 3))
-    truth = trial(exact(p), sigmoid(exact(q)))
-    return dist.BernoulliProbs(jnp.asarray(p)), dist.BernoulliLogits(jnp.asarray(q)), truth
+BERNOULLI = (dist.BernoulliProbs, dist.BernoulliLogits)
+BINOMIAL = (dist.BinomialProbs, dist.BinomialLogits)
+
+
+def count(draw, kind, trials):
+    """A Bernoulli or Binomial, by a probability or a logit that is exact in the dtype, and the exact probability."""
+    by_logits = kind in (dist.BernoulliLogits, dist.BinomialLogits)
+    parameter = draw.rounded(draw.rng.normal() * 3 if by_logits else draw.rng.uniform(0.01, 0.99))
+    chance = sigmoid(exact(parameter)) if by_logits else exact(parameter)
+    arguments = [jnp.asarray(parameter)] if kind in BERNOULLI else [jnp.asarray(parameter), trials]
+    return kind(*arguments), chance
+
+
+def register_mixed(p_class, q_class):
+    """A Bernoulli is a Binomial of one trial, and no probability is exactly a logit: such pairs are never close."""
+
+    @case(p_class, q_class)
+    def mixed_pair(draw):
+        n, m = (1 if kind in BERNOULLI else int(draw.rng.choice([1, 3])) for kind in (p_class, q_class))
+        if p_class in BINOMIAL and q_class in BINOMIAL:
+            n = m = int(draw.rng.choice([1, 10, 1000]))
+        (p, chance_p), (q, chance_q) = count(draw, p_class, n), count(draw, q_class, m)
+        return p, q, n * trial(chance_p, chance_q) if n == m else binomial(n, chance_p, m, chance_q)
+
+
+for pair in itertools.permutations((*BERNOULLI, *BINOMIAL), 2):
+    register_mixed(*pair)
 
 
 @case(dist.BinomialProbs, dist.BinomialProbs)
@@ -73,3 +96,10 @@ def categorical_mixed_pair(draw):
     p, q = draw.simplex_pair(5)[0], draw.logits_pair(5)[1]
     truth = categorical(exact(p), [mpmath.exp(x) for x in exact(q)])
     return dist.CategoricalProbs(jnp.asarray(p), validate_args=False), dist.CategoricalLogits(jnp.asarray(q)), truth
+
+
+@case(dist.CategoricalLogits, dist.CategoricalProbs)
+def categorical_logits_to_probs_pair(draw):
+    p, q = draw.logits_pair(5)[0], draw.simplex_pair(5)[1]
+    truth = categorical([mpmath.exp(x) for x in exact(p)], exact(q))
+    return dist.CategoricalLogits(jnp.asarray(p)), dist.CategoricalProbs(jnp.asarray(q), validate_args=False), truth

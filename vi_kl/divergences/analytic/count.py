@@ -71,8 +71,13 @@ def trial_kl(p, q, *, p_logits, q_logits):
         return logit_kl(p, q)
     success_p, failure_p = outcomes(p, p_logits)
     success_q, failure_q = outcomes(q, q_logits)
-    difference = success_p - success_q
+    difference = exact_difference(success_p, failure_p, success_q, failure_q)
     return generalized_kl(success_p, success_q, difference) + generalized_kl(failure_p, failure_q, -difference)
+
+
+def exact_difference(success_p, failure_p, success_q, failure_q):
+    """p - q from whichever of success and failure is the smaller: it has the more digits."""
+    return jnp.where(success_p < 0.5, success_p - success_q, failure_q - failure_p)
 
 
 def logit_kl(p, q):

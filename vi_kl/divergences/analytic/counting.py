@@ -1,0 +1,124 @@
+"""Closed forms on counts without a limit: Poisson, Geometric, and the negative binomials of equal concentration.
+
+A negative binomial counts the successes before its r-th failure (NumPyro calls r concentration or total_count,
+and GammaPoisson is one too); a Geometric is the case r = 1. With equal r, the divergence is that of one trial times
+the expected number of trials, r / P(failure).
+"""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro.distributions as dist
+
+from vi_kl.divergences.analytic.count import exact_difference, log_of, logit_kl, times
+from vi_kl.divergences.bregman import generalized_kl
+from vi_kl.divergences.registry import closed_form, closed_form_entropy, known, only_where
+from vi_kl.divergences.wide import in_wide_precision
+
+WAITING = (dist.GeometricProbs, dist.GeometricLogits, dist.GammaPoisson)
+
+
+@closed_form(dist.Poisson, dist.Poisson)
+def poisson(p, q):
+    return poisson_kl(p.rate, q.rate)
+
+
+@in_wide_precision(0, 0)
+def poisson_kl(rate_p, rate_q):
+    return generalized_kl(rate_p, rate_q)
+
+
+def waiting(p, q):
+    """Between geometric and negative binomial distributions that wait for equally many failures."""
+    failures = failures_of(p), failures_of(q)
+    (array_p, kind_p), (array_q, kind_q) = chance_of(p), chance_of(q)
+    divergence = waiting_kl(array_p, array_q, failures[0], kind_p=kind_p, kind_q=kind_q)
+    if failures[0] is failures[1]:
+        return divergence
+    if known(*failures):
+        failures = tuple(np.asarray(r, dtype=np.float64) for r in failures)
+    why = "only negative binomials of equal concentration (total_count) have one; a Geometric has 1"
+    return only_where(failures[0] == failures[1], divergence, p, q, why)
+
+
+for pair in itertools.product(WAITING, WAITING):
+    closed_form(*pair)(waiting)
+
+
+def geometric_entropy(p):
+    array, kind = chance_of(p)
+    return geometric_entropy_of(array, kind=kind)
+
+
+for geometric in (dist.GeometricProbs, dist.GeometricLogits):
+    closed_form_entropy(geometric)(geometric_entropy)
+
+
+def failures_of(distribution):
+    """How many failures the count waits for."""
+    return getattr(distribution, "concentration", 1.0)
+
+
+def chance_of(distribution):
+    """The parameter that a distribution was given for the chance of counting on, and what it is."""
+    match distribution:
+        case dist.NegativeBinomialProbs():
+            return distribution.probs, "success"
+        case dist.NegativeBinomialLogits():
+            return distribution.logits, "logit"
+        case dist.GeometricProbs():  # NumPyro's Geometric stops at a success
+            return distribution.probs, "failure"
+        case dist.GeometricLogits():
+            return -distribution.logits, "logit"
+        case _:
+            return distribution.rate, "rate"
+
+
+@in_wide_precision(0, 0, 0)
+def waiting_kl(p, q, failures, *, kind_p, kind_q):
+    """KL of one trial, over the chance of failure, times the number of failures."""
+    trial = one_trial(p, q, kind_p, kind_q)
+    _, failure = chances(p, kind_p)
+    ended = failure > 0
+    endless = jnp.where(trial > 0, jnp.inf, 0.0)  # the limit: trials that never fail tell p and q apart for sure
+    return jnp.where(ended, failures * trial / jnp.where(ended, failure, 1.0), endless)
+
+
+def one_trial(p, q, kind_p, kind_q):
+    """KL between the outcomes of one trial, with the difference of the chances as exact as that of p and q."""
+    if kind_p == kind_q == "logit":
+        return logit_kl(p, q)
+    (success_p, failure_p), (success_q, failure_q) = chances(p, kind_p), chances(q, kind_q)
+    difference = exact_difference(success_p, failure_p, success_q, failure_q)
+    if kind_p == kind_q:
+        difference = {
+            "success": lambda: p - q,
+            "failure": lambda: q - p,
+            "rate": lambda: (q - p) / (1 + p) / (1 + q),
+        }[kind_p]()
+    return generalized_kl(success_p, success_q, difference) + generalized_kl(failure_p, failure_q, -difference)
+
+
+def chances(x, kind):
+    """The probabilities of success (the count goes on) and of failure; a rate is failure / success."""
+    return {
+        "success": lambda: (x, 1 - x),
+        "failure": lambda: (1 - x, x),
+        "logit": lambda: (jax.nn.sigmoid(x), jax.nn.sigmoid(-x)),
+        "rate": lambda: (1 / (1 + x), jnp.where(x < jnp.inf, x / (1 + jnp.where(x < jnp.inf, x, 0.0)), 1.0)),
+    }[kind]()
+
+
+@in_wide_precision(0)
+def geometric_entropy_of(array, *, kind):
+    success, failure = chances(array, kind)
+    surprise = times(success, log_share(success, failure)) + failure * log_share(failure, success)
+    return -surprise / failure
+
+
+def log_share(share, rest):
+    """log(share) for share + rest = 1, exact next to 1 too; -inf at 0."""
+    large = share > 0.5
+    return jnp.where(large, jnp.log1p(-jnp.where(large, rest, 0.0)), log_of(share))
