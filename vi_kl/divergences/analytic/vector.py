@@ -1,76 +1,140 @@
-"""Closed forms on vectors: MultivariateNormal, and Independent(Normal) as one of them."""
+"""Closed forms on vectors: any two Gaussians, by way of their means and Cholesky factors.
 
+    MultivariateNormal         its parameters are mean and factor
+    LowRankMultivariateNormal  against itself: low_rank.py
+    Independent(Normal)        however nested or expanded; against itself: structure.py
+    CirculantNormal            against itself and Independent(Normal): circulant.py
+    GaussianRandomWalk         against itself: process.py
+    CAR                        against itself: autoregression.py
+
+A pair of two classes shares no parameter that could nearly agree to the last digit, so the rounding of the factors
+does not count; pairs that have a form of their own are those that can.
+"""
+
+import itertools
 import math
+from collections.abc import Callable
+from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 import numpyro.distributions as dist
-from jax import lax
 
-from vi_kl.divergences.bregman import itakura_saito
+from vi_kl.divergences.analytic.autoregression import autoregression_parameters, loc_and_tril_of_autoregression
+from vi_kl.divergences.analytic.circulant import (
+    circulant_from_independent_kl,
+    circulant_parameters,
+    independent_from_circulant_kl,
+    loc_and_tril_of_circulant,
+)
+from vi_kl.divergences.analytic.low_rank import loc_and_tril_of_low_rank, low_rank_parameters
+from vi_kl.divergences.analytic.triangular import cholesky_kl, diagonal, diagonal_matrix
 from vi_kl.divergences.registry import closed_form, closed_form_entropy, no_closed_form
 from vi_kl.divergences.wide import in_wide_precision
 
 
-@closed_form(dist.MultivariateNormal, dist.MultivariateNormal)
-def multivariate_normal(p, q):
-    return multivariate_normal_kl(p.loc, p.scale_tril, q.loc, q.scale_tril)
+class Gaussian(NamedTuple):
+    """How a class of Gaussian vectors is turned into a mean and a Cholesky factor."""
+
+    parameters: Callable  # the arrays that define a distribution
+    event_dims: tuple[int, ...]  # of each of them
+    loc_and_tril: Callable  # of those arrays, inside the wide precision
 
 
-@closed_form(dist.Independent, dist.MultivariateNormal)
-def independent_normal_from_multivariate(p, q):
-    return independent_normal_kl(*loc_and_scale(p, p, q), q.loc, q.scale_tril)
+def multivariate_normal_parameters(p):
+    return p.loc, p.scale_tril
 
 
-@closed_form(dist.MultivariateNormal, dist.Independent)
-def multivariate_from_independent_normal(p, q):
-    return multivariate_from_independent_kl(p.loc, p.scale_tril, *loc_and_scale(q, p, q))
+def random_walk_parameters(p):
+    return (for_each_entry(p.scale, p.num_steps),)
+
+
+def for_each_entry(value, size):
+    """One parameter as a vector of equal entries; what is no JAX array keeps its own digits."""
+    xp = jnp if isinstance(value, jax.Array) else np
+    return xp.broadcast_to(xp.expand_dims(value, -1), (*np.shape(value), size))
+
+
+def loc_and_scale(independent):
+    """The mean and the standard deviations of an Independent(Normal), one per entry of an event."""
+    base, shape = independent, independent.event_shape
+    while isinstance(base, dist.Independent | dist.ExpandedDistribution):
+        if isinstance(base, dist.ExpandedDistribution):  # only then is the declared shape more than the parameters'
+            shape = np.broadcast_shapes(shape, base.batch_shape + base.event_shape)
+        base = base.base_dist
+    shape = np.broadcast_shapes(shape, np.shape(base.loc), np.shape(base.scale))
+    return tuple((jnp if isinstance(x, jax.Array) else np).broadcast_to(x, shape) for x in (base.loc, base.scale))
+
+
+def loc_and_tril_of_random_walk(scale):
+    size = scale.shape[-1]
+    return jnp.zeros_like(scale), scale[..., None] * jnp.tril(jnp.ones((size, size), dtype=scale.dtype))
+
+
+def is_gaussian(p):
+    """False for an Independent of something else."""
+    base = p
+    while isinstance(base, dist.Independent | dist.ExpandedDistribution):
+        base = base.base_dist
+    return base is p or isinstance(base, dist.Normal)
+
+
+GAUSSIANS = {
+    dist.MultivariateNormal: Gaussian(multivariate_normal_parameters, (1, 2), lambda loc, tril: (loc, tril)),
+    dist.LowRankMultivariateNormal: Gaussian(low_rank_parameters, (1, 2, 1), loc_and_tril_of_low_rank),
+    dist.Independent: Gaussian(loc_and_scale, (1, 1), lambda loc, scale: (loc, diagonal_matrix(scale))),
+    dist.CirculantNormal: Gaussian(circulant_parameters, (1, 1), loc_and_tril_of_circulant),
+    dist.GaussianRandomWalk: Gaussian(
+        random_walk_parameters,
+        (1,),
+        loc_and_tril_of_random_walk,
+    ),
+    dist.CAR: Gaussian(autoregression_parameters, (1, 0, 0, 2), loc_and_tril_of_autoregression),
+}
+
+
+def register_by_factors(p_class, q_class):
+    of_p, of_q = GAUSSIANS[p_class], GAUSSIANS[q_class]
+    count = len(of_p.event_dims)
+
+    @in_wide_precision(*of_p.event_dims, *of_q.event_dims)
+    def divergence(*arrays):
+        return cholesky_kl(*of_p.loc_and_tril(*arrays[:count]), *of_q.loc_and_tril(*arrays[count:]))
+
+    @closed_form(p_class, q_class)
+    def by_factors(p, q):
+        if not (is_gaussian(p) and is_gaussian(q)):
+            raise no_closed_form(p, q)
+        return divergence(*of_p.parameters(p), *of_q.parameters(q))
+
+
+HAVE_THEIR_OWN = {(kind, kind) for kind in GAUSSIANS if kind is not dist.MultivariateNormal} | {
+    (dist.CirculantNormal, dist.Independent),
+    (dist.Independent, dist.CirculantNormal),
+}
+for pair in itertools.product(GAUSSIANS, repeat=2):
+    if pair not in HAVE_THEIR_OWN:
+        register_by_factors(*pair)
+
+
+@closed_form(dist.CirculantNormal, dist.Independent)
+def circulant_from_independent(p, q):
+    if not is_gaussian(q):
+        raise no_closed_form(p, q)
+    return circulant_from_independent_kl(*circulant_parameters(p), *loc_and_scale(q))
+
+
+@closed_form(dist.Independent, dist.CirculantNormal)
+def independent_from_circulant(p, q):
+    if not is_gaussian(p):
+        raise no_closed_form(p, q)
+    return independent_from_circulant_kl(*loc_and_scale(p), *circulant_parameters(q))
 
 
 @closed_form_entropy(dist.MultivariateNormal)
 def multivariate_normal_entropy(p):
     return multivariate_normal_entropy_of(p.loc, p.scale_tril)
-
-
-def loc_and_scale(independent, p, q):
-    """The mean and the standard deviations of an Independent(Normal) vector."""
-    base = independent.base_dist
-    shape = base.batch_shape
-    while isinstance(base, dist.ExpandedDistribution):
-        base = base.base_dist
-    if not isinstance(base, dist.Normal):
-        raise no_closed_form(p, q)
-    return jnp.broadcast_to(base.loc, shape), jnp.broadcast_to(base.scale, shape)
-
-
-def diagonal_matrix(values):
-    return values[..., None] * jnp.eye(values.shape[-1], dtype=values.dtype)
-
-
-def diagonal(matrix):
-    return (matrix * jnp.eye(matrix.shape[-1], dtype=matrix.dtype)).sum(-1)  # no gather: see share_of_maximum
-
-
-@in_wide_precision(1, 2, 1, 2)
-def multivariate_normal_kl(loc_p, tril_p, loc_q, tril_q):
-    return cholesky_kl(loc_p, tril_p, loc_q, tril_q)
-
-
-@in_wide_precision(1, 1, 1, 2)
-def independent_normal_kl(loc_p, scale_p, loc_q, tril_q):
-    return cholesky_kl(loc_p, diagonal_matrix(scale_p), loc_q, tril_q)
-
-
-@in_wide_precision(1, 2, 1, 1)
-def multivariate_from_independent_kl(loc_p, tril_p, loc_q, scale_q):
-    return cholesky_kl(loc_p, tril_p, loc_q, diagonal_matrix(scale_q))
-
-
-def cholesky_kl(loc_p, tril_p, loc_q, tril_q):
-    """The divergence between the Cholesky diagonals, plus half of ||L_q^-1 (L_p - L_q)||^2 and ||z||^2."""
-    tril_p, tril_q = jnp.tril(tril_p), jnp.tril(tril_q)
-    differences = jnp.concatenate([tril_p - tril_q, (loc_p - loc_q)[..., None]], axis=-1)
-    scaled = lax.linalg.triangular_solve(tril_q, differences, left_side=True, lower=True)
-    return itakura_saito(diagonal(tril_p), diagonal(tril_q)).sum(-1) + 0.5 * (scaled * scaled).sum((-2, -1))
 
 
 @in_wide_precision(1, 2)

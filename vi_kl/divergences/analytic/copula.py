@@ -1,0 +1,54 @@
+"""Closed forms for GaussianCopula, and GaussianCopulaBeta: with equal marginals, those of the Gaussians within.
+
+Equal marginals make the map from the Gaussian's coordinates to the copula's the same for p and q, and a divergence
+does not change under a map that both share.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro.distributions as dist
+
+from vi_kl.divergences.analytic.triangular import diagonal, factor_divergence
+from vi_kl.divergences.registry import closed_form, closed_form_entropy, evaluate_entropy, only_where
+from vi_kl.divergences.wide import in_wide_precision
+
+CONDITION = "one is known only where the marginals are equal"
+
+
+@closed_form(dist.GaussianCopula, dist.GaussianCopula)
+def gaussian_copula(p, q):
+    equal = are_equal(p.marginal_dist, q.marginal_dist)
+    divergence = correlation_kl(p.base_dist.scale_tril, q.base_dist.scale_tril)
+    return only_where(equal, divergence, p, q, CONDITION)
+
+
+@closed_form_entropy(dist.GaussianCopula)
+def gaussian_copula_entropy(p):
+    """The marginals' entropies less their total correlation, which is -log det R / 2."""
+    marginals = evaluate_entropy(p.marginal_dist)
+    marginals = jnp.broadcast_to(marginals, jnp.broadcast_shapes(marginals.shape, p.event_shape))
+    return marginals.sum(-1) + half_log_determinant(p.base_dist.scale_tril)
+
+
+def are_equal(p, q):
+    """Whether two distributions have the same parameters; where they are traced, an array that will tell."""
+    (leaves_p, tree_p), (leaves_q, tree_q) = (jax.tree.flatten(d) for d in (p, q))
+    if tree_p != tree_q:
+        return False
+    equal = True
+    for x, y in zip(leaves_p, leaves_q, strict=True):
+        if x is not y:
+            xp = jnp if isinstance(x, jax.Array) or isinstance(y, jax.Array) else np
+            equal = equal & xp.all(xp.equal(x, y))
+    return equal
+
+
+@in_wide_precision(2, 2)
+def correlation_kl(tril_p, tril_q):
+    return factor_divergence(jnp.tril(tril_p), jnp.tril(tril_q))
+
+
+@in_wide_precision(2)
+def half_log_determinant(tril):
+    return jnp.log(diagonal(tril)).sum(-1)

@@ -1,0 +1,61 @@
+"""The divergence between two covariance matrices, from their difference or from their Cholesky factors.
+
+Both are the log-det divergence tr(Q^-1 P) - n - log det(Q^-1 P), D_F of F = -log det (Stein's loss). The difference
+serves matrices that nearly agree and whose factors would have to be computed, each with a rounding error of its own;
+the factors serve all others, and are exact throughout where they are the parameters.
+"""
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from vi_kl.divergences.analytic.triangular import factor_divergence, solve_lower, transposed
+from vi_kl.divergences.bregman import phi
+
+NEAR = 0.5  # the relative difference up to which eigenvalues keep more digits than factors do
+
+
+def log_det_divergence(matrix):
+    """tr M - log det(I + M) for symmetric M with eigenvalues above -1: the sum of phi over them."""
+    return log_det_divergence_jax(jnp.asarray(matrix))
+
+
+@jax.custom_jvp
+def log_det_divergence_jax(matrix):
+    return phi(jnp.linalg.eigvalsh(matrix)).sum(-1)
+
+
+@log_det_divergence_jax.defjvp
+def log_det_divergence_jvp(primals, tangents):
+    """The slope is M (I + M)^-1, smooth also where eigenvalues coincide and their own derivatives do not exist."""
+    (matrix,), (tangent,) = primals, tangents
+    tril = jnp.linalg.cholesky(jnp.eye(matrix.shape[-1], dtype=matrix.dtype) + matrix)
+    slope = solve_lower(tril, solve_lower(tril, matrix), transpose=True)
+    return log_det_divergence_jax(matrix), (slope * tangent).sum((-2, -1))
+
+
+def divergence_of_difference(relative_difference, tril_p, tril_q):
+    """Half the log-det divergence, where P and Q differ by an M that is known more exactly than their factors.
+
+    Args:
+        relative_difference: M = L_q^-1 (P - Q) L_q^-T, symmetric.
+        tril_p, tril_q: the Cholesky factors, for matrices that do not nearly agree.
+    """
+    near = (relative_difference * relative_difference).sum((-2, -1)) < NEAR * NEAR
+    small = jnp.where(near[..., None, None], relative_difference, 0.0)
+    return jnp.where(near, 0.5 * log_det_divergence(small), factor_divergence(tril_p, tril_q))
+
+
+def congruent(tril, matrix):
+    """L^-1 S L^-T for symmetric S."""
+    return solve_lower(tril, transposed(solve_lower(tril, matrix)))
+
+
+def identity_like(matrix):
+    return jnp.broadcast_to(jnp.eye(matrix.shape[-1], dtype=matrix.dtype), matrix.shape)
+
+
+def tril_of_inverse(matrix):
+    """The lower Cholesky factor of S^-1, by one triangular inverse: S = U U^T with U upper, and L = U^-T."""
+    upper = lax.linalg.cholesky(matrix[..., ::-1, ::-1])[..., ::-1, ::-1]
+    return solve_lower(transposed(upper), identity_like(matrix))

@@ -1,0 +1,74 @@
+"""Closed forms for LowRankMultivariateNormal, whose covariance is W W^T + diag(d)."""
+
+import math
+
+import jax.numpy as jnp
+import numpyro.distributions as dist
+
+from vi_kl.divergences.analytic.log_det import divergence_of_difference
+from vi_kl.divergences.analytic.triangular import (
+    diagonal,
+    diagonal_matrix,
+    solve_lower,
+    sum_of_squares,
+    transposed,
+    tril_of_square_root,
+)
+from vi_kl.divergences.registry import closed_form, closed_form_entropy
+from vi_kl.divergences.wide import in_wide_precision
+
+
+@closed_form(dist.LowRankMultivariateNormal, dist.LowRankMultivariateNormal)
+def low_rank(p, q):
+    return low_rank_kl(*low_rank_parameters(p), *low_rank_parameters(q))
+
+
+@closed_form_entropy(dist.LowRankMultivariateNormal)
+def low_rank_entropy(p):
+    return low_rank_entropy_of(*low_rank_parameters(p)[1:])
+
+
+def low_rank_parameters(p):
+    return p.loc, p.cov_factor, p.cov_diag
+
+
+def loc_and_tril_of_low_rank(loc, factor, variances):
+    return loc, tril_of_square_root(square_root(factor, variances))
+
+
+def square_root(factor, variances):
+    """[W, sqrt(d)], whose product with its transpose is the covariance."""
+    return jnp.concatenate([factor, diagonal_matrix(jnp.sqrt(variances))], axis=-1)
+
+
+@in_wide_precision(1, 2, 1, 1, 2, 1)
+def low_rank_kl(loc_p, factor_p, variances_p, loc_q, factor_q, variances_q):
+    """Half of ||z||^2, and the log-det divergence of M = L_q^-1 (P - Q) L_q^-T, which is
+
+        Y Z_p^T + Z_q Y^T + K diag((d_p - d_q) / d_q) K^T,    Y = L_q^-1 (W_p - W_q),  Z = L_q^-1 W,
+                                                              K = L_q^-1 diag(sqrt(d_q)),
+
+    a product of differences of the parameters with factors that cannot be large.
+    """
+    factor_p, factor_q = of_equal_rank(factor_p, factor_q)
+    tril_p, tril_q = (tril_of_square_root(square_root(*x)) for x in ((factor_p, variances_p), (factor_q, variances_q)))
+    size, rank = factor_q.shape[-2:]
+    shift = jnp.broadcast_to((loc_p - loc_q)[..., None], tril_q[..., :1].shape)
+    blocks = [shift, factor_p - factor_q, square_root(factor_q, variances_q)]
+    solved = solve_lower(tril_q, jnp.concatenate(blocks, axis=-1))
+    z, y, z_q, k = (solved[..., :1], solved[..., 1 : 1 + rank], solved[..., 1 + rank : -size], solved[..., -size:])
+    growth = (variances_p - variances_q) / variances_q
+    difference = y @ transposed(z_q + y) + z_q @ transposed(y) + (k * growth[..., None, :]) @ transposed(k)
+    return divergence_of_difference(difference, tril_p, tril_q) + 0.5 * sum_of_squares(z)
+
+
+def of_equal_rank(left, right):
+    """Both with as many columns as the wider one; columns of zeros add nothing to the covariance."""
+    rank = max(left.shape[-1], right.shape[-1])
+    return [jnp.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, rank - x.shape[-1])]) for x in (left, right)]
+
+
+@in_wide_precision(2, 1)
+def low_rank_entropy_of(factor, variances):
+    tril = tril_of_square_root(square_root(factor, variances))
+    return (jnp.log(diagonal(tril)) + 0.5 * math.log(2 * math.pi * math.e)).sum(-1)

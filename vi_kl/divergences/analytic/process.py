@@ -1,0 +1,93 @@
+"""Closed forms for processes in time: GaussianRandomWalk and GaussianStateSpace; and ZeroSumNormal.
+
+A divergence between Markov processes adds up over the steps: each contributes the expected divergence of the next
+state given the present one.
+"""
+
+import math
+
+import jax.numpy as jnp
+import numpyro.distributions as dist
+from jax import lax
+
+from vi_kl.divergences.analytic.triangular import diagonal, factor_divergence, solve_lower, sum_of_squares
+from vi_kl.divergences.bregman import itakura_saito
+from vi_kl.divergences.registry import closed_form, closed_form_entropy
+from vi_kl.divergences.wide import in_wide_precision
+
+
+@closed_form(dist.GaussianRandomWalk, dist.GaussianRandomWalk)
+def random_walk(p, q):
+    """Of independent increments."""
+    return normal_divergences(p.scale, q.scale, count=p.num_steps)
+
+
+@closed_form_entropy(dist.GaussianRandomWalk)
+def random_walk_entropy(p):
+    return normal_entropies(p.scale, count=p.num_steps)
+
+
+@closed_form(dist.ZeroSumNormal, dist.ZeroSumNormal)
+def zero_sum_normal(p, q):
+    return normal_divergences(p.scale, q.scale, count=degrees_of_freedom(p))
+
+
+@closed_form_entropy(dist.ZeroSumNormal)
+def zero_sum_normal_entropy(p):
+    """Within the hyperplane of zero sums, where the density is with respect to its own volume."""
+    return normal_entropies(p.scale, count=degrees_of_freedom(p))
+
+
+def degrees_of_freedom(p):
+    return math.prod(size - 1 for size in p.event_shape)
+
+
+@in_wide_precision(0, 0)
+def normal_divergences(scale_p, scale_q, *, count):
+    """Of `count` independent centred normals each."""
+    return 0.5 * count * itakura_saito(scale_p * scale_p, scale_q * scale_q, (scale_p - scale_q) * (scale_p + scale_q))
+
+
+@in_wide_precision(0)
+def normal_entropies(scale, *, count):
+    return count * (jnp.log(scale) + 0.5 * math.log(2 * math.pi * math.e))
+
+
+@closed_form(dist.GaussianStateSpace, dist.GaussianStateSpace)
+def state_space(p, q):
+    return state_space_kl(*state_space_parameters(p), *state_space_parameters(q), num_steps=p.num_steps)
+
+
+@closed_form_entropy(dist.GaussianStateSpace)
+def state_space_entropy(p):
+    """Of its innovations: adding the known part of each step changes no volume."""
+    return innovation_entropy_of(*state_space_parameters(p), num_steps=p.num_steps)
+
+
+def state_space_parameters(p):
+    return p.transition_matrix, p.initial_value, p.scale_tril
+
+
+@in_wide_precision(2, 1, 2, 2, 1, 2)
+def state_space_kl(transition_p, initial_p, tril_p, transition_q, initial_q, tril_q, *, num_steps):
+    """Of the innovations, and half the expected squared difference of the two predictions in units of q's.
+
+    With B = L_q^-1 (A_p - A_q), the state after t steps of p has mean A_p^t x_0 and the covariance
+    sum_{s<t} A_p^s L_p L_p^T A_p^s^T, so B's expected squares add up from B A_p^s [L_p, x_0]: all of them positive.
+    """
+    change = solve_lower(tril_q, transition_p - transition_q)
+    first = change @ initial_p[..., None] + solve_lower(tril_q, transition_q @ (initial_p - initial_q)[..., None])
+
+    def step(state, times):
+        spread, mean = (sum_of_squares(change @ part) for part in (state[..., :-1], state[..., -1:]))
+        return transition_p @ state, times * spread + mean
+
+    start = jnp.concatenate([tril_p, transition_p @ initial_p[..., None]], axis=-1)
+    remaining = jnp.arange(num_steps - 1, 0, -1, dtype=tril_p.dtype)
+    _, squares = lax.scan(step, start, remaining)
+    return num_steps * factor_divergence(tril_p, tril_q) + 0.5 * (sum_of_squares(first) + squares.sum(0))
+
+
+@in_wide_precision(2, 1, 2)
+def innovation_entropy_of(transition, initial, tril, *, num_steps):
+    return num_steps * (jnp.log(diagonal(tril)) + 0.5 * math.log(2 * math.pi * math.e)).sum(-1)

@@ -1,0 +1,53 @@
+"""Triangular matrices: what the closed forms for Gaussians and Wisharts are made of.
+
+None of it gathers, which a float32 caller's program could not lower in float64 (see share_of_maximum).
+"""
+
+import jax.numpy as jnp
+from jax import lax
+
+from vi_kl.divergences.bregman import itakura_saito
+
+
+def transposed(matrix):
+    return jnp.swapaxes(matrix, -1, -2)
+
+
+def diagonal_matrix(values):
+    return values[..., None] * jnp.eye(values.shape[-1], dtype=values.dtype)
+
+
+def diagonal(matrix):
+    return (matrix * jnp.eye(matrix.shape[-1], dtype=matrix.dtype)).sum(-1)
+
+
+def solve_lower(tril, right, *, transpose=False):
+    """L^-1 B, or L^-T B, for lower triangular L."""
+    return lax.linalg.triangular_solve(tril, right, left_side=True, lower=True, transpose_a=transpose)
+
+
+def sum_of_squares(matrix):
+    return (matrix * matrix).sum((-2, -1))
+
+
+def factor_divergence(tril_p, tril_q):
+    """KL between centred Gaussians: of the factors' diagonals, and half of ||L_q^-1 (L_p - L_q)||^2."""
+    return diagonal_divergence(tril_p, tril_q) + 0.5 * sum_of_squares(solve_lower(tril_q, tril_p - tril_q))
+
+
+def diagonal_divergence(tril_p, tril_q):
+    return itakura_saito(diagonal(tril_p), diagonal(tril_q)).sum(-1)
+
+
+def cholesky_kl(loc_p, tril_p, loc_q, tril_q):
+    """The divergence between the Cholesky diagonals, plus half of ||L_q^-1 (L_p - L_q)||^2 and ||z||^2."""
+    tril_p, tril_q = jnp.tril(tril_p), jnp.tril(tril_q)
+    shift = jnp.broadcast_to((loc_p - loc_q)[..., None], tril_q[..., :1].shape)  # one mean may serve every entry
+    scaled = solve_lower(tril_q, jnp.concatenate([tril_p - tril_q, shift], axis=-1))
+    return diagonal_divergence(tril_p, tril_q) + 0.5 * sum_of_squares(scaled)
+
+
+def tril_of_square_root(root):
+    """The Cholesky factor of A A^T, by QR: the rounding error grows with A's condition, not with its square."""
+    upper = jnp.linalg.qr(transposed(root), mode="r")
+    return transposed(upper * jnp.sign(diagonal(upper))[..., None])

@@ -1,0 +1,147 @@
+"""Closed forms for Wishart and InverseWishart matrices, and for their Cholesky factors.
+
+A Wishart matrix and its factor determine each other, and so do a matrix and its inverse: one divergence serves all
+four, and only their entropies differ. It generalises Gamma's to d dimensions, with nu/2 as concentration.
+"""
+
+import math
+
+import jax.numpy as jnp
+import numpyro.distributions as dist
+
+from vi_kl.divergences.analytic.positive import digamma, unit_gamma_entropy
+from vi_kl.divergences.analytic.triangular import diagonal, solve_lower
+from vi_kl.divergences.bregman import SERIES_RADIUS, binet, itakura_saito, log_ratio, phi
+from vi_kl.divergences.registry import closed_form, closed_form_entropy
+from vi_kl.divergences.wide import in_wide_precision
+
+
+@closed_form(dist.Wishart, dist.Wishart)
+@closed_form(dist.WishartCholesky, dist.WishartCholesky)
+def wishart(p, q):
+    return wishart_kl(p.concentration, p.scale_tril, q.concentration, q.scale_tril)
+
+
+@closed_form(dist.InverseWishart, dist.InverseWishart)
+@closed_form(dist.InverseWishartCholesky, dist.InverseWishartCholesky)
+def inverse_wishart(p, q):
+    return inverse_wishart_kl(p.concentration, p.scale_tril, q.concentration, q.scale_tril)
+
+
+@closed_form_entropy(dist.Wishart)
+def wishart_entropy(p):
+    return wishart_entropy_of(p.concentration, p.scale_tril, cholesky=False)
+
+
+@closed_form_entropy(dist.WishartCholesky)
+def wishart_cholesky_entropy(p):
+    return wishart_entropy_of(p.concentration, p.scale_tril, cholesky=True)
+
+
+@closed_form_entropy(dist.InverseWishart)
+def inverse_wishart_entropy(p):
+    return inverse_wishart_entropy_of(p.concentration, p.scale_tril, cholesky=False)
+
+
+@closed_form_entropy(dist.InverseWishartCholesky)
+def inverse_wishart_cholesky_entropy(p):
+    return inverse_wishart_entropy_of(p.concentration, p.scale_tril, cholesky=True)
+
+
+@in_wide_precision(0, 2, 0, 2)
+def wishart_kl(freedom_p, tril_p, freedom_q, tril_q):
+    means = mean_divergence(0.5 * freedom_p, tril_p, 0.5 * freedom_q, tril_q)
+    return means + freedom_divergence(0.5 * freedom_q, 0.5 * freedom_p, tril_p.shape[-1])
+
+
+@in_wide_precision(0, 2, 0, 2)
+def inverse_wishart_kl(freedom_p, tril_p, freedom_q, tril_q):
+    """Of their inverses, which are Wishart with the inverse scale matrices."""
+    means = mean_divergence(0.5 * freedom_p, tril_q, 0.5 * freedom_q, tril_p)
+    return means + freedom_divergence(0.5 * freedom_q, 0.5 * freedom_p, tril_p.shape[-1])
+
+
+def mean_divergence(a, tril_p, b, tril_q):
+    """b times the log-det divergence of the means a P from b Q."""
+    a, b = a[..., None], b[..., None]
+    diagonal_p, diagonal_q = diagonal(tril_p), diagonal(tril_q)
+    change = a * (diagonal_p - diagonal_q) * (diagonal_p + diagonal_q) + (a - b) * diagonal_q * diagonal_q
+    diagonals = itakura_saito(a * diagonal_p * diagonal_p, b * diagonal_q * diagonal_q, change)
+    below = jnp.tril(solve_lower(tril_q, jnp.tril(tril_p - tril_q)), -1)
+    return (b * diagonals + a * (below * below).sum(-1)).sum(-1)
+
+
+def freedom_divergence(b, a, size):
+    """The Bregman divergence of the multivariate log Gamma function, less d b itakura_saito(a, b).
+
+    With b_j = b - j/2 and G the generalised KL divergence it is
+
+        sum_j G(b_j, a_j) - G(b, a) + itakura_saito(b_j, a_j)/2 + D_mu(b_j, a_j),    j = 0, ..., d - 1
+
+    where each difference of G's, the integral of itakura_saito(b - s, a - s) over 0 < s < j/2, is positive.
+    """
+    steps = 0.5 * jnp.arange(size, dtype=a.dtype)
+    a, b = a[..., None], b[..., None]
+    change = b - a
+    shifted = b - steps, a - steps, change
+    terms = shifted_generalized_kl(b, a, change, steps) + 0.5 * itakura_saito(*shifted) + binet(*shifted)
+    return terms.sum(-1)
+
+
+def shifted_generalized_kl(x, y, change, step):
+    """G(x - s, y - s) - G(x, y) without the large parts that the two have in common.
+
+    It is (x - s) log(1 + u) - s log(x / y) with u = s (x - y) / (x (y - s)), whose linear parts are subtracted
+    from each other before anything is rounded where x and y are close.
+    """
+    u = step * change / (x * (y - step))
+    near = (abs(change) < SERIES_RADIUS * x) & (abs(u) < SERIES_RADIUS)
+    small_u, small_d = jnp.where(near, u, 0.0), jnp.where(near, change / x, 0.0)
+    close = small_u * change - (x - step) * phi(small_u) - step * phi(-small_d)
+    growth = jnp.where(near, 1.0, y * (x - step) / (x * (y - step)))
+    far = (x - step) * jnp.log(growth) - step * log_ratio(x, y, change)
+    return jnp.where(near, close, far)
+
+
+@in_wide_precision(0, 2)
+def wishart_entropy_of(freedom, tril, *, cholesky):
+    """Of L A, where A has chi variables on its diagonal and standard normals below (Bartlett's decomposition)."""
+    rows = jnp.arange(1, tril.shape[-1] + 1, dtype=tril.dtype)
+    halves = 0.5 * (freedom[..., None] - rows + 1)
+    entropy = bartlett_entropy(halves) + (rows * jnp.log(diagonal(tril))).sum(-1)
+    if cholesky:
+        return entropy
+    return entropy + log_volume_of_square(jnp.log(diagonal(tril)) + mean_log_chi(halves))
+
+
+@in_wide_precision(0, 2)
+def inverse_wishart_entropy_of(freedom, tril, *, cholesky):
+    """Of the inverse of a Wishart matrix W with scale (L L^T)^-1: inverting multiplies volumes by |W|^-(d+1)."""
+    size = tril.shape[-1]
+    rows = jnp.arange(1, size + 1, dtype=tril.dtype)
+    log_diagonal = jnp.log(diagonal(tril))
+    halves = 0.5 * (freedom[..., None] - rows + 1)
+    entropy = bartlett_entropy(halves) + log_volume_of_square(mean_log_chi(halves))  # of W for L = I
+    entropy = entropy - 2 * (size + 1) * mean_log_chi(halves).sum(-1) + (size + 1) * log_diagonal.sum(-1)
+    if not cholesky:
+        return entropy
+    return entropy - log_volume_of_square(log_diagonal - mean_log_chi(halves[..., ::-1]))
+
+
+def mean_log_chi(halves):
+    """E log of a chi variable, from half its degrees of freedom."""
+    return 0.5 * (math.log(2) + digamma(halves))
+
+
+def bartlett_entropy(halves):
+    """Of independent chi variables on a diagonal and standard normals below it."""
+    size = halves.shape[-1]
+    chi = unit_gamma_entropy(halves) - mean_log_chi(halves)
+    return chi.sum(-1) + 0.25 * size * (size - 1) * math.log(2 * math.pi * math.e)
+
+
+def log_volume_of_square(log_diagonal):
+    """The log of the Jacobian 2^d prod_i L_ii^(d - i + 1) of L -> L L^T, i = 1, ..., d."""
+    size = log_diagonal.shape[-1]
+    powers = jnp.arange(size, 0, -1, dtype=log_diagonal.dtype)
+    return size * math.log(2) + (powers * log_diagonal).sum(-1)
