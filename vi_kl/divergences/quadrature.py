@@ -94,6 +94,8 @@ def integrate_block(densities, integrands, low, high):
 def panel_edges(p, *others) -> np.ndarray:
     """Panel edges on the unconstrained line of p: quantiles of pooled draws, and tails growing geometrically.
 
+    Where the support of one of the others ends, its density may jump: there has to be an edge.
+
     Args:
         p: the distribution whose support defines the line.
         others: distributions whose modes inside p's support are to be resolved too.
@@ -105,7 +107,16 @@ def panel_edges(p, *others) -> np.ndarray:
     inner = np.unique(np.quantile(draws, np.linspace(0, 1, 64 * (1 + len(others)) + 1)))
     widths = TAIL_GROWTH ** np.arange(TAIL_PANELS) * (inner[-1] - inner[0]) / 16
     reach = np.cumsum(widths)
-    return graded(np.concatenate([inner[0] - reach[::-1], inner, inner[-1] + reach]))
+    jumps = [edge for other in others for edge in ends_of_support(p, other)]
+    return graded(np.unique(np.concatenate([inner[0] - reach[::-1], inner, inner[-1] + reach, jumps])))
+
+
+def ends_of_support(p, other) -> list[float]:
+    """Where the support of `other` ends inside p's, on the line of p's support."""
+    bounds = [getattr(other.support, name, np.inf) for name in ("lower_bound", "upper_bound")]
+    bounds = jnp.asarray([bound for bound in bounds if np.all(np.isfinite(bound))], dtype=float)
+    images = np.asarray(jnp.where(p.support(bounds), biject_to(p.support).inv(bounds), jnp.nan))
+    return images[np.isfinite(images)].tolist()
 
 
 def graded(edges: np.ndarray) -> np.ndarray:

@@ -1,0 +1,181 @@
+"""f-divergences beside KL, exact: of pmf arrays, or of NumPyro distributions where a closed form is known.
+
+    jensen_shannon(p, q)       symmetric, at most log 2; its root is a metric
+    total_variation(p, q)      the largest difference in the probability of any event; in [0, 1]
+    hellinger(p, q)            a metric in [0, 1]; squared_hellinger is an f-divergence
+    bhattacharyya(p, q)        -log of the overlap, the integral of sqrt(p q)
+    chi_squared(p, q)          the variance of p/q under q; infinite where p has the heavier tails
+    renyi(p, q, order)         a family that runs through Bhattacharyya (1/2), KL (1) and the largest log ratio
+    alpha_divergence(p, q, alpha)   a family that runs through both KLs (1 and 0), Hellinger and chi-squared
+
+None is a KL divergence in disguise, and each bounds others: total variation between squared_hellinger and
+hellinger * sqrt(2), total_variation^2 by kl/2 (Pinsker), kl by log(1 + chi_squared). Where a distribution pair has
+no closed form, NoClosedForm says so, and `estimate_f_divergence` has the value with its error.
+"""
+
+from vi_kl.divergences import finite, overlap, power_divergence
+from vi_kl.divergences.discrete import as_pmfs, in_base
+from vi_kl.divergences.generators import generator, plain_number
+from vi_kl.divergences.kl import are_distributions, array_options, reject_array_options
+
+
+def jensen_shannon(p, q, *, base=None, axis=None, normalize=None):
+    """JS(p, q) = KL(p||m)/2 + KL(q||m)/2 with m = (p + q)/2, in nats: how well one draw tells p from q.
+
+    Args:
+        p, q: pmf arrays over the same support, or NumPyro distributions over the same space.
+        base: 2 for bits, None for nats, or any other base of the logarithm.
+        axis: for pmf arrays, the axis of the support; the last by default.
+        normalize: for pmf arrays, True to divide counts or weights by their sums first.
+
+    Returns:
+        Array of the broadcast batch shape, between 0 and log 2, which it is where p and q share nothing.
+
+    Raises:
+        NoClosedForm: distributions other than Categorical and Bernoulli; `estimate_f_divergence` has an estimate.
+        ValueError, TypeError: as in `kl_divergence`.
+
+    Reference: Lin (1991), "Divergence measures based on the Shannon entropy".
+    """
+    return in_base(evaluate("jensen_shannon", p, q, axis, normalize), base)
+
+
+def total_variation(p, q, *, axis=None, normalize=None):
+    """TV(p, q), half the integral of |p - q|: the most that the probabilities of one event can differ.
+
+    Args, errors: as in `jensen_shannon`. Closed forms: Normal, LogNormal, Exponential, Categorical, Bernoulli.
+
+    Returns:
+        Array of the broadcast batch shape, between 0 and 1.
+    """
+    return evaluate("total_variation", p, q, axis, normalize)
+
+
+def squared_hellinger(p, q, *, axis=None, normalize=None):
+    """H^2(p, q), half the integral of (sqrt p - sqrt q)^2: what the overlap, the integral of sqrt(p q), lacks to 1.
+
+    Args, errors: as in `jensen_shannon`. Closed forms: two distributions of one exponential family; see `renyi`.
+
+    Returns:
+        Array of the broadcast batch shape, between 0 and 1.
+    """
+    return evaluate("squared_hellinger", p, q, axis, normalize)
+
+
+def hellinger(p, q, *, axis=None, normalize=None):
+    """The Hellinger distance, the root of `squared_hellinger`: a metric between 0 and 1."""
+    return evaluate("hellinger", p, q, axis, normalize)
+
+
+def bhattacharyya(p, q, *, base=None, axis=None, normalize=None):
+    """-log of the integral of sqrt(p q), in nats: half of Renyi's divergence of order 1/2; +inf without overlap.
+
+    Args, errors: as in `renyi`.
+
+    Reference: Bhattacharyya (1943).
+    """
+    return renyi(p, q, 0.5, base=base, axis=axis, normalize=normalize) / 2
+
+
+def chi_squared(p, q, *, axis=None, normalize=None):
+    """Pearson's chi^2(p||q), the integral of (p - q)^2 / q: the variance of p/q under draws from q.
+
+    So 1 + chi_squared(p, q) is what importance sampling from q costs: the effective share of the draws is its
+    inverse. Neyman's chi-squared divergence is chi_squared(q, p).
+
+    Args, errors: as in `renyi`.
+
+    Returns:
+        Array of the broadcast batch shape; +inf where p has density and q has none, or p's tails are too heavy.
+    """
+    return evaluate("chi_squared", p, q, axis, normalize)
+
+
+def renyi(p, q, order, *, base=None, axis=None, normalize=None):
+    """R_a(p||q) = log(integral of p^a q^(1 - a)) / (a - 1), in nats, never decreasing in the order a.
+
+    Order 1 is KL(p||q), order 0 is -log of the part of q inside p's support, and infinity the largest log(p/q).
+    Negative orders mirror those over 1: R_a(p||q) = a/(1 - a) R_(1 - a)(q||p), which is not positive.
+
+    Args:
+        p, q: pmf arrays over the same support, or NumPyro distributions over the same space.
+        order: a plain number; it may be infinite.
+        base, axis, normalize: as in `jensen_shannon`.
+
+    Returns:
+        Array of the broadcast batch shape; +inf where the integral diverges (-inf for a negative order): where q
+        lacks what p has, or, for orders over 1, p's tails are too heavy for q's. Exact to nearly the last digit
+        also where p and q almost agree; what costs digits is listed in divergences/exponential_family.py.
+
+    Raises:
+        NoClosedForm: p and q are not of one exponential family, or are Binomials of different size.
+        ValueError, TypeError: as in `kl_divergence`; an order that is NaN or is being traced.
+
+    References: Renyi (1961); van Erven & Harremoes (2014), whose table of extensions this follows.
+    """
+    order = plain_number("order", order)
+    if are_distributions(p=p, q=q):
+        reject_array_options(axis=axis, normalize=normalize)
+        check_event_shapes(p, q)
+        return in_base(power_divergence.renyi(p, q, order), base)
+    p, q = as_pmfs(p=p, q=q, **array_options(axis, normalize))
+    return in_base(finite.renyi_divergence(order, p, q), base)
+
+
+def alpha_divergence(p, q, alpha, *, axis=None, normalize=None):
+    """D_a(p||q) = (integral of p^a q^(1 - a) - 1) / (a (a - 1)), with a = 1 giving KL(p||q) and a = 0 KL(q||p).
+
+    Mirrored by D_a(p||q) = D_(1 - a)(q||p). Others write it with Cressie & Read's lambda = a - 1 or with Amari's
+    alpha = 1 - 2 a, times the same factor. D_2 is half of chi_squared(p, q), D_(1/2) four times squared_hellinger.
+
+    Args:
+        p, q, axis, normalize: as in `jensen_shannon`.
+        alpha: a plain finite number.
+
+    Returns:
+        Array of the broadcast batch shape, never negative; a plain number of no unit (nats for alpha 0 and 1).
+
+    Raises:
+        As in `renyi`.
+
+    References: Cressie & Read (1984), "Multinomial goodness-of-fit tests"; Amari (2009), "Alpha-divergence is
+    unique, belonging to both f-divergence and Bregman divergence classes".
+    """
+    return evaluate("alpha", p, q, axis, normalize, alpha=alpha)
+
+
+def evaluate(kind, p, q, axis, normalize, alpha=None):
+    """The exact divergence of that kind, in nats where it has a unit."""
+    divergence = generator(kind, alpha=alpha)
+    if are_distributions(p=p, q=q):
+        reject_array_options(axis=axis, normalize=normalize)
+        check_event_shapes(p, q)
+        return closed_form(kind, p, q, alpha=alpha)
+    return finite.f_divergence(divergence, *as_pmfs(p=p, q=q, **array_options(axis, normalize)))
+
+
+def closed_form(kind, p, q, order=None, alpha=None):
+    """The divergence of that kind between distributions; NoClosedForm where none is known."""
+    if kind == "renyi":
+        return power_divergence.renyi(p, q, plain_number("order", order))
+    if kind == "alpha":
+        return power_divergence.alpha(p, q, plain_number("alpha", alpha))
+    return CLOSED_FORMS[kind](p, q)
+
+
+CLOSED_FORMS = {
+    "jensen_shannon": overlap.jensen_shannon,
+    "total_variation": overlap.total_variation,
+    "squared_hellinger": power_divergence.squared_hellinger,
+    "hellinger": power_divergence.hellinger,
+    "bhattacharyya": power_divergence.bhattacharyya,
+    "chi_squared": power_divergence.chi_squared,
+}
+
+
+def check_event_shapes(p, q):
+    if p.event_shape != q.event_shape:
+        raise ValueError(
+            f"p and q must be distributions over the same space, but p has event shape {p.event_shape} and q has"
+            f" {q.event_shape}."
+        )
