@@ -12,26 +12,56 @@ distributions. Everything is in nats unless `base=2` asks for bits.
     smooth(p, support)      a little probability for symbols never seen, so that no divergence is infinite
     project(p, family)      the member of a family with the smallest divergence: KL as the objective
 
+    jensen_shannon, total_variation, hellinger, squared_hellinger, bhattacharyya, chi_squared (p, q),
+    renyi(p, q, order), alpha_divergence(p, q, alpha)
+                            other ways to compare p and q; exact, or NoClosedForm
+    estimate_f_divergence(p, q, kind)   each of these by the best method there is, with its error
+    mixture_kl_bounds(p, q)             what KL(p||q) of mixtures lies between, from their components alone
+
     discrete      the pmf arrays
     analytic      the closed forms, on the primitives in bregman, evaluated in float64 by wide
     registry      which pairs have one
     numerical     finite sums and quadrature
+    f_divergence  the others; their terms are in generators, their closed forms in power_divergence and overlap
     monte_carlo   means over draws
 """
 
 from vi_kl.divergences.discrete import code_lengths, smooth
+from vi_kl.divergences.f_divergence import (
+    alpha_divergence,
+    bhattacharyya,
+    chi_squared,
+    hellinger,
+    jensen_shannon,
+    renyi,
+    squared_hellinger,
+    total_variation,
+)
+from vi_kl.divergences.f_estimation import estimate_f_divergence
 from vi_kl.divergences.kl import cross_entropy, entropy, estimate_kl, kl_divergence
+from vi_kl.divergences.mixture_bounds import MixtureBounds, mixture_kl_bounds
 from vi_kl.divergences.projection import Projection, project
 from vi_kl.divergences.registry import NoClosedForm
 
 __all__ = [
+    "MixtureBounds",
     "NoClosedForm",
     "Projection",
+    "alpha_divergence",
+    "bhattacharyya",
+    "chi_squared",
     "code_lengths",
     "cross_entropy",
     "entropy",
+    "estimate_f_divergence",
     "estimate_kl",
+    "hellinger",
+    "jensen_shannon",
     "kl_divergence",
+    "mixture_kl_bounds",
     "project",
+    "renyi",
     "smooth",
+    "squared_hellinger",
+    "total_variation",
 ]
