@@ -3,16 +3,24 @@
 import enum
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 from rich.console import Console
+from rich.text import Text
+
+from vi_kl.calculator import manual
+from vi_kl.calculator.mistakes import ExpressionError, nearest
+from vi_kl.calculator.patience import patience
 
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="rich",
     help="Variational approximations, and how far each is from the posterior.",
 )
+
+
+MOST_DRAWS = 100_000_000
 
 
 class Base(enum.StrEnum):
@@ -53,6 +61,82 @@ def worms(
     except KeyboardInterrupt:
         console.print(f"[yellow]Interrupted.[/] What was finished is in {out}.")
         raise typer.Exit(130) from None
+
+
+@app.command(help=manual.HELP, epilog=manual.EPILOG)
+def kl(
+    p: Annotated[str | None, typer.Argument(help="The reference, such as 'Gamma(2, 3)'.", show_default=False)] = None,
+    q: Annotated[str | None, typer.Argument(help="What stands in for it.", show_default=False)] = None,
+    base: Annotated[Base, typer.Option(help="Unit of the divergence.")] = Base.nats,
+    method: Annotated[str, typer.Option(help="How to find it: see below.")] = "auto",
+    draws: Annotated[
+        int | None, typer.Option(help="Draws, for the methods that draw.", min=2, show_default=False)
+    ] = None,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same numbers.", min=0)] = 0,
+    both: Annotated[bool, typer.Option("--both", help="KL(q || p) too.")] = False,
+    normalize: Annotated[
+        bool, typer.Option("--normalize", help="Bare lists are counts: divide them by their sums.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object, with all digits.")] = False,
+    pairs: Annotated[
+        bool, typer.Option("--pairs", help="List the pairs with an exact divergence, all or those with P.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error inside vi-kl.")] = False,
+) -> None:
+    method = known_method(method)
+    check_given(p, q, pairs, draws)
+    output, errors = Console(), Console(stderr=True)
+    try:
+        with patience(errors, "Working"):
+            from vi_kl.calculator import run  # JAX, once the arguments are known to be well-formed
+
+            if pairs:
+                result = run.look_up(p)
+            else:
+                options = {"unit": base.value, "method": method, "num_draws": draws, "seed": seed}
+                result = run.answer(p, q, both=both, normalize=normalize, **options)
+        run.show(result, as_json, output)
+    except KeyboardInterrupt:
+        errors.print("[yellow]Interrupted[/] before there was an answer.")
+        raise typer.Exit(130) from None
+    except ExpressionError as error:
+        errors.print(Text(error.place.marked(errors.width)), soft_wrap=True)
+        refuse(errors, error.sentence)
+    except (ValueError, NotImplementedError) as error:
+        refuse(errors, str(error))
+    except Exception as error:
+        if debug:
+            raise
+        errors.print(Text(f"vi-kl failed here: {type(error).__name__}: {error}", style="red"))
+        errors.print("This is not your mistake. --debug shows where it happened.")
+        raise typer.Exit(1) from None
+
+
+def known_method(method: str) -> str:
+    """The method by its name in Python; hyphens and underscores are the same."""
+    name = method.lower().replace("_", "-")
+    if name not in manual.METHODS:
+        meant = nearest(name, manual.METHODS)
+        hint = f" Did you mean {meant}?" if meant else ""
+        refuse(Console(stderr=True), f"There is no method {method}.{hint} Known are {', '.join(manual.METHODS)}.")
+    return name.replace("-", "_")
+
+
+def check_given(p: str | None, q: str | None, pairs: bool, draws: int | None) -> None:
+    """Two expressions, or one at most with --pairs; draws that fit into memory."""
+    errors = Console(stderr=True)
+    if pairs and q is not None:
+        refuse(errors, "--pairs takes one distribution at most, the one whose pairs it lists.")
+    if not pairs and q is None:
+        lacking = "q, the second distribution, is missing" if p is not None else "Two distributions are needed"
+        refuse(errors, f'{lacking}. An example: vi-kl kl "Gamma(2, 3)" "LogNormal(0, 1)", quotes included.')
+    if draws is not None and draws > MOST_DRAWS:
+        refuse(errors, f"--draws {draws:,} is more than memory holds; at most {MOST_DRAWS:,} are allowed.")
+
+
+def refuse(errors: Console, sentence: str) -> NoReturn:
+    errors.print(Text(sentence, style="red"))
+    raise typer.Exit(2)
 
 
 def main() -> None:

@@ -1,0 +1,84 @@
+"""What a divergence says, in a sentence or two."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpyro.distributions import Distribution
+
+from vi_kl.estimate import Estimate
+from vi_kl.precision import in_float64
+
+PROBES = 4_096  # draws that look for where q has no density
+STRONG = 20.0  # odds that count as strong evidence (Kass & Raftery 1995)
+
+
+def meaning(estimate: Estimate, p: str = "p", q: str = "q") -> str:
+    """What it costs to use q for p: in bits as a code's length, in nats as evidence.
+
+    Evidence against q grows by KL(p||q) nats a draw on average, so log(20) / KL draws from p bring the odds of p
+    against q to 20 to 1 (in the mean of the log).
+    """
+    nats, error = estimate.to("nats").value, estimate.to("nats").standard_error
+    if math.isinf(nats):
+        return f"Using {q} for {p} costs without bound: over draws from {p}, log {p} - log {q} has no finite mean."
+    if nats == 0 and error == 0:
+        return f"{p} and {q} are the same distribution: using {q} for {p} costs nothing."
+    if nats <= 2 * error:
+        return f"Within its error this may be zero: it does not tell {q} from {p}. More --draws would say more."
+    cost = f"Using {q} for {p} costs {estimate.value:.3g} {estimate.unit} a draw"
+    if estimate.unit == "bits":
+        return f"{cost}: a code made for {q} is that much longer on average than one made for {p}."
+    draws = math.log(STRONG) / nats
+    if draws > 1:
+        count = readable(math.ceil(draws))
+        return f"{cost}: it takes about {count} draws from {p} for odds of {STRONG:g} to 1 against {q}."
+    odds = f"{math.exp(nats):,.0f}" if nats < math.log(1e6) else f"10^{nats / math.log(10):,.0f}"
+    return f"{cost}: a single draw from {p} is typically {odds} times as likely under {p} as under {q}."
+
+
+def readable(count: int) -> str:
+    """A count to two digits."""
+    if count < 100:
+        return str(count)
+    if count >= 1e12:
+        return f"{count:.0e}"
+    step = 10 ** (len(str(count)) - 2)
+    return f"{round(count / step) * step:,}"
+
+
+@in_float64
+def why_infinite(p, q, names: tuple[str, str] = ("p", "q"), seed: int = 0) -> str:
+    """Why KL(p||q) is infinite, as far as draws from p show it; "" where p has no draws.
+
+    Args:
+        p, q: distributions, or one-dimensional pmf arrays.
+        names: what to call them.
+    """
+    p_name, q_name = names
+    if not isinstance(p, Distribution):
+        missing = np.flatnonzero((np.asarray(p) > 0) & (np.asarray(q) == 0))
+        return f"{p_name} has probability where {q_name} has none: {entries_of(missing)}."
+    try:
+        draws = p.sample(jax.random.key(seed), (PROBES,))
+    except NotImplementedError:
+        return ""
+    outside = np.isneginf(np.asarray(jnp.where(q.support(draws), q.log_prob(draws), -jnp.inf)))
+    kind = "probability" if q.is_discrete else "density"
+    if outside.any():
+        example = np.asarray(draws)[outside][0]
+        at = f", such as {float(example):.4g}" if example.ndim == 0 else ""
+        share = f"{outside.mean():.2g}" if outside.mean() < 0.01 else f"{outside.mean():.0%}"
+        return f"{p_name} reaches where {q_name} has no {kind}: {share} of its draws are there{at}."
+    return (
+        f"None of {PROBES:,} draws from {p_name} falls where {q_name} has no {kind}, so the cause must be rare: most"
+        f" likely the tails, where {q_name} falls off too fast for {p_name}."
+    )
+
+
+def entries_of(indices: np.ndarray) -> str:
+    """Entries of a list, the first few by number."""
+    shown = ", ".join(f"[{index}]" for index in indices[:5])
+    more = f" and {len(indices) - 5} more" if len(indices) > 5 else ""
+    return f"{'entry' if len(indices) == 1 else 'entries'} {shown}{more}"

@@ -1,0 +1,56 @@
+"""Mistakes in what a person has typed: one sentence, and the place it is about."""
+
+import dataclasses
+import difflib
+from collections.abc import Iterable
+
+
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """A part of an expression: the characters from `start` up to `end`."""
+
+    source: str
+    start: int = 0
+    end: int | None = None
+
+    def marked(self, width: int = 80) -> str:
+        """The expression with carets under the place; of a long expression, the part around it.
+
+        Args:
+            width: the columns there are.
+        """
+        source = "".join(character if character.isprintable() else "?" for character in self.source)
+        end = len(source) if self.end is None else self.end
+        carets = max(1, end - self.start)
+        if len(source) < width:  # the caret may stand behind the last character
+            return f"{source}\n{' ' * self.start}{'^' * carets}"
+        room = width - 2  # an ellipsis on either side
+        first = max(0, min(self.start - room // 3, len(source) - room))
+        excerpt = source[first : first + room]
+        before, after = ("…" if first else " "), ("…" if first + room < len(source) else "")
+        visible = max(1, min(carets, room - (self.start - first)))
+        return f"{before}{excerpt}{after}\n{' ' * (self.start - first + 1)}{'^' * visible}"
+
+
+class ExpressionError(ValueError):
+    """A mistake in an expression.
+
+    Attributes:
+        sentence: what is wrong and what mends it.
+        place: where.
+    """
+
+    def __init__(self, sentence: str, place: Place):
+        super().__init__(sentence)
+        self.sentence = sentence
+        self.place = place
+
+    def __str__(self):
+        return f"{self.place.marked()}\n{self.sentence}"
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name that was probably meant, whatever the case of its letters."""
+    by_lower = {candidate.lower(): candidate for candidate in sorted(known, key=len, reverse=True)}
+    matches = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.6)
+    return by_lower[matches[0]] if matches else None

@@ -1,0 +1,185 @@
+"""Which ordered pairs of distributions have an exact divergence, in vi_kl and, for comparison, in NumPyro."""
+
+import dataclasses
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+
+import numpyro.distributions as dist
+from numpyro.distributions.kl import kl_divergence as numpyro_kl
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from vi_kl.calculator.expressions import read_expression
+from vi_kl.calculator.mistakes import ExpressionError, Place
+from vi_kl.calculator.vocabulary import constructors
+from vi_kl.divergences.registry import CLOSED_FORMS, WRAPPERS
+from vi_kl.precision import in_float64
+
+CLOSED = "closed form"
+ANY = (dist.Distribution, dist.ExpandedDistribution, dist.MaskedDistribution)
+
+
+@dataclasses.dataclass(frozen=True, order=True)
+class Pair:
+    """KL(p||q) by an exact method; p and q are class names."""
+
+    p: str
+    q: str
+    by: str
+
+
+@dataclasses.dataclass(frozen=True)
+class PairsOf:
+    """The exact pairs with one distribution in them: as p, and as q."""
+
+    name: str
+    from_it: list[Pair]
+    to_it: list[Pair]
+
+    def to_dict(self) -> dict:
+        return {
+            "distribution": self.name,
+            "from": [{"q": pair.q, "by": pair.by} for pair in self.from_it],
+            "to": [{"p": pair.p, "by": pair.by} for pair in self.to_it],
+        }
+
+
+@dataclasses.dataclass(frozen=True)
+class Summary:
+    """All exact pairs, and how many NumPyro has.
+
+    Attributes:
+        pairs: vi_kl's.
+        rules: how many of vi_kl's forms take a wrapper off, whatever is in it.
+        numpyro_pairs, numpyro_rules: the same numbers for `numpyro.distributions.kl`.
+    """
+
+    pairs: list[Pair]
+    rules: int
+    numpyro_pairs: int
+    numpyro_rules: int
+
+    @property
+    def plain_count(self) -> int:
+        """The pairs, where the parametrisations of one distribution count as one."""
+        return len({(plain(pair.p), plain(pair.q)) for pair in self.pairs})
+
+    @property
+    def by(self) -> dict[str, int]:
+        """How many by each method, the most first."""
+        return dict(Counter(pair.by for pair in self.pairs).most_common())
+
+    def to_dict(self) -> dict:
+        return {
+            "pairs": len(self.pairs),
+            "pairs_with_parametrisations_as_one": self.plain_count,
+            "rules": self.rules,
+            "by": self.by,
+            "numpyro": {"pairs": self.numpyro_pairs, "rules": self.numpyro_rules},
+            "exact": [dataclasses.asdict(pair) for pair in self.pairs],
+        }
+
+
+def exact_pairs() -> list[Pair]:
+    """All pairs of distributions that vi_kl has an exact divergence for, in alphabetical order."""
+    return sorted(
+        Pair(p.__name__, q.__name__, getattr(form, "by", CLOSED))
+        for (p, q), form in CLOSED_FORMS.items()
+        if not is_rule(p, q)
+    )
+
+
+def is_rule(p: type, q: type) -> bool:
+    """Whether this takes a wrapper off, whatever is in it, and so is no pair of distributions by itself."""
+    return p in ANY or q in ANY or (p is q is dist.Independent)
+
+
+@in_float64
+def pairs_of(written: str) -> PairsOf:
+    """The exact pairs from and to a distribution, given as an expression or by the name of its constructor.
+
+    Raises:
+        ExpressionError: a mistake in the expression.
+    """
+    name = written.strip()
+    classes = classes_named(name) or [class_of(name)]
+    ancestors = {ancestor.__name__ for cls in classes for ancestor in cls.__mro__}
+    pairs = exact_pairs()
+    return PairsOf(
+        plain(classes[0].__name__),
+        [pair for pair in pairs if pair.p in ancestors],
+        [pair for pair in pairs if pair.q in ancestors],
+    )
+
+
+def classes_named(name: str) -> list[type]:
+    """The classes that a bare name stands for: Bernoulli for BernoulliProbs and BernoulliLogits."""
+    candidates = [getattr(dist, variant, None) for variant in (name, f"{name}Probs", f"{name}Logits")]
+    return [candidate for candidate in candidates if isinstance(candidate, type) and name in constructors()]
+
+
+def class_of(expression: str) -> type:
+    """The class of an expression's distribution, without what wraps it."""
+    distribution = read_expression(expression)
+    if not isinstance(distribution, dist.Distribution):
+        raise ExpressionError("A list has an exact divergence from every list of its length.", Place(expression))
+    while isinstance(distribution, WRAPPERS):
+        distribution = distribution.base_dist
+    return type(distribution)
+
+
+def summary() -> Summary:
+    """Counted from the registries as they are now."""
+    theirs = [pair for pair in numpyro_kl.funcs if not is_rule(*pair)]
+    pairs = exact_pairs()
+    return Summary(pairs, len(CLOSED_FORMS) - len(pairs), len(theirs), len(numpyro_kl.funcs) - len(theirs))
+
+
+def plain(name: str) -> str:
+    """A distribution's name whichever way it is parametrised: Bernoulli for BernoulliProbs and BernoulliLogits."""
+    for suffix in ("Probs", "Logits"):
+        if name.endswith(suffix) and hasattr(dist, name.removesuffix(suffix)):
+            return name.removesuffix(suffix)
+    return name
+
+
+def show_summary(found: Summary, console: Console) -> None:
+    console.print(
+        Text(
+            f"{len(found.pairs):,} ordered pairs of distributions have an exact KL(p || q), besides {found.rules}"
+            f" rules for wrapped distributions; {found.plain_count:,} where parametrisations by probabilities and by"
+            f" logits count as one. NumPyro has {found.numpyro_pairs}, besides {found.numpyro_rules} rules."
+        )
+    )
+    if len(found.by) > 1:
+        console.print(Text(f"Of ours, {', '.join(f'{count:,} by {by}' for by, count in found.by.items())}."))
+    console.print()
+    show_list([(plain(pair.p), plain(pair.q), pair.by) for pair in found.pairs], console)
+
+
+def show_pairs_of(found: PairsOf, console: Console) -> None:
+    name = found.name
+    if not found.from_it and not found.to_it:
+        console.print(Text(f"No pair with {name} has an exact divergence. vi-kl kl still answers, with an error."))
+    if found.from_it:
+        console.print(Text(f"KL({name} || q) is exact for these q:"))
+        show_list([(pair.by, plain(pair.q), CLOSED) for pair in found.from_it], console)
+    if found.to_it:
+        console.print(Text(f"KL(p || {name}) is exact for these p:"))
+        show_list([(pair.by, plain(pair.p), CLOSED) for pair in found.to_it], console)
+
+
+def show_list(entries: Iterable[tuple[str, str, str]], console: Console) -> None:
+    """A line for each first name, with the second names by method; what is no closed form says what it is."""
+    lines: dict[str, dict[str, dict[str, None]]] = defaultdict(lambda: defaultdict(dict))
+    for first, second, by in entries:
+        lines[first][by][second] = None
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for first, methods in lines.items():
+        in_order = sorted(methods.items(), key=lambda item: (item[0] != CLOSED, item[0]))
+        parts = [("" if by == CLOSED else f"by {by}: ") + ", ".join(seconds) for by, seconds in in_order]
+        table.add_row(Text(first, style="bold"), Text("; ".join(parts)))
+    console.print(table)
