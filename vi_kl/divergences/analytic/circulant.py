@@ -7,7 +7,7 @@ import numpy as np
 import numpyro.distributions as dist
 
 from vi_kl.divergences.analytic.triangular import tril_of_square_root
-from vi_kl.divergences.bregman import itakura_saito
+from vi_kl.divergences.bregman import difference_of_products, itakura_saito
 from vi_kl.divergences.registry import closed_form, closed_form_entropy
 from vi_kl.divergences.wide import in_wide_precision
 
@@ -70,22 +70,36 @@ def circulant_kl(loc_p, rfft_p, loc_q, rfft_q):
 
 @in_wide_precision(1, 1, 1, 1)
 def circulant_from_independent_kl(loc_p, rfft_p, loc_q, scale_q):
-    """By way of q's nearest in between, the independent vector with p's variance, which all entries share."""
+    """By way of the independent vector with p's variance, which all entries share.
+
+    The eigenvalues' differences, not their rounded mean, say how far each is from it.
+    """
     eigenvalues = mirrored(rfft_p, loc_p.shape[-1])
-    variance = eigenvalues.mean(-1, keepdims=True)
+    lowest = eigenvalues[..., :1]
+    rise, mean_rise = from_mean(eigenvalues - lowest)
+    to_independent = itakura_saito(eigenvalues, lowest + mean_rise, rise)
+    change = difference_of_products(lowest, 1.0, scale_q, scale_q) + mean_rise
     z = (loc_p - loc_q) / scale_q
-    gaps = itakura_saito(eigenvalues, variance) + itakura_saito(variance, scale_q * scale_q)
-    return 0.5 * (gaps + z * z).sum(-1)
+    return 0.5 * (to_independent + itakura_saito(lowest + mean_rise, scale_q * scale_q, change) + z * z).sum(-1)
 
 
 @in_wide_precision(1, 1, 1, 1)
 def independent_from_circulant_kl(loc_p, scale_p, loc_q, rfft_q):
     """By way of the independent vector whose precision is the diagonal of q's, which all entries share."""
-    size = loc_q.shape[-1]
-    eigenvalues = mirrored(rfft_q, size)
-    variance = 1 / (1 / eigenvalues).mean(-1, keepdims=True)
-    gaps = itakura_saito(scale_p * scale_p, variance) + itakura_saito(variance, eigenvalues)
-    return 0.5 * (gaps + squared_spectrum(loc_p - loc_q) / eigenvalues).sum(-1)
+    eigenvalues = mirrored(rfft_q, loc_q.shape[-1])
+    lowest = eigenvalues[..., :1]
+    rise, mean_rise = from_mean((lowest - eigenvalues) / (lowest * eigenvalues))  # of the precisions
+    precision, variance = 1 / lowest + mean_rise, scale_p * scale_p
+    from_independent = itakura_saito(1 / eigenvalues, precision, rise)
+    change = difference_of_products(scale_p, scale_p, lowest, 1.0) / (lowest * variance) + mean_rise
+    shift = squared_spectrum(loc_p - loc_q) / eigenvalues
+    return 0.5 * (from_independent + itakura_saito(precision, 1 / variance, change) + shift).sum(-1)
+
+
+def from_mean(values):
+    """Deviations from the mean over the last axis, and the mean."""
+    mean = values.mean(-1, keepdims=True)
+    return values - mean, mean
 
 
 @in_wide_precision(1, 1)
