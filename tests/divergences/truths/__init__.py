@@ -4,8 +4,24 @@ The generators draw what breaks floating-point formulas: near-equal parameters, 
 1e-3 to 1e8, probabilities next to 0 and 1, ill-conditioned covariances; and far pairs too.
 """
 
-from truths import finite, positive, real_line, simplex, vector
+from truths import circle, counting, finite, matrix, multinomial, positive, process, real_line, simplex, vector
 from truths.case import CASES, case, exact
 from truths.draws import Draws
 
-__all__ = ["CASES", "Draws", "case", "exact", "finite", "positive", "real_line", "simplex", "vector"]
+__all__ = [
+    "CASES",
+    "Draws",
+    "case",
+    "circle",
+    "counting",
+    "exact",
+    "finite",
+    "finite_sum",
+    "matrix",
+    "multinomial",
+    "positive",
+    "process",
+    "real_line",
+    "simplex",
+    "vector",
+]

@@ -1,11 +1,22 @@
 """The closed forms, grouped by support; importing this package registers them.
 
     real_line      Normal
-    vector         MultivariateNormal, and Independent(Normal) as one
+    vector         any two of MultivariateNormal, LowRankMultivariateNormal, Independent(Normal), CirculantNormal,
+                   GaussianRandomWalk and CAR; those with themselves in low_rank, circulant, process, autoregression
+    process        GaussianRandomWalk, GaussianStateSpace, ZeroSumNormal
+    matrix         MatrixNormal, and Independent(Normal) of matrices
+    wishart        Wishart and InverseWishart, and their Cholesky factors
+    correlation    LKJ and LKJCholesky
+    circle         VonMises
+    degenerate     ZeroSumNormal against Gaussians of full rank
+    copula         GaussianCopula of equal marginals
     positive       Gamma (and Chi2, a Gamma)
     simplex        Dirichlet; Beta, a Dirichlet of two
     count          Binomial and Bernoulli, by probabilities or logits
+    counting       Poisson, Geometric, negative binomials (GammaPoisson) of equal concentration
+    multinomial    Multinomial, by probabilities or logits; DirichletMultinomial
     categorical    Categorical, by probabilities or logits
+    finite_support any p of finite support against any q on counts: exact sums (finite_sum, members, pmf_grid, tails)
     structure      Independent
 
 Each is a sum of the terms in `divergences.bregman`, none of which is negative. To add one: write the form as
@@ -13,6 +24,48 @@ a function of the parameter arrays, decorate it with `in_wide_precision`, regist
 give the pair a truth in tests/divergences/truths/.
 """
 
-from vi_kl.divergences.analytic import categorical, count, positive, real_line, simplex, structure, vector
+from vi_kl.divergences.analytic import (
+    autoregression,
+    categorical,
+    circle,
+    circulant,
+    copula,
+    correlation,
+    count,
+    counting,
+    finite_support,
+    degenerate,
+    low_rank,
+    matrix,
+    multinomial,
+    positive,
+    process,
+    real_line,
+    simplex,
+    structure,
+    vector,
+    wishart,
+)
 
-__all__ = ["categorical", "count", "positive", "real_line", "simplex", "structure", "vector"]
+__all__ = [
+    "autoregression",
+    "categorical",
+    "circle",
+    "circulant",
+    "copula",
+    "correlation",
+    "count",
+    "counting",
+    "finite_support",
+    "degenerate",
+    "low_rank",
+    "matrix",
+    "multinomial",
+    "positive",
+    "process",
+    "real_line",
+    "simplex",
+    "structure",
+    "vector",
+    "wishart",
+]

@@ -59,20 +59,22 @@ def matrix_normal_kl(loc_p, row_p, column_p, loc_q, row_q, column_q):
 @in_wide_precision(2, 2, 2, 2, 2)
 def matrix_normal_from_independent_kl(loc_p, row_p, column_p, loc_q, scale_q):
     parts = [(diagonal(x), (below_diagonal(x) ** 2).sum(-1)) for x in (row_p, column_p)]
-    product = parts[0][0][..., :, None] * parts[1][0][..., None, :]
+    row, column = parts[0][0][..., :, None], parts[1][0][..., None, :]
+    growth = scale_divergence(row * column, scale_q, difference_of_products(row, column, scale_q, 1.0))
     shift = (loc_p - loc_q) / scale_q
     squares = off_diagonal_squares(*parts) / (scale_q * scale_q) + shift * shift
-    return (scale_divergence(product, scale_q, product - scale_q) + 0.5 * squares).sum((-2, -1))
+    return (growth + 0.5 * squares).sum((-2, -1))
 
 
 @in_wide_precision(2, 2, 2, 2, 2)
 def independent_from_matrix_normal_kl(loc_p, scale_p, loc_q, row_q, column_q):
     inverses = [solve_lower(x, identity_like(x)) for x in (row_q, column_q)]
     parts = [(diagonal(x), (below_diagonal(x) ** 2).sum(-2)) for x in inverses]  # of each column, which scale_p scales
-    product = diagonal(row_q)[..., :, None] * diagonal(column_q)[..., None, :]
+    row, column = diagonal(row_q)[..., :, None], diagonal(column_q)[..., None, :]
+    growth = scale_divergence(scale_p, row * column, difference_of_products(scale_p, 1.0, row, column))
     shift = whitened(loc_p - loc_q, row_q, column_q)
     squares = off_diagonal_squares(*parts) * (scale_p * scale_p) + shift * shift
-    return (scale_divergence(scale_p, product, scale_p - product) + 0.5 * squares).sum((-2, -1))
+    return (growth + 0.5 * squares).sum((-2, -1))
 
 
 def quotient_below_diagonal(tril_p, tril_q):
