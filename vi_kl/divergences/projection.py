@@ -1,7 +1,7 @@
 """KL as the objective: the member of a family nearest to p, in either direction.
 
-Forward, KL(p||q), makes q cover all of p: the fit of maximum likelihood. Reverse, KL(q||p), keeps q where p has
-probability: the objective of variational inference.
+Forward, KL(p||q), makes q cover all of p: the fit of maximum likelihood, and for an exponential family the matching
+of moments. Reverse, KL(q||p), keeps q where p has probability: the objective of variational inference.
 """
 
 import dataclasses
@@ -13,17 +13,16 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 from numpyro.distributions import Distribution, biject_to, constraints
-from scipy.optimize import minimize
 
 from vi_kl.compilation import compiled
 from vi_kl.divergences.kl import kl_divergence
+from vi_kl.divergences.nearest.by_class import project_onto_class
+from vi_kl.divergences.nearest.descent import descend
+from vi_kl.divergences.nearest.families import find_family
 from vi_kl.estimate import Estimate
 from vi_kl.precision import as_float64, as_numpy, in_float64
 
 DIRECTIONS = ("forward", "reverse")
-POLISHED_DIMENSION = 100  # up to it, Newton steps follow L-BFGS
-SMALL_GRADIENT = 1e-7  # in nats per unit of the unconstrained parameters
-FAR_OUT = 12.0  # unconstrained; a probability there is within 1e-5 of 0 or 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,13 +30,18 @@ class Projection:
     """The member of a family nearest to p.
 
     Attributes:
-        params: the parameters at the minimum, in the structure of `init`; NumPy arrays, or floats for scalars.
+        params: the parameters at the minimum, in the structure of `init`, or by name for a distribution class;
+            NumPy arrays, or floats for scalars.
         divergence: the minimal divergence, in `unit`.
         unit: "nats" or "bits".
         direction: "forward" for KL(p||q), "reverse" for KL(q||p).
         converged: whether a minimum was found.
         status: what happened, in a sentence, and what to try where it did not converge.
         q: the nearest member, as `family` returned it.
+        method: how it was found, in words: "moment matching (closed form)", ...
+        standard_error: of the divergence; for sums over nodes their own error estimate, 0 where it is exact.
+        params_standard_error: like `params`, where the moments were estimated from draws; else None.
+        minima: (divergence, params) of every distinct minimum that was found, lowest first.
     """
 
     params: Any
@@ -47,38 +51,70 @@ class Projection:
     converged: bool
     status: str
     q: Any
+    method: str = ""
+    standard_error: float = 0.0
+    params_standard_error: Any = None
+    minima: tuple[tuple[float, Any], ...] = ()
 
 
 @in_float64
 def project(
-    p, family: Callable, *, init, direction: str = "forward", support=None, base=None, max_steps: int = 500
+    p,
+    family: Callable,
+    *,
+    direction: str = "forward",
+    init=None,
+    support=None,
+    fixed: dict | None = None,
+    key=None,
+    num_draws: int = 100_000,
+    base=None,
+    max_steps: int = 500,
 ) -> Projection:
     """The member of `family` with the smallest KL divergence from p, or to p.
 
-    The minimum is sought by gradient (L-BFGS, then Newton steps) from `init`, on an unconstrained scale. It is
-    the nearest one downhill: where there may be several, start from several places.
+    A NumPyro class needs nothing else. Forward, onto an exponential family (Normal, Gamma, Beta, Dirichlet,
+    Poisson, Categorical, ...), the answer is exact: the member with p's moments. Otherwise the divergence is
+    minimised by gradient (L-BFGS, then Newton steps), in closed form or as a sum over fixed nodes, from several
+    starts: p as a whole, and each of its modes or mixture components.
+
+    A function from parameters to members is minimised from `init` alone, on an unconstrained scale: what is found
+    is the nearest minimum downhill. Where there may be several, start from several places.
 
     Args:
-        p: a pmf array, or a NumPyro distribution.
-        family: from parameters to a pmf array over p's support, or to a distribution whose divergence with p
-            has a closed form. Written with jax.numpy.
-        init: the parameters to start from: a number, an array, or a dict of them.
+        p: a pmf array (over 0, 1, 2, ... for a class), or a NumPyro distribution without batch dimensions.
+        family: a NumPyro class such as `dist.Gamma`, over p's space; a class over numbers also serves for a vector
+            p, and then stands for independent coordinates. Or a function, written with jax.numpy, from parameters
+            to a pmf array over p's support or to a distribution whose divergence with p has a closed form.
         direction: "forward" minimises KL(p||q) and makes q cover p; "reverse" minimises KL(q||p) and keeps q
             inside p.
-        support: what each parameter may be, as a NumPyro constraint (`constraints.unit_interval`), or a dict
-            of constraints for a dict of parameters; those left out are real numbers.
+        init: for a function, the parameters to start from: a number, an array, or a dict of them.
+        support: for a function, what each parameter may be, as a NumPyro constraint
+            (`constraints.unit_interval`), or a dict of constraints for a dict of parameters; those left out are
+            real numbers.
+        fixed: for a class, parameters that are given and not sought: {"total_count": 10} for a Binomial (for a pmf
+            array it is the last value unless given), {"df": 4.0} for a StudentT.
+        key: JAX random key; needed only where moments or divergence can be had from draws alone.
+        num_draws: how many draws, where draws are needed.
         base: 2 for bits, None for nats.
-        max_steps: the most L-BFGS steps.
+        max_steps: the most L-BFGS steps of a descent.
 
     Returns:
-        Projection.
+        Projection; its `method` says how it was found, its `status` how many distinct minima there were.
 
     Raises:
-        ValueError: an unknown direction, `init` outside `support`, or a divergence that is not finite at `init`.
-        TypeError: a family that returns the wrong kind of thing.
-        NoClosedForm: distributions whose divergence has no closed form.
+        ValueError: an unknown direction; a batch of p; `init` outside `support`; a divergence that is infinite
+            wherever it was tried; a moment that the family has to match and p does not have; no key where one is
+            needed.
+        TypeError: a class that is not known, or a function that returns the wrong kind of thing.
+        NoClosedForm: distributions whose divergence has no closed form, and no sum over fixed nodes either.
+
+    References: Csiszár (1975) for projections; Minka (2005), "Divergence measures and message passing", for the
+    two directions.
 
     Example:
+        >>> project(dist.Gamma(4.0, 2.0), dist.LogNormal).method
+        'moment matching (closed form)'
         >>> binomial = lambda p: jnp.exp(dist.Binomial(10, p).log_prob(jnp.arange(11)))
         >>> project(observed(), binomial, init=0.5, support=constraints.unit_interval).params
         0.5689...
@@ -87,11 +123,55 @@ def project(
         raise ValueError(f"direction must be 'forward' (KL(p||q)) or 'reverse' (KL(q||p)), not {direction!r}.")
     if base not in (None, 2):
         raise ValueError(f"base must be 2 for bits or None for nats, got {base!r}.")
-    if isinstance(p, Distribution):
-        p = jax.tree.map(as_float64, p)
-    else:
+    known = find_family(family)
+    p = checked(p)
+    unit = "nats" if base is None else "bits"
+    if known is None:
+        if init is None or fixed:
+            raise TypeError("A family given as a function needs init, the parameters to start from, and no fixed ones.")
+        return project_onto_function(p, family, init, support, direction, unit, max_steps)
+    if init is not None or support is not None:
+        raise TypeError(f"init and support belong to families given as functions; {known.name} finds its own starts.")
+    found = project_onto_class(p, known, dict(fixed or {}), direction, key, num_draws, max_steps)
+    return presented(found, direction, unit)
+
+
+def checked(p):
+    """p in float64, one of it."""
+    if not isinstance(p, Distribution):
         kl_divergence(p, p)  # checks p in its own precision
-        p = np.asarray(p, dtype=np.float64)
+        p, batch_shape = np.asarray(p, dtype=np.float64), np.shape(p)[:-1]
+    else:
+        p, batch_shape = jax.tree.map(as_float64, p), p.batch_shape
+    if batch_shape:
+        raise ValueError(
+            f"p has batch shape {batch_shape}, but project takes one p at a time: call it for each, or make p one"
+            " distribution over vectors with .to_event()."
+        )
+    return p
+
+
+def presented(found, direction, unit):
+    """What was found, in the caller's unit and in NumPy's types."""
+    divergence = found.divergence.to(unit)
+    minima = tuple((Estimate(value).to(unit).value, plain(params)) for value, params in found.minima)
+    status = found.status
+    if len(minima) > 1:
+        values = ", ".join(f"{value:.4g}" for value, _ in minima)
+        status += f" {len(minima)} distinct minima were found, with divergences {values} {unit}; the lowest is kept."
+    return Projection(
+        plain(found.params), divergence.value, unit, direction, found.converged, status,
+        jax.tree.map(as_numpy, found.q), found.method, divergence.standard_error, plain(found.standard_errors), minima,
+    )  # fmt: skip
+
+
+def plain(params):
+    """Parameters as NumPy arrays, scalars as floats."""
+    return jax.tree.map(lambda value: float(value) if np.ndim(value) == 0 else np.asarray(value), params)
+
+
+def project_onto_function(p, family, init, support, direction, unit, max_steps):
+    """The minimum downhill of `init`."""
     start, constrain, bounded = unconstrained_start(init, support)
 
     def divergence_of(q):
@@ -104,12 +184,13 @@ def project(
 
     check_start(member, divergence_of, start, init, direction)
     value_and_gradient = compiled(jax.value_and_grad(lambda z: divergence_of(member(z)[1])))
-    z, steps = minimise(value_and_gradient, np.asarray(start), max_steps)
-    params, q = jax.tree.map(as_numpy, member(z))
-    params = jax.tree.map(lambda value: float(value) if np.ndim(value) == 0 else value, params)
-    converged, status = verdict(value_and_gradient, z, bounded, steps)
-    divergence = Estimate(value_and_gradient(z)[0]).to("nats" if base is None else "bits")
-    return Projection(params, divergence.value, divergence.unit, direction, converged, status, q)
+    minimum = descend(value_and_gradient, np.asarray(start), bounded, max_steps)
+    params, q = jax.tree.map(as_numpy, member(minimum.z))
+    divergence = Estimate(minimum.value).to(unit)
+    return Projection(
+        plain(params), divergence.value, unit, direction, minimum.converged, minimum.status, q,
+        "descent on the exact divergence", minima=((divergence.value, plain(params)),) if minimum.converged else (),
+    )  # fmt: skip
 
 
 def unconstrained_start(init, support):
@@ -168,58 +249,3 @@ def check_start(member, divergence_of, start, init, direction):
             f"{pair} is {value} at init = {init}. It is infinite where {with_some} has probability and {without}"
             " has none: start elsewhere, choose the other direction, or smooth."
         )
-
-
-def minimise(value_and_gradient, start, max_steps):
-    """The lowest point found, and the number of steps."""
-
-    def for_scipy(z):
-        value, gradient = value_and_gradient(z)
-        # a line search that meets inf or NaN steps back; scipy itself would carry NaN on
-        usable = np.isfinite(value) and np.all(np.isfinite(gradient))
-        return (float(value), np.asarray(gradient)) if usable else (1e300, np.zeros(len(z)))
-
-    options = {"maxiter": max_steps, "ftol": 0.0, "gtol": 1e-12, "maxls": 50}
-    found = minimize(for_scipy, start, jac=True, method="L-BFGS-B", options=options)
-    return polish(value_and_gradient, found.x), int(found.nit)
-
-
-def polish(value_and_gradient, z, rounds=3):
-    """Newton steps, each kept only if the gradient shrinks: they settle the last digits."""
-    gradient = np.asarray(value_and_gradient(z)[1])
-    if len(z) > POLISHED_DIMENSION or not np.all(np.isfinite(gradient)):
-        return z
-    for _ in range(rounds):
-        curvature = hessian(value_and_gradient, z)
-        if not np.all(np.isfinite(curvature)) or np.linalg.eigvalsh(curvature)[0] <= 0:
-            break
-        proposal = z - np.linalg.solve(curvature, gradient)
-        proposed_gradient = np.asarray(value_and_gradient(proposal)[1])
-        if not np.linalg.norm(proposed_gradient) < np.linalg.norm(gradient):
-            break
-        z, gradient = proposal, proposed_gradient
-    return z
-
-
-def hessian(value_and_gradient, z, step=1e-4):
-    """Central differences of the exact gradient: eight digits, without compiling a second derivative."""
-    shifts = step * np.eye(len(z))
-    columns = [(value_and_gradient(z + s)[1] - value_and_gradient(z - s)[1]) / (2 * step) for s in shifts]
-    return (np.stack(columns) + np.stack(columns).T) / 2
-
-
-def verdict(value_and_gradient, z, bounded, steps):
-    """Whether z is a minimum, and a sentence for the reader."""
-    gradient = np.asarray(value_and_gradient(z)[1])
-    largest = float(np.abs(gradient).max())
-    if not largest <= SMALL_GRADIENT:
-        return False, (
-            f"not converged: the gradient is still {largest:.1e} after {steps} steps; raise max_steps or start"
-            " elsewhere."
-        )
-    far = bounded & (np.abs(z) > FAR_OUT)
-    if far.any() and (
-        len(z) > POLISHED_DIMENSION or (np.abs(np.diag(hessian(value_and_gradient, z)))[far] < 1e-6).any()
-    ):
-        return False, "no minimum inside the support: the divergence keeps falling towards the edge of the support."
-    return True, f"converged in {steps} steps: the largest gradient is {largest:.1e}."
