@@ -9,7 +9,7 @@ import numpy as np
 import numpyro.distributions as dist
 import pytest
 from mpmath import mpf
-from truths import CASES, Draws, exact
+from truths import CASES, Draws, entropies, exact
 from truths.formulas import dirichlet, gamma, multivariate_normal, normal, sigmoid, trial
 
 from vi_kl.divergences import NoClosedForm, cross_entropy, entropy, kl_divergence
@@ -319,6 +319,7 @@ def test_independent_event_dimensions_add_up():
 
 
 ENTROPY_TRUTHS = {
+    **entropies.TRUTHS,
     dist.Normal: (dist.Normal(0.0, 3.0), lambda: mpmath.log(3) + mpmath.log(2 * mpmath.pi * mpmath.e) / 2),
     dist.Gamma: (dist.Gamma(2e5, 3.0), lambda: gamma_entropy(2e5) - mpmath.log(3)),
     dist.Beta: (dist.Beta(3e-2, 4e6), lambda: dirichlet_entropy([np.float64(3e-2), 4e6])),
@@ -333,6 +334,10 @@ ENTROPY_TRUTHS = {
     dist.BinomialLogits: (dist.BinomialLogits(-np.log(3), 2), lambda: discrete_entropy([1 / 16, 6 / 16, 9 / 16])),
     dist.CategoricalProbs: (dist.CategoricalProbs(np.array([0, 0.3, 0.7])), lambda: discrete_entropy([0.3, 0.7])),
     dist.CategoricalLogits: (dist.CategoricalLogits(np.log([0.3, 0.7])), lambda: discrete_entropy([0.3, 0.7])),
+    dist.BetaBinomial: (dist.BetaBinomial(1.0, 2.0, 2), lambda: discrete_entropy([mpf(x) / 6 for x in (3, 2, 1)])),
+    dist.DiscreteUniform: (dist.DiscreteUniform(-2, 4), lambda: mpmath.log(7)),
+    dist.GeometricProbs: (dist.GeometricProbs(1e-6), lambda: discrete_entropy([1e-6, 1 - mpf(1e-6)]) / mpf(1e-6)),
+    dist.GeometricLogits: (dist.GeometricLogits(np.log(3 / 7)), lambda: discrete_entropy([0.3, 0.7]) / mpf(0.3)),
     dist.Independent: (
         dist.Normal(np.zeros(4), 3.0).to_event(1),
         lambda: 4 * (mpmath.log(3) + mpmath.log(2 * mpmath.pi * mpmath.e) / 2),
