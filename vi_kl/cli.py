@@ -1,7 +1,9 @@
 """The `vi-kl` command."""
 
 import enum
+import re
 import time
+import warnings
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -87,7 +89,9 @@ def kl(
     check_given(p, q, pairs, draws)
     output, errors = Console(), Console(stderr=True)
     try:
-        with patience(errors, "Working"):
+        with warnings.catch_warnings(), patience(errors, "Working"):
+            if not debug:
+                warnings.simplefilter("ignore")  # the answer says itself what is to be said about it
             from vi_kl.calculator import run  # JAX, once the arguments are known to be well-formed
 
             if pairs:
@@ -103,7 +107,7 @@ def kl(
         errors.print(Text(error.place.marked(errors.width)), soft_wrap=True)
         refuse(errors, error.sentence)
     except (ValueError, NotImplementedError) as error:
-        refuse(errors, str(error))
+        refuse(errors, re.sub(r"estimate_kl\(p, q, .*", "Leave --method out for the value with its error.", str(error)))
     except Exception as error:
         if debug:
             raise

@@ -10,10 +10,12 @@ from numpyro.distributions import Distribution
 from vi_kl.calculator.expressions import read_expression
 from vi_kl.calculator.meaning import why_infinite
 from vi_kl.calculator.mistakes import ExpressionError, Place
-from vi_kl.divergences import estimate_kl
+from vi_kl.divergences import NoClosedForm, estimate_kl, kl_divergence
 from vi_kl.divergences.discrete import as_pmfs
 from vi_kl.estimate import Estimate
 from vi_kl.precision import in_float64
+
+MOST_VALUES = 10_000_000  # that are summed over
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +46,7 @@ class Finding:
             "exact": self.is_exact,
             "method": estimate.method,
             "num_draws": estimate.num_draws,
-            "k_hat": estimate.k_hat,
+            "k_hat": estimate.k_hat if estimate.k_hat is not None and math.isfinite(estimate.k_hat) else None,
             "caveat": estimate.caveat,
             "why_infinite": self.why_infinite,
         }
@@ -93,6 +95,8 @@ def answer(
     """
     named = {name: read(name, source, normalize) for name, source in (("p", p), ("q", q))}
     check_kinds({"p": p, "q": q}, named, normalize)
+    if method in ("auto", "enumeration"):
+        check_summable(named["p"], named["q"], both)
     options = {"method": method, "key": jax.random.key(seed), "base": 2 if unit == "bits" else None}
     if num_draws is not None:
         options["num_draws"] = num_draws
@@ -131,12 +135,38 @@ def check_kinds(sources: dict[str, str], named: dict, normalize: bool) -> None:
         raise ValueError("--normalize is for bare lists of counts, such as '[3, 7, 2]'; distributions need none.")
 
 
+def check_summable(p, q, both: bool) -> None:
+    """A sum over more values than memory holds would not fail with an error, but be killed."""
+    for reference, approximation in ((p, q), (q, p))[: 1 + both]:
+        low, high = (getattr(getattr(reference, "support", None), f"{side}_bound", None) for side in ("lower", "upper"))
+        if low is None or high is None or not reference.is_discrete or float(high) - float(low) < MOST_VALUES:
+            continue
+        try:
+            kl_divergence(reference, approximation)
+        except NoClosedForm:
+            raise ValueError(
+                f"The sum over {float(high) - float(low) + 1:,.0f} values is too long, and there is no closed form."
+                " --method monte-carlo estimates this from draws."
+            ) from None
+
+
 def find(named: dict, names: tuple[str, str], seed: int, options: dict) -> Finding:
     p, q = (named[name] for name in names)
     estimate = estimate_kl(p, q, **options)
+    check_possible(estimate, names)
+    return Finding(names, estimate, why_infinite(p, q, names, seed) if math.isinf(estimate.value) else "")
+
+
+def check_possible(estimate: Estimate, names: tuple[str, str]) -> None:
+    """A divergence is a number, and not negative."""
+    divergence, method = f"KL({' || '.join(names)})", estimate.method.split(";")[0]
     if math.isnan(estimate.value):
         raise ValueError(
-            f"KL({names[0]} || {names[1]}) came out as not a number (by {estimate.method}): parameters this extreme are"
-            " beyond what float64 can tell. Try another --method."
+            f"{divergence} came out as not a number (by {method}): parameters this extreme are beyond what"
+            " float64 can tell. Try another --method."
         )
-    return Finding(names, estimate, why_infinite(p, q, names, seed) if math.isinf(estimate.value) else "")
+    if estimate.value < -5 * estimate.standard_error:
+        raise ValueError(
+            f"{divergence} came out as {estimate.value:.4g} (by {method}), but no divergence is negative: one"
+            " of the two does not add up to 1, as where a mask takes off a part of it."
+        )

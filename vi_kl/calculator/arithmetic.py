@@ -10,6 +10,7 @@ from vi_kl.calculator.mistakes import ExpressionError, Place
 
 MOST_ENTRIES = 100_000  # of an array, or of one value of a distribution
 EXACT_INTEGERS = 2**53  # beyond it whole numbers are floats
+SMALLEST = float(np.finfo(np.float64).smallest_normal)
 TOO_LARGE = "This is larger than the largest number there is, 1.8e308; infinity is written inf."
 OPERATORS = {
     ast.Add: operator.add,
@@ -31,6 +32,7 @@ def number(value: int | float, place: Place) -> int | float:
         value = math.inf
     if math.isinf(value):  # as Python reads 1e999
         raise ExpressionError(TOO_LARGE, place)
+    check_not_lost(value, place)
     return value
 
 
@@ -50,10 +52,18 @@ def calculate(operation: type[ast.operator], left, right, place: Place):
         raise ExpressionError("This has no value among the real numbers.", place)
     if np.isinf(result).any() and np.isfinite(left).all() and np.isfinite(right).all():
         raise ExpressionError(TOO_LARGE, place)
+    check_not_lost(result, place)
     whole = isinstance(left, int) and isinstance(right, int) and operation is not ast.Div
     if whole and result == np.trunc(result) and abs(result) <= EXACT_INTEGERS:
         return int(result)
     return float(result) if result.ndim == 0 else result
+
+
+def check_not_lost(values, place: Place) -> None:
+    """JAX takes subnormal numbers for 0, and so Normal(0, 1e-320) would have no density at all."""
+    sizes = np.abs(values)
+    if np.any((sizes > 0) & (sizes < SMALLEST)):
+        raise ExpressionError(f"This is too close to 0: the smallest number here is {SMALLEST:.2g}.", place)
 
 
 def array(name: str, values: list, places: list[Place], place: Place) -> np.ndarray:

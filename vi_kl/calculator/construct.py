@@ -10,7 +10,7 @@ import numpyro
 import numpyro.distributions as dist
 from numpyro.distributions import Distribution
 
-from vi_kl.calculator.arithmetic import check_entries
+from vi_kl.calculator.arithmetic import as_sizes, check_entries
 from vi_kl.calculator.mistakes import ExpressionError, Place, nearest
 from vi_kl.calculator.requirements import requirement
 from vi_kl.calculator.vocabulary import constructors, parameters, signature
@@ -41,11 +41,9 @@ def construct(name: str, arguments: list[Argument], place: Place) -> Distributio
     bound = bind(name, arguments, place)
     for parameter, argument in bound.items():
         check_kind(name, parameter, argument)
-    values = {parameter: as_parameter(parameter, argument.value) for parameter, argument in bound.items()}
+    values = {parameter: as_parameter(parameter, argument) for parameter, argument in bound.items()}
     try:
         with numpyro.validation_enabled():
-            constructors()[name](**values)
-        with numpyro.validation_enabled(False):  # or its log densities would warn of every value out of support
             distribution = constructors()[name](**values)
     except Exception as error:  # the arguments are a person's: constructors fail on them in any way there is
         raise explained(error, name, bound, place) from error
@@ -99,10 +97,11 @@ def check_kind(name: str, parameter: str, argument: Argument) -> None:
         raise ExpressionError(f"{parameter} must be finite: {signature(name)}.", argument.place)
 
 
-def as_parameter(parameter: str, value):
+def as_parameter(parameter: str, argument: Argument):
     """Lists of whole numbers as floats, unless they count something; shapes as tuples."""
+    value = argument.value
     if parameter in SHAPES:
-        return tuple(int(size) for size in np.atleast_1d(value))
+        return as_sizes(value, argument.place)
     if isinstance(value, np.ndarray) and value.dtype.kind == "i" and parameter not in WHOLE_NUMBERS:
         return value.astype(np.float64)
     return value

@@ -26,8 +26,9 @@ def meaning(estimate: Estimate, p: str = "p", q: str = "q") -> str:
     if nats == 0 and error == 0:
         return f"{p} and {q} are the same distribution: using {q} for {p} costs nothing."
     if nats <= 2 * error:
-        return f"Within its error this may be zero: it does not tell {q} from {p}. More --draws would say more."
-    cost = f"Using {q} for {p} costs {estimate.value:.3g} {estimate.unit} a draw"
+        return f"The error is as large as the number: this does not say what using {q} for {p} costs; more --draws may."
+    amount = f"{estimate.value:,.0f}" if 1_000 <= estimate.value < 1e15 else f"{estimate.value:.3g}"
+    cost = f"Using {q} for {p} costs {amount} {estimate.unit} a draw"
     if estimate.unit == "bits":
         return f"{cost}: a code made for {q} is that much longer on average than one made for {p}."
     draws = math.log(STRONG) / nats

@@ -1,14 +1,10 @@
 """Which ordered pairs of distributions have an exact divergence, in vi_kl and, for comparison, in NumPyro."""
 
 import dataclasses
-from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections import Counter
 
 import numpyro.distributions as dist
 from numpyro.distributions.kl import kl_divergence as numpyro_kl
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from vi_kl.calculator.expressions import read_expression
 from vi_kl.calculator.mistakes import ExpressionError, Place
@@ -142,44 +138,3 @@ def plain(name: str) -> str:
         if name.endswith(suffix) and hasattr(dist, name.removesuffix(suffix)):
             return name.removesuffix(suffix)
     return name
-
-
-def show_summary(found: Summary, console: Console) -> None:
-    console.print(
-        Text(
-            f"{len(found.pairs):,} ordered pairs of distributions have an exact KL(p || q), besides {found.rules}"
-            f" rules for wrapped distributions; {found.plain_count:,} where parametrisations by probabilities and by"
-            f" logits count as one. NumPyro has {found.numpyro_pairs}, besides {found.numpyro_rules} rules."
-        )
-    )
-    if len(found.by) > 1:
-        console.print(Text(f"Of ours, {', '.join(f'{count:,} by {by}' for by, count in found.by.items())}."))
-    console.print()
-    show_list([(plain(pair.p), plain(pair.q), pair.by) for pair in found.pairs], console)
-
-
-def show_pairs_of(found: PairsOf, console: Console) -> None:
-    name = found.name
-    if not found.from_it and not found.to_it:
-        console.print(Text(f"No pair with {name} has an exact divergence. vi-kl kl still answers, with an error."))
-    if found.from_it:
-        console.print(Text(f"KL({name} || q) is exact for these q:"))
-        show_list([(pair.by, plain(pair.q), CLOSED) for pair in found.from_it], console)
-    if found.to_it:
-        console.print(Text(f"KL(p || {name}) is exact for these p:"))
-        show_list([(pair.by, plain(pair.p), CLOSED) for pair in found.to_it], console)
-
-
-def show_list(entries: Iterable[tuple[str, str, str]], console: Console) -> None:
-    """A line for each first name, with the second names by method; what is no closed form says what it is."""
-    lines: dict[str, dict[str, dict[str, None]]] = defaultdict(lambda: defaultdict(dict))
-    for first, second, by in entries:
-        lines[first][by][second] = None
-    table = Table.grid(padding=(0, 2, 0, 0))
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
-    for first, methods in lines.items():
-        in_order = sorted(methods.items(), key=lambda item: (item[0] != CLOSED, item[0]))
-        parts = [("" if by == CLOSED else f"by {by}: ") + ", ".join(seconds) for by, seconds in in_order]
-        table.add_row(Text(first, style="bold"), Text("; ".join(parts)))
-    console.print(table)

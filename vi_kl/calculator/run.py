@@ -5,8 +5,8 @@ import json
 from rich.console import Console
 
 from vi_kl.calculator.answer import Answer, answer
-from vi_kl.calculator.pairs import PairsOf, Summary, pairs_of, show_pairs_of, show_summary, summary
-from vi_kl.calculator.show import show_answer
+from vi_kl.calculator.pairs import PairsOf, Summary, pairs_of, summary
+from vi_kl.calculator.show import show_answer, show_pairs_of, show_summary
 
 __all__ = ["answer", "look_up", "show"]
 
