@@ -12,7 +12,8 @@ does not, each being a sum of terms that are not negative. A `Family` declares i
 (LogNormal and Normal) are declared as members of it, and the map's name keeps the spaces apart.
 
 Where digits are lost: next to the edge of the natural parameters, where m is ill-conditioned; in large orders,
-about log10(a) of the sixteen; and in categories given by probabilities that nearly agree, whose logs are rounded.
+about log10(a) of the sixteen; in orders a next to 1 where p and q agree to nearly all digits (with parameters equal
+to d, the relative error is 1e-32 / (|a - 1| d^2)); and in categories that nearly agree, whose logs are rounded.
 
 References: van Erven & Harremoes (2014), "Renyi divergence and Kullback-Leibler divergence", IEEE Trans. Inf.
 Theory 60(7), theorem 30; Nielsen & Nock (2011), "On Renyi and Tsallis entropies and divergences for exponential

@@ -146,8 +146,10 @@ def safe_log1p(x):
 
 
 def geometric_outcomes(form, array):
-    (logs,) = two_outcomes(form, array)
-    return logs[..., 0], jnp.exp(logs[..., 1])
+    """The log probability of failure, and the probability of success."""
+    if form == "logits":
+        return jax.nn.log_sigmoid(-array), jax.nn.sigmoid(array)
+    return safe_log1p(-array), array
 
 
 def mix_geometric(order, p, q):

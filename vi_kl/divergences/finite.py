@@ -35,7 +35,7 @@ def log_pmfs(p, q):
     both = (p > 0) & (q > 0)
     safe_p, safe_q = xp.where(both, p, 1.0), xp.where(both, q, 1.0)
     sum_p, sum_q = p.sum(-1, keepdims=True), q.sum(-1, keepdims=True)
-    x = log_ratio(safe_p, safe_q) - log_ratio(sum_p, sum_q)
+    x = log_ratio(safe_p, safe_q) - log_ratio(sum_p, sum_q, (p - q).sum(-1, keepdims=True))
     return xp.log(safe_p) - xp.log(sum_p), xp.log(safe_q) - xp.log(sum_q), xp.where(both, x, 0.0), both
 
 
