@@ -12,7 +12,6 @@ import time
 
 import numpyro.distributions as dist
 import pytest
-from click.testing import Result
 from numpyro.distributions.kl import kl_divergence as numpyro_kl
 from rich.console import Console
 from scipy import integrate, special, stats
@@ -23,7 +22,7 @@ from vi_kl.calculator.meaning import meaning
 from vi_kl.calculator.patience import patience
 from vi_kl.cli import app
 from vi_kl.divergences import estimate_kl
-from vi_kl.divergences.registry import CLOSED_FORMS
+from vi_kl.divergences.registry import CLOSED_FORMS, KINDS
 from vi_kl.estimate import Estimate
 
 
@@ -80,7 +79,7 @@ def test_a_wrong_base_is_named():
     assert "bits" in result.stderr
 
 
-def kl(*arguments, columns=80) -> Result:
+def kl(*arguments, columns=80):
     """`vi-kl kl` in this process, as it prints into a pipe."""
     return CliRunner().invoke(app, ["kl", *arguments], env={"COLUMNS": str(columns)})
 
@@ -331,11 +330,9 @@ def test_pairs_are_counted_from_the_registries():
 
 
 def test_pairs_of_one_distribution(monkeypatch):
-    def by_moments(p, q):
-        return 0.0
-
-    by_moments.by = "moments"
-    monkeypatch.setitem(CLOSED_FORMS, (dist.Gamma, dist.SoftLaplace), by_moments)
+    pair = (dist.Gamma, dist.SoftLaplace)
+    monkeypatch.setitem(CLOSED_FORMS, pair, lambda p, q: 0.0)
+    monkeypatch.setitem(KINDS, pair, "moments")
     for written in ("Gamma", "Gamma(2, 3)", "Gamma(2, 3).expand([2]).to_event(1)"):
         found = json.loads(kl(written, "--pairs", "--json").stdout)
         assert found["distribution"] == "Gamma"

@@ -9,7 +9,7 @@ from numpyro.distributions.kl import kl_divergence as numpyro_kl
 from vi_kl.calculator.expressions import read_expression
 from vi_kl.calculator.mistakes import ExpressionError, Place
 from vi_kl.calculator.vocabulary import constructors
-from vi_kl.divergences.registry import CLOSED_FORMS, WRAPPERS
+from vi_kl.divergences.registry import CLOSED_FORMS, KINDS, WRAPPERS
 from vi_kl.precision import in_float64
 
 CLOSED = "closed form"
@@ -79,11 +79,7 @@ class Summary:
 
 def exact_pairs() -> list[Pair]:
     """All pairs of distributions that vi_kl has an exact divergence for, in alphabetical order."""
-    return sorted(
-        Pair(p.__name__, q.__name__, getattr(form, "by", CLOSED))
-        for (p, q), form in CLOSED_FORMS.items()
-        if not is_rule(p, q)
-    )
+    return sorted(Pair(p.__name__, q.__name__, KINDS.get((p, q), CLOSED)) for p, q in CLOSED_FORMS if not is_rule(p, q))
 
 
 def is_rule(p: type, q: type) -> bool:
