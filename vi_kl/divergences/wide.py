@@ -27,29 +27,34 @@ def in_wide_precision(*event_dims: int):
     """
 
     def decorate(function):
-        programs = functools.cache(functools.partial(value_and_gradient, function))
+        values = functools.cache(functools.partial(value_program, function))
+        gradients = functools.cache(functools.partial(gradient_program, function))
 
         @functools.wraps(function)
         def wrapped(*arrays, **static):
             dtype = jnp.result_type(float, *arrays)  # Python numbers and NumPy arrays follow JAX's default
             arrays = with_common_batch_shape(arrays, event_dims)
             traced = tuple(i for i, array in enumerate(arrays) if isinstance(array, jax.Array))
-            value, gradient = programs(traced, *sorted(static.items()))
-            return evaluate_wide(value, gradient, arrays, traced, dtype)
+            keywords = tuple(sorted(static.items()))
+            return evaluate_wide(values(*keywords), gradients(traced, *keywords), arrays, traced, dtype)
 
         return wrapped
 
     return decorate
 
 
-def value_and_gradient(function, differentiated, *static):
+def value_program(function, *static):
+    """One for all callers, whichever of the arguments they differentiate."""
+    return compiled(functools.partial(function, **dict(static)))
+
+
+def gradient_program(function, differentiated, *static):
     keywords = dict(static)
 
     def total(*arrays):
         return function(*arrays, **keywords).sum()  # batch entries do not depend on each other
 
-    value = compiled(functools.partial(function, **keywords))
-    return value, compiled(jax.grad(total, argnums=differentiated)) if differentiated else None
+    return compiled(jax.grad(total, argnums=differentiated)) if differentiated else None
 
 
 def evaluate_wide(value, gradient, arrays, traced, dtype):
