@@ -17,17 +17,26 @@ however close they are, so a closed form that is a sum of these terms cannot can
     log_gamma(x, y)        F = log Gamma
     log_sum_exp(w, ., d)   F = log-sum-exp, between the logits log w and log w + d
 
-`difference` is x - y for callers who know it more exactly than the rounded x and y do. Arrays broadcast. All
+`difference` is x - y for callers who know it more exactly than the rounded x and y do. `digits` is FULL, or SINGLE
+where the result will be rounded to float32: half the time. Arrays broadcast. All
 work in the dtype they are given and are differentiable by JAX; phi, psi, em, log_ratio and log_sum_exp also
 take NumPy arrays and then return NumPy arrays.
+
+Near and far arguments take different expressions. They are added up, each made 0 where the other holds, rather
+than chosen between: a choice after a logarithm keeps XLA from vectorising it, which costs a factor of four.
 """
+
+import functools
+import math
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 SERIES_RADIUS = 0.3  # inside it the series lose nothing, outside it the direct expressions lose under one digit
-BINET_SHIFT = 20  # arguments above it need only the Stirling terms below for 1e-16
+FULL, SINGLE = 17, 9  # digits: of float64, and what a result in float32 needs
+BINET_SHIFT = {FULL: 8, SINGLE: 4}  # arguments above it need only so many Stirling terms
+STIRLING_TERMS = {FULL: 11, SINGLE: 6}
 # B_2k / (2k (2k - 1)), the coefficients of Stirling's series
 STIRLING = (
     1 / 12,
@@ -37,6 +46,10 @@ STIRLING = (
     1 / 1188,
     -691 / 360360,
     1 / 156,
+    -3617 / 122400,
+    43867 / 244188,
+    -174611 / 125400,
+    77683 / 5796,
 )
 
 
@@ -60,6 +73,15 @@ def polynomial(x, coefficients):
     return total
 
 
+def sum_last(x, keepdims=False):
+    """The sum over the last axis, as a product with ones.
+
+    XLA would fuse a plain sum with what is summed, and then compute that one number at a time.
+    """
+    total = jnp.dot(x, jnp.ones(x.shape[-1], x.dtype), precision="highest")
+    return total[..., None] if keepdims else total
+
+
 def phi(d):
     """d - log(1 + d) for d > -1; +inf at -1."""
     (d,) = as_floats(d)
@@ -68,13 +90,23 @@ def phi(d):
 
 def phi_value(d, xp):
     near = abs(d) < SERIES_RADIUS
-    x = xp.where(near, d, 0.0)
-    s = x / (2 + x)  # log(1 + d) = 2 atanh(s), and d - 2 s = d s
-    series = x * s - 2 * s**3 * polynomial(s * s, [1 / (2 * k + 3) for k in range(11)])
-    far = xp.where(near | (d <= -1), 1.0, d)
-    # 1 + d is exact or harmlessly rounded out here, and XLA's log is more accurate than its log1p
-    direct = far - xp.log(1 + far)
-    return xp.where(near, series, xp.where((d == -1) | (d == xp.inf), xp.inf, xp.where(d < -1, xp.nan, direct)))
+    far = xp.where(near | (d == xp.inf), 0.0, d)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        # 1 + d is exact or harmlessly rounded out here, and XLA's log is more accurate than its log1p
+        direct = far - xp.log(1 + far)
+    return phi_series(xp.where(near, d, 0.0)) + direct + xp.where(d == xp.inf, xp.inf, 0.0)
+
+
+def phi_series(d, digits=FULL):
+    """phi for |d| < SERIES_RADIUS."""
+    s = d / (2 + d)  # log(1 + d) = 2 atanh(s), and d - 2 s = d s
+    return d * s - 2 * atanh_excess_series(s, SERIES_RADIUS / (2 - SERIES_RADIUS), digits)
+
+
+def atanh_excess_series(t, bound, digits=FULL):
+    """atanh(t) - t for |t| up to `bound`."""
+    terms = math.ceil(digits / (-2 * math.log10(bound)))
+    return t * t * t * polynomial(t * t, [1 / (2 * k + 3) for k in range(terms)])
 
 
 @jax.custom_jvp
@@ -90,11 +122,15 @@ def psi(d):
     (d,) = as_floats(d)
     xp = namespace(d)
     near = abs(d) < SERIES_RADIUS
-    x = xp.where(near, d, 0.0)
-    far = xp.where(near | (d <= -1), 1.0, d)
+    far = xp.where(near | (d <= -1), 0.0, d)
     direct = (1 + far) * xp.log(1 + far) - far
-    edge = xp.where(d < -1, xp.nan, 1.0)
-    return xp.where(near, x * x - (1 + x) * phi(x), xp.where(d <= -1, edge, direct))
+    edge = xp.where(d < -1, xp.nan, xp.where(d == -1, 1.0, 0.0))
+    return psi_series(xp.where(near, d, 0.0)) + direct + edge
+
+
+def psi_series(d):
+    """psi for |d| < SERIES_RADIUS."""
+    return d * d - (1 + d) * phi_series(d)
 
 
 def em(x):
@@ -109,10 +145,10 @@ def em_value(x, xp):
     factor = 1.0
     for k in range(13, 2, -1):
         factor = 1 + y / k * factor
-    far = xp.where(near | (x == xp.inf), 1.0, x)
+    far = xp.where(near | (x == xp.inf), 0.0, x)
     with np.errstate(over="ignore"):
         direct = xp.expm1(far) - far
-    return xp.where(near, 0.5 * y * y * factor, xp.where(x == xp.inf, xp.inf, direct))
+    return 0.5 * y * y * factor + direct + xp.where(x == xp.inf, xp.inf, 0.0)
 
 
 @jax.custom_jvp
@@ -121,15 +157,6 @@ def em_jax(x):
 
 
 em_jax.defjvps(lambda tangent, out, x: jnp.expm1(x) * tangent)
-
-
-def atanh_excess(y, log_ratio):
-    """atanh(y) - y, where log_ratio = log((1 + y) / (1 - y)) is used away from zero."""
-    xp = namespace(y)
-    near = abs(y) < SERIES_RADIUS
-    x = xp.where(near, y, 0.0)
-    series = x**3 * polynomial(x * x, [1 / (2 * k + 3) for k in range(15)])
-    return xp.where(near, series, 0.5 * log_ratio - y)
 
 
 def log_ratio(x, y, difference=None):
@@ -141,36 +168,38 @@ def log_ratio(x, y, difference=None):
     s = xp.where(near, d, 0.0)
     s = s / (2 + s)
     series = 2 * s * polynomial(s * s, [1 / (2 * k + 1) for k in range(12)])
-    far_x, far_y = xp.where(near, 1.0, x), xp.where(near, 1.0, y)
-    with np.errstate(over="ignore", divide="ignore"):
-        ratio = far_x / far_y
-    moderate = (ratio > 1e-20) & (ratio < 1e20)  # beyond, the quotient may leave the floating range
-    direct = xp.where(moderate, xp.log(xp.where(moderate, ratio, 1.0)), xp.log(far_x) - xp.log(far_y))
-    return xp.where(near, series, direct)
+    return series + log_of_quotient(xp.where(near, 1.0, x), xp.where(near, 1.0, y))
 
 
-def itakura_saito(x, y, difference=None):
+def log_of_quotient(x, y):
+    """log(x / y) by the roots, whose quotient stays in the floating range where that of x and y would leave it."""
+    xp = namespace(x, y)
+    return 2 * xp.log(xp.sqrt(x) / xp.sqrt(y))
+
+
+def itakura_saito(x, y, difference=None, digits=FULL):
     """x/y - log(x/y) - 1 for positive x and y: the Itakura-Saito divergence, D_F of F = -log."""
     x, y = as_floats(x, y)
     difference = x - y if difference is None else difference
-    return itakura_saito_jax(*map(jnp.asarray, (x, y, difference)))
+    return itakura_saito_jax(*map(jnp.asarray, (x, y, difference)), digits)
 
 
-@jax.custom_jvp
-def itakura_saito_jax(x, y, difference):
-    d = difference / y
+@functools.partial(jax.custom_jvp, nondiff_argnums=(3,))
+def itakura_saito_jax(x, y, difference, digits):
+    per_y = 1 / y
+    d, ratio = difference * per_y, x * per_y
     near = abs(d) < SERIES_RADIUS
-    ratio = jnp.where(near, 1.0, x) / jnp.where(near, 1.0, y)
-    far = jnp.where(ratio == jnp.inf, jnp.inf, ratio - 1 - jnp.log(jnp.where(ratio == jnp.inf, 1.0, ratio)))
-    return jnp.where(near, phi_jax(jnp.where(near, d, 0.0)), far)
+    far = jnp.where(near | (ratio == jnp.inf), 1.0, ratio)
+    direct = far - 1 - jnp.log(far)
+    return phi_series(jnp.where(near, d, 0.0), digits) + direct + jnp.where(ratio == jnp.inf, jnp.inf, 0.0)
 
 
 @itakura_saito_jax.defjvp
-def itakura_saito_jvp(primals, tangents):
+def itakura_saito_jvp(digits, primals, tangents):
     x, y, difference = primals
     slope = difference / y  # x - y once more, so that the derivative does not cancel either
     tangent = slope * (tangents[0] / x - tangents[1] / y)
-    return itakura_saito_jax(*primals), tangent
+    return itakura_saito_jax(*primals, digits), tangent
 
 
 def generalized_kl(x, y, difference=None):
@@ -188,12 +217,13 @@ def generalized_kl(x, y, difference=None):
 def generalized_kl_jax(x, y, difference):
     positive = (x > 0) & (y > 0)
     safe_x, safe_y = jnp.where(positive, x, 1.0), jnp.where(positive, y, 1.0)
-    d = difference / safe_y
-    near = positive & (abs(d) < SERIES_RADIUS)
-    close = safe_y * psi(jnp.where(near, d, 0.0))
-    far = safe_x * log_ratio(safe_x, safe_y) - difference
-    edge = jnp.where(x > 0, jnp.inf, y)
-    return jnp.where(near, close, jnp.where(positive, far, edge))
+    d = jnp.where(positive, difference, 0.0) / safe_y
+    near = abs(d) < SERIES_RADIUS
+    close = safe_y * psi_series(jnp.where(near, d, 0.0))
+    far_x, far_y = jnp.where(near, 1.0, safe_x), jnp.where(near, 1.0, safe_y)
+    far = far_x * log_of_quotient(far_x, far_y) - jnp.where(near, 0.0, difference)
+    edge = jnp.where(positive, 0.0, jnp.where(x > 0, jnp.inf, y))
+    return close + far + edge
 
 
 @generalized_kl_jax.defjvp
@@ -207,7 +237,7 @@ def generalized_kl_jvp(primals, tangents):
     return generalized_kl_jax(*primals), by_x * tangents[0] + by_y * tangents[1]
 
 
-def binet(x, y, difference=None):
+def binet(x, y, difference=None, digits=FULL):
     """D_mu(x, y) for positive x and y; mu(x) = log Gamma(x) - (x - 1/2) log x + x - log(2 pi)/2.
 
     mu(x) - mu(x + 1) = g(x) = (x + 1/2) log(1 + 1/x) - 1 (Gudermann), so the divergence is that of g at y,
@@ -216,81 +246,132 @@ def binet(x, y, difference=None):
     """
     x, y = as_floats(x, y)
     difference = x - y if difference is None else difference
-    return binet_jax(*jnp.broadcast_arrays(x, y, difference))
+    return binet_jax(*jnp.broadcast_arrays(x, y, difference), digits)
 
 
-@jax.custom_jvp
-def binet_jax(x, y, difference):
-    head = gudermann(*shifted(x, y, difference)).sum(-1)
-    return head + stirling(x + BINET_SHIFT, y + BINET_SHIFT, difference)
+@functools.partial(jax.custom_jvp, nondiff_argnums=(3,))
+def binet_jax(x, y, difference, digits):
+    shift = BINET_SHIFT[digits]
+    total = stirling(x + shift, y + shift, difference, digits)
+    for step in range(shift):
+        total = total + gudermann(x, y, difference, step, digits)
+    return total
 
 
 @binet_jax.defjvp
-def binet_jvp(primals, tangents):
+def binet_jvp(digits, primals, tangents):
     x, y, difference = primals
-    by_x = gudermann_slope(*shifted(x, y, difference)).sum(-1)
-    by_x = by_x + stirling_slope(x + BINET_SHIFT, y + BINET_SHIFT, difference)
-    steps = y[..., None] + jnp.arange(BINET_SHIFT, dtype=y.dtype)
-    curvature = (0.5 / (steps * (steps + 1)) ** 2).sum(-1) + stirling_curvature(y + BINET_SHIFT)
-    return binet_jax(*primals), by_x * tangents[0] - difference * curvature * tangents[1]
+    shift = BINET_SHIFT[digits]
+    by_x = stirling_slope(x + shift, y + shift, difference, digits)
+    curvature = stirling_curvature(y + shift, digits)
+    for step in range(shift):
+        by_x = by_x + gudermann_slope(x, y, difference, step, digits)
+        curvature = curvature + 0.5 / ((y + step) * (y + step + 1)) ** 2
+    return binet_jax(*primals, digits), by_x * tangents[0] - difference * curvature * tangents[1]
 
 
-def shifted(x, y, difference):
-    """x + j and y + j for j = 0, 1, ... on a new last axis, and their difference."""
-    steps = jnp.arange(BINET_SHIFT, dtype=x.dtype)
-    return x[..., None] + steps, y[..., None] + steps, difference[..., None]
-
-
-def gudermann(x, y, delta):
-    """D_g(x, y). With u = y + 1/2, v = x + 1/2 and t = 2 delta / (4 u v - 1) it equals
+def gudermann(x, y, delta, step, digits):
+    """D_g(x + step, y + step). With u = y + 1/2, v = x + 1/2 and t = 2 delta / (4 u v - 1) it equals
 
     4 delta^2 / ((4 u^2 - 1)(4 u v - 1)) - 2 v (atanh(t) - t), where the second term is at most a third of the
     first when delta > 0 and adds to it otherwise.
     """
-    product = 2 * (2 * x * y + x + y)  # 4 u v - 1
-    excess = atanh_excess(2 * delta / product, jnp.log(x / y * ((y + 1) / (x + 1))))
-    return delta / (y * (y + 1)) * (delta / product) - (2 * x + 1) * excess
+    scale, excess = gudermann_excess(x, y, delta, step, digits)
+    x, y = x + step, y + step
+    return delta / (y * (y + 1)) * (delta * scale) - (2 * x + 1) * excess
 
 
-def gudermann_slope(x, y, delta):
-    """g'(x) - g'(y), by the same decomposition."""
-    product = 2 * (2 * x * y + x + y)
-    excess = atanh_excess(2 * delta / product, jnp.log(x / y * ((y + 1) / (x + 1))))
-    x_part, y_part = 1 / (x * (x + 1)), 1 / (y * (y + 1))
-    return delta * (x_part + y_part) / product - 2 * excess
+def gudermann_slope(x, y, delta, step, digits):
+    """g'(x + step) - g'(y + step), by the same decomposition."""
+    scale, excess = gudermann_excess(x, y, delta, step, digits)
+    x, y = x + step, y + step
+    return delta * (1 / (x * (x + 1)) + 1 / (y * (y + 1))) * scale - 2 * excess
 
 
-def stirling(x, y, delta):
+def gudermann_excess(x, y, delta, step, digits):
+    """1 / (4 u v - 1), and atanh(t) - t.
+
+    After `step` steps |t| is below 1 / (2 step + 1), so that the series alone serves from the first step on.
+    """
+    x, y = x + step, y + step
+    scale = 1 / (2 * (2 * x * y + x + y))
+    t = 2 * delta * scale
+    if step:
+        return scale, atanh_excess_series(t, 1 / (2 * step + 1), digits)
+    near = abs(t) < SERIES_RADIUS
+    direct = 0.5 * jnp.log(jnp.where(near, 1.0, x / y * ((y + 1) / (x + 1)))) - jnp.where(near, 0.0, t)
+    return scale, atanh_excess_series(jnp.where(near, t, 0.0), SERIES_RADIUS, digits) + direct
+
+
+def stirling(x, y, delta, digits):
     """D_mu(x, y) by Stirling's series, for arguments above BINET_SHIFT.
 
     The divergence of x^-m, S_m, obeys S_m = (S_(m-1) + m delta^2 / y^(m+1)) / x with S_0 = 0: all terms
     positive.
     """
-    total, s, power = 0.0, 0.0, delta * delta / y  # power = delta^2 / y^m, before step m divides once more
-    for m in range(1, 2 * len(STIRLING)):
-        power = power / y
-        s = (s + m * power) / x
+    per_x, per_y = 1 / x, 1 / y  # multiplying by them is an order of magnitude faster than dividing at each step
+    total, s, power = 0.0, 0.0, delta * delta * per_y  # power = delta^2 / y^m, before step m divides once more
+    for m in range(1, 2 * STIRLING_TERMS[digits]):
+        power = power * per_y
+        s = (s + m * power) * per_x
         if m % 2:
             total = total + STIRLING[m // 2] * s
     return total
 
 
-def stirling_slope(x, y, delta):
+def stirling_slope(x, y, delta, digits):
     """mu'(x) - mu'(y) by Stirling's series; R_n = x^-n - y^-n obeys R_n = (R_(n-1) - delta / y^n) / x."""
+    per_x, per_y = 1 / x, 1 / y
     total, r, power = 0.0, 0.0, delta
-    for n in range(1, 2 * len(STIRLING) + 1):
-        power = power / y
-        r = (r - power) / x
+    for n in range(1, 2 * STIRLING_TERMS[digits] + 1):
+        power = power * per_y
+        r = (r - power) * per_x
         if n % 2 == 0:
             total = total - (n - 1) * STIRLING[n // 2 - 1] * r
     return total
 
 
-def stirling_curvature(y):
+def stirling_curvature(y, digits):
     """mu''(y) by Stirling's series."""
     inverse = 1 / y
-    coefficients = [(2 * k + 1) * (2 * k + 2) * c for k, c in enumerate(STIRLING)]
+    coefficients = [(2 * k + 1) * (2 * k + 2) * c for k, c in enumerate(STIRLING[: STIRLING_TERMS[digits]])]
     return inverse**3 * polynomial(inverse * inverse, coefficients)
+
+
+def binet_function(a):
+    """mu(a) = log Gamma(a) - (a - 1/2) log a + a - log(2 pi)/2, the remainder of Stirling's formula, for a > 0."""
+    per_a = 1 / (a + BINET_SHIFT[FULL])
+    total = per_a * polynomial(per_a * per_a, STIRLING)
+    for step in range(BINET_SHIFT[FULL]):
+        t, excess = gudermann_argument(a, step)
+        total = total + excess / t
+    return total
+
+
+def binet_slope(a):
+    """mu'(a) < 0."""
+    per_a = 1 / (a + BINET_SHIFT[FULL])
+    total = -per_a * per_a * polynomial(per_a * per_a, [(2 * k + 1) * c for k, c in enumerate(STIRLING)])
+    for step in range(BINET_SHIFT[FULL]):
+        t, excess = gudermann_argument(a, step)
+        total = total - 2 * (t / ((a + step) * (a + step + 1)) / 4 - excess)  # t^3 / (1 - t^2) = t / (4 s (s + 1))
+    return total
+
+
+def gudermann_argument(a, step):
+    """t = 1 / (2 s + 1) and atanh(t) - t, where s = a + step and g(s) = (atanh(t) - t) / t."""
+    s = a + step
+    t = 1 / (2 * s + 1)
+    if step:
+        return t, atanh_excess_series(t, 1 / (2 * step + 1))
+    near = t < SERIES_RADIUS
+    direct = 0.5 * jnp.log(jnp.where(near, 1.0, (s + 1) / s)) - jnp.where(near, 0.0, t)
+    return t, atanh_excess_series(jnp.where(near, t, 0.0), SERIES_RADIUS) + direct
+
+
+def digamma(a):
+    """The derivative of log Gamma, for a > 0."""
+    return jnp.log(a) - 0.5 / a + binet_slope(a)
 
 
 def log_gamma(x, y, difference=None):

@@ -12,15 +12,17 @@ import jax.numpy as jnp
 import numpy as np
 
 from vi_kl.compilation import compiled
+from vi_kl.divergences.bregman import FULL, SINGLE
 
 
-def in_wide_precision(*event_dims: int):
+def in_wide_precision(*event_dims: int, digits: bool = False):
     """Jit a function of parameter arrays in float64; return its result in their common dtype.
 
     Args:
         event_dims: per positional argument, how many of its last axes belong to one distribution; the axes
             before them are batches, which broadcast. The function returns one number per batch entry, and keyword
             arguments are part of its code.
+        digits: whether the function takes a keyword `digits`, how many of them the result needs: see bregman.
 
     The derivative, too, is computed inside the float64 scope, as one gradient per batch entry: JAX runs the
     backward pass outside it, where it could no longer create float64 arrays.
@@ -33,6 +35,8 @@ def in_wide_precision(*event_dims: int):
         @functools.wraps(function)
         def wrapped(*arrays, **static):
             dtype = jnp.result_type(float, *arrays)  # Python numbers and NumPy arrays follow JAX's default
+            if digits:
+                static["digits"] = FULL if dtype == jnp.float64 else SINGLE
             arrays = with_common_batch_shape(arrays, event_dims)
             traced = tuple(i for i, array in enumerate(arrays) if isinstance(array, jax.Array))
             keywords = tuple(sorted(static.items()))

@@ -10,9 +10,8 @@ import math
 import jax.numpy as jnp
 import numpyro.distributions as dist
 
-from vi_kl.divergences.analytic.positive import digamma
 from vi_kl.divergences.analytic.simplex import entropy_of_concentration
-from vi_kl.divergences.bregman import binet, itakura_saito
+from vi_kl.divergences.bregman import binet, digamma, itakura_saito
 from vi_kl.divergences.registry import closed_form, closed_form_entropy
 from vi_kl.divergences.wide import in_wide_precision
 

@@ -3,15 +3,17 @@
 import jax.numpy as jnp
 import numpyro.distributions as dist
 
-from vi_kl.divergences.analytic.positive import digamma, unit_gamma_entropy
+from vi_kl.divergences.analytic.positive import unit_gamma_entropy
 from vi_kl.divergences.bregman import (
+    FULL,
     SERIES_RADIUS,
     binet,
     difference_of_products,
+    digamma,
     itakura_saito,
-    phi,
-    psi,
+    phi_series,
     share_of_maximum,
+    sum_last,
 )
 from vi_kl.divergences.registry import closed_form, closed_form_entropy
 from vi_kl.divergences.wide import in_wide_precision
@@ -37,17 +39,17 @@ def beta_entropy(p):
     return beta_entropy_of(p.concentration1, p.concentration0)
 
 
-@in_wide_precision(0, 0, 0, 0)
-def beta_kl(one_p, zero_p, one_q, zero_q):
-    return dirichlet_divergence(jnp.stack([one_p, zero_p], -1), jnp.stack([one_q, zero_q], -1))
+@in_wide_precision(0, 0, 0, 0, digits=True)
+def beta_kl(one_p, zero_p, one_q, zero_q, *, digits):
+    return dirichlet_divergence(jnp.stack([one_p, zero_p], -1), jnp.stack([one_q, zero_q], -1), digits)
 
 
-@in_wide_precision(1, 1)
-def dirichlet_kl(concentration_p, concentration_q):
-    return dirichlet_divergence(concentration_p, concentration_q)
+@in_wide_precision(1, 1, digits=True)
+def dirichlet_kl(concentration_p, concentration_q, *, digits):
+    return dirichlet_divergence(concentration_p, concentration_q, digits)
 
 
-def dirichlet_divergence(a, b):
+def dirichlet_divergence(a, b, digits=FULL):
     """KL(Dirichlet(a) || Dirichlet(b)): of the means, in both directions, and of the concentrations.
 
     With |a| = sum a, ma = a/|a| and mb = b/|b| the mean vectors, and mu Binet's function:
@@ -57,13 +59,13 @@ def dirichlet_divergence(a, b):
     Only the last term is negative, and the others outweigh it.
     """
     delta = b - a
-    total_a, total_b, total_delta = (x.sum(-1, keepdims=True) for x in (a, b, delta))
+    total_a, total_b, total_delta = (sum_last(x, keepdims=True) for x in (a, b, delta))
     excess = relative_difference_of_means(a, b) * (total_a / total_b)
     forward, backward = kl_terms(b / total_b, a / total_a, excess)
-    spreads = ((total_a - a) / total_a) * itakura_saito(b, a, delta)
-    remainders = binet(*(jnp.concatenate(pair, -1) for pair in ((b, total_b), (a, total_a), (delta, total_delta))))
     means = total_b * forward + 0.5 * backward
-    return (means + 0.5 * spreads + remainders[..., :-1]).sum(-1) - remainders[..., -1]
+    spreads = ((total_a - a) / total_a) * itakura_saito(b, a, delta, digits)
+    of_total = binet(total_b, total_a, total_delta, digits)[..., 0]
+    return sum_last(means + 0.5 * spreads + binet(b, a, delta, digits)) - of_total
 
 
 def relative_difference_of_means(a, b):
@@ -73,18 +75,20 @@ def relative_difference_of_means(a, b):
     digit of the growth is a divergence that counts.
     """
     share = share_of_maximum(a)
-    a_largest, b_largest = ((share * x).sum(-1, keepdims=True) for x in (a, b))
+    a_largest, b_largest = (sum_last(share * x, keepdims=True) for x in (a, b))
     excess = difference_of_products(b, a_largest, a, b_largest) / (a * a_largest)
-    return excess - (a * excess).sum(-1, keepdims=True) / a.sum(-1, keepdims=True)
+    return excess - sum_last(a * excess, keepdims=True) / sum_last(a, keepdims=True)
 
 
 def kl_terms(x, y, excess):
     """x log(x/y) - x + y and y log(y/x) - y + x, where x/y - 1 = excess is known exactly while small."""
     near = abs(excess) < SERIES_RADIUS
     d = jnp.where(near, excess, 0.0)
+    series = phi_series(d)
+    difference = jnp.where(near, 0.0, x - y)
     log_ratio = jnp.log(jnp.where(near, 1.0, x / y))
-    forward = jnp.where(near, y * psi(d), x * log_ratio - (x - y))
-    return forward, jnp.where(near, y * phi(d), (x - y) - y * log_ratio)
+    forward = y * (d * d - (1 + d) * series) + (x * log_ratio - difference)
+    return forward, y * series + (difference - y * log_ratio)
 
 
 @in_wide_precision(0, 0)
