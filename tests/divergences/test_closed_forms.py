@@ -334,6 +334,11 @@ ENTROPY_TRUTHS = {
     dist.BinomialLogits: (dist.BinomialLogits(-np.log(3), 2), lambda: discrete_entropy([1 / 16, 6 / 16, 9 / 16])),
     dist.CategoricalProbs: (dist.CategoricalProbs(np.array([0, 0.3, 0.7])), lambda: discrete_entropy([0.3, 0.7])),
     dist.CategoricalLogits: (dist.CategoricalLogits(np.log([0.3, 0.7])), lambda: discrete_entropy([0.3, 0.7])),
+    dist.ZeroInflatedProbs: (
+        dist.ZeroInflatedDistribution(dist.BernoulliProbs(0.5), gate=0.4),
+        lambda: discrete_entropy([0.7, 0.3]),
+    ),
+    dist.HurdleProbs: (dist.HurdleProbs(dist.BernoulliProbs(0.5), 0.4), lambda: discrete_entropy([0.4, 0.6])),
     dist.BetaBinomial: (dist.BetaBinomial(1.0, 2.0, 2), lambda: discrete_entropy([mpf(x) / 6 for x in (3, 2, 1)])),
     dist.DiscreteUniform: (dist.DiscreteUniform(-2, 4), lambda: mpmath.log(7)),
     dist.GeometricProbs: (dist.GeometricProbs(1e-6), lambda: discrete_entropy([1e-6, 1 - mpf(1e-6)]) / mpf(1e-6)),

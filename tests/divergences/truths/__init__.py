@@ -4,7 +4,20 @@ The generators draw what breaks floating-point formulas: near-equal parameters, 
 1e-3 to 1e8, probabilities next to 0 and 1, ill-conditioned covariances; and far pairs too.
 """
 
-from truths import circle, counting, finite, matrix, multinomial, positive, process, real_line, simplex, vector
+from truths import (
+    circle,
+    counting,
+    finite,
+    finite_sum,
+    gated,
+    matrix,
+    multinomial,
+    positive,
+    process,
+    real_line,
+    simplex,
+    vector,
+)
 from truths.case import CASES, case, exact
 from truths.draws import Draws
 
@@ -17,6 +30,7 @@ __all__ = [
     "exact",
     "finite",
     "finite_sum",
+    "gated",
     "matrix",
     "multinomial",
     "positive",

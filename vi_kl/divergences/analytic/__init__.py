@@ -15,6 +15,7 @@
     count          Binomial and Bernoulli, by probabilities or logits
     counting       Poisson, Geometric, negative binomials (GammaPoisson) of equal concentration
     multinomial    Multinomial, by probabilities or logits; DirichletMultinomial
+    gated          zero-inflated and hurdle distributions, and counts against them (truncated)
     categorical    Categorical, by probabilities or logits
     finite_support any p of finite support against any q on counts: exact sums (finite_sum, members, pmf_grid, tails)
     structure      Independent
@@ -33,8 +34,9 @@ from vi_kl.divergences.analytic import (
     correlation,
     count,
     counting,
-    finite_support,
     degenerate,
+    finite_support,
+    gated,
     low_rank,
     matrix,
     multinomial,
@@ -56,8 +58,9 @@ __all__ = [
     "correlation",
     "count",
     "counting",
-    "finite_support",
     "degenerate",
+    "finite_support",
+    "gated",
     "low_rank",
     "matrix",
     "multinomial",

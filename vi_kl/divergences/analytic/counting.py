@@ -13,7 +13,7 @@ import numpy as np
 import numpyro.distributions as dist
 
 from vi_kl.divergences.analytic.count import exact_difference, log_of, logit_kl, times
-from vi_kl.divergences.bregman import generalized_kl
+from vi_kl.divergences.bregman import SERIES_RADIUS, generalized_kl
 from vi_kl.divergences.registry import closed_form, closed_form_entropy, known, only_where
 from vi_kl.divergences.wide import in_wide_precision
 
@@ -32,9 +32,13 @@ def poisson_kl(rate_p, rate_q):
 
 def waiting(p, q):
     """Between geometric and negative binomial distributions that wait for equally many failures."""
-    failures = failures_of(p), failures_of(q)
     (array_p, kind_p), (array_q, kind_q) = chance_of(p), chance_of(q)
-    divergence = waiting_kl(array_p, array_q, failures[0], kind_p=kind_p, kind_q=kind_q)
+    return equal_failures(p, q, waiting_kl(array_p, array_q, failures_of(p), kind_p=kind_p, kind_q=kind_q))
+
+
+def equal_failures(p, q, divergence):
+    """The divergence, which holds for equal concentrations."""
+    failures = failures_of(p), failures_of(q)
     if failures[0] is failures[1]:
         return divergence
     if known(*failures):
@@ -91,14 +95,27 @@ def one_trial(p, q, kind_p, kind_q):
     if kind_p == kind_q == "logit":
         return logit_kl(p, q)
     (success_p, failure_p), (success_q, failure_q) = chances(p, kind_p), chances(q, kind_q)
-    difference = exact_difference(success_p, failure_p, success_q, failure_q)
-    if kind_p == kind_q:
-        difference = {
-            "success": lambda: p - q,
-            "failure": lambda: q - p,
-            "rate": lambda: (q - p) / (1 + p) / (1 + q),
-        }[kind_p]()
+    difference = difference_of_successes(p, q, kind_p, kind_q)
     return generalized_kl(success_p, success_q, difference) + generalized_kl(failure_p, failure_q, -difference)
+
+
+def difference_of_successes(p, q, kind_p, kind_q):
+    """The probability of success of p less that of q, as exact as p - q where both are of one kind."""
+    chances_p, chances_q = chances(p, kind_p), chances(q, kind_q)
+    rounded = exact_difference(*chances_p, *chances_q)
+    if kind_p != kind_q:
+        return rounded
+    match kind_p:
+        case "success":
+            return p - q
+        case "failure":
+            return q - p
+        case "rate":
+            return jnp.where(jnp.isinf(p) | jnp.isinf(q), rounded, (q - p) / (1 + p) / (1 + q))
+        case "logit":
+            near = abs(p - q) < SERIES_RADIUS
+            step = jnp.where(near, q - p, 0.0)
+            return jnp.where(near, -chances_p[0] * chances_q[1] * jnp.expm1(step), rounded)
 
 
 def chances(x, kind):

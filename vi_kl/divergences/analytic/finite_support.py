@@ -1,0 +1,47 @@
+"""Registers the exact sums: of any p of finite support against any q on counts; and DiscreteUniform's closed form.
+
+Binomials of equally many trials and Categoricals have better forms, in `count` and `categorical`; pairs in which one
+is zero-inflated or a hurdle are in `gated`.
+"""
+
+import itertools
+
+import jax.numpy as jnp
+import numpyro.distributions as dist
+
+from vi_kl.divergences.analytic.categorical import CATEGORICAL
+from vi_kl.divergences.analytic.count import COUNTS
+from vi_kl.divergences.analytic.finite_sum import finite_entropy, finite_sum
+from vi_kl.divergences.bregman import log_ratio
+from vi_kl.divergences.registry import CLOSED_FORMS, closed_form, closed_form_entropy
+from vi_kl.divergences.wide import in_wide_precision
+
+FINITE = (*COUNTS, dist.BetaBinomial, dist.DiscreteUniform, *CATEGORICAL)
+UNBOUNDED = (dist.Poisson, dist.GeometricProbs, dist.GeometricLogits, dist.GammaPoisson, dist.BetaNegativeBinomial)
+
+
+@closed_form(dist.DiscreteUniform, dist.DiscreteUniform)
+def discrete_uniform(p, q):
+    return discrete_uniform_kl(p.low, p.high, q.low, q.high)
+
+
+@closed_form_entropy(dist.DiscreteUniform)
+def discrete_uniform_entropy(p):
+    return discrete_uniform_entropy_of(p.low, p.high)
+
+
+@in_wide_precision(0, 0, 0, 0)
+def discrete_uniform_kl(low_p, high_p, low_q, high_q):
+    contained = (low_q <= low_p) & (high_p <= high_q)
+    return jnp.where(contained, log_ratio(high_q - low_q + 1, high_p - low_p + 1), jnp.inf)
+
+
+@in_wide_precision(0, 0)
+def discrete_uniform_entropy_of(low, high):
+    return jnp.log(high - low + 1)
+
+
+for pair in itertools.product(FINITE, FINITE + UNBOUNDED):
+    if pair not in CLOSED_FORMS:
+        closed_form(*pair, by="finite sum")(finite_sum)
+closed_form_entropy(dist.BetaBinomial)(finite_entropy)

@@ -1,0 +1,144 @@
+"""Closed forms of zero-inflated and hurdle distributions, and of ungated ones against them.
+
+Whatever the gate does, p and q are a chance of 0 and the base on the counts from 1 on:
+
+    KL = KL of the chances of 0 + P(not 0) * KL of the zero-truncated bases
+
+An ungated base is one behind a gate of 0. Truncated Poissons and negative binomials have a closed form, and bases of
+finite support are summed; the base of a hurdle may also be continuous and is then as it is.
+"""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpyro.distributions as dist
+
+from vi_kl.divergences.analytic.count import log_of, trial_kl
+from vi_kl.divergences.analytic.counting import (
+    WAITING,
+    chance_of,
+    chances,
+    difference_of_successes,
+    equal_failures,
+    log_share,
+    one_trial,
+)
+from vi_kl.divergences.analytic.finite_sum import finite_entropy, finite_sum
+from vi_kl.divergences.analytic.finite_support import FINITE, UNBOUNDED
+from vi_kl.divergences.analytic.gates import log_sum
+from vi_kl.divergences.analytic.truncated import truncated_poisson, truncated_waiting
+from vi_kl.divergences.bregman import generalized_kl, log_ratio
+from vi_kl.divergences.registry import closed_form, closed_form_entropy, evaluate, unexpanded
+from vi_kl.divergences.wide import in_wide_precision
+
+GATED = (dist.ZeroInflatedProbs, dist.HurdleProbs)
+BY_LOGITS = (dist.ZeroInflatedLogits, dist.HurdleLogits)
+SMALLEST = -690.0  # of the logarithm of a probability, before float64 loses digits of it
+
+
+def gated(p, q):
+    bases = base_of(p), base_of(q)
+    (gate_p, form_p), (gate_q, form_q) = gate_of(p), gate_of(q)
+    forms = {"form_p": form_p, "form_q": form_q}
+    if all(isinstance(base, dist.Poisson) for base in bases):
+        return gated_poisson_kl(gate_p, bases[0].rate, gate_q, bases[1].rate, **forms)
+    if all(isinstance(base, WAITING) for base in bases):
+        (x_p, kind_p), (x_q, kind_q) = map(chance_of, bases)
+        failures = getattr(bases[0], "concentration", 1.0)
+        kinds = {"kind_p": kind_p, "kind_q": kind_q}
+        return equal_failures(*bases, gated_waiting_kl(gate_p, x_p, gate_q, x_q, failures, **forms, **kinds))
+    if not any(base.is_discrete for base in bases):
+        return hurdle_of_densities(p, q, *bases)
+    if isinstance(bases[0], UNBOUNDED) and isinstance(bases[1], FINITE):
+        return beyond_finite(p, q)
+    return finite_sum(p, q)
+
+
+for pair in itertools.product(GATED + FINITE + UNBOUNDED, repeat=2):
+    if set(pair) & set(GATED):
+        closed_form(*pair)(gated)
+for kind in GATED:
+    closed_form_entropy(kind)(finite_entropy)
+
+
+def base_of(distribution):
+    return unexpanded(distribution.base_dist if isinstance(distribution, GATED) else distribution)
+
+
+def gate_of(distribution):
+    """The gate as it was given, and its form: what it is and what it does."""
+    if not isinstance(distribution, GATED):
+        return 0.0, ("success", "inflates")
+    does = "replaces" if isinstance(distribution, dist.HurdleProbs) else "inflates"
+    if isinstance(distribution, BY_LOGITS):
+        return distribution.gate_logits, ("logit", does)
+    return distribution.gate, ("success", does)
+
+
+def beyond_finite(p, q):
+    """Infinite, as q's counts have an end and p's have none, unless p is surely 0."""
+    gate, (kind, _) = gate_of(p)
+    surely_zero = (gate == (jnp.inf if kind == "logit" else 1)) | (base_of(p).mean == 0)
+    return jnp.where(surely_zero, finite_sum(dist.DiscreteUniform(0, 0), q), jnp.inf)
+
+
+def hurdle_of_densities(p, q, base_p, base_q):
+    """The chance of 0 and, beside it, a density."""
+    (gate_p, (kind_p, _)), (gate_q, (kind_q, _)) = gate_of(p), gate_of(q)
+    zeros = trial_kl(gate_p, gate_q, p_logits=kind_p == "logit", q_logits=kind_q == "logit")
+    passes = jax.nn.sigmoid(-gate_p) if kind_p == "logit" else 1 - gate_p
+    others = jnp.where(passes > 0, evaluate(base_p, base_q), 0.0)
+    return zeros + (passes * others).astype(zeros.dtype)
+
+
+@in_wide_precision(0, 0, 0, 0)
+def gated_poisson_kl(gate_p, rate_p, gate_q, rate_q, *, form_p, form_q):
+    zeros, others = chance_of_zero_kl(gate_p, gate_q, (rate_p, rate_q), rate_q - rate_p, form_p, form_q)
+    return zeros + others * jnp.where(others > 0, truncated_poisson(rate_p, rate_q), 0.0)
+
+
+@in_wide_precision(0, 0, 0, 0, 0)
+def gated_waiting_kl(gate_p, x_p, gate_q, x_q, failures, *, form_p, form_q, kind_p, kind_q):
+    """Negative binomials of equally many failures: their chance of 0 is that of nothing but failures."""
+    trial = one_trial(x_p, x_q, kind_p, kind_q)
+    (success_p, failure_p), (success_q, failure_q) = chances(x_p, kind_p), chances(x_q, kind_q)
+    surprise_p, surprise_q = -log_share(failure_p, success_p), -log_share(failure_q, success_q)
+    step = log_ratio(failure_p, failure_q, -difference_of_successes(x_p, x_q, kind_p, kind_q))
+    surprises = failures * surprise_p, failures * surprise_q
+    zeros, others = chance_of_zero_kl(gate_p, gate_q, surprises, failures * step, form_p, form_q)
+    waiting = failures * trial / failure_p
+    sides = (success_p, failure_p, surprise_p), (success_q, failure_q, surprise_q)
+    truncated = truncated_waiting(waiting, surprises, failures * step, *sides, trial)
+    return zeros + others * jnp.where(others > 0, truncated, 0.0)
+
+
+def chance_of_zero_kl(gate_p, gate_q, surprises, difference, form_p, form_q):
+    """KL between "0" and "not 0", and p's chance of the latter; `surprises` are the bases' -log pmf(0)."""
+    (shut_p, open_p), (shut_q, open_q) = chances(gate_p, form_p[0]), chances(gate_q, form_q[0])
+    (zero_p, rest_p), (zero_q, rest_q) = base_zero(surprises[0], form_p), base_zero(surprises[1], form_q)
+    opener = difference_of_successes(gate_p, gate_q, form_p[0], form_q[0])  # what q's gate lets through beyond p's
+    more = zero_p - zero_q
+    if form_p[1] == form_q[1] == "inflates":
+        more = jnp.where(difference > 0, -zero_p, zero_q) * jnp.expm1(-abs(difference))
+    passes = open_p * rest_p
+    difference = opener * rest_p + open_q * more
+    zeros = generalized_kl(shut_p + open_p * zero_p, shut_q + open_q * zero_q, difference)
+    if form_q[1] == "inflates":
+        log_zero_q = log_sum(log_of(shut_q), log_of(open_q) - surprises[1])
+        zeros = with_vanishing_q(zeros, shut_p + open_p * zero_p, log_zero_q)
+    return zeros + generalized_kl(passes, open_q * rest_q, -difference), passes
+
+
+def with_vanishing_q(divergence, chance_p, log_chance_q):
+    """The same where q's chance is too small for a floating-point number, and its logarithm is not."""
+    vanishing = (log_chance_q < SMALLEST) & (log_chance_q > -jnp.inf) & (chance_p > 0)
+    log_ratio = log_of(jnp.where(vanishing, chance_p, 1.0)) - jnp.where(vanishing, log_chance_q, 0.0)
+    return jnp.where(vanishing, chance_p * (log_ratio - 1), divergence)
+
+
+def base_zero(surprise, form):
+    """The base's chances of 0 and of anything else, as far as the gate lets a 0 through."""
+    if form[1] == "replaces":
+        return jnp.zeros_like(surprise), jnp.ones_like(surprise)
+    return jnp.exp(-surprise), -jnp.expm1(-surprise)
