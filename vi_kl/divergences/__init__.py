@@ -6,6 +6,7 @@ distributions. Everything is in nats unless `base=2` asks for bits.
     kl_divergence(p, q)     what is lost when q stands in for p; exact, or NoClosedForm
     estimate_kl(p, q)       the same by the best method there is, with its error: use it where kl_divergence
                             raises NoClosedForm
+    estimate_kl_from_draws(x, y)  of two sets of draws whose densities nobody knows
     entropy(p)              what a symbol of p costs in the code made for p
     cross_entropy(p, q)     what it costs in the code made for q: entropy + kl_divergence
     code_lengths(p)         what each symbol costs in the code made for p
@@ -23,10 +24,14 @@ distributions. Everything is in nats unless `base=2` asks for bits.
     registry      which pairs have one
     numerical     finite sums and quadrature
     f_divergence  the others; their terms are in generators, their closed forms in power_divergence and overlap
-    monte_carlo   means over draws
+    cubature      the same in two and three variables
+    monte_carlo   means over draws; quasi_monte_carlo and importance_sampling over others
+    nearest_neighbours  from draws alone
+    estimation    the choice between them
 """
 
 from vi_kl.divergences.discrete import code_lengths, smooth
+from vi_kl.divergences.estimation import estimate_kl
 from vi_kl.divergences.f_divergence import (
     alpha_divergence,
     bhattacharyya,
@@ -38,8 +43,9 @@ from vi_kl.divergences.f_divergence import (
     total_variation,
 )
 from vi_kl.divergences.f_estimation import estimate_f_divergence
-from vi_kl.divergences.kl import cross_entropy, entropy, estimate_kl, kl_divergence
+from vi_kl.divergences.kl import cross_entropy, entropy, kl_divergence
 from vi_kl.divergences.mixture_bounds import MixtureBounds, mixture_kl_bounds
+from vi_kl.divergences.nearest_neighbours import estimate_kl_from_draws
 from vi_kl.divergences.projection import Projection, project
 from vi_kl.divergences.registry import NoClosedForm
 
@@ -55,6 +61,7 @@ __all__ = [
     "entropy",
     "estimate_f_divergence",
     "estimate_kl",
+    "estimate_kl_from_draws",
     "hellinger",
     "jensen_shannon",
     "kl_divergence",

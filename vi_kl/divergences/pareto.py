@@ -10,6 +10,8 @@ References: Vehtari, Simpson, Gelman, Yao & Gabry (2024), "Pareto smoothed impor
 
 import numpy as np
 
+FEWEST_IN_TAIL = 5  # points that a shape can be fitted to
+
 
 def pareto_k(log_weights) -> float:
     """The shape of a generalised Pareto distribution fitted to the largest weights.
@@ -20,7 +22,8 @@ def pareto_k(log_weights) -> float:
 
     Returns:
         k-hat; -inf where no weight is more than a tenth above the average, so that there is no tail to speak of
-        (k-hat knows no scale, and would judge the shape of differences that do not matter).
+        (k-hat knows no scale, and would judge the shape of differences that do not matter), and where the largest
+        weights are all equal, as those of discrete distributions can be.
 
     Raises:
         ValueError: fewer than 100 weights, or a NaN or +inf among them.
@@ -33,7 +36,9 @@ def pareto_k(log_weights) -> float:
     weights = np.exp(np.sort(log_weights) - log_weights.max())
     tail = int(np.ceil(min(0.2 * len(weights), 3 * np.sqrt(len(weights)))))
     exceedances = weights[-tail:] - weights[-tail - 1]
-    if weights[-1] <= 1.1 * weights.mean():
+    exceedances = exceedances[exceedances > 0]  # weights of discrete distributions repeat
+    tail = len(exceedances)
+    if tail < FEWEST_IN_TAIL or weights[-1] <= 1.1 * weights.mean():
         return -np.inf
     shape = fit_generalised_pareto(exceedances)
     # a weak prior, worth ten draws, towards 0.5
@@ -49,6 +54,7 @@ def fit_generalised_pareto(exceedances: np.ndarray) -> float:
     theta = 1 / exceedances[-1] + (1 - np.sqrt(num_grid / (steps - 0.5))) / (3 * quartile)
     shape = np.log1p(-theta[:, None] * exceedances).mean(axis=1)
     profile = n * (np.log(-theta / shape) - shape - 1)
-    weight = 1 / np.exp(profile - profile[:, None]).sum(axis=1)
+    with np.errstate(over="ignore"):  # a point of the grid that does not fit at all has no weight
+        weight = 1 / np.exp(profile - profile[:, None]).sum(axis=1)
     theta_hat = np.sum(theta * weight / weight.sum())
     return float(np.log1p(-theta_hat * exceedances).mean())

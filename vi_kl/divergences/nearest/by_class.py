@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 from numpyro.distributions import Distribution, constraints
 
-from vi_kl.divergences.kl import estimate_kl, kl_divergence
+from vi_kl.divergences.estimation import estimate_kl
+from vi_kl.divergences.kl import kl_divergence
 from vi_kl.divergences.nearest import members as members_of
 from vi_kl.divergences.nearest import sums
 from vi_kl.divergences.nearest.families import ParametricFamily

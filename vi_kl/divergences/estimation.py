@@ -1,0 +1,163 @@
+"""KL divergences that need no closed form: the best method there is, with its error and what it cannot see."""
+
+import dataclasses
+from collections.abc import Callable
+
+import jax
+import numpy as np
+
+from vi_kl.divergences import discrete
+from vi_kl.divergences.cubature import cubature_kl
+from vi_kl.divergences.importance_sampling import importance_sampling_kl
+from vi_kl.divergences.kl import are_distributions
+from vi_kl.divergences.monte_carlo import monte_carlo_kl
+from vi_kl.divergences.numerical import enumerate_kl, quadrature_kl
+from vi_kl.divergences.quadrature import NotApplicable, NotConverged
+from vi_kl.divergences.quasi_monte_carlo import quasi_monte_carlo_kl
+from vi_kl.divergences.registry import NoClosedForm, describe, evaluate
+from vi_kl.estimate import Estimate
+from vi_kl.precision import as_float64, in_float64
+
+ENUMERATION_CAVEAT = "It trusts the pmfs: an error in one that does not show in its sum goes unseen."
+QUADRATURE_CAVEAT = (
+    "It sees p's density, not where its normalisation comes from, and q's only at its nodes: a part of p with less"
+    " than 1e-8 of its mass, or a spike of q between nodes, goes unseen."
+)
+
+
+def estimate_kl(p, q, *, key=None, method="auto", num_draws=100_000, base=None, proposal=None) -> Estimate:
+    """KL(p||q) of one pair by the best method there is, with its error and the method's name. Runs in float64.
+
+    "auto" takes the first that applies: the closed form; the exact sum over a finite support; quadrature or
+    cubature for a density of up to three variables; quasi-Monte Carlo where draws from p are a known function of
+    uniform numbers; Monte Carlo. Importance sampling, for a p that is awkward to draw from, has to be asked for.
+
+    Args:
+        p, q: NumPyro distributions without batch dimensions, or one-dimensional pmf arrays. For draws without
+            densities there is `estimate_kl_from_draws`.
+        key: JAX random key; the three sampling methods need one.
+        method: "auto", "closed_form", "enumeration", "quadrature", "quasi_monte_carlo", "monte_carlo" or
+            "importance_sampling".
+        num_draws: draws for the sampling methods.
+        base: 2 for bits, None for nats.
+        proposal: a distribution for importance sampling to draw from; q by default.
+
+    Returns:
+        Estimate. Its standard error is 0 for the exact methods, quadrature's own error estimate, or the standard
+        error of a mean; its caveat says what the method cannot see. +inf where p is seen to reach beyond q.
+
+    Raises:
+        ValueError: an unknown method, batch dimensions, or a sampling method without a key.
+        NoClosedForm, NotApplicable: the method asked for cannot give this divergence.
+        NotConverged: quadrature or importance sampling did not settle.
+    """
+    if method != "auto" and method not in METHODS:
+        raise ValueError(f"method must be 'auto' or one of {', '.join(map(repr, METHODS))}, not {method!r}.")
+    if base not in (None, 2):
+        raise ValueError(f"base must be 2 for bits or None for nats, got {base!r}.")
+    if proposal is not None and method != "importance_sampling":
+        raise ValueError(f"a proposal is for method='importance_sampling', not for {method!r}.")
+    if not are_distributions(p=p, q=q):
+        estimate = estimate_from_pmfs(p, q, method)
+    else:
+        estimate = estimate_from_distributions(p, q, method, Sampling(key, num_draws, proposal))
+    return estimate.to("nats" if base is None else "bits")
+
+
+def estimate_from_pmfs(p, q, method):
+    if method not in ("auto", "enumeration"):
+        raise ValueError(f"method {method!r} is for distributions; pmf arrays are summed exactly.")
+    value = discrete.kl_divergence(p, q)
+    if value.ndim:
+        raise ValueError(f"estimate_kl takes one pair at a time, but the batch shape is {value.shape}.")
+    return Estimate(value, 0.0, f"exact sum over {np.shape(p)[-1]} values")
+
+
+@dataclasses.dataclass(frozen=True)
+class Sampling:
+    """How to draw, for the methods that draw."""
+
+    key: jax.Array | None
+    num_draws: int
+    proposal: object = None
+
+
+@in_float64
+def estimate_from_distributions(p, q, method, sampling: Sampling):
+    check_pair(p, q)
+    p, q = (jax.tree.map(as_float64, distribution) for distribution in (p, q))
+    if method != "auto":
+        return METHODS[method](p, q, sampling)
+    not_converged = ""
+    for attempt in AUTOMATIC[:-1]:
+        try:
+            return with_note(METHODS[attempt](p, q, sampling), not_converged)
+        except NotConverged as failure:
+            not_converged = f"; {failure}"
+        except (NoClosedForm, NotApplicable):
+            continue
+    return with_note(METHODS[AUTOMATIC[-1]](p, q, sampling), not_converged)
+
+
+def with_note(estimate: Estimate, note: str) -> Estimate:
+    """The estimate, which says that a better method did not converge: the divergence may be infinite."""
+    return dataclasses.replace(estimate, method=f"{estimate.method}{note}")
+
+
+def check_pair(p, q):
+    if p.batch_shape or q.batch_shape:
+        raise ValueError(
+            "estimate_kl takes one pair at a time, but the batch shapes of p and q are"
+            f" {p.batch_shape} and {q.batch_shape}; .to_event() makes them one joint distribution."
+        )
+    if p.event_shape != q.event_shape:
+        raise ValueError(
+            f"p and q must be distributions over the same space, but p has event shape {p.event_shape} and q"
+            f" has {q.event_shape}."
+        )
+    if p.is_discrete != q.is_discrete:
+        kinds = ["discrete" if d.is_discrete else "continuous" for d in (p, q)]
+        raise ValueError(f"p is {kinds[0]} and q is {kinds[1]}: a pmf and a density cannot be compared.")
+
+
+def by_closed_form(p, q, sampling):
+    return Estimate(evaluate(p, q), 0.0, "closed form")
+
+
+def by_enumeration(p, q, sampling):
+    return dataclasses.replace(enumerate_kl(p, q), caveat=ENUMERATION_CAVEAT)
+
+
+def by_quadrature(p, q, sampling):
+    """On the line by panels that adapt; in two and three variables by grids."""
+    estimate = quadrature_kl(p, q) if p.event_shape == () else cubature_kl(p, q)
+    return dataclasses.replace(estimate, caveat=QUADRATURE_CAVEAT)
+
+
+def by_sampling(sample: Callable):
+    """The method that `sample` gives, for a key that must not be missing."""
+
+    def estimate(p, q, sampling):
+        if sampling.key is None:
+            raise ValueError(
+                f"KL({describe(p)} || {describe(q)}) is estimated from random draws: pass key=jax.random.key(0), say."
+            )
+        return sample(p, q, sampling)
+
+    return estimate
+
+
+def by_importance_sampling(p, q, sampling):
+    proposal = jax.tree.map(as_float64, sampling.proposal)
+    return importance_sampling_kl(p, q, sampling.key, sampling.num_draws, proposal)
+
+
+METHODS = {
+    "closed_form": by_closed_form,
+    "enumeration": by_enumeration,
+    "quadrature": by_quadrature,
+    "quasi_monte_carlo": by_sampling(lambda p, q, s: quasi_monte_carlo_kl(p, q, s.key, s.num_draws)),
+    "monte_carlo": by_sampling(lambda p, q, s: monte_carlo_kl(p, q, s.key, s.num_draws)),
+    "importance_sampling": by_sampling(by_importance_sampling),
+}
+AUTOMATIC = tuple(name for name in METHODS if name != "importance_sampling")

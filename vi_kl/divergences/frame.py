@@ -1,0 +1,49 @@
+"""Coordinates that follow the draws of a distribution, for integrals over it."""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+
+from vi_kl.divergences.quadrature import NotApplicable
+
+CLIP = 4.0  # spreads from the median at which a draw stops counting more for the correlations
+
+
+class Frame(NamedTuple):
+    """z = location + scale_tril sinh(t): p has its bulk at |t| < 2, whatever its scales and correlations."""
+
+    location: np.ndarray
+    scale_tril: np.ndarray
+
+    @property
+    def dim(self) -> int:
+        return len(self.location)
+
+    def forward(self, t):
+        """z at t, (n, dim), and the log of how much volume the map stretches there."""
+        log_stretch = jnp.log(jnp.abs(jnp.diagonal(self.scale_tril))).sum() + jnp.log(jnp.cosh(t)).sum(-1)
+        return self.location + jnp.sinh(t) @ self.scale_tril.T, log_stretch
+
+    def inverse(self, z: np.ndarray) -> np.ndarray:
+        return np.arcsinh(np.linalg.solve(self.scale_tril, (z - self.location).T).T)
+
+
+def frame_of_draws(draws: np.ndarray) -> Frame:
+    """From medians, quartiles and the correlations of clipped draws, which heavy tails do not move.
+
+    Raises:
+        NotApplicable: draws that lie on a point or in a plane, or that floating point cannot hold.
+    """
+    if not np.isfinite(draws).all():
+        raise NotApplicable("some draws lie at the edge of the support, as far as floating point can tell.")
+    location = np.median(draws, axis=0)
+    spread = np.subtract(*np.quantile(draws, [0.75, 0.25], axis=0)) / 1.349  # 1.349: a normal's, in sds
+    if not (spread > 0).all():
+        raise NotApplicable("half of the draws or more agree in one variable, so that it has no density.")
+    clipped = np.clip((draws - location) / spread, -CLIP, CLIP)
+    try:
+        scale_tril = np.linalg.cholesky(np.atleast_2d(np.cov(clipped, rowvar=False)))
+    except np.linalg.LinAlgError:
+        raise NotApplicable("the variables depend on each other, so that they have no joint density.") from None
+    return Frame(location, spread[:, None] * scale_tril)

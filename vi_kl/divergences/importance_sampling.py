@@ -1,0 +1,88 @@
+"""KL divergences from draws of q, or of a proposal, where p has a density but is awkward to draw from.
+
+With w = p/g at draws from g, KL(p||q) is the mean of w log(p/q). The known mean of w, 1, is a control variate: the
+regression on it has at most the variance of the self-normalised mean, and is unbiased. Draws from q give the mean of
+w log w - w + 1, say, of which no term is negative.
+"""
+
+import math
+
+import numpy as np
+from numpyro.distributions import Distribution
+
+from vi_kl.compilation import compiled
+from vi_kl.divergences.control_variate import controlled_mean
+from vi_kl.divergences.monte_carlo import infinite, reject_nan
+from vi_kl.divergences.pareto import pareto_k
+from vi_kl.divergences.quadrature import NotConverged, log_density
+from vi_kl.divergences.registry import describe
+from vi_kl.estimate import Estimate
+from vi_kl.precision import in_float64
+
+FEWEST = 1000
+UNRELIABLE = 0.7  # k-hat; Vehtari et al. (2024)
+CAVEAT = (
+    "Only where {} puts draws is anything seen: a part of p that they do not reach, an infinite divergence included,"
+    " shows at most in a mean weight below 1."
+)
+
+
+@in_float64
+def importance_sampling_kl(p: Distribution, q: Distribution, key, num_draws: int, proposal=None) -> Estimate:
+    """KL(p||q) as a weighted mean over draws from q, or from `proposal`; p need not be drawn from.
+
+    Its k-hat is that of the weights.
+
+    Raises:
+        ValueError: fewer than 1,000 draws, a proposal over another space, or draws at which a log density is NaN.
+        NotConverged: weights of so heavy a tail that no number of draws is enough, or draws that miss part of p.
+    """
+    if num_draws < FEWEST:
+        raise ValueError(f"num_draws must be at least {FEWEST:,} for importance sampling, got {num_draws}.")
+    source = q if proposal is None else proposal
+    if source.event_shape != p.event_shape or source.batch_shape:
+        raise ValueError(
+            f"the proposal must have event shape {p.event_shape} and no batch dimensions, but {describe(source)} has"
+            f" {source.event_shape} and {source.batch_shape}."
+        )
+    log_p, log_q, log_source = map(np.asarray, log_densities_at_draws(source, p, q, key, num_draws))
+    name = "q" if proposal is None else "the proposal"
+    reject_nan(p, q, log_p, log_q, f"draws from {name}")
+    method = f"importance sampling, {num_draws:,} draws from {name}"
+    outside = int((np.isneginf(log_q) & (log_p > -np.inf)).sum())
+    if outside:
+        return infinite(f"{method}, {outside:,} of them where p has density and q has none", num_draws)
+    return weighted_mean(log_p - log_source, log_p, log_q, method, name)
+
+
+def weighted_mean(log_weights, log_p, log_q, method: str, source: str) -> Estimate:
+    """KL(p||q) from log p, log q and log p/g at draws from g."""
+    k_hat = pareto_k(log_weights)
+    if k_hat > UNRELIABLE:
+        raise NotConverged(
+            f"importance sampling did not converge: the weights have too heavy a tail (k-hat {k_hat:.2f}, above"
+            f" {UNRELIABLE}) for draws from {source}. Give a proposal with heavier tails than p's."
+        )
+    weights = np.exp(log_weights)
+    reject_missed(weights, source)
+    reached = log_p > -np.inf
+    losses = np.zeros(len(weights))
+    losses[reached] = weights[reached] * (log_p - log_q)[reached]
+    value, error = controlled_mean(losses, np.expm1(log_weights), np.zeros(len(weights)))
+    return Estimate(value, error, method, num_draws=len(weights), k_hat=k_hat, caveat=CAVEAT.format(source))
+
+
+def reject_missed(weights: np.ndarray, source: str) -> None:
+    """The mean weight is 1 where the draws can reach all of p."""
+    error = weights.std(ddof=1) / math.sqrt(len(weights))
+    if abs(weights.mean() - 1) > 5 * error + 1e-9:
+        raise NotConverged(
+            f"importance sampling did not converge: the mean weight is {weights.mean():.4g} ± {error:.1g} instead of"
+            f" 1, so that {source} misses part of p. Give a proposal that is wide enough."
+        )
+
+
+@compiled(static=("num_draws",))
+def log_densities_at_draws(source, p, q, key, num_draws):
+    draws = source.sample(key, (num_draws,))
+    return log_density(p, draws), log_density(q, draws), source.log_prob(draws)
