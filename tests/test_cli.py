@@ -177,7 +177,10 @@ def test_what_a_number_means(base, nats, words):
 
 
 def test_a_number_within_its_error_claims_nothing():
-    assert "does not say what using q for p costs" in meaning(Estimate(0.01, 0.02, "Monte Carlo"))
+    drawn = Estimate(0.01, 0.02, "Monte Carlo", num_draws=100)
+    assert "does not say what using q for p costs; more --draws may" in meaning(drawn)
+    assert "Within its error this is zero" in meaning(Estimate(1e-16, 1e-15, "quadrature"))
+    assert "same distribution" not in meaning(Estimate(0.0, 0.0, "Monte Carlo", num_draws=100))
 
 
 @pytest.mark.parametrize("columns", [30, 40, 80, 200])

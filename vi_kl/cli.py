@@ -1,9 +1,11 @@
 """The `vi-kl` command."""
 
+import contextlib
 import enum
 import re
 import time
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -88,10 +90,8 @@ def kl(
     method = known_method(method)
     check_given(p, q, pairs, draws)
     output, errors = Console(), Console(stderr=True)
-    try:
-        with warnings.catch_warnings(), patience(errors, "Working"):
-            if not debug:
-                warnings.simplefilter("ignore")  # the answer says itself what is to be said about it
+    with in_sentences(errors, debug):
+        with patience(errors, "Working"):
             from vi_kl.calculator import run  # JAX, once the arguments are known to be well-formed
 
             if pairs:
@@ -100,6 +100,16 @@ def kl(
                 options = {"unit": base.value, "method": method, "num_draws": draws, "seed": seed}
                 result = run.answer(p, q, both=both, normalize=normalize, **options)
         run.show(result, as_json, output)
+
+
+@contextlib.contextmanager
+def in_sentences(errors: Console, debug: bool) -> Iterator[None]:
+    """Errors as sentences with an exit code: 2 for the person's mistakes, 1 for failures inside, 130 for Ctrl-C."""
+    try:
+        with warnings.catch_warnings():
+            if not debug:
+                warnings.simplefilter("ignore")  # the answer says itself what is to be said about it
+            yield
     except KeyboardInterrupt:
         errors.print("[yellow]Interrupted[/] before there was an answer.")
         raise typer.Exit(130) from None
@@ -108,6 +118,11 @@ def kl(
         refuse(errors, error.sentence)
     except (ValueError, NotImplementedError) as error:
         refuse(errors, re.sub(r"estimate_kl\(p, q, .*", "Leave --method out for the value with its error.", str(error)))
+    except ImportError as error:  # some of NumPyro's distributions need packages that it does not install
+        errors.print(Text(f"This needs a package that is not installed. {error}", style="red"))
+        raise typer.Exit(1) from None
+    except BrokenPipeError:
+        raise  # `| head` has read enough; typer ends quietly
     except Exception as error:
         if debug:
             raise

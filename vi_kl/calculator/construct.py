@@ -168,7 +168,9 @@ def describe_culprit(value, constraint: Callable) -> str:
 
 
 def check_support(name: str, distribution: Distribution, place: Place) -> None:
-    """NumPyro builds Uniform(1, 0) without complaint."""
+    """NumPyro builds Uniform(1, 0) without complaint, and does not know where Levy lives."""
+    if distribution.support is None:
+        raise ExpressionError(f"NumPyro does not tell the support of {name}, so it cannot be compared.", place)
     bounds = [getattr(distribution.support, f"{side}_bound", None) for side in ("lower", "upper")]
     if any(bound is None for bound in bounds):
         return

@@ -23,8 +23,13 @@ def meaning(estimate: Estimate, p: str = "p", q: str = "q") -> str:
     nats, error = estimate.to("nats").value, estimate.to("nats").standard_error
     if math.isinf(nats):
         return f"Using {q} for {p} costs without bound: over draws from {p}, log {p} - log {q} has no finite mean."
+    drawn = estimate.num_draws is not None
+    if nats == 0 and error == 0 and drawn:
+        return f"{p} and {q} have the same density at every draw."
     if nats == 0 and error == 0:
         return f"{p} and {q} are the same distribution: using {q} for {p} costs nothing."
+    if nats <= 2 * error and not drawn:
+        return f"Within its error this is zero: {q} does as well as {p}."
     if nats <= 2 * error:
         return f"The error is as large as the number: this does not say what using {q} for {p} costs; more --draws may."
     amount = f"{estimate.value:,.0f}" if 1_000 <= estimate.value < 1e15 else f"{estimate.value:.3g}"
@@ -72,9 +77,10 @@ def why_infinite(p, q, names: tuple[str, str] = ("p", "q"), seed: int = 0) -> st
         at = f", such as {float(example):.4g}" if example.ndim == 0 else ""
         share = f"{outside.mean():.2g}" if outside.mean() < 0.01 else f"{outside.mean():.0%}"
         return f"{p_name} reaches where {q_name} has no {kind}: {share} of its draws are there{at}."
+    thinner = "" if p.event_shape == () else f", or {p_name} lies on a set too thin to have any {kind} under {q_name}"
     return (
-        f"None of {PROBES:,} draws from {p_name} falls where {q_name} has no {kind}, so the cause must be rare: most"
-        f" likely the tails, where {q_name} falls off too fast for {p_name}."
+        f"None of {PROBES:,} draws from {p_name} falls where {q_name} has no {kind}, so it is most likely the tails,"
+        f" where {q_name} falls off too fast for {p_name}{thinner}."
     )
 
 
