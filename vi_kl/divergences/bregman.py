@@ -261,13 +261,17 @@ def binet_jax(x, y, difference, digits):
 @binet_jax.defjvp
 def binet_jvp(digits, primals, tangents):
     x, y, difference = primals
+    by_x, by_y = binet_slope_difference(x, y, difference, digits), -difference * binet_curvature(y)
+    return binet_jax(*primals, digits), by_x * tangents[0] + by_y * tangents[1]
+
+
+def binet_slope_difference(x, y, difference, digits=FULL):
+    """mu'(x) - mu'(y)."""
     shift = BINET_SHIFT[digits]
-    by_x = stirling_slope(x + shift, y + shift, difference, digits)
-    curvature = stirling_curvature(y + shift, digits)
+    total = stirling_slope(x + shift, y + shift, difference, digits)
     for step in range(shift):
-        by_x = by_x + gudermann_slope(x, y, difference, step, digits)
-        curvature = curvature + 0.5 / ((y + step) * (y + step + 1)) ** 2
-    return binet_jax(*primals, digits), by_x * tangents[0] - difference * curvature * tangents[1]
+        total = total + gudermann_slope(x, y, difference, step, digits)
+    return total
 
 
 def gudermann(x, y, delta, step, digits):
@@ -331,10 +335,10 @@ def stirling_slope(x, y, delta, digits):
     return total
 
 
-def stirling_curvature(y, digits):
+def stirling_curvature(y):
     """mu''(y) by Stirling's series."""
     inverse = 1 / y
-    coefficients = [(2 * k + 1) * (2 * k + 2) * c for k, c in enumerate(STIRLING[: STIRLING_TERMS[digits]])]
+    coefficients = [(2 * k + 1) * (2 * k + 2) * c for k, c in enumerate(STIRLING)]
     return inverse**3 * polynomial(inverse * inverse, coefficients)
 
 
@@ -355,6 +359,14 @@ def binet_slope(a):
     for step in range(BINET_SHIFT[FULL]):
         t, excess = gudermann_argument(a, step)
         total = total - 2 * (t / ((a + step) * (a + step + 1)) / 4 - excess)  # t^3 / (1 - t^2) = t / (4 s (s + 1))
+    return total
+
+
+def binet_curvature(a):
+    """mu''(a) > 0."""
+    total = stirling_curvature(a + BINET_SHIFT[FULL])
+    for step in range(BINET_SHIFT[FULL]):
+        total = total + 0.5 / ((a + step) * (a + step + 1)) ** 2
     return total
 
 

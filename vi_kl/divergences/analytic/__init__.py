@@ -18,6 +18,7 @@
     gated          zero-inflated and hurdle distributions, and counts against them (truncated)
     categorical    Categorical, by probabilities or logits
     finite_support any p of finite support against any q on counts: exact sums (finite_sum, members, pmf_grid, tails)
+    univariate     the other families on the line, against themselves and against each other by their moments
     structure      Independent
 
 Each is a sum of the terms in `divergences.bregman`, none of which is negative. To add one: write the form as
@@ -45,6 +46,7 @@ from vi_kl.divergences.analytic import (
     real_line,
     simplex,
     structure,
+    univariate,
     vector,
     wishart,
 )
@@ -69,6 +71,7 @@ __all__ = [
     "real_line",
     "simplex",
     "structure",
+    "univariate",
     "vector",
     "wishart",
 ]
