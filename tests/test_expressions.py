@@ -272,7 +272,7 @@ MISTAKES = {  # expression: the part that is marked, and words of the sentence
     "Normal(0, 1": ("(", "never closed"),
     "Normal(0 1)": ("0 1", "forgot a comma"),
     "Normal(é, 1) + Gama(1)": ("é", "There is no é"),
-    "Levy(0, 1)": ("Levy(0, 1)", "does not tell the support"),
+    "Levy(0, 1)": ("Levy(0, 1)", "a fault of NumPyro's"),
     "EulerMaruyama(1)": ("EulerMaruyama", "takes a function"),
     "5": ("5", "no distribution: write one"),
 }

@@ -5,6 +5,7 @@ import math
 import re
 from collections.abc import Callable
 
+import jax
 import numpy as np
 import numpyro
 import numpyro.distributions as dist
@@ -47,6 +48,7 @@ def construct(name: str, arguments: list[Argument], place: Place) -> Distributio
             distribution = constructors()[name](**values)
     except Exception as error:  # the arguments are a person's: constructors fail on them in any way there is
         raise explained(error, name, bound, place) from error
+    check_compilable(name, distribution, place)
     check_support(name, distribution, place)
     check_entries(math.prod(distribution.batch_shape) * math.prod(distribution.event_shape), place)
     return distribution
@@ -167,10 +169,18 @@ def describe_culprit(value, constraint: Callable) -> str:
     return ""
 
 
+def check_compilable(name: str, distribution: Distribution, place: Place) -> None:
+    """Compiled code gets distributions taken apart and put together again, which a few of NumPyro's do not survive."""
+    try:
+        survives = jax.tree.map(lambda leaf: leaf, distribution).support is not None
+    except (AttributeError, TypeError):
+        survives = False
+    if not survives:
+        raise ExpressionError(f"{name} cannot be compared: a fault of NumPyro's keeps it from being compiled.", place)
+
+
 def check_support(name: str, distribution: Distribution, place: Place) -> None:
-    """NumPyro builds Uniform(1, 0) without complaint, and does not know where Levy lives."""
-    if distribution.support is None:
-        raise ExpressionError(f"NumPyro does not tell the support of {name}, so it cannot be compared.", place)
+    """NumPyro builds Uniform(1, 0) without complaint."""
     bounds = [getattr(distribution.support, f"{side}_bound", None) for side in ("lower", "upper")]
     if any(bound is None for bound in bounds):
         return

@@ -32,7 +32,7 @@ class Projection:
     Attributes:
         params: the parameters at the minimum, in the structure of `init`, or by name for a distribution class;
             NumPy arrays, or floats for scalars.
-        divergence: the minimal divergence, in `unit`.
+        divergence: that of `q`, in `unit`: the smallest in the family, up to the errors below.
         unit: "nats" or "bits".
         direction: "forward" for KL(p||q), "reverse" for KL(q||p).
         converged: whether a minimum was found.

@@ -14,7 +14,7 @@
     simplex        Dirichlet; Beta, a Dirichlet of two
     count          Binomial and Bernoulli, by probabilities or logits
     counting       Poisson, Geometric, negative binomials (GammaPoisson) of equal concentration
-    multinomial    Multinomial, by probabilities or logits; DirichletMultinomial
+    multinomial    Multinomial, by probabilities or logits; DirichletMultinomial (urns)
     gated          zero-inflated and hurdle distributions, and counts against them (truncated)
     categorical    Categorical, by probabilities or logits
     finite_support any p of finite support against any q on counts: exact sums (finite_sum, members, pmf_grid, tails)

@@ -37,7 +37,7 @@ def steps_of(member, grid) -> Steps:
 def linear_factors(member, grid):
     """The five factors on a new axis before the grid's; whole numbers are added first, and so exactly."""
     one, a, b, n, k = (member.factors[..., i, None] for i in range(5))
-    whole = one + n * member.n[..., None, None] + k * grid
+    whole = one + n * member.n[..., None, None] + k * grid[..., None, :]
     return whole + (a * member.a[..., None, None] + b * member.b[..., None, None])
 
 
@@ -46,7 +46,7 @@ def differences_of_factors(p, q, grid):
 
     def parts(member):
         shapes = (x[..., None, None] for x in (member.a, member.b, member.n))
-        return [member.factors[..., i, None] * x for i, x in enumerate((1.0, *shapes, grid))]
+        return [member.factors[..., i, None] * x for i, x in enumerate((1.0, *shapes, grid[..., None, :]))]
 
     one, a, b, n, k = (y - x for x, y in zip(parts(p), parts(q), strict=True))
     return (one + k + n) + (a + b)

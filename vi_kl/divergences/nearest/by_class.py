@@ -49,14 +49,16 @@ def project_onto_class(p, family: ParametricFamily, fixed, direction, key, num_d
 def check_space(p, family) -> bool:
     """Whether members are products over the coordinates of p. ValueError where p and family do not fit."""
     event_dim = len(p.event_shape) if isinstance(p, Distribution) else 0
-    if event_dim == family.event_dim:
+    simplex = event_dim == 1 and p.support is constraints.simplex
+    if event_dim == family.event_dim and simplex == (family.name == "Dirichlet"):
         return False
     if event_dim == 1 and family.event_dim == 0 and independent_coordinates(p.support):
         return True
-    what = f"of event shape {p.event_shape}" if isinstance(p, Distribution) else "a pmf array"
+    what = f"of event shape {p.event_shape} on {p.support}" if isinstance(p, Distribution) else "a pmf array"
+    space = "a simplex" if family.name == "Dirichlet" else ("numbers", "vectors")[family.event_dim]
     raise ValueError(
-        f"{family.name} is a family over {('numbers', 'vectors')[family.event_dim]}, and p is {what}: choose a family"
-        " over p's space."
+        f"{family.name} is a family over {space}, and p is {what}: choose a family over p's space, or project a"
+        " transformation of p."
     )
 
 

@@ -52,6 +52,7 @@ MOMENTS_KNOWN_TO_NUMPYRO = (
 COVARIANCES = {
     dist.MultivariateNormal: lambda p: p.covariance_matrix,
     dist.LowRankMultivariateNormal: lambda p: p.covariance_matrix,
+    dist.MultivariateStudentT: lambda p: p.scale_tril @ p.scale_tril.T * np.where(p.df > 2, p.df / (p.df - 2), np.inf),
 }
 
 
@@ -82,7 +83,7 @@ class Formulas:
     def covariance(self):
         form = next((COVARIANCES[kind] for kind in type(self.p).__mro__ if kind in COVARIANCES), None)
         if form is not None:
-            return np.asarray(form(self.p))
+            return self.finite(np.asarray(form(self.p)), "the covariance of x")
         variance = self.variance("x")
         if self.p.event_shape:  # dependent coordinates
             raise NoFormula

@@ -5,6 +5,7 @@ would have it, KL(p||q) = KL(p||nearest) + KL(nearest||q) for every member q (Cs
 """
 
 import dataclasses
+import math
 
 import jax
 import numpy as np
@@ -13,11 +14,12 @@ from numpyro.distributions import Distribution
 from vi_kl.compilation import compiled
 from vi_kl.divergences.nearest.families import CLOSED, ParametricFamily
 from vi_kl.divergences.nearest.formulas import formulas
-from vi_kl.divergences.nearest.moments import NoFormula, NoMoment, Points
+from vi_kl.divergences.nearest.moments import Draws, NoFormula, NoMoment, Points
 from vi_kl.divergences.nearest.nodes import nodes_of, nodes_of_pmf
 from vi_kl.divergences.quadrature import NotApplicable
 from vi_kl.divergences.registry import describe
 
+UNSURE = 0.5  # a k-hat above which the mean of draws has no standard error
 BATCHES = 32  # of draws; what the parameters differ between them gives their standard errors
 SETTLED = 1e-7  # the largest relative change of a parameter when the quadrature is refined
 
@@ -29,12 +31,16 @@ class Match:
     params: dict
     method: str
     standard_errors: dict | None = None
+    k_hat: float = -math.inf  # the heaviest tail among the draws' statistics
 
     @property
     def status(self) -> str:
         if self.standard_errors is None:
             return "the member with p's moments."
-        return "the member with the draws' moments; params_standard_error says how far p's may be from them."
+        status = "the member with the draws' moments; params_standard_error says how far p's may be from them."
+        if self.k_hat > UNSURE:
+            status += f" Those errors are too small: the tails are heavy (k-hat {self.k_hat:.2f})."
+        return status
 
 
 def match_moments(p, family: ParametricFamily, given: dict, key, num_draws: int) -> Match:
@@ -97,14 +103,11 @@ def match_by_nodes(p, family, given) -> Match:
 
 def match_by_draws(p, family, given, key, num_draws) -> Match:
     draws = np.asarray(draw(p, key, num_draws), dtype=np.float64)
-    params = family.like(as_points(draws), given)
-    batches = [family.like(as_points(batch), given) for batch in np.array_split(draws, BATCHES)]
+    points = Draws(draws)
+    params = family.like(points, given)
+    batches = [family.like(Points(batch, np.ones(len(batch)), ""), given) for batch in np.array_split(draws, BATCHES)]
     errors = {name: np.std([batch[name] for batch in batches], axis=0, ddof=1) / BATCHES**0.5 for name in params}
-    return described(family, params, f"moments from {num_draws:,} draws", errors)
-
-
-def as_points(draws) -> Points:
-    return Points(draws, np.full(len(draws), 1 / len(draws)), f"{len(draws):,} draws")
+    return dataclasses.replace(described(family, params, f"moments from {points.method}", errors), k_hat=points.k_hat)
 
 
 @compiled(static=("num_draws",))
@@ -114,4 +117,5 @@ def draw(p, key, num_draws):
 
 def starting_draws(p) -> Points:
     """A few draws, always the same: good enough for where a descent begins."""
-    return as_points(np.asarray(draw(p, jax.random.key(0), 2000), dtype=np.float64))
+    draws = np.asarray(draw(p, jax.random.key(0), 2000), dtype=np.float64)
+    return Points(draws, np.ones(len(draws)), "draws")

@@ -14,6 +14,7 @@ A moment that p does not have is an error that says so; it is never returned as 
 import numpy as np
 
 from vi_kl.divergences.bregman import phi
+from vi_kl.divergences.pareto import pareto_k
 
 STATISTICS = {
     "x": lambda x: x,
@@ -24,6 +25,8 @@ STATISTICS = {
     "cos x": np.cos,
     "sin x": np.sin,
 }
+NO_MEAN = 0.9  # a Pareto shape that no longer can be told from 1
+FEWEST_FOR_K = 1000
 HEAVY = 1e-2  # the largest share of a mean that may come from the outermost 1e-12 of the probability
 
 
@@ -95,3 +98,29 @@ class Points:
     def quantile(self, probability):
         """The point below which p has this probability; for points on the line, in order."""
         return float(self.x[min(np.searchsorted(np.cumsum(self.weights), probability), len(self.x) - 1)])
+
+
+class Draws(Points):
+    """Points drawn at random, whose means say themselves when they do not exist.
+
+    Attributes:
+        k_hat: the heaviest tail among the statistics averaged so far, as a Pareto shape; above 0.5 the standard
+            error of a mean does not exist.
+    """
+
+    def __init__(self, x):
+        super().__init__(x, np.full(len(x), 1 / len(x)), f"{len(x):,} draws")
+        self.k_hat = -np.inf
+
+    def average(self, values, what):
+        with np.errstate(divide="ignore"):
+            sizes = np.log(np.abs(values)).reshape(len(values), -1)
+        heaviest = max(pareto_k(column) for column in sizes.T) if len(values) >= FEWEST_FOR_K else -np.inf
+        if heaviest > NO_MEAN:
+            raise NoMoment(
+                f"{what} seems not to exist: its draws have a tail of Pareto shape {heaviest:.2f}, and from 1 on a"
+                " mean is infinite. A family that has to match it has no nearest member that can be found; choose one"
+                " with heavier tails."
+            )
+        self.k_hat = max(self.k_hat, heaviest)
+        return super().average(values, what)

@@ -10,7 +10,6 @@ import itertools
 import jax.numpy as jnp
 import numpy as np
 from numpyro.distributions import biject_to
-from scipy.signal import find_peaks
 
 from vi_kl.compilation import compiled
 from vi_kl.divergences.nearest.moments import Points
@@ -61,6 +60,8 @@ class Nodes:
 
     def basins(self) -> list[Points]:
         """p around each of its modes, heaviest first: the points between the saddles; none for a single mode."""
+        from scipy.signal import find_peaks  # slow to import
+
         lowest = np.max(self.log_p) - 700
         heights = np.concatenate([[lowest - 1], np.maximum(self.log_p, lowest), [lowest - 1]])
         modes = find_peaks(heights, prominence=PROMINENCE)[0] - 1

@@ -8,7 +8,6 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
 from numpyro.distributions import Distribution, biject_to
-from scipy.stats import qmc
 
 from vi_kl.compilation import compiled
 from vi_kl.divergences.kl import kl_divergence
@@ -62,6 +61,8 @@ def sum_over_normal_points(q, data, direction):
 def normal_points(dimension, fewer=0, seed=0):
     """Points of a standard normal and their weights: Gauss-Hermite on a grid, or quasi-random in many dimensions."""
     if dimension not in HERMITE:
+        from scipy.stats import qmc  # slow to import, and seldom needed
+
         points = qmc.MultivariateNormalQMC(np.zeros(dimension), seed=seed).random(SOBOL)
         points = np.concatenate([points, -points])
         points = np.linalg.solve(np.linalg.cholesky(points.T @ points / len(points)), points.T).T
