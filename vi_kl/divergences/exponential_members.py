@@ -24,8 +24,8 @@ from vi_kl.divergences.analytic.categorical import logits_kl
 from vi_kl.divergences.analytic.positive import gamma_kl
 from vi_kl.divergences.analytic.real_line import normal_kl
 from vi_kl.divergences.analytic.simplex import dirichlet_divergence
-from vi_kl.divergences.analytic.vector import cholesky_kl
-from vi_kl.divergences.bregman import generalized_kl, log_ratio, namespace
+from vi_kl.divergences.analytic.triangular import cholesky_kl
+from vi_kl.divergences.bregman import FULL, generalized_kl, log_ratio, namespace
 from vi_kl.divergences.exponential_family import Family, between, between_logs
 from vi_kl.divergences.registry import unexpanded
 
@@ -190,15 +190,15 @@ def largest_categories_ratio(p, q):
     return jnp.maximum(jnp.where(positive, p - jnp.where(positive, q, 0.0), -jnp.inf).max(-1), 0.0)
 
 
-def on_tuples(divergence):
+def on_tuples(divergence, **settings):
     """A function of (*p, *q) as one of (p, q); without its own float64 scope, which is open already."""
     inner = getattr(divergence, "__wrapped__", divergence)
-    return lambda p, q: inner(*p, *q)
+    return lambda p, q: inner(*p, *q, **settings)
 
 
 NORMAL = Family((0, 0), mix_normal, on_tuples(normal_kl), largest_normal_ratio)
 VECTOR = Family((1, 2), mix_vector, on_tuples(cholesky_kl))
-GAMMA = Family((0, 0), mix_concentrations, on_tuples(gamma_kl), largest_gamma_ratio)
+GAMMA = Family((0, 0), mix_concentrations, on_tuples(gamma_kl, digits=FULL), largest_gamma_ratio)
 DIRICHLET = Family((1,), mix_dirichlet, on_tuples(dirichlet_divergence), largest_dirichlet_ratio)
 POISSON = Family((0,), mix_poisson, on_tuples(generalized_kl), largest_poisson_ratio)
 GEOMETRIC = Family((0,), mix_geometric, geometric_kl, largest_geometric_ratio, geometric_outcomes)

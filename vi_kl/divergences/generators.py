@@ -203,9 +203,8 @@ def generator(kind: str, order: float | None = None, alpha: float | None = None)
         raise ValueError(f"kind must be one of {', '.join(map(repr, KINDS))}, not {kind!r}.")
     if set(given) != wanted:
         needs = f"needs {' and '.join(wanted)}=" if wanted else "takes neither order= nor alpha="
-        raise ValueError(
-            f"kind {kind!r} {needs}; given: {', '.join(f'{n}={v!r}' for n, v in given.items()) or 'none'}."
-        )
+        found = ", ".join(f"{name}={value!r}" for name, value in given.items()) or "nothing"
+        raise ValueError(f"kind {kind!r} {needs}; given: {found}.")
     if kind in FIXED:
         return FIXED[kind]
     if kind == "bhattacharyya":
