@@ -21,6 +21,7 @@ from vi_kl.divergences.analytic.counting import (
     chances,
     difference_of_successes,
     equal_failures,
+    failures_of,
     log_share,
     one_trial,
 )
@@ -45,7 +46,7 @@ def gated(p, q):
         return gated_poisson_kl(gate_p, bases[0].rate, gate_q, bases[1].rate, **forms)
     if all(isinstance(base, WAITING) for base in bases):
         (x_p, kind_p), (x_q, kind_q) = map(chance_of, bases)
-        failures = getattr(bases[0], "concentration", 1.0)
+        failures = failures_of(bases[0])
         kinds = {"kind_p": kind_p, "kind_q": kind_q}
         return equal_failures(*bases, gated_waiting_kl(gate_p, x_p, gate_q, x_q, failures, **forms, **kinds))
     if not any(base.is_discrete for base in bases):

@@ -124,14 +124,21 @@ def differences_of_quotients(p, q, grid):
 
 
 def most_likely(steps, support):
-    """The place of the largest probability in the support, as far as sums from one end can tell."""
-    rough = jnp.where(support, cumulated(steps), -jnp.inf)
-    return jax.lax.stop_gradient(jnp.argmax(rough, axis=-1))[..., None]
+    """The place of the largest probability in the support, as far as sums from one end can tell.
+
+    Without an argmax, which JAX could not lower in float64 from a float32 caller.
+    """
+    rough = jax.lax.stop_gradient(jnp.where(support, cumulated(steps), -jnp.inf))
+    return jnp.where(rough == rough.max(-1, keepdims=True), places_of(steps), jnp.inf).min(-1, keepdims=True)
+
+
+def places_of(row):
+    return jnp.arange(row.shape[-1], dtype=row.dtype)
 
 
 def added_up(steps, start):
     """The sums of the steps from `start` to each place: what is added on the way up, taken off on the way down."""
-    places = jnp.arange(steps.shape[-1])
+    places = places_of(steps)
     after, before = jnp.where(places >= start, steps, 0.0), jnp.where(places < start, steps, 0.0)
     downwards = jnp.flip(jnp.roll(before, 1, axis=-1), -1)  # the last step, which leads off the grid, is 0 here
     up, down = cumulated(jnp.stack([after, downwards]))
