@@ -253,6 +253,41 @@ def test_near_equal_parameters_keep_their_digits(float64, kind):
     assert checked > 100
 
 
+def vector_truth(p, q, order):
+    """The textbook formula in 60 digits, of (loc, tril) pairs; None where the mixed precision is nearly singular."""
+    order = mpf(order)
+    precisions = [mpmath.inverse(mpmath.matrix(t.tolist()) * mpmath.matrix(t.tolist()).T) for _, t in (p, q)]
+    shifts = [s * mpmath.matrix(m[:, None].tolist()) for s, (m, _) in zip(precisions, (p, q), strict=True)]
+    mixed = order * precisions[0] + (1 - order) * precisions[1]
+    if min(mpmath.eigsy(mixed, eigvals_only=True)) < min(mpmath.eigsy(precisions[0], eigvals_only=True)) / 1000:
+        return None
+
+    def log_normaliser(precision, shift):
+        return (shift.T * mpmath.inverse(precision) * shift)[0] / 2 - mpmath.log(mpmath.det(precision)) / 2
+
+    ends = [log_normaliser(*end) for end in zip(precisions, shifts, strict=True)]
+    log_affinity = log_normaliser(mixed, order * shifts[0] + (1 - order) * shifts[1])
+    return float((log_affinity - order * ends[0] - (1 - order) * ends[1]) / (order - 1))
+
+
+def test_near_equal_vectors_keep_their_digits(float64):
+    """Correlated Gaussians on scales from 0.01 to 100, equal to down to 1e-7."""
+    rng = np.random.default_rng(4)
+    checked = 0
+    for _ in range(40):
+        tril = np.tril(rng.normal(size=(3, 3)), -1) + np.diag(np.exp(rng.normal(size=3)) + 0.2)
+        tril = np.diag(10 ** rng.uniform(-2, 2, 3)) @ tril
+        step, order = 10 ** rng.uniform(-7, -0.5), float(rng.choice([0.1, 0.5, 1.2, 2.0, 5.0]))
+        p = rng.normal(size=3), tril
+        q = p[0] + step * np.diag(tril) * rng.normal(size=3), np.tril(tril * np.exp(step * rng.normal(size=(3, 3))))
+        expected = vector_truth(p, q, order)
+        if expected is not None:
+            checked += 1
+            value = renyi(*(dist.MultivariateNormal(m, scale_tril=t) for m, t in (p, q)), order)
+            assert float(value) == pytest.approx(expected, rel=1e-12), (step, order)
+    assert checked > 25
+
+
 # where there is no finite value, and the other ends of the scale
 
 

@@ -9,7 +9,7 @@ import numpyro.distributions as dist
 from jax.scipy.special import erf, ndtr
 
 from vi_kl.divergences import finite
-from vi_kl.divergences.exponential_members import CATEGORIES, GAMMA, NORMAL, TRIALS
+from vi_kl.divergences.exponential_families import CATEGORIES, GAMMA, NORMAL, TRIALS
 from vi_kl.divergences.generators import FIXED
 from vi_kl.divergences.power_divergence import comparable_members, no_closed_form
 from vi_kl.divergences.registry import check_batch_shapes, expanded_shapes, unexpanded
