@@ -345,6 +345,39 @@ def test_reverse_minima_of_a_pmf_are_those_of_a_grid():
     assert nearest.divergence <= values.min()
 
 
+def test_discrete_pairs_whose_closed_form_cannot_be_traced():
+    """Reverse onto Binomials from a BetaBinomial: the sum over its values, against a grid of SciPy's."""
+    nearest = project(dist.BetaBinomial(2.0, 3.0, 10), dist.Binomial, direction="reverse", fixed={"total_count": 10})
+    p, grid = scipy.stats.betabinom.pmf(TEETH, 10, 2, 3), np.linspace(0.2, 0.6, 4001)
+    values = [kl_by_sum(scipy.stats.binom.pmf(TEETH, 10, x), p) for x in grid]
+    assert nearest.params["probs"] == pytest.approx(grid[np.argmin(values)], abs=1e-4)
+    assert nearest.divergence == pytest.approx(min(values), abs=2e-6)  # NumPyro's BetaBinomial is off by 6e-7
+
+
+def test_tails_that_overflow_do_not_stop_a_descent():
+    """The log density of a Gumbel overflows far below it, and so does its gradient."""
+    nearest = project(dist.Normal(0.0, 1.0), dist.Gumbel, direction="reverse")
+
+    def objective(params):
+        return kl_on_the_line(scipy.stats.gumbel_r(**params).logpdf, scipy.stats.norm.logpdf, -10, 60)
+
+    slopes, curvatures = finite_differences(objective, nearest.params)
+    assert nearest.converged
+    np.testing.assert_allclose(slopes, 0, atol=1e-6)
+    assert (curvatures > 0).all()
+
+
+def test_moments_near_the_edge_of_the_support():
+    """A normal cut off at 0 has density there; log x is integrable all the same."""
+    nearest = project(dist.TruncatedNormal(1.0, 2.0, low=0.0), dist.Gamma)
+    cut = scipy.stats.truncnorm(-0.5, np.inf, 1, 2)
+    mean = integral(lambda t: np.exp(2 * t + cut.logpdf(np.exp(t))), -40, 4)
+    mean_log = integral(lambda t: t * np.exp(t + cut.logpdf(np.exp(t))), -40, 4)
+    a, b = nearest.params["concentration"], nearest.params["rate"]
+    assert a / b == pytest.approx(mean, rel=1e-6)
+    assert scipy.special.digamma(a) - np.log(b) == pytest.approx(mean_log, rel=1e-5)
+
+
 def test_a_family_that_is_not_exponential_and_fixed_parameters():
     nearest = project(TWO_HUMPS, dist.StudentT, fixed={"df": 4.0})
 
@@ -492,6 +525,7 @@ def test_draws_of_what_has_no_mean(key):
         (dist.LogNormal(0.0, 1.0), dist.Normal, {"direction": "reverse"}, ValueError, r"KL\(q\|\|p\) is infinite"),
         (observed(), dist.Poisson, {"direction": "reverse"}, ValueError, r"KL\(q\|\|p\) is infinite"),
         (observed(), dist.Normal, {}, ValueError, "p is discrete and the family is continuous"),
+        (np.array([0.5, 0.1, 0.4]), dist.Bernoulli, {}, ValueError, r"KL\(p\|\|q\) is infinite for every Bernoulli"),
         (np.array([1.0, 0.0]), dist.Poisson, {}, ValueError, "No Poisson has p's moments.*rate = 0"),
         (np.tile(observed(), (3, 1)), dist.Poisson, {}, ValueError, r"p has batch shape \(3,\).*one p at a time"),
         (dist.Normal(jnp.zeros(3), 1.0), dist.Normal, {}, ValueError, r"p has batch shape \(3,\)"),

@@ -91,7 +91,8 @@ def starts_of(p, family, given, nodes: Nodes | None) -> list[dict]:
         raise NoMoment(
             f"No {family.name} was found near p to start from: p has no spread, or lies where no member does."
         )
-    return starts
+    # around one mode of a pmf a Categorical may have fewer values than around the whole
+    return [start for start in starts if all(np.shape(start[name]) == np.shape(starts[0][name]) for name in start)]
 
 
 def central(points: Points) -> Points:

@@ -89,10 +89,11 @@ class Points:
 
     def log_mean_gap(self, statistic):
         mean = self.mean(statistic)
-        ratio = self.values(statistic) / mean
-        if np.any(ratio[self.weights > 0] <= 0):
+        values = self.values(statistic)
+        if np.any(values[self.weights > 0] <= 0):
             raise NoMoment("log x is not finite where p has probability: p reaches the edge of the family's support.")
-        direct = ratio - 1 - np.log(np.where(ratio > 0, ratio, 1.0))
+        ratio = values / mean
+        direct = ratio - 1 - np.log(np.where(values > 0, values, 1.0)) + np.log(mean)
         return self.average(np.where(ratio < 0.5, direct, phi(np.maximum(ratio, 0.5) - 1)), f"E[log {statistic}]")
 
     def quantile(self, probability):

@@ -24,6 +24,7 @@ FARTHEST_COUNT = 2**20
 ROUNDS = 40  # halvings of a panel beside a kink or a jump of the density
 SETTLED = 1e-13  # what halving a panel may change before it is halved again
 MOST_PANELS = 2000
+NOTHING = 1e-290  # probability; so near to underflow x may be rounded to the edge of the support
 TAIL = 1e-12  # probability; what lies farther out should not matter
 PROMINENCE = 0.1  # of a mode, in the log density, above the higher of the saddles beside it
 MOST_MODES = 8
@@ -52,7 +53,7 @@ class Nodes:
         return abs(1 - self.mass.sum())
 
     def points(self) -> Points:
-        some = self.mass > 0
+        some = self.mass > NOTHING
         mass = self.mass[some]
         below = np.cumsum(mass)
         above = np.cumsum(mass[::-1])[::-1]

@@ -4,10 +4,13 @@ Its closed form where there is one; else its sum over fixed nodes of p (one numb
 with q (normal members over vectors).
 """
 
+import functools
+
+import jax
 import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
-from numpyro.distributions import Distribution, biject_to
+from numpyro.distributions import Distribution
 
 from vi_kl.compilation import compiled
 from vi_kl.divergences.kl import kl_divergence
@@ -20,6 +23,7 @@ HERMITE = {1: 400, 2: 100, 3: 24}  # points per axis, by dimension
 SOBOL = 2048  # quasi-random points in more dimensions, and as many opposite ones
 REPLICATES = 16
 NEGLIGIBLE = 1e-20  # weight of a point
+UNDERFLOW = -745.0  # the logarithm of the smallest number
 ROUNDING = 1e-14  # in a sum over thousands of nodes
 
 
@@ -31,19 +35,19 @@ def closed_form(q, p, direction):
 def sum_over_nodes(q, nodes, direction):
     """The divergence over p's nodes; +inf where they do not see all of q, so that q cannot hide between them."""
     x, log_p, log_weight = nodes
-    inside = q.support(x)
-    # outside its support q may have a NaN for a gradient, which `where` alone would not keep out
-    safe = jnp.where(inside, x, jnp.zeros_like(x) if q.is_discrete else biject_to(q.support)(jnp.zeros_like(x)))
-    log_q = jnp.where(inside, q.log_prob(safe), -jnp.inf)
+    values = jax.lax.stop_gradient(jnp.where(q.support(x), q.log_prob(x), -jnp.inf))
+    values = jnp.where(jnp.isnan(values), -jnp.inf, values)
+    p_mass = jnp.exp(log_p + log_weight)
+    needed = p_mass > 0 if direction == "forward" else values + log_weight > UNDERFLOW
+    # where it is not needed q may have a NaN for a gradient, which `where` alone would not keep out
+    log_q = q.log_prob(jnp.where(needed & (values > -jnp.inf), x, x[jnp.argmax(values)]))
     if direction == "forward":
-        mass = jnp.exp(log_p + log_weight)
-        return jnp.where(mass > 0, mass * (log_p - log_q), 0.0).sum()
-    reached = (log_p > -jnp.inf) & (log_q > -jnp.inf)
-    mass = jnp.exp(jnp.where(log_q > -jnp.inf, log_q, -1e4) + jnp.where(log_weight > -jnp.inf, log_weight, -1e4))
-    ratio = jnp.where(reached, log_q, 0.0) - jnp.where(reached, log_p, 0.0)
-    outside = jnp.where(reached, 0.0, mass).sum()
-    seen = (jnp.abs(mass.sum() - 1) < SEEN) & (outside < 1e-300)
-    return jnp.where(seen, (mass * ratio).sum(), jnp.inf)
+        infinite = (needed & (values == -jnp.inf)).any()
+        return jnp.where(infinite, jnp.inf, jnp.where(needed, p_mass * (log_p - log_q), 0.0).sum())
+    mass = jnp.where(needed, jnp.exp(log_q + jnp.where(needed, log_weight, 0.0)), 0.0)
+    inside = log_p > -jnp.inf
+    seen = (jnp.abs(mass.sum() - 1) < SEEN) & ~(needed & ~inside).any()
+    return jnp.where(seen, (mass * (log_q - jnp.where(inside, log_p, 0.0))).sum(), jnp.inf)
 
 
 @compiled(static=("direction",))
@@ -82,7 +86,7 @@ def choose_rule(p, nodes: Nodes | None, q, direction):
     """
     if not isinstance(p, np.ndarray):
         try:
-            closed_form(q, p, direction)
+            jax.eval_shape(functools.partial(closed_form, direction=direction), q, p)  # traced, as it will be used
             return closed_form, p, "closed form"
         except NoClosedForm:
             pass
@@ -104,11 +108,13 @@ def node_estimate(p, q, direction) -> Estimate:
     """The divergence over p's nodes, with what halving the panels changes as its error."""
     nodes = nodes_of(p, halvings=1) if isinstance(p, Distribution) else nodes_of_pmf(p)
     value = float(sum_over_nodes(q, nodes.padded(), direction))
+    if not np.isfinite(value):
+        return Estimate(value, 0.0, nodes.method)
     error = nodes.missed * (1 + abs(value))
     if not nodes.discrete:
         coarse = float(sum_over_nodes(q, nodes_of(p).padded(), direction))
         error += ROUNDING * (1 + abs(value)) + abs(value - coarse)
-    return Estimate(value, error if np.isfinite(error) else 0.0, nodes.method)
+    return Estimate(value, error, nodes.method)
 
 
 def normal_points_estimate(q, p) -> Estimate:
