@@ -42,8 +42,17 @@ def frame_of_draws(draws: np.ndarray) -> Frame:
     if not (spread > 0).all():
         raise NotApplicable("half of the draws or more agree in one variable, so that it has no density.")
     clipped = np.clip((draws - location) / spread, -CLIP, CLIP)
-    try:
-        scale_tril = np.linalg.cholesky(np.atleast_2d(np.cov(clipped, rowvar=False)))
-    except np.linalg.LinAlgError:
-        raise NotApplicable("the variables depend on each other, so that they have no joint density.") from None
+    scale_tril = cholesky_factor(np.atleast_2d(np.cov(clipped, rowvar=False)))
+    if scale_tril is None:
+        raise NotApplicable("the variables depend on each other, so that they have no joint density.")
     return Frame(location, spread[:, None] * scale_tril)
+
+
+def cholesky_factor(covariance: np.ndarray) -> np.ndarray | None:
+    """None where some variable is a linear function of the others, as far as rounding can tell."""
+    try:
+        factor = np.linalg.cholesky(covariance)
+    except np.linalg.LinAlgError:
+        return None
+    unexplained = np.diag(factor) / np.sqrt(np.diag(covariance))
+    return factor if unexplained.min() > 1e-7 else None

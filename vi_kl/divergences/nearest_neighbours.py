@@ -9,6 +9,7 @@ import math
 import numpy as np
 from scipy.spatial import cKDTree
 
+from vi_kl.divergences.frame import cholesky_factor
 from vi_kl.estimate import Estimate
 
 FEWEST_PER_NEIGHBOUR = 10  # draws of each set
@@ -83,10 +84,9 @@ def as_draws(name: str, draws, k: int) -> np.ndarray:
 def in_frame_of_p(p_draws, q_draws):
     """Both sets with p's mean at 0 and its covariance the identity: nearness then means the same in all directions."""
     centre = p_draws.mean(0)
-    try:
-        tril = np.linalg.cholesky(np.atleast_2d(np.cov(p_draws, rowvar=False)))
-    except np.linalg.LinAlgError:
-        raise ValueError("p_draws lie in a plane: some of their variables are a linear function of others.") from None
+    tril = cholesky_factor(np.atleast_2d(np.cov(p_draws, rowvar=False)))
+    if tril is None:
+        raise ValueError("p_draws lie in a plane: some of their variables are a linear function of others. Drop those.")
     return tuple(np.linalg.solve(tril, (draws - centre).T).T for draws in (p_draws, q_draws))
 
 
