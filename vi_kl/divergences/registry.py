@@ -12,6 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 from numpyro.distributions import ExpandedDistribution, Independent, MaskedDistribution
 
+from vi_kl.divergences.support import infinite, reaches_beyond
+
 CLOSED_FORMS: dict[tuple[type, type], Callable] = {}
 KINDS: dict[tuple[type, type], str] = {}
 ENTROPIES: dict[type, Callable] = {}
@@ -62,24 +64,44 @@ def closed_form_entropy(p_class: type):
 def evaluate(p, q):
     """KL(p||q) in nats by the form registered for the nearest classes; p's own class counts before q's.
 
+    Where there is none, or its conditions are not met, +inf if p reaches beyond q's support.
+
     Raises:
         NoClosedForm: there is none.
-        ValueError: event shapes that differ, or batch shapes that do not broadcast.
+        ValueError: event shapes that differ, batch shapes that do not broadcast, or a pmf against a density.
     """
     if p.event_shape != q.event_shape:
         raise ValueError(
             f"p and q must be distributions over the same space, but p has event shape {p.event_shape} and q has"
             f" {q.event_shape}."
         )
-    form = find(CLOSED_FORMS, ((a, b) for a in type(unexpanded(p)).__mro__ for b in type(unexpanded(q)).__mro__))
-    if form is None:
-        raise no_closed_form(p, q)
     try:
-        divergence = form(unexpanded(p), unexpanded(q))
+        divergence = by_form(unexpanded(p), unexpanded(q))
         return jnp.broadcast_to(divergence, jnp.broadcast_shapes(divergence.shape, *expanded_shapes(p, q)))
+    except NoClosedForm:
+        check_batch_shapes(p, q)
+        return infinite_or_raise(p, q)
     except (ValueError, TypeError):
         check_batch_shapes(p, q)
         raise
+
+
+def by_form(p, q):
+    form = find(CLOSED_FORMS, ((a, b) for a in type(p).__mro__ for b in type(q).__mro__))
+    if form is None:
+        raise no_closed_form(p, q)
+    return form(p, q)
+
+
+def infinite_or_raise(p, q):
+    """+inf where the supports tell; NaN where they do not and are being traced. Called while NoClosedForm is raised."""
+    if p.support.is_discrete != q.support.is_discrete:
+        kinds = ["discrete" if d.support.is_discrete else "continuous" for d in (p, q)]
+        raise ValueError(f"p is {kinds[0]} and q is {kinds[1]}: a pmf and a density cannot be compared.")
+    beyond = reaches_beyond(p, q)
+    if beyond is None or (known(beyond) and not np.all(beyond)):
+        raise  # noqa: PLE0704: the NoClosedForm that is being handled
+    return jnp.where(beyond, infinite(p, q), jnp.nan)
 
 
 def evaluate_entropy(p):

@@ -16,6 +16,7 @@ from truths import (
     process,
     real_line,
     simplex,
+    univariate,
     vector,
 )
 from truths.case import CASES, case, exact
@@ -37,5 +38,6 @@ __all__ = [
     "process",
     "real_line",
     "simplex",
+    "univariate",
     "vector",
 ]

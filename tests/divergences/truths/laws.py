@@ -324,8 +324,8 @@ class Beta(Law):
     positive = True
     low, high = mpf(0), mpf(1)
 
-    def __init__(self, a, b, exponent=mpf(1)):
-        self.a, self.b, self.exponent = a, b, exponent
+    def __init__(self, a, b, exponent=1):
+        self.a, self.b, self.exponent = a, b, mpf(exponent)
 
     def log_beta(self, a, b):
         return loggamma(a) + loggamma(b) - loggamma(a + b)
@@ -337,9 +337,7 @@ class Beta(Law):
 
     def entropy(self):
         a, b = self.a, self.b
-        of_power = (
-            self.log_beta(a, b) - (a - 1) * psi(0, a) - (b - 1) * psi(0, b) + (a + b - 2) * psi(0, a + b)
-        )
+        of_power = self.log_beta(a, b) - (a - 1) * psi(0, a) - (b - 1) * psi(0, b) + (a + b - 2) * psi(0, a + b)
         return of_power - log(self.exponent) - (self.exponent - 1) * self.log_mean()
 
     def power(self, k):
@@ -368,7 +366,13 @@ class BetaPrime(Law):
         a, b = self.a, self.b
         y = (x / self.scale) ** self.exponent
         return (
-            a * log(y) - (a + b) * log(1 + y) - loggamma(a) - loggamma(b) + loggamma(a + b) + log(self.exponent) - log(x)
+            a * log(y)
+            - (a + b) * log(1 + y)
+            - loggamma(a)
+            - loggamma(b)
+            + loggamma(a + b)
+            + log(self.exponent)
+            - log(x)
         )
 
     def entropy(self):

@@ -19,7 +19,9 @@
     categorical    Categorical, by probabilities or logits
     finite_support any p of finite support against any q on counts: exact sums (finite_sum, members, pmf_grid, tails)
     univariate     the other families on the line, against themselves and against each other by their moments
-    structure      Independent
+    unit_interval  Beta, Uniform and Kumaraswamy against each other
+    structure      Independent, masks, transforms that p and q share
+    point          Delta
 
 Each is a sum of the terms in `divergences.bregman`, none of which is negative. To add one: write the form as
 a function of the parameter arrays, decorate it with `in_wide_precision`, register it with `closed_form`, and
@@ -41,11 +43,13 @@ from vi_kl.divergences.analytic import (
     low_rank,
     matrix,
     multinomial,
+    point,
     positive,
     process,
     real_line,
     simplex,
     structure,
+    unit_interval,
     univariate,
     vector,
     wishart,
@@ -66,11 +70,13 @@ __all__ = [
     "low_rank",
     "matrix",
     "multinomial",
+    "point",
     "positive",
     "process",
     "real_line",
     "simplex",
     "structure",
+    "unit_interval",
     "univariate",
     "vector",
     "wishart",

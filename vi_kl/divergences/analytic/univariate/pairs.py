@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpyro.distributions as dist
 
 from vi_kl.divergences.analytic.positive import gamma_kl
+from vi_kl.divergences.analytic.real_line import normal_kl
 from vi_kl.divergences.analytic.univariate import against, families, log_laws, same_family
 from vi_kl.divergences.analytic.univariate.families import LOG_LAWS, REAL_LAWS
 from vi_kl.divergences.analytic.univariate.moments import of_exp
@@ -93,6 +94,7 @@ def laplace_target(p, loc, scale, u, v, w):
 
 
 register_family({dist.InverseGamma: lambda p: (p.concentration, p.rate)}, gamma_kl)
+register_family({dist.LogNormal: families.loc_scale}, normal_kl)
 register_family(POSITIVE_POWERS, same_family.generalized_gamma_kl)
 register_family(LAPLACES, same_family.asymmetric_laplace_kl)
 register_family(PARETOS, same_family.pareto_kl)

@@ -81,9 +81,10 @@ def gumbel(loc, scale) -> Moments:
         return jnp.where(inside, log_gamma(1 + step, jnp.ones_like(step), step), jnp.inf)
 
     def partial(m):
-        """E (m - Y)+ = scale E1(exp(-z)), z = (m - loc) / scale."""
+        """E (m - Y)+ = scale E1(exp(-z)), z = (m - loc) / scale; E1(x) = x - log x - gamma for small x."""
         z = (m - loc) / scale
-        below = scale * exp1(jnp.exp(-z))
+        far = z > 40
+        below = scale * jnp.where(far, z - EULER, exp1(jnp.exp(-jnp.where(far, 0.0, z))))
         return loc + scale * EULER - m + below, below
 
     variance = (math.pi * scale) ** 2 / 6

@@ -1,0 +1,55 @@
+"""Point masses: a Delta is a pmf, so against a density it is infinitely far.
+
+(NumPyro's own divergence from a Delta is -log q(v) for densities too: what the ELBO of a point estimate charges, and
+no Kullback-Leibler divergence.)
+"""
+
+import jax
+import jax.numpy as jnp
+import numpyro.distributions as dist
+
+from vi_kl.divergences.registry import closed_form, closed_form_entropy, known
+from vi_kl.divergences.support import infinite
+from vi_kl.precision import as_float64
+
+
+@closed_form(dist.Delta, dist.Delta)
+def point_masses(p, q):
+    same = (jnp.asarray(p.v) == jnp.asarray(q.v)).all(tuple(range(-p.event_dim, 0)))
+    return jnp.where(same, jnp.asarray(p.log_density - q.log_density, dtype=float), jnp.inf)
+
+
+@closed_form(dist.Delta, dist.Distribution)
+def point_mass(p, q):
+    """-log q(v) for a pmf q, +inf for a density."""
+    if not q.support.is_discrete:
+        return infinite(p, q)
+    return p.log_density - log_pmf(q, p.v)
+
+
+@closed_form(dist.Distribution, dist.Delta)
+def against_a_point_mass(p, q):
+    """0 where p is certain of q's point; otherwise p reaches beyond it."""
+    if not p.support.is_discrete:
+        return infinite(p, q)
+    return jnp.where(log_pmf(p, q.v) == 0, 0.0, jnp.inf)
+
+
+@closed_form_entropy(dist.Delta)
+def point_mass_entropy(p):
+    return jnp.zeros(p.batch_shape) - p.log_density
+
+
+def log_pmf(distribution, value):
+    """In float64 where the values are known; -inf outside the support, where NumPyro's may be any number."""
+    dtype = jnp.result_type(float)
+    if not known(*jax.tree.leaves((distribution, value))):
+        return log_pmf_inside(distribution, value)
+    with jax.enable_x64(True):
+        distribution, value = jax.tree.map(as_float64, (distribution, value))
+        return log_pmf_inside(distribution, value).astype(dtype)
+
+
+def log_pmf_inside(distribution, value):
+    inside = distribution.support(value)
+    return jnp.where(inside, distribution.log_prob(value), -jnp.inf)
