@@ -23,11 +23,12 @@ distributions. Everything is in nats unless `base=2` asks for bits.
     analytic      the closed forms, on the primitives in bregman, evaluated in float64 by wide
     registry      which pairs have one
     numerical     finite sums and quadrature
-    f_divergence  the others; their terms are in generators, their closed forms in power_divergence and overlap
     cubature      the same in two and three variables
     monte_carlo   means over draws; quasi_monte_carlo and importance_sampling over others
     nearest_neighbours  from draws alone
     estimation    the choice between them
+    f_divergence  the divergences beside KL; their terms are in generators, closed forms in power_divergence
+                  and overlap, estimates in f_estimation
 """
 
 from vi_kl.divergences.discrete import code_lengths, smooth

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
 
-from vi_kl.divergences.analytic.triangular import tril_of_square_root
+from vi_kl.divergences.analytic.triangular import first_entry, tril_of_square_root
 from vi_kl.divergences.bregman import difference_of_products, itakura_saito
 from vi_kl.divergences.registry import closed_form, closed_form_entropy
 from vi_kl.divergences.wide import in_wide_precision
@@ -32,40 +32,41 @@ def circulant_parameters(p):
     return p.loc, p.covariance_rfft
 
 
-def mirrored(rfft, size):
-    """All eigenvalues: each frequency but the lowest, and the highest of an even size, occurs twice."""
-    return jnp.concatenate([rfft, rfft[..., 1 : size - size // 2][..., ::-1]], axis=-1)
+def multiplicities(size):
+    """How often each frequency's eigenvalue occurs: twice, but for the lowest, and the highest of an even size."""
+    counts = np.full(size // 2 + 1, 2.0)
+    counts[0] = 1
+    counts[size // 2] = 1 if size % 2 == 0 else counts[size // 2]
+    return counts
+
+
+def fourier_basis(size):
+    """Orthonormal eigenvectors as columns: a cosine and a sine per frequency, where some sines vanish."""
+    angles = 2 * np.pi * (np.outer(np.arange(size), np.arange(size // 2 + 1)) % size) / size
+    norms = np.sqrt(multiplicities(size) / size)
+    return np.cos(angles) * norms, np.where(multiplicities(size) == 2, np.sin(angles) * norms, 0.0)
 
 
 def loc_and_tril_of_circulant(loc, rfft):
-    size = loc.shape[-1]
-    eigenvalues = mirrored(rfft, size)
-    return loc, tril_of_square_root(hartley(size) * jnp.sqrt(eigenvalues)[..., None, :])
-
-
-def hartley(size):
-    """The orthogonal, symmetric and real relative of the Fourier matrix."""
-    index = np.arange(size)
-    angles = 2 * np.pi * (np.outer(index, index) % size) / size
-    return (np.cos(angles) + np.sin(angles)) / math.sqrt(size)
+    scales = jnp.sqrt(rfft)[..., None, :]
+    cosines, sines = fourier_basis(loc.shape[-1])
+    return loc, tril_of_square_root(jnp.concatenate([cosines * scales, sines * scales], axis=-1))
 
 
 def squared_spectrum(vector):
-    """The squared coordinates of a real vector in the Hartley basis."""
+    """The squared coordinates of a real vector in the Fourier basis, those of one frequency together."""
     size = vector.shape[-1]
-    if size <= DENSE:
-        coordinates = vector @ hartley(size)
-    else:
-        transform = jnp.fft.fft(vector)
-        coordinates = (transform.real - transform.imag) / math.sqrt(size)
-    return coordinates * coordinates
+    if size > DENSE:
+        transform = jnp.fft.rfft(vector)
+        return multiplicities(size) / size * (transform.real**2 + transform.imag**2)
+    cosines, sines = ((vector @ part) ** 2 for part in fourier_basis(size))
+    return cosines + sines
 
 
 @in_wide_precision(1, 1, 1, 1)
 def circulant_kl(loc_p, rfft_p, loc_q, rfft_q):
-    size = loc_p.shape[-1]
-    spreads = mirrored(itakura_saito(rfft_p, rfft_q), size)
-    return 0.5 * (spreads + squared_spectrum(loc_p - loc_q) / mirrored(rfft_q, size)).sum(-1)
+    spreads = multiplicities(loc_p.shape[-1]) * itakura_saito(rfft_p, rfft_q)
+    return 0.5 * (spreads + squared_spectrum(loc_p - loc_q) / rfft_q).sum(-1)
 
 
 @in_wide_precision(1, 1, 1, 1)
@@ -74,35 +75,32 @@ def circulant_from_independent_kl(loc_p, rfft_p, loc_q, scale_q):
 
     The eigenvalues' differences, not their rounded mean, say how far each is from it.
     """
-    eigenvalues = mirrored(rfft_p, loc_p.shape[-1])
-    lowest = eigenvalues[..., :1]
-    rise, mean_rise = from_mean(eigenvalues - lowest)
-    to_independent = itakura_saito(eigenvalues, lowest + mean_rise, rise)
+    counts, lowest = multiplicities(loc_p.shape[-1]), first_entry(rfft_p, (-1,))
+    rise, mean_rise = from_mean(rfft_p - lowest, counts)
+    variance, variances_q = lowest + mean_rise, scale_q * scale_q
+    to_independent = counts * itakura_saito(rfft_p, variance, rise)
     change = difference_of_products(lowest, 1.0, scale_q, scale_q) + mean_rise
     z = (loc_p - loc_q) / scale_q
-    return 0.5 * (to_independent + itakura_saito(lowest + mean_rise, scale_q * scale_q, change) + z * z).sum(-1)
+    return 0.5 * (to_independent.sum(-1) + (itakura_saito(variance, variances_q, change) + z * z).sum(-1))
 
 
 @in_wide_precision(1, 1, 1, 1)
 def independent_from_circulant_kl(loc_p, scale_p, loc_q, rfft_q):
     """By way of the independent vector whose precision is the diagonal of q's, which all entries share."""
-    eigenvalues = mirrored(rfft_q, loc_q.shape[-1])
-    lowest = eigenvalues[..., :1]
-    rise, mean_rise = from_mean((lowest - eigenvalues) / (lowest * eigenvalues))  # of the precisions
-    precision, variance = 1 / lowest + mean_rise, scale_p * scale_p
-    from_independent = itakura_saito(1 / eigenvalues, precision, rise)
-    change = difference_of_products(scale_p, scale_p, lowest, 1.0) / (lowest * variance) + mean_rise
-    shift = squared_spectrum(loc_p - loc_q) / eigenvalues
-    return 0.5 * (from_independent + itakura_saito(precision, 1 / variance, change) + shift).sum(-1)
+    counts, lowest = multiplicities(loc_q.shape[-1]), first_entry(rfft_q, (-1,))
+    rise, mean_rise = from_mean((lowest - rfft_q) / (lowest * rfft_q), counts)  # of the precisions
+    precision, variances_p = 1 / lowest + mean_rise, scale_p * scale_p
+    from_independent = counts * itakura_saito(1 / rfft_q, precision, rise) + squared_spectrum(loc_p - loc_q) / rfft_q
+    change = difference_of_products(scale_p, scale_p, lowest, 1.0) / (lowest * variances_p) + mean_rise
+    return 0.5 * (from_independent.sum(-1) + itakura_saito(precision, 1 / variances_p, change).sum(-1))
 
 
-def from_mean(values):
-    """Deviations from the mean over the last axis, and the mean."""
-    mean = values.mean(-1, keepdims=True)
+def from_mean(values, counts):
+    """Deviations from the mean over the last axis, each value taken `counts` times, and the mean."""
+    mean = (counts * values).sum(-1, keepdims=True) / counts.sum()
     return values - mean, mean
 
 
 @in_wide_precision(1, 1)
 def circulant_entropy_of(loc, rfft):
-    logs = mirrored(jnp.log(rfft), loc.shape[-1])
-    return 0.5 * (logs + math.log(2 * math.pi * math.e)).sum(-1)
+    return 0.5 * (multiplicities(loc.shape[-1]) * (jnp.log(rfft) + math.log(2 * math.pi * math.e))).sum(-1)

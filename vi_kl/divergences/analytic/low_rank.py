@@ -52,11 +52,9 @@ def low_rank_kl(loc_p, factor_p, variances_p, loc_q, factor_q, variances_q):
     """
     factor_p, factor_q = of_equal_rank(factor_p, factor_q)
     tril_p, tril_q = (tril_of_square_root(square_root(*x)) for x in ((factor_p, variances_p), (factor_q, variances_q)))
-    size, rank = factor_q.shape[-2:]
     shift = jnp.broadcast_to((loc_p - loc_q)[..., None], tril_q[..., :1].shape)
-    blocks = [shift, factor_p - factor_q, square_root(factor_q, variances_q)]
-    solved = solve_lower(tril_q, jnp.concatenate(blocks, axis=-1))
-    z, y, z_q, k = (solved[..., :1], solved[..., 1 : 1 + rank], solved[..., 1 + rank : -size], solved[..., -size:])
+    blocks = shift, factor_p - factor_q, factor_q, diagonal_matrix(jnp.sqrt(variances_q))
+    z, y, z_q, k = (solve_lower(tril_q, block) for block in blocks)
     growth = (variances_p - variances_q) / variances_q
     difference = y @ transposed(z_q + y) + z_q @ transposed(y) + (k * growth[..., None, :]) @ transposed(k)
     return divergence_of_difference(difference, tril_p, tril_q) + 0.5 * sum_of_squares(z)
@@ -65,7 +63,8 @@ def low_rank_kl(loc_p, factor_p, variances_p, loc_q, factor_q, variances_q):
 def of_equal_rank(left, right):
     """Both with as many columns as the wider one; columns of zeros add nothing to the covariance."""
     rank = max(left.shape[-1], right.shape[-1])
-    return [jnp.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, rank - x.shape[-1])]) for x in (left, right)]
+    missing = [jnp.zeros((*x.shape[:-1], rank - x.shape[-1]), dtype=x.dtype) for x in (left, right)]
+    return [jnp.concatenate(pair, axis=-1) for pair in zip((left, right), missing, strict=True)]
 
 
 @in_wide_precision(2, 1)

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpyro.distributions as dist
 
 from vi_kl.divergences.analytic.log_det import identity_like
-from vi_kl.divergences.analytic.triangular import diagonal, solve_lower, sum_of_squares, transposed
+from vi_kl.divergences.analytic.triangular import diagonal, first_entry, solve_lower, sum_of_squares, transposed
 from vi_kl.divergences.analytic.vector import is_gaussian, loc_and_scale
 from vi_kl.divergences.bregman import difference_of_products, itakura_saito
 from vi_kl.divergences.registry import closed_form, closed_form_entropy, no_closed_form
@@ -83,7 +83,7 @@ def quotient_below_diagonal(tril_p, tril_q):
     Scales may move between rows and columns without changing the distribution, so L_p and L_q may be nearly
     proportional with nothing near 1 in between.
     """
-    first_p, first_q = tril_p[..., :1, :1], tril_q[..., :1, :1]
+    first_p, first_q = first_entry(tril_p, (-2, -1)), first_entry(tril_q, (-2, -1))
     return below_diagonal(solve_lower(tril_q, difference_of_products(tril_p, first_q, tril_q, first_p) / first_q))
 
 

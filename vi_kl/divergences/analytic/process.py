@@ -12,7 +12,7 @@ from jax import lax
 
 from vi_kl.divergences.analytic.triangular import diagonal, factor_divergence, solve_lower, sum_of_squares
 from vi_kl.divergences.bregman import itakura_saito
-from vi_kl.divergences.registry import closed_form, closed_form_entropy
+from vi_kl.divergences.registry import closed_form, closed_form_entropy, evaluate, evaluate_entropy
 from vi_kl.divergences.wide import in_wide_precision
 
 
@@ -29,17 +29,14 @@ def random_walk_entropy(p):
 
 @closed_form(dist.ZeroSumNormal, dist.ZeroSumNormal)
 def zero_sum_normal(p, q):
-    return normal_divergences(p.scale, q.scale, count=degrees_of_freedom(p))
+    """Of the independent normals that an isometry maps onto the hyperplane of zero sums."""
+    return evaluate(p.base_dist, q.base_dist)
 
 
 @closed_form_entropy(dist.ZeroSumNormal)
 def zero_sum_normal_entropy(p):
-    """Within the hyperplane of zero sums, where the density is with respect to its own volume."""
-    return normal_entropies(p.scale, count=degrees_of_freedom(p))
-
-
-def degrees_of_freedom(p):
-    return math.prod(size - 1 for size in p.event_shape)
+    """Within the hyperplane, where the density is with respect to its own volume."""
+    return evaluate_entropy(p.base_dist)
 
 
 @in_wide_precision(0, 0)
@@ -79,10 +76,11 @@ def state_space_kl(transition_p, initial_p, tril_p, transition_q, initial_q, tri
     first = change @ initial_p[..., None] + solve_lower(tril_q, transition_q @ (initial_p - initial_q)[..., None])
 
     def step(state, times):
-        spread, mean = (sum_of_squares(change @ part) for part in (state[..., :-1], state[..., -1:]))
-        return transition_p @ state, times * spread + mean
+        spread, mean = state
+        squares = times * sum_of_squares(change @ spread) + sum_of_squares(change @ mean)
+        return (transition_p @ spread, transition_p @ mean), squares
 
-    start = jnp.concatenate([tril_p, transition_p @ initial_p[..., None]], axis=-1)
+    start = tril_p, transition_p @ initial_p[..., None]
     remaining = jnp.arange(num_steps - 1, 0, -1, dtype=tril_p.dtype)
     _, squares = lax.scan(step, start, remaining)
     return num_steps * factor_divergence(tril_p, tril_q) + 0.5 * (sum_of_squares(first) + squares.sum(0))

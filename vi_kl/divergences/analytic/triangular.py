@@ -1,9 +1,12 @@
 """Triangular matrices: what the closed forms for Gaussians and Wisharts are made of.
 
-None of it gathers, which a float32 caller's program could not lower in float64 (see share_of_maximum).
+No gathers, and no slices of what is differentiated: JAX lowers the former and transposes the latter outside the
+float64 scope (see share_of_maximum).
 """
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from vi_kl.divergences.bregman import itakura_saito
@@ -17,10 +20,25 @@ def diagonal_matrix(values):
     return values[..., None] * jnp.eye(values.shape[-1], dtype=values.dtype)
 
 
+@jax.custom_jvp
 def diagonal(matrix):
-    """By a slice with a stride, which touches nothing else and is no gather."""
+    """By a slice with a stride, which touches nothing else."""
     size = matrix.shape[-1]
     return matrix.reshape(*matrix.shape[:-2], size * size)[..., :: size + 1]
+
+
+@diagonal.defjvp
+def diagonal_jvp(primals, tangents):
+    """Linear without a slice, whose transpose pads with zeros of the caller's precision."""
+    (matrix,), (tangent,) = primals, tangents
+    return diagonal(matrix), (tangent * jnp.eye(matrix.shape[-1], dtype=matrix.dtype)).sum(-1)
+
+
+def first_entry(array, axes):
+    """The first entry along these last axes, which are kept; by a sum, for the reason given above."""
+    first = np.zeros([array.shape[axis] for axis in axes])
+    first.flat[0] = 1
+    return (array * first).sum(axes, keepdims=True)
 
 
 def solve_lower(tril, right, *, transpose=False):
