@@ -20,8 +20,8 @@ from vi_kl.precision import as_float64, in_float64
 
 ENUMERATION_CAVEAT = "It trusts the pmfs: an error in one that does not show in its sum goes unseen."
 QUADRATURE_CAVEAT = (
-    "It sees p's density, not where its normalisation comes from, and q's only at its nodes: a part of p with less"
-    " than 1e-8 of its mass, or a spike of q between nodes, goes unseen."
+    "It sees the densities only at its nodes: a part of p with less than 1e-8 of its mass, or a spike or dip of q"
+    " between nodes, goes unseen."
 )
 
 
