@@ -8,9 +8,9 @@ from scipy import integrate, stats
 from scipy.special import gammaln, polygamma
 
 from vi_kl.divergences import estimate_kl
-from vi_kl.divergences.cubature import cubature_kl
-from vi_kl.divergences.frame import frame_of_draws
-from vi_kl.divergences.quadrature import NotApplicable, NotConverged
+from vi_kl.divergences.estimators.cubature import cubature_kl
+from vi_kl.divergences.estimators.frame import frame_of_draws
+from vi_kl.divergences.estimators.quadrature import NotApplicable, NotConverged
 
 
 def equicorrelated(dim, correlation):

@@ -8,7 +8,7 @@ import pytest
 
 from vi_kl.divergences import NoClosedForm, estimate_kl, kl_divergence
 from vi_kl.divergences.estimation import METHODS
-from vi_kl.divergences.numerical import NotApplicable, NotConverged
+from vi_kl.divergences.estimators.numerical import NotApplicable, NotConverged
 
 GAMMAS = dist.Gamma(2.0, 3.0), dist.Gamma(2.5, 3.0)
 NORMALS = dist.Normal(0.0, 1.0), dist.Normal(1.0, 2.0)

@@ -17,7 +17,7 @@ from vi_kl.divergences import (
     jensen_shannon,
     renyi,
 )
-from vi_kl.divergences.quadrature import NotApplicable, NotConverged
+from vi_kl.divergences.estimators.quadrature import NotApplicable, NotConverged
 
 GAMMAS = dist.Gamma(2.0, 3.0), dist.Gamma(2.5, 3.0)
 NORMALS = dist.Normal(0.0, 1.0), dist.Normal(1.0, 2.0)

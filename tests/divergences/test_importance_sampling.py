@@ -7,8 +7,8 @@ import pytest
 from scipy import stats
 
 from vi_kl.divergences import estimate_kl
-from vi_kl.divergences.importance_sampling import log_densities_at_draws, weighted_mean
-from vi_kl.divergences.quadrature import NotConverged
+from vi_kl.divergences.estimators.importance_sampling import log_densities_at_draws, weighted_mean
+from vi_kl.divergences.estimators.quadrature import NotConverged
 
 
 def normal_kl(loc_p, scale_p, loc_q, scale_q):

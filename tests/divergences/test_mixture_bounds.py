@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 from vi_kl.divergences import NoClosedForm, estimate_kl, kl_divergence, mixture_kl_bounds
-from vi_kl.divergences.mixture_components import between, components_of
+from vi_kl.divergences.mixtures.components import between, components_of
 
 METHODS = ["variational", "pairwise", "best"]
 

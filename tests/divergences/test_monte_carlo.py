@@ -11,8 +11,8 @@ from scipy import integrate, stats
 from scipy.special import digamma, gammaln
 
 from vi_kl.divergences import estimate_kl
-from vi_kl.divergences.control_variate import capped_ratio, controlled_mean, shortfall
-from vi_kl.divergences.monte_carlo import (
+from vi_kl.divergences.estimators.control_variate import capped_ratio, controlled_mean, shortfall
+from vi_kl.divergences.estimators.monte_carlo import (
     draws_and_log_densities,
     mean_log_ratio,
     supports_allow_control,

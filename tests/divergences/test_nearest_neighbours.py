@@ -5,7 +5,7 @@ import pytest
 from scipy.special import digamma, gammaln
 
 from vi_kl.divergences import estimate_kl_from_draws
-from vi_kl.divergences.nearest_neighbours import neighbour_kl
+from vi_kl.divergences.estimators.nearest_neighbours import neighbour_kl
 
 
 def gamma_kl(a, b, c, d):

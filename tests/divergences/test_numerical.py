@@ -8,8 +8,8 @@ import numpy as np
 import numpyro.distributions as dist
 import pytest
 
-from vi_kl.divergences.numerical import enumerate_kl, quadrature_kl
-from vi_kl.divergences.quadrature import (
+from vi_kl.divergences.estimators.numerical import enumerate_kl, quadrature_kl
+from vi_kl.divergences.estimators.quadrature import (
     NotApplicable,
     NotConverged,
     ends_of_support,

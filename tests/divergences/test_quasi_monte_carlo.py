@@ -8,9 +8,9 @@ import pytest
 from scipy import stats
 
 from vi_kl.divergences import estimate_kl
-from vi_kl.divergences.quadrature import NotApplicable
-from vi_kl.divergences.quasi_monte_carlo import mean_of_sequences
-from vi_kl.divergences.transport import from_uniforms, num_uniforms
+from vi_kl.divergences.estimators.quadrature import NotApplicable
+from vi_kl.divergences.estimators.quasi_monte_carlo import mean_of_sequences
+from vi_kl.divergences.estimators.transport import from_uniforms, num_uniforms
 
 TRIL = np.array([[1.0, 0.0], [0.9, 0.5]])
 FACTOR = np.array([[1.0], [0.5]])

@@ -4,6 +4,6 @@ It judges q only where q puts its draws: a mode that q never visits does not sho
 divergences/pareto.py, which the sample estimators of a divergence use too.
 """
 
-from vi_kl.divergences.pareto import pareto_k
+from vi_kl.divergences.estimators.pareto import pareto_k
 
 __all__ = ["pareto_k"]

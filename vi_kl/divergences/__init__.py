@@ -19,21 +19,21 @@ distributions. Everything is in nats unless `base=2` asks for bits.
     estimate_f_divergence(p, q, kind)   each of these by the best method there is, with its error
     mixture_kl_bounds(p, q)             what KL(p||q) of mixtures lies between, from their components alone
 
-    discrete      the pmf arrays
-    analytic      the closed forms, on the primitives in bregman, evaluated in float64 by wide
-    registry      which pairs have one
-    numerical     finite sums and quadrature
-    cubature      the same in two and three variables
-    monte_carlo   means over draws; quasi_monte_carlo and importance_sampling over others
-    nearest_neighbours  from draws alone
-    estimation    the choice between them
-    f_divergence  the divergences beside KL; their terms are in generators, closed forms in power_divergence
-                  and overlap, estimates in f_estimation
+    discrete       the pmf arrays
+    kl             exact divergences and entropies of distributions
+    analytic       the closed forms, on the primitives in bregman, evaluated in float64 by wide
+    registry       which pairs have one; support tells which are infinite
+    estimation     the choice of a method where there is none, and estimators the methods
+    projection     the nearest member; nearest finds it for NumPyro's classes
+    f_divergences  the divergences beside KL
+    mixtures       bounds for mixtures
 """
 
 from vi_kl.divergences.discrete import code_lengths, smooth
 from vi_kl.divergences.estimation import estimate_kl
-from vi_kl.divergences.f_divergence import (
+from vi_kl.divergences.estimators.nearest_neighbours import estimate_kl_from_draws
+from vi_kl.divergences.f_divergences.estimation import estimate_f_divergence
+from vi_kl.divergences.f_divergences.f_divergence import (
     alpha_divergence,
     bhattacharyya,
     chi_squared,
@@ -43,10 +43,8 @@ from vi_kl.divergences.f_divergence import (
     squared_hellinger,
     total_variation,
 )
-from vi_kl.divergences.f_estimation import estimate_f_divergence
 from vi_kl.divergences.kl import cross_entropy, entropy, kl_divergence
-from vi_kl.divergences.mixture_bounds import MixtureBounds, mixture_kl_bounds
-from vi_kl.divergences.nearest_neighbours import estimate_kl_from_draws
+from vi_kl.divergences.mixtures.bounds import MixtureBounds, mixture_kl_bounds
 from vi_kl.divergences.projection import Projection, project
 from vi_kl.divergences.registry import NoClosedForm
 

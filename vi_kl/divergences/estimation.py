@@ -7,13 +7,13 @@ import jax
 import numpy as np
 
 from vi_kl.divergences import discrete
-from vi_kl.divergences.cubature import cubature_kl
-from vi_kl.divergences.importance_sampling import importance_sampling_kl
+from vi_kl.divergences.estimators.cubature import cubature_kl
+from vi_kl.divergences.estimators.importance_sampling import importance_sampling_kl
+from vi_kl.divergences.estimators.monte_carlo import monte_carlo_kl
+from vi_kl.divergences.estimators.numerical import enumerate_kl, quadrature_kl
+from vi_kl.divergences.estimators.quadrature import NotApplicable, NotConverged
+from vi_kl.divergences.estimators.quasi_monte_carlo import quasi_monte_carlo_kl
 from vi_kl.divergences.kl import are_distributions
-from vi_kl.divergences.monte_carlo import monte_carlo_kl
-from vi_kl.divergences.numerical import enumerate_kl, quadrature_kl
-from vi_kl.divergences.quadrature import NotApplicable, NotConverged
-from vi_kl.divergences.quasi_monte_carlo import quasi_monte_carlo_kl
 from vi_kl.divergences.registry import NoClosedForm, describe, evaluate
 from vi_kl.estimate import Estimate
 from vi_kl.precision import as_float64, in_float64

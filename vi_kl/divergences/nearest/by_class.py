@@ -7,13 +7,13 @@ import numpy as np
 from numpyro.distributions import Distribution, constraints
 
 from vi_kl.divergences.estimation import estimate_kl
+from vi_kl.divergences.estimators.quadrature import NotApplicable
 from vi_kl.divergences.kl import kl_divergence
 from vi_kl.divergences.nearest import members as members_of
 from vi_kl.divergences.nearest import sums
 from vi_kl.divergences.nearest.families import ParametricFamily
 from vi_kl.divergences.nearest.matching import match_moments
 from vi_kl.divergences.nearest.nodes import nodes_of, nodes_of_pmf
-from vi_kl.divergences.quadrature import NotApplicable
 from vi_kl.divergences.registry import NoClosedForm
 from vi_kl.estimate import Estimate
 

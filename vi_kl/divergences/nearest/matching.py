@@ -12,11 +12,11 @@ import numpy as np
 from numpyro.distributions import Distribution
 
 from vi_kl.compilation import compiled
+from vi_kl.divergences.estimators.quadrature import NotApplicable
 from vi_kl.divergences.nearest.families import CLOSED, ParametricFamily
 from vi_kl.divergences.nearest.formulas import formulas
 from vi_kl.divergences.nearest.moments import Draws, NoFormula, NoMoment, Points
 from vi_kl.divergences.nearest.nodes import nodes_of, nodes_of_pmf
-from vi_kl.divergences.quadrature import NotApplicable
 from vi_kl.divergences.registry import describe
 
 UNSURE = 0.5  # a k-hat above which the mean of draws has no standard error

@@ -14,7 +14,7 @@ A moment that p does not have is an error that says so; it is never returned as 
 import numpy as np
 
 from vi_kl.divergences.bregman import phi
-from vi_kl.divergences.pareto import pareto_k
+from vi_kl.divergences.estimators.pareto import pareto_k
 
 STATISTICS = {
     "x": lambda x: x,

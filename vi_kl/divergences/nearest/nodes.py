@@ -12,8 +12,8 @@ import numpy as np
 from numpyro.distributions import biject_to
 
 from vi_kl.compilation import compiled
+from vi_kl.divergences.estimators.quadrature import NotApplicable, panel_edges
 from vi_kl.divergences.nearest.moments import Points
-from vi_kl.divergences.quadrature import NotApplicable, panel_edges
 from vi_kl.divergences.registry import describe
 
 NODES = 20  # per panel

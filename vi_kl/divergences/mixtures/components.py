@@ -14,9 +14,9 @@ from numpyro.distributions import (
     MixtureSameFamily,
 )
 
-from vi_kl.divergences.exponential_family import renyi_program
-from vi_kl.divergences.exponential_members import as_member
-from vi_kl.divergences.power_divergence import renyi
+from vi_kl.divergences.f_divergences.exponential_family import renyi_program
+from vi_kl.divergences.f_divergences.exponential_members import as_member
+from vi_kl.divergences.f_divergences.power_divergence import renyi
 from vi_kl.divergences.registry import evaluate
 
 FEWEST_PAIRS = 64  # that are evaluated together: numbers of pairs are rounded up, so that few programs are compiled

@@ -16,8 +16,8 @@ import numpy as np
 from numpyro.distributions import Distribution, biject_to
 
 from vi_kl.compilation import compiled
-from vi_kl.divergences.frame import Frame, frame_of_draws
-from vi_kl.divergences.quadrature import NotApplicable, NotConverged, log_density
+from vi_kl.divergences.estimators.frame import Frame, frame_of_draws
+from vi_kl.divergences.estimators.quadrature import NotApplicable, NotConverged, log_density
 from vi_kl.divergences.registry import describe
 from vi_kl.estimate import Estimate
 from vi_kl.precision import in_float64

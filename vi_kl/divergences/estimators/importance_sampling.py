@@ -11,10 +11,10 @@ import numpy as np
 from numpyro.distributions import Distribution
 
 from vi_kl.compilation import compiled
-from vi_kl.divergences.control_variate import controlled_mean
-from vi_kl.divergences.monte_carlo import infinite, reject_nan
-from vi_kl.divergences.pareto import pareto_k
-from vi_kl.divergences.quadrature import NotConverged, log_density
+from vi_kl.divergences.estimators.control_variate import controlled_mean
+from vi_kl.divergences.estimators.monte_carlo import infinite, reject_nan
+from vi_kl.divergences.estimators.pareto import pareto_k
+from vi_kl.divergences.estimators.quadrature import NotConverged, log_density
 from vi_kl.divergences.registry import describe
 from vi_kl.estimate import Estimate
 from vi_kl.precision import in_float64

@@ -9,7 +9,7 @@ import math
 import numpy as np
 from scipy.spatial import cKDTree
 
-from vi_kl.divergences.frame import cholesky_factor
+from vi_kl.divergences.estimators.frame import cholesky_factor
 from vi_kl.estimate import Estimate
 
 FEWEST_PER_NEIGHBOUR = 10  # draws of each set

@@ -14,7 +14,7 @@ import numpy as np
 import numpyro.distributions as dist
 from scipy import special
 
-from vi_kl.divergences.quadrature import NotApplicable
+from vi_kl.divergences.estimators.quadrature import NotApplicable
 from vi_kl.divergences.registry import describe
 
 RULES: dict[type, tuple[Callable, Callable]] = {}

@@ -10,7 +10,7 @@ import numpy as np
 
 from vi_kl.divergences.bregman import log_ratio, log_sum_exp, namespace
 from vi_kl.divergences.discrete import kl_divergence_value, safe_log
-from vi_kl.divergences.generators import Generator, hartley, renyi
+from vi_kl.divergences.f_divergences.generators import Generator, hartley, renyi
 
 
 def f_divergence(generator: Generator, p, q):

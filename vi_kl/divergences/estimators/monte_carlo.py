@@ -12,9 +12,9 @@ from numpyro.distributions import Distribution
 from numpyro.distributions.constraints import real, real_vector
 
 from vi_kl.compilation import compiled
-from vi_kl.divergences.control_variate import capped_ratio, controlled_mean, shortfall
-from vi_kl.divergences.pareto import pareto_k
-from vi_kl.divergences.quadrature import log_density
+from vi_kl.divergences.estimators.control_variate import capped_ratio, controlled_mean, shortfall
+from vi_kl.divergences.estimators.pareto import pareto_k
+from vi_kl.divergences.estimators.quadrature import log_density
 from vi_kl.divergences.registry import describe
 from vi_kl.estimate import Estimate
 from vi_kl.precision import in_float64

@@ -8,25 +8,25 @@ import jax
 import numpy as np
 from numpyro.distributions import Distribution
 
-from vi_kl.divergences import f_divergence, finite
 from vi_kl.divergences.discrete import as_pmfs
-from vi_kl.divergences.f_sampling import monte_carlo
-from vi_kl.divergences.generators import Generator, generator, interior
-from vi_kl.divergences.kl import are_distributions
-from vi_kl.divergences.numerical import (
+from vi_kl.divergences.estimators.numerical import (
     MISSED,
     UNSETTLED,
     normalisation_error,
     pmf_on_support,
     require_density_on_the_line,
 )
-from vi_kl.divergences.quadrature import (
+from vi_kl.divergences.estimators.quadrature import (
     NotApplicable,
     NotConverged,
     integrate,
     log_densities_on_the_line,
     panel_edges,
 )
+from vi_kl.divergences.f_divergences import f_divergence, finite
+from vi_kl.divergences.f_divergences.generators import Generator, generator, interior
+from vi_kl.divergences.f_divergences.sampling import monte_carlo
+from vi_kl.divergences.kl import are_distributions
 from vi_kl.divergences.registry import NoClosedForm, describe
 from vi_kl.estimate import Estimate
 from vi_kl.precision import as_float64, in_float64

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from vi_kl.divergences.quadrature import NotApplicable
+from vi_kl.divergences.estimators.quadrature import NotApplicable
 
 CLIP = 4.0  # spreads from the median at which a draw stops counting more for the correlations
 

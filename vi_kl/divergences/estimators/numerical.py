@@ -13,7 +13,7 @@ from numpyro.distributions import Distribution
 
 from vi_kl.compilation import compiled
 from vi_kl.divergences.analytic.categorical import logits_kl
-from vi_kl.divergences.quadrature import (
+from vi_kl.divergences.estimators.quadrature import (
     NotApplicable,
     NotConverged,
     integrate,

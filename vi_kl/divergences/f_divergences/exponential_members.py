@@ -18,7 +18,7 @@ from collections.abc import Callable
 import numpyro.distributions as dist
 
 from vi_kl.divergences.bregman import namespace
-from vi_kl.divergences.exponential_families import (
+from vi_kl.divergences.f_divergences.exponential_families import (
     CATEGORIES,
     DIRICHLET,
     GAMMA,
@@ -28,7 +28,7 @@ from vi_kl.divergences.exponential_families import (
     TRIALS,
     VECTOR,
 )
-from vi_kl.divergences.exponential_family import Family
+from vi_kl.divergences.f_divergences.exponential_family import Family
 from vi_kl.divergences.registry import unexpanded
 
 

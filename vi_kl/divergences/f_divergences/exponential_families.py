@@ -15,7 +15,7 @@ from vi_kl.divergences.analytic.real_line import normal_kl
 from vi_kl.divergences.analytic.simplex import dirichlet_divergence
 from vi_kl.divergences.analytic.triangular import cholesky_kl
 from vi_kl.divergences.bregman import FULL, generalized_kl, log_ratio
-from vi_kl.divergences.exponential_family import Family, between, between_logs
+from vi_kl.divergences.f_divergences.exponential_family import Family, between, between_logs
 
 
 def mix_normal(order, p, q):

@@ -12,10 +12,10 @@ import math
 import jax
 import numpy as np
 
-from vi_kl.divergences.finite import times
-from vi_kl.divergences.generators import Generator, interior
-from vi_kl.divergences.monte_carlo import draws_and_log_densities, reject_piled_up
-from vi_kl.divergences.pareto import pareto_k
+from vi_kl.divergences.estimators.monte_carlo import draws_and_log_densities, reject_piled_up
+from vi_kl.divergences.estimators.pareto import pareto_k
+from vi_kl.divergences.f_divergences.finite import times
+from vi_kl.divergences.f_divergences.generators import Generator, interior
 from vi_kl.divergences.registry import describe
 from vi_kl.estimate import Estimate
 

@@ -13,9 +13,9 @@ hellinger * sqrt(2), total_variation^2 by kl/2 (Pinsker), kl by log(1 + chi_squa
 no closed form, NoClosedForm says so, and `estimate_f_divergence` has the value with its error.
 """
 
-from vi_kl.divergences import finite, overlap, power_divergence
 from vi_kl.divergences.discrete import as_pmfs, in_base
-from vi_kl.divergences.generators import generator, plain_number
+from vi_kl.divergences.f_divergences import finite, overlap, power_divergence
+from vi_kl.divergences.f_divergences.generators import generator, plain_number
 from vi_kl.divergences.kl import are_distributions, array_options, reject_array_options
 
 

@@ -26,9 +26,9 @@ from numpyro.distributions import Distribution
 from scipy.linalg import solve_triangular
 from scipy.special import kl_div, logsumexp
 
-from vi_kl.divergences.exponential_families import NORMAL, VECTOR
-from vi_kl.divergences.exponential_members import as_member
-from vi_kl.divergences.mixture_components import between, components_of
+from vi_kl.divergences.f_divergences.exponential_families import NORMAL, VECTOR
+from vi_kl.divergences.f_divergences.exponential_members import as_member
+from vi_kl.divergences.mixtures.components import between, components_of
 from vi_kl.divergences.registry import NoClosedForm
 from vi_kl.precision import as_float64, in_float64
 

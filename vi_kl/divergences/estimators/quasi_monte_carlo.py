@@ -16,8 +16,8 @@ import numpy as np
 from numpyro.distributions import Distribution
 
 from vi_kl.compilation import compiled
-from vi_kl.divergences.control_variate import capped_ratio, shortfall
-from vi_kl.divergences.monte_carlo import (
+from vi_kl.divergences.estimators.control_variate import capped_ratio, shortfall
+from vi_kl.divergences.estimators.monte_carlo import (
     CAVEAT,
     infinite,
     reject_nan,
@@ -25,8 +25,8 @@ from vi_kl.divergences.monte_carlo import (
     supports_allow_control,
     tail_warning,
 )
-from vi_kl.divergences.quadrature import NotApplicable, log_density
-from vi_kl.divergences.transport import from_uniforms, num_uniforms
+from vi_kl.divergences.estimators.quadrature import NotApplicable, log_density
+from vi_kl.divergences.estimators.transport import from_uniforms, num_uniforms
 from vi_kl.estimate import Estimate
 from vi_kl.precision import in_float64
 
