@@ -61,7 +61,7 @@ def namespace(*arrays):
 def as_floats(*arrays):
     """The arguments as arrays of one floating dtype, in the namespace they came from."""
     xp = namespace(*arrays)
-    dtype = xp.result_type(float, *arrays) if xp is np else jnp.result_type(*arrays, jnp.float16)
+    dtype = xp.result_type(float, *arrays)
     return [xp.asarray(array, dtype=dtype) for array in arrays]
 
 

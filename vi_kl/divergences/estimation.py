@@ -14,7 +14,7 @@ from vi_kl.divergences.estimators.numerical import enumerate_kl, quadrature_kl
 from vi_kl.divergences.estimators.quadrature import NotApplicable, NotConverged
 from vi_kl.divergences.estimators.quasi_monte_carlo import quasi_monte_carlo_kl
 from vi_kl.divergences.kl import are_distributions
-from vi_kl.divergences.registry import NoClosedForm, describe, evaluate
+from vi_kl.divergences.registry import NoClosedForm, check_same_kind, describe, evaluate, kind
 from vi_kl.estimate import Estimate
 from vi_kl.precision import as_float64, in_float64
 
@@ -86,6 +86,8 @@ class Sampling:
 def estimate_from_distributions(p, q, method, sampling: Sampling):
     check_pair(p, q)
     p, q = (jax.tree.map(as_float64, distribution) for distribution in (p, q))
+    if method not in ("auto", "closed_form"):
+        check_same_kind(p, q)
     if method != "auto":
         return METHODS[method](p, q, sampling)
     not_converged = ""
@@ -115,13 +117,10 @@ def check_pair(p, q):
             f"p and q must be distributions over the same space, but p has event shape {p.event_shape} and q"
             f" has {q.event_shape}."
         )
-    if p.is_discrete != q.is_discrete:
-        kinds = ["discrete" if d.is_discrete else "continuous" for d in (p, q)]
-        raise ValueError(f"p is {kinds[0]} and q is {kinds[1]}: a pmf and a density cannot be compared.")
 
 
 def by_closed_form(p, q, sampling):
-    return Estimate(evaluate(p, q), 0.0, "closed form")
+    return Estimate(evaluate(p, q), 0.0, kind(p, q))
 
 
 def by_enumeration(p, q, sampling):

@@ -17,6 +17,7 @@ from vi_kl.divergences.support import infinite, reaches_beyond
 CLOSED_FORMS: dict[tuple[type, type], Callable] = {}
 KINDS: dict[tuple[type, type], str] = {}
 ENTROPIES: dict[type, Callable] = {}
+WORDS = {"closed form": "closed form", "moments": "closed form, by moments", "finite sum": "exact finite sum"}
 WRAPPERS = (ExpandedDistribution, Independent, MaskedDistribution)
 
 
@@ -87,20 +88,29 @@ def evaluate(p, q):
 
 
 def by_form(p, q):
-    form = find(CLOSED_FORMS, ((a, b) for a in type(p).__mro__ for b in type(q).__mro__))
-    if form is None:
+    pair = nearest_pair(p, q)
+    if pair is None:
         raise no_closed_form(p, q)
-    return form(p, q)
+    return CLOSED_FORMS[pair](p, q)
+
+
+def nearest_pair(p, q):
+    """The registered pair of classes that p and q fall under, or None."""
+    pairs = ((a, b) for a in type(unexpanded(p)).__mro__ for b in type(unexpanded(q)).__mro__)
+    return next((pair for pair in pairs if pair in CLOSED_FORMS), None)
+
+
+def kind(p, q) -> str:
+    """What kind of exact expression `evaluate` uses, in words."""
+    return WORDS.get(KINDS.get(nearest_pair(p, q)), "supports: p reaches where q has no probability")
 
 
 def infinite_or_raise(p, q):
     """+inf where the supports tell; NaN where they do not and are being traced. Called while NoClosedForm is raised."""
-    if p.support.is_discrete != q.support.is_discrete:
-        kinds = ["discrete" if d.support.is_discrete else "continuous" for d in (p, q)]
-        raise ValueError(f"p is {kinds[0]} and q is {kinds[1]}: a pmf and a density cannot be compared.")
+    check_same_kind(p, q)
     beyond = reaches_beyond(p, q)
     if beyond is None or (known(beyond) and not np.all(beyond)):
-        raise  # noqa: PLE0704: the NoClosedForm that is being handled
+            raise  # the NoClosedForm that is being handled
     return jnp.where(beyond, infinite(p, q), jnp.nan)
 
 
@@ -110,15 +120,11 @@ def evaluate_entropy(p):
     Raises:
         NoClosedForm: there is none.
     """
-    form = find(ENTROPIES, type(unexpanded(p)).__mro__)
-    if form is None:
+    family = next((family for family in type(unexpanded(p)).__mro__ if family in ENTROPIES), None)
+    if family is None:
         raise NoClosedForm(f"No closed form is known for the entropy of {describe(p)}.")
-    entropy = form(unexpanded(p))
+    entropy = ENTROPIES[family](unexpanded(p))
     return jnp.broadcast_to(entropy, jnp.broadcast_shapes(entropy.shape, *expanded_shapes(p)))
-
-
-def find(forms, keys):
-    return next((forms[key] for key in keys if key in forms), None)
 
 
 def unexpanded(distribution):
@@ -144,6 +150,12 @@ def check_batch_shapes(p, q):
         raise ValueError(
             f"The batch shapes of p and q do not broadcast: {p.batch_shape} and {q.batch_shape}."
         ) from None
+
+
+def check_same_kind(p, q):
+    if p.support.is_discrete != q.support.is_discrete:
+        kinds = ["discrete" if d.support.is_discrete else "continuous" for d in (p, q)]
+        raise ValueError(f"p is {kinds[0]} and q is {kinds[1]}: a pmf and a density cannot be compared.")
 
 
 def known(*values) -> bool:
