@@ -64,8 +64,10 @@ def negative_binomial_at_zero(q):
 def beta_negative_binomial_at_zero(q):
     """log B(a, b + n) / B(a, b), by Stirling's formula, whose large terms are divergences between a, b and n."""
     total = q.a + q.b + q.n
-    d = q.n * q.a / total
-    deviance = d + sum(generalized_kl(x, x + e, -e) for x, e in ((q.n, -d), (q.a, -d), (q.b, d)))
+    d = q.n * q.a / total  # what n and a exceed, and b falls short of, products of shares; these as products too
+    products = q.n * ((q.b + q.n) / total), q.a * ((q.a + q.b) / total), (q.b + q.n) * ((q.a + q.b) / total)
+    excesses = (q.n, d), (q.a, d), (q.b, -d)
+    deviance = d + sum(generalized_kl(x, y, e) for y, (x, e) in zip(products, excesses, strict=True))
     remainders = remainder(q.a + q.b) + remainder(q.b + q.n) - remainder(total) - remainder(q.b)
     return remainders - deviance
 
