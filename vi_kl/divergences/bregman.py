@@ -342,6 +342,7 @@ def stirling_curvature(y):
     return inverse**3 * polynomial(inverse * inverse, coefficients)
 
 
+@jax.custom_jvp
 def binet_function(a):
     """mu(a) = log Gamma(a) - (a - 1/2) log a + a - log(2 pi)/2, the remainder of Stirling's formula, for a > 0."""
     per_a = 1 / (a + BINET_SHIFT[FULL])
@@ -352,6 +353,7 @@ def binet_function(a):
     return total
 
 
+@jax.custom_jvp
 def binet_slope(a):
     """mu'(a) < 0."""
     per_a = 1 / (a + BINET_SHIFT[FULL])
@@ -360,6 +362,10 @@ def binet_slope(a):
         t, excess = gudermann_argument(a, step)
         total = total - 2 * (t / ((a + step) * (a + step + 1)) / 4 - excess)  # t^3 / (1 - t^2) = t / (4 s (s + 1))
     return total
+
+
+binet_function.defjvps(lambda tangent, out, a: binet_slope(a) * tangent)
+binet_slope.defjvps(lambda tangent, out, a: binet_curvature(a) * tangent)
 
 
 def binet_curvature(a):

@@ -79,9 +79,9 @@ def evaluate(p, q):
     try:
         divergence = by_form(unexpanded(p), unexpanded(q))
         return jnp.broadcast_to(divergence, jnp.broadcast_shapes(divergence.shape, *expanded_shapes(p, q)))
-    except NoClosedForm:
+    except NoClosedForm as error:
         check_batch_shapes(p, q)
-        return infinite_or_raise(p, q)
+        return infinite_or(error, p, q)
     except (ValueError, TypeError):
         check_batch_shapes(p, q)
         raise
@@ -105,12 +105,12 @@ def kind(p, q) -> str:
     return WORDS.get(KINDS.get(nearest_pair(p, q)), "supports: p reaches where q has no probability")
 
 
-def infinite_or_raise(p, q):
-    """+inf where the supports tell; NaN where they do not and are being traced. Called while NoClosedForm is raised."""
+def infinite_or(error, p, q):
+    """+inf where the supports tell; else the error, or NaN where they are being traced and tell in part only."""
     check_same_kind(p, q)
     beyond = reaches_beyond(p, q)
     if beyond is None or (known(beyond) and not np.all(beyond)):
-            raise  # the NoClosedForm that is being handled
+        raise error
     return jnp.where(beyond, infinite(p, q), jnp.nan)
 
 

@@ -14,6 +14,8 @@ import numpy as np
 from vi_kl.compilation import compiled
 from vi_kl.divergences.bregman import FULL, SINGLE
 
+SMALL = 10_000  # numbers
+
 
 def in_wide_precision(*event_dims: int, digits: bool = False):
     """Jit a function of parameter arrays in float64; return its result in their common dtype.
@@ -49,7 +51,7 @@ def in_wide_precision(*event_dims: int, digits: bool = False):
 
 def value_program(function, *static):
     """One for all callers, whichever of the arguments they differentiate."""
-    return compiled(functools.partial(function, **dict(static)))
+    return compiled(functools.partial(function, **dict(static)), seldom=is_small)
 
 
 def gradient_program(function, differentiated, *static):
@@ -58,7 +60,12 @@ def gradient_program(function, differentiated, *static):
     def total(*arrays):
         return function(*arrays, **keywords).sum()  # batch entries do not depend on each other
 
-    return compiled(jax.grad(total, argnums=differentiated)) if differentiated else None
+    return compiled(jax.grad(total, argnums=differentiated), seldom=is_small) if differentiated else None
+
+
+def is_small(*arrays) -> bool:
+    """Whether compiling takes longer than computing will."""
+    return all(array.size <= SMALL for array in arrays)
 
 
 def evaluate_wide(value, gradient, arrays, traced, dtype):

@@ -30,7 +30,7 @@ def normal(loc, scale) -> Moments:
         entropy_loss=zero,
         cumulant=lambda t: 0.5 * t * t * variance,
         cumulant_excess=lambda t: zero * t,
-        variance_excess_of_exp=em(variance) / variance,
+        variance_excess_of_exp=lambda: em(variance) / variance,
     )
 
 
@@ -52,11 +52,14 @@ def gamma(concentration, power, numerator, denominator) -> Moments:
         plain = cumulant(t) - step * step / (2 * a)
         return jnp.where(step == 1, -slope, jnp.where((step == -1) & (a > 1), minus, plain))
 
-    # for the powers 1 and -1 the variance of X is elementary
-    inverse = jnp.where(a > 2, 2 / jnp.where(a > 2, a - 2, 1.0), jnp.inf)
-    first, second = cumulant(1.0), cumulant(2.0)
-    spread = jnp.where(second < jnp.inf, second - 2 * jnp.where(second < jnp.inf, first, 0.0), 0.0)
-    general = jnp.expm1(spread) * a * power * power - 1
+    def variance_excess_of_exp():
+        """For the powers 1 and -1 the variance of X is elementary."""
+        inverse = jnp.where(a > 2, 2 / jnp.where(a > 2, a - 2, 1.0), jnp.inf)
+        first, second = cumulant(1.0), cumulant(2.0)
+        spread = jnp.where(second < jnp.inf, second - 2 * jnp.where(second < jnp.inf, first, 0.0), 0.0)
+        general = jnp.expm1(spread) * a * power * power - 1
+        return jnp.where(power == 1, 0.0, jnp.where(power == -1, inverse, general))
+
     return Moments(
         mean=digamma(a) / power + jnp.log(numerator) - jnp.log(denominator),
         precision=a * power * power,
@@ -64,7 +67,7 @@ def gamma(concentration, power, numerator, denominator) -> Moments:
         entropy_loss=a * slope - value,
         cumulant=cumulant,
         cumulant_excess=cumulant_excess,
-        variance_excess_of_exp=jnp.where(power == 1, 0.0, jnp.where(power == -1, inverse, general)),
+        variance_excess_of_exp=variance_excess_of_exp,
     )
 
 
@@ -89,14 +92,18 @@ def beta(one, zero, power, scale) -> Moments:
         + one * (slopes[0] - slopes[2])
         + (zero - 1) * (slopes[1] - slopes[2])
     )
-    general = jnp.expm1(cumulant(2.0) - 2 * cumulant(1.0)) * ratio * power * power - 1
+
+    def variance_excess_of_exp():
+        general = jnp.expm1(cumulant(2.0) - 2 * cumulant(1.0)) * ratio * power * power - 1
+        return jnp.where(power == 1, -1 / (total + 1), general)
+
     return Moments(
         mean=(digamma(one) - digamma(total)) / power + jnp.log(scale),
         precision=ratio * power * power,
         variance_excess=0.5 * (total + one) / (one * total) + ratio * curvature,
         entropy_loss=loss,
         cumulant=cumulant,
-        variance_excess_of_exp=jnp.where(power == 1, -1 / (total + 1), general),
+        variance_excess_of_exp=variance_excess_of_exp,
     )
 
 

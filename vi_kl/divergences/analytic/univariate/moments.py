@@ -30,7 +30,8 @@ class Moments:
         entropy_loss: log(2 pi e / precision) / 2 less the entropy of Y.
         cumulant: t -> log E exp(t (Y - E Y)), inf where it diverges; None where it is not known.
         cumulant_excess: t -> cumulant(t) - t^2 / (2 precision), where it is known more exactly than that.
-        variance_excess_of_exp: as variance_excess for exp(Y) with precision / (E exp Y)^2, where known exactly.
+        variance_excess_of_exp: () -> as variance_excess, for exp(Y) with precision / (E exp Y)^2, where it is known
+            more exactly than by cumulants.
         partial: m -> (E (Y - m)+, E (m - Y)+); None where they are not known.
     """
 
@@ -40,7 +41,7 @@ class Moments:
     entropy_loss: jax.Array
     cumulant: Callable | None = None
     cumulant_excess: Callable | None = None
-    variance_excess_of_exp: jax.Array | None = None
+    variance_excess_of_exp: Callable | None = None
     partial: Callable | None = None
 
     @property
@@ -65,8 +66,9 @@ def of_exp(log: Moments) -> Moments:
     first, second = log.cumulant(1.0), log.cumulant(2.0)
     finite = second < jnp.inf
     mean = jnp.exp(log.mean + first)
-    excess = log.variance_excess_of_exp
-    if excess is None:
+    if log.variance_excess_of_exp is not None:
+        excess = log.variance_excess_of_exp()
+    else:
         spread = jnp.where(finite, second, 0.0) - 2 * jnp.where(finite, first, 0.0)
         excess = jnp.expm1(spread) * log.precision - 1
     return Moments(
