@@ -48,35 +48,38 @@ def positive(draw, high=8):
     return draw.rounded(10 ** draw.rng.uniform(-3, high))
 
 
-def binomial(kind, trials):
-    def make(draw):
+def trials(kind):
+    """Makers of finite supports take the largest count, where the family lets it be chosen."""
+
+    def make(draw, most=7):
         by_logits = kind in (dist.BinomialLogits, dist.BernoulliLogits)
         parameter = draw.rounded(draw.rng.normal() * 3) if by_logits else probability(draw)
         chance = sigmoid(exact(parameter)) if by_logits else exact(parameter)
-        arguments = [jnp.asarray(parameter)] if trials is None else [jnp.asarray(parameter), trials]
-        return kind(*arguments), binomial_pmf(trials or 1, chance)
+        if kind in BERNOULLIS:
+            return kind(jnp.asarray(parameter)), binomial_pmf(1, chance)
+        return kind(jnp.asarray(parameter), most), binomial_pmf(most, chance)
 
     return make
 
 
-def beta_binomial(draw, trials=9):
+def beta_binomial(draw, most=7):
     a, b = positive(draw), positive(draw)
-    return dist.BetaBinomial(jnp.asarray(a), jnp.asarray(b), trials), beta_binomial_pmf(trials, exact(a), exact(b))
+    return dist.BetaBinomial(jnp.asarray(a), jnp.asarray(b), most), beta_binomial_pmf(most, exact(a), exact(b))
 
 
-def discrete_uniform(draw):
-    low, high = sorted(map(int, draw.rng.integers(0, MOST + 1, size=2)))
-    return dist.DiscreteUniform(low, high), [mpf(low <= k <= high) / (high - low + 1) for k in range(high + 1)]
+def discrete_uniform(draw, most=MOST):
+    low = int(draw.rng.integers(0, 2))
+    return dist.DiscreteUniform(low, most), [mpf(low <= k) / (most - low + 1) for k in range(most + 1)]
 
 
-def categorical_probs(draw):
-    probs, _ = draw.simplex_pair(MOST)
+def categorical_probs(draw, most=7):
+    probs, _ = draw.simplex_pair(most + 1)
     total = sum(exact(probs))
     return dist.CategoricalProbs(jnp.asarray(probs), **UNCHECKED), [x / total for x in exact(probs)]
 
 
-def categorical_logits(draw):
-    logits, _ = draw.logits_pair(MOST)
+def categorical_logits(draw, most=7):
+    logits, _ = draw.logits_pair(most + 1)
     weights = [mpmath.exp(x) for x in exact(logits)]
     return dist.CategoricalLogits(jnp.asarray(logits)), [x / sum(weights) for x in weights]
 
@@ -120,11 +123,9 @@ def beta_negative_binomial(draw):
     return dist.BetaNegativeBinomial(*map(jnp.asarray, parameters)), beta_negative_binomial_pmf(*exact(parameters))
 
 
+BERNOULLIS = dist.BernoulliProbs, dist.BernoulliLogits
 FINITE = {
-    dist.BernoulliProbs: binomial(dist.BernoulliProbs, None),
-    dist.BernoulliLogits: binomial(dist.BernoulliLogits, None),
-    dist.BinomialProbs: binomial(dist.BinomialProbs, 7),
-    dist.BinomialLogits: binomial(dist.BinomialLogits, 7),
+    **{kind: trials(kind) for kind in (*BERNOULLIS, dist.BinomialProbs, dist.BinomialLogits)},
     dist.BetaBinomial: beta_binomial,
     dist.DiscreteUniform: discrete_uniform,
     dist.CategoricalProbs: categorical_probs,
@@ -141,10 +142,18 @@ UNBOUNDED = {
 }
 
 
+def sizes(draw, q_class):
+    """The largest counts of p and of q: mostly such that q reaches as far as p."""
+    of_q = 1 if q_class in BERNOULLIS else 9
+    return (min(of_q, 7) if draw.rng.random() < 0.8 else MOST), of_q
+
+
 def register(p_class, q_class):
     @case(p_class, q_class)
     def finite_sum_pair(draw):
-        (p, pmf_p), (q, pmf_q) = FINITE[p_class](draw), (FINITE | UNBOUNDED)[q_class](draw)
+        of_p, of_q = sizes(draw, q_class)
+        p, pmf_p = FINITE[p_class](draw, of_p)
+        q, pmf_q = FINITE[q_class](draw, of_q) if q_class in FINITE else UNBOUNDED[q_class](draw)
         return p, q, divergence(pmf_p, pmf_q)
 
 

@@ -8,7 +8,7 @@ import numpyro.distributions as dist
 from mpmath import mpf
 
 from truths.case import case, exact
-from truths.finite_sum import FINITE, UNBOUNDED, divergence
+from truths.finite_sum import FINITE, UNBOUNDED, divergence, sizes
 from truths.formulas import gamma, sigmoid, trial
 
 
@@ -116,10 +116,10 @@ def gated_pmf(kind, gate, pmf):
 def gated_maker(kind, make):
     """A maker of a gated distribution over a base; a base that is surely 0 is no base for a hurdle."""
 
-    def maker(draw):
-        base, pmf = make(draw)
+    def maker(draw, *most):
+        base, pmf = make(draw, *most)
         while pmf[0] == 1:
-            base, pmf = make(draw)
+            base, pmf = make(draw, *most)
         gate = draw.rounded(draw.rng.uniform(0.01, 0.9))
         return kind(base, jnp.asarray(gate), validate_args=False), gated_pmf(kind, exact(gate), pmf)
 
@@ -134,8 +134,9 @@ def register_sums(p_class, q_class):
 
     @case(p_class, q_class)
     def gated_sum_pair(draw):
-        p, pmf_p = (FINITE | gated_p)[p_class](draw)
-        q, pmf_q = (FINITE | UNBOUNDED | gated_q)[q_class](draw)
+        of_p, of_q = sizes(draw, q_class)
+        p, pmf_p = FINITE[p_class](draw, of_p) if p_class in FINITE else gated_p[p_class](draw, of_p)
+        q, pmf_q = FINITE[q_class](draw, of_q) if q_class in FINITE else (UNBOUNDED | gated_q)[q_class](draw)
         return p, q, divergence(pmf_p, pmf_q)
 
 
