@@ -57,9 +57,14 @@ class Summary:
     numpyro_rules: int
 
     @property
+    def finite(self) -> list[Pair]:
+        """Without those that are infinite whatever the parameters."""
+        return [pair for pair in self.pairs if pair.by != "infinite"]
+
+    @property
     def plain_count(self) -> int:
-        """The pairs, where the parametrisations of one distribution count as one."""
-        return len({(plain(pair.p), plain(pair.q)) for pair in self.pairs})
+        """The finite pairs, where the parametrisations of one distribution count as one."""
+        return len({(plain(pair.p), plain(pair.q)) for pair in self.finite})
 
     @property
     def by(self) -> dict[str, int]:
@@ -68,8 +73,8 @@ class Summary:
 
     def to_dict(self) -> dict:
         return {
-            "pairs": len(self.pairs),
-            "pairs_with_parametrisations_as_one": self.plain_count,
+            "finite_pairs": len(self.finite),
+            "finite_pairs_with_parametrisations_as_one": self.plain_count,
             "rules": self.rules,
             "by": self.by,
             "numpyro": {"pairs": self.numpyro_pairs, "rules": self.numpyro_rules},

@@ -57,7 +57,7 @@ def show_summary(found: Summary, console: Console) -> None:
     """How many pairs there are, beside NumPyro's, and each of them."""
     console.print(
         wrapped(
-            f"{len(found.pairs):,} ordered pairs of distributions have an exact KL(p || q),"
+            f"{len(found.finite):,} ordered pairs of distributions have an exact, finite KL(p || q),"
             f" {found.plain_count:,} if parametrisations by probabilities and by logits count as one. NumPyro has"
             f" {found.numpyro_pairs}. Not counted are rules that take off a wrapper, such as .to_event:"
             f" {found.rules} here, {found.numpyro_rules} there.",
@@ -65,8 +65,10 @@ def show_summary(found: Summary, console: Console) -> None:
         )
     )
     if len(found.by) > 1:
-        kinds = ", ".join(f"{count:,} by {by}" for by, count in found.by.items())
-        console.print(wrapped(f"Of ours, {kinds}.", console.width))
+        kinds = ", ".join(f"{count:,} by {by}" for by, count in found.by.items() if by != "infinite")
+        endless = len(found.pairs) - len(found.finite)
+        more = f" {endless} more are infinite whatever the parameters, and all those that the supports tell."
+        console.print(wrapped(f"Of ours, {kinds}.{more if endless else ''}", console.width))
     console.print()
     show_list([(plain(pair.p), plain(pair.q), pair.by) for pair in found.pairs], console)
 
@@ -85,6 +87,9 @@ def show_pairs_of(found: PairsOf, console: Console) -> None:
         show_list([(pair.by, plain(pair.p), CLOSED) for pair in found.to_it], console)
 
 
+PREFIXES = {CLOSED: "", "infinite": "infinite: "}
+
+
 def show_list(entries: Iterable[tuple[str, str, str]], console: Console) -> None:
     """A line for each first name, with the second names by method; what is no closed form says what it is."""
     lines: dict[str, dict[str, dict[str, None]]] = defaultdict(lambda: defaultdict(dict))
@@ -93,7 +98,7 @@ def show_list(entries: Iterable[tuple[str, str, str]], console: Console) -> None
     column = max(map(len, lines)) + 2
     for first, methods in lines.items():
         in_order = sorted(methods.items(), key=lambda item: (item[0] != CLOSED, item[0]))
-        parts = [("" if by == CLOSED else f"by {by}: ") + ", ".join(seconds) for by, seconds in in_order]
+        parts = [PREFIXES.get(by, f"by {by}: ") + ", ".join(seconds) for by, seconds in in_order]
         console.print(row(first, "; ".join(parts), console.width, column=column))
 
 

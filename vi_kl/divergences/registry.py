@@ -17,7 +17,12 @@ from vi_kl.divergences.support import infinite, reaches_beyond
 CLOSED_FORMS: dict[tuple[type, type], Callable] = {}
 KINDS: dict[tuple[type, type], str] = {}
 ENTROPIES: dict[type, Callable] = {}
-WORDS = {"closed form": "closed form", "moments": "closed form, by moments", "finite sum": "exact finite sum"}
+WORDS = {
+    "closed form": "closed form",
+    "moments": "closed form, by moments",
+    "finite sum": "exact finite sum",
+    "infinite": "infinite for all members of these families",
+}
 WRAPPERS = (ExpandedDistribution, Independent, MaskedDistribution)
 
 
@@ -29,7 +34,8 @@ def closed_form(p_class: type, q_class: type, *, by: str = "closed form"):
     """Register the decorated function of (p, q) as KL(p||q) for these classes.
 
     Args:
-        by: what kind of exact expression it is, for the table of pairs: "closed form", "moments", "finite sum".
+        by: what kind of exact expression it is, for the table of pairs: "closed form", "moments", "finite sum"; or
+            "infinite" where it is for all parameters.
 
     Raises:
         ValueError: the pair has a closed form already.

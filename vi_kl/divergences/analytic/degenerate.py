@@ -18,5 +18,5 @@ def infinite(p, q):
 
 
 for full_rank in (*GAUSSIANS, dist.MatrixNormal):
-    closed_form(dist.ZeroSumNormal, full_rank)(infinite)
-    closed_form(full_rank, dist.ZeroSumNormal)(infinite)
+    closed_form(dist.ZeroSumNormal, full_rank, by="infinite")(infinite)
+    closed_form(full_rank, dist.ZeroSumNormal, by="infinite")(infinite)

@@ -36,6 +36,13 @@ TILTED = {
     dist.DoublyTruncatedPowerLaw: families.doubly_truncated_power_law,
     dist.Uniform: families.uniform,
 }
+# the moment that q needs diverges for every p
+ENDLESS = {
+    *itertools.product([dist.Cauchy], [dist.Normal, dist.Gumbel, *LAPLACES]),
+    *itertools.product([dist.HalfCauchy], [dist.Normal, dist.Gamma, dist.Exponential, dist.HalfNormal]),
+    *itertools.product([dist.HalfCauchy, dist.HalfNormal, dist.Exponential], [dist.InverseGamma]),
+    (dist.StudentT, dist.Gumbel),
+}
 
 
 def register(p_class, q_class, form, by):
@@ -63,7 +70,7 @@ def register_moments(laws, targets, transform=None):
         def form(p, q, program=program, translate_p=translate_p, translate_q=translate_q):
             return program(*translate_p(p), *translate_q(q))
 
-        register(p_class, q_class, form, "moments")
+        register(p_class, q_class, form, "infinite" if (p_class, q_class) in ENDLESS else "moments")
 
 
 @functools.cache
