@@ -110,8 +110,9 @@ def infinite_or_raise(p, q):
     check_same_kind(p, q)
     beyond = reaches_beyond(p, q)
     if beyond is None or (known(beyond) and not np.all(beyond)):
-            raise  # the NoClosedForm that is being handled
-    return jnp.where(beyond, infinite(p, q), jnp.nan)
+        raise  # the NoClosedForm that is being handled
+    shape = jnp.broadcast_shapes(infinite(unexpanded(p), unexpanded(q)).shape, *expanded_shapes(p, q))
+    return jnp.broadcast_to(jnp.where(beyond, jnp.inf, jnp.nan), shape)
 
 
 def evaluate_entropy(p):
