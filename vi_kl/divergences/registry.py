@@ -117,7 +117,8 @@ def infinite_or(error, p, q):
     beyond = reaches_beyond(p, q)
     if beyond is None or (known(beyond) and not np.all(beyond)):
         raise error
-    return jnp.where(beyond, infinite(p, q), jnp.nan)
+    shape = jnp.broadcast_shapes(infinite(unexpanded(p), unexpanded(q)).shape, *expanded_shapes(p, q))
+    return jnp.broadcast_to(jnp.where(beyond, jnp.inf, jnp.nan), shape)
 
 
 def evaluate_entropy(p):

@@ -6,7 +6,7 @@ Every family is taken to give probability to all of its support, as NumPyro's do
 import jax
 import jax.numpy as jnp
 import numpy as np
-from numpyro.distributions import constraints
+from numpyro.distributions import Distribution, ExpandedDistribution, constraints
 
 UNBOUNDED = -np.inf, np.inf
 # subsets of the space of vectors that have no volume in it
@@ -63,11 +63,27 @@ def bounds(support):
 
 def infinite(p, q):
     """+inf in the batch shape of the pair."""
-    # under vmap a distribution still declares its whole batch shape; the parameters of scalar events know better
-    scalar = not p.event_shape
-    shapes = [jnp.shape(leaf) for d in (p, q) for leaf in jax.tree.leaves(d)] if scalar else []
+    return jnp.full(jnp.broadcast_shapes(batch_shape(p), batch_shape(q)), jnp.inf)
+
+
+def batch_shape(distribution):
+    """That of the parameters where the event is a number: under vmap, a distribution still declares the mapped axis."""
+    names = list(distribution.arg_constraints)
+    parts = [getattr(distribution, name, None) for name in ("base_dist", "transforms", "_mask")]
+    is_wrapper = isinstance(parts[0], Distribution)
+    if distribution.event_shape or isinstance(distribution, ExpandedDistribution) or not (names or is_wrapper):
+        return distribution.batch_shape
+    shapes = [parameter_shape(distribution, name) for name in names]
+    if is_wrapper:
+        shapes += [batch_shape(parts[0]), *map(jnp.shape, jax.tree.leaves(parts[1:]))]
+    return jnp.broadcast_shapes(*shapes)
+
+
+def parameter_shape(distribution, name):
+    """Without the axes that belong to one distribution, as those of the probabilities of categories do."""
+    shape = jnp.shape(getattr(distribution, name))
     try:
-        shape = jnp.broadcast_shapes(*shapes) if scalar else jnp.broadcast_shapes(p.batch_shape, q.batch_shape)
-    except ValueError:
-        shape = jnp.broadcast_shapes(p.batch_shape, q.batch_shape)
-    return jnp.full(shape, jnp.inf)
+        event_dim = distribution.arg_constraints[name].event_dim
+    except NotImplementedError:  # it depends on the distribution, and the events of this one are numbers
+        event_dim = 0
+    return shape[: len(shape) - event_dim]

@@ -16,6 +16,7 @@ from truths import (
     process,
     real_line,
     simplex,
+    truncation,
     univariate,
     vector,
 )
@@ -38,6 +39,7 @@ __all__ = [
     "process",
     "real_line",
     "simplex",
+    "truncation",
     "univariate",
     "vector",
 ]

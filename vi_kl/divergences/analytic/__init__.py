@@ -19,6 +19,7 @@
     categorical    Categorical, by probabilities or logits
     finite_support any p of finite support against any q on counts: exact sums (finite_sum, members, pmf_grid, tails)
     univariate     the other families on the line, against themselves and against each other by their moments
+    truncation     truncated Normals (truncated_normal); truncations of any one base, by the mass of intervals
     unit_interval  Beta, Uniform and Kumaraswamy against each other
     structure      Independent, masks, transforms that p and q share
     point          Delta
@@ -49,6 +50,7 @@ from vi_kl.divergences.analytic import (
     real_line,
     simplex,
     structure,
+    truncation,
     unit_interval,
     univariate,
     vector,
@@ -76,6 +78,7 @@ __all__ = [
     "real_line",
     "simplex",
     "structure",
+    "truncation",
     "unit_interval",
     "univariate",
     "vector",

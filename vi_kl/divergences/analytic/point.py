@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpyro.distributions as dist
 
+from vi_kl.divergences.bregman import namespace
 from vi_kl.divergences.registry import closed_form, closed_form_entropy, known
 from vi_kl.divergences.support import infinite
 from vi_kl.precision import as_float64
@@ -15,7 +16,8 @@ from vi_kl.precision import as_float64
 
 @closed_form(dist.Delta, dist.Delta)
 def point_masses(p, q):
-    same = (jnp.asarray(p.v) == jnp.asarray(q.v)).all(tuple(range(-p.event_dim, 0)))
+    xp = namespace(p.v, q.v)  # NumPy values are compared with all their digits
+    same = (xp.asarray(p.v) == xp.asarray(q.v)).all(tuple(range(-p.event_dim, 0)))
     return jnp.where(same, jnp.asarray(p.log_density - q.log_density, dtype=float), jnp.inf)
 
 

@@ -6,8 +6,7 @@ import numpyro.distributions as dist
 from jax.scipy.special import gammaln
 
 from vi_kl.divergences.analytic.simplex import dirichlet_divergence
-from vi_kl.divergences.analytic.univariate import log_laws
-from vi_kl.divergences.bregman import log_ratio
+from vi_kl.divergences.bregman import binet_slope_difference, log_ratio, phi
 from vi_kl.divergences.registry import closed_form, only_where
 from vi_kl.divergences.wide import in_wide_precision
 
@@ -22,14 +21,13 @@ def uniform_from_beta(p, q):
     return uniform_from_beta_kl(p.low, p.high, q.concentration1, q.concentration0)
 
 
-@closed_form(dist.Kumaraswamy, dist.Uniform, by="moments")
+@closed_form(dist.Kumaraswamy, dist.Uniform)
 def kumaraswamy_from_uniform(p, q):
     return kumaraswamy_from_uniform_kl(p.concentration1, p.concentration0, q.low, q.high)
 
 
 @closed_form(dist.Uniform, dist.Kumaraswamy)
 def uniform_from_kumaraswamy(p, q):
-    """x^concentration1 makes the one a Beta(1 / concentration1, 1) and the other a Beta(1, concentration0)."""
     beyond = (p.low < 0) | (p.high > 1)
     unit = (p.low == 0) & (p.high == 1)
     divergence = unit_from_kumaraswamy_kl(q.concentration1, q.concentration0)
@@ -52,7 +50,12 @@ def beta_from_uniform_kl(one, zero, low, high):
     """Against Beta(1, 1), and what q wastes outside the unit interval."""
     covered = (low <= 0) & (high >= 1)
     unit = dirichlet_divergence(pair(one, zero), jnp.ones((*one.shape, 2)))
-    return jnp.where(covered, unit + jnp.log(jnp.where(covered, high - low, 1.0)), jnp.inf)
+    return jnp.where(covered, unit + log_width_around(low, high, covered), jnp.inf)
+
+
+def log_width_around(low, high, covered):
+    """log(high - low), relatively exact next to the unit interval."""
+    return jnp.log1p(jnp.where(covered, (high - 1) - low, 0.0))
 
 
 @in_wide_precision(*[0] * 4)
@@ -62,7 +65,8 @@ def uniform_from_beta_kl(low, high, one, zero):
     low, high = jnp.where(inside, low, 0.0), jnp.where(inside, high, 1.0)
     unit = dirichlet_divergence(jnp.ones((*one.shape, 2)), pair(one, zero))
     shift = (one - 1) * mean_log_and_one(low, high) + (zero - 1) * mean_log_and_one(1 - high, 1 - low)
-    return jnp.where(inside, unit - shift - jnp.log(high - low), jnp.inf)
+    narrower = -jnp.log1p(-(low + (1 - high)))
+    return jnp.where(inside, unit - shift + narrower, jnp.inf)
 
 
 def mean_log_and_one(low, high):
@@ -75,14 +79,28 @@ def mean_log_and_one(low, high):
 @in_wide_precision(*[0] * 4)
 def kumaraswamy_from_uniform_kl(one, zero, low, high):
     covered = (low <= 0) & (high >= 1)
-    law = log_laws.beta(jnp.ones_like(one), zero, one, jnp.ones_like(one))
-    width = jnp.where(covered, high - low, 1.0)
-    return jnp.where(covered, jnp.log(width) - law.entropy - law.mean, jnp.inf)
+    unit = between_powers((1 - zero) / zero, (1 - one) / one, zero)
+    return jnp.where(covered, unit + log_width_around(low, high, covered), jnp.inf)
 
 
 @in_wide_precision(0, 0)
 def unit_from_kumaraswamy_kl(one, zero):
-    return dirichlet_divergence(pair(1 / one, jnp.ones_like(one)), pair(jnp.ones_like(zero), zero))
+    return between_powers(one - 1, zero - 1, 1 / one)
+
+
+def between_powers(d, e, inverse):
+    """phi(d) + phi(e) + e (psi(1 + inverse) - psi(2)), where inverse = 1 / (1 + d).
+
+    KL(Uniform(0, 1) || Kumaraswamy(1 + d, 1 + e)), and KL(Kumaraswamy(1 / (1 + e), 1 / (1 + d)) || Uniform(0, 1)):
+    exact also where the two nearly agree.
+    """
+    return phi(d) + phi(e) + e * digamma_difference(1 + inverse, jnp.full_like(inverse, 2.0), -d * inverse)
+
+
+def digamma_difference(x, y, difference):
+    """psi(x) - psi(y), relatively exact also where they nearly agree."""
+    leading = log_ratio(x, y, difference) + 0.5 * difference / (x * y)
+    return leading + binet_slope_difference(x, y, difference)
 
 
 def double_exponential_rule(steps=64, reach=3.4):
@@ -95,6 +113,7 @@ def double_exponential_rule(steps=64, reach=3.4):
 
 
 LOG_NODES, WEIGHTS = double_exponential_rule()
+NEARLY_ONE = -45.0
 
 
 @in_wide_precision(*[0] * 4)
@@ -102,13 +121,28 @@ def kumaraswamy_from_beta_kl(one, zero, other_one, other_zero):
     """In y = x^one, which is Beta(1, zero), against Beta(other_one / one, other_zero), and what that differs by.
 
     The difference holds the mean of log((1 - y) / (1 - x)), a smooth function, which has no elementary form; the
-    double exponential rule gives it to 1e-13.
+    double exponential rule gives it to 1e-13. Where p is a Beta itself there is no difference.
     """
     rescaled = other_one / one
     in_y = dirichlet_divergence(pair(jnp.ones_like(zero), zero), pair(rescaled, other_zero))
     betas = gammaln(other_one) - gammaln(other_one + other_zero) - (gammaln(rescaled) - gammaln(rescaled + other_zero))
     log_rest = LOG_NODES / zero[..., None]  # log(1 - y), with (1 - y)^zero uniform
-    log_y = jnp.log(-jnp.expm1(log_rest))
-    log_gap = log_rest - jnp.log(-jnp.expm1(log_y / one[..., None]))
-    mean_gap = (WEIGHTS * jnp.where(WEIGHTS > 0, log_gap, 0.0)).sum(-1)
-    return in_y + jnp.log(one) + betas + (other_zero - 1) * mean_gap
+    mean_gap = (WEIGHTS * log_gap(log_rest, one[..., None])).sum(-1)
+    between_betas = dirichlet_divergence(pair(one, zero), pair(other_one, other_zero))
+    is_beta = (one == 1) | (zero == 1)
+    return jnp.where(is_beta, between_betas, in_y + jnp.log(one) + betas + (other_zero - 1) * mean_gap)
+
+
+def log_gap(log_rest, power):
+    """log((1 - y) / (1 - x)) with x = y^(1 / power) and log(1 - y) given."""
+    at_top = log_rest < NEARLY_ONE  # where 1 - x is (1 - y) / power to the last digit, and exp(log_rest) may vanish
+    safe = jnp.where(at_top, -1.0, log_rest)
+    log_y = log_complement(safe)
+    return jnp.where(at_top, jnp.log(power), safe - log_complement(log_y / power))
+
+
+def log_complement(log_u):
+    """log(1 - u)."""
+    near_one = log_u > -1
+    close = jnp.log(-jnp.expm1(jnp.where(near_one, log_u, -1.0)))
+    return jnp.where(near_one, close, jnp.log1p(-jnp.exp(jnp.where(near_one, -1.0, log_u))))
