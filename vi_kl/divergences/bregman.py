@@ -73,7 +73,7 @@ def polynomial(x, coefficients):
     return total
 
 
-def sum_last(x, keepdims=False):
+def sum_parts(x, keepdims=False):
     """The sum over the last axis, as a product with ones.
 
     XLA would fuse a plain sum with what is summed, and then compute that one number at a time.

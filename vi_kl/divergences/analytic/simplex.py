@@ -13,7 +13,7 @@ from vi_kl.divergences.bregman import (
     itakura_saito,
     phi_series,
     share_of_maximum,
-    sum_last,
+    sum_parts,
 )
 from vi_kl.divergences.registry import closed_form, closed_form_entropy
 from vi_kl.divergences.wide import in_wide_precision
@@ -59,13 +59,13 @@ def dirichlet_divergence(a, b, digits=FULL):
     Only the last term is negative, and the others outweigh it.
     """
     delta = b - a
-    total_a, total_b, total_delta = (sum_last(x, keepdims=True) for x in (a, b, delta))
+    total_a, total_b, total_delta = (sum_parts(x, keepdims=True) for x in (a, b, delta))
     excess = relative_difference_of_means(a, b) * (total_a / total_b)
     forward, backward = kl_terms(b / total_b, a / total_a, excess)
     means = total_b * forward + 0.5 * backward
     spreads = ((total_a - a) / total_a) * itakura_saito(b, a, delta, digits)
     of_total = binet(total_b, total_a, total_delta, digits)[..., 0]
-    return sum_last(means + 0.5 * spreads + binet(b, a, delta, digits)) - of_total
+    return sum_parts(means + 0.5 * spreads + binet(b, a, delta, digits)) - of_total
 
 
 def relative_difference_of_means(a, b):
@@ -75,9 +75,9 @@ def relative_difference_of_means(a, b):
     digit of the growth is a divergence that counts.
     """
     share = share_of_maximum(a)
-    a_largest, b_largest = (sum_last(share * x, keepdims=True) for x in (a, b))
+    a_largest, b_largest = (sum_parts(share * x, keepdims=True) for x in (a, b))
     excess = difference_of_products(b, a_largest, a, b_largest) / (a * a_largest)
-    return excess - sum_last(a * excess, keepdims=True) / sum_last(a, keepdims=True)
+    return excess - sum_parts(a * excess, keepdims=True) / sum_parts(a, keepdims=True)
 
 
 def kl_terms(x, y, excess):
