@@ -7,6 +7,7 @@ import jax
 import numpy as np
 
 from vi_kl.divergences import discrete
+from vi_kl.divergences.comparable import check_one_pair, check_same_kind
 from vi_kl.divergences.estimators.cubature import cubature_kl
 from vi_kl.divergences.estimators.importance_sampling import importance_sampling_kl
 from vi_kl.divergences.estimators.monte_carlo import monte_carlo_kl
@@ -14,7 +15,7 @@ from vi_kl.divergences.estimators.numerical import enumerate_kl, quadrature_kl
 from vi_kl.divergences.estimators.quadrature import NotApplicable, NotConverged
 from vi_kl.divergences.estimators.quasi_monte_carlo import quasi_monte_carlo_kl
 from vi_kl.divergences.kl import are_distributions
-from vi_kl.divergences.registry import NoClosedForm, check_same_kind, describe, evaluate, kind
+from vi_kl.divergences.registry import NoClosedForm, describe, evaluate, kind
 from vi_kl.estimate import Estimate
 from vi_kl.precision import as_float64, in_float64
 
@@ -84,7 +85,7 @@ class Sampling:
 
 @in_float64
 def estimate_from_distributions(p, q, method, sampling: Sampling):
-    check_pair(p, q)
+    check_one_pair(p, q, "estimate_kl")
     p, q = (jax.tree.map(as_float64, distribution) for distribution in (p, q))
     if method not in ("auto", "closed_form"):
         check_same_kind(p, q)
@@ -104,19 +105,6 @@ def estimate_from_distributions(p, q, method, sampling: Sampling):
 def with_note(estimate: Estimate, note: str) -> Estimate:
     """The estimate, which says that a better method did not converge: the divergence may be infinite."""
     return dataclasses.replace(estimate, method=f"{estimate.method}{note}")
-
-
-def check_pair(p, q):
-    if p.batch_shape or q.batch_shape:
-        raise ValueError(
-            "estimate_kl takes one pair at a time, but the batch shapes of p and q are"
-            f" {p.batch_shape} and {q.batch_shape}; .to_event() makes them one joint distribution."
-        )
-    if p.event_shape != q.event_shape:
-        raise ValueError(
-            f"p and q must be distributions over the same space, but p has event shape {p.event_shape} and q"
-            f" has {q.event_shape}."
-        )
 
 
 def by_closed_form(p, q, sampling):

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpyro.distributions import ExpandedDistribution, Independent, MaskedDistribution
 
+from vi_kl.divergences.comparable import check_batch_shapes, check_event_shapes, check_same_kind
 from vi_kl.divergences.support import infinite, reaches_beyond
 
 CLOSED_FORMS: dict[tuple[type, type], Callable] = {}
@@ -77,11 +78,7 @@ def evaluate(p, q):
         NoClosedForm: there is none.
         ValueError: event shapes that differ, batch shapes that do not broadcast, or a pmf against a density.
     """
-    if p.event_shape != q.event_shape:
-        raise ValueError(
-            f"p and q must be distributions over the same space, but p has event shape {p.event_shape} and q has"
-            f" {q.event_shape}."
-        )
+    check_event_shapes(p, q)
     try:
         divergence = by_form(unexpanded(p), unexpanded(q))
         return jnp.broadcast_to(divergence, jnp.broadcast_shapes(divergence.shape, *expanded_shapes(p, q)))
@@ -148,21 +145,6 @@ def expanded_shapes(*distributions):
     batch shape still has the mapped axis.
     """
     return [d.batch_shape for d in distributions if isinstance(d, ExpandedDistribution)]
-
-
-def check_batch_shapes(p, q):
-    try:
-        jnp.broadcast_shapes(p.batch_shape, q.batch_shape)
-    except ValueError:
-        raise ValueError(
-            f"The batch shapes of p and q do not broadcast: {p.batch_shape} and {q.batch_shape}."
-        ) from None
-
-
-def check_same_kind(p, q):
-    if p.support.is_discrete != q.support.is_discrete:
-        kinds = ["discrete" if d.support.is_discrete else "continuous" for d in (p, q)]
-        raise ValueError(f"p is {kinds[0]} and q is {kinds[1]}: a pmf and a density cannot be compared.")
 
 
 def known(*values) -> bool:

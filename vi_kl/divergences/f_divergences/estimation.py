@@ -8,6 +8,7 @@ import jax
 import numpy as np
 from numpyro.distributions import Distribution
 
+from vi_kl.divergences.comparable import check_one_pair, check_same_kind
 from vi_kl.divergences.discrete import as_pmfs
 from vi_kl.divergences.estimators.numerical import (
     MISSED,
@@ -91,7 +92,8 @@ def from_pmfs(p, q, divergence, method):
 
 @in_float64
 def from_distributions(p, q, divergence, asked, key, method, num_draws):
-    check_single_pair(p, q)
+    check_one_pair(p, q, "estimate_f_divergence")
+    check_same_kind(p, q)
     p, q = (jax.tree.map(as_float64, distribution) for distribution in (p, q))
     by_method = {
         "closed_form": lambda: Estimate(f_divergence.closed_form(asked[0], p, q, *asked[1:]), unit=divergence.unit),
@@ -110,18 +112,6 @@ def from_distributions(p, q, divergence, asked, key, method, num_draws):
     if isinstance(reason, NotConverged):
         return dataclasses.replace(estimate, method=f"{estimate.method}; {reason}")
     return estimate
-
-
-def check_single_pair(p, q):
-    if p.batch_shape or q.batch_shape:
-        raise ValueError(
-            "estimate_f_divergence takes one pair at a time, but the batch shapes of p and q are"
-            f" {p.batch_shape} and {q.batch_shape}; .to_event() makes them one joint distribution."
-        )
-    f_divergence.check_event_shapes(p, q)
-    if p.is_discrete != q.is_discrete:
-        kinds = ["discrete" if d.is_discrete else "continuous" for d in (p, q)]
-        raise ValueError(f"p is {kinds[0]} and q is {kinds[1]}: a pmf and a density cannot be compared.")
 
 
 def enumerate_support(p: Distribution, q: Distribution, divergence: Generator) -> Estimate:

@@ -13,6 +13,7 @@ hellinger * sqrt(2), total_variation^2 by kl/2 (Pinsker), kl by log(1 + chi_squa
 no closed form, NoClosedForm says so, and `estimate_f_divergence` has the value with its error.
 """
 
+from vi_kl.divergences.comparable import check_event_shapes
 from vi_kl.divergences.discrete import as_pmfs, in_base
 from vi_kl.divergences.f_divergences import finite, overlap, power_divergence
 from vi_kl.divergences.f_divergences.generators import generator, plain_number
@@ -171,11 +172,3 @@ CLOSED_FORMS = {
     "bhattacharyya": power_divergence.bhattacharyya,
     "chi_squared": power_divergence.chi_squared,
 }
-
-
-def check_event_shapes(p, q):
-    if p.event_shape != q.event_shape:
-        raise ValueError(
-            f"p and q must be distributions over the same space, but p has event shape {p.event_shape} and q has"
-            f" {q.event_shape}."
-        )

@@ -8,11 +8,12 @@ import jax.numpy as jnp
 import numpyro.distributions as dist
 from jax.scipy.special import erf, ndtr
 
+from vi_kl.divergences.comparable import check_batch_shapes
 from vi_kl.divergences.f_divergences import finite
 from vi_kl.divergences.f_divergences.exponential_families import CATEGORIES, GAMMA, NORMAL, TRIALS
 from vi_kl.divergences.f_divergences.generators import FIXED
 from vi_kl.divergences.f_divergences.power_divergence import comparable_members, no_closed_form
-from vi_kl.divergences.registry import check_batch_shapes, expanded_shapes, unexpanded
+from vi_kl.divergences.registry import expanded_shapes, unexpanded
 from vi_kl.divergences.wide import in_wide_precision
 
 
