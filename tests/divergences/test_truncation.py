@@ -178,6 +178,8 @@ def test_other_parameters_are_refused_or_nan_where_they_are_traced(base):
     values = [traced(scale) for scale in (1.0, 2.0)]
     assert np.isfinite(values[0])
     assert np.isnan(values[1])
+    mixed = kl_divergence(Left(make(0.0, 1.0), 1.0), Left(make(0.0, jnp.array([1.0, 2.0])), jnp.array([0.0, 1.5])))
+    np.testing.assert_allclose(mixed, [values[0], np.inf], rtol=1e-6)
 
 
 def test_an_entropy_that_is_not_known_is_refused():

@@ -59,6 +59,7 @@ def truncated_normal(p, q):
 
 
 def same_base(p, q, base):
+    """Of one base with equal parameters, or infinite."""
     left, right = base_of(p), base_of(q)
     log_mass, more = BASES[base]
     names = ("loc", "scale", *more)
@@ -66,8 +67,8 @@ def same_base(p, q, base):
     shape = [getattr(left, name) for name in more]
     divergence = restriction_program(log_mass)(left.loc, left.scale, *interval_of(p), *interval_of(q), *shape)
     divergence = jnp.broadcast_to(divergence, jnp.broadcast_shapes(divergence.shape, jnp.shape(same)))
-    reason = f"truncations of a {base.__name__} have one only where {', '.join(names)} are those of p"
-    return only_where(same, divergence, p, q, reason)
+    reason = f"truncations of a {base.__name__} have one only where {', '.join(names)} are the same"
+    return only_where(same | (divergence == jnp.inf), divergence, p, q, reason)  # infinite whatever the parameters are
 
 
 @functools.cache
