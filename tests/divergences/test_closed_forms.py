@@ -9,7 +9,7 @@ import numpy as np
 import numpyro.distributions as dist
 import pytest
 from mpmath import mpf
-from truths import CASES, Draws, entropies, exact, truncation
+from truths import CASES, Draws, entropies, exact, truncated_gamma, truncation
 from truths.formulas import dirichlet, gamma, multivariate_normal, normal, sigmoid, trial
 
 from vi_kl.divergences import NoClosedForm, cross_entropy, entropy, kl_divergence
@@ -320,6 +320,7 @@ def test_independent_event_dimensions_add_up():
 
 ENTROPY_TRUTHS = {
     **entropies.TRUTHS,
+    **truncated_gamma.ENTROPY_TRUTHS,
     **truncation.ENTROPY_TRUTHS,
     dist.Normal: (dist.Normal(0.0, 3.0), lambda: mpmath.log(3) + mpmath.log(2 * mpmath.pi * mpmath.e) / 2),
     dist.Gamma: (dist.Gamma(2e5, 3.0), lambda: gamma_entropy(2e5) - mpmath.log(3)),

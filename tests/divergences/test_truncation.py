@@ -8,6 +8,7 @@ import numpyro.distributions as dist
 import pytest
 from mpmath import mpf
 from scipy import integrate, stats
+from truths.truncated_gamma import truncated_gammas
 from truths.truncation import BELOW, of_one_base, truncated_normals
 
 from vi_kl.divergences import NoClosedForm, entropy, kl_divergence
@@ -177,6 +178,8 @@ def test_other_parameters_are_refused_or_nan_where_they_are_traced(base):
     values = [traced(scale) for scale in (1.0, 2.0)]
     assert np.isfinite(values[0])
     assert np.isnan(values[1])
+    mixed = kl_divergence(Left(make(0.0, 1.0), 1.0), Left(make(0.0, jnp.array([1.0, 2.0])), jnp.array([0.0, 1.5])))
+    np.testing.assert_allclose(mixed, [values[0], np.inf], rtol=1e-6)
 
 
 def test_an_entropy_that_is_not_known_is_refused():
@@ -260,3 +263,99 @@ def test_gradients_with_infinite_and_with_common_ends_are_finite(base):
     found = jax.grad(divergence, argnums=(0, 1, 2))(0.5, 1.5, -1.0)
     assert np.all(np.isfinite(found))
     assert found[2] > 0  # a narrower p is further from q
+
+
+def gamma_truncation(shape, rate, low, high):
+    ends = {name: end for name, end in (("low", low), ("high", high)) if 0 < end < np.inf}
+    parameters = np.float64(shape), np.float64(rate)
+    return dist.TruncatedGamma(*parameters, **ends) if ends else dist.Gamma(*parameters)
+
+
+GAMMAS = {
+    "left": ((2.0, 3.0, 0.5, np.inf), (2.5, 2.0, 0.25, np.inf)),
+    "right": ((0.5, 3.0, 0.0, 0.75), (3.0, 1.0, 0.0, 2.0)),
+    "both": ((2.0, 3.0, 0.5, 4.0), (2.0, 0.5, 0.25, 5.0)),
+    "in a plain gamma": ((20.0, 3.0, 8.0, 9.0), (2.0, 3.0, 0.0, np.inf)),
+}
+
+
+@pytest.mark.parametrize("name", GAMMAS)
+def test_gammas_against_integrals_of_scipy_densities(name):
+    first, second = GAMMAS[name]
+    laws = [stats.gamma(shape, scale=1 / rate) for shape, rate, *_ in (first, second)]
+    value = in_float64(gamma_truncation(*first), gamma_truncation(*second))
+    assert value == pytest.approx(by_quadrature(*laws, first[2:], second[2:]), rel=1e-8)
+
+
+GAMMA_EXTREMES = {
+    "small shapes": ((1e-3, 1.0, 0.0, 2.0), (1.5e-3, 10.0, 0.0, 3.0)),
+    "small shapes, nearly equal": ((1e-3, 1.0, 0.0, 2.0), (1.0000001e-3, 1.0, 0.0, 2.0)),
+    "large shapes": ((1e4, 1.0, 9.9e3, 1.01e4), (1.0001e4, 1.0, 9.8e3, 1.02e4)),
+    "next to nothing in between": ((2.0, 1.0, 1.0, 3.0), (2.0, 1.0, 1.0 - 2.0**-40, 3.0)),
+    "far out": ((2.0, 1.0, 800.0, np.inf), (2.5, 1.25, 700.0, np.inf)),
+    "narrow": ((2.0, 1.0, 1.0, 1.0 + 2.0**-20), (7.0, 30.0, 0.5, 2.0)),
+    "far apart": ((100.0, 1.0, 0.0, 500.0), (0.1, 50.0, 0.0, np.inf)),
+}
+
+
+@pytest.mark.parametrize("name", GAMMA_EXTREMES)
+def test_gammas_at_extremes_in_60_digits(name):
+    first, second = GAMMA_EXTREMES[name]
+    truth = truncated_gammas(*map(mpf, (*first, *second)))
+    value = in_float64(gamma_truncation(*first), gamma_truncation(*second))
+    assert value == pytest.approx(float(truth), rel=1e-12, abs=0)
+
+
+def test_the_formula_of_the_gammas_truths_against_an_integral_in_30_digits():
+    first, second = (tuple(map(mpf, row)) for row in ((2.5, 3.0, 0.5, 4.0), (2.0, 0.5, 0.25, 5.0)))
+
+    def log_density(shape, rate, low, high):
+        def kernel(x):
+            return (shape - 1) * mpmath.log(x) - rate * x
+
+        log_total = mpmath.log(mpmath.quad(lambda x: mpmath.exp(kernel(x)), [low, high]))
+        return lambda x: kernel(x) - log_total
+
+    p, q = log_density(*first), log_density(*second)
+    integral = mpmath.quad(lambda x: mpmath.exp(p(x)) * (p(x) - q(x)), [first[2], first[3]])
+    assert abs(truncated_gammas(*first, *second) / integral - 1) < mpf(10) ** -30
+
+
+def test_a_gamma_cut_at_zero_is_a_gamma():
+    """Which has a closed form of its own; and its subclasses are its equals."""
+    with jax.enable_x64(True):
+        p, q = dist.Gamma(2.0, 3.0), dist.Chi2(3.0)
+        cut_p, cut_q = dist.LeftTruncatedGamma(p, 0.0), dist.LeftTruncatedGamma(q, 0.0)
+        truth = float(kl_divergence(p, q))
+        assert kl_divergence(cut_p, q) == pytest.approx(truth, rel=1e-12)
+        assert kl_divergence(cut_p, cut_q) == pytest.approx(truth, rel=1e-12)
+        assert entropy(cut_p) == pytest.approx(float(entropy(p)), rel=1e-12)
+
+
+def test_gammas_that_reach_beyond_and_batches():
+    base = dist.Gamma(jnp.array([0.5, 2.0, 30.0]), 1.5)
+    narrow, wide = dist.TwoSidedTruncatedGamma(base, 0.5, 2.0), dist.LeftTruncatedGamma(base, 0.25)
+    np.testing.assert_array_equal(kl_divergence(wide, narrow), np.full(3, np.inf))
+    np.testing.assert_array_equal(kl_divergence(base, wide), np.full(3, np.inf))
+    np.testing.assert_array_equal(kl_divergence(narrow, narrow), np.zeros(3))
+    other = dist.RightTruncatedGamma(dist.Gamma(jnp.array([[1.0], [2.0]]), 1.0), 4.0)
+    values = kl_divergence(narrow, other)
+    assert values.shape == (2, 3)
+    truth = truncated_gammas(*map(mpf, (30.0, 1.5, 0.5, 2.0, 2.0, 1.0, 0.0, 4.0)))
+    assert values[1, 2] == pytest.approx(float(truth), rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    "point",
+    [(2.0, 3.0, 0.5, 1.25, 2.002, 3.001, 0.499, 1.2501), (0.3, 3.0, 0.5, 1.25, 5.0, 1.0, 0.125, 3.0)],
+    ids=["near", "far"],
+)
+def test_gradients_of_gammas_against_derivatives_in_60_digits(point):
+    def divergence(shape_p, rate_p, low_p, high_p, shape_q, rate_q, low_q, high_q):
+        p, q = dist.Gamma(shape_p, rate_p), dist.Gamma(shape_q, rate_q)
+        return kl_divergence(
+            dist.TwoSidedTruncatedGamma(p, low_p, high_p), dist.TwoSidedTruncatedGamma(q, low_q, high_q)
+        )
+
+    expected = truth_slopes(truncated_gammas, point)
+    np.testing.assert_allclose(slopes(divergence, point), expected, rtol=1e-9, atol=1e-12 * np.abs(expected).max())

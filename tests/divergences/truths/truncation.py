@@ -47,7 +47,7 @@ def student_t_below(z, df):
     return tail if z < 0 else 1 - tail
 
 
-# base -> its standard distribution function, and how parameters besides location and scale are drawn
+# base -> its standard distribution function
 BELOW = {
     dist.Laplace: laplace_below,
     dist.Logistic: logistic_below,

@@ -19,7 +19,8 @@
     categorical    Categorical, by probabilities or logits
     finite_support any p of finite support against any q on counts: exact sums (finite_sum, members, pmf_grid, tails)
     univariate     the other families on the line, against themselves and against each other by their moments
-    truncation     truncated Normals (truncated_normal); truncations of any one base, by the mass of intervals
+    truncation     truncated Normals and Gammas (truncated_normal, truncated_gamma); truncations of any one base
+                   (interval_mass)
     unit_interval  Beta, Uniform and Kumaraswamy against each other
     structure      Independent, masks, transforms that p and q share
     point          Delta

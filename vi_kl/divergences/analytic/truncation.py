@@ -1,4 +1,4 @@
-"""Truncated distributions: normals of any parameters, and every other base against itself on a wider interval.
+"""Truncated distributions: normals and gammas of any parameters, other bases against themselves on wider intervals.
 
 With the base distribution in common, KL(p||q) is -log of the probability that q gives p's interval, and infinite where
 q's interval does not contain it. The bases themselves are truncated to the whole line.
@@ -13,11 +13,13 @@ import numpy as np
 import numpyro.distributions as dist
 
 from vi_kl.divergences.analytic import interval_mass
+from vi_kl.divergences.analytic.truncated_gamma import truncated_gamma_entropy, truncated_gamma_kl
 from vi_kl.divergences.analytic.truncated_normal import distance, truncated_normal_entropy, truncated_normal_kl
 from vi_kl.divergences.registry import NoClosedForm, closed_form, closed_form_entropy, no_closed_form, only_where
 from vi_kl.divergences.wide import in_wide_precision
 
 TRUNCATED = (dist.LeftTruncatedDistribution, dist.RightTruncatedDistribution, dist.TwoSidedTruncatedDistribution)
+TRUNCATED_GAMMAS = (dist.LeftTruncatedGamma, dist.RightTruncatedGamma, dist.TwoSidedTruncatedGamma)
 # base -> the log mass of an interval under its standard law, and the parameters of that besides location and scale
 BASES = {
     dist.Laplace: (interval_mass.laplace, ()),
@@ -26,15 +28,20 @@ BASES = {
     dist.SoftLaplace: (interval_mass.soft_laplace, ()),
     dist.StudentT: (interval_mass.student_t, ("df",)),
 }
-INFINITY = np.float64(np.inf)
+INFINITY, ZERO = np.float64(np.inf), np.float64(0)
 
 
 def base_of(distribution):
-    return distribution.base_dist if isinstance(distribution, TRUNCATED) else distribution
+    return distribution.base_dist if isinstance(distribution, TRUNCATED + TRUNCATED_GAMMAS) else distribution
 
 
-def interval_of(distribution):
-    return getattr(distribution, "low", -INFINITY), getattr(distribution, "high", INFINITY)
+def interval_of(distribution, lowest=-INFINITY):
+    return getattr(distribution, "low", lowest), getattr(distribution, "high", INFINITY)
+
+
+def gamma_parameters(distribution):
+    base = base_of(distribution)
+    return base.concentration, base.rate, *interval_of(distribution, ZERO)
 
 
 def truncated(p, q):
@@ -52,6 +59,7 @@ def truncated_normal(p, q):
 
 
 def same_base(p, q, base):
+    """Of one base with equal parameters, or infinite."""
     left, right = base_of(p), base_of(q)
     log_mass, more = BASES[base]
     names = ("loc", "scale", *more)
@@ -59,8 +67,8 @@ def same_base(p, q, base):
     shape = [getattr(left, name) for name in more]
     divergence = restriction_program(log_mass)(left.loc, left.scale, *interval_of(p), *interval_of(q), *shape)
     divergence = jnp.broadcast_to(divergence, jnp.broadcast_shapes(divergence.shape, jnp.shape(same)))
-    reason = f"truncations of a {base.__name__} have one only where {', '.join(names)} are those of p"
-    return only_where(same, divergence, p, q, reason)
+    reason = f"truncations of a {base.__name__} have one only where {', '.join(names)} are the same"
+    return only_where(same | (divergence == jnp.inf), divergence, p, q, reason)  # infinite whatever the parameters are
 
 
 @functools.cache
@@ -89,6 +97,14 @@ for p_class, q_class in itertools.product(TRUNCATED, (*TRUNCATED, dist.Normal, *
     closed_form(p_class, q_class)(truncated)
 
 
+def truncated_gamma(p, q):
+    return truncated_gamma_kl(*gamma_parameters(p), *gamma_parameters(q))
+
+
+for p_class, q_class in itertools.product(TRUNCATED_GAMMAS, (*TRUNCATED_GAMMAS, dist.Gamma)):
+    closed_form(p_class, q_class)(truncated_gamma)
+
+
 def entropy(p):
     """Of a truncated normal."""
     base = base_of(p)
@@ -99,3 +115,11 @@ def entropy(p):
 
 for p_class in TRUNCATED:
     closed_form_entropy(p_class)(entropy)
+
+
+def gamma_entropy(p):
+    return truncated_gamma_entropy(*gamma_parameters(p))
+
+
+for p_class in TRUNCATED_GAMMAS:
+    closed_form_entropy(p_class)(gamma_entropy)
