@@ -16,8 +16,10 @@ from truths import (
     process,
     real_line,
     simplex,
+    structure,
     truncated_gamma,
     truncation,
+    unit_interval,
     univariate,
     vector,
 )
@@ -40,8 +42,10 @@ __all__ = [
     "process",
     "real_line",
     "simplex",
+    "structure",
     "truncated_gamma",
     "truncation",
+    "unit_interval",
     "univariate",
     "vector",
 ]

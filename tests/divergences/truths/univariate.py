@@ -197,6 +197,53 @@ FAMILIES = {
 }
 
 
+# one member of each as p and another as q, of few binary digits, such that most of the divergences are finite
+MODERATE_P = {
+    dist.Normal: (0.75, 1.25),
+    dist.Laplace: (0.5, 0.375),
+    dist.AsymmetricLaplace: (0.5, 0.375, 1.25),
+    dist.AsymmetricLaplaceQuantile: (0.5, 0.25, 0.375),
+    dist.Logistic: (-0.25, 0.625),
+    dist.SoftLaplace: (0.625, 0.75),
+    dist.Gumbel: (0.5, 0.875),
+    dist.Cauchy: (0.5, 2.5),
+    dist.StudentT: (5.5, 0.25, 1.5),
+    dist.Uniform: (0.5, 1.5),
+    dist.Gamma: (2.5, 1.75),
+    dist.Exponential: (1.75,),
+    dist.InverseGamma: (4.5, 2.25),
+    dist.Weibull: (0.75, 1.625),
+    dist.HalfNormal: (1.375,),
+    dist.LogNormal: (0.25, 0.625),
+    dist.Beta: (2.5, 1.375),
+    dist.Kumaraswamy: (1.625, 2.5),
+    dist.HalfCauchy: (0.75,),
+    dist.Dagum: (2.5, 3.25, 0.75),
+    dist.Pareto: (0.75, 6.5),
+    dist.LowerTruncatedPowerLaw: (-7.25, 0.625),
+    dist.LogUniform: (0.5, 1.75),
+    dist.DoublyTruncatedPowerLaw: (1.5, 0.5, 1.625),
+}
+MODERATE_Q = {
+    dist.Normal: (0.25, 2.25),
+    dist.Laplace: (0.25, 1.375),
+    dist.AsymmetricLaplace: (0.25, 1.375, 0.75),
+    dist.AsymmetricLaplaceQuantile: (0.25, 1.25, 0.625),
+    dist.Gumbel: (0.75, 1.75),
+    dist.Gamma: (1.75, 1.375),
+    dist.Exponential: (1.25,),
+    dist.InverseGamma: (1.5, 1.25),
+    dist.Weibull: (1.25, 0.625),  # light powers, so that a half-Cauchy has the moment
+    dist.HalfNormal: (1.75,),
+    dist.LogNormal: (0.5, 1.25),
+    dist.Pareto: (0.375, 1.5),
+    dist.LowerTruncatedPowerLaw: (-2.25, 0.25),
+    dist.Uniform: (-0.25, 2.0),
+    dist.LogUniform: (0.25, 2.0),
+    dist.DoublyTruncatedPowerLaw: (0.75, 0.25, 2.0),
+}
+
+
 def near(draw, parameters):
     """The same parameters, moved a little, down to the last digits."""
     step = draw.relative_step()

@@ -43,6 +43,7 @@ def sum_last(values, count):
 @closed_form(dist.MaskedDistribution, dist.MaskedDistribution)
 @closed_form(dist.MaskedDistribution, dist.Distribution)
 @closed_form(dist.Distribution, dist.MaskedDistribution)
+@closed_form(dist.Delta, dist.MaskedDistribution)
 def masked(p, q):
     """What either of them masks counts nothing."""
     (base_p, mask_p), (base_q, mask_q) = unmasked(p), unmasked(q)
