@@ -2,6 +2,8 @@
 
 import jax.numpy as jnp
 
+from vi_kl.divergences.support import batch_shape
+
 
 def check_event_shapes(p, q):
     if p.event_shape != q.event_shape:
@@ -13,7 +15,7 @@ def check_event_shapes(p, q):
 
 def check_batch_shapes(p, q):
     try:
-        jnp.broadcast_shapes(p.batch_shape, q.batch_shape)
+        jnp.broadcast_shapes(batch_shape(p), batch_shape(q))
     except ValueError:
         raise ValueError(
             f"The batch shapes of p and q do not broadcast: {p.batch_shape} and {q.batch_shape}."
@@ -21,6 +23,8 @@ def check_batch_shapes(p, q):
 
 
 def check_same_kind(p, q):
+    if p.support is None or q.support is None:  # NumPyro's Levy forgets it under jit
+        return
     if p.support.is_discrete != q.support.is_discrete:
         kinds = ["discrete" if d.support.is_discrete else "continuous" for d in (p, q)]
         raise ValueError(f"p is {kinds[0]} and q is {kinds[1]}: a pmf and a density cannot be compared.")

@@ -12,12 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 from numpyro.distributions import ExpandedDistribution, Independent, MaskedDistribution
 
-<<<<<<< HEAD
 from vi_kl.divergences.comparable import check_batch_shapes, check_event_shapes, check_same_kind
 from vi_kl.divergences.support import infinite, reaches_beyond
-=======
-from vi_kl.divergences.support import batch_shape, infinite, reaches_beyond
->>>>>>> main
 
 CLOSED_FORMS: dict[tuple[type, type], Callable] = {}
 KINDS: dict[tuple[type, type], str] = {}
@@ -151,26 +147,6 @@ def expanded_shapes(*distributions):
     return [d.batch_shape for d in distributions if isinstance(d, ExpandedDistribution)]
 
 
-<<<<<<< HEAD
-=======
-def check_batch_shapes(p, q):
-    try:
-        jnp.broadcast_shapes(batch_shape(p), batch_shape(q))
-    except ValueError:
-        raise ValueError(
-            f"The batch shapes of p and q do not broadcast: {p.batch_shape} and {q.batch_shape}."
-        ) from None
-
-
-def check_same_kind(p, q):
-    if p.support is None or q.support is None:  # NumPyro's Levy forgets it under jit
-        return
-    if p.support.is_discrete != q.support.is_discrete:
-        kinds = ["discrete" if d.support.is_discrete else "continuous" for d in (p, q)]
-        raise ValueError(f"p is {kinds[0]} and q is {kinds[1]}: a pmf and a density cannot be compared.")
-
-
->>>>>>> main
 def known(*values) -> bool:
     """Whether the values are there: while jit or grad traces a function, some are not."""
     return not any(isinstance(value, jax.core.Tracer) for value in values)
