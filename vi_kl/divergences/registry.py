@@ -161,11 +161,9 @@ def only_where(condition, divergence, p, q, why: str):
     Raises:
         NoClosedForm: the condition is known and not met everywhere; `why` says what it is.
     """
-    if not known(condition):
-        return jnp.where(condition, divergence, jnp.nan)
-    if not np.all(condition):
+    if known(condition) and not np.all(condition):
         raise no_closed_form(p, q, why)
-    return divergence
+    return jnp.where(condition, divergence, jnp.nan)  # in the shape of both
 
 
 def no_closed_form(p, q, why: str = "") -> NoClosedForm:
