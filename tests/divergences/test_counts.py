@@ -14,8 +14,8 @@ from truths.gated import behind_gates, chance_of_zero, truncated_poisson, trunca
 from truths.multinomial import compositions, dirichlet_multinomial_pmf
 
 from vi_kl.divergences import NoClosedForm, entropy, kl_divergence
-from vi_kl.divergences.analytic.truncated import langevin
-from vi_kl.divergences.analytic.urns import long_urns_kl, urns_kl
+from vi_kl.divergences.analytic.counts.urns import long_urns_kl, urns_kl
+from vi_kl.divergences.analytic.counts.zero_truncated import langevin
 
 INF = np.inf
 

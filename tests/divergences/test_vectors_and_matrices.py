@@ -21,7 +21,7 @@ from truths.circle import von_mises
 from truths.formulas import gamma
 
 from vi_kl.divergences import NoClosedForm, entropy, kl_divergence
-from vi_kl.divergences.analytic.log_det import log_det_divergence
+from vi_kl.divergences.analytic.gaussian.log_det import log_det_divergence
 
 RING = np.roll(np.eye(4), 1, axis=0) + np.roll(np.eye(4), -1, axis=0)
 TRIL = np.array([[1.5, 0, 0], [0.5, 1, 0], [-0.25, 0.75, 2]])

@@ -1,27 +1,16 @@
 """The closed forms, grouped by support; importing this package registers them.
 
     real_line      Normal
-    vector         any two of MultivariateNormal, LowRankMultivariateNormal, Independent(Normal), CirculantNormal,
-                   GaussianRandomWalk and CAR; those with themselves in low_rank, circulant, process, autoregression
-    process        GaussianRandomWalk, GaussianStateSpace, ZeroSumNormal
-    matrix         MatrixNormal, and Independent(Normal) of matrices
-    wishart        Wishart and InverseWishart, and their Cholesky factors
-    correlation    LKJ and LKJCholesky
-    circle         VonMises
-    degenerate     ZeroSumNormal against Gaussians of full rank
-    copula         GaussianCopula of equal marginals
     positive       Gamma (and Chi2, a Gamma)
-    simplex        Dirichlet; Beta, a Dirichlet of two
-    count          Binomial and Bernoulli, by probabilities or logits
-    counting       Poisson, Geometric, negative binomials (GammaPoisson) of equal concentration
-    multinomial    Multinomial, by probabilities or logits; DirichletMultinomial (urns)
-    gated          zero-inflated and hurdle distributions, and counts against them (truncated)
-    categorical    Categorical, by probabilities or logits
-    finite_support any p of finite support against any q on counts: exact sums (finite_sum, members, pmf_grid, tails)
     univariate     the other families on the line, against themselves and against each other by their moments
-    truncation     truncated Normals and Gammas (truncated_normal, truncated_gamma); truncations of any one base
-                   (interval_mass)
     unit_interval  Beta, Uniform and Kumaraswamy against each other
+    truncations    truncated Normals and Gammas; two truncations of any one base
+    simplex        Dirichlet; Beta, a Dirichlet of two
+    circle         VonMises
+    gaussian       Gaussian vectors and matrices, however they are given; processes, copulas
+    matrices       Wishart, LKJ and their relatives
+    categorical    Categorical, by probabilities or logits
+    counts         Binomial, Poisson, negative binomials, multinomials; finite supports; hurdles
     structure      Independent, masks, transforms that p and q share
     point          Delta
 
@@ -31,57 +20,33 @@ give the pair a truth in tests/divergences/truths/.
 """
 
 from vi_kl.divergences.analytic import (
-    autoregression,
     categorical,
     circle,
-    circulant,
-    copula,
-    correlation,
-    count,
-    counting,
-    degenerate,
-    finite_support,
-    gated,
-    low_rank,
-    matrix,
-    multinomial,
+    counts,
+    gaussian,
+    matrices,
     point,
     positive,
-    process,
     real_line,
     simplex,
     structure,
-    truncation,
+    truncations,
     unit_interval,
     univariate,
-    vector,
-    wishart,
 )
 
 __all__ = [
-    "autoregression",
     "categorical",
     "circle",
-    "circulant",
-    "copula",
-    "correlation",
-    "count",
-    "counting",
-    "degenerate",
-    "finite_support",
-    "gated",
-    "low_rank",
-    "matrix",
-    "multinomial",
+    "counts",
+    "gaussian",
+    "matrices",
     "point",
     "positive",
-    "process",
     "real_line",
     "simplex",
     "structure",
-    "truncation",
+    "truncations",
     "unit_interval",
     "univariate",
-    "vector",
-    "wishart",
 ]

@@ -10,10 +10,10 @@ from jax import lax
 from jax.scipy.special import gammaln
 
 from vi_kl.divergences.analytic.categorical import logits_kl
+from vi_kl.divergences.analytic.gaussian.triangular import cholesky_kl
 from vi_kl.divergences.analytic.positive import gamma_kl
 from vi_kl.divergences.analytic.real_line import normal_kl
 from vi_kl.divergences.analytic.simplex import dirichlet_divergence
-from vi_kl.divergences.analytic.triangular import cholesky_kl
 from vi_kl.divergences.bregman import FULL, generalized_kl, log_ratio
 from vi_kl.divergences.f_divergences.exponential_family import Family, between, between_logs
 

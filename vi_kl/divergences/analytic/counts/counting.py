@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
 
-from vi_kl.divergences.analytic.count import exact_difference, log_of, logit_kl, times
+from vi_kl.divergences.analytic.counts.count import exact_difference, log_of, logit_kl, times
 from vi_kl.divergences.bregman import SERIES_RADIUS, generalized_kl
 from vi_kl.divergences.registry import closed_form, closed_form_entropy, known, only_where
 from vi_kl.divergences.wide import in_wide_precision

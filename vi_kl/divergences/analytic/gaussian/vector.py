@@ -21,15 +21,15 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
 
-from vi_kl.divergences.analytic.autoregression import autoregression_parameters, loc_and_tril_of_autoregression
-from vi_kl.divergences.analytic.circulant import (
+from vi_kl.divergences.analytic.gaussian.autoregression import autoregression_parameters, loc_and_tril_of_autoregression
+from vi_kl.divergences.analytic.gaussian.circulant import (
     circulant_from_independent_kl,
     circulant_parameters,
     independent_from_circulant_kl,
     loc_and_tril_of_circulant,
 )
-from vi_kl.divergences.analytic.low_rank import loc_and_tril_of_low_rank, low_rank_parameters
-from vi_kl.divergences.analytic.triangular import cholesky_kl, diagonal, diagonal_matrix
+from vi_kl.divergences.analytic.gaussian.low_rank import loc_and_tril_of_low_rank, low_rank_parameters
+from vi_kl.divergences.analytic.gaussian.triangular import cholesky_kl, diagonal, diagonal_matrix
 from vi_kl.divergences.registry import closed_form, closed_form_entropy, no_closed_form
 from vi_kl.divergences.wide import in_wide_precision
 

@@ -14,8 +14,8 @@ import jax
 import jax.numpy as jnp
 import numpyro.distributions as dist
 
-from vi_kl.divergences.analytic.count import log_of, trial_kl
-from vi_kl.divergences.analytic.counting import (
+from vi_kl.divergences.analytic.counts.count import log_of, trial_kl
+from vi_kl.divergences.analytic.counts.counting import (
     WAITING,
     chance_of,
     chances,
@@ -25,10 +25,10 @@ from vi_kl.divergences.analytic.counting import (
     log_share,
     one_trial,
 )
-from vi_kl.divergences.analytic.finite_sum import finite_entropy, finite_sum
-from vi_kl.divergences.analytic.finite_support import FINITE, UNBOUNDED
-from vi_kl.divergences.analytic.gates import log_sum
-from vi_kl.divergences.analytic.truncated import truncated_poisson, truncated_waiting
+from vi_kl.divergences.analytic.counts.finite_sum import finite_entropy, finite_sum
+from vi_kl.divergences.analytic.counts.finite_support import FINITE, UNBOUNDED
+from vi_kl.divergences.analytic.counts.gates import log_sum
+from vi_kl.divergences.analytic.counts.zero_truncated import truncated_poisson, truncated_waiting
 from vi_kl.divergences.bregman import generalized_kl, log_ratio
 from vi_kl.divergences.registry import closed_form, closed_form_entropy, evaluate, unexpanded
 from vi_kl.divergences.wide import in_wide_precision

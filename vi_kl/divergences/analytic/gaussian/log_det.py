@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from vi_kl.divergences.analytic.triangular import factor_divergence, solve_lower, transposed
+from vi_kl.divergences.analytic.gaussian.triangular import factor_divergence, solve_lower, transposed
 from vi_kl.divergences.bregman import phi
 
 NEAR = 0.5  # the relative difference up to which eigenvalues keep more digits than factors do

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
 
-from vi_kl.divergences.analytic.finite_sum import finite_entropy, finite_sum
+from vi_kl.divergences.analytic.counts.finite_sum import finite_entropy, finite_sum
 from vi_kl.divergences.bregman import generalized_kl, log_sum_exp
 from vi_kl.divergences.registry import closed_form, closed_form_entropy, known
 from vi_kl.divergences.wide import in_wide_precision

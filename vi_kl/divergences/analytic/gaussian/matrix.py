@@ -9,9 +9,15 @@ import math
 import jax.numpy as jnp
 import numpyro.distributions as dist
 
-from vi_kl.divergences.analytic.log_det import identity_like
-from vi_kl.divergences.analytic.triangular import diagonal, first_entry, solve_lower, sum_of_squares, transposed
-from vi_kl.divergences.analytic.vector import is_gaussian, loc_and_scale
+from vi_kl.divergences.analytic.gaussian.log_det import identity_like
+from vi_kl.divergences.analytic.gaussian.triangular import (
+    diagonal,
+    first_entry,
+    solve_lower,
+    sum_of_squares,
+    transposed,
+)
+from vi_kl.divergences.analytic.gaussian.vector import is_gaussian, loc_and_scale
 from vi_kl.divergences.bregman import difference_of_products, itakura_saito
 from vi_kl.divergences.registry import closed_form, closed_form_entropy, no_closed_form
 from vi_kl.divergences.wide import in_wide_precision

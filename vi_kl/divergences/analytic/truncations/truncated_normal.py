@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vi_kl.divergences.analytic.interval_mass import log_inverse_share
+from vi_kl.divergences.analytic.truncations.interval_mass import log_inverse_share
 from vi_kl.divergences.bregman import log_sum_exp
 from vi_kl.divergences.wide import in_wide_precision
 

@@ -9,8 +9,8 @@ import math
 import jax.numpy as jnp
 import numpyro.distributions as dist
 
-from vi_kl.divergences.analytic.log_det import congruent, divergence_of_difference, tril_of_inverse
-from vi_kl.divergences.analytic.triangular import diagonal, diagonal_matrix, sum_of_squares
+from vi_kl.divergences.analytic.gaussian.log_det import congruent, divergence_of_difference, tril_of_inverse
+from vi_kl.divergences.analytic.gaussian.triangular import diagonal, diagonal_matrix, sum_of_squares
 from vi_kl.divergences.registry import closed_form, closed_form_entropy
 from vi_kl.divergences.wide import in_wide_precision
 

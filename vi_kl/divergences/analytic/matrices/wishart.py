@@ -9,8 +9,8 @@ import math
 import jax.numpy as jnp
 import numpyro.distributions as dist
 
+from vi_kl.divergences.analytic.gaussian.triangular import diagonal, solve_lower
 from vi_kl.divergences.analytic.positive import unit_gamma_entropy
-from vi_kl.divergences.analytic.triangular import diagonal, solve_lower
 from vi_kl.divergences.bregman import SERIES_RADIUS, binet, digamma, itakura_saito, log_ratio, phi
 from vi_kl.divergences.registry import closed_form, closed_form_entropy
 from vi_kl.divergences.wide import in_wide_precision

@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import numpyro.distributions as dist
 
 from vi_kl.divergences.analytic.categorical import CATEGORICAL
-from vi_kl.divergences.analytic.count import COUNTS
-from vi_kl.divergences.analytic.finite_sum import finite_entropy, finite_sum
+from vi_kl.divergences.analytic.counts.count import COUNTS
+from vi_kl.divergences.analytic.counts.finite_sum import finite_entropy, finite_sum
 from vi_kl.divergences.bregman import log_ratio
 from vi_kl.divergences.registry import CLOSED_FORMS, closed_form, closed_form_entropy
 from vi_kl.divergences.wide import in_wide_precision

@@ -12,9 +12,13 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
 
-from vi_kl.divergences.analytic import interval_mass
-from vi_kl.divergences.analytic.truncated_gamma import truncated_gamma_entropy, truncated_gamma_kl
-from vi_kl.divergences.analytic.truncated_normal import distance, truncated_normal_entropy, truncated_normal_kl
+from vi_kl.divergences.analytic.truncations import interval_mass
+from vi_kl.divergences.analytic.truncations.truncated_gamma import truncated_gamma_entropy, truncated_gamma_kl
+from vi_kl.divergences.analytic.truncations.truncated_normal import (
+    distance,
+    truncated_normal_entropy,
+    truncated_normal_kl,
+)
 from vi_kl.divergences.registry import NoClosedForm, closed_form, closed_form_entropy, no_closed_form, only_where
 from vi_kl.divergences.wide import in_wide_precision
 

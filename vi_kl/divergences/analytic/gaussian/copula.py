@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
 
-from vi_kl.divergences.analytic.triangular import diagonal, factor_divergence
+from vi_kl.divergences.analytic.gaussian.triangular import diagonal, factor_divergence
 from vi_kl.divergences.registry import closed_form, closed_form_entropy, evaluate_entropy, only_where
 from vi_kl.divergences.wide import in_wide_precision
 

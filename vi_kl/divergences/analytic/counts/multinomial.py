@@ -10,8 +10,8 @@ import numpy as np
 import numpyro.distributions as dist
 
 from vi_kl.divergences.analytic.categorical import categorical
-from vi_kl.divergences.analytic.count import trials_of
-from vi_kl.divergences.analytic.urns import long_urns_kl, urns_kl
+from vi_kl.divergences.analytic.counts.count import trials_of
+from vi_kl.divergences.analytic.counts.urns import long_urns_kl, urns_kl
 from vi_kl.divergences.registry import closed_form, known, no_closed_form
 
 MANY_DRAWS = 500

@@ -7,7 +7,7 @@ chain rule). The next draw has a colour with chance (a + x) / (A + t), after x b
 import jax
 import jax.numpy as jnp
 
-from vi_kl.divergences.analytic.pmf_grid import added_up, most_likely
+from vi_kl.divergences.analytic.counts.pmf_grid import added_up, most_likely
 from vi_kl.divergences.analytic.simplex import relative_difference_of_means
 from vi_kl.divergences.bregman import generalized_kl, phi
 from vi_kl.divergences.wide import in_wide_precision

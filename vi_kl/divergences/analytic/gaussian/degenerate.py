@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
 
-from vi_kl.divergences.analytic.vector import GAUSSIANS, is_gaussian
+from vi_kl.divergences.analytic.gaussian.vector import GAUSSIANS, is_gaussian
 from vi_kl.divergences.registry import closed_form, no_closed_form
 
 

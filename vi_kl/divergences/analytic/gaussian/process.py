@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpyro.distributions as dist
 from jax import lax
 
-from vi_kl.divergences.analytic.triangular import diagonal, factor_divergence, solve_lower, sum_of_squares
+from vi_kl.divergences.analytic.gaussian.triangular import diagonal, factor_divergence, solve_lower, sum_of_squares
 from vi_kl.divergences.bregman import itakura_saito
 from vi_kl.divergences.registry import closed_form, closed_form_entropy, evaluate, evaluate_entropy
 from vi_kl.divergences.wide import in_wide_precision

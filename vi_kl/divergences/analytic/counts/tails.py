@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from vi_kl.divergences.analytic.categorical import masked_log_sum_exp
-from vi_kl.divergences.analytic.pmf_grid import finite, positive, quotient
+from vi_kl.divergences.analytic.counts.pmf_grid import finite, positive, quotient
 from vi_kl.divergences.analytic.positive import binet_function
 from vi_kl.divergences.bregman import generalized_kl
 

@@ -5,8 +5,8 @@ import math
 import jax.numpy as jnp
 import numpyro.distributions as dist
 
-from vi_kl.divergences.analytic.log_det import divergence_of_difference
-from vi_kl.divergences.analytic.triangular import (
+from vi_kl.divergences.analytic.gaussian.log_det import divergence_of_difference
+from vi_kl.divergences.analytic.gaussian.triangular import (
     diagonal,
     diagonal_matrix,
     solve_lower,

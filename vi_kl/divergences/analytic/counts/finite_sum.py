@@ -11,16 +11,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from vi_kl.divergences.analytic.categorical import logits_kl, masked_log_sum_exp
-from vi_kl.divergences.analytic.gates import gated, gated_ratio
-from vi_kl.divergences.analytic.members import Member, TracedSupport, member_of
-from vi_kl.divergences.analytic.pmf_grid import (
+from vi_kl.divergences.analytic.counts.gates import gated, gated_ratio
+from vi_kl.divergences.analytic.counts.members import Member, TracedSupport, member_of
+from vi_kl.divergences.analytic.counts.pmf_grid import (
     added_up,
     log_step_ratios,
     log_steps,
     most_likely,
     steps_of,
 )
-from vi_kl.divergences.analytic.tails import EXTENSION, with_tail
+from vi_kl.divergences.analytic.counts.tails import EXTENSION, with_tail
 from vi_kl.divergences.discrete import safe_log
 from vi_kl.divergences.registry import NoClosedForm, describe, no_closed_form
 from vi_kl.divergences.wide import in_wide_precision
