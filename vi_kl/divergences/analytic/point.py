@@ -6,10 +6,11 @@ no Kullback-Leibler divergence.)
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import numpyro.distributions as dist
 
 from vi_kl.divergences.bregman import namespace
-from vi_kl.divergences.registry import closed_form, closed_form_entropy, known
+from vi_kl.divergences.registry import CLOSED_FORMS, closed_form, closed_form_entropy, evaluate, known
 from vi_kl.divergences.support import infinite
 from vi_kl.precision import as_float64
 
@@ -47,9 +48,17 @@ def log_pmf(distribution, value):
     dtype = jnp.result_type(float)
     if not known(*jax.tree.leaves((distribution, value))):
         return log_pmf_inside(distribution, value)
+    if (dist.DiscreteUniform, type(distribution)) in CLOSED_FORMS and is_count(value):
+        point = np.asarray(value, dtype=int)
+        return -evaluate(dist.DiscreteUniform(point, point), distribution)  # more exact than NumPyro's log_prob
     with jax.enable_x64(True):
         distribution, value = jax.tree.map(as_float64, (distribution, value))
         return log_pmf_inside(distribution, value).astype(dtype)
+
+
+def is_count(value) -> bool:
+    value = np.asarray(value)
+    return bool(np.all((value >= 0) & (value == np.floor(value))))
 
 
 def log_pmf_inside(distribution, value):
