@@ -71,6 +71,7 @@ def rounded(figures):
 
 
 def main(pattern=""):
+    jax.config.update("jax_disable_most_optimizations", True)  # as in the tests: many programs, each run a few times
     worst = {}
     for (p, q, name), make in CASES.items():
         pair = f"{p.__name__} {q.__name__}"
