@@ -37,17 +37,19 @@ def test_the_truth_lies_between_over_random_mixtures(spread):
     """25 pairs that overlap much, little or hardly at all; narrow and wide components, one of them nearly empty."""
     rng = np.random.default_rng(int(spread * 10))
     informative = 0
-    for _ in range(25):
-        p, q = random_normals(rng, spread), random_normals(rng, spread)
-        truth = normal_mixture_kl(p, q)
-        found = [mixture_kl_bounds(*(mixture(w, dist.Normal(m, s)) for w, m, s in (p, q)), method=m) for m in METHODS]
-        for bounds in found:
+    for number in range(25):
+        parts = random_normals(rng, spread), random_normals(rng, spread)
+        truth = normal_mixture_kl(*parts)
+        p, q = (mixture(weights, dist.Normal(locs, scales)) for weights, locs, scales in parts)
+        variational, pairwise = (mixture_kl_bounds(p, q, method) for method in METHODS[:2])
+        for bounds in (variational, pairwise):
             assert 0 <= bounds.lower <= truth * (1 + 1e-9)
             assert truth * (1 - 1e-9) <= bounds.upper
-        variational, pairwise, best = found
-        assert best.lower == max(variational.lower, pairwise.lower)
-        assert best.upper == min(variational.upper, pairwise.upper)
-        informative += best.lower > 0.2 * truth
+        lower, upper = max(variational.lower, pairwise.lower), min(variational.upper, pairwise.upper)
+        if number % 5 == 0:  # it computes both again
+            best = mixture_kl_bounds(p, q)
+            assert (best.lower, best.upper) == (lower, upper)
+        informative += lower > 0.2 * truth
     assert informative > {0.3: -1, 2.0: 4, 8.0: 16}[spread]
 
 
