@@ -172,3 +172,12 @@ def test_vmap_over_the_distributions_themselves():
     x, ones = jnp.array([0.5, 1.5]), jnp.ones(2)
     p, q = dist.Weibull(x, 1.5 * ones), dist.Gamma(1.0 + x, 2.0 * ones)
     np.testing.assert_allclose(jax.vmap(kl_divergence)(p, q), kl_divergence(p, q), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "pair", [(dist.Gumbel, dist.Laplace), (dist.Gamma, dist.LogNormal), (dist.Uniform, dist.Weibull)]
+)
+def test_compiled_from_float32(pair):
+    """Nothing inside may need 64-bit types when it is lowered, outside their scope."""
+    p, q = pair[0](*map(jnp.float32, (0.5, 1.5))), pair[1](*map(jnp.float32, (1.0, 2.0)))
+    np.testing.assert_allclose(jax.jit(kl_divergence)(p, q), kl_divergence(p, q), rtol=1e-6)
