@@ -37,6 +37,7 @@ def one_pair_of_each_law_and_target():
     return [max(group, key=lambda pair: len(MODERATE_P[pair[0]] + MODERATE_Q[pair[1]])) for group in pairs.values()]
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(
     "pair", one_pair_of_each_law_and_target(), ids=lambda pair: f"{pair[0].__name__}-{pair[1].__name__}"
 )

@@ -104,6 +104,7 @@ def test_gradients_against_differences_of_the_values(name):
         assert float(slope[2]) == pytest.approx(float(differences), rel=1e-8)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("name", MEMBERS)
 def test_divergence_and_entropy_against_simulation(name):
     """The mean of log p - log q, and of -log p, over draws, with NumPyro's densities: skewed ones among them."""
@@ -192,7 +193,7 @@ def test_gradients_of_near_equal_pairs_against_60_digits(name):
         assert abs(float(slope) - expected) < 1e-9 * abs(expected)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("name", FORMS)
 def test_second_derivatives(name):
     """Reverse over reverse, from float32, against differences of the gradient."""
