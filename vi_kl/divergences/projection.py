@@ -141,6 +141,7 @@ def checked(p):
     if not isinstance(p, Distribution):
         kl_divergence(p, p)  # checks p in its own precision
         p, batch_shape = np.asarray(p, dtype=np.float64), np.shape(p)[:-1]
+        p = p / p.sum(-1, keepdims=True)  # its sum is 1 to its own precision, which may be less than float64's
     else:
         p, batch_shape = jax.tree.map(as_float64, p), p.batch_shape
     if batch_shape:

@@ -109,13 +109,14 @@ def kind(p, q) -> str:
 
 
 def infinite_or(error, p, q):
-    """+inf where the supports tell; else the error, also where they depend on bounds that are being traced."""
+    """+inf where the supports tell; else the error, or NaN where they depend on bounds that are being traced."""
     check_same_kind(p, q)
     beyond = reaches_beyond(p, q)
-    if beyond is None or not known(beyond) or not np.all(beyond):
+    sum_without_end = "being traced" in str(error)  # a form that says itself what it needs to know
+    if beyond is None or sum_without_end or (known(beyond) and not np.all(beyond)):
         raise error
     shape = jnp.broadcast_shapes(infinite(unexpanded(p), unexpanded(q)).shape, *expanded_shapes(p, q))
-    return jnp.full(shape, jnp.inf)
+    return jnp.broadcast_to(jnp.where(beyond, jnp.inf, jnp.nan), shape)
 
 
 def evaluate_entropy(p):
