@@ -124,6 +124,7 @@ MEMBERS = {
 }
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("name", MEMBERS)
 def test_batches_broadcast_and_transformations_agree(name):
     make = MEMBERS[name]

@@ -247,6 +247,7 @@ def test_gradients_of_normals_against_derivatives_in_60_digits(name):
     np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-12 * np.abs(expected).max())
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("base", BELOW, ids=lambda base: base.__name__)
 def test_gradients_of_one_base_against_derivatives_in_60_digits(base):
     shape = SHAPES.get(base, ())
@@ -260,6 +261,7 @@ def test_gradients_of_one_base_against_derivatives_in_60_digits(base):
     np.testing.assert_allclose(slopes(divergence, point), expected, rtol=1e-9)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("base", LAWS, ids=lambda base: base.__name__)
 def test_gradients_with_infinite_and_with_common_ends_are_finite(base):
     make, _ = LAWS[base]

@@ -91,6 +91,7 @@ def along(function):
     return jax.jit(lambda rows: jax.lax.map(lambda row: function(*row), rows))
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("name", FORMS)
 def test_gradients_against_differences_of_the_values(name):
     """By each argument: the values are exact to 15 digits, and the five-point rule's error is of order step^4."""
