@@ -31,6 +31,10 @@ class NoClosedForm(NotImplementedError):
     """No exact expression is known for this pair; the message names it and the call that estimates it."""
 
 
+class NeedsKnownValues(NoClosedForm):
+    """The form needs a value that is being traced, such as where a sum ends."""
+
+
 def closed_form(p_class: type, q_class: type, *, by: str = "closed form"):
     """Register the decorated function of (p, q) as KL(p||q) for these classes.
 
@@ -112,8 +116,7 @@ def infinite_or(error, p, q):
     """+inf where the supports tell; else the error, or NaN where they depend on bounds that are being traced."""
     check_same_kind(p, q)
     beyond = reaches_beyond(p, q)
-    sum_without_end = "being traced" in str(error)  # a form that says itself what it needs to know
-    if beyond is None or sum_without_end or (known(beyond) and not np.all(beyond)):
+    if beyond is None or isinstance(error, NeedsKnownValues) or (known(beyond) and not np.all(beyond)):
         raise error
     shape = jnp.broadcast_shapes(infinite(unexpanded(p), unexpanded(q)).shape, *expanded_shapes(p, q))
     return jnp.broadcast_to(jnp.where(beyond, jnp.inf, jnp.nan), shape)
@@ -167,10 +170,10 @@ def only_where(condition, divergence, p, q, why: str):
     return jnp.where(condition, divergence, jnp.nan)  # in the shape of both
 
 
-def no_closed_form(p, q, why: str = "") -> NoClosedForm:
+def no_closed_form(p, q, why: str = "", error: type[NoClosedForm] = NoClosedForm) -> NoClosedForm:
     """The error for a pair without a closed form, ready to be raised."""
     reason = f" ({why})" if why else ""
-    return NoClosedForm(
+    return error(
         f"No closed form is known for KL({describe(p)} || {describe(q)}){reason}."
         " estimate_kl(p, q, key=...) gives the value with its error."
     )

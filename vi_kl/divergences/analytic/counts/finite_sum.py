@@ -22,7 +22,7 @@ from vi_kl.divergences.analytic.counts.pmf_grid import (
 )
 from vi_kl.divergences.analytic.counts.tails import EXTENSION, with_tail
 from vi_kl.divergences.discrete import safe_log
-from vi_kl.divergences.registry import NoClosedForm, describe, no_closed_form
+from vi_kl.divergences.registry import NeedsKnownValues, NoClosedForm, describe, no_closed_form
 from vi_kl.divergences.wide import in_wide_precision
 
 MOST_COUNTS = 2_000_000
@@ -54,7 +54,7 @@ def finite_sum(p, q):
         left, right = member_of(p), member_of(q)
     except TracedSupport:
         why = "it is a sum over p's support, but total_count, low or high is being traced"
-        raise no_closed_form(p, q, why) from None
+        raise no_closed_form(p, q, why, NeedsKnownValues) from None
     if left is None or right is None or not left.is_finite:
         raise no_closed_form(p, q, "only p of finite support has an exact sum")
     grid = grid_for(left, right, lambda why: no_closed_form(p, q, why))

@@ -12,7 +12,7 @@ import numpyro.distributions as dist
 from vi_kl.divergences.analytic.categorical import categorical
 from vi_kl.divergences.analytic.counts.count import trials_of
 from vi_kl.divergences.analytic.counts.urns import long_urns_kl, urns_kl
-from vi_kl.divergences.registry import closed_form, known, no_closed_form
+from vi_kl.divergences.registry import NeedsKnownValues, closed_form, known, no_closed_form
 
 MANY_DRAWS = 500
 MULTINOMIAL = (dist.MultinomialProbs, dist.MultinomialLogits)
@@ -51,7 +51,8 @@ def dirichlet_multinomial(p, q):
     """
     trials = trials_of(p), trials_of(q)
     if not known(*trials):
-        raise no_closed_form(p, q, "it is a sum over the trials, but total_count is being traced")
+        why = "it is a sum over the trials, but total_count is being traced"
+        raise no_closed_form(p, q, why, NeedsKnownValues)
     longest = int(np.max(np.minimum(*np.broadcast_arrays(*trials)), initial=0))
     kl = urns_kl if longest <= MANY_DRAWS else long_urns_kl
     divergence = kl(p.concentration, q.concentration, trials[0], np.arange(longest))
