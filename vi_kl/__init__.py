@@ -21,9 +21,9 @@ __version__ = "0.1.0"
 # `vi-kl --help` do not wait for JAX.
 SOURCES = {
     "Target": "vi_kl.target",
-    "Truth": "vi_kl.target",
-    "closed_form_truth": "vi_kl.target",
-    "truth_by_quadrature": "vi_kl.target",
+    "Truth": "vi_kl.truth",
+    "closed_form_truth": "vi_kl.truth",
+    "truth_by_quadrature": "vi_kl.truth",
     "Family": "vi_kl.families",
     "MeanField": "vi_kl.families",
     "FullRank": "vi_kl.families",

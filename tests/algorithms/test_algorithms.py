@@ -13,7 +13,8 @@ from vi_kl.compilation import compile_clock
 from vi_kl.families import Flow, FullRank, MeanField
 from vi_kl.families.gaussian import scale_tril
 from vi_kl.objectives import ELBO
-from vi_kl.target import Target, truth_by_quadrature
+from vi_kl.target import Target
+from vi_kl.truth import truth_by_quadrature
 
 COVARIANCE = np.array([[1.0, 0.8 * 0.1], [0.8 * 0.1, 0.01]])
 MEAN = np.array([2.0, -1.0])

@@ -11,7 +11,8 @@ from vi_kl.diagnostics import check
 from vi_kl.families import Approximation, Flow, FullRank, Guide, MeanField
 from vi_kl.families.gaussian import full_rank_params
 from vi_kl.models import worms
-from vi_kl.target import Target, truth_by_quadrature
+from vi_kl.target import Target
+from vi_kl.truth import truth_by_quadrature
 
 KEYS = [jax.random.key(seed) for seed in range(200)]
 

@@ -120,7 +120,7 @@ def test_a_mode_of_the_mixture_is_worth_half():
         logits = jnp.logaddexp(*(log_weights + kinds))
         numpyro.factor("teeth", jnp.sum(counts * logits))
 
-    from vi_kl.target import truth_by_quadrature
+    from vi_kl.truth import truth_by_quadrature
 
     half = truth_by_quadrature(Target.from_numpyro(ordered, TEETH, WORMS))
     whole = worms.two_kinds().truth

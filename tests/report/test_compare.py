@@ -8,7 +8,8 @@ from programs import exponential_rate
 from vi_kl.algorithms import Laplace
 from vi_kl.report.compare import compare
 from vi_kl.report.html import write_atomically
-from vi_kl.target import Target, truth_by_quadrature
+from vi_kl.target import Target
+from vi_kl.truth import truth_by_quadrature
 
 TARGET = Target.from_numpyro(exponential_rate, np.array([0.4, 1.3, 0.9]), truth=truth_by_quadrature)
 

@@ -8,12 +8,9 @@
 
 import functools
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from scipy.special import logsumexp
 
-from vi_kl.compilation import compiled
 from vi_kl.diagnostics.evidence import Draws, elbo_of, mean_estimate
 from vi_kl.divergences import NoClosedForm, kl_divergence
 from vi_kl.estimate import Estimate
@@ -25,8 +22,8 @@ from vi_kl.families.approximation import (
     site_distributions,
 )
 from vi_kl.precision import in_float64
-from vi_kl.target.quadrature import grid
 from vi_kl.target.target import Target, in_chunks, log_density_in_chunks
+from vi_kl.truth.quadrature import grid
 
 NODES_PER_AXIS = {1: 801, 2: 65, 3: 33}
 EXTENT = 8.0  # standard normal mass beyond: 1e-15
@@ -46,10 +43,10 @@ def reverse_kl_by_integration(q: Approximation, key, num_draws: int) -> Estimate
         return closed
     if target.dim in NODES_PER_AXIS and is_pushed_noise(q):
         return kl_by_base_quadrature(q)
-    if target.truth.distributions is None:
+    if target.truth.log_density is None:
         return None
     draws = Draws(q, key, num_draws)
-    difference = draws.log_q - exact_log_density(target, draws.z)
+    difference = draws.log_q - target.truth.log_density(draws.z)
     return mean_estimate(difference, "Monte Carlo against the posterior's closed form")
 
 
@@ -88,27 +85,13 @@ def kl_by_base_quadrature(q: Approximation) -> Estimate:
 
 def log_posterior(target: Target, z) -> tuple[np.ndarray, str]:
     """log of the normalised posterior density of z, from its closed form where there is one."""
-    if target.truth.distributions is not None:
-        return exact_log_density(target, z), "the posterior's closed form"
+    if target.truth.log_density is not None:
+        return target.truth.log_density(z), "the posterior's closed form"
     return normalised_log_density(target, z), "the normalised posterior"
 
 
 def normalised_log_density(target: Target, z) -> np.ndarray:
     return log_density_in_chunks(target, z) - target.truth.log_evidence.value
-
-
-def exact_log_density(target: Target, z) -> np.ndarray:
-    """log density of z from the posterior's closed form, carried over by the change of variables."""
-    return in_chunks(lambda piece: closed_form_log_density(target, target.truth.distributions, piece), z)
-
-
-@compiled(seldom=True)
-def closed_form_log_density(target: Target, distributions, z):
-    def one(z):
-        sites, total = target.density.constrain(target.data, target.unravel(z))
-        return total + sum(jnp.sum(distributions[name].log_prob(sites[name])) for name in distributions)
-
-    return jax.vmap(one)(z)
 
 
 @in_float64
@@ -117,10 +100,10 @@ def forward_kl(q: Approximation, key, num_draws: int) -> tuple[Estimate | None, 
 
     Both are None where q's density is not known at points that are not its own draws.
     """
-    z = q.target.truth.sample(key, num_draws)
+    draws = q.target.truth.draws(key, num_draws)
     try:
-        log_q = log_prob_in_chunks(q, z)
+        log_q = log_prob_in_chunks(q, draws.z)
     except NotImplementedError:
         return None, None
-    difference = normalised_log_density(q.target, z) - log_q
-    return mean_estimate(difference, f"Monte Carlo, {num_draws:,} exact posterior draws"), log_q
+    difference = normalised_log_density(q.target, draws.z) - log_q
+    return draws.mean(difference, f"Monte Carlo, {draws.words}"), log_q

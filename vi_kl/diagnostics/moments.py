@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from vi_kl.target.target import Target, constrain_in_chunks
-from vi_kl.target.truth import Moments
+from vi_kl.truth.truth import Moments
 
 
 @dataclasses.dataclass(frozen=True)

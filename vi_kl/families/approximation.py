@@ -9,9 +9,10 @@ import numpy as np
 from vi_kl.compilation import compiled, tracing
 from vi_kl.families.family import Family
 from vi_kl.families.guide import Guide, GuideDistribution
+from vi_kl.keys import numpy_generator
 from vi_kl.precision import in_float64
 from vi_kl.target.target import CHUNK, Target, constrain_in_chunks, in_chunks
-from vi_kl.target.truth import draw_sites, numpy_generator
+from vi_kl.truth.closed_form import draw_sites
 
 
 @jax.tree_util.register_pytree_node_class

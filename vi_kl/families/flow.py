@@ -16,6 +16,7 @@ from numpyro.nn.auto_reg_nn import AutoregressiveNN
 
 from vi_kl.families.family import Family
 from vi_kl.families.gaussian import INITIAL_SCALE
+from vi_kl.keys import numpy_generator
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,7 +75,7 @@ TANH = (lambda key, shape: (shape, ()), lambda params, x, **kwargs: jnp.tanh(x))
 def init_networks(family: Flow, dim: int, key):
     """Small random weights in the networks' own shapes, filled in without compiling anything."""
     shapes = jax.eval_shape(lambda key: network(dim, family.hidden)[0](key, (dim,))[1], key)
-    generator = np.random.default_rng(np.asarray(jax.random.key_data(key)))
+    generator = numpy_generator(key)
 
     def fill(leaf):
         return jnp.asarray(0.01 * generator.normal(size=leaf.shape))

@@ -16,7 +16,8 @@ import numpyro.distributions as dist
 from scipy.special import betaln, gammaln
 
 from vi_kl.data.worm_teeth import TEETH, WORMS
-from vi_kl.target import Target, closed_form_truth, truth_by_quadrature
+from vi_kl.target import Target
+from vi_kl.truth import closed_form_truth, truth_by_quadrature
 
 MOST_TEETH = 10
 LOG_ARRANGEMENTS = gammaln(MOST_TEETH + 1) - gammaln(TEETH + 1) - gammaln(MOST_TEETH - TEETH + 1)

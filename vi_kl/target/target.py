@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from vi_kl.compilation import compiled
+from vi_kl.keys import numpy_generator
 from vi_kl.precision import in_float64
 
 
@@ -159,7 +160,7 @@ class Target:
         Raises:
             ValueError: it is finite at none of 100 tries; the message says which site of the model is not.
         """
-        generator = np.random.default_rng(np.asarray(jax.random.key_data(key)))
+        generator = numpy_generator(key)
         for _ in range(100):
             z = jnp.asarray(generator.uniform(-2.0, 2.0, self.dim))
             value, gradient = value_and_grad(self, z)

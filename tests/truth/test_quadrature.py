@@ -8,8 +8,9 @@ from programs import exponential_rate
 from scipy import integrate, stats
 from scipy.special import gammaln
 
-from vi_kl.target import Target, truth_by_quadrature
-from vi_kl.target.quadrature import QuadratureError
+from vi_kl.target import Target
+from vi_kl.truth import truth_by_quadrature
+from vi_kl.truth.quadrature import QuadratureError
 
 COVARIANCE = np.array([[4.0, 1.9, 0.3], [1.9, 1.0, 0.1], [0.3, 0.1, 0.5]])
 
@@ -59,7 +60,7 @@ def test_two_modes_have_the_right_moments():
     sd = np.sqrt(0.25 * (9 + 0.25) + 0.75 * (16 + 1) - mean**2)
     np.testing.assert_allclose(truth.moments["z"].mean, [mean], rtol=1e-6)
     np.testing.assert_allclose(truth.moments["z"].sd, [sd], rtol=1e-6)
-    assert "2 modes" in truth.method
+    assert "2 modes" in truth.log_evidence.method
 
 
 def test_a_heavy_tail_is_either_integrated_or_its_error_owned_up_to():

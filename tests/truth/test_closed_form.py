@@ -7,9 +7,8 @@ import pytest
 from programs import exponential_rate
 from scipy import stats
 
-from vi_kl.diagnostics.kl_to_truth import exact_log_density
-from vi_kl.precision import in_float64
-from vi_kl.target import Target, closed_form_truth
+from vi_kl.target import Target
+from vi_kl.truth import closed_form_truth
 
 Y = np.array([0.4, 1.3, 0.9, 0.1])
 
@@ -23,7 +22,7 @@ def test_density_is_exact_though_its_maker_works_in_float32():
     target = Target.from_numpyro(exponential_rate, Y)
     target = target.with_truth(made_in_float32(target))
     z = np.linspace(-1, 2, 7)[:, None]
-    density = in_float64(exact_log_density)(target, z)
+    density = target.truth.log_density(z)
     assert density.dtype == np.float64
     exact = stats.gamma(7, scale=1 / 4.75)  # both parameters are float32 numbers
     np.testing.assert_allclose(density, exact.logpdf(np.exp(z[:, 0])) + z[:, 0], rtol=1e-12)

@@ -16,10 +16,11 @@ from scipy.interpolate import RegularGridInterpolator
 from scipy.special import logsumexp
 
 from vi_kl.estimate import Estimate
+from vi_kl.keys import numpy_generator
 from vi_kl.precision import in_float64
 from vi_kl.target.mode import Mode, find_modes
 from vi_kl.target.target import Target, constrain_in_chunks, log_density_in_chunks
-from vi_kl.target.truth import Moments, Truth, numpy_generator
+from vi_kl.truth.truth import Moments, Truth
 
 NEGLIGIBLE = 33.0  # nats below the highest node: e^-33 is 5e-15
 
@@ -60,7 +61,8 @@ def truth_by_quadrature(
     nodes = sum(part.log_values.size for part in parts)
     method = f"quadrature, {nodes:,} nodes" + (f" around {len(parts)} modes" if len(parts) > 1 else "")
     sampler = GridSampler(target, modes, parts, shares)
-    return Truth(Estimate(log_evidence, max(error, 1e-12), method), grid_moments(target, parts, shares), sampler.sample)
+    evidence = Estimate(log_evidence, max(error, 1e-12), method)
+    return Truth(evidence, grid_moments(target, parts, shares), sampler.sample, "quadrature")
 
 
 def starting_points(target: Target, num_starts: int):

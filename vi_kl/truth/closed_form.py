@@ -1,0 +1,148 @@
+"""Truth in closed form: conjugate models, whose posterior and evidence are known by algebra.
+
+`closed_form_truth` takes the posterior as independent distributions of the sites, or, where the sites depend on
+each other, as a NumPyro program that draws them.
+"""
+
+from collections.abc import Callable, Mapping
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro.distributions as dist
+from numpyro import handlers
+from numpyro.distributions import Distribution
+
+from vi_kl.compilation import compiled, tracing
+from vi_kl.estimate import Estimate
+from vi_kl.keys import numpy_generator
+from vi_kl.precision import as_float64, in_float64
+from vi_kl.target.target import Target, in_chunks, unconstrain_batch
+from vi_kl.truth.truth import Moments, Truth
+
+
+@in_float64
+def closed_form_truth(
+    target: Target,
+    posterior: Mapping[str, Distribution] | Callable,
+    log_evidence: float,
+    moments: Mapping[str, Moments] | None = None,
+    data: tuple = (),
+) -> Truth:
+    """The truth of a conjugate model.
+
+    Args:
+        target: the model with its data.
+        posterior: {site: distribution} where the posterior's sites are independent of each other; or a NumPyro
+            model, called as `posterior(*data)`, that draws every site in turn from its exact conditional
+            distribution, observing nothing.
+        log_evidence: in nats.
+        moments: {site: Moments}; needed with a program, whose marginal moments are not written anywhere.
+        data: arrays that the program is called with.
+
+    Raises:
+        ValueError: the posterior does not name exactly the target's sites, or a program comes without moments.
+    """
+    if callable(posterior):
+        return program_truth(target, posterior, log_evidence, moments, data)
+    require_sites(target, posterior)
+    # parameters made under the caller's float32 would make the density a float32 one
+    posterior = {name: jax.tree.map(as_float64, q) for name, q in posterior.items()}
+    moments = {name: Moments(np.asarray(q.mean), np.asarray(jnp.sqrt(q.variance))) for name, q in posterior.items()}
+
+    @in_float64
+    def sample(key, n: int):
+        return draw_sites(target, posterior, key, n)
+
+    @in_float64
+    def log_density(z):
+        return in_chunks(lambda piece: closed_form_log_density(target, posterior, piece), z)
+
+    evidence = Estimate(log_evidence, 0.0, "closed form")
+    return Truth(evidence, moments, sample, log_density=log_density, distributions=posterior)
+
+
+def program_truth(target: Target, program: Callable, log_evidence: float, moments, data) -> Truth:
+    if moments is None:
+        raise ValueError("Give `moments` too: the marginal moments of dependent sites cannot be read off a program.")
+    data = tuple(map(as_float64, data))
+    with tracing:
+        require_sites(target, handlers.trace(handlers.seed(program, 0)).get_trace(*data))
+
+    @in_float64
+    def sample(key, n: int):
+        seeds = jax.random.key_data(jax.random.split(key, n))
+        return in_chunks(lambda piece: draw_program(target, program, data, piece), seeds)
+
+    @in_float64
+    def log_density(z):
+        return in_chunks(lambda piece: program_log_density(target, program, data, piece), z)
+
+    return Truth(Estimate(log_evidence, 0.0, "closed form"), moments, sample, log_density=log_density)
+
+
+def require_sites(target: Target, named) -> None:
+    if set(named) != set(target.site_names):
+        raise ValueError(f"The posterior names the sites {sorted(named)}, the target {list(target.site_names)}.")
+
+
+@compiled(static=("program",), seldom=True)
+def draw_program(target: Target, program, data, seeds):
+    """Draws of z, one for each seed (the data of a key), by running the program forward."""
+
+    def one(seed):
+        trace = handlers.trace(handlers.seed(program, jax.random.wrap_key_data(seed))).get_trace(*data)
+        sites = {name: trace[name]["value"] for name in target.site_names}
+        return target.ravel(target.density.unconstrain(target.data, sites))
+
+    return jax.vmap(one)(seeds)
+
+
+@compiled(static=("program",), seldom=True)
+def program_log_density(target: Target, program, data, z):
+    """log density of z under the program, carried over by the target's change of variables."""
+
+    def one(z):
+        sites, log_det = target.density.constrain(target.data, target.unravel(z))
+        trace = handlers.trace(handlers.substitute(program, sites)).get_trace(*data)
+        return log_det + sum(jnp.sum(site["fn"].log_prob(site["value"])) for site in trace.values())
+
+    return jax.vmap(one)(z)
+
+
+@compiled(seldom=True)
+def closed_form_log_density(target: Target, distributions, z):
+    """log density of z where the sites are independent with these distributions."""
+
+    def one(z):
+        sites, total = target.density.constrain(target.data, target.unravel(z))
+        return total + sum(jnp.sum(distributions[name].log_prob(sites[name])) for name in distributions)
+
+    return jax.vmap(one)(z)
+
+
+def draw_sites(target: Target, distributions: Mapping[str, Distribution], key, n: int) -> np.ndarray:
+    """n draws of z where the sites are independent with these distributions."""
+    generator = numpy_generator(key)
+    draws = {name: draw(distributions[name], generator, n) for name in target.site_names}
+
+    def to_z(*sites):
+        return unconstrain_batch(target, dict(zip(draws, sites, strict=True)))
+
+    return in_chunks(to_z, *draws.values())
+
+
+def draw(distribution: Distribution, generator: np.random.Generator, n: int) -> np.ndarray:
+    """n draws, by NumPy where it knows the family: another program than the one that fits are made with."""
+    match distribution:
+        case dist.Beta(concentration1=a, concentration0=b):
+            return generator.beta(a, b, (n, *np.shape(a)))
+        case dist.Dirichlet(concentration=a) if np.ndim(a) == 1:
+            return generator.dirichlet(a, n)
+        case dist.Gamma(concentration=a, rate=b):
+            return generator.gamma(a, 1 / np.asarray(b), (n, *distribution.batch_shape))
+        case dist.Normal(loc=loc, scale=scale):
+            return generator.normal(loc, scale, (n, *distribution.batch_shape))
+        case _:
+            seed = int(generator.integers(2**31))
+            return np.asarray(distribution.sample(jax.random.key(seed), (n,)))
