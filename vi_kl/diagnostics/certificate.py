@@ -1,21 +1,35 @@
-"""`check`: everything that is known about how far q is from the posterior, and a verdict in words."""
+"""`check`: everything that is known about how far q is from the posterior, and a verdict in words.
+
+The figures are made here; what they mean is said in verdict.py.
+"""
 
 import dataclasses
 import math
+from typing import Any
 
 import jax
 import numpy as np
 
+from vi_kl.diagnostics import verdict
+from vi_kl.diagnostics.density import density_excess
+from vi_kl.diagnostics.errors import Errors, errors, reference_from_truth, reference_from_weights
 from vi_kl.diagnostics.evidence import Draws, elbo_of
+from vi_kl.diagnostics.importance import effective_share, kl_by_weights, log_evidence_by_weights, smoothed_weights
 from vi_kl.diagnostics.kl_to_truth import forward_kl, reverse_kl_by_gap, reverse_kl_by_integration
-from vi_kl.diagnostics.moments import MomentErrors, moment_errors
 from vi_kl.diagnostics.psis import pareto_k
+from vi_kl.diagnostics.sandwich import Limits, elbo_limits, evidence_limits
+from vi_kl.diagnostics.unvisited import Unvisited, find_unvisited
+from vi_kl.diagnostics.wasserstein import Wasserstein, wasserstein
 from vi_kl.estimate import Estimate
 from vi_kl.families.approximation import Approximation
+from vi_kl.families.gaussian import MeanField
+from vi_kl.keys import numpy_generator
 from vi_kl.precision import in_float64
-from vi_kl.target.target import CHUNK
+from vi_kl.target.target import CHUNK, constrain_in_chunks
+from vi_kl.truth.truth import Truth
 
 REGION = 0.999  # of q's mass, the highest-density region by which coverage is judged
+HAS_VARIANCE = 0.5  # k-hat below which the weights have one, and their mean a standard error
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,47 +38,77 @@ class Certificate:
 
     Attributes:
         name: of the approximation.
-        label: "exact" (closed form or quadrature), "estimated" (Monte Carlo), or "unknown" (no truth to hold q to).
-        elbo: in nats; at most the log evidence.
-        log_evidence: in nats, or None.
-        reverse_kl: KL(q||posterior), the more precise of the two ways, or None.
-        gap: log evidence - ELBO, or None.
-        integrated: KL(q||posterior) by integration, or None.
-        forward_kl: KL(posterior||q), or None.
-        coverage: the share of exact posterior draws inside the region that holds 99.9% of q, or None.
+        source: of the truth that q is held to: "closed form", "quadrature", "reference run", or "" without one.
+        elbo: at most the log evidence.
         k_hat: of the importance weights.
-        moments: {site: MomentErrors}, empty without a truth.
+        ess: effective sample size of the weights, as a share of the draws.
+        evidence_limits: of the log evidence, by betting; no upper one without draws of the posterior.
+        limits: of KL(q||posterior), from the evidence's and the ELBO's.
+        log_evidence: from the truth, or without one from the weights where they have a variance; or None.
+        reverse_kl: KL(q||posterior) by the most precise way there is, or None.
+        gap: log evidence - ELBO, or None without a truth.
+        integrated: KL(q||posterior) by integration, or None.
+        forward_kl: KL(posterior||q), or None without draws of the posterior.
+        coverage: the share of posterior draws inside the region that holds 99.9% of q, or None.
+        unvisited: parts of the posterior outside q that climbs found.
+        errors: of q's averages, in the model's own space; or None where there is nothing to hold them to.
+        corrected: the same of q's draws with importance weights, or None without a truth.
+        distance: of q's draws to the posterior's, or None.
+        contradictions: figures that cannot all be right, a sentence each.
+        converged: what the fit said of itself; None for an approximation without a fit.
+        is_mean_field: whether q takes all coordinates of z as independent by construction.
     """
 
     name: str
-    label: str
+    source: str
     elbo: Estimate
     k_hat: float
+    ess: float
+    evidence_limits: Limits
+    limits: Limits
     log_evidence: Estimate | None = None
     reverse_kl: Estimate | None = None
     gap: Estimate | None = None
     integrated: Estimate | None = None
     forward_kl: Estimate | None = None
     coverage: float | None = None
-    moments: dict[str, MomentErrors] = dataclasses.field(default_factory=dict)
+    unvisited: tuple[Unvisited, ...] = ()
+    errors: Errors | None = None
+    corrected: Errors | None = None
+    distance: Wasserstein | None = None
+    contradictions: tuple[str, ...] = ()
+    converged: bool | None = None
+    is_mean_field: bool = False
+
+    @property
+    def label(self) -> str:
+        """How much the KL is worth: "exact", "certified", "estimated" or "unknown"."""
+        return verdict.label(self)
 
     @property
     def ways_agree(self) -> bool | None:
-        """Whether the two ways of computing KL(q||posterior) agree within three standard errors."""
+        """Whether the two ways of computing KL(q||posterior) agree within four standard errors."""
         if self.gap is None or self.integrated is None:
             return None
-        return self.gap.agrees_with(self.integrated, 3.0)
+        return self.gap.agrees_with(self.integrated, 4.0)
 
     @property
     def worst_mean_error(self) -> float:
-        """The largest error of a mean, in posterior sd; NaN without a truth."""
-        return max((m.worst_mean for m in self.moments.values()), default=math.nan)
+        """The largest error of a mean, in posterior sd; NaN where there is nothing to hold it to."""
+        return math.nan if self.errors is None else self.errors.worst_mean
 
     @property
     def worst_sd_ratio(self) -> float:
-        """The sd ratio farthest from one; NaN without a truth."""
-        ratios = [m.worst_sd for m in self.moments.values()]
-        return max(ratios, key=lambda r: abs(math.log(r)), default=math.nan)
+        """The sd ratio farthest from one; NaN where there is nothing to hold it to."""
+        return math.nan if self.errors is None else self.errors.worst_sd
+
+    @property
+    def unvisited_share(self) -> float:
+        """The share of the known evidence that lies in `unvisited`."""
+        if not self.unvisited:
+            return 0.0
+        outside = np.logaddexp.reduce([part.log_mass for part in self.unvisited])
+        return float(np.exp(outside - max(self.log_evidence.value, outside)))
 
     @property
     def k_hat_text(self) -> str:
@@ -73,55 +117,31 @@ class Certificate:
     @property
     def verdict(self) -> str:
         """What the figures mean, in words."""
-        return verdict(self)
+        return verdict.verdict(self)
 
     @property
     def cannot_see(self) -> str:
         """What could be wrong without showing in these figures."""
-        if self.reverse_kl is None:
-            return (
-                "Without the log evidence nothing here can see a mode that q never visits, or a constant in the "
-                "KL: the ELBO and k-hat judge q only where q puts its draws."
-            )
-        return (
-            "The KL is measured against this model's posterior for these data; it says nothing about whether the "
-            "model is a good one."
+        return verdict.cannot_see(self)
+
+    @property
+    def try_next(self) -> tuple[str, ...]:
+        """What may mend it, the most promising first; empty where nothing needs mending."""
+        return verdict.try_next(self)
+
+    def to(self, unit: str) -> "Certificate":
+        """The same certificate with every divergence and evidence in "nats" or "bits"."""
+        fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        return dataclasses.replace(
+            self, **{name: x.to(unit) for name, x in fields.items() if isinstance(x, Estimate | Limits)}
         )
 
     def to_dict(self) -> dict:
-        """Plain numbers and strings, for JSON."""
-        estimates = ("elbo", "log_evidence", "reverse_kl", "gap", "integrated", "forward_kl")
-        values = {name: getattr(self, name) for name in estimates}
-        return {
-            "name": self.name,
-            "label": self.label,
-            **{name: None if value is None else value.to_dict() for name, value in values.items()},
-            "ways_agree": self.ways_agree,
-            "coverage": self.coverage,
-            "k_hat": self.k_hat if math.isfinite(self.k_hat) else None,
-            "moments": {
-                site: {"mean_error": m.mean_error.tolist(), "sd_ratio": m.sd_ratio.tolist()}
-                for site, m in self.moments.items()
-            },
-            "verdict": self.verdict,
-            "cannot_see": self.cannot_see,
-        }
+        """Plain numbers and strings, for JSON; what is infinite or unknown is None."""
+        return verdict.to_dict(self)
 
     def __str__(self):
-        lines = [f"Certificate of {self.name} ({self.label})", f"  ELBO           {self.elbo}"]
-        for title, value in (
-            ("log evidence", self.log_evidence),
-            ("KL(q||post.)", self.reverse_kl),
-            ("KL(post.||q)", self.forward_kl),
-        ):
-            if value is not None:
-                lines.append(f"  {title:<14} {value}")
-        lines += [
-            f"  k-hat          {self.k_hat:.2f}",
-            f"  {self.verdict}",
-            f"  Blind spot: {self.cannot_see}",
-        ]
-        return "\n".join(lines)
+        return verdict.text(self)
 
 
 @in_float64
@@ -130,43 +150,121 @@ def check(fit, truth=None, *, key, num_draws: int = 2 * CHUNK) -> Certificate:
 
     Args:
         fit: a Fit or an Approximation.
-        truth: what is known exactly about the target; by default the target's own `truth`.
+        truth: what the target's posterior is held to: a `Truth`, or a function from the target to one, such as
+            `vi_kl.find_truth`; by default the target's own `truth`. Without one the certificate says what q's
+            own importance weights, and climbs from around q, can tell.
         key: a JAX random key.
         num_draws: draws of q, and of the exact posterior where it is known.
 
     Raises:
         TypeError: `fit` is neither a Fit nor an Approximation.
+        ValueError: a density is NaN, or infinite, at draws of q.
     """
     q = getattr(fit, "approximation", fit)
     if not isinstance(q, Approximation):
         raise TypeError(f"check takes a Fit or an Approximation, not {type(fit).__name__}.")
     if truth is not None:
         q = Approximation(q.family, q.params, q.target.with_truth(truth))
-    keys = jax.random.split(key, 3)
+    keys = jax.random.split(key, 6)
     draws = Draws(q, keys[0], num_draws)
-    basics = {
+    weights = smoothed_weights(draws.log_ratio)
+    figures: dict[str, Any] = {
         "name": getattr(fit, "name", q.name),
         "elbo": elbo_of(draws),
         "k_hat": pareto_k(draws.log_ratio),
+        "ess": effective_share(weights),
+        "converged": fit.status.converged if hasattr(fit, "status") else None,
+        "is_mean_field": isinstance(q.family, MeanField),
     }
-    truth = q.target.truth
-    if truth is None:
-        return Certificate(label="unknown", **basics)
+    known = q.target.truth
+    if known is None:
+        figures |= without_truth(q, draws, weights, figures["k_hat"], figures["elbo"], keys)
+    else:
+        figures |= against_truth(q, known, draws, weights, figures["elbo"], keys)
+    excess = density_excess(q, draws, keys[5])
+    return Certificate(**figures, contradictions=contradictions(figures, known, excess))
+
+
+def without_truth(q, draws, weights, k_hat, elbo, keys) -> dict:
+    """What q's own draws can tell, and climbs from around q."""
+    unvisited = find_unvisited(draws, q.target, keys[3], len(draws) // 2)
+    inside = in_any(unvisited, draws.z)
+    evidence = evidence_limits(draws.log_ratio, inside, unvisited)
+    figures = {
+        "source": "",
+        "evidence_limits": evidence,
+        "limits": positive(evidence.minus(elbo_limits(elbo))),
+        "unvisited": tuple(unvisited),
+    }
+    if k_hat >= HAS_VARIANCE:
+        return figures
+    sites = constrain_in_chunks(q.target, draws.z)
+    figures |= kl_from_draws(draws, unvisited)
+    if not unvisited:
+        figures["errors"] = errors(sites, reference_from_weights(sites, weights))
+    return figures
+
+
+def kl_from_draws(draws: Draws, unvisited: list[Unvisited]) -> dict:
+    """Log evidence and KL(q||posterior) from weights, with what lies in unvisited parts added."""
+    words = f"importance weights of {len(draws):,} draws of q"
+    evidence, kl = log_evidence_by_weights(draws.log_ratio, words), kl_by_weights(draws.log_ratio, words)
+    if not unvisited:
+        return {"log_evidence": evidence, "reverse_kl": kl}
+    parts = [log_evidence_by_weights(part.log_weights, "") for part in unvisited]
+    total = np.logaddexp.reduce([evidence.value, *(part.value for part in parts)])
+    shares = np.exp([part.value - total for part in parts])
+    # of log(Z_q + Z_outside), each error times the share of its part
+    outside = math.hypot(*(share * part.standard_error for share, part in zip(shares, parts, strict=True)))
+    words += f" and over {len(parts)} part{'s' if len(parts) > 1 else ''} that it does not visit"
+    own = (1 - shares.sum()) * evidence.standard_error
+    more = total - evidence.value
+    return {
+        "log_evidence": Estimate(total, math.hypot(own, outside), words),
+        "reverse_kl": Estimate(
+            kl.value + more, math.hypot(kl.standard_error, shares.sum() * evidence.standard_error, outside), words
+        ),
+    }
+
+
+def against_truth(q: Approximation, truth: Truth, draws: Draws, weights, elbo, keys) -> dict:
+    """q held to what is known of the posterior."""
     gap = reverse_kl_by_gap(draws, q.target)
-    integrated = reverse_kl_by_integration(q, keys[1], num_draws)
+    integrated = reverse_kl_by_integration(q, keys[1], len(draws))
     best = gap if integrated is None or gap.standard_error < integrated.standard_error else integrated
-    forward, log_q = forward_kl(q, keys[2], num_draws)
-    return Certificate(
-        label="estimated" if "Monte Carlo" in best.method or best is gap else "exact",
-        log_evidence=truth.log_evidence,
-        reverse_kl=best,
-        gap=gap,
-        integrated=integrated,
-        forward_kl=forward,
-        coverage=None if log_q is None else coverage(draws.log_q, log_q),
-        moments=moment_errors(q.target, draws.z, truth.moments),
-        **basics,
-    )
+    posterior = truth.draws(keys[2], len(draws))
+    forward, log_q, log_p = forward_kl(q, posterior)
+    # an exact posterior has nothing to hide; a reference run may have missed what a climb finds
+    unvisited = [] if truth.is_exact else find_unvisited(draws, q.target, keys[3], len(draws) // 2)
+    inverse = None if log_q is None else log_q - log_p
+    evidence = evidence_limits(draws.log_ratio, in_any(unvisited, draws.z), unvisited, posterior, inverse)
+    reference = reference_from_truth(q.target, truth, posterior)
+    sites = constrain_in_chunks(q.target, draws.z)
+    return {
+        "source": truth.source,
+        "evidence_limits": evidence,
+        "limits": positive(evidence.minus(elbo_limits(elbo))),
+        "log_evidence": truth.log_evidence,
+        "reverse_kl": best,
+        "gap": gap,
+        "integrated": integrated,
+        "forward_kl": forward,
+        "coverage": None if log_q is None else coverage(draws.log_q, log_q),
+        "unvisited": tuple(unvisited),
+        "errors": errors(sites, reference),
+        "corrected": errors(sites, reference, weights),
+        "distance": wasserstein(draws.z, posterior.z, numpy_generator(keys[4])),
+    }
+
+
+def positive(limits: Limits) -> Limits:
+    """A divergence is not negative, and is known not to be."""
+    return dataclasses.replace(limits, lower=max(limits.lower, 0.0))
+
+
+def in_any(unvisited: list[Unvisited], z: np.ndarray) -> np.ndarray:
+    """Whether draws lie in a part that has weights of its own."""
+    return np.any([part.holds(z) for part in unvisited], axis=0) if unvisited else np.zeros(len(z), bool)
 
 
 def coverage(log_q_at_q, log_q_at_posterior) -> float:
@@ -174,40 +272,32 @@ def coverage(log_q_at_q, log_q_at_posterior) -> float:
     return float(np.mean(log_q_at_posterior >= np.quantile(log_q_at_q, 1 - REGION)))
 
 
-def verdict(c: Certificate) -> str:
-    if c.reverse_kl is None:
-        tail = "trustworthy where q has draws" if c.k_hat < 0.5 else "heavy: q is too narrow or too thin-tailed"
-        return f"The distance to the posterior is unknown. Importance weights look {tail} (k-hat {c.k_hat_text})."
-    kl = max(c.reverse_kl.value, 0.0)
-    bits = f"{kl:.2g} nats = {kl / math.log(2):.2g} bits"
-    sentences = [f"q is {bits} from the posterior ({describe(kl)})."]
-    if c.coverage is not None and c.coverage < 0.9:
-        missed = 1 - c.coverage / REGION
-        cost = -math.log1p(-missed) if missed < 1 else math.inf
-        sentences.append(
-            f"It leaves out about {missed:.0%} of the posterior's mass, which alone costs -log {1 - missed:.2f} = "
-            f"{cost:.2f} nats: it sits on one part, such as one of several modes, and reverse KL charges only for "
-            "naming that part, however far away the rest is."
+def contradictions(figures: dict, truth: Truth | None, excess: float) -> tuple[str, ...]:
+    """Figures that cannot all be right."""
+    found = []
+    if excess:
+        found.append(
+            f"log q is not the log density of q's draws: it is off by {excess:.2g} nats or more somewhere. Is a "
+            "Jacobian missing?"
         )
-    elif c.worst_mean_error > 0.1 or abs(math.log(c.worst_sd_ratio)) > 0.1:
-        sentences.append(
-            f"Means are off by up to {c.worst_mean_error:.2f} posterior sd, and sds are "
-            f"{c.worst_sd_ratio:.2f} times the posterior's at worst."
+    if truth is None:
+        return tuple(found)
+    found += truth.complaints
+    evidence, lower = truth.log_evidence, figures["evidence_limits"].lower
+    if lower > evidence.value + 4 * evidence.standard_error + 1e-9 * (1 + abs(evidence.value)):
+        found.append(
+            f"The log evidence is at least {lower:.6g} by importance weights, and {evidence.value:.6g} by "
+            f"{evidence.method}: that misses a part of the posterior, or a density is wrong."
         )
-    if c.k_hat > 0.7:
-        sentences.append(f"k-hat {c.k_hat:.2f}: importance weighting would not repair it.")
-    if c.ways_agree is False:
-        sentences.append("The two ways of computing the KL disagree: trust neither until that is explained.")
-    return " ".join(sentences)
-
-
-def describe(kl: float) -> str:
-    for limit, words in (
-        (1e-4, "indistinguishable from it in practice"),
-        (1e-2, "very close"),
-        (0.1, "close"),
-        (0.5, "a rough stand-in"),
-    ):
-        if kl < limit:
-            return words
-    return "far"
+    gap, integrated = figures["gap"], figures["integrated"]
+    if gap.value < -4 * gap.standard_error - 1e-9 * (1 + abs(evidence.value)):
+        found.append(f"The ELBO exceeds the log evidence by {-gap.value:.2g} nats, which it cannot.")
+    if integrated is not None and not gap.agrees_with(integrated, 4.0):
+        found.append(
+            f"The two ways of computing the KL disagree ({gap.value:.4g} and {integrated.value:.4g} nats): trust "
+            "neither until that is explained."
+        )
+    second = truth.second_opinion
+    if second is not None and not evidence.agrees_with(second, 4.0):
+        found.append(f"Two opinions on the log evidence disagree: {evidence}, and {second}.")
+    return tuple(found)

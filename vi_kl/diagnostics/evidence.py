@@ -33,7 +33,7 @@ class Draws:
 
 def mean_estimate(values: np.ndarray, method: str) -> Estimate:
     """The mean of independent values with its standard error, in nats."""
-    return Estimate(values.mean(), values.std(ddof=1) / np.sqrt(len(values)), method)
+    return Estimate(values.mean(), values.std(ddof=1) / np.sqrt(len(values)), method, num_draws=len(values))
 
 
 def elbo_of(draws: Draws) -> Estimate:

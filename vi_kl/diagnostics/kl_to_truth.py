@@ -6,6 +6,7 @@
    draws against the posterior's closed form. It uses no ELBO and, for conjugate models, not the model's program.
 """
 
+import dataclasses
 import functools
 
 import numpy as np
@@ -23,6 +24,7 @@ from vi_kl.families.approximation import (
 )
 from vi_kl.precision import in_float64
 from vi_kl.target.target import Target, in_chunks, log_density_in_chunks
+from vi_kl.truth.draws import PosteriorDraws
 from vi_kl.truth.quadrature import grid
 
 NODES_PER_AXIS = {1: 801, 2: 65, 3: 33}
@@ -31,7 +33,8 @@ EXTENT = 8.0  # standard normal mass beyond: 1e-15
 
 def reverse_kl_by_gap(draws: Draws, target: Target) -> Estimate:
     """KL(q||posterior) = log evidence - ELBO."""
-    return target.truth.log_evidence.minus(elbo_of(draws), "log evidence - ELBO")
+    gap = target.truth.log_evidence.minus(elbo_of(draws), "log evidence - ELBO")
+    return dataclasses.replace(gap, num_draws=len(draws))
 
 
 @in_float64
@@ -95,15 +98,17 @@ def normalised_log_density(target: Target, z) -> np.ndarray:
 
 
 @in_float64
-def forward_kl(q: Approximation, key, num_draws: int) -> tuple[Estimate | None, np.ndarray | None]:
-    """KL(posterior||q) from exact draws of the posterior, and log q at those draws.
+def forward_kl(q: Approximation, posterior: PosteriorDraws):
+    """KL(posterior||q) from draws of the posterior, with log q and the unnormalised log density there.
 
-    Both are None where q's density is not known at points that are not its own draws.
+    The first two are None where q's density is not known at points that are not its own draws.
     """
-    draws = q.target.truth.draws(key, num_draws)
+    log_p = log_density_in_chunks(q.target, posterior.z)
     try:
-        log_q = log_prob_in_chunks(q, draws.z)
+        log_q = log_prob_in_chunks(q, posterior.z)
     except NotImplementedError:
-        return None, None
-    difference = normalised_log_density(q.target, draws.z) - log_q
-    return draws.mean(difference, f"Monte Carlo, {draws.words}"), log_q
+        return None, None, log_p
+    difference = log_p - q.target.truth.log_evidence.value - log_q
+    estimate = posterior.mean(difference, f"Monte Carlo, {posterior.words}")
+    error = np.hypot(estimate.standard_error, q.target.truth.log_evidence.standard_error)
+    return dataclasses.replace(estimate, standard_error=float(error)), log_q, log_p

@@ -79,31 +79,42 @@ def directional_derivative(target, z, i: int, step: float) -> np.ndarray:
     return (8 * near - far) / (12 * step)
 
 
-def find_mode(target: Target, start, max_steps: int = 500) -> Mode:
-    """Climb from `start` by L-BFGS, then polish by Newton steps that do not go down."""
-    evaluations = 0
+class Climb:
+    """A way up by L-BFGS: where it ended, and value-and-gradient calls counted."""
 
-    def loss(z):
-        nonlocal evaluations
-        evaluations += 1
-        value, gradient = value_and_grad(target, jnp.asarray(z))
+    def __init__(self, target: Target, start, max_steps: int = 500):
+        self.target, self.evaluations = target, 0
+        options = {"maxiter": max_steps}
+        result = minimize(self.loss, np.asarray(start), jac=True, method="L-BFGS-B", options=options)
+        self.z, self.log_density, self.gradient = result.x, -float(result.fun), -result.jac
+
+    def loss(self, z):
+        self.evaluations += 1
+        value, gradient = value_and_grad(self.target, jnp.asarray(z))
         if not np.isfinite(value):
             return np.inf, np.zeros_like(z)
         return -float(value), -np.asarray(gradient)
 
-    result = minimize(loss, np.asarray(start), jac=True, method="L-BFGS-B", options={"maxiter": max_steps})
-    z, value, gradient = result.x, -result.fun, -result.jac
-    curvature = hessian(target, z)
+
+def find_mode(target: Target, start, max_steps: int = 500) -> Mode:
+    """Climb from `start` by L-BFGS, then polish by Newton steps that do not go down."""
+    return polish(Climb(target, start, max_steps))
+
+
+def polish(climb: Climb) -> Mode:
+    """The mode near the end of a climb, by Newton steps that do not go down."""
+    z, value, gradient = climb.z, climb.log_density, climb.gradient
+    curvature = hessian(climb.target, z)
     for _ in range(5):
         step = newton_step(curvature, gradient)
         if step is None or np.abs(step).max() < 1e-12 * (1 + np.abs(z).max()):
             break
-        new_loss, new_gradient = loss(z + step)
+        new_loss, new_gradient = climb.loss(z + step)
         if -new_loss < value - 1e-9 * (1 + abs(value)):
             break
         z, value, gradient = z + step, -new_loss, -new_gradient
-        curvature = hessian(target, z)
-    return Mode(z, value, curvature, gradient, evaluations)
+        curvature = hessian(climb.target, z)
+    return Mode(z, value, curvature, gradient, climb.evaluations)
 
 
 def newton_step(curvature, gradient):

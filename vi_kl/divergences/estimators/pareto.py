@@ -34,19 +34,47 @@ def pareto_k(log_weights) -> float:
     if np.isnan(log_weights).any() or (log_weights == np.inf).any():
         raise ValueError("The log weights hold NaN or +inf: a density vanishes at one of its own draws.")
     weights = np.exp(np.sort(log_weights) - log_weights.max())
-    tail = int(np.ceil(min(0.2 * len(weights), 3 * np.sqrt(len(weights)))))
+    tail = tail_length(len(weights))
     exceedances = weights[-tail:] - weights[-tail - 1]
     exceedances = exceedances[exceedances > 0]  # weights of discrete distributions repeat
     tail = len(exceedances)
     if tail < FEWEST_IN_TAIL or weights[-1] <= 1.1 * weights.mean():
         return -np.inf
-    shape = fit_generalised_pareto(exceedances)
-    # a weak prior, worth ten draws, towards 0.5
-    return float((shape * tail + 0.5 * 10) / (tail + 10))
+    return fit_generalised_pareto(exceedances)[0]
 
 
-def fit_generalised_pareto(exceedances: np.ndarray) -> float:
-    """Zhang & Stephens' estimate of the shape k from sorted positive exceedances."""
+def tail_length(n: int) -> int:
+    """How many of n weights count as the tail."""
+    return int(np.ceil(min(0.2 * n, 3 * np.sqrt(n))))
+
+
+def smooth_tail(log_weights) -> np.ndarray:
+    """The log weights with the largest replaced by the expected order statistics of the Pareto fitted to them.
+
+    The smoothed weights do not exceed the largest one. Where there is no tail to speak of (`pareto_k` is -inf), and
+    where weights in the tail are tied, they are returned as they are.
+    """
+    log_weights = np.asarray(log_weights, dtype=float)
+    if pareto_k(log_weights) == -np.inf:
+        return log_weights
+    order = np.argsort(log_weights)
+    highest = log_weights[order[-1]]
+    weights = np.exp(log_weights[order] - highest)
+    tail = tail_length(len(weights))
+    below = weights[-tail - 1]
+    exceedances = weights[-tail:] - below
+    if (exceedances <= 0).any():
+        return log_weights
+    shape, scale = fit_generalised_pareto(exceedances)
+    quantiles = (np.arange(1, tail + 1) - 0.5) / tail
+    expected = scale * np.expm1(-shape * np.log1p(-quantiles)) / shape
+    smoothed = log_weights.copy()
+    smoothed[order[-tail:]] = np.minimum(np.log(below + expected), 0.0) + highest
+    return smoothed
+
+
+def fit_generalised_pareto(exceedances: np.ndarray) -> tuple[float, float]:
+    """Shape k and scale of sorted positive exceedances: Zhang & Stephens' estimate, k drawn a little towards 0.5."""
     n = len(exceedances)
     num_grid = 30 + int(np.sqrt(n))
     quartile = exceedances[int(n / 4 + 0.5) - 1]
@@ -57,4 +85,6 @@ def fit_generalised_pareto(exceedances: np.ndarray) -> float:
     with np.errstate(over="ignore"):  # a point of the grid that does not fit at all has no weight
         weight = 1 / np.exp(profile - profile[:, None]).sum(axis=1)
     theta_hat = np.sum(theta * weight / weight.sum())
-    return float(np.log1p(-theta_hat * exceedances).mean())
+    shape = float(np.log1p(-theta_hat * exceedances).mean())
+    # a weak prior, worth ten draws, towards 0.5
+    return (shape * n + 0.5 * 10) / (n + 10), -shape / theta_hat

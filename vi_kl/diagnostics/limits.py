@@ -1,0 +1,56 @@
+"""Confidence limits that hold whatever the tails: for the mean of non-negative values, by betting.
+
+Suppose that values X are non-negative and their mean is at most m. A gambler who stakes a share of what he has on
+X > m has, after n draws, a wealth whose expectation is at most what he began with; he multiplies it by 20 with
+probability 1/20 at most (Ville). So an m against which he got that rich is too small, with 95% confidence: no
+variance needs to exist, and no sample has to be large. He spreads his money over stakes of every size, because
+nobody knows the best one beforehand; that costs the limit a little width, never its validity.
+
+Importance weights are such values: their mean is at most the evidence, also where q misses a part of the
+posterior.
+
+Reference: Waudby-Smith & Ramdas (2024), "Estimating means of bounded random variables by betting", JRSS B 86(1).
+"""
+
+import numpy as np
+from scipy.optimize import brentq
+from scipy.special import logsumexp
+
+STAKES = np.geomspace(1e-4, 0.99, 24)
+
+
+def log_lower_limit(log_values, confidence: float = 0.95) -> float:
+    """log of a lower confidence limit for the mean of exp(log_values).
+
+    Args:
+        log_values: log of independent non-negative values, shape (n,); -inf is a value of zero.
+        confidence: the probability with which the limit lies at or below the log of the mean, at least.
+
+    Raises:
+        ValueError: a NaN or +inf among the values, or a confidence outside (0, 1).
+    """
+    log_values = np.asarray(log_values, dtype=float)
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence must lie between 0 and 1, got {confidence}.")
+    if np.isnan(log_values).any() or (log_values == np.inf).any():
+        raise ValueError("The log values hold NaN or +inf: a density vanishes at one of its own draws.")
+    enough = -np.log1p(-confidence)
+    highest = log_values.max(initial=-np.inf)
+    if highest == -np.inf:
+        return -np.inf
+
+    def excess(log_mean):
+        return log_wealth(log_values, log_mean) - enough
+
+    # against the largest value every bet is lost; far enough below it, the first one makes rich
+    low = highest - 1.0
+    while excess(low) < 0:
+        low -= highest - low
+    return float(brentq(excess, low, highest, xtol=1e-10))
+
+
+def log_wealth(log_values: np.ndarray, log_mean: float) -> float:
+    """log of what a unit of money, spread evenly over the stakes, has become against this mean."""
+    odds = np.exp(np.minimum(log_values - log_mean, 700.0))
+    wealth = [np.log1p(stake * (odds - 1)).sum() for stake in STAKES]
+    return float(logsumexp(wealth) - np.log(len(STAKES)))

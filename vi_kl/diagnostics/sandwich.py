@@ -1,0 +1,92 @@
+"""The evidence between two confidence limits, and KL(q||posterior) with it.
+
+The lower limit is from importance weights, whose mean is at most the evidence whatever q misses; the upper from
+draws of the posterior, over which q(z) / p(z, data) has a mean of at most 1 / evidence. Both are limits by betting
+(limits.py): they hold for weights with any tails, and so need no k-hat to vouch for them. What the upper limit
+needs is that the posterior draws are what they claim to be.
+
+References: Burda, Grosse & Salakhutdinov (2016), "Importance weighted autoencoders", for the lower limit; Grosse,
+Ghahramani & Adams (2015), "Sandwiching the marginal likelihood using bidirectional Monte Carlo", for the pair.
+"""
+
+import dataclasses
+import math
+
+import numpy as np
+
+from vi_kl.diagnostics.limits import log_lower_limit
+from vi_kl.diagnostics.unvisited import Unvisited
+from vi_kl.estimate import Estimate
+from vi_kl.truth.draws import PosteriorDraws
+
+
+@dataclasses.dataclass(frozen=True)
+class Limits:
+    """Confidence limits of one number, in nats unless `unit` says otherwise; infinite where nothing is known.
+
+    Attributes:
+        lower, upper: the number lies between them.
+        confidence: the probability that both hold, at least.
+    """
+
+    lower: float
+    upper: float
+    confidence: float
+    unit: str = "nats"
+
+    def to(self, unit: str) -> "Limits":
+        factor = Estimate(1.0, unit=self.unit).to(unit).value
+        return Limits(self.lower * factor, self.upper * factor, self.confidence, unit)
+
+    def minus(self, other: "Limits") -> "Limits":
+        """Of a difference; the doubts add up."""
+        doubt = (1 - self.confidence) + (1 - other.confidence)
+        return Limits(self.lower - other.upper, self.upper - other.lower, 1 - doubt, self.unit)
+
+    def __contains__(self, value) -> bool:
+        return self.lower <= float(value) <= self.upper
+
+    def __str__(self):
+        level = f"with {self.confidence:.0%} confidence"
+        if math.isinf(self.upper):
+            return f"at least {self.lower:.4g} {self.unit}, {level}"
+        return f"between {self.lower:.4g} and {self.upper:.4g} {self.unit}, {level}"
+
+
+def evidence_limits(
+    log_weights: np.ndarray,
+    inside: np.ndarray,
+    unvisited: list[Unvisited],
+    posterior: PosteriorDraws | None = None,
+    log_inverse_weights: np.ndarray | None = None,
+    confidence: float = 0.975,
+) -> Limits:
+    """Limits of the log evidence.
+
+    Args:
+        log_weights: log p(z, data) - log q(z) at draws of q.
+        inside: whether each draw lies in an ellipsoid of `unvisited`, where it does not count.
+        unvisited: parts of the posterior that q does not visit, with weights of their own.
+        posterior: draws of the posterior, and
+        log_inverse_weights: log q(z) - log p(z, data) there; without them there is no upper limit.
+        confidence: that both limits hold.
+    """
+    doubt = (1 - confidence) / (1 if log_inverse_weights is None else 2)
+    each = 1 - doubt / (1 + len(unvisited))
+    parts = [np.where(inside, -np.inf, log_weights), *(part.log_weights for part in unvisited)]
+    lower = np.logaddexp.reduce([log_lower_limit(part, each) for part in parts])
+    if log_inverse_weights is None:
+        return Limits(float(lower), math.inf, confidence)
+    apart = thin(posterior, log_inverse_weights)
+    return Limits(float(lower), -log_lower_limit(apart, 1 - doubt), confidence)
+
+
+def thin(posterior: PosteriorDraws, values: np.ndarray) -> np.ndarray:
+    """So few of the values that they are about as good as independent."""
+    stride = max(1, math.ceil(len(values) / posterior.effective_number(values)))
+    return values.reshape(posterior.chains.shape[:2])[:, ::stride].ravel()
+
+
+def elbo_limits(elbo: Estimate, confidence: float = 0.975) -> Limits:
+    """Of the ELBO, whose draws have tails light enough for the central limit theorem: logarithms of weights."""
+    return Limits(*elbo.interval(confidence), confidence)

@@ -1,0 +1,208 @@
+"""What the figures of a certificate mean: its label, its verdict, what it cannot see, and what to try next."""
+
+import dataclasses
+import math
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from vi_kl.diagnostics.certificate import Certificate
+
+SCALE = (
+    (1e-4, "indistinguishable from it in practice"),
+    (1e-2, "very close"),
+    (0.1, "close"),
+    (0.5, "a rough stand-in"),
+)
+RELIABLE = 0.7  # k-hat above which importance weights repair nothing
+NOTABLE_SHARE = 0.02  # of the posterior, left out by q
+NOTABLE_ERROR = 0.1  # of a mean in sds, or of the log of an sd
+
+
+def label(c: "Certificate") -> str:
+    """ "exact": nothing random in the KL. "certified": random, with limits that hold. "estimated": limits hold only
+    if q, or a reference run, sees all that matters. "unknown": a lower limit at best.
+    """
+    if c.reverse_kl is None or c.contradictions:
+        return "unknown"
+    if c.source in ("closed form", "quadrature"):
+        return "exact" if c.reverse_kl.num_draws is None else "certified"
+    if c.source and c.reverse_kl.value in c.limits.to(c.reverse_kl.unit):
+        return "certified"
+    return "estimated"
+
+
+def describe(kl: float) -> str:
+    """A word for a divergence in nats."""
+    return next((words for limit, words in SCALE if kl < limit), "far")
+
+
+def in_nats_and_bits(nats: float) -> str:
+    return f"{nats:.2g} nats = {nats / math.log(2):.2g} bits"
+
+
+def verdict(c: "Certificate") -> str:
+    sentences = [distance_sentence(c), *c.contradictions]
+    missing = missing_sentence(c)
+    sentences.append(missing or errors_sentence(c))
+    if c.k_hat > RELIABLE and c.reverse_kl is not None:
+        sentences.append(f"k-hat {c.k_hat:.2f}: importance weighting would not repair it.")
+    return " ".join(filter(None, sentences))
+
+
+def distance_sentence(c: "Certificate") -> str:
+    if c.contradictions:
+        return "These figures contradict each other, so the distance to the posterior is unknown."
+    if c.reverse_kl is None:
+        lower = c.limits.to("nats").lower
+        at_least = f"It is at least {in_nats_and_bits(lower)}. " if lower > SCALE[1][0] else ""
+        return (
+            f"The distance to the posterior is unknown. {at_least}Importance weights look heavy: q is too narrow or "
+            f"too thin-tailed (k-hat {c.k_hat_text})."
+        )
+    kl = max(c.reverse_kl.to("nats").value, 0.0)
+    if label(c) == "estimated":
+        return f"q seems to be {in_nats_and_bits(kl)} from the posterior ({describe(kl)}), as far as q's draws can see."
+    return f"q is {in_nats_and_bits(kl)} from the posterior ({describe(kl)})."
+
+
+def missing_sentence(c: "Certificate") -> str:
+    """About a part of the posterior that q leaves out, by posterior draws or by climbs."""
+    if c.coverage is not None and c.coverage < 0.9:
+        missed = 1 - c.coverage / 0.999
+        cost = -math.log1p(-missed) if missed < 1 else math.inf
+        return (
+            f"It leaves out about {missed:.0%} of the posterior's mass, which alone costs -log {1 - missed:.2f} = "
+            f"{cost:.2f} nats: a mode is missing, or a tail. It sits on one part, and reverse KL charges only for "
+            "naming that part, however far away the rest is."
+        )
+    if c.unvisited and c.log_evidence is not None and c.unvisited_share > NOTABLE_SHARE:
+        return (
+            f"A mode is missing: climbs from outside q found {len(c.unvisited)} that q never visits, with about "
+            f"{c.unvisited_share:.0%} of the mass."
+        )
+    if c.unvisited and c.log_evidence is None:
+        return f"A mode is missing: climbs from outside q found {len(c.unvisited)} that q never visits."
+    return ""
+
+
+def errors_sentence(c: "Certificate") -> str:
+    if c.errors is None or (c.errors.worst_mean <= NOTABLE_ERROR and abs(math.log(c.errors.worst_sd)) <= NOTABLE_ERROR):
+        return ""
+    mean, sd = c.errors.worst_mean, c.errors.worst_sd
+    words = f"Means are off by up to {mean:.2f} posterior sd, and sds are {sd:.2f} times the posterior's at worst."
+    if mends(c):
+        words += (
+            f" Importance weights mend that: to {c.corrected.worst_mean:.2f} sd and {c.corrected.worst_sd:.2f} times."
+        )
+    return words
+
+
+def mends(c: "Certificate") -> bool:
+    """Whether q's draws with importance weights are much better than without."""
+    if c.corrected is None or c.k_hat > RELIABLE:
+        return False
+
+    def badness(errors):
+        return max(errors.worst_mean, abs(math.log(errors.worst_sd)))
+
+    return badness(c.corrected) < 0.5 * badness(c.errors)
+
+
+def cannot_see(c: "Certificate") -> str:
+    if c.source == "closed form":
+        return "Whether the model is a good one: the KL is measured against its posterior for these data."
+    if c.source == "quadrature":
+        return (
+            "A mode that none of the quadrature's searches climbed to; and whether the model is a good one: the KL "
+            "is measured against its posterior for these data."
+        )
+    if c.source:
+        return (
+            "A mode that every reference chain missed, and that no climb from around q reached; chains that "
+            "agree with each other while all of them are stuck in one part."
+        )
+    if c.reverse_kl is None:
+        return (
+            "How far away q is at most: without the log evidence there is only a lower limit. Nor a mode that q "
+            "never visits and that no climb from around q reached."
+        )
+    return (
+        "A mode that q never visits and that no climb from around q reached, or a heavy tail beyond q's draws: the "
+        "ELBO and the weights judge q only where q puts its draws."
+    )
+
+
+def try_next(c: "Certificate") -> tuple[str, ...]:
+    """Remedies for what the figures show."""
+    kl = None if c.reverse_kl is None else c.reverse_kl.to("nats").value
+    advice = []
+    if c.contradictions:
+        advice.append("Mend what contradicts first: check q's log_prob against its sampler, and the truth's source.")
+    if c.converged is False:
+        advice.append("Let the optimiser finish: its status says what to raise.")
+    if missing_sentence(c):
+        advice.append(
+            "Fit from several keys and compare; order the labels in the model if modes are relabellings; use a family "
+            "with several modes, or MCMC with tempering."
+        )
+    elif c.is_mean_field and c.errors is not None and c.errors.correlation > 0.2:
+        advice.append('A family that sees correlation: "full_rank".')
+    elif kl is None or kl > SCALE[2][0]:
+        advice += richer(c)
+    if mends(c):
+        advice.append("Weight q's draws by their importance: the corrected errors are small.")
+    if not c.source:
+        advice.append("A yardstick: check(fit, vi_kl.find_truth, key=key).")
+    return tuple(advice)
+
+
+def richer(c: "Certificate") -> list[str]:
+    worst = [] if c.errors is None else c.errors.worst_sites[:3]
+    where = f" of {', '.join(worst)}" if worst else ""
+    family = '"full_rank", then "flow"' if c.is_mean_field else '"flow"'
+    return [
+        f"A richer family: {family}.",
+        f"A reparameterisation{where} that makes the posterior more nearly normal (non-centred, another scale).",
+    ]
+
+
+def to_dict(c: "Certificate") -> dict:
+    plain = {
+        f.name: jsonable(getattr(c, f.name))
+        for f in dataclasses.fields(c)
+        if f.name not in ("unvisited", "is_mean_field")
+    }
+    words = {"label": c.label, "verdict": c.verdict, "cannot_see": c.cannot_see, "try_next": list(c.try_next)}
+    outside = [{"z": part.mode.z.tolist(), "log_mass": part.log_mass} for part in c.unvisited]
+    return {**plain, **words, "ways_agree": c.ways_agree, "unvisited": outside}
+
+
+def jsonable(value):
+    if hasattr(value, "to_dict"):
+        value = value.to_dict()
+    elif dataclasses.is_dataclass(value):
+        value = dataclasses.asdict(value)
+    if isinstance(value, dict):
+        return {name: jsonable(x) for name, x in value.items()}
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return list(value) if isinstance(value, tuple) else value
+
+
+def text(c: "Certificate") -> str:
+    """The certificate for a terminal."""
+    figures = [
+        ("ELBO", c.elbo),
+        ("log evidence", c.log_evidence or c.evidence_limits),
+        ("KL(q||post.)", c.reverse_kl or c.limits),
+        ("KL(post.||q)", c.forward_kl),
+        ("k-hat, ESS", f"{c.k_hat_text}, {c.ess:.1%} of the draws"),
+        ("transport", c.distance),
+    ]
+    if c.reverse_kl is not None and c.source not in ("closed form", "quadrature"):
+        figures.insert(3, ("", c.limits))
+    lines = [f"Certificate of {c.name}: {c.label}" + (f", by {c.source}" if c.source else "")]
+    lines += [f"  {title:<13}{value}" for title, value in figures if value is not None]
+    lines += [f"  {c.verdict}", f"  It cannot see: {c.cannot_see}"]
+    lines += [f"  Try: {advice}" for advice in c.try_next]
+    return "\n".join(lines)
