@@ -108,7 +108,7 @@ class Certificate:
         if not self.unvisited:
             return 0.0
         outside = np.logaddexp.reduce([part.log_mass for part in self.unvisited])
-        return float(np.exp(outside - max(self.log_evidence.value, outside)))
+        return float(np.exp(outside - max(self.log_evidence.to("nats").value, outside)))
 
     @property
     def k_hat_text(self) -> str:

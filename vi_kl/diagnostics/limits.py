@@ -16,7 +16,7 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.special import logsumexp
 
-STAKES = np.geomspace(1e-4, 0.99, 24)
+STAKES = np.geomspace(3e-4, 0.99, 16)
 
 
 def log_lower_limit(log_values, confidence: float = 0.95) -> float:
@@ -42,11 +42,13 @@ def log_lower_limit(log_values, confidence: float = 0.95) -> float:
     def excess(log_mean):
         return log_wealth(log_values, log_mean) - enough
 
-    # against the largest value every bet is lost; far enough below it, the first one makes rich
-    low = highest - 1.0
+    # down from the sample's own mean until the first gambler is rich enough: the width of a limit is a few errors
+    high = float(logsumexp(log_values) - np.log(len(log_values)))
+    width = 8 * np.exp(log_values - high).std() / np.sqrt(len(log_values)) + 8 * enough / len(log_values)
+    low = high - width
     while excess(low) < 0:
-        low -= highest - low
-    return float(brentq(excess, low, highest, xtol=1e-10))
+        high, low, width = low, low - 3 * width, 3 * width
+    return float(brentq(excess, low, high, xtol=1e-6 * min(width, 1.0)))
 
 
 def log_wealth(log_values: np.ndarray, log_mean: float) -> float:

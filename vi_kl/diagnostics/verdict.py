@@ -37,7 +37,7 @@ def describe(kl: float) -> str:
 
 
 def in_nats_and_bits(nats: float) -> str:
-    return f"{nats:.2g} nats = {nats / math.log(2):.2g} bits"
+    return f"{nats:.3g} nats = {nats / math.log(2):.3g} bits"
 
 
 def verdict(c: "Certificate") -> str:

@@ -13,7 +13,7 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
 
-POINTS, REPETITIONS = 400, 4
+POINTS, REPETITIONS = 256, 4
 
 
 @dataclasses.dataclass(frozen=True)

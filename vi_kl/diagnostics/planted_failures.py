@@ -1,0 +1,212 @@
+"""Approximations that are wrong in a known way, for finding out which diagnostic sees what.
+
+Each failure is a target whose truth is known in closed form and a q that fails it in one way. A seed turns the
+target to a random position, so that no diagnostic profits from an axis.
+"""
+
+import dataclasses
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro.distributions as dist
+
+from vi_kl.estimate import Estimate
+from vi_kl.families.approximation import Approximation
+from vi_kl.families.family import Family
+from vi_kl.families.gaussian import FullRank, full_rank_params
+from vi_kl.keys import numpy_generator
+from vi_kl.precision import in_float64
+from vi_kl.target.target import Target
+from vi_kl.truth.truth import Moments, Truth
+
+DIM = 3
+APART = 20.0  # sds between the two modes
+TAIL = 2.5  # degrees of freedom of the heavy-tailed target: it has a variance, just
+
+
+@dataclasses.dataclass(frozen=True)
+class PlantedFailure:
+    """A way to be wrong.
+
+    Attributes:
+        name: for tables.
+        what: one sentence.
+        plant: `plant(seed)` gives the approximation, its target with its truth.
+    """
+
+    name: str
+    what: str
+    plant: Callable[[int], Approximation]
+
+
+# Targets: densities that are normalised, turned by a random matrix -------------------------------------------------
+
+
+def normal_log_density(z, data):
+    mean, tril = data
+    return dist.MultivariateNormal(mean, scale_tril=tril, validate_args=False).log_prob(z)
+
+
+def two_modes_log_density(z, data):
+    means, tril = data
+    both = dist.MultivariateNormal(means, scale_tril=tril, validate_args=False).log_prob(z)
+    return jax.nn.logsumexp(both) - jnp.log(2.0)
+
+
+def student_log_density(z, data):
+    mean, tril = data
+    return dist.MultivariateStudentT(TAIL, mean, tril, validate_args=False).log_prob(z)
+
+
+def normal_target(mean, tril) -> Target:
+    def draw(generator, n):
+        return mean + generator.standard_normal((n, len(mean))) @ tril.T
+
+    covariance = tril @ tril.T
+    truth = known(draw, mean, covariance, normal=(mean, covariance))
+    return target_of(normal_log_density, (mean, tril), truth)
+
+
+def two_modes_target(means, tril) -> Target:
+    def draw(generator, n):
+        return means[generator.integers(2, size=n)] + generator.standard_normal((n, len(tril))) @ tril.T
+
+    mean, half = means.mean(axis=0), (means[1] - means[0]) / 2
+    truth = known(draw, mean, tril @ tril.T + np.outer(half, half))
+    return target_of(two_modes_log_density, (means, tril), truth)
+
+
+def student_target(mean, tril) -> Target:
+    def draw(generator, n):
+        normal = generator.standard_normal((n, len(mean))) @ tril.T
+        return mean + normal * np.sqrt(TAIL / generator.chisquare(TAIL, (n, 1)))
+
+    truth = known(draw, mean, tril @ tril.T * TAIL / (TAIL - 2))
+    return target_of(student_log_density, (mean, tril), truth)
+
+
+def target_of(log_density, data, truth) -> Target:
+    return Target.from_log_density(log_density, len(data[1]), data=jax.tree.map(jnp.asarray, data), truth=truth)
+
+
+def known(draw, mean, covariance, normal=None) -> Truth:
+    """The truth of a normalised density."""
+
+    def sample(key, n):
+        return draw(numpy_generator(key), n)
+
+    moments = {"z": Moments(mean, np.sqrt(np.diag(covariance)))}
+    return Truth(Estimate(0.0, 0.0, "closed form"), moments, sample, normal=normal)
+
+
+def position(seed: int) -> tuple[np.ndarray, np.ndarray, np.random.Generator]:
+    """A mean, and a Cholesky factor of a covariance with sds of 0.5 to 3 in random directions."""
+    generator = np.random.default_rng(seed)
+    turn = np.linalg.qr(generator.standard_normal((DIM, DIM)))[0]
+    covariance = (turn * np.geomspace(0.5, 3.0, DIM) ** 2) @ turn.T
+    return generator.uniform(-1, 1, DIM), np.linalg.cholesky(covariance), generator
+
+
+def full_rank(target: Target, mean, tril) -> Approximation:
+    return Approximation(FullRank(), full_rank_params(mean, tril), target)
+
+
+# Failures --------------------------------------------------------------------------------------------------------
+
+
+def healthy(seed):
+    mean, tril, _ = position(seed)
+    return full_rank(normal_target(mean, tril), mean, tril)
+
+
+def missed_mode(seed):
+    mean, tril, generator = position(seed)
+    direction = generator.standard_normal(DIM)
+    other = mean + APART * tril @ (direction / np.linalg.norm(direction))
+    return full_rank(two_modes_target(np.stack([mean, other]), tril), mean, tril)
+
+
+def narrow(seed):
+    mean, tril, _ = position(seed)
+    return full_rank(normal_target(mean, tril), mean, 0.5 * tril)
+
+
+def wide(seed):
+    mean, tril, _ = position(seed)
+    return full_rank(normal_target(mean, tril), mean, 2.0 * tril)
+
+
+def no_correlation(seed):
+    """Correlations of 0.8 between all coordinates, and none in q, whose sds are right."""
+    generator = np.random.default_rng(seed)
+    mean, sd = generator.uniform(-1, 1, DIM), generator.uniform(0.5, 2.0, DIM)
+    tril = np.linalg.cholesky((0.2 * np.eye(DIM) + 0.8) * np.outer(sd, sd))
+    return full_rank(normal_target(mean, tril), mean, np.diag(sd))
+
+
+def thin_tail(seed):
+    """A normal of the right place and nearly the best scale for reverse KL."""
+    mean, tril, _ = position(seed)
+    return full_rank(student_target(mean, tril), mean, 1.2 * tril)
+
+
+def stopped_early(seed):
+    """Halfway from a usual start (the origin, sds of 0.1) to the answer, in location and in log scale."""
+    mean, tril, _ = position(seed)
+    halfway = np.sqrt(0.1) * tril / np.sqrt(np.diag(tril))[:, None]
+    return full_rank(normal_target(mean, tril), mean / 2, halfway)
+
+
+def no_jacobian(seed):
+    mean, tril, _ = position(seed)
+    target = normal_target(mean, tril)
+    return Approximation(WithoutJacobian(), {"loc": jnp.asarray(mean), "tril": jnp.asarray(tril)}, target)
+
+
+class NormalOfNoise(dist.Distribution):
+    """Draws loc + tril u, and calls the density of u theirs: the change of variables is forgotten."""
+
+    support = dist.constraints.real_vector
+
+    def __init__(self, loc, tril):
+        self.loc, self.tril = loc, tril
+        super().__init__(event_shape=(loc.shape[-1],), validate_args=False)
+
+    def sample(self, key, sample_shape=()):
+        u = jax.random.normal(key, (*sample_shape, *self.event_shape), dtype=self.loc.dtype)
+        return self.loc + u @ self.tril.T
+
+    def log_prob(self, value):
+        u = jnp.linalg.solve(self.tril, value - self.loc)
+        return jnp.sum(dist.Normal(0.0, 1.0).log_prob(u))
+
+
+@dataclasses.dataclass(frozen=True)
+class WithoutJacobian(Family):
+    """The right draws with the wrong density."""
+
+    name = "without_jacobian"
+
+    def init(self, key, target):
+        return {"loc": jnp.zeros(target.dim), "tril": jnp.eye(target.dim)}
+
+    def distribution(self, params, target):
+        return NormalOfNoise(params["loc"], params["tril"])
+
+
+def failure(name: str, what: str, plant) -> PlantedFailure:
+    return PlantedFailure(name, what, in_float64(plant))
+
+
+HEALTHY = failure("healthy", "q is the posterior: every alarm is a false one.", healthy)
+FAILURES = (
+    failure("missed mode", f"Two equal modes {APART:g} sds apart, q on one of them.", missed_mode),
+    failure("sd too small", "q half as wide as the posterior.", narrow),
+    failure("sd too large", "q twice as wide.", wide),
+    failure("wrong correlation", "Correlations of 0.8, none in q; its sds are right.", no_correlation),
+    failure("heavy tail", f"Student t with {TAIL:g} degrees of freedom under a normal q.", thin_tail),
+    failure("stopped early", "q halfway from its start to the answer.", stopped_early),
+    failure("wrong Jacobian", "q's density lacks the Jacobian of q's draws.", no_jacobian),
+)
