@@ -12,11 +12,13 @@ from vi_kl.diagnostics.evidence import Draws
 from vi_kl.diagnostics.limits import log_lower_limit
 from vi_kl.families.approximation import Approximation, log_prob_in_chunks
 from vi_kl.keys import numpy_generator
+from vi_kl.precision import in_float64
 
 CONFIDENCE = 0.9995  # each; a healthy q raises one false alarm in a thousand checks
 ROUNDING = 1e-6  # nats
 
 
+@in_float64
 def density_excess(q: Approximation, draws: Draws, key) -> float:
     """Nats by which q's density, or its inverse, is proved to exceed what a density can be; 0 where nothing is wrong.
 

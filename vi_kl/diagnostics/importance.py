@@ -9,7 +9,6 @@ Reference: Vehtari, Simpson, Gelman, Yao & Gabry (2024), "Pareto smoothed import
 
 import numpy as np
 from scipy.special import logsumexp
-from scipy.stats import skew
 
 from vi_kl.divergences.estimators.pareto import smooth_tail
 from vi_kl.estimate import Estimate
@@ -43,8 +42,10 @@ def kl_by_weights(log_weights: np.ndarray, method: str) -> Estimate:
     n = len(log_weights)
     influence = relative_weights(log_weights) - log_weights
     value = log_mean_exp(log_weights) - log_weights.mean()
-    error = influence.std(ddof=1) / np.sqrt(n)
-    return Estimate(value, error * (1 + SKEWED_LIMIT * max(skew(influence), 0.0) / np.sqrt(n)), method, num_draws=n)
+    spread = influence.std(ddof=1)
+    skewness = np.mean((influence - influence.mean()) ** 3) / spread**3 if spread else 0.0
+    error = spread / np.sqrt(n) * (1 + SKEWED_LIMIT * max(skewness, 0.0) / np.sqrt(n))
+    return Estimate(value, error, method, num_draws=n)
 
 
 def smoothed_weights(log_weights: np.ndarray) -> np.ndarray:

@@ -160,7 +160,9 @@ def stopped_early(seed):
 
 
 def no_jacobian(seed):
+    """With even seeds the missing determinant is above one, with odd seeds below: log q too high, or too low."""
     mean, tril, _ = position(seed)
+    tril = tril / 4 if seed % 2 else tril
     target = normal_target(mean, tril)
     return Approximation(WithoutJacobian(), {"loc": jnp.asarray(mean), "tril": jnp.asarray(tril)}, target)
 

@@ -1,0 +1,137 @@
+"""Parts of the gap: exact for normals, found by search elsewhere, and adding up to the total."""
+
+import dataclasses
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from diagnostics.members import full_rank, log_gamma, member, normal_on_line
+from scipy import integrate, optimize, stats
+
+from vi_kl.diagnostics.gap import best_scales, explain_gap, kl_of_normals, split_kl
+from vi_kl.families import MeanField
+from vi_kl.models import worms
+from vi_kl.target import Target
+from vi_kl.truth import Truth, truth_by_quadrature
+
+COVARIANCE = np.array([[4.0, 1.9, 0.3], [1.9, 1.0, 0.1], [0.3, 0.1, 0.5]])
+MEAN = np.array([1.0, -2.0, 0.5])
+
+
+def normal(z, data):
+    mean, precision = data
+    return -0.5 * (z - mean) @ precision @ (z - mean)
+
+
+def normal_target() -> Target:
+    target = Target.from_log_density(normal, 3, data=(jnp.asarray(MEAN), jnp.asarray(np.linalg.inv(COVARIANCE))))
+    found = truth_by_quadrature(target)
+    return target.with_truth(dataclasses.replace(found, normal=(MEAN, COVARIANCE)))
+
+
+def kl_by_formula(m, s, mean, covariance):
+    """The textbook's, in another form than the code's."""
+    precision = np.linalg.inv(covariance)
+    terms = np.trace(precision @ s) + (mean - m) @ precision @ (mean - m) - len(m)
+    return 0.5 * (terms + np.linalg.slogdet(covariance)[1] - np.linalg.slogdet(s)[1])
+
+
+def test_it_is_exact_on_a_normal_posterior(key):
+    """Mean field off its optimum: the best member has the conditional sds, and what is left is the family's."""
+    loc, sd = MEAN + np.array([0.1, 0.0, 0.2]), np.array([0.5, 0.3, 0.6])
+    gap = explain_gap(member(MeanField(), normal_target(), loc=loc, log_scale=np.log(sd)), key=key)
+    conditional = np.diag(1 / np.diag(np.linalg.inv(COVARIANCE)))
+    assert gap.label == "exact"
+    assert gap.total.value == pytest.approx(kl_by_formula(loc, np.diag(sd**2), MEAN, COVARIANCE), rel=1e-9)
+    assert gap.family.value == pytest.approx(kl_by_formula(MEAN, conditional, MEAN, COVARIANCE), rel=1e-9)
+    assert gap.optimisation.value == pytest.approx(gap.total.value - gap.family.value, rel=1e-9)
+    parts = gap.normal
+    assert parts.location.value == pytest.approx(0.5 * (loc - MEAN) @ np.linalg.inv(COVARIANCE) @ (loc - MEAN))
+    assert parts.correlation.value == pytest.approx(gap.family.value, rel=1e-9)
+    assert abs(parts.shape.value) < 1e-6
+    assert "optimisation" in str(gap)
+    assert gap.to_dict()["normal"]["scale"]["value"] >= 0
+
+
+def test_full_rank_holds_a_normal_posterior(key):
+    gap = explain_gap(full_rank(normal_target(), MEAN, 1.2 * COVARIANCE), key=key)
+    assert gap.family.value == pytest.approx(0.0, abs=1e-12)
+    assert gap.optimisation.value == pytest.approx(1.5 * (0.2 - np.log(1.2)), rel=1e-9)
+    assert gap.normal.scale.value == pytest.approx(gap.total.value, rel=1e-6)
+
+
+def test_a_skewed_posterior_under_a_normal_has_a_shape(key):
+    """The best normal by scipy's own optimiser over its own quadrature."""
+    target = Target.from_log_density(log_gamma, 1)
+    target = target.with_truth(truth_by_quadrature(target))
+    gap = explain_gap(normal_on_line(target, 0.5, 0.9), key=key)
+    p = stats.loggamma(3)
+
+    def kl(params):
+        q = stats.norm(params[0], np.exp(params[1]))
+        return integrate.quad(lambda z: q.pdf(z) * (q.logpdf(z) - p.logpdf(z)), *q.ppf([1e-14, 1 - 1e-14]))[0]
+
+    least = optimize.minimize(kl, [0.9, -0.5], method="Nelder-Mead", options={"xatol": 1e-6, "fatol": 1e-10}).fun
+    assert gap.label == "estimated"
+    assert gap.family.value == pytest.approx(least, abs=2e-4)
+    assert gap.total.value == pytest.approx(kl([0.5, np.log(0.9)]), abs=1e-6)
+    assert gap.optimisation.value == pytest.approx(gap.total.value - gap.family.value, abs=1e-9)
+    to_normal = kl_by_formula(np.array([0.5]), np.array([[0.81]]), np.array([p.mean()]), np.array([[p.var()]]))
+    assert abs(gap.normal.shape.value - (gap.total.value - to_normal)) < 4 * gap.normal.shape.standard_error
+
+
+def test_without_a_truth_the_optimiser_can_still_be_judged(key):
+    gap = explain_gap(normal_on_line(Target.from_log_density(log_gamma, 1), 0.2, 0.3), key=key)
+    assert gap.total is None
+    assert gap.family is None
+    assert gap.optimisation.value > 0.5
+    assert "needs the total" in gap.note
+    at_best = explain_gap(gap.best, key=key)
+    assert at_best.optimisation.value < 4 * at_best.optimisation.standard_error + 1e-4
+
+
+def test_a_guide_of_another_kind_is_said_not_to_be_searched(key):
+    from vi_kl.families import Guide
+
+    q = member(Guide(worms.beta_guide), worms.binomial(), a=np.log(5000.0), b=np.log(3800.0))
+    gap = explain_gap(q, key=key)
+    assert gap.optimisation is None
+    assert "not searched" in gap.note
+    assert "unknown" in str(gap)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_parts_of_random_normals_are_not_negative_and_add_up(seed):
+    rng = np.random.default_rng(seed)
+    dim = int(rng.integers(1, 7))
+    s, covariance = (np.cov(rng.normal(size=(dim, 3 * dim))).reshape(dim, dim) for _ in range(2))
+    m, mean = rng.normal(size=(2, dim))
+    parts = split_kl(m, s, mean, covariance)
+    assert min(parts) >= -1e-12
+    assert sum(parts) == pytest.approx(kl_by_formula(m, s, mean, covariance), rel=1e-8)
+    form = np.linalg.inv(covariance) * (s / np.sqrt(np.outer(np.diag(s), np.diag(s))))
+    d = best_scales(form)
+    np.testing.assert_allclose(form @ d, 1 / d, rtol=1e-8)
+
+
+def test_kl_of_nearly_equal_normals_keeps_its_digits():
+    """A relative change of 1e-7 costs 1e-14 / 4 nats per dimension, which a trace less a dimension would lose."""
+    kl = kl_of_normals(MEAN, COVARIANCE * (1 + 1e-7), MEAN, COVARIANCE)
+    assert kl == pytest.approx(3 * (1e-7) ** 2 / 4, rel=1e-6)
+
+
+def test_a_reference_run_gives_parts_with_errors(key):
+    """Autocorrelated chains in place of exact draws: the location's part within four of its errors."""
+    rng = np.random.default_rng(3)
+    steps, z = rng.normal(size=(4, 2000, 3)), np.zeros((4, 2000, 3))
+    for i in range(1, 2000):
+        z[:, i] = 0.5 * z[:, i - 1] + np.sqrt(0.75) * steps[:, i]
+    chains = MEAN + z[:, 50:] @ np.linalg.cholesky(COVARIANCE).T
+    target = normal_target()
+    known: Truth = dataclasses.replace(target.truth, normal=None, chains=chains, source="reference run")
+    loc = MEAN + np.array([0.5, 0.0, 0.0])
+    gap = explain_gap(full_rank(target, loc, COVARIANCE), known, key=key)
+    location = gap.normal.location
+    exact = 0.5 * (loc - MEAN) @ np.linalg.inv(COVARIANCE) @ (loc - MEAN)
+    assert 0 < location.standard_error < 0.5
+    assert abs(location.value - exact) < 4 * location.standard_error

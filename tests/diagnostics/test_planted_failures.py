@@ -1,0 +1,44 @@
+"""What each diagnostic sees: the statements of blindness, held to planted failures."""
+
+import pytest
+
+from vi_kl.diagnostics.detection import DETECTORS, alarms, detection_table
+from vi_kl.diagnostics.planted_failures import FAILURES, HEALTHY
+
+SEEDS = 3
+# what must be seen, and what is known to be blind to it
+SEEN = {
+    "missed mode": {"gap", "forward KL", "moments", "coverage", "transport"},
+    "sd too small": {"k-hat", "ESS", "KL limit", "gap", "forward KL", "sandwich", "moments"},
+    "sd too large": {"KL by weights", "KL limit", "moments by weights", "gap", "sandwich", "moments"},
+    "wrong correlation": {"KL limit", "gap", "forward KL", "sandwich"},
+    "heavy tail": {"k-hat", "KL limit", "gap", "forward KL", "moments"},
+    "stopped early": {"k-hat", "ESS", "KL limit", "gap", "forward KL", "moments"},
+    "wrong Jacobian": {"density"},
+}
+BLIND = {
+    "missed mode": {"k-hat", "ESS"},
+    "sd too large": {"k-hat", "coverage"},
+    "wrong correlation": {"moments"},
+    "wrong Jacobian": {"k-hat", "ESS", "moments"},
+}
+
+
+@pytest.mark.parametrize("planted", [p for p in FAILURES if p.name in SEEN], ids=lambda p: p.name)
+def test_every_failure_is_seen_by_what_should_see_it(planted):
+    seen = [{name for name, alarm in alarms(planted, seed).items() if alarm} for seed in range(SEEDS)]
+    for found in seen:
+        assert SEEN[planted.name] <= found
+        assert not BLIND.get(planted.name, set()) & found
+
+
+def test_a_density_that_is_too_low_takes_the_elbo_above_the_evidence():
+    wrong = next(p for p in FAILURES if p.name == "wrong Jacobian")
+    assert [alarms(wrong, seed)["ELBO above evidence"] for seed in (0, 1)] == [False, True]
+
+
+def test_a_healthy_q_raises_no_alarm():
+    table = detection_table(SEEDS, [HEALTHY])
+    assert table.false_alarms == {}
+    assert set(table.rates["healthy"]) == {d.name for d in DETECTORS}
+    assert list(table.to_dataframe().columns) == ["needs", "healthy"]
