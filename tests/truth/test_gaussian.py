@@ -202,6 +202,9 @@ def test_a_tail_that_takes_over_far_away_is_seen():
         (lambda z: -0.5 * z[0] ** 2 - 3.0 * jnp.log1p(z[1] ** 2 / 5), 2, r"'z\[1\]'"),  # Student's t
         (lambda z: jnp.where(jnp.abs(z[1]) < 4, -0.5 * jnp.sum(z**2), -jnp.inf), 2, r"-inf nats.*'z\[1\]'"),  # cut off
         (lambda z: -0.5 * z[0] ** 2 + 0.0 * z[1], 2, r"does not curve down.*'z\[1\]'"),  # improper
+        (lambda z: -0.5 * z[0] ** 2 + 0.1 * jnp.cos(5 * z[1]), 2, r"does not curve down.*'z\[1\]'"),  # between waves
+        (lambda z: -0.5 * z @ z + jnp.sqrt(0.5 - z[1]), 2, r"is NaN, and coordinate 'z\[1\]'"),  # ends
+        (lambda z: -0.005 * z @ z + 1e-3 * jnp.sqrt(1 - z[1] ** 2), 2, r"no finite curvature.*'z\[1\]'"),  # sooner
     ],
 )
 def test_what_is_not_normal_is_refused(function, dim, words):

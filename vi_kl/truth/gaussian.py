@@ -112,16 +112,11 @@ def fit_quadratic(target: Target) -> Quadratic:
     if not mode.is_proper:
         mode = find_mode(target, start)
     if not mode.is_proper:
-        raise NotGaussian(no_proper_mode(target, mode.hessian))
-    mean, tril = mode.z, mode.scale_tril
+        raise no_proper_mode(target, mode.hessian, np.eye(target.dim))
+    mean, tril = mode.z, root_of_inverse(target, -mode.hessian, np.eye(target.dim))
     for _ in range(4):
         curvature = whitened_curvature(target, mean, tril)
-        try:
-            # cov = L W^-1 L' for W = C C', so that L C'^-1 is a square root of it
-            root = tril @ np.linalg.inv(np.linalg.cholesky(curvature)).T
-        except np.linalg.LinAlgError:
-            raise NotGaussian(no_proper_mode(target, -curvature)) from None
-        tril = lower_triangular(root)
+        tril = root_of_inverse(target, curvature, tril)
         mean = mean + tril @ (tril.T @ gradient_at(target, mean))
         error = 0.5 * np.abs(curvature - np.eye(target.dim)).trace()
         if error < 1e-12 * target.dim:
@@ -150,8 +145,14 @@ def whitened_curvature(target: Target, mean, tril) -> np.ndarray:
     return (np.stack(columns) + np.stack(columns, axis=1)) / 2
 
 
-def lower_triangular(root) -> np.ndarray:
-    """The Cholesky factor of root root', without forming that product."""
+def root_of_inverse(target: Target, curvature, tril) -> np.ndarray:
+    """The Cholesky factor of tril curvature^-1 tril', without forming that product."""
+    try:
+        root = tril @ np.linalg.inv(np.linalg.cholesky(curvature)).T
+    except np.linalg.LinAlgError:
+        root = np.full_like(tril, np.nan)
+    if not np.isfinite(root).all():
+        raise no_proper_mode(target, -curvature, tril)
     r = np.linalg.qr(root.T, mode="r")
     return r.T * np.sign(np.diag(r))
 
@@ -203,9 +204,10 @@ def refuse_deviations(target: Target, quadratic: Quadratic, deviations: list[Dev
         return
     worst = max(deviations, key=lambda d: d.magnitude)
     name = responsible_coordinate(target, quadratic, worst)
+    what = "NaN" if np.isnan(worst.excess) else f"{worst.excess:+.3g} nats off the normal's"
     raise NotGaussian(
-        f"The posterior is not normal in z: {np.linalg.norm(worst.u):.3g} sd from its mode the log density is "
-        f"{worst.excess:+.3g} nats off the normal's, and coordinate '{name}' deviates most. "
+        f"The posterior is not normal in z: {np.linalg.norm(worst.u):.3g} sd from its mode the log density is {what}, "
+        f"and coordinate '{name}' deviates most. "
         f"Use truth_by_quadrature (up to three dimensions) or a reference run."
     )
 
@@ -233,13 +235,16 @@ def responsible_coordinate(target: Target, quadratic: Quadratic, deviation: Devi
     return target.coordinate_names[int(np.argmax(share))]
 
 
-def no_proper_mode(target: Target, hessian) -> str:
+def no_proper_mode(target: Target, hessian, tril) -> NotGaussian:
+    """The error to raise where this Hessian, in u with z = tril u, is not negative definite."""
     if not np.isfinite(hessian).all():
         bad = int(np.argmax(~np.isfinite(hessian).all(axis=0)))
-        return f"The log density has no finite curvature along coordinate '{target.coordinate_names[bad]}'."
+        name = target.coordinate_names[bad]
+        return NotGaussian(f"The posterior is not normal in z: no finite curvature along coordinate '{name}'.")
     values, vectors = np.linalg.eigh(hessian)
-    name = target.coordinate_names[int(np.argmax(np.abs(vectors[:, -1])))]
-    return (
+    moved = np.abs(tril @ vectors[:, -1]) / np.linalg.norm(tril, axis=1)
+    name = target.coordinate_names[int(np.argmax(moved))]
+    return NotGaussian(
         f"The posterior is not normal in z: where the climb to its mode ended, the log density does not curve down "
         f"(its largest curvature is {values[-1]:+.3g}), mostly along coordinate '{name}'. Is the posterior proper, "
         f"and are its predictors centred, so that float64 can tell its directions apart?"
