@@ -238,8 +238,7 @@ def responsible_coordinate(target: Target, quadratic: Quadratic, deviation: Devi
 def no_proper_mode(target: Target, hessian, tril) -> NotGaussian:
     """The error to raise where this Hessian, in u with z = tril u, is not negative definite."""
     if not np.isfinite(hessian).all():
-        bad = int(np.argmax(~np.isfinite(hessian).all(axis=0)))
-        name = target.coordinate_names[bad]
+        name = target.coordinate_names[int(np.argmax((~np.isfinite(hessian)).sum(axis=0)))]
         return NotGaussian(f"The posterior is not normal in z: no finite curvature along coordinate '{name}'.")
     values, vectors = np.linalg.eigh(hessian)
     moved = np.abs(tril @ vectors[:, -1]) / np.linalg.norm(tril, axis=1)
