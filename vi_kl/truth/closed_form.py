@@ -12,6 +12,7 @@ import numpy as np
 import numpyro.distributions as dist
 from numpyro import handlers
 from numpyro.distributions import Distribution
+from scipy.linalg import block_diag
 
 from vi_kl.compilation import compiled, tracing
 from vi_kl.estimate import Estimate
@@ -40,12 +41,16 @@ def closed_form_truth(
         moments: {site: Moments}; needed with a program, whose marginal moments are not written anywhere.
         data: arrays that the program is called with.
 
+    Returns:
+        A Truth whose `normal` is filled in where every site's distribution is a normal one.
+
     Raises:
-        ValueError: the posterior does not name exactly the target's sites, or a program comes without moments.
+        ValueError: the posterior does not name exactly the target's sites, in their shapes; or a program comes
+            without moments, or observes something.
     """
     if callable(posterior):
         return program_truth(target, posterior, log_evidence, moments, data)
-    require_sites(target, posterior)
+    require_sites(target, {name: q.batch_shape + q.event_shape for name, q in posterior.items()})
     # parameters made under the caller's float32 would make the density a float32 one
     posterior = {name: jax.tree.map(as_float64, q) for name, q in posterior.items()}
     moments = {name: Moments(np.asarray(q.mean), np.asarray(jnp.sqrt(q.variance))) for name, q in posterior.items()}
@@ -59,15 +64,34 @@ def closed_form_truth(
         return in_chunks(lambda piece: closed_form_log_density(target, posterior, piece), z)
 
     evidence = Estimate(log_evidence, 0.0, "closed form")
-    return Truth(evidence, moments, sample, log_density=log_density, distributions=posterior)
+    normal = normal_in_z([posterior[name] for name in target.site_names])
+    return Truth(evidence, moments, sample, log_density=log_density, distributions=posterior, normal=normal)
+
+
+def normal_in_z(distributions) -> tuple[np.ndarray, np.ndarray] | None:
+    """(mean, covariance) of z where these distributions, in z's order, are all normal; None otherwise.
+
+    A normal distribution covers the whole line, where a site's unconstrained value is the value itself.
+    """
+    means, covariances = [], []
+    for q in distributions:
+        base = q.base_dist if isinstance(q, dist.Independent) else q
+        if isinstance(base, dist.MultivariateNormal) and not base.batch_shape:
+            covariances.append(np.asarray(base.covariance_matrix))
+        elif isinstance(base, dist.Normal):
+            covariances.append(np.diag(np.ravel(base.variance)))
+        else:
+            return None
+        means.append(np.ravel(base.mean))
+    return np.concatenate(means), block_diag(*covariances)
 
 
 def program_truth(target: Target, program: Callable, log_evidence: float, moments, data) -> Truth:
     if moments is None:
         raise ValueError("Give `moments` too: the marginal moments of dependent sites cannot be read off a program.")
+    require_sites(target, {name: np.shape(moment.mean) for name, moment in moments.items()}, "`moments`")
     data = tuple(map(as_float64, data))
-    with tracing:
-        require_sites(target, handlers.trace(handlers.seed(program, 0)).get_trace(*data))
+    require_sites(target, program_shapes(program, data))
 
     @in_float64
     def sample(key, n: int):
@@ -81,9 +105,32 @@ def program_truth(target: Target, program: Callable, log_evidence: float, moment
     return Truth(Estimate(log_evidence, 0.0, "closed form"), moments, sample, log_density=log_density)
 
 
-def require_sites(target: Target, named) -> None:
-    if set(named) != set(target.site_names):
-        raise ValueError(f"The posterior names the sites {sorted(named)}, the target {list(target.site_names)}.")
+def require_sites(target: Target, shapes: Mapping[str, tuple], what: str = "The posterior") -> None:
+    """Refuse other sites than the target's, or other shapes: a scalar would pass for a vector by broadcasting."""
+    if set(shapes) != set(target.site_names):
+        raise ValueError(f"{what} names the sites {sorted(shapes)}, the target {list(target.site_names)}.")
+    for site in target.sites:
+        if tuple(shapes[site.name]) != site.shape:
+            raise ValueError(
+                f"{what} has site '{site.name}' in the shape {shapes[site.name]}, the target {site.shape}."
+            )
+
+
+def program_shapes(program: Callable, data) -> dict[str, tuple]:
+    """{site: shape} of what a program draws, without computing a number."""
+    observed = []
+
+    def run(*data):
+        trace = handlers.trace(handlers.seed(program, 0)).get_trace(*data)
+        samples = {name: site for name, site in trace.items() if site["type"] == "sample"}
+        observed.extend(name for name, site in samples.items() if site["is_observed"])
+        return {name: site["value"] for name, site in samples.items()}
+
+    with tracing:
+        shapes = {name: value.shape for name, value in jax.eval_shape(run, *data).items()}
+    if observed:
+        raise ValueError(f"The posterior program observes {observed}: it should only draw, from exact conditionals.")
+    return shapes
 
 
 @compiled(static=("program",), seldom=True)
@@ -105,7 +152,8 @@ def program_log_density(target: Target, program, data, z):
     def one(z):
         sites, log_det = target.density.constrain(target.data, target.unravel(z))
         trace = handlers.trace(handlers.substitute(program, sites)).get_trace(*data)
-        return log_det + sum(jnp.sum(site["fn"].log_prob(site["value"])) for site in trace.values())
+        drawn = [trace[name] for name in target.site_names]
+        return log_det + sum(jnp.sum(site["fn"].log_prob(site["value"])) for site in drawn)
 
     return jax.vmap(one)(z)
 
@@ -141,6 +189,10 @@ def draw(distribution: Distribution, generator: np.random.Generator, n: int) -> 
             return generator.dirichlet(a, n)
         case dist.Gamma(concentration=a, rate=b):
             return generator.gamma(a, 1 / np.asarray(b), (n, *distribution.batch_shape))
+        case dist.Independent(base_dist=base):
+            return draw(base, generator, n)
+        case dist.MultivariateNormal(loc=loc, scale_tril=tril) if not distribution.batch_shape:
+            return np.asarray(loc) + generator.standard_normal((n, *distribution.event_shape)) @ np.asarray(tril).T
         case dist.Normal(loc=loc, scale=scale):
             return generator.normal(loc, scale, (n, *distribution.batch_shape))
         case _:

@@ -1,0 +1,137 @@
+"""Counts with a Beta, Gamma or Dirichlet prior: one site each, and a posterior of the prior's own kind."""
+
+import numpy as np
+import numpyro
+import numpyro.distributions as dist
+from scipy.special import betaln, gammaln
+
+from vi_kl.models.conjugate.checks import counts, positive, refuse, same_length
+from vi_kl.target import Target
+from vi_kl.truth import closed_form_truth
+
+
+def beta_binomial_model(successes, trials, a, b):
+    p = numpyro.sample("p", dist.Beta(a, b))
+    with numpyro.plate("rows", len(successes)):
+        numpyro.sample("successes", dist.Binomial(trials, p), obs=successes)
+
+
+def gamma_poisson_model(events, exposure, shape, rate_of_prior):
+    rate = numpyro.sample("rate", dist.Gamma(shape, rate_of_prior))
+    with numpyro.plate("rows", len(events)):
+        numpyro.sample("events", dist.Poisson(rate * exposure), obs=events)
+
+
+def dirichlet_multinomial_model(table, totals, concentration):
+    theta = numpyro.sample("theta", dist.Dirichlet(concentration))
+    with numpyro.plate("rows", len(table)):
+        numpyro.sample("table", dist.Multinomial(totals, theta), obs=table)
+
+
+def dirichlet_categorical_model(labels, concentration):
+    theta = numpyro.sample("theta", dist.Dirichlet(concentration))
+    with numpyro.plate("rows", len(labels)):
+        numpyro.sample("labels", dist.Categorical(theta), obs=labels)
+
+
+def beta_binomial(successes=(7, 3, 12), trials=(10, 8, 15), a=2.0, b=3.0) -> Target:
+    """Successes out of trials with one probability p, a priori Beta(a, b).
+
+    Args:
+        successes, trials: one count for each row.
+        a, b: of the prior.
+
+    Raises:
+        ValueError: a count or a parameter that cannot be, by name and place.
+    """
+    successes, trials = counts("successes", successes, 1), counts("trials", trials, 1)
+    same_length("successes", successes, "trials", trials)
+    refuse("successes", successes, successes > trials, "more than its trials")
+    a, b = positive("a", a, 0), positive("b", b, 0)
+
+    def truth(target):
+        after = a + successes.sum(), b + (trials - successes).sum()
+        arrangements = gammaln(trials + 1) - gammaln(successes + 1) - gammaln(trials - successes + 1)
+        log_evidence = betaln(*after) - betaln(a, b) + arrangements.sum()
+        return closed_form_truth(target, {"p": dist.Beta(*after)}, log_evidence)
+
+    return Target.from_numpyro(beta_binomial_model, successes, trials, a, b, truth=truth)
+
+
+def gamma_poisson(events=(3, 0, 5, 2, 4), exposure=(1.0, 0.5, 2.5, 1.0, 1.5), shape=2.0, rate=1.5) -> Target:
+    """Events at one rate per unit of exposure, a priori Gamma(shape, rate).
+
+    Args:
+        events: one count for each row.
+        exposure: how long each row was watched; a single number stands for all.
+        shape, rate: of the prior.
+    """
+    events = counts("events", events, 1)
+    exposure = positive("exposure", exposure, (0, 1))
+    exposure = exposure if exposure.ndim else np.full(len(events), exposure)
+    same_length("events", events, "exposure", exposure)
+    shape, rate = positive("shape", shape, 0), positive("rate", rate, 0)
+
+    def truth(target):
+        after_shape, after_rate = shape + events.sum(), rate + exposure.sum()
+        log_evidence = shape * np.log(rate) - gammaln(shape) + gammaln(after_shape) - after_shape * np.log(after_rate)
+        log_evidence += np.sum(events * np.log(exposure) - gammaln(events + 1))
+        return closed_form_truth(target, {"rate": dist.Gamma(after_shape, after_rate)}, log_evidence)
+
+    return Target.from_numpyro(gamma_poisson_model, events, exposure, shape, rate, truth=truth)
+
+
+def dirichlet_multinomial(
+    table=((4, 1, 0, 3), (2, 2, 1, 6), (5, 0, 0, 2)), concentration=(1.0, 0.5, 0.5, 2.0)
+) -> Target:
+    """Rows of category counts with the same probabilities theta, a priori Dirichlet(concentration).
+
+    Args:
+        table: counts, shape (rows, categories).
+        concentration: of the prior, one for each category.
+    """
+    table, concentration = counts("table", table, 2), positive("concentration", concentration, 1)
+    require_categories(concentration)
+    if table.shape[1] != len(concentration):
+        raise ValueError(f"table has {table.shape[1]} columns and concentration {len(concentration)} entries.")
+    totals = table.sum(axis=1)
+
+    def truth(target):
+        arrangements = gammaln(totals + 1).sum() - gammaln(table + 1).sum()
+        return dirichlet_truth(target, concentration, table.sum(axis=0), arrangements)
+
+    return Target.from_numpyro(dirichlet_multinomial_model, table, totals, concentration, truth=truth)
+
+
+def dirichlet_categorical(labels=(0, 2, 2, 1, 0, 2, 2, 0, 2), concentration=(1.0, 0.5, 2.0)) -> Target:
+    """Labels 0, 1, ... with probabilities theta, a priori Dirichlet(concentration).
+
+    Args:
+        labels: one category number for each row.
+        concentration: of the prior, one for each category.
+    """
+    labels, concentration = counts("labels", labels, 1), positive("concentration", concentration, 1)
+    require_categories(concentration)
+    refuse("labels", labels, labels >= len(concentration), f"not one of the {len(concentration)} categories from 0")
+
+    def truth(target):
+        return dirichlet_truth(target, concentration, np.bincount(labels, minlength=len(concentration)), 0.0)
+
+    return Target.from_numpyro(dirichlet_categorical_model, labels, concentration, truth=truth)
+
+
+def require_categories(concentration) -> None:
+    if len(concentration) < 2:
+        raise ValueError("concentration has one entry: a single category leaves nothing to infer.")
+
+
+def dirichlet_truth(target, concentration, seen, log_arrangements: float):
+    """Posterior and evidence after these counts, of which so many arrangements were possible."""
+    after = concentration + seen
+    log_evidence = log_beta(after) - log_beta(concentration) + log_arrangements
+    return closed_form_truth(target, {"theta": dist.Dirichlet(after)}, log_evidence)
+
+
+def log_beta(concentration) -> float:
+    """log of the Dirichlet's normalising constant."""
+    return gammaln(concentration).sum() - gammaln(concentration.sum())
