@@ -11,6 +11,7 @@ from typing import Annotated, NoReturn
 
 import typer
 from rich.console import Console
+from rich.progress import Progress
 from rich.text import Text
 
 from vi_kl.calculator import manual
@@ -100,6 +101,41 @@ def kl(
                 options = {"unit": base.value, "method": method, "num_draws": draws, "seed": seed}
                 result = run.answer(p, q, both=both, normalize=normalize, **options)
         run.show(result, as_json, output)
+
+
+@app.command()
+def check(
+    self_test: Annotated[
+        bool, typer.Option("--self-test", help="Plant known failures, and count which diagnostic sees which.")
+    ] = False,
+    repetitions: Annotated[int, typer.Option(help="Of each failure, each from another seed.", min=1)] = 20,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+) -> None:
+    """Hold the diagnostics themselves to the truth: which of them sees which failure, and how often.
+
+    A q that misses a mode, is too narrow, too wide, without correlation, too thin in the tail, stopped early, or
+    wrong in its density, and a healthy one, each checked with and without its truth. About a second for each
+    repetition of all of them.
+
+    Your own fits are checked in Python: [bold]vi_kl.check(fit, key=key)[/].
+
+    Example: vi-kl check --self-test --repetitions 50
+    """
+    output, errors = Console(), Console(stderr=True)
+    if not self_test:
+        refuse(errors, "Say --self-test. A fit of yours is checked in Python: vi_kl.check(fit, key=key).")
+    try:
+        with patience(errors, "Importing JAX and NumPyro"):
+            from vi_kl.diagnostics.detection import detection_table
+            from vi_kl.report.detection import show_detection
+        with Progress(console=errors, transient=True) as bar:
+            task = bar.add_task("planting", total=1.0)
+            told = lambda done, name: bar.update(task, completed=done, description=name)  # noqa: E731
+            table = detection_table(repetitions, progress=told)
+    except KeyboardInterrupt:
+        errors.print("[yellow]Interrupted[/] before the table was complete.")
+        raise typer.Exit(130) from None
+    show_detection(table, as_json, output)
 
 
 @contextlib.contextmanager

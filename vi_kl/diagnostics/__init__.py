@@ -1,19 +1,35 @@
 """Diagnostics: how wrong q is, and how sure we are of that.
 
-`check(fit)` puts them together into a `Certificate`: the ELBO, KL in both directions, the Pareto k-hat of the
-importance weights, the errors of means and standard deviations, and a verdict in words that says what it cannot
-see. Any q can be checked, however it was found.
+`check(fit)` puts them together into a `Certificate`: the ELBO, KL in both directions with their errors, limits of
+the evidence and of KL that hold whatever the tails, Pareto's k-hat and the effective sample size of the importance
+weights, modes that q never visits, the errors of means, sds, quantiles and correlations with and without importance
+weights, the transport distance, and in words a verdict, what it cannot see, and what to try next.
+`explain_gap(fit)` says how much of KL is the family's fault and how much the optimiser's.
+`detection_table()` plants failures and counts which diagnostic sees which.
+
+Any q can be checked, however it was found.
 """
 
 from vi_kl.diagnostics.certificate import Certificate, check
+from vi_kl.diagnostics.detection import DetectionTable, detection_table
+from vi_kl.diagnostics.errors import Errors, SiteErrors
 from vi_kl.diagnostics.evidence import elbo
+from vi_kl.diagnostics.gap import Gap, explain_gap
 from vi_kl.diagnostics.kl_to_truth import forward_kl, reverse_kl_by_gap, reverse_kl_by_integration
 from vi_kl.diagnostics.psis import pareto_k
+from vi_kl.diagnostics.sandwich import Limits
 
 __all__ = [
     "Certificate",
+    "DetectionTable",
+    "Errors",
+    "Gap",
+    "Limits",
+    "SiteErrors",
     "check",
+    "detection_table",
     "elbo",
+    "explain_gap",
     "forward_kl",
     "pareto_k",
     "reverse_kl_by_gap",

@@ -164,7 +164,7 @@ def check(fit, truth=None, *, key, num_draws: int = 2 * CHUNK) -> Certificate:
     if not isinstance(q, Approximation):
         raise TypeError(f"check takes a Fit or an Approximation, not {type(fit).__name__}.")
     if truth is not None:
-        q = Approximation(q.family, q.params, q.target.with_truth(truth))
+        q = held_to(q, truth)
     keys = jax.random.split(key, 6)
     draws = Draws(q, keys[0], num_draws)
     weights = smoothed_weights(draws.log_ratio)
@@ -183,6 +183,12 @@ def check(fit, truth=None, *, key, num_draws: int = 2 * CHUNK) -> Certificate:
         figures |= against_truth(q, known, draws, weights, figures["elbo"], keys)
     excess = density_excess(q, draws, keys[5])
     return Certificate(**figures, contradictions=contradictions(figures, known, excess))
+
+
+def held_to(q: Approximation, truth) -> Approximation:
+    """The same q of a target with this truth, made from what the target already knows where it is a function."""
+    known = truth(q.target) if callable(truth) else truth
+    return Approximation(q.family, q.params, q.target.with_truth(known))
 
 
 def without_truth(q, draws, weights, k_hat, elbo, keys) -> dict:

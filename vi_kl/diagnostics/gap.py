@@ -32,7 +32,7 @@ from scipy.special import ndtri
 from scipy.stats import qmc
 
 from vi_kl.compilation import compiled
-from vi_kl.diagnostics.certificate import Certificate, check
+from vi_kl.diagnostics.certificate import Certificate, check, held_to
 from vi_kl.diagnostics.evidence import mean_estimate
 from vi_kl.diagnostics.kl_to_truth import reverse_kl_by_integration
 from vi_kl.estimate import Estimate
@@ -116,11 +116,11 @@ def explain_gap(fit, truth=None, *, key, num_draws: int = 16_384, max_steps: int
         max_steps: of the search for the best member.
     """
     keys = jax.random.split(key, 4)
-    certificate = check(fit, truth, key=keys[0], num_draws=num_draws)
     q = getattr(fit, "approximation", fit)
     if truth is not None:
-        q = Approximation(q.family, q.params, q.target.with_truth(truth))
+        q = held_to(q, truth)
     known = q.target.truth
+    certificate = check(fit, known, key=keys[0], num_draws=num_draws)
     total = certificate.reverse_kl
     normal = None if known is None or total is None else normal_parts(q, known, total, keys[1], num_draws)
     if known is not None and known.normal is not None and isinstance(q.family, MeanField | FullRank):

@@ -42,8 +42,7 @@ def in_nats_and_bits(nats: float) -> str:
 
 def verdict(c: "Certificate") -> str:
     sentences = [distance_sentence(c), *c.contradictions]
-    missing = missing_sentence(c)
-    sentences.append(missing or errors_sentence(c))
+    sentences.append(missing_sentence(c) if misses_a_mode(c) else f"{missing_sentence(c)} {errors_sentence(c)}".strip())
     if c.k_hat > RELIABLE and c.reverse_kl is not None:
         sentences.append(f"k-hat {c.k_hat:.2f}: importance weighting would not repair it.")
     return " ".join(filter(None, sentences))
@@ -69,11 +68,13 @@ def missing_sentence(c: "Certificate") -> str:
     """About a part of the posterior that q leaves out, by posterior draws or by climbs."""
     if c.coverage is not None and c.coverage < 0.9:
         missed = 1 - c.coverage / 0.999
+        if c.k_hat > RELIABLE:  # weights are heavy next to what is left out, and light where a gap lies between
+            return f"It leaves out about {missed:.0%} of the posterior's mass: it is too narrow, or beside it."
         cost = -math.log1p(-missed) if missed < 1 else math.inf
         return (
             f"It leaves out about {missed:.0%} of the posterior's mass, which alone costs -log {1 - missed:.2f} = "
-            f"{cost:.2f} nats: a mode is missing, or a tail. It sits on one part, and reverse KL charges only for "
-            "naming that part, however far away the rest is."
+            f"{cost:.2f} nats: a mode is missing. q sits on one part, and reverse KL charges only for naming that "
+            "part, however far away the rest is."
         )
     if c.unvisited and c.log_evidence is not None and c.unvisited_share > NOTABLE_SHARE:
         return (
@@ -83,6 +84,10 @@ def missing_sentence(c: "Certificate") -> str:
     if c.unvisited and c.log_evidence is None:
         return f"A mode is missing: climbs from outside q found {len(c.unvisited)} that q never visits."
     return ""
+
+
+def misses_a_mode(c: "Certificate") -> bool:
+    return "mode is missing" in missing_sentence(c)
 
 
 def errors_sentence(c: "Certificate") -> str:
@@ -140,7 +145,7 @@ def try_next(c: "Certificate") -> tuple[str, ...]:
         advice.append("Mend what contradicts first: check q's log_prob against its sampler, and the truth's source.")
     if c.converged is False:
         advice.append("Let the optimiser finish: its status says what to raise.")
-    if missing_sentence(c):
+    if misses_a_mode(c):
         advice.append(
             "Fit from several keys and compare; order the labels in the model if modes are relabellings; use a family "
             "with several modes, or MCMC with tempering."

@@ -54,8 +54,8 @@ class Target:
     Attributes:
         dim: the length of z.
         sites: the latent sites in the order in which z holds them (alphabetical, as NumPyro's guides have it).
-        truth: what is known exactly (a `Truth`), or None. It is knowledge *about* the target and does not travel
-            into compiled functions.
+        truth: what is known of the posterior (a `Truth`), or None. It is knowledge *about* the target and does not
+            travel into compiled functions.
     """
 
     def __init__(
@@ -122,9 +122,14 @@ class Target:
     @property
     @in_float64
     def truth(self):
-        """What is known exactly; computed at the first look where it takes work (quadrature)."""
+        """What is known about the posterior; computed at the first look where it takes work (quadrature)."""
         if callable(self._truth):
-            self._truth = self._truth(self)
+            make, self._truth = self._truth, None  # while it is being made, nothing is known
+            try:
+                self._truth = make(self)
+            except BaseException:
+                self._truth = make
+                raise
         return self._truth
 
     def with_truth(self, truth) -> "Target":
