@@ -16,7 +16,7 @@ from vi_kl.diagnostics.errors import Errors, errors, reference_from_truth, refer
 from vi_kl.diagnostics.evidence import Draws, elbo_of
 from vi_kl.diagnostics.importance import effective_share, kl_by_weights, log_evidence_by_weights, smoothed_weights
 from vi_kl.diagnostics.kl_to_truth import forward_kl, reverse_kl_by_gap, reverse_kl_by_integration
-from vi_kl.diagnostics.psis import pareto_k
+from vi_kl.diagnostics.psis import RELIABLE, pareto_k
 from vi_kl.diagnostics.sandwich import Limits, elbo_limits, evidence_limits
 from vi_kl.diagnostics.unvisited import Unvisited, find_unvisited
 from vi_kl.diagnostics.wasserstein import Wasserstein, wasserstein
@@ -29,7 +29,6 @@ from vi_kl.target.target import CHUNK, constrain_in_chunks
 from vi_kl.truth.truth import Truth
 
 REGION = 0.999  # of q's mass, the highest-density region by which coverage is judged
-HAS_VARIANCE = 0.5  # k-hat below which the weights have one, and their mean a standard error
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +43,7 @@ class Certificate:
         ess: effective sample size of the weights, as a share of the draws.
         evidence_limits: of the log evidence, by betting; no upper one without draws of the posterior.
         limits: of KL(q||posterior), from the evidence's and the ELBO's.
-        log_evidence: from the truth, or without one from the weights where they have a variance; or None.
+        log_evidence: from the truth, or without one from the weights where k-hat allows; or None.
         reverse_kl: KL(q||posterior) by the most precise way there is, or None.
         gap: log evidence - ELBO, or None without a truth.
         integrated: KL(q||posterior) by integration, or None.
@@ -202,7 +201,7 @@ def without_truth(q, draws, weights, k_hat, elbo, keys) -> dict:
         "limits": positive(evidence.minus(elbo_limits(elbo))),
         "unvisited": tuple(unvisited),
     }
-    if k_hat >= HAS_VARIANCE:
+    if k_hat > RELIABLE:
         return figures
     sites = constrain_in_chunks(q.target, draws.z)
     figures |= kl_from_draws(draws, unvisited)

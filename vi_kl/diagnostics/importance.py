@@ -2,7 +2,7 @@
 
 A weight is p(z, data) / q(z). Its mean over q is the evidence as far as q reaches; the mean of its logarithm is the
 ELBO; so the two together give KL(q||posterior) from one set of draws, with errors that largely cancel. All of it
-holds only where q puts its draws, and only while the weights have a variance: Pareto's k-hat below 0.5.
+holds only where q puts its draws, and only while Pareto's k-hat allows.
 
 Reference: Vehtari, Simpson, Gelman, Yao & Gabry (2024), "Pareto smoothed importance sampling", JMLR 25.
 """

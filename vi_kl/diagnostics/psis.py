@@ -7,3 +7,7 @@ divergences/pareto.py, which the sample estimators of a divergence use too.
 from vi_kl.divergences.estimators.pareto import pareto_k
 
 __all__ = ["pareto_k"]
+
+# Above it no practical number of draws makes a mean of the weights reliable. A lower gate would look safer and is
+# not: samples that happen to lack large weights pass it more often, and their intervals cover less.
+RELIABLE = 0.7

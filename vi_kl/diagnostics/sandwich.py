@@ -47,7 +47,7 @@ class Limits:
         return self.lower <= float(value) <= self.upper
 
     def __str__(self):
-        level = f"with {self.confidence:.0%} confidence"
+        level = f"with {100 * self.confidence:.4g}% confidence"
         if math.isinf(self.upper):
             return f"at least {self.lower:.4g} {self.unit}, {level}"
         return f"between {self.lower:.4g} and {self.upper:.4g} {self.unit}, {level}"

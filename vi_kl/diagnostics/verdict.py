@@ -4,6 +4,8 @@ import dataclasses
 import math
 from typing import TYPE_CHECKING
 
+from vi_kl.diagnostics.psis import RELIABLE
+
 if TYPE_CHECKING:
     from vi_kl.diagnostics.certificate import Certificate
 
@@ -13,7 +15,6 @@ SCALE = (
     (0.1, "close"),
     (0.5, "a rough stand-in"),
 )
-RELIABLE = 0.7  # k-hat above which importance weights repair nothing
 NOTABLE_SHARE = 0.02  # of the posterior, left out by q
 NOTABLE_ERROR = 0.1  # of a mean in sds, or of the log of an sd
 
