@@ -54,9 +54,9 @@ def models() -> dict[str, Target]:
 def somewhat_off(target: Target) -> Approximation:
     """The normal with the posterior's mean and covariance, moved and shrunk."""
     z = target.truth.sample(jax.random.key(0), 100_000)
-    sd = z.std(axis=0)
     tril = np.linalg.cholesky(np.atleast_2d(np.cov(z, rowvar=False)))
-    return Approximation(FullRank(), full_rank_params(z.mean(axis=0) + SHIFT * sd, NARROWER * tril), target)
+    shift = SHIFT / np.sqrt(target.dim) * tril.sum(axis=1)
+    return Approximation(FullRank(), full_rank_params(z.mean(axis=0) + shift, NARROWER * tril), target)
 
 
 @in_float64

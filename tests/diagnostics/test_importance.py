@@ -26,7 +26,7 @@ PAIRS = {
 
 @pytest.mark.parametrize("pair", PAIRS)
 def test_intervals_of_kl_and_evidence_cover_at_their_level(pair):
-    """p unnormalised by e^3: 95% give or take three binomial errors over 500 repetitions."""
+    """p unnormalised by e^3: 95% less three binomial errors over 500 repetitions, or more, but not idly more."""
     p, q = PAIRS[pair]
     kl = integrate.quad(lambda x: q.pdf(x) * (q.logpdf(x) - p.logpdf(x)), *q.ppf([1e-12, 1 - 1e-12]), limit=200)[0]
     rng = np.random.default_rng(5)
@@ -39,7 +39,8 @@ def test_intervals_of_kl_and_evidence_cover_at_their_level(pair):
         ):
             low, high = estimate.interval(0.95)
             covered[i] += low <= truth <= high
-    assert np.all(np.abs(covered / REPETITIONS - 0.95) <= 3 * math.sqrt(0.95 * 0.05 / REPETITIONS))
+    assert np.all(covered / REPETITIONS >= 0.95 - 3 * math.sqrt(0.95 * 0.05 / REPETITIONS))
+    assert np.all(covered / REPETITIONS <= 0.99)
 
 
 def test_the_errors_of_a_close_q_cancel():
