@@ -160,10 +160,9 @@ def bridge(target: Target, warp: Warp, draws: PosteriorDraws, generator) -> Brid
     # the two densities against their mixture: both means are one at the solution
     normal_part = 1 / (share + (1 - share) * np.exp(np.clip(log_evidence - at_normal, -700, 700)))
     posterior_part = 1 / (share * np.exp(np.clip(at_posterior - log_evidence, -700, 700)) + 1 - share)
-    relative_variance = (
-        normal_part.var(ddof=1) / normal_part.mean() ** 2 / len(normal_part)
-        + posterior_part.var(ddof=1) / posterior_part.mean() ** 2 / draws.effective_number(posterior_part)
-    )
+    relative_variance = normal_part.var(ddof=1) / normal_part.mean() ** 2 / len(normal_part) + posterior_part.var(
+        ddof=1
+    ) / posterior_part.mean() ** 2 / draws.effective_number(posterior_part)
     return Bridge(log_evidence, relative_variance, *chain_by_chain(draws, posterior_part))
 
 
