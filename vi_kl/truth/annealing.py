@@ -1,7 +1,7 @@
 """Annealing: the log evidence from a start that is known exactly, by way of ever less tempered posteriors.
 
 Requires a differentiable log density, and no draws. Use it as a second opinion on bridge sampling, from which it
-shares nothing: populations of particles are drawn from a normal distribution, the start, and led to the posterior
+shares nothing: populations of particles are drawn from a broad Student-t, the start, and led to the posterior
 through start^(1 - b) posterior^b, b rising from 0 to 1, by reweighting, resampling and Hamiltonian moves. A first
 round chooses the b, the step sizes and the scales as it goes, and is thrown away; with those fixed, the evidence of
 each population of the second round is unbiased, and the spread of the populations is an error that needs no theory.
@@ -22,7 +22,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from scipy.linalg import solve_triangular
-from scipy.special import logsumexp
+from scipy.special import gammaln, logsumexp
 
 from vi_kl.compilation import compiled
 from vi_kl.estimate import Estimate
@@ -47,22 +47,29 @@ class AnnealingError(RuntimeError):
 
 
 class Start(NamedTuple):
-    """The normal distribution at which annealing begins: mean (dim,) and Cholesky factor (dim, dim).
+    """The multivariate Student-t at which annealing begins; it should be broader than the posterior.
 
-    It should be broader than the posterior.
+    With a normal's tails, the weights would have no finite variance where the posterior's tails are heavier, such as
+    those of the log of a scale.
+
+    Attributes:
+        location: (dim,).
+        scale_tril: (dim, dim), the Cholesky factor of its scale.
+        degrees_of_freedom: of its tails.
     """
 
     location: np.ndarray
     scale_tril: np.ndarray
+    degrees_of_freedom: float = 5.0
 
     @classmethod
-    def broad(cls, dim: int, sd: float = 4.0) -> "Start":
+    def broad(cls, dim: int, scale: float = 4.0) -> "Start":
         """Around the origin of z, where nothing is known."""
-        return cls(np.zeros(dim), sd * np.eye(dim))
+        return cls(np.zeros(dim), scale * np.eye(dim))
 
     @classmethod
     def around(cls, z, inflation: float = 3.0) -> "Start":
-        """Around draws (n, dim), with `inflation` times their sds."""
+        """Around draws (n, dim), scaled to `inflation` times their sds."""
         covariance = np.atleast_2d(np.cov(z, rowvar=False))
         return cls(np.mean(z, axis=0), inflation * np.linalg.cholesky(covariance))
 
@@ -106,7 +113,7 @@ def log_evidence_by_annealing(
     Args:
         target: the posterior.
         key: a JAX random key.
-        start: a normal distribution broader than the posterior; None for `Start.broad`, sd 4 in every coordinate.
+        start: broader than the posterior; None for `Start.broad`, of scale 4 in every coordinate of z.
         num_populations: independent populations of particles, whose spread is the error.
         num_particles: in each population. The error falls with the root of it.
         num_moves: moves of every particle at each of the 10 to 50 stages.
@@ -135,11 +142,13 @@ def log_evidence_by_reverse_annealing(
 ) -> Estimate:
     """A stochastic upper limit of the log evidence in nats: on average at or above it, if the draws are exact.
 
+    How far above is not in its standard error, which says only how much the limit itself varies.
+
     Args:
         target: the posterior.
         draws: (n, dim) from the posterior; they are where the particles begin.
         key: a JAX random key.
-        start: where the particles are led to; None for one around the draws with three times their sds.
+        start: where the particles are led to; None for one around the draws, of three times their sds.
         num_populations, num_particles, num_moves: as in `log_evidence_by_annealing`.
 
     Raises:
@@ -199,13 +208,17 @@ def checked_start(target: Target, start: Start) -> Start:
         )
     if np.triu(scale_tril, 1).any() or not (np.diag(scale_tril) > 0).all():
         raise ValueError("The start's scale_tril must be lower triangular with a positive diagonal.")
-    return Start(location, scale_tril)
+    if not start.degrees_of_freedom > 0:
+        raise ValueError(f"The start's degrees_of_freedom must be positive, got {start.degrees_of_freedom}.")
+    return Start(location, scale_tril, float(start.degrees_of_freedom))
 
 
 def starting_particles(start: Start, config: Annealing, key) -> np.ndarray:
     """(populations x particles, dim) draws of the start."""
     shape = config.num_populations * config.num_particles, len(start.location)
-    return start.location + numpy_generator(key).normal(size=shape) @ start.scale_tril.T
+    generator, freedom = numpy_generator(key), start.degrees_of_freedom
+    u = generator.normal(size=shape) / np.sqrt(generator.chisquare(freedom, shape[0]) / freedom)[:, None]
+    return start.location + u @ start.scale_tril.T
 
 
 class Plan(NamedTuple):
@@ -279,19 +292,25 @@ class Whitened(NamedTuple):
 
     location: jax.Array
     whitening: jax.Array
-    log_volume: jax.Array
+    freedom: jax.Array
+    log_peak: jax.Array
 
     def log_density(self, z):
-        return -0.5 * (((z - self.location) @ self.whitening.T) ** 2).sum(axis=-1) - self.log_volume
+        u = (z - self.location) @ self.whitening.T
+        return self.log_peak - 0.5 * (self.freedom + u.shape[-1]) * jnp.log1p((u**2).sum(axis=-1) / self.freedom)
 
     def gradient(self, z):
-        return -(z - self.location) @ self.whitening.T @ self.whitening
+        u = (z - self.location) @ self.whitening.T
+        weight = (self.freedom + u.shape[-1]) / (self.freedom + (u**2).sum(axis=-1, keepdims=True))
+        return -weight * u @ self.whitening
 
 
 def whitened(start: Start) -> Whitened:
-    log_volume = np.log(np.diag(start.scale_tril)).sum() + 0.5 * len(start.location) * np.log(2 * np.pi)
-    inverse = solve_triangular(start.scale_tril, np.eye(len(start.location)), lower=True)
-    return Whitened(jnp.asarray(start.location), jnp.asarray(inverse), jnp.asarray(log_volume))
+    dim, freedom = len(start.location), start.degrees_of_freedom
+    inverse = solve_triangular(start.scale_tril, np.eye(dim), lower=True)
+    log_volume = np.log(np.diag(start.scale_tril)).sum() + 0.5 * dim * np.log(freedom * np.pi)
+    log_peak = gammaln(0.5 * (freedom + dim)) - gammaln(0.5 * freedom) - log_volume
+    return Whitened(*map(jnp.asarray, (start.location, inverse, freedom, log_peak)))
 
 
 def follow(target, start: Start, plan: Plan, z, config: Annealing, key, adaptive: bool = False) -> State:
@@ -318,7 +337,8 @@ def temper(
     state = State(particles, zeros, first_power, jnp.asarray(0), jnp.asarray(0.5), nothing, key)
 
     def goes_on(state):
-        return (state.stage < num_stages) & ~(adaptive & (state.power == 1.0))
+        unfinished = (state.stage < num_stages) & ~(adaptive & (state.power == 1.0))
+        return unfinished & jnp.isfinite(state.log_z).any()  # nothing is left to lead where all weights vanish
 
     return jax.lax.while_loop(goes_on, lambda state: one_stage(target, start, plan, adaptive, state, num_moves), state)
 
