@@ -67,6 +67,7 @@ def test_eight_schools_centred_with_care_still_tells_of_its_funnel():
     assert abs(truth.log_evidence.value - eight_schools_log_evidence()) < 0.2
 
 
+@pytest.mark.exhaustive
 def test_logistic_regression_in_three_ways():
     target = logistic_regression(rows=60, predictors=2)
     exact = target.truth
