@@ -38,7 +38,8 @@ LARGEST_STEP = 1.0  # in whitened coordinates
 TOO_WIDE = 0.3
 BLIND_SPOT = (
     "Annealing finds modes that particles of its start can reach: one that is narrow, or many sds of the start away, "
-    "can be missing in every population, and then the spread of the populations does not show it."
+    "can be missing in every population, and then the spread of the populations does not show it. Where particles move "
+    "slowly, as in a funnel, the answer is too low more often than its error says: compare with more moves."
 )
 
 
