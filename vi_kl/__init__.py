@@ -38,6 +38,8 @@ SOURCES = {
     "Approximation": "vi_kl.families",
     "check": "vi_kl.diagnostics",
     "Certificate": "vi_kl.diagnostics",
+    "calibrate": "vi_kl.calibration",
+    "Calibration": "vi_kl.calibration",
     "compare": "vi_kl.report.compare",
     "Comparison": "vi_kl.report.compare",
     "Estimate": "vi_kl.estimate",

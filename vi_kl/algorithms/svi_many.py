@@ -5,7 +5,6 @@ alone. They run side by side in a fixed number of lanes; as soon as one has ende
 lanes idle, memory does not grow with the number of targets, and there is one program to compile for any number.
 """
 
-import dataclasses
 from collections.abc import Iterator, Sequence
 
 import jax
@@ -17,17 +16,17 @@ from vi_kl.compilation import compiled, tracing
 from vi_kl.families.approximation import Approximation
 from vi_kl.precision import in_float64
 from vi_kl.target.stacked import Layout
-from vi_kl.target.target import Target, is_small
+from vi_kl.target.target import Target
 
 LANES = 64  # fits side by side: more gain little on a CPU
 
 
-def many_numbers(keys, states, leaves, step_sizes, impl, layout, family, objective, optimizer, num_steps) -> bool:
-    one = layout.tree([leaf if same else leaf[0] for leaf, same in zip(leaves, layout.shared, strict=True)])
-    return is_small(one, objective.density_evaluations * len(keys))
+def few_fits(keys, *args) -> bool:
+    """Whether there are so few that a slow program costs less than compiling a fast one."""
+    return len(keys) < 8
 
 
-@compiled(static=("impl", "layout", "family", "objective", "optimizer", "num_steps"), seldom=many_numbers)
+@compiled(static=("impl", "layout", "family", "objective", "optimizer", "num_steps"), seldom=few_fits)
 def run_chunks(keys, states: State, leaves, step_sizes, impl, layout, family, objective, optimizer, num_steps):
     """`run_chunk` for each lane, with the keys for the chunk after."""
 
