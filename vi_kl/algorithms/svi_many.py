@@ -23,7 +23,7 @@ LANES = 64  # fits side by side: more gain little on a CPU
 
 def few_fits(keys, *args) -> bool:
     """Whether there are so few that a slow program costs less than compiling a fast one."""
-    return len(keys) < 8
+    return len(keys) < 16
 
 
 @compiled(static=("impl", "layout", "family", "objective", "optimizer", "num_steps"), seldom=few_fits)

@@ -110,9 +110,9 @@ class Calibration:
         return dict(zip(self.parameters, np.where(self.faults["spread"], words, "").tolist(), strict=True))
 
     @property
-    def is_calibrated(self) -> bool:
-        """Whether no test found fault with any parameter."""
-        return not any(found.any() for found in self.faults.values())
+    def finds_fault(self) -> bool:
+        """Whether any test found fault with any parameter."""
+        return any(bool(found.any()) for found in self.faults.values())
 
     @property
     def verdict(self) -> str:

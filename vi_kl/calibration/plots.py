@@ -33,7 +33,8 @@ def plot_calibration(c: Calibration, parameters: Sequence[str] | None = None) ->
             if row is not axes[-1]:
                 for ax in row:
                     ax.set(xlabel="")
-        figure.suptitle(f"{label(c.method)}, {len(c.pits)} simulated data sets", x=0.01, ha="left", fontsize=10)
+        title = f"{label(c.method)}, {len(c.pits)} simulated data sets. Grey: the range if q were the posterior"
+        figure.suptitle(title, x=0.01, ha="left", fontsize=10)
     return figure
 
 
@@ -64,7 +65,7 @@ def plot_ecdf_difference(ax: Axes, c: Calibration, parameter: str) -> Axes:
     x, band = np.r_[0, points, 1], (np.r_[0, low - points, 0], np.r_[0, high - points, 0])
     difference = np.searchsorted(u, points, side="right") / len(u) - points
     out = bool(np.any((difference < low - points) | (difference > high - points)))
-    ax.fill_between(x, *band, color=FILL, linewidth=0, step="mid")
+    ax.fill_between(x, *band, color=FILL, linewidth=0)
     ax.axhline(0, color=QUIET, linewidth=0.8)
     ax.plot(x, np.r_[0, difference, 0], color=OUTSIDE if out else INSIDE, linewidth=1.5)
     ax.set(xlabel="share of q's draws below the truth", ylabel="ECDF − uniform", xlim=(0, 1))

@@ -80,9 +80,9 @@ def cannot_see(c: "Calibration") -> str:
     error = 100 * (0.95 * 0.05 / len(c.pits)) ** 0.5
     return (
         "This is an average over data that the prior makes, which may be unlike yours, and errors that go one way for "
-        "some data and the other way for others cancel. It judges parameters one by one, and their dependence only "
-        f"through the joint log density. It takes the model as true. With {len(c.pits)} data sets the coverage of 95% "
-        f"intervals is known to ±{error:.1f}%: smaller faults do not show."
+        "some data and the other way for others cancel. It judges parameters one by one; their dependence, and a q "
+        "that ignores the data, show only in the joint log density. It takes the model as true. With "
+        f"{len(c.pits)} data sets the coverage of 95% intervals is known to ±{error:.1f}%: smaller faults do not show."
     )
 
 

@@ -17,7 +17,7 @@ def are_alike(trees: Sequence) -> bool:
 
     def signature(tree):
         leaves, structure = jax.tree.flatten(tree)
-        return structure, [(np.shape(leaf), np.result_type(leaf)) for leaf in leaves]
+        return structure, [(np.shape(leaf), getattr(leaf, "dtype", type(leaf))) for leaf in leaves]
 
     first = signature(trees[0])
     return all(signature(tree) == first for tree in trees[1:])
