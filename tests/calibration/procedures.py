@@ -2,7 +2,6 @@
 
 import dataclasses
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import numpyro
@@ -10,7 +9,6 @@ import numpyro.distributions as dist
 
 from vi_kl.algorithms import Algorithm, Cost, Fit, FitError, History, Status
 from vi_kl.families import Approximation, FullRank
-from vi_kl.families.gaussian import full_rank_params
 
 PRIOR_SD = 2.0
 
@@ -58,8 +56,8 @@ class Normal(Algorithm):
             raise FitError(f"The mean {y.mean():.1f} is too high.")
         precision = 1 / PRIOR_SD**2 + len(y)
         mean, sd = (0.0, PRIOR_SD) if self.prior else (y.sum() / precision, precision**-0.5)
-        params = full_rank_params(np.array([mean + self.shift * sd]), np.array([[self.scale * sd]]))
-        params = jax.tree.map(np.asarray, params)
+        loc, log_scale = np.array([mean + self.shift * sd]), np.log([self.scale * sd])
+        params = {"loc": loc, "log_scale": log_scale, "below": np.empty(0)}
         return Fit(Approximation(FullRank(), params, target), Status(True, "Exact."), History(), Cost(0), self)
 
 
