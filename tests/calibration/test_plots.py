@@ -21,6 +21,8 @@ def test_a_row_for_each_parameter_the_worst_first(calibration):
     figure = found.plot()
     assert len(figure.axes) == 4
     assert [ax.get_title(loc="left") for ax in figure.axes[::2]] == list(found.worst_first)
+    labels = [ax.get_xlabel() for ax in figure.axes]
+    assert labels == ["", "", "rank of the truth among q's draws", "share of q's draws below the truth"]
     assert len(found.plot(["mu"]).axes) == 2
     with pytest.raises(ValueError, match="No parameter 'tau': choose from mu, log density"):
         found.plot(["tau"])

@@ -30,9 +30,8 @@ def plot_calibration(c: Calibration, parameters: Sequence[str] | None = None) ->
         for row, name in zip(axes, names, strict=True):
             plot_ranks(row[0], c, name)
             plot_ecdf_difference(row[1], c, name)
-            if row is not axes[-1]:
-                for ax in row:
-                    ax.set(xlabel="")
+        for ax in axes[:-1].flat:
+            ax.set(xlabel="")
         title = f"{label(c.method)}, {len(c.pits)} simulated data sets. Grey: the range if q were the posterior"
         figure.suptitle(title, x=0.01, ha="left", fontsize=10)
     return figure
@@ -58,7 +57,8 @@ def plot_ranks(ax: Axes, c: Calibration, parameter: str) -> Axes:
 def plot_ecdf_difference(ax: Axes, c: Calibration, parameter: str) -> Axes:
     """The ECDF of the ranks less that of uniform ranks, with the band that holds 95% of such curves entirely.
 
-    Above zero on the left and below it on the right: q is too narrow; all below zero: q lies too low.
+    Above zero on the left and below it on the right: q is too narrow; all below zero: q lies too low. Each band is
+    for its own parameter: of many right ones, one in twenty leaves it.
     """
     u = np.sort(c.pits[:, c.index(parameter)])
     points, low, high = simultaneous_band(len(u))
