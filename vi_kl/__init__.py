@@ -43,6 +43,8 @@ SOURCES = {
     "Certificate": "vi_kl.diagnostics",
     "explain_gap": "vi_kl.diagnostics",
     "Gap": "vi_kl.diagnostics",
+    "calibrate": "vi_kl.calibration",
+    "Calibration": "vi_kl.calibration",
     "compare": "vi_kl.report.compare",
     "Comparison": "vi_kl.report.compare",
     "Estimate": "vi_kl.estimate",

@@ -27,6 +27,7 @@ from vi_kl.families.gaussian import FullRank
 from vi_kl.objectives.elbo import ELBO
 from vi_kl.objectives.objective import Objective
 from vi_kl.precision import in_float64
+from vi_kl.target.stacked import are_alike
 from vi_kl.target.target import is_small
 
 ADAM = optax.scale_by_adam(b2=0.99)
@@ -63,6 +64,15 @@ class SVI(Algorithm):
 
     def fit(self, key, target, *, progress=None):
         return fit_svi(self, key, target, progress)
+
+    def fit_many(self, key, targets, *, progress=None):
+        """Targets of one structure are fitted side by side, by one program; others one after the other."""
+        from vi_kl.algorithms.svi_many import fit_many_svi  # it is made of this file's parts
+
+        targets = tuple(targets)
+        if not targets or not are_alike(targets):
+            return super().fit_many(key, targets, progress=progress)
+        return fit_many_svi(self, key, targets, progress)
 
 
 class State(NamedTuple):
@@ -123,7 +133,7 @@ def fit_svi(config: SVI, key, target, progress) -> Fit:
                 chunk_key, state, target, step_size, config.family, config.objective, optimizer, config.chunk
             )
             books.gradient_evaluations += config.chunk * config.objective.density_evaluations
-            refuse_nonfinite(config, target, state, books)
+            refuse_nonfinite(config, target, state)
             losses.append(np.asarray(chunk_losses))
             step_sizes.append(np.full(config.chunk, abs(step_size)))
             schedule.record(losses[-1], jax.tree.map(np.asarray, mean))
@@ -136,7 +146,7 @@ def fit_svi(config: SVI, key, target, progress) -> Fit:
     return Fit(approximation, schedule.status(), history, books.cost(), config)
 
 
-def refuse_nonfinite(config, target, state: State, books):
+def refuse_nonfinite(config, target, state: State):
     """Stop at NaN with the step, the reason, and the last good state."""
     step = int(state.broken_at)
     if step < 0:
@@ -256,5 +266,9 @@ class Level(NamedTuple):
 
     @classmethod
     def of(cls, chunks: list[np.ndarray]) -> "Level":
-        batches = np.array([b.mean() for b in np.array_split(np.concatenate(chunks), 5 * len(chunks))])
+        losses, num_batches = np.concatenate(chunks), 5 * len(chunks)
+        if len(losses) % num_batches:
+            batches = np.array([b.mean() for b in np.array_split(losses, num_batches)])
+        else:  # the same in one call, which counts where many fits run side by side
+            batches = losses.reshape(num_batches, -1).mean(axis=1)
         return cls(float(batches.mean()), float(batches.std(ddof=1) / np.sqrt(len(batches))))
