@@ -35,7 +35,7 @@ def program(p_class, q_class, name):
     shared = inspect.signature(form).parameters.get("program") if form else None
     if shared:
         return shared.default
-    if name in ("finite_sum_pair", "gated_sum_pair"):
+    if name in ("finite_sum_pair", "gated_sum_pair", "gated_geometric_pair"):
         return name, MAKES.get(p_class, p_class), MAKES.get(q_class, q_class)
     return p_class, q_class, name
 
