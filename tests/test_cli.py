@@ -25,6 +25,8 @@ from vi_kl.divergences import estimate_kl
 from vi_kl.divergences.registry import CLOSED_FORMS, KINDS
 from vi_kl.estimate import Estimate
 
+pytestmark = pytest.mark.usefixtures("compiled_quickly")
+
 
 def run(*args, **kwargs):
     return subprocess.run(
@@ -41,26 +43,6 @@ def test_help_is_quick_and_teaches():
     assert time.perf_counter() - start < 20
     imported = "import sys, vi_kl, vi_kl.cli; print('jax' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", imported], capture_output=True, text=True).stdout == "False\n"
-
-
-@pytest.mark.slow
-def test_the_quick_story_in_nats(tmp_path):
-    result = run("worms", "--quick", "--base", "nats", "--seed", "3", "--out", str(tmp_path / "report"))
-    assert result.returncode == 0, result.stderr
-    for words in ("What happened", "log 2 = 0.693 nats", "Seconds:", "importing", "compiling"):
-        assert words in " ".join(result.stdout.split())
-    report = tmp_path / "report"
-    page = (report / "index.html").read_text()
-    assert page.count("<svg") == 3 + 2 + 1 + 2
-    for outside in ('src="http', "<link", "<script", "@import"):
-        assert outside not in page
-    numbers = json.loads((report / "results.json").read_text())
-    assert numbers["seed"] == 3
-    assert [model["name"] for model in numbers["models"]] == ["binomial", "two_kinds"]
-    assert all(figure["agrees"] for figure in numbers["article"])
-    pictures = {path.stem for path in (report / "figures").glob("*.svg")}
-    assert pictures == {path.stem for path in (report / "figures").glob("*.png")}
-    assert len(pictures) == 8
 
 
 def test_an_unwritable_folder_is_found_out_before_the_work(tmp_path):

@@ -17,6 +17,8 @@ from vi_kl.calculator.mistakes import ExpressionError, Place, nearest
 from vi_kl.calculator.requirements import requirement
 from vi_kl.calculator.vocabulary import LEFT_OUT, constructors, signature
 
+pytestmark = pytest.mark.usefixtures("compiled_quickly")
+
 
 @pytest.fixture(autouse=True)
 def float64():

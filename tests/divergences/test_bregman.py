@@ -109,7 +109,7 @@ def test_primitives_of_two_arguments(name, dtype):
     assert name == "log_ratio" or (values >= 0).all()
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("dtype", [pytest.param(np.float32, marks=pytest.mark.exhaustive), np.float64])
 @pytest.mark.parametrize("name", SLOPES)
 def test_derivatives_of_one_argument(name, dtype):
     x = relative_increments(name, dtype, count=40)
@@ -119,7 +119,7 @@ def test_derivatives_of_one_argument(name, dtype):
     assert worst_error(slopes, [SLOPES[name](mpf(float(value))) for value in x]) < tolerance
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("dtype", [pytest.param(np.float32, marks=pytest.mark.exhaustive), np.float64])
 @pytest.mark.parametrize("name", SLOPES_OF_TWO)
 def test_derivatives_of_two_arguments(name, dtype):
     x, y = positive_pairs(dtype, count=30)

@@ -57,7 +57,12 @@ VECTORS = {
 }
 
 
-@pytest.mark.parametrize("name", VECTORS)
+EXHAUSTIVE = ("low rank", "Gammas", "Student")  # maps that the others are made of
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.exhaustive if name in EXHAUSTIVE else []) for name in VECTORS]
+)
 def test_vectors_have_their_mean_and_covariance(name):
     """Within five standard errors of NumPyro's own draws' moments, up to the second."""
     with jax.enable_x64(True):
