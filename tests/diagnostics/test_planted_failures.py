@@ -15,12 +15,15 @@ SEEN = {
     "heavy tail": {"k-hat", "KL limit", "gap", "forward KL", "moments"},
     "stopped early": {"k-hat", "ESS", "KL limit", "gap", "forward KL", "moments"},
     "wrong Jacobian": {"density"},
+    "NUTS stuck": {"limit above evidence", "climbs"},
+    "NUTS unconverged": {"reference checks"},
 }
 BLIND = {
     "missed mode": {"k-hat", "ESS"},
     "sd too large": {"k-hat", "coverage"},
     "wrong correlation": {"moments"},
     "wrong Jacobian": {"k-hat", "ESS", "moments"},
+    "NUTS stuck": {"reference checks", "gap", "forward KL", "moments", "k-hat"},
 }
 
 

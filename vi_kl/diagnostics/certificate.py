@@ -18,7 +18,7 @@ from vi_kl.diagnostics.importance import effective_share, kl_by_weights, log_evi
 from vi_kl.diagnostics.kl_to_truth import forward_kl, reverse_kl_by_gap, reverse_kl_by_integration
 from vi_kl.diagnostics.psis import RELIABLE, pareto_k
 from vi_kl.diagnostics.sandwich import Limits, elbo_limits, evidence_limits
-from vi_kl.diagnostics.unvisited import Unvisited, find_unvisited
+from vi_kl.diagnostics.unvisited import Unvisited, find_unvisited, unvisited_share
 from vi_kl.diagnostics.wasserstein import Wasserstein, wasserstein
 from vi_kl.estimate import Estimate
 from vi_kl.families.approximation import Approximation
@@ -50,10 +50,12 @@ class Certificate:
         forward_kl: KL(posterior||q), or None without draws of the posterior.
         coverage: the share of posterior draws inside the region that holds 99.9% of q, or None.
         unvisited: parts of the posterior outside q that climbs found.
+        unvisited_share: of the mass, as far as q's draws and these parts show it.
         errors: of q's averages, in the model's own space; or None where there is nothing to hold them to.
         corrected: the same of q's draws with importance weights, or None without a truth.
         distance: of q's draws to the posterior's, or None.
         contradictions: figures that cannot all be right, a sentence each.
+        complaints: checks that the truth failed when it was made, a sentence each.
         converged: what the fit said of itself; None for an approximation without a fit.
         is_mean_field: whether q takes all coordinates of z as independent by construction.
     """
@@ -72,10 +74,12 @@ class Certificate:
     forward_kl: Estimate | None = None
     coverage: float | None = None
     unvisited: tuple[Unvisited, ...] = ()
+    unvisited_share: float = 0.0
     errors: Errors | None = None
     corrected: Errors | None = None
     distance: Wasserstein | None = None
     contradictions: tuple[str, ...] = ()
+    complaints: tuple[str, ...] = ()
     converged: bool | None = None
     is_mean_field: bool = False
 
@@ -100,14 +104,6 @@ class Certificate:
     def worst_sd_ratio(self) -> float:
         """The sd ratio farthest from one; NaN where there is nothing to hold it to."""
         return math.nan if self.errors is None else self.errors.worst_sd
-
-    @property
-    def unvisited_share(self) -> float:
-        """The share of the known evidence that lies in `unvisited`."""
-        if not self.unvisited:
-            return 0.0
-        outside = np.logaddexp.reduce([part.log_mass for part in self.unvisited])
-        return float(np.exp(outside - max(self.log_evidence.to("nats").value, outside)))
 
     @property
     def k_hat_text(self) -> str:
@@ -200,6 +196,7 @@ def without_truth(q, draws, weights, k_hat, elbo, keys) -> dict:
         "evidence_limits": evidence,
         "limits": positive(evidence.minus(elbo_limits(elbo))),
         "unvisited": tuple(unvisited),
+        "unvisited_share": unvisited_share(draws, unvisited),
     }
     if k_hat > RELIABLE:
         return figures
@@ -256,9 +253,11 @@ def against_truth(q: Approximation, truth: Truth, draws: Draws, weights, elbo, k
         "forward_kl": forward,
         "coverage": None if log_q is None else coverage(draws.log_q, log_q),
         "unvisited": tuple(unvisited),
+        "unvisited_share": unvisited_share(draws, unvisited),
         "errors": errors(sites, reference),
         "corrected": errors(sites, reference, weights),
         "distance": wasserstein(draws.z, posterior.z, numpy_generator(keys[4])),
+        "complaints": truth.complaints,
     }
 
 
@@ -287,7 +286,6 @@ def contradictions(figures: dict, truth: Truth | None, excess: float) -> tuple[s
         )
     if truth is None:
         return tuple(found)
-    found += truth.complaints
     evidence, lower = truth.log_evidence, figures["evidence_limits"].lower
     if lower > evidence.value + 4 * evidence.standard_error + 1e-9 * (1 + abs(evidence.value)):
         found.append(

@@ -19,6 +19,8 @@ from vi_kl.families.gaussian import FullRank, full_rank_params
 from vi_kl.keys import numpy_generator
 from vi_kl.precision import in_float64
 from vi_kl.target.target import Target
+from vi_kl.truth.annealing import Annealing
+from vi_kl.truth.reference_run import reference_run
 from vi_kl.truth.truth import Moments, Truth
 
 DIM = 3
@@ -167,6 +169,67 @@ def no_jacobian(seed):
     return Approximation(WithoutJacobian(), {"loc": jnp.asarray(mean), "tril": jnp.asarray(tril)}, target)
 
 
+def stuck_chains(seed):
+    """NUTS from starts near one of two modes stays there with all its chains, where q sits too."""
+    q = missed_mode(seed)
+    target = Target(q.target.density, q.target.data, q.target.sites, short_run(seed, num_warmup=300, num_draws=500))
+    return Approximation(q.family, q.params, target)
+
+
+def unconverged_chains(seed):
+    """NUTS in a funnel, whose neck its steps are too long for; q is the funnel itself, and right."""
+    target = Target.from_log_density(funnel_log_density, DIM, data=jnp.ones(1), truth=short_run(seed))
+    return Approximation(FunnelItself(), {"scale": jnp.asarray(3.0)}, target)
+
+
+def short_run(seed, num_warmup: int = 150, num_draws: int = 250):
+    """A truth that takes no notice of its own checks."""
+
+    def make(target):
+        key = jax.random.key(seed)
+        settings = {"num_warmup": num_warmup, "num_draws": num_draws, "annealing": Annealing(num_particles=128)}
+        return reference_run(target, key=key, on_failure="keep", **settings)
+
+    return make
+
+
+class Funnel(dist.Distribution):
+    """z_0 ~ N(0, scale), and the others N(0, exp(z_0 / 2)) given it (Neal 2003, "Slice sampling")."""
+
+    support = dist.constraints.real_vector
+
+    def __init__(self, scale, dim):
+        self.scale = scale
+        super().__init__(event_shape=(dim,), validate_args=False)
+
+    def sample(self, key, sample_shape=()):
+        u = jax.random.normal(key, (*sample_shape, *self.event_shape), dtype=float)
+        first = self.scale * u[..., :1]
+        return jnp.concatenate([first, jnp.exp(first / 2) * u[..., 1:]], axis=-1)
+
+    def log_prob(self, value):
+        first, others = value[..., 0], value[..., 1:]
+        log_p = dist.Normal(0.0, self.scale).log_prob(first)
+        return log_p + dist.Normal(0.0, jnp.exp(first / 2)[..., None]).log_prob(others).sum(axis=-1)
+
+
+def funnel_log_density(z, data):
+    return Funnel(3.0 * data[0], len(z)).log_prob(z)
+
+
+@dataclasses.dataclass(frozen=True)
+class FunnelItself(Family):
+    """The funnels of every scale."""
+
+    name = "funnel"
+
+    def init(self, key, target):
+        return {"scale": jnp.ones(())}
+
+    def distribution(self, params, target):
+        return Funnel(params["scale"], target.dim)
+
+
 class NormalOfNoise(dist.Distribution):
     """Draws loc + tril u, and calls the density of u theirs: the change of variables is forgotten."""
 
@@ -211,4 +274,6 @@ FAILURES = (
     failure("heavy tail", f"Student t with {TAIL:g} degrees of freedom under a normal q.", thin_tail),
     failure("stopped early", "q halfway from its start to the answer.", stopped_early),
     failure("wrong Jacobian", "q's density lacks the Jacobian of q's draws.", no_jacobian),
+    failure("NUTS stuck", "Two modes; the chains of the reference run, and q, are in one of them.", stuck_chains),
+    failure("NUTS unconverged", "A short reference run in a funnel; q is the funnel itself.", unconverged_chains),
 )

@@ -72,6 +72,14 @@ def find_unvisited(draws: Draws, target: Target, key, num_draws: int) -> list[Un
     return parts
 
 
+def unvisited_share(draws: Draws, unvisited: list[Unvisited]) -> float:
+    """Of the mass: what the parts hold, over that and what q's weights hold."""
+    if not unvisited:
+        return 0.0
+    outside = np.logaddexp.reduce([part.log_mass for part in unvisited])
+    return float(np.exp(outside - np.logaddexp(outside, log_mean_exp(draws.log_ratio))))
+
+
 def climbs_to_outside(z: np.ndarray, target: Target, generator) -> list[Climb]:
     """Climbs that ended beyond q's reach, one for each place where they did."""
     mean, covariance = z.mean(axis=0), np.atleast_2d(np.cov(z, rowvar=False))

@@ -23,7 +23,7 @@ def label(c: "Certificate") -> str:
     """ "exact": nothing random in the KL. "certified": random, with limits that hold. "estimated": limits hold only
     if q, or a reference run, sees all that matters. "unknown": a lower limit at best.
     """
-    if c.reverse_kl is None or c.contradictions:
+    if c.reverse_kl is None or c.contradictions or c.complaints:
         return "unknown"
     if c.source in ("closed form", "quadrature"):
         return "exact" if c.reverse_kl.num_draws is None else "certified"
@@ -42,8 +42,9 @@ def in_nats_and_bits(nats: float) -> str:
 
 
 def verdict(c: "Certificate") -> str:
-    sentences = [distance_sentence(c), *c.contradictions]
-    sentences.append(missing_sentence(c) if misses_a_mode(c) else f"{missing_sentence(c)} {errors_sentence(c)}".strip())
+    sentences = [distance_sentence(c), *c.contradictions, *c.complaints, missing_sentence(c)]
+    if not (c.contradictions or c.complaints or misses_a_mode(c)):
+        sentences.append(errors_sentence(c))
     if c.k_hat > RELIABLE and c.reverse_kl is not None:
         sentences.append(f"k-hat {c.k_hat:.2f}: importance weighting would not repair it.")
     return " ".join(filter(None, sentences))
@@ -52,6 +53,8 @@ def verdict(c: "Certificate") -> str:
 def distance_sentence(c: "Certificate") -> str:
     if c.contradictions:
         return "These figures contradict each other, so the distance to the posterior is unknown."
+    if c.complaints:
+        return f"The {c.source} that q is held to failed its own checks, so the distance to the posterior is unknown."
     if c.reverse_kl is None:
         lower = c.limits.to("nats").lower
         at_least = f"It is at least {in_nats_and_bits(lower)}. " if lower > SCALE[1][0] else ""
@@ -144,6 +147,8 @@ def try_next(c: "Certificate") -> tuple[str, ...]:
     advice = []
     if c.contradictions:
         advice.append("Mend what contradicts first: check q's log_prob against its sampler, and the truth's source.")
+    if c.complaints:
+        advice.append("A truth that passes its checks: they say what to do.")
     if c.converged is False:
         advice.append("Let the optimiser finish: its status says what to raise.")
     if misses_a_mode(c):
