@@ -2,19 +2,21 @@
 
 Every box carries the product of Gauss and Kronrod's pair of rules (7 of its 15 points per axis are Gauss's). The
 error of a box is what Gauss's rule in one axis and Kronrod's in the others would change, added over the axes;
-Kronrod's own error is far smaller where the density is smooth there. The box is split across the axis that
+it is taken down where a third, poorer rule on some of the nodes shows that the rules converge fast. The box is split across the axis that
 changes most. A rule that falls between two peaks sees neither and reports no error, so a box is also split where
 three neighbouring log densities point to a peak between them that is far above all three.
 
-Reference: Piessens et al. (1983), QUADPACK; Genz & Malik (1980) for the choice of the axis.
+Reference: Piessens et al. (1983), QUADPACK; Berntsen & Espelid (1991) for error estimates from several rules; Genz & Malik (1980) for the choice of the axis.
 """
 
 import dataclasses
 
 import numpy as np
 
-from vi_kl.truth.chart import NEGLIGIBLE, Chart, log_density_in_chart, ridge_chart, straight_chart
-from vi_kl.truth.peaks import Peak
+from vi_kl.truth.chart import FARTHEST, NEGLIGIBLE, Chart, log_density_in_chart, ridge_chart, straight_chart
+from vi_kl.truth.grid import grid
+from vi_kl.truth.partition import PartDensity
+from vi_kl.truth.peaks import Peak, upright
 
 POINTS = np.array([0.991455371120812639206854697526329, 0.949107912342758524526189684047851,
                    0.864864423359769072789712788640926, 0.741531185599394439863864773280788,
@@ -31,7 +33,10 @@ KRONROD = np.concatenate([KRONROD_HALF, [0.209482141084727828012999174891714], K
 GAUSS = np.concatenate([GAUSS_HALF, [0.417959183673469387755102040816327], GAUSS_HALF[::-1]])
 EDGES = np.concatenate([[-1.0], np.cumsum(KRONROD) - 1.0])  # each node in a cell as long as its weight
 TRIAL = {1: 20_000, 2: 30_000, 3: 200_000}  # nodes that a chart may cost before others are tried
-WIDEST = 3.0  # of a box at the start
+FEW = np.arange(1, 15, 3)  # five of the nodes, and the rule that is exact on them for polynomials of degree 5
+SPARSE = np.zeros(15)
+SPARSE[FEW] = np.linalg.solve(np.vander(NODES[FEW], increasing=True).T, [2.0, 0.0, 2 / 3, 0.0, 2 / 5])
+WIDEST = {1: 3.0, 2: 3.0, 3: 5.0}  # length of a box at the start
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,18 +81,53 @@ class Boxes:
         return self.log_values + log_rule + log_volume.reshape(-1, *[1] * self.dim)
 
 
+@dataclasses.dataclass(frozen=True)
+class Seeds:
+    """Where peaks are known to be: boxes on it or beside it are split until they are not much longer than it is wide.
+
+    Attributes:
+        t: where, (n, dim).
+        widths: (n, dim).
+        log_values: log density of t there, (n,).
+    """
+
+    t: np.ndarray
+    widths: np.ndarray
+    log_values: np.ndarray
+
+    def hidden_in(self, low, high) -> np.ndarray:
+        result = np.full(low.shape, -np.inf)
+        for t, width, value in zip(self.t, self.widths, self.log_values, strict=True):
+            holds = ((low <= t + 14 * width) & (t - 14 * width <= high)).all(axis=1)
+            long = high - low > 10 * np.maximum(width, 1e-12)
+            result = np.where(holds[:, None] & long, np.maximum(result, value), result)
+        return result
+
+
+def find_seeds(function, chart: Chart, peaks: list[Peak]) -> Seeds:
+    t, widths = [], []
+    for peak in peaks:
+        around = chart.to_t(np.concatenate([peak.z[None], peak.z + peak.frame.T, peak.z - peak.frame.T]))
+        if np.isfinite(around).all():
+            t.append(around[0])
+            widths.append(np.abs(around[1:] - around[0]).max(axis=0))
+    shape = (-1, len(chart.order))
+    t, widths = np.reshape(t, shape), np.reshape(widths, shape)
+    return Seeds(t, widths, log_density_in_chart(function, chart, t))
+
+
 def along(x, axis: int, dim: int):
     return x.reshape([-1 if i == axis else 1 for i in range(dim)])
 
 
 def nodes_of(low, high) -> np.ndarray:
     dim = low.shape[1]
-    unit = np.stack([g.ravel() for g in np.meshgrid(*[NODES] * dim, indexing="ij")], axis=-1)
+    unit = grid([NODES] * dim)
     centre, half = (low + high) / 2, (high - low) / 2
     return (centre[:, None] + half[:, None] * unit).reshape(-1, dim)
 
 
-def measure(function, chart: Chart, low, high) -> Boxes:
+def measure(function, chart: Chart, low, high, seeds: Seeds) -> Boxes:
     """Evaluate the density in new boxes."""
     n, dim = low.shape
     log_values = log_density_in_chart(function, chart, nodes_of(low, high)).reshape(n, *[15] * dim)
@@ -97,10 +137,16 @@ def measure(function, chart: Chart, low, high) -> Boxes:
     log_volume = np.log((high - low) / 2).sum(axis=1) + safe_top
     integral = contract(values, [KRONROD] * dim)
     gauss = np.stack([contract(values, [GAUSS if i == axis else KRONROD for i in range(dim)]) for axis in range(dim)])
+    sparse = np.stack([contract(values, [SPARSE if i == axis else KRONROD for i in range(dim)]) for axis in range(dim)])
+    error, worse = np.abs(gauss - integral), np.abs(sparse - integral)
+    # that far off are Gauss's rule and a poorer one; where the better is far better the density is smooth, and
+    # Kronrod's rule is better still (where it has a kink all three are of one quality)
+    error = error * np.clip(100.0 * error / np.maximum(worse, 1e-300), 1e-2, 1.0)
     with np.errstate(divide="ignore"):
         log_integral = np.log(integral) + log_volume
-        log_errors = (np.log(np.abs(gauss - integral)) + log_volume).T
-    hidden = np.stack([hidden_peaks(log_values, axis, high[:, axis] - low[:, axis]) for axis in range(dim)], axis=1)
+        log_errors = (np.log(error) + log_volume).T
+    hidden = np.stack([hidden_peaks(log_values, axis) for axis in range(dim)], axis=1)
+    hidden = np.maximum(hidden, seeds.hidden_in(low, high))
     return Boxes(low, high, log_values, log_integral, log_errors, hidden)
 
 
@@ -110,42 +156,52 @@ def contract(values, rules):
     return values
 
 
-def hidden_peaks(log_values, axis: int, width) -> np.ndarray:
-    """The highest vertex of a parabola through three neighbours, less 3 nats, where it is that far above them."""
+def hidden_peaks(log_values, axis: int) -> np.ndarray:
+    """How high a peak between neighbouring nodes may be, where that is 3 nats above both; -inf where it is not.
+
+    A concave function lies, between two nodes, below both secants drawn on from the nodes before and after.
+    """
     x = np.moveaxis(log_values, axis + 1, -1)
+    top = x.reshape(len(x), -1).max(axis=1)
+    floor = np.where(np.isfinite(top), top, 0.0) - 1e6
+    x = np.maximum(x, floor.reshape(-1, *[1] * (x.ndim - 1)))
     slopes = np.diff(x) / np.diff(NODES)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        curvature = np.diff(slopes) / (NODES[2:] - NODES[:-2])
-        slope = slopes[..., :-1] + curvature * (NODES[1:-1] - NODES[:-2])
-        offset = -slope / (2 * curvature)
-        rise = -(slope**2) / (4 * curvature)
-        inside = (curvature < 0) & (offset > NODES[:-2] - NODES[1:-1]) & (offset < NODES[2:] - NODES[1:-1])
-        height = np.where(inside & (rise > 3), x[..., 1:-1] + rise, -np.inf)
-    return np.where(np.isnan(height), -np.inf, height).reshape(len(x), -1).max(axis=1)
+    ahead, back = np.maximum(slopes[..., :-2], 0.0), np.minimum(slopes[..., 2:], 0.0)
+    left, right, width = x[..., 1:-2], x[..., 2:-1], np.diff(NODES)[1:-1]
+    meet = (right - left - back * width) / np.maximum(ahead - back, 1e-300)
+    tent = np.where((ahead > 0) & (back < 0), left + ahead * np.clip(meet, 0, width), -np.inf)
+    heights = np.concatenate([x[..., :1] - np.minimum(slopes[..., 1:2], 0) * (1 + NODES[0]), tent,
+                              x[..., -1:] + np.maximum(slopes[..., -2:-1], 0) * (1 - NODES[-1])], axis=-1)  # fmt: skip
+    nodes = np.concatenate([x[..., :1], np.maximum(left, right), x[..., -1:]], axis=-1)
+    return np.where(heights > nodes + 3, heights, -np.inf).reshape(len(x), -1).max(axis=1)
 
 
 @dataclasses.dataclass
 class Integration:
-    """A box being integrated: `advance` until `done`.
+    """A box being integrated: it is split, and where mass lies beyond its faces extended, until the error is small.
 
     Attributes:
-        low, high: corners of the whole, beyond which the density was found negligible.
+        low, high: corners of the whole.
         nodes_spent: density evaluations so far.
+        disagreement: of the log integral with that in other charts.
     """
 
-    function: object
+    function: PartDensity
     chart: Chart
     low: np.ndarray
     high: np.ndarray
     tolerance: float
+    disagreement: float = 0.0
 
     def __post_init__(self):
-        pieces = np.maximum(np.ceil((self.high - self.low) / WIDEST).astype(int), 2)
-        edges = [np.linspace(a, b, n + 1) for a, b, n in zip(self.low, self.high, pieces, strict=True)]
-        low = np.stack([g.ravel() for g in np.meshgrid(*[e[:-1] for e in edges], indexing="ij")], axis=-1)
-        high = np.stack([g.ravel() for g in np.meshgrid(*[e[1:] for e in edges], indexing="ij")], axis=-1)
-        self.boxes = measure(self.function, self.chart, low, high)
-        self.nodes_spent = self.boxes.log_values.size
+        self.seeds = find_seeds(self.function, self.chart, self.function.peaks)
+        self.nodes_spent = 0
+        self.boxes = self.measure(*tiles(self.low, self.high))
+
+    def measure(self, low, high) -> Boxes:
+        boxes = measure(self.function, self.chart, low, high, self.seeds)
+        self.nodes_spent += boxes.log_values.size
+        return boxes
 
     @property
     def log_integral(self) -> float:
@@ -179,50 +235,87 @@ class Integration:
         middle = ((low + high) / 2)[range(count), axis]
         first_high, second_low = high.copy(), low.copy()
         first_high[range(count), axis] = second_low[range(count), axis] = middle
-        halves = measure(self.function, self.chart, np.concatenate([low, second_low]), np.concatenate([first_high, high]))
-        self.nodes_spent += halves.log_values.size
+        halves = self.measure(np.concatenate([low, second_low]), np.concatenate([first_high, high]))
         self.boxes = self.boxes[kept] + halves
 
     def continue_to(self, most_nodes: int) -> None:
-        while not self.done and self.nodes_spent + 2 * 15**self.boxes.dim <= most_nodes:
-            self.advance(most_nodes)
+        while self.nodes_spent + 2 * 15**self.boxes.dim <= most_nodes:
+            if not self.done:
+                self.advance(most_nodes)
+            elif not self.extend():
+                break
+
+    def faces(self):
+        for axis in range(self.boxes.dim):
+            yield axis, False
+            yield axis, True
+
+    def extend(self) -> bool:
+        """Add a layer of boxes at every face beyond which too much may lie; whether there was one to add."""
+        extended = False
+        for axis, upper in self.faces():
+            end = (self.high if upper else self.low)[axis]
+            if abs(end) >= FARTHEST or self.beyond_face(axis, upper) < 0.05 * self.tolerance:
+                continue
+            low, high = self.low.copy(), self.high.copy()
+            if upper:
+                low[axis], high[axis] = end, min(end + WIDEST[self.boxes.dim], FARTHEST)
+            else:
+                low[axis], high[axis] = max(end - WIDEST[self.boxes.dim], -FARTHEST), end
+            self.boxes = self.boxes + self.measure(*tiles(low, high))
+            self.low, self.high = np.minimum(self.low, low), np.maximum(self.high, high)
+            extended = True
+        return extended
 
     def beyond(self) -> float:
-        """The share of the mass outside the whole box, from how the density falls at its faces."""
-        total = 0.0
-        for axis in range(self.boxes.dim):
-            for end, nodes in ((self.low, (0, 2)), (self.high, (-1, -3))):
-                side = self.boxes.low if end is self.low else self.boxes.high
-                touching = self.boxes[side[:, axis] == end[axis]]
-                total += self.beyond_face(touching, axis, nodes)
-        return total
+        """The share of the mass outside the whole, from how the density falls at its faces."""
+        return sum(self.beyond_face(axis, upper) for axis, upper in self.faces())
 
-    def beyond_face(self, touching: Boxes, axis: int, nodes) -> float:
+    def beyond_face(self, axis: int, upper: bool) -> float:
+        side, end = (self.boxes.high, self.high) if upper else (self.boxes.low, self.low)
+        touching = self.boxes[side[:, axis] == end[axis]]
+        outer_node, inner_node = (-1, -3) if upper else (0, 2)
         length = (touching.high - touching.low)[:, axis] / 2
-        with np.errstate(divide="ignore"):
-            layers = np.moveaxis(touching.log_weights(), axis + 1, 1)
-            outer, inner = (
-                layers[:, i].reshape(len(layers), -1) - np.log(KRONROD[i] * length)[:, None] for i in nodes
-            )
-            outer, inner = (np.logaddexp.reduce(x, axis=None) - self.log_integral for x in (outer, inner))
-        if outer < -40:
+        layers = np.moveaxis(touching.log_weights(), axis + 1, 1)
+
+        def layer(node):
+            logs = layers[:, node].reshape(len(layers), -1) - np.log(KRONROD[node] * length)[:, None]
+            return np.logaddexp.reduce(logs, axis=None) - self.log_integral
+
+        outer, inner = layer(outer_node), layer(inner_node)
+        if outer < np.log(self.tolerance) - 20:
             return 0.0
-        rate = (inner - outer) / (abs(NODES[nodes[1]] - NODES[nodes[0]]) * length.mean())
+        rate = (inner - outer) / (abs(NODES[inner_node] - NODES[outer_node]) * length.mean())
         return float(np.exp(outer) / rate) if rate > 1e-3 else np.inf
 
 
-def integrate(function, peak: Peak, tolerance: float, max_nodes: int) -> Integration:
-    """The integral in the straight chart or, where that is hard, in the best of several charts."""
-    dim = len(peak.z)
+def tiles(low, high) -> tuple[np.ndarray, np.ndarray]:
+    """Corners of equal boxes, none longer than WIDEST, that fill a box."""
+    pieces = np.maximum(np.ceil((high - low) / WIDEST[len(low)]).astype(int), 1)
+    edges = [np.linspace(a, b, n + 1) for a, b, n in zip(low, high, pieces, strict=True)]
+    return grid([e[:-1] for e in edges]), grid([e[1:] for e in edges])
+
+
+def integrate(function: PartDensity, tolerance: float, max_nodes: int) -> Integration:
+    """The integral in the straight chart or, where that is hard, in the best of several charts.
+
+    The first to be tried are ridges along the whitened axes, then along the axes of z: where the density is curved
+    its curvature at the peak says little about it elsewhere, and the model's own coordinates may say more.
+    """
+    peak = function.peak
+    trial = min(TRIAL[len(peak.z)], max_nodes)
     runs = [Integration(function, *straight_chart(function, peak), tolerance)]
-    runs[0].continue_to(min(TRIAL[dim], max_nodes))
-    if runs[0].done or dim == 1:
-        runs[0].continue_to(max_nodes)
-        return runs[0]
-    ridges = filter(None, (ridge_chart(function, peak, axis) for axis in range(dim)))
-    runs += [Integration(function, *ridge, tolerance) for ridge in ridges]
-    for run in runs:
-        run.continue_to(min(TRIAL[dim], max_nodes))
-    best = min(runs, key=lambda run: (not run.done, run.nodes_spent if run.done else run.relative_error))
+    runs[0].continue_to(trial)
+    for start in (peak, upright(function, peak)):
+        if len(peak.z) == 1 or start is None or any(run.done for run in runs):
+            break
+        ridges = filter(None, (ridge_chart(function, start, axis) for axis in range(len(peak.z))))
+        new = [Integration(function, *ridge, tolerance) for ridge in ridges]
+        for run in new:
+            run.continue_to(trial)
+        runs += new
+    best = min(runs, key=lambda run: (not run.done, run.nodes_spent if run.done else run.relative_error + run.beyond()))
+    # what two charts disagree about, one of them has overlooked
+    best.disagreement = max(abs(run.log_integral - best.log_integral) for run in runs if run.done or run is best)
     best.continue_to(max_nodes)
     return best

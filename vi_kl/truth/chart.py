@@ -40,6 +40,19 @@ class Chart:
             u, log_det = np.concatenate([u[:, :1], rest], axis=1), log_det + log_scale
         return self.peak.z + u @ self.peak.frame[:, self.order].T, log_det
 
+    def to_t(self, z) -> np.ndarray:
+        """The inverse of `to_z`."""
+        u = self.peak.to_u(z)[:, self.order]
+        t = np.arcsinh(u)
+        if self.ridge is not None:
+            column = self.ridge(t[:, 0])
+            k = len(self.order) - 1
+            rest = u[:, 1:] - column[:, :k]
+            if k == 2:
+                rest[:, 1] -= column[:, 4] * rest[:, 0]
+            t[:, 1:] = np.arcsinh(rest / np.exp(column[:, k : 2 * k]))
+        return t
+
 
 def from_column(column, u) -> tuple[np.ndarray, np.ndarray]:
     """centre + scale u, with a lower triangular scale, for each row of (centres, log widths, shear)."""

@@ -84,11 +84,34 @@ def integrate_on_grid(density: PartDensity, tolerance: float, max_nodes: int) ->
         halving = abs(np.expm1(logsumexp(coarse) + dim * np.log(2 * step) - log_integral))
         error = halving + beyond_border(log_values)
         if error < 0.5 * tolerance:
+            if jumps(log_values) or overlooks_a_peak(density, log_values.max(), step):
+                return None
             return GridPart(density, axes, log_values, float(log_integral), float(error))
         if np.prod([2.0 * len(a) for a in axes]) > most:
             return None
         step /= 2
     return None
+
+
+def jumps(log_values) -> bool:
+    """Whether the density changes abruptly between neighbours where it matters: halving the step sees no kink."""
+    matters = log_values > log_values.max() - 14.0
+    floored = np.maximum(log_values, log_values.max() - 1e3)
+    for axis in range(log_values.ndim):
+        change = np.abs(np.diff(floored, axis=axis))
+        first, last = ([slice(None)] * axis + [end] for end in (slice(None, -1), slice(1, None)))
+        if (change * (matters[tuple(first)] | matters[tuple(last)]) > 8.0).any():
+            return True
+    return False
+
+
+def overlooks_a_peak(density: PartDensity, top: float, step: float) -> bool:
+    """Whether another peak, narrower than the step, lies where this part is not negligible."""
+    for peak in density.peaks:
+        widths = np.linalg.norm(np.linalg.solve(density.peak.frame, peak.frame), axis=1)
+        if (widths < step).any() and density(peak.z[None])[0] + density.peak.log_volume > top - 33.0:
+            return True
+    return False
 
 
 def negligible(tolerance: float) -> float:

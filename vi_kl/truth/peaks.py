@@ -12,6 +12,7 @@ from scipy.spatial import cKDTree
 
 DROP = 0.5  # nats: where a normal density is one sd away from its mode
 SCALES = 4.0 ** np.arange(-1, 6)  # of the cloud that is searched, because nobody knows how far apart modes are
+LONGEST = 60  # of the distances that are measured, as a power of two; the shortest is its inverse
 MOST_STARTS = 100
 
 
@@ -59,7 +60,7 @@ def find_peaks(function, dim: int, num_starts: int) -> list[Peak]:
     if peaks:  # look once more, at the scale that the posterior turned out to have
         heaviest = sorted(peaks, key=lambda peak: -peak.log_mass)[:8]
         around = np.concatenate([p.to_z(2 * rng.standard_t(3, (8000 // len(heaviest), dim))) for p in heaviest])
-        peaks = distinct([*peaks, *climb_to_peaks(function, local_maxima(function, around))])
+        peaks = distinct(function, [*peaks, *climb_to_peaks(function, local_maxima(function, around))])
     return sorted(peaks, key=lambda peak: -peak.log_mass)
 
 
@@ -89,16 +90,24 @@ def climb_to_peaks(function, starts) -> list[Peak]:
         frame = frame_at(function, z[i], values[i], hessian[i])
         if frame is not None:
             peaks.append(Peak(z[i], float(values[i]), frame))
-    return distinct(peaks)
+    return distinct(function, peaks)
 
 
-def distinct(peaks: list[Peak]) -> list[Peak]:
-    """Peaks within a twentieth of their width of a higher one are that one."""
+def distinct(function, peaks: list[Peak]) -> list[Peak]:
+    """Of peaks with no dip between them only the highest: two points of one flat top are one peak."""
     kept: list[Peak] = []
     for peak in sorted(peaks, key=lambda peak: -peak.log_density):
-        if not any(min(np.abs(a.to_u(b.z)).max() for a, b in ((peak, k), (k, peak))) < 0.05 for k in kept):
+        near = [k for k in kept if min(np.abs(k.to_u(peak.z)).max(), np.abs(peak.to_u(k.z)).max()) < 4.0]
+        if not near or (dips(function, peak, near) > 0.05).all():
             kept.append(peak)
     return kept
+
+
+def dips(function, peak: Peak, others: list[Peak]) -> np.ndarray:
+    """How far the log density falls below `peak`'s on the way from it to each of the others."""
+    way = np.linspace(0.0, 1.0, 17)[1:-1, None]
+    points = np.concatenate([peak.z + way * (other.z - peak.z) for other in others])
+    return peak.log_density - function(points).reshape(len(others), -1).min(axis=1)
 
 
 def frame_at(function, z, value, hessian) -> np.ndarray | None:
@@ -108,9 +117,25 @@ def frame_at(function, z, value, hessian) -> np.ndarray | None:
     kink. None where the density falls in no way along one of them.
     """
     scale = 1 / np.sqrt(np.maximum(np.abs(np.diag(hessian)), 1e-30))
-    directions = scale[:, None] * np.linalg.eigh(hessian * scale * scale[:, None])[1]
+    scaled = hessian * scale * scale[:, None]
+    scaled = np.where((np.abs(scaled) < 0.05) & ~np.eye(len(z), dtype=bool), 0.0, scaled)  # else axes mix for nothing
+    curvature, axes = np.linalg.eigh(scaled)
+    directions = np.diag(scale) if curvature.max() > 0 else scale[:, None] * axes
+    return measured(function, z, value, directions)
+
+
+def measured(function, z, value, directions) -> np.ndarray | None:
     widths = fall_distance(lambda z, _: function(z), z[None], np.array([value]), directions[None])[0]
     return None if np.isnan(widths).any() else directions * widths
+
+
+def upright(function, peak: Peak) -> Peak | None:
+    """The same peak with a frame along the axes of z; None where it has one already."""
+    scale = np.abs(peak.frame).max(axis=1)
+    if np.count_nonzero(np.abs(peak.frame) > 1e-6 * scale[:, None]) == len(peak.z):
+        return None
+    frame = measured(function, peak.z, peak.log_density, np.diag(scale))
+    return None if frame is None else dataclasses.replace(peak, frame=frame)
 
 
 def fall_distance(function, z, values, directions) -> np.ndarray:
@@ -118,7 +143,8 @@ def fall_distance(function, z, values, directions) -> np.ndarray:
 
     Both ways along it are considered. NaN where it falls in neither.
     """
-    distances = np.concatenate([-(2.0 ** np.arange(-40, 41)), 2.0 ** np.arange(-40, 41)])
+    distances = 2.0 ** np.arange(-LONGEST, LONGEST + 1)
+    distances = np.concatenate([-distances, distances])
     points = z[:, None, None] + distances[:, None] * directions.transpose(0, 2, 1)[:, :, None]
     which = np.repeat(np.arange(len(z)), points[0, ..., 0].size)
     with np.errstate(invalid="ignore"):
@@ -130,7 +156,7 @@ def fall_distance(function, z, values, directions) -> np.ndarray:
     # the drop follows a power of the distance between two neighbours of the list
     with np.errstate(divide="ignore", invalid="ignore"):
         share = np.where(np.isfinite(beyond), np.clip(np.log(DROP / before) / np.log(beyond / before), 0, 1), 0.5)
-    width = np.where(beyond >= DROP, 2.0 ** (first[..., 0] - 41 + share), np.nan)
+    width = np.where(beyond >= DROP, 2.0 ** (first[..., 0] - LONGEST - 1 + share), np.nan)
     with np.errstate(invalid="ignore"):
         both = np.sqrt(width[..., 0] * width[..., 1])
     return np.where(np.isnan(both), np.fmin(width[..., 0], width[..., 1]), both)
