@@ -50,7 +50,13 @@ def change_point_log_joint(counts):
     """log p(tau, counts) for tau = 1, ..., n - 1: two conjugate Gamma-Poisson evidences."""
 
     def segment(y, a, b):
-        return a * np.log(b) - gammaln(a) + gammaln(a + y.sum()) - (a + y.sum()) * np.log(b + len(y)) - gammaln(y + 1).sum()
+        return (
+            a * np.log(b)
+            - gammaln(a)
+            + gammaln(a + y.sum())
+            - (a + y.sum()) * np.log(b + len(y))
+            - gammaln(y + 1).sum()
+        )
 
     n = len(counts)
     return np.array([segment(counts[:t], 2, 1) + segment(counts[t:], 3, 2) for t in range(1, n)]) - np.log(n - 1)
@@ -128,7 +134,7 @@ def several_sites_by_hand(x, y):
             for count in range(4):
                 for code in np.ndindex(2, 2):
                     log = stats.norm.logpdf(x) + np.log([0.2, 0.3, 0.5][kind]) + stats.bernoulli.logpmf(on, p).sum()
-                    log += stats.binom.logpmf(count, 3, 0.25 + 0.25 * on[0]) 
+                    log += stats.binom.logpmf(count, 3, 0.25 + 0.25 * on[0])
                     log += stats.bernoulli.logpmf(code, [0.1, 0.6]).sum()
                     logs.append(log + stats.norm.logpdf(y, x + sum(on) + count * code[1] - code[0], 1))
     return logsumexp(logs)

@@ -70,5 +70,3 @@ def integrate_over_boxes(density: PartDensity, tolerance: float, max_nodes: int)
     """The part's integral in its best chart, to the tolerance or as near as the nodes allow."""
     run = integrate(density, 0.3 * tolerance, max_nodes)
     return BoxPart(density, run, run.relative_error + run.beyond() + run.disagreement)
-
-

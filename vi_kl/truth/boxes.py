@@ -1,12 +1,14 @@
 """Adaptive integration over a box of a few dimensions, by splitting it where the error is.
 
 Every box carries the product of Gauss and Kronrod's pair of rules (7 of its 15 points per axis are Gauss's). The
-error of a box is what Gauss's rule in one axis and Kronrod's in the others would change, added over the axes;
-it is taken down where a third, poorer rule on some of the nodes shows that the rules converge fast. The box is split across the axis that
-changes most. A rule that falls between two peaks sees neither and reports no error, so a box is also split where
-three neighbouring log densities point to a peak between them that is far above all three.
+error of a box is what Gauss's rule in one axis and Kronrod's in the others would change, added over the axes; it
+is taken down where a third, poorer rule on some of the nodes shows that the rules converge fast. The box is split
+across the axis that changes most. A rule that falls between two peaks sees neither and reports no error, so a box
+is also split where neighbouring log densities leave room for a peak between them that is far above both, and
+around every known peak.
 
-Reference: Piessens et al. (1983), QUADPACK; Berntsen & Espelid (1991) for error estimates from several rules; Genz & Malik (1980) for the choice of the axis.
+References: Piessens et al. (1983), QUADPACK; Berntsen & Espelid (1991), for error estimates from several rules;
+Genz & Malik (1980), for the choice of the axis.
 """
 
 import dataclasses

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 import jax
 import jax.numpy as jnp
 import numpy as np
+import numpyro.distributions as dist
 from numpyro.distributions import Distribution
 from scipy.special import logsumexp
 
@@ -21,7 +22,7 @@ from vi_kl.precision import as_float64, in_float64
 from vi_kl.target.enumeration import BLOCK, DiscreteSite, EnumeratedModel, by_site, configurations, fill
 from vi_kl.target.from_numpyro import model_to_enumerate
 
-ROUNDING = 1e-12  # of the sum of a pmf
+ROUNDING = 1e-9  # of the sum of a pmf
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,19 +77,25 @@ class EnumeratedPosterior:
 
     @in_float64
     def forward_kl(self, q) -> Estimate:
-        """KL(posterior||q) in nats, exact; +inf where q misses what the posterior can be. Takes what `reverse_kl` does."""
+        """KL(posterior||q) in nats, exact; +inf where q misses what can be. Takes what `reverse_kl` does."""
         p, q = self.with_rest(q)
         return Estimate(float(kl_divergence(p, q)), 0.0, self.log_evidence.method)
 
     def with_rest(self, q) -> tuple[np.ndarray, np.ndarray]:
         """pmfs of the posterior and q over all configurations, and as a last symbol everything else."""
+        inside = False
         if isinstance(q, Mapping):
-            q = np.exp(self.log_prob_of(q))
+            log_q = self.log_prob_of(q)
+            inside = all(stays_within(q[site.name], site.support) for site in self.discrete)
+            q = np.exp(log_q)
         q = np.asarray(q, dtype=float)
         if q.shape != self.log_probs.shape:
-            raise ValueError(f"q must hold {len(self.log_probs)} probabilities, one for each configuration, not {q.shape}.")
+            raise ValueError(
+                f"q must hold {len(self.log_probs)} probabilities, one for each configuration, not {q.shape}."
+            )
         rest = 1.0 - q.sum()
-        rest = 0.0 if abs(rest) < ROUNDING * len(q) else rest
+        if inside or abs(rest) < ROUNDING:
+            return np.append(self.probs, 0.0), np.append(q / q.sum(), 0.0)
         return np.append(self.probs, 0.0), np.append(q, rest)
 
     def log_prob_of(self, q: Mapping[str, Distribution]) -> np.ndarray:
@@ -103,6 +110,13 @@ class EnumeratedPosterior:
             logs = np.asarray(fn.log_prob(jnp.asarray(values)))
             total += logs.reshape(len(values), -1).sum(axis=1)
         return total
+
+
+def stays_within(q: Distribution, support: tuple) -> bool:
+    """Whether q's own values are all among these: then its pmf there misses one by rounding only."""
+    while isinstance(q, dist.Independent | dist.ExpandedDistribution):
+        q = q.base_dist
+    return bool(q.has_enumerate_support) and bool(np.isin(q.enumerate_support(expand=False), support).all())
 
 
 @in_float64
@@ -129,7 +143,9 @@ def enumerate_posterior(model: Callable, *args, **kwargs) -> EnumeratedPosterior
 def refuse_impossible(density: EnumeratedModel, log_joint) -> float:
     """The log evidence, or an error that says why there is no posterior."""
     if np.isnan(log_joint).any():
-        raise ValueError(f"The log probability of model '{density}' is NaN in some configuration: is its data complete?")
+        raise ValueError(
+            f"The log probability of model '{density}' is NaN in some configuration: is its data complete?"
+        )
     log_evidence = float(logsumexp(log_joint))
     if not np.isfinite(log_evidence):
         raise ValueError(f"No configuration of model '{density}' can have made this data: the evidence is zero.")

@@ -162,6 +162,7 @@ def fall_distance(function, z, values, directions) -> np.ndarray:
     return np.where(np.isnan(both), np.fmin(width[..., 0], width[..., 1]), both)
 
 
+@np.errstate(over="ignore", invalid="ignore", divide="ignore")  # far out, differences may overflow: no step then
 def climb(function, starts, max_steps: int = 40):
     """Newton's method with a trust radius, from all starts at once.
 
@@ -206,7 +207,7 @@ def ascent(gradient, hessian, radius):
     move = np.einsum("nij,nj->ni", axes, slope / curvature)
     length = np.linalg.norm(move, axis=1)
     shrink = np.minimum(1.0, radius / np.maximum(length, 1e-300))
-    return move * shrink[:, None], 0.5 * (slope**2 / curvature).sum(axis=1) * shrink
+    return move * shrink[:, None], 0.5 * (slope * (slope / curvature)).sum(axis=1) * shrink
 
 
 def differences(function, z, which, steps):

@@ -166,4 +166,6 @@ def draw(part, count: int, generator) -> np.ndarray:
         more = part.propose(int(min(missing / rate, 20 * count)) + 100, generator)
         z, log_ratio = np.concatenate([z, more[0]]), np.concatenate([log_ratio, more[1]])
     accepted = z[np.log(generator.random(len(z))) < log_ratio - bound]
-    return accepted[:count] if len(accepted) >= count else np.concatenate([accepted, draw(part, count, generator)])[:count]
+    return (
+        accepted[:count] if len(accepted) >= count else np.concatenate([accepted, draw(part, count, generator)])[:count]
+    )
