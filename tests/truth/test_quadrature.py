@@ -188,6 +188,14 @@ def test_the_error_is_honest(name):
     is_honest_and_useful(QUICK[name])
 
 
+@pytest.mark.parametrize(("df", "known"), [(1.0, False), (2.0, False), (5.0, True)])
+def test_moments_that_do_not_exist_have_an_infinite_error(df, known):
+    moments = truth_by_quadrature(Target.from_log_density(lambda z: student_t(z, df), 1)).moments["z"]
+    assert np.isfinite(moments.error) == known
+    if known:
+        np.testing.assert_allclose(moments.sd, np.sqrt(df / (df - 2)), rtol=1e-4)
+
+
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("name", SLOW)
 def test_the_error_is_honest_in_slower_cases(name):

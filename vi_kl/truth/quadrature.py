@@ -113,7 +113,10 @@ def refuse(parts, log_evidence, error, tolerance, max_nodes):
 
 
 def part_moments(target, parts, shares) -> dict[str, Moments]:
-    """Means and sds of the constrained sites; their error is what the coarser rule changes, in posterior sd."""
+    """Means and sds of the constrained sites; their error is what the coarser rule changes, in posterior sd.
+
+    It is infinite where the tails are so heavy that there may be no variance.
+    """
     z = np.concatenate([part.nodes() for part in parts])
     fine, coarse = (
         np.concatenate([share * part.weights(coarse) for share, part in zip(shares, parts, strict=True)])
@@ -125,8 +128,21 @@ def part_moments(target, parts, shares) -> dict[str, Moments]:
     for name, x in constrain_in_chunks(target, z).items():
         mean, sd = mean_and_sd(x, fine)
         other = mean_and_sd(x, coarse)[0]
-        result[name] = Moments(mean, sd, float(np.max(np.abs(mean - other) / sd)))
+        error = np.inf if rests_on_the_far_tail(x, fine, mean) else float(np.max(np.abs(mean - other) / sd))
+        result[name] = Moments(mean, sd, error)
     return result
+
+
+def rests_on_the_far_tail(x, weights, mean) -> bool:
+    """Whether a tenth of a variance comes from a ten-millionth of the mass: such a variance, if finite, is unknown."""
+    order = np.abs(x - mean).reshape(len(x), -1)
+    for distance in order.T:
+        farthest = np.argsort(-distance)
+        parts = weights[farthest] * distance[farthest] ** 2
+        beyond = np.cumsum(np.abs(weights[farthest])) < 1e-7
+        if parts[beyond].sum() > 0.1 * parts.sum():
+            return True
+    return False
 
 
 def mean_and_sd(x, weights) -> tuple[np.ndarray, np.ndarray]:
