@@ -40,6 +40,7 @@ class Chart:
             u, log_det = np.concatenate([u[:, :1], rest], axis=1), log_det + log_scale
         return self.peak.z + u @ self.peak.frame[:, self.order].T, log_det
 
+    @np.errstate(over="ignore", divide="ignore", invalid="ignore")  # points far outside the chart
     def to_t(self, z) -> np.ndarray:
         """The inverse of `to_z`."""
         u = self.peak.to_u(z)[:, self.order]
