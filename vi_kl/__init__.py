@@ -26,6 +26,7 @@ SOURCES = {
     "gaussian_truth": "vi_kl.truth",
     "truth_by_quadrature": "vi_kl.truth",
     "reference_run": "vi_kl.truth",
+    "enumerate_posterior": "vi_kl.truth",
     "find_truth": "vi_kl.truth",
     "Family": "vi_kl.families",
     "MeanField": "vi_kl.families",

@@ -105,6 +105,18 @@ class DATA:
 
 @in_float64
 def target_from_numpyro(model: Callable, args: tuple, kwargs: dict, truth) -> Target:
+    density, data = split_data(model, args, kwargs)
+    sites, discrete = inspect_sites(density, data)
+    if discrete:
+        density = sum_out(density, data, sites, discrete)
+    target = Target(density, data, sites, truth)
+    if any(np.isnan(array).any() for array in data if array.dtype.kind == "f"):
+        refuse_missing_data(target)
+    return target
+
+
+def split_data(model: Callable, args: tuple, kwargs: dict) -> tuple[NumPyroModel, tuple]:
+    """The model without its data, and the data."""
     if not callable(model):
         raise TypeError(f"model must be a NumPyro model (a function), got {type(model).__name__}.")
     leaves, structure = jax.tree.flatten((args, kwargs))
@@ -112,10 +124,22 @@ def target_from_numpyro(model: Callable, args: tuple, kwargs: dict, truth) -> Ta
     data = tuple(leaf for leaf in leaves if is_array(leaf))
     density = NumPyroModel(model, structure, tuple(DATA if is_array(leaf) else leaf for leaf in leaves))
     require_hashable(density)
-    target = Target(density, data, inspect_sites(density, data), truth)
-    if any(np.isnan(array).any() for array in data if array.dtype.kind == "f"):
-        refuse_missing_data(target)
-    return target
+    return density, data
+
+
+@in_float64
+def model_to_enumerate(model: Callable, args: tuple, kwargs: dict) -> tuple[NumPyroModel, tuple]:
+    """A model of discrete latent sites only, as an `EnumeratedModel`, and its data."""
+    from vi_kl.target.enumeration import enumerated
+
+    density, data = split_data(model, args, kwargs)
+    sites, discrete = inspect_sites(density, data)
+    if sites:
+        raise ModelError(
+            f"Latent site '{sites[0].name}' is continuous, so there are no configurations to list: make a target "
+            f"(Target.from_numpyro), which sums the discrete sites out, and ask truth_by_quadrature or a reference run."
+        )
+    return enumerated(density, discrete), data
 
 
 def is_array(leaf) -> bool:
@@ -148,9 +172,26 @@ def require_hashable(density: NumPyroModel):
         ) from None
 
 
-def inspect_sites(density: NumPyroModel, data) -> tuple[Site, ...]:
-    """The latent sites, with every feature that cannot be fitted refused by name."""
-    found = {}
+def sum_out(density: NumPyroModel, data, sites: tuple[Site, ...], discrete: list) -> NumPyroModel:
+    """The density of the continuous sites, the discrete ones summed out by enumeration."""
+    from vi_kl.target.enumeration import enumerated, refuse_moving_supports
+
+    if not sites:
+        names = ", ".join(f"'{site.name}'" for site in discrete)
+        raise ModelError(
+            f"Every latent site is discrete ({names}): summed out (by MixtureSameFamily, say) they would leave no "
+            f"site to make a Target of. vi_kl.truth.enumerate_posterior(model, ...) lists their exact posterior."
+        )
+    density = enumerated(density, discrete)
+    refuse_moving_supports(density, data, sites)
+    return density
+
+
+def inspect_sites(density: NumPyroModel, data) -> tuple[tuple[Site, ...], list]:
+    """The continuous latent sites, and the discrete ones; every feature that cannot be fitted is refused by name."""
+    from vi_kl.target.enumeration import discrete_site
+
+    found, discrete = {}, []
 
     def run(data):
         args, kwargs = density.arguments(data)
@@ -158,7 +199,11 @@ def inspect_sites(density: NumPyroModel, data) -> tuple[Site, ...]:
         unconstrained = {}
         for name, site in trace.items():
             refuse_unsupported(name, site)
-            if site["type"] == "sample" and not site["is_observed"]:
+            if site["type"] != "sample" or site["is_observed"]:
+                continue
+            if site["fn"].support.is_discrete:
+                discrete.append(discrete_site(name, site))
+            else:
                 unconstrained[name] = biject_to(site["fn"].support).inv(site["value"])
                 found[name] = jnp.shape(site["value"])
         return unconstrained
@@ -171,9 +216,10 @@ def inspect_sites(density: NumPyroModel, data) -> tuple[Site, ...]:
             "The model turns one of its data arrays into a Python number (a size, an index or a condition). "
             f"Pass that number as a separate Python int. JAX says: {str(error).splitlines()[0]}"
         ) from error
-    if not found:
+    if not found and not discrete:
         raise ModelError(f"Model '{density}' has no latent site: every numpyro.sample in it is observed.")
-    return tuple(Site(name, tuple(found[name]), tuple(shapes[name].shape)) for name in sorted(found))
+    sites = tuple(Site(name, tuple(found[name]), tuple(shapes[name].shape)) for name in sorted(found))
+    return sites, discrete
 
 
 def refuse_unsupported(name: str, site: dict):
@@ -185,13 +231,6 @@ def refuse_unsupported(name: str, site: dict):
     if site["type"] == "plate" and site["args"][1] is not None and site["args"][0] != site["args"][1]:
         raise ModelError(
             f"Plate '{name}' subsamples {site['args'][1]} of {site['args'][0]} rows; a Target needs all of them."
-        )
-    if site["type"] != "sample" or site["is_observed"]:
-        return
-    if site["fn"].support.is_discrete:
-        raise ModelError(
-            f"Latent site '{name}' is discrete ({type(site['fn']).__name__}): a density over an unconstrained "
-            f"vector needs continuous sites. Sum it out in the model (for example with MixtureSameFamily)."
         )
 
 

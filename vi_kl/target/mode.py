@@ -124,16 +124,6 @@ def newton_step(curvature, gradient):
     return -np.linalg.solve(curvature, gradient)
 
 
-def find_modes(target: Target, starts) -> list[Mode]:
-    """The distinct proper modes reached from these starts, the heaviest (by Laplace) first."""
-    found: list[Mode] = []
-    for start in starts:
-        mode = find_mode(target, start)
-        if mode.is_proper and not any(same_mode(mode, other) for other in found):
-            found.append(mode)
-    return sorted(found, key=lambda mode: -mode.log_mass)
-
-
 def same_mode(a: Mode, b: Mode) -> bool:
     """Within a hundredth of a posterior sd of one another."""
     return float(np.linalg.norm(np.linalg.solve(b.scale_tril, a.z - b.z))) < 1e-2

@@ -82,8 +82,8 @@ class Target:
                 called when it is first asked for.
 
         Raises:
-            ModelError: the model has no latent site, a discrete latent site, a `numpyro.param` or subsampling
-                plate, or data that is NaN where a likelihood needs it; the message names the site.
+            ModelError: the model has no continuous latent site, a discrete one with too many values to sum out, a
+                `numpyro.param` or subsampling plate, or data that is NaN where a likelihood needs it; the message names the site.
         """
         from vi_kl.target.from_numpyro import target_from_numpyro
 

@@ -4,12 +4,13 @@
 
 - `closed_form_truth` takes it from a conjugate calculation;
 - `gaussian_truth` finds and verifies a posterior that is exactly normal in z, without anyone doing the algebra;
-- `truth_by_quadrature` integrates any smooth target of up to three dimensions;
+- `truth_by_quadrature` integrates any smooth target of up to three dimensions, several modes and heavy tails included;
 - `reference_run` samples any other by NUTS, refuses chains that fail their checks, and finds the log evidence by
   bridge sampling, with a second opinion by annealing.
 
 The last two ways to an evidence serve alone too: `log_evidence_by_bridge`, `log_evidence_by_annealing`, and
 `log_evidence_by_reverse_annealing`, a stochastic upper limit.
+`enumerate_posterior` lists the exact posterior of a model whose latent sites are all discrete.
 A certificate measures q against a `Truth`; each of its figures carries its method and its error.
 """
 
@@ -24,6 +25,7 @@ from vi_kl.truth.bridge import log_evidence_by_bridge
 from vi_kl.truth.checks import Checks
 from vi_kl.truth.closed_form import closed_form_truth
 from vi_kl.truth.draws import PosteriorDraws
+from vi_kl.truth.enumeration import EnumeratedPosterior, enumerate_posterior
 from vi_kl.truth.find import find_truth
 from vi_kl.truth.gaussian import NotGaussian, gaussian_truth
 from vi_kl.truth.quadrature import truth_by_quadrature
@@ -34,6 +36,7 @@ __all__ = [
     "Annealing",
     "AnnealingError",
     "Checks",
+    "EnumeratedPosterior",
     "Moments",
     "NotGaussian",
     "PosteriorDraws",
@@ -41,6 +44,7 @@ __all__ = [
     "Truth",
     "UntrustworthyReference",
     "closed_form_truth",
+    "enumerate_posterior",
     "find_truth",
     "gaussian_truth",
     "log_evidence_by_annealing",

@@ -1,28 +1,34 @@
-"""The exact posterior of a smooth target of up to three dimensions, by quadrature.
+"""The exact posterior of a target of up to three dimensions, by quadrature.
 
-The trapezoidal rule on a grid converges exponentially for smooth densities that vanish at the border, so a
-modest grid gives many digits. The grid is laid in the whitened coordinates of each mode. Where there are several
-modes, the density is split among them by a smooth partition of unity (the responsibilities of the modes' local
-Gaussians), so that every part is smooth and local and the parts add up exactly.
+The peaks of the density are searched for (peaks.py), and the density is split among them smoothly (partition.py).
+Each part is integrated by the trapezoidal rule on an even grid (grid.py), which for a posterior with light tails
+and one scale takes few nodes. Where that does not converge (heavy tails, funnels, ridges, kinks) every part is
+integrated over adaptive boxes (boxes.py) in coordinates that follow the density (chart.py).
 
-Reference: Trefethen & Weideman (2014), "The exponentially convergent trapezoidal rule", SIAM Review 56(3).
+The error that is reported is what a coarser rule on the same nodes would have changed, plus what lies beyond the
+border by the density's own rate of decay there, plus rounding. What it cannot see is a peak that no climb ends on
+and no node comes near: one that is far narrower than everything else and shows in no neighbouring value.
 """
 
 import dataclasses
-import itertools
 
 import numpy as np
-from scipy.interpolate import RegularGridInterpolator
 from scipy.special import logsumexp
 
 from vi_kl.estimate import Estimate
 from vi_kl.keys import numpy_generator
 from vi_kl.precision import in_float64
-from vi_kl.target.mode import Mode, find_modes
 from vi_kl.target.target import Target, constrain_in_chunks, log_density_in_chunks
+from vi_kl.truth.box_part import BoxPart, integrate_over_boxes
+from vi_kl.truth.grid import GridPart, grid, integrate_on_grid
+from vi_kl.truth.partition import PartDensity
+from vi_kl.truth.peaks import find_peaks
 from vi_kl.truth.truth import Moments, Truth
 
-NEGLIGIBLE = 33.0  # nats below the highest node: e^-33 is 5e-15
+__all__ = ["QuadratureError", "grid", "truth_by_quadrature"]
+
+MOST_PEAKS = 16
+FAR_BELOW = 45.0  # nats: a peak whose mass is so far below the heaviest needs no part of its own
 
 
 class QuadratureError(RuntimeError):
@@ -36,202 +42,146 @@ def truth_by_quadrature(
     """Log evidence, moments and exact draws of a target of one to three dimensions.
 
     Args:
-        target: a target whose log density is smooth in z.
+        target: a target with a proper posterior. It need not be smooth everywhere, but where it is not more nodes
+            are needed.
         tolerance: asked error of the log evidence, in nats; the grid is refined until it is met.
-        num_starts: starting points of the search for modes. A mode that none of them climbs to is not seen.
-        max_nodes: grid points that one mode may cost.
+        num_starts: random starting points of the search for peaks, besides those that a cloud of points suggests.
+            A peak that none of them climbs to is not seen.
+        max_nodes: density evaluations that one peak may cost.
 
     Raises:
-        QuadratureError: more than three dimensions; no proper mode; or the tolerance is not met.
+        QuadratureError: more than three dimensions; no peak; a posterior that is not proper; or the tolerance is
+            not met.
     """
     if target.dim > 3:
         raise QuadratureError(f"Quadrature serves up to 3 dimensions; this target has {target.dim}.")
-    modes = find_modes(target, starting_points(target, num_starts))
-    if not modes:
-        raise QuadratureError(f"No proper mode found from {num_starts} starts: is the posterior proper?")
-    parts = [integrate_around(target, modes, k, tolerance, max_nodes) for k in range(len(modes))]
+
+    def density(z):
+        values = log_density_in_chunks(target, z)
+        return np.where(np.isnan(values), -np.inf, values)
+
+    peaks = find_peaks(density, target.dim, num_starts)
+    if not peaks:
+        raise QuadratureError(
+            f"No proper mode found from {num_starts} starts and a cloud of points around them: is the posterior "
+            f"proper, and its density finite?"
+        )
+    peaks = [peak for peak in peaks if peak.log_mass > peaks[0].log_mass - FAR_BELOW][:MOST_PEAKS]
+    parts = integrate_parts(density, peaks, tolerance, max_nodes)
     log_evidence = logsumexp([part.log_integral for part in parts])
     shares = np.exp([part.log_integral - log_evidence for part in parts])
-    error = float(np.sum(shares * [part.relative_error for part in parts]))
-    if error > tolerance:
-        raise QuadratureError(
-            f"The log evidence is {log_evidence:.6g} with an error of {error:.2g} nats, above {tolerance:.2g}, "
-            f"at {max_nodes:,} nodes: raise `tolerance` or `max_nodes`."
-        )
-    nodes = sum(part.log_values.size for part in parts)
-    method = f"quadrature, {nodes:,} nodes" + (f" around {len(parts)} modes" if len(parts) > 1 else "")
-    sampler = GridSampler(target, modes, parts, shares)
-    evidence = Estimate(log_evidence, max(error, 1e-12), method)
-    return Truth(evidence, grid_moments(target, parts, shares), sampler.sample, "quadrature")
+    rounding = 4 * np.finfo(float).eps * max(abs(peak.log_density) for peak in peaks)
+    error = float(np.sum(shares * [part.relative_error for part in parts])) + rounding
+    if not error <= tolerance:
+        refuse(parts, log_evidence, error, tolerance, max_nodes)
+    evidence = Estimate(log_evidence, max(error, 1e-12), describe(parts))
+    sampler = PartSampler(parts, shares)
+    return Truth(evidence, part_moments(target, parts, shares), sampler.sample, "quadrature")
 
 
-def starting_points(target: Target, num_starts: int):
-    """The origin, and random points at three scales, because nobody knows how far apart the modes are."""
-    scales = np.resize([1.0, 4.0, 16.0], num_starts)[:, None]
-    spread = scales * np.random.default_rng(0).normal(size=(num_starts, target.dim))
-    return np.concatenate([np.zeros((1, target.dim)), spread])
-
-
-@dataclasses.dataclass(frozen=True)
-class Part:
-    """One mode's share of the density on its grid u, where z = mode + scale_tril u.
-
-    Attributes:
-        axes: the grid coordinates of u, one array per dimension, evenly spaced.
-        log_values: log density of u at every node, unnormalised, shape (len(axis) per dimension).
-        relative_error: of the integral, from halving the grid and from what lies beyond the border.
-    """
-
-    mode: Mode
-    axes: list[np.ndarray]
-    log_values: np.ndarray
-    log_integral: float
-    relative_error: float
-
-    def nodes(self, stride: int = 1) -> np.ndarray:
-        """The nodes as z, shape (number of nodes, dim)."""
-        return to_z(self.mode, grid(axis[::stride] for axis in self.axes))
-
-    def weights(self, stride: int = 1) -> np.ndarray:
-        """The nodes' probabilities, adding up to one."""
-        values = self.log_values[(slice(None, None, stride),) * self.log_values.ndim].ravel()
-        return np.exp(values - logsumexp(values))
-
-
-def integrate_around(target, modes, k, tolerance, max_nodes) -> Part:
-    """Refine the grid around mode k until halving the step changes the integral by less than the tolerance."""
-    axes = find_extent(target, modes, k)
-    step = 1.0
-    while True:
-        axes = [np.arange(round(a[0] / step) - 1, round(a[-1] / step) + 2) * step for a in axes]
-        axes = [a if len(a) % 2 else np.append(a, a[-1] + step) for a in axes]
-        log_values = part_log_density(target, modes, k, axes)
-        log_integral = logsumexp(log_values) + len(axes) * np.log(step)
-        coarse = log_values[(slice(None, None, 2),) * len(axes)]
-        halving = abs(np.expm1(logsumexp(coarse) + len(axes) * np.log(2 * step) - log_integral))
-        error = halving + beyond_border(log_values)
-        next_size = np.prod([2.0 * len(a) for a in axes])
-        if error < 0.1 * tolerance or next_size > max_nodes:
-            return Part(modes[k], axes, log_values, float(log_integral), float(error))
-        step /= 2
-
-
-def find_extent(target, modes, k) -> list[np.ndarray]:
-    """Per-dimension range of u outside which the density is negligible, found by widening a coarse grid."""
-    dim = target.dim
-    low, high = np.full(dim, -6.0), np.full(dim, 6.0)
-    for _ in range(12):
-        axes = [np.arange(a, b + 0.5) for a, b in zip(low, high, strict=True)]
-        log_values = part_log_density(target, modes, k, axes)
-        matters = log_values > log_values.max() - NEGLIGIBLE
-        inside = [np.flatnonzero(matters.any(axis=others(d, dim))) for d in range(dim)]
-        too_low = np.array([i[0] == 0 for i in inside])
-        too_high = np.array([i[-1] == len(a) - 1 for i, a in zip(inside, axes, strict=True)])
-        if not (too_low.any() or too_high.any()) or log_values.size > 500_000:
+def integrate_parts(density, peaks, tolerance: float, max_nodes: int) -> list[GridPart] | list[BoxPart]:
+    """Every part on a grid; or, where one of them does not converge there, every part over boxes."""
+    parts = []
+    for k in range(len(peaks)):
+        part = integrate_on_grid(PartDensity(density, peaks, k), tolerance, max_nodes)
+        if part is None:
             break
-        low, high = np.where(too_low, 1.5 * low, low), np.where(too_high, 1.5 * high, high)
-    return [a[max(i[0] - 1, 0) : i[-1] + 2] for a, i in zip(axes, inside, strict=True)]
+        parts.append(part)
+    if len(parts) == len(peaks):
+        return parts
+    heavy = [PartDensity(density, peaks, k, heavy=True) for k in range(len(peaks))]
+    return [integrate_over_boxes(part, tolerance, max_nodes) for part in heavy]
 
 
-def others(d: int, dim: int) -> tuple[int, ...]:
-    return tuple(i for i in range(dim) if i != d)
+def describe(parts) -> str:
+    """The method, in words."""
+    nodes = sum(part.num_nodes for part in parts)
+    kind = "adaptive quadrature" if isinstance(parts[0], BoxPart) else "quadrature"
+    return f"{kind}, {nodes:,} nodes" + (f" around {len(parts)} modes" if len(parts) > 1 else "")
 
 
-def local_normal_log_prob(mode: Mode, z) -> np.ndarray:
-    """log density at z of the normal distribution at a mode with the curvature there."""
-    u = np.linalg.solve(mode.scale_tril, (z - mode.z).T)
-    return -0.5 * (u**2).sum(axis=0) - np.log(np.diag(mode.scale_tril)).sum() - 0.5 * len(u) * np.log(2 * np.pi)
-
-
-def part_log_density(target, modes, k, axes) -> np.ndarray:
-    """log of (density of z) x (responsibility of mode k) x |dz/du| on the grid."""
-    z = to_z(modes[k], grid(axes))
-    values = log_density_in_chunks(target, z) + log_responsibility(modes, k, z)
-    values = np.where(np.isnan(values), -np.inf, values) + np.log(np.diag(modes[k].scale_tril)).sum()
-    return values.reshape([len(a) for a in axes])
-
-
-def log_responsibility(modes, k, z) -> np.ndarray:
-    """log of mode k's share of the density at z: what its local Gaussian contributes to their mixture."""
-    if len(modes) == 1:
-        return np.zeros(len(z))
-    logs = [mode.log_mass + local_normal_log_prob(mode, z) for mode in modes]
-    return logs[k] - logsumexp(logs, axis=0)
-
-
-def beyond_border(log_values) -> float:
-    """The share of the mass that may lie outside: the outermost layer, were it to go on for a whole axis."""
-    weights = np.exp(log_values - logsumexp(log_values))
-    layers = itertools.product(range(weights.ndim), (0, -1))
-    return float(sum(np.take(weights, end, axis=d).sum() * weights.shape[d] for d, end in layers))
-
-
-def grid(axes) -> np.ndarray:
-    return np.stack([g.ravel() for g in np.meshgrid(*axes, indexing="ij")], axis=-1)
-
-
-def to_z(mode: Mode, u) -> np.ndarray:
-    return mode.z + u @ mode.scale_tril.T
-
-
-def grid_moments(target, parts, shares) -> dict[str, Moments]:
-    """Means and sds of the constrained sites; their error is what halving the grid changes, in posterior sd."""
-    fine, coarse = (
-        weighted_moments(
-            target,
-            np.concatenate([part.nodes(stride) for part in parts]),
-            np.concatenate([share * part.weights(stride) for share, part in zip(shares, parts, strict=True)]),
+def refuse(parts, log_evidence, error, tolerance, max_nodes):
+    if not np.isfinite(error):
+        raise QuadratureError(
+            "The density does not fall off in some direction, as far as it can be followed: the posterior is not "
+            "proper, or its tails are too heavy to integrate."
         )
-        for stride in (1, 2)
+    raise QuadratureError(
+        f"The log evidence is {log_evidence:.6g} with an error of {error:.2g} nats, above {tolerance:.2g}, "
+        f"after {sum(part.num_nodes for part in parts):,} nodes: raise `tolerance`, or `max_nodes` ({max_nodes:,})."
     )
-    return {
-        name: Moments(mean, sd, float(np.max(np.abs(mean - coarse[name][0]) / sd))) for name, (mean, sd) in fine.items()
-    }
 
 
-def weighted_moments(target, z, weights) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    heavy = weights > 1e-16
-    z, weights = z[heavy], weights[heavy] / weights[heavy].sum()
+def part_moments(target, parts, shares) -> dict[str, Moments]:
+    """Means and sds of the constrained sites; their error is what the coarser rule changes, in posterior sd.
+
+    It is infinite where the tails are so heavy that there may be no variance.
+    """
+    z = np.concatenate([part.nodes() for part in parts])
+    fine, coarse = (
+        np.concatenate([share * part.weights(coarse) for share, part in zip(shares, parts, strict=True)])
+        for coarse in (False, True)
+    )
+    matters = (fine > 1e-16) | (np.abs(coarse) > 1e-16)
+    z, fine, coarse = z[matters], fine[matters], coarse[matters]
     result = {}
     for name, x in constrain_in_chunks(target, z).items():
-        mean = np.tensordot(weights, x, axes=1)
-        result[name] = mean, np.sqrt(np.tensordot(weights, (x - mean) ** 2, axes=1))
+        mean, sd = mean_and_sd(x, fine)
+        other = mean_and_sd(x, coarse)[0]
+        error = np.inf if rests_on_the_far_tail(x, fine, mean) else float(np.max(np.abs(mean - other) / sd))
+        result[name] = Moments(mean, sd, error)
     return result
 
 
+def rests_on_the_far_tail(x, weights, mean) -> bool:
+    """Whether a tenth of a variance comes from a ten-millionth of the mass: such a variance, if finite, is unknown."""
+    order = np.abs(x - mean).reshape(len(x), -1)
+    for distance in order.T:
+        farthest = np.argsort(-distance)
+        parts = weights[farthest] * distance[farthest] ** 2
+        beyond = np.cumsum(np.abs(weights[farthest])) < 1e-7
+        if parts[beyond].sum() > 0.1 * parts.sum():
+            return True
+    return False
+
+
+def mean_and_sd(x, weights) -> tuple[np.ndarray, np.ndarray]:
+    weights = weights / weights.sum()
+    mean = np.tensordot(weights, x, axes=1)
+    return mean, np.sqrt(np.tensordot(weights, (x - mean) ** 2, axes=1))
+
+
 @dataclasses.dataclass(frozen=True)
-class GridSampler:
+class PartSampler:
     """Independent draws from the exact density.
 
-    Nodes are drawn by their weight and moved by a triangular jitter, which gives exactly the density that
-    interpolates the nodes linearly; accepting with probability density / (bound x interpolant) makes it exact.
+    Every part proposes from a simple density close to its own; accepting with probability
+    density / (bound x proposal) makes the draws exact.
     """
 
-    target: Target
-    modes: list[Mode]
-    parts: list[Part]
+    parts: list
     shares: np.ndarray
 
     @in_float64
     def sample(self, key, n: int) -> np.ndarray:
         generator = numpy_generator(key)
-        draws = []
-        while sum(map(len, draws)) < n:
-            counts = generator.multinomial(int(1.2 * n) + 100, self.shares / self.shares.sum())
-            draws += [self.draw_from(k, count, generator) for k, count in enumerate(counts) if count]
-        return generator.permutation(np.concatenate(draws))[:n]
+        counts = generator.multinomial(n, self.shares / self.shares.sum())
+        draws = [draw(part, count, generator) for part, count in zip(self.parts, counts, strict=True) if count]
+        return generator.permutation(np.concatenate(draws))
 
-    def draw_from(self, k: int, count: int, generator) -> np.ndarray:
-        part = self.parts[k]
-        picked = generator.choice(part.log_values.size, count, p=part.weights())
-        index = np.stack(np.unravel_index(picked, part.log_values.shape), axis=-1)
-        node = np.stack([axis[i] for axis, i in zip(part.axes, index.T, strict=True)], axis=-1)
-        jitter = generator.random((2, *node.shape)).sum(axis=0) - 1
-        u = node + jitter * (part.axes[0][1] - part.axes[0][0])
-        z = to_z(part.mode, u)
-        exact = log_density_in_chunks(self.target, z) + log_responsibility(self.modes, k, z)
-        exact += np.log(np.diag(part.mode.scale_tril)).sum() - part.log_values.max()
-        values = np.exp(part.log_values - part.log_values.max())
-        interpolate = RegularGridInterpolator(part.axes, values, bounds_error=False, fill_value=0.0)
-        ratio = np.exp(exact) / np.maximum(interpolate(u), 1e-300)
-        return z[generator.random(count) < ratio / ratio.max()]
+
+def draw(part, count: int, generator) -> np.ndarray:
+    """`count` draws from one part: as many proposals as it takes, all held to the same bound."""
+    z, log_ratio = part.propose(count + 200, generator)
+    while True:
+        bound = log_ratio.max()
+        rate = np.exp(log_ratio - bound).mean()
+        missing = 1.1 * count + 50 - rate * len(z)
+        if missing <= 0:
+            break
+        more = part.propose(int(min(missing / rate, 20 * count)) + 100, generator)
+        z, log_ratio = np.concatenate([z, more[0]]), np.concatenate([log_ratio, more[1]])
+    accepted = z[np.log(generator.random(len(z))) < log_ratio - bound]
+    return (
+        accepted[:count] if len(accepted) >= count else np.concatenate([accepted, draw(part, count, generator)])[:count]
+    )
