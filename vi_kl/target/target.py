@@ -83,7 +83,8 @@ class Target:
 
         Raises:
             ModelError: the model has no continuous latent site, a discrete one with too many values to sum out, a
-                `numpyro.param` or subsampling plate, or data that is NaN where a likelihood needs it; the message names the site.
+                `numpyro.param` or subsampling plate, or data that is NaN where a likelihood needs it; the message
+                names the site.
         """
         from vi_kl.target.from_numpyro import target_from_numpyro
 
