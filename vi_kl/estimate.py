@@ -4,6 +4,7 @@ import dataclasses
 import math
 from statistics import NormalDist
 
+import numpy as np
 from scipy.special import stdtrit
 
 UNITS = {"nats": 1.0, "bits": math.log(2.0)}
@@ -94,6 +95,25 @@ class Estimate:
 
     def __str__(self):
         return f"{format_with_error(self.value, self.standard_error)} {self.unit}".strip() + f" ({self.method})"
+
+
+def error_of_mean(values: np.ndarray, effective_number: float | None = None) -> float:
+    """Standard error of the mean of `values`, raised where they are so skewed that the normal one is too small.
+
+    A sample of skewed values that lacks a large one has both a mean and an sd that are too small. To first order the
+    upper 95% limit moves by (1 + 2 * 1.96^2) / 6 standard errors per skewness / sqrt(n) (Johnson 1978, "Modified t
+    tests and confidence intervals for asymmetrical populations"); the error is raised by as much, for both limits.
+
+    Args:
+        values: shape (n,), n at least 2.
+        effective_number: of independent values; by default n.
+    """
+    n = len(values) if effective_number is None else effective_number
+    spread = values.std(ddof=1)
+    if spread == 0:
+        return 0.0
+    skewness = abs(np.mean((values - values.mean()) ** 3)) / spread**3
+    return float(spread / np.sqrt(n) * (1 + (1 + 2 * 1.96**2) / 6 / 1.96 * skewness / np.sqrt(n)))
 
 
 def combined_degrees_of_freedom(*estimates: Estimate) -> float | None:

@@ -1,6 +1,6 @@
 """How often the intervals of certificates contain the truth, on every model whose truth is exact.
 
-    python tests/diagnostics/measure_coverage.py [repetitions]
+    python tests/diagnostics/measure_coverage.py [repetitions [model ...]]
 
 For each model a normal q somewhat off the posterior (shifted, and narrower, by a fixed amount), checked with other
 keys; the KL it is held to comes from quadrature, a closed form, or two million draws of its own. Prints a table.
@@ -25,9 +25,10 @@ from vi_kl.families.gaussian import full_rank_params
 from vi_kl.models import conjugate, worms
 from vi_kl.precision import in_float64
 from vi_kl.target import Target
+from vi_kl.target.target import CHUNK
 from vi_kl.truth import truth_by_quadrature
 
-REPETITIONS, DRAWS, MANY = 200, 4096, 2_000_000
+REPETITIONS, DRAWS, MANY = 200, 2 * CHUNK, 4_000_000
 SHIFT, NARROWER = 0.2, 0.9
 
 
@@ -103,6 +104,8 @@ if __name__ == "__main__":
     repetitions = int(sys.argv[1]) if len(sys.argv) > 1 else REPETITIONS
     results = {}
     for name, target in models().items():
+        if len(sys.argv) > 2 and name not in sys.argv[2:]:
+            continue
         results[name] = coverage(target, repetitions)
         print(name, {k: round(float(v), 4) for k, v in results[name].items()}, flush=True)
     print(pd.DataFrame(results).T.round(3).to_string())

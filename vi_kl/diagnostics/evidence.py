@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from vi_kl.estimate import Estimate
+from vi_kl.estimate import Estimate, error_of_mean
 from vi_kl.families.approximation import Approximation, draw
 from vi_kl.precision import in_float64
 from vi_kl.target.target import CHUNK, log_density_in_chunks
@@ -33,7 +33,7 @@ class Draws:
 
 def mean_estimate(values: np.ndarray, method: str) -> Estimate:
     """The mean of independent values with its standard error, in nats."""
-    return Estimate(values.mean(), values.std(ddof=1) / np.sqrt(len(values)), method, num_draws=len(values))
+    return Estimate(values.mean(), error_of_mean(values), method, num_draws=len(values))
 
 
 def elbo_of(draws: Draws) -> Estimate:

@@ -11,9 +11,7 @@ import numpy as np
 from scipy.special import logsumexp
 
 from vi_kl.divergences.estimators.pareto import pareto_k, smooth_tail
-from vi_kl.estimate import Estimate
-
-SKEWED_LIMIT = (1 + 2 * 1.96**2) / 6 / 1.96  # the move of a 95% limit per skewness / sqrt(n), in standard errors / 1.96
+from vi_kl.estimate import Estimate, error_of_mean
 
 
 def log_mean_exp(log_values: np.ndarray) -> float:
@@ -35,19 +33,14 @@ def kl_by_weights(log_weights: np.ndarray, method: str) -> Estimate:
     """KL(q||posterior) = log E_q[w] - E_q[log w], both from the same draws.
 
     The error is that of the mean of w / E[w] - log w: where q is close, the two errors cancel to second order. What
-    is left is strongly skewed, so that a sample without a large value looks more precise than it is. Two things
-    mend that: the first-order correction of the upper 95% limit for skewness (Johnson 1978, "Modified t tests and
-    confidence intervals for asymmetrical populations"), and what a Pareto tail of shape k-hat holds, on average,
-    beyond the largest of n values.
+    is left is strongly skewed, and so the error holds, beside its correction for that, what a Pareto tail of shape
+    k-hat has on average beyond the largest of n values.
     """
     n = len(log_weights)
     influence = relative_weights(log_weights) - log_weights
     value = log_mean_exp(log_weights) - log_weights.mean()
-    spread, excess = influence.std(ddof=1), influence.max() - influence.mean()
-    skewness = np.mean((influence - influence.mean()) ** 3) / spread**3 if spread else 0.0
-    error = spread / np.sqrt(n) * (1 + SKEWED_LIMIT * max(skewness, 0.0) / np.sqrt(n))
-    beyond = excess / n / (1 - np.clip(pareto_k(log_weights), 0.0, 0.9))
-    return Estimate(value, np.hypot(error, beyond), method, num_draws=n)
+    beyond = (influence.max() - influence.mean()) / n / (1 - np.clip(pareto_k(log_weights), 0.0, 0.9))
+    return Estimate(value, np.hypot(error_of_mean(influence), beyond), method, num_draws=n)
 
 
 def smoothed_weights(log_weights: np.ndarray) -> np.ndarray:

@@ -9,6 +9,7 @@ It finds what a climb from one of its starts reaches, and no more.
 
 import dataclasses
 
+import jax.numpy as jnp
 import numpy as np
 from scipy.special import gammaln
 from scipy.stats import chi2
@@ -17,14 +18,16 @@ from vi_kl.diagnostics.evidence import Draws
 from vi_kl.diagnostics.importance import log_mean_exp
 from vi_kl.keys import numpy_generator
 from vi_kl.target.mode import Climb, Mode, polish, same_mode
-from vi_kl.target.target import Target, log_density_in_chunks
+from vi_kl.target.target import Target, log_density_in_chunks, value_and_grad
 
 REACHES = (3.0, 6.0, 12.0, 24.0)  # of the starts, in sds of q
+ELSEWHERE = 6  # starts that do not depend on q
 OUTSIDE = 1 - 1e-6  # of q's mass, were it normal, inside the ellipsoid beyond which a mode counts as unvisited
 WORTH_A_LOOK = np.log(1e-3)  # of a mode's mass by Laplace, relative to what q's weights say
 HELD = 1 - 1e-4  # of a mode's mass, were it normal, inside its ellipsoid
 DEGREES_OF_FREEDOM = 5.0
 MOST_DIMENSIONS = 60  # a Hessian costs 16 gradients per dimension
+MOST_STEPS = 100  # of a climb
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,25 +89,31 @@ def climbs_to_outside(z: np.ndarray, target: Target, generator) -> list[Climb]:
     precision = np.linalg.pinv(covariance)
     root = np.linalg.cholesky(covariance + 1e-12 * np.diag(np.diag(covariance)))
     limit = chi2.ppf(OUTSIDE, target.dim)
+
+    def is_visited(z):
+        return (z - mean) @ precision @ (z - mean) <= limit
+
     found: list[Climb] = []
     for start in starts(mean, root, generator):
-        if not np.isfinite(log_density_in_chunks(target, start[None])[0]):
+        if not np.isfinite(value_and_grad(target, jnp.asarray(start))[0]):
             continue
-        climb = Climb(target, start)
-        away = climb.z - mean
-        outside = np.isfinite(climb.log_density) and away @ precision @ away > limit
-        if outside and not any(np.allclose(climb.z, other.z, rtol=1e-3, atol=1e-3) for other in found):
+        climb = Climb(target, start, MOST_STEPS, until=is_visited)
+        if climb.at_peak and not any(np.allclose(climb.z, other.z, rtol=1e-3, atol=1e-3) for other in found):
             found.append(climb)
     return found
 
 
 def starts(mean, root, generator) -> np.ndarray:
-    """Opposite pairs of points on ellipsoids around q, so that in one dimension both sides have each distance."""
+    """Opposite pairs of points on ellipsoids around q, and points where chains would start.
+
+    In one dimension the pairs put a start on both sides at each distance. The others are uniform on (-2, 2) in every
+    coordinate, whatever q is: relabelled modes lie there, many sds of a narrow q away.
+    """
     dim = len(mean)
     directions = generator.standard_normal((len(REACHES), dim))
     directions *= np.sqrt(dim) / np.linalg.norm(directions, axis=1, keepdims=True)
     away = (np.array(REACHES)[:, None] * directions) @ root.T
-    return mean + np.concatenate([away, -away])
+    return np.concatenate([mean + away, mean - away, generator.uniform(-2, 2, (ELSEWHERE, dim))])
 
 
 def measure(mode: Mode, before: list[Unvisited], target: Target, generator, num_draws: int) -> Unvisited:

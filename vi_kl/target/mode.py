@@ -1,12 +1,15 @@
 """Local modes of a target: maxima of log_density(z), with the curvature there."""
 
 import dataclasses
+from collections.abc import Callable
 
 import jax.numpy as jnp
 import numpy as np
 from scipy.optimize import minimize
 
 from vi_kl.target.target import Target, value_and_grad
+
+FEW_DIMENSIONS = 30
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,13 +83,34 @@ def directional_derivative(target, z, i: int, step: float) -> np.ndarray:
 
 
 class Climb:
-    """A way up by L-BFGS: where it ended, and value-and-gradient calls counted."""
+    """A way up: where it ended, whether that is a peak, and value-and-gradient calls counted.
 
-    def __init__(self, target: Target, start, max_steps: int = 500):
-        self.target, self.evaluations = target, 0
-        options = {"maxiter": max_steps}
-        result = minimize(self.loss, np.asarray(start), jac=True, method="L-BFGS-B", options=options)
+    L-BFGS, or BFGS in few dimensions, where L-BFGS-B's linear algebra waits for its threads longer than it works.
+
+    Args:
+        target: whose log density to climb.
+        start: shape (dim,).
+        max_steps: of the search.
+        until: `until(z)` says whether to stop at z.
+    """
+
+    def __init__(self, target: Target, start, max_steps: int = 500, until: Callable | None = None):
+        self.target, self.evaluations, self.stopped = target, 0, False
+        few = target.dim <= FEW_DIMENSIONS
+        result = minimize(
+            self.loss, np.asarray(start), jac=True, method="BFGS" if few else "L-BFGS-B",
+            options={"maxiter": max_steps}, callback=None if until is None else self.stop_where(until),
+        )  # fmt: skip
         self.z, self.log_density, self.gradient = result.x, -float(result.fun), -result.jac
+        self.at_peak = not self.stopped and result.nit < max_steps
+
+    def stop_where(self, until: Callable) -> Callable:
+        def callback(intermediate_result):
+            if until(intermediate_result.x):
+                self.stopped = True
+                raise StopIteration
+
+        return callback
 
     def loss(self, z):
         self.evaluations += 1

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 from arviz_stats.base import array_stats
 
-from vi_kl.estimate import Estimate
+from vi_kl.estimate import Estimate, error_of_mean
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,5 +44,5 @@ class PosteriorDraws:
     def mean(self, values: np.ndarray, method: str, unit: str = "nats") -> Estimate:
         """The mean of `values`, one for each of `z`, with its standard error."""
         values = np.asarray(values)
-        error = values.std(ddof=1) / np.sqrt(self.effective_number(values))
+        error = error_of_mean(values, self.effective_number(values))
         return Estimate(values.mean(), error, method, unit, num_draws=len(self))
