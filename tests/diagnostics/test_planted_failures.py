@@ -9,7 +9,7 @@ SEEDS = 3
 # what must be seen, and what is known to be blind to it
 SEEN = {
     "missed mode": {"gap", "forward KL", "moments", "coverage", "transport"},
-    "sd too small": {"k-hat", "ESS", "KL limit", "gap", "forward KL", "sandwich", "moments"},
+    "sd too small": {"ESS", "KL limit", "gap", "forward KL", "sandwich", "moments"},
     "sd too large": {"KL by weights", "KL limit", "moments by weights", "gap", "sandwich", "moments"},
     "wrong correlation": {"KL limit", "gap", "forward KL", "sandwich"},
     "heavy tail": {"k-hat", "KL limit", "gap", "forward KL", "moments"},

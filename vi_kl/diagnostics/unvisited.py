@@ -20,7 +20,7 @@ from vi_kl.keys import numpy_generator
 from vi_kl.target.mode import Climb, Mode, polish, same_mode
 from vi_kl.target.target import Target, log_density_in_chunks, value_and_grad
 
-REACHES = (3.0, 6.0, 12.0, 24.0)  # of the starts, in sds of q
+REACHES = (3.0, 6.0, 12.0, 12.0, 24.0, 24.0)  # of the starts, in sds of q
 ELSEWHERE = 6  # starts that do not depend on q
 OUTSIDE = 1 - 1e-6  # of q's mass, were it normal, inside the ellipsoid beyond which a mode counts as unvisited
 WORTH_A_LOOK = np.log(1e-3)  # of a mode's mass by Laplace, relative to what q's weights say
