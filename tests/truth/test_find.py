@@ -1,5 +1,9 @@
 """The best source of truth for each kind of target, and a truth that needs no maker twice."""
 
+import copy
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -63,3 +67,14 @@ def test_a_maker_that_fails_is_asked_again():
         with pytest.raises(RuntimeError, match="not today"):
             _ = target.truth
     assert calls == [None, None]  # while it is being made, nothing is known
+
+
+def test_threads_wait_for_a_truth_that_is_being_made():
+    def slowly(target):
+        time.sleep(0.3)
+        return "known"
+
+    target = Target.from_log_density(log_gammas, 1, truth=slowly)
+    with ThreadPoolExecutor(4) as pool:
+        assert set(pool.map(lambda _: target.truth, range(4))) == {"known"}
+    assert copy.deepcopy(target).truth == "known"

@@ -6,6 +6,7 @@ recompile, and the log density and its gradient are compiled once and shared by 
 """
 
 import dataclasses
+import threading
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
@@ -69,6 +70,13 @@ class Target:
         self.data = data
         self.sites = tuple(sites)
         self._truth = truth
+        self.truth_lock = threading.RLock()
+
+    def __getstate__(self):
+        return {name: value for name, value in vars(self).items() if name != "truth_lock"}
+
+    def __setstate__(self, state):
+        vars(self).update(state, truth_lock=threading.RLock())
 
     @classmethod
     def from_numpyro(cls, model: Callable, *args, truth=None, **kwargs) -> "Target":
@@ -124,14 +132,15 @@ class Target:
     @in_float64
     def truth(self):
         """What is known about the posterior; computed at the first look where it takes work (quadrature)."""
-        if callable(self._truth):
-            make, self._truth = self._truth, None  # while it is being made, nothing is known
-            try:
-                self._truth = make(self)
-            except BaseException:
-                self._truth = make
-                raise
-        return self._truth
+        with self.truth_lock:  # other threads wait; in this one nothing is known while the truth is being made
+            if callable(self._truth):
+                make, self._truth = self._truth, None
+                try:
+                    self._truth = make(self)
+                except BaseException:
+                    self._truth = make
+                    raise
+            return self._truth
 
     def with_truth(self, truth) -> "Target":
         """The same target with other knowledge about it."""
