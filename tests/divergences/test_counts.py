@@ -279,6 +279,7 @@ def log_sinhc(x):
     return mpmath.log(mpmath.sinh(x) / x)
 
 
+@pytest.mark.exhaustive
 def test_a_support_of_a_hundred_thousand_counts():
     """Binomial against its Poisson limit, by adding up 30-digit pmfs around the mean, outside of which is nothing."""
     trials, chance, rate = 100_000, 0.25, 26_000.0
