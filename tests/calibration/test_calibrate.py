@@ -133,6 +133,7 @@ def test_mean_field_of_a_skewed_posterior_has_the_known_distribution_of_ranks():
     assert kstest(probability_below(found.pits[:, 0]), "uniform").pvalue > 0.01
 
 
+@pytest.mark.exhaustive
 def test_mean_field_of_a_correlated_posterior_is_too_narrow_by_the_known_factor():
     """Its sds are sqrt(1 - rho^2) of the posterior's."""
     x = np.linspace(0, 2, 10)
@@ -203,7 +204,11 @@ def test_fits_that_did_not_converge_are_counted_in():
     assert "200 of 200 fits did not converge; they are counted in." in found.verdict
 
 
-@pytest.mark.parametrize("guide", [amortised, numpyro.infer.autoguide.AutoNormal], ids=lambda guide: guide.__name__)
+@pytest.mark.parametrize(
+    "guide",
+    [amortised, pytest.param(numpyro.infer.autoguide.AutoNormal, marks=pytest.mark.exhaustive)],
+    ids=lambda guide: guide.__name__,
+)
 def test_guides(guide):
     """A guide function may look at the simulated data; an autoguide class is made for the model with its data."""
     found = vi_kl.calibrate(normal_mean, 4, observed="y", method=guide, key=jax.random.key(2), num_data_sets=10)

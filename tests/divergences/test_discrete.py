@@ -81,6 +81,7 @@ def test_expected_code_lengths():
     assert code_lengths([0.5, 0.25, 0.125, 0.125]).tolist() == [1, 2, 3, 3]
 
 
+@pytest.mark.exhaustive
 def test_minimising_cross_entropy_trains_the_same_model():
     """KL and cross-entropy differ by H(p), which no parameter of q moves: one gradient."""
     p = jnp.asarray(observed(), dtype=jnp.float32)

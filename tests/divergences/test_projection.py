@@ -71,6 +71,7 @@ def test_the_two_directions_differ_on_two_modes():
     assert reverse.divergence == pytest.approx(np.log(2), abs=0.01)
 
 
+@pytest.mark.exhaustive
 def test_many_parameters_of_a_known_projection():
     """The nearest independent Normal: the marginals forward, the conditional scales in reverse."""
     covariance = np.array([[2.0, 1.2], [1.2, 1.0]])

@@ -334,6 +334,7 @@ def test_reverse_onto_a_skewed_family():
     assert nearest.divergence == pytest.approx(objective(nearest.params), abs=1e-7)
 
 
+@pytest.mark.exhaustive
 def test_reverse_minima_of_a_pmf_are_those_of_a_grid():
     nearest = project(observed(), dist.Binomial, direction="reverse")
     grid = np.linspace(0.005, 0.995, 1981)
@@ -391,6 +392,7 @@ def test_a_family_that_is_not_exponential_and_fixed_parameters():
     assert nearest.divergence == pytest.approx(objective(nearest.params), abs=1e-7)
 
 
+@pytest.mark.exhaustive
 def test_no_minimum_inside_the_family():
     """The lighter the tails the better, so the StudentT runs towards the Normal and never arrives."""
     nearest = project(TWO_HUMPS, dist.StudentT)
@@ -438,6 +440,7 @@ def test_forward_onto_vectors_has_the_total_covariance(key, grid_over_the_plane)
     assert abs(nearest.divergence - truth) <= 4 * nearest.standard_error + 1e-6
 
 
+@pytest.mark.exhaustive
 def test_reverse_onto_vectors(grid_over_the_plane):
     nearest = project(TWO_HEAPS, dist.Normal, direction="reverse")
     points, log_p, area = grid_over_the_plane

@@ -69,7 +69,7 @@ SHARE_A_FORM = {"wishart_cholesky", "inverse_wishart_cholesky", "lkj_cholesky"}
 FORMS = [name for name in MEMBERS if name not in SHARE_A_FORM]
 
 
-BY_DEFAULT = ("circulant", "random_walk", "autoregression", "wishart", "von_mises", "copula")
+BY_DEFAULT = ("random_walk", "autoregression", "wishart", "copula")  # a vector, a graph, matrices, and parts
 
 
 # NumPyro's ZeroSumNormal takes one scale only
@@ -194,7 +194,13 @@ SLOPES = {  # one parameter, its near-equal partner, and the truth of the pair
 }
 
 
-@pytest.mark.parametrize("name", SLOPES)
+# a program of its own, of what the others show one by one: both parameters moving at once
+BOTH_AT_ONCE = "von_mises, small and large"
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.exhaustive if name == BOTH_AT_ONCE else []) for name in SLOPES]
+)
 def test_gradients_of_near_equal_pairs_against_60_digits(name):
     make, truth, point = SLOPES[name]
     with jax.enable_x64(True):

@@ -44,8 +44,8 @@ FAMILIES = {
     "AutoLowRankMultivariateNormal": guide_family(autoguide.AutoLowRankMultivariateNormal, TARGET),
     "AutoIAFNormal": guide_family(autoguide.AutoIAFNormal, TARGET),
 }
-# NumPyro's other guides over a flat vector take the same way as the two that remain
-EXHAUSTIVE = ("AutoDiagonalNormal", "AutoLowRankMultivariateNormal")
+# NumPyro's other guides over a flat vector take the same way as AutoMultivariateNormal
+EXHAUSTIVE = ("AutoDiagonalNormal", "AutoLowRankMultivariateNormal", "AutoIAFNormal")
 NAMES = [pytest.param(n, marks=pytest.mark.exhaustive if n in EXHAUSTIVE else []) for n in sorted(FAMILIES)]
 
 
