@@ -85,10 +85,7 @@ def coverage(target: Target, repetitions: int = REPETITIONS, draws: int = DRAWS)
         keys = jax.random.split(jax.random.key(1000 + seed), 2)
         ours, posterior = Draws(q, keys[0], draws), target.truth.draws(keys[1], draws)
         ahead, log_q, log_p = forward_kl(q, posterior)
-        nothing = np.zeros(draws, bool)
-        limits = evidence_limits(ours.log_ratio, nothing, [], posterior, log_q - log_p).minus(
-            elbo_limits(elbo_of(ours))
-        )
+        limits = evidence_limits(ours.log_ratio, (), posterior, log_q - log_p).minus(elbo_limits(elbo_of(ours)))
         claimed = pareto_k(ours.log_ratio) <= RELIABLE
         rows.append({
             "gap": inside(reverse_kl_by_gap(ours, target), reverse),

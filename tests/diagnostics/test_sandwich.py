@@ -49,7 +49,7 @@ def test_both_limits_hold_on_a_skewed_target(loc, scale):
     evidence, divergence = [], []
     for _ in range(REPETITIONS):
         weights, inverse, z = skewed(rng, loc, scale, n)
-        limits = evidence_limits(weights, np.zeros(n, bool), [], PosteriorDraws(z[None, :, None], True), inverse)
+        limits = evidence_limits(weights, (), PosteriorDraws(z[None, :, None], True), inverse)
         evidence.append(0.0 in limits)
         divergence.append(kl in limits.minus(elbo_limits(mean_estimate(weights, ""))))
     assert np.mean(evidence) >= 0.975 - 3 * binomial_error(0.975, REPETITIONS)

@@ -11,25 +11,24 @@ import jax
 import numpy as np
 
 from vi_kl.diagnostics import verdict
+from vi_kl.diagnostics.against_truth import judge_against
+from vi_kl.diagnostics.alone import judge_alone
+from vi_kl.diagnostics.contradictions import contradictions
 from vi_kl.diagnostics.density import density_excess
-from vi_kl.diagnostics.errors import Errors, errors, reference_from_truth, reference_from_weights
+from vi_kl.diagnostics.errors import Errors
 from vi_kl.diagnostics.evidence import Draws, elbo_of
-from vi_kl.diagnostics.importance import effective_share, kl_by_weights, log_evidence_by_weights, smoothed_weights
-from vi_kl.diagnostics.kl_to_truth import forward_kl, reverse_kl_by_gap, reverse_kl_by_integration
-from vi_kl.diagnostics.psis import RELIABLE, pareto_k
-from vi_kl.diagnostics.sandwich import Limits, elbo_limits, evidence_limits
-from vi_kl.diagnostics.unvisited import Unvisited, find_unvisited, unvisited_share
-from vi_kl.diagnostics.wasserstein import Wasserstein, wasserstein
+from vi_kl.diagnostics.importance import effective_share, smoothed_weights
+from vi_kl.diagnostics.psis import pareto_k
+from vi_kl.diagnostics.sandwich import Limits, evidence_limits
+from vi_kl.diagnostics.unvisited import NOTABLE_SHARE, PILOT, Search, Unvisited, find_unvisited
+from vi_kl.diagnostics.wasserstein import Wasserstein
 from vi_kl.estimate import Estimate
 from vi_kl.families.approximation import Approximation
 from vi_kl.families.gaussian import MeanField
-from vi_kl.keys import numpy_generator
 from vi_kl.precision import in_float64
-from vi_kl.target.target import CHUNK, constrain_in_chunks
-from vi_kl.truth.truth import Truth
+from vi_kl.target.target import CHUNK
 
-NEGLIGIBLE = 1e-4  # nats
-REGION = 0.999  # of q's mass, the highest-density region by which coverage is judged
+FEWEST = 500  # draws that k-hat and the limits are worth anything with
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,6 +51,10 @@ class Certificate:
         coverage: the share of posterior draws inside the region that holds 99.9% of q, or None.
         unvisited: parts of the posterior outside q that climbs found.
         unvisited_share: of the mass, as far as q's draws and these parts show it.
+        climbs: how many were made to find them.
+        misses_mode: whether a mode with a notable share of the mass was found outside q.
+        is_beside: whether a climb from q's own mean leaves q.
+        outside_support: the share of q's draws where the posterior has no density.
         errors: of q's averages, in the model's own space; or None where there is nothing to hold them to.
         corrected: the same of q's draws with importance weights, or None without a truth.
         distance: of q's draws to the posterior's, or None.
@@ -76,6 +79,10 @@ class Certificate:
     coverage: float | None = None
     unvisited: tuple[Unvisited, ...] = ()
     unvisited_share: float = 0.0
+    climbs: int = 0
+    misses_mode: bool = False
+    is_beside: bool = False
+    outside_support: float = 0.0
     errors: Errors | None = None
     corrected: Errors | None = None
     distance: Wasserstein | None = None
@@ -154,162 +161,83 @@ def check(fit, truth=None, *, key, num_draws: int = 2 * CHUNK) -> Certificate:
 
     Raises:
         TypeError: `fit` is neither a Fit nor an Approximation.
-        ValueError: a density is NaN, or infinite, at draws of q.
+        ValueError: a density is NaN at draws of q, fewer than 500 draws, or a truth of other sites.
     """
     q = getattr(fit, "approximation", fit)
     if not isinstance(q, Approximation):
         raise TypeError(f"check takes a Fit or an Approximation, not {type(fit).__name__}.")
     if truth is not None:
         q = held_to(q, truth)
-    keys = jax.random.split(key, 6)
+    if num_draws < FEWEST:
+        raise ValueError(f"num_draws must be at least {FEWEST:,}, got {num_draws}.")
+    keys = jax.random.split(key, 7)
     draws = Draws(q, keys[0], num_draws)
+    refuse_undefined(draws, q)
     weights = smoothed_weights(draws.log_ratio)
     figures: dict[str, Any] = {
         "name": getattr(fit, "name", q.name),
-        "elbo": elbo_of(draws),
         "k_hat": pareto_k(draws.log_ratio),
         "ess": effective_share(weights),
         "converged": fit.status.converged if hasattr(fit, "status") else None,
         "is_mean_field": isinstance(q.family, MeanField),
     }
+    if np.isneginf(draws.log_p).any():
+        return outside_the_support(draws, figures)
     known = q.target.truth
+    figures["elbo"] = elbo_of(draws)
+    search = Search()
+    if known is None or known.source != "closed form":
+        search = find_unvisited(Draws(q, keys[6], PILOT), q.target, keys[3], num_draws // 2)
+    figures |= what_climbs_found(search, draws)
     if known is None:
-        figures |= without_truth(q, draws, weights, figures["k_hat"], figures["elbo"], keys)
+        figures |= judge_alone(q, draws, weights, search, figures)
     else:
-        figures |= against_truth(q, known, draws, weights, figures["elbo"], keys)
-    excess = density_excess(q, draws, keys[5])
-    return Certificate(**figures, contradictions=contradictions(figures, known, excess))
+        figures |= judge_against(q, known, draws, weights, search, figures, keys)
+    return Certificate(**figures, contradictions=contradictions(figures, known, density_excess(q, draws, keys[5])))
+
+
+def refuse_undefined(draws: Draws, q: Approximation) -> None:
+    """Both densities have to be numbers at draws of q."""
+    bad = np.isnan(draws.log_q) | (draws.log_q == -np.inf) | (draws.log_q == np.inf)
+    if bad.any():
+        raise ValueError(
+            f"log q is not finite at {bad.sum():,} of q's own {len(draws):,} draws: {q.name} is broken there."
+        )
+    bad = np.isnan(draws.log_p) | (draws.log_p == np.inf)
+    if bad.any():
+        reason = q.target.density.explain(q.target.data, q.target.unravel(draws.z[np.argmax(bad)]))
+        raise ValueError(f"The log density is NaN or infinite at {bad.sum():,} of q's {len(draws):,} draws. {reason}")
+
+
+def outside_the_support(draws: Draws, figures: dict) -> Certificate:
+    """q has draws where the posterior has none: KL(q||posterior) is infinite, and that is known for certain."""
+    share = float(np.isneginf(draws.log_p).mean())
+    words = f"{share:.2g} of {len(draws):,} draws of q are where the posterior has no density"
+    return Certificate(
+        **figures,
+        source="",
+        elbo=Estimate(-math.inf, 0.0, words),
+        evidence_limits=evidence_limits(draws.log_ratio),
+        limits=Limits(math.inf, math.inf, 1.0),
+        reverse_kl=Estimate(math.inf, 0.0, words),
+        outside_support=share,
+    )
 
 
 def held_to(q: Approximation, truth) -> Approximation:
     """The same q of a target with this truth, made from what the target already knows where it is a function."""
     known = truth(q.target) if callable(truth) else truth
+    if set(known.moments) != set(q.target.site_names):
+        raise ValueError(f"The truth is of sites {sorted(known.moments)}, the target has {list(q.target.site_names)}.")
     return Approximation(q.family, q.params, q.target.with_truth(known))
 
 
-def without_truth(q, draws, weights, k_hat, elbo, keys) -> dict:
-    """What q's own draws can tell, and climbs from around q."""
-    unvisited = find_unvisited(draws, q.target, keys[3], len(draws) // 2)
-    inside = in_any(unvisited, draws.z)
-    evidence = evidence_limits(draws.log_ratio, inside, unvisited)
-    figures = {
-        "source": "",
-        "evidence_limits": evidence,
-        "limits": positive(evidence.minus(elbo_limits(elbo))),
-        "unvisited": tuple(unvisited),
-        "unvisited_share": unvisited_share(draws, unvisited),
-    }
-    if k_hat > RELIABLE:
-        return figures
-    sites = constrain_in_chunks(q.target, draws.z)
-    figures |= kl_from_draws(draws, unvisited)
-    if not unvisited:
-        figures["errors"] = errors(sites, reference_from_weights(sites, weights))
-    return figures
-
-
-def kl_from_draws(draws: Draws, unvisited: list[Unvisited]) -> dict:
-    """Log evidence and KL(q||posterior) from weights, with what lies in unvisited parts added."""
-    words = f"importance weights of {len(draws):,} draws of q"
-    evidence, kl = log_evidence_by_weights(draws.log_ratio, words), kl_by_weights(draws.log_ratio, words)
-    if not unvisited:
-        return {"log_evidence": evidence, "reverse_kl": kl}
-    parts = [log_evidence_by_weights(part.log_weights, "") for part in unvisited]
-    total = np.logaddexp.reduce([evidence.value, *(part.value for part in parts)])
-    shares = np.exp([part.value - total for part in parts])
-    # of log(Z_q + Z_outside), each error times the share of its part
-    outside = math.hypot(*(share * part.standard_error for share, part in zip(shares, parts, strict=True)))
-    words += f" and over {len(parts)} part{'s' if len(parts) > 1 else ''} that it does not visit"
-    own = (1 - shares.sum()) * evidence.standard_error
-    more = total - evidence.value
+def what_climbs_found(search: Search, draws: Draws) -> dict:
+    share = search.share(draws)
     return {
-        "log_evidence": Estimate(total, math.hypot(own, outside), words),
-        "reverse_kl": Estimate(
-            kl.value + more, math.hypot(kl.standard_error, shares.sum() * evidence.standard_error, outside), words
-        ),
+        "unvisited": search.parts,
+        "unvisited_share": share,
+        "climbs": search.climbs,
+        "is_beside": search.is_beside,
+        "misses_mode": share > NOTABLE_SHARE and not search.is_beside,
     }
-
-
-def against_truth(q: Approximation, truth: Truth, draws: Draws, weights, elbo, keys) -> dict:
-    """q held to what is known of the posterior."""
-    gap = reverse_kl_by_gap(draws, q.target)
-    integrated = reverse_kl_by_integration(q, keys[1], len(draws))
-    best = the_better(gap, integrated)
-    posterior = truth.draws(keys[2], len(draws))
-    forward, log_q, log_p = forward_kl(q, posterior)
-    # an exact posterior has nothing to hide; a reference run may have missed what a climb finds
-    unvisited = [] if truth.is_exact else find_unvisited(draws, q.target, keys[3], len(draws) // 2)
-    inverse = None if log_q is None else log_q - log_p
-    evidence = evidence_limits(draws.log_ratio, in_any(unvisited, draws.z), unvisited, posterior, inverse)
-    reference = reference_from_truth(q.target, truth, posterior)
-    sites = constrain_in_chunks(q.target, draws.z)
-    return {
-        "source": truth.source,
-        "evidence_limits": evidence,
-        "limits": positive(evidence.minus(elbo_limits(elbo))),
-        "log_evidence": truth.log_evidence,
-        "reverse_kl": best,
-        "gap": gap,
-        "integrated": integrated,
-        "forward_kl": forward,
-        "coverage": None if log_q is None else coverage(draws.log_q, log_q),
-        "unvisited": tuple(unvisited),
-        "unvisited_share": unvisited_share(draws, unvisited),
-        "errors": errors(sites, reference),
-        "corrected": errors(sites, reference, weights),
-        "distance": wasserstein(draws.z, posterior.z, numpy_generator(keys[4])),
-        "complaints": truth.complaints,
-    }
-
-
-def the_better(gap: Estimate, integrated: Estimate | None) -> Estimate:
-    """Integration where nothing in it is random and hardly any error is left, else the smaller error."""
-    if integrated is None:
-        return gap
-    is_exact = integrated.num_draws is None and integrated.standard_error < NEGLIGIBLE
-    return integrated if is_exact or integrated.standard_error <= gap.standard_error else gap
-
-
-def positive(limits: Limits) -> Limits:
-    """A divergence is not negative, and is known not to be."""
-    return dataclasses.replace(limits, lower=max(limits.lower, 0.0))
-
-
-def in_any(unvisited: list[Unvisited], z: np.ndarray) -> np.ndarray:
-    """Whether draws lie in a part that has weights of its own."""
-    return np.any([part.holds(z) for part in unvisited], axis=0) if unvisited else np.zeros(len(z), bool)
-
-
-def coverage(log_q_at_q, log_q_at_posterior) -> float:
-    """The share of exact posterior draws in q's own 99.9% region of highest density."""
-    return float(np.mean(log_q_at_posterior >= np.quantile(log_q_at_q, 1 - REGION)))
-
-
-def contradictions(figures: dict, truth: Truth | None, excess: float) -> tuple[str, ...]:
-    """Figures that cannot all be right."""
-    found = []
-    if excess:
-        found.append(
-            f"log q is not the log density of q's draws: it is off by {excess:.2g} nats or more somewhere. Is a "
-            "Jacobian missing?"
-        )
-    if truth is None:
-        return tuple(found)
-    evidence, lower = truth.log_evidence, figures["evidence_limits"].lower
-    if lower > evidence.value + 4 * evidence.standard_error + 1e-9 * (1 + abs(evidence.value)):
-        found.append(
-            f"The log evidence is at least {lower:.6g} by importance weights, and {evidence.value:.6g} by "
-            f"{evidence.method}: that misses a part of the posterior, or a density is wrong."
-        )
-    gap, integrated = figures["gap"], figures["integrated"]
-    if gap.value < -4 * gap.standard_error - 1e-9 * (1 + abs(evidence.value)):
-        found.append(f"The ELBO exceeds the log evidence by {-gap.value:.2g} nats, which it cannot.")
-    if integrated is not None and not gap.agrees_with(integrated, 4.0):
-        found.append(
-            f"The two ways of computing the KL disagree ({gap.value:.4g} and {integrated.value:.4g} nats): trust "
-            "neither until that is explained."
-        )
-    second = truth.second_opinion
-    if second is not None and not evidence.agrees_with(second, 4.0):
-        found.append(f"Two opinions on the log evidence disagree: {evidence}, and {second}.")
-    return tuple(found)

@@ -6,8 +6,8 @@ any tails (limits.py), so an alarm is never an accident of heavy weights.
 """
 
 import numpy as np
-from scipy.stats import multivariate_normal, multivariate_t
 
+from vi_kl.diagnostics.elliptical import Student, moments_of_draws
 from vi_kl.diagnostics.evidence import Draws
 from vi_kl.diagnostics.limits import log_lower_limit
 from vi_kl.families.approximation import Approximation, log_prob_in_chunks
@@ -16,6 +16,7 @@ from vi_kl.precision import in_float64
 
 CONFIDENCE = 0.9995  # each; a healthy q raises one false alarm in a thousand checks
 ROUNDING = 1e-6  # nats
+SMALLER = 0.95  # than q in every direction is what q is held to, so that the ratios have light tails
 
 
 @in_float64
@@ -23,17 +24,20 @@ def density_excess(q: Approximation, draws: Draws, key) -> float:
     """Nats by which q's density, or its inverse, is proved to exceed what a density can be; 0 where nothing is wrong.
 
     The density that q is held to is normal (thin tails, over q's draws) or Student t (thick ones, for draws of its
-    own) with the mean and covariance of one half of q's draws.
+    own) with the mean and covariance of one half of q's draws. A q whose draws do not span the space, to rounding, is
+    not judged.
     """
     half = len(draws) // 2
-    mean, covariance = draws.z[:half].mean(axis=0), np.atleast_2d(np.cov(draws.z[:half], rowvar=False))
-    normal = multivariate_normal(mean, 0.9 * covariance, allow_singular=True)
-    too_low = log_lower_limit(normal.logpdf(draws.z[half:]).ravel() - draws.log_q[half:], CONFIDENCE)
-    excess = max(too_low, 0.0)
+    found = moments_of_draws(draws.z[:half])
+    if found is None:
+        return 0.0
+    mean, tril = found
+    normal = Student(mean, SMALLER * tril)
+    excess = log_lower_limit(normal.log_prob(draws.z[half:]) - draws.log_q[half:], CONFIDENCE)
     if q.family.has_log_prob:
-        student = multivariate_t(mean, 0.9 * covariance, df=7, allow_singular=True)
-        z = student.rvs(half, random_state=numpy_generator(key)).reshape(half, -1)
+        student = Student(mean, SMALLER * tril, degrees_of_freedom=7.0)
+        z = student.sample(numpy_generator(key), half)
         log_q = log_prob_in_chunks(q, z)
-        ratio = np.where(np.isnan(log_q), -np.inf, log_q - student.logpdf(z))
+        ratio = np.where(np.isnan(log_q), -np.inf, log_q - student.log_prob(z))
         excess = max(excess, log_lower_limit(ratio, CONFIDENCE))
     return excess if excess > ROUNDING else 0.0

@@ -15,7 +15,6 @@ from vi_kl.diagnostics.errors import Errors
 from vi_kl.diagnostics.planted_failures import FAILURES, HEALTHY, PlantedFailure
 
 MATTERS = 0.05  # nats
-SMALL = 0.1  # of a mean in sds, or of the log of an sd
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,13 +35,7 @@ class Detector:
 
 
 def off(errors: Errors | None) -> bool:
-    """Whether a mean or an sd is off by more than SMALL and three standard errors."""
-    if errors is None:
-        return False
-    return any(
-        site.worst_mean > SMALL + 3 * site.noise or abs(math.log(site.worst_sd)) > SMALL + 3 * site.noise
-        for site in errors.sites.values()
-    )
+    return errors is not None and errors.notable
 
 
 def far(estimate) -> bool:
@@ -63,7 +56,7 @@ DETECTORS = (
              lambda c: far(c.reverse_kl)),
     Detector("KL limit", "q", f"lower 95% limit above {MATTERS} nats",
              lambda c: c.limits.lower > MATTERS),
-    Detector("moments by weights", "q", f"off by {SMALL} sd or 10% of an sd",
+    Detector("moments by weights", "q", "off by 0.1 sd or 10% of an sd",
              lambda c: off(c.errors)),
     Detector("climbs", "q", "2% of the mass outside q",
              lambda c: c.unvisited_share > 0.02),
@@ -81,7 +74,7 @@ DETECTORS = (
              lambda c: far(c.forward_kl)),
     Detector("sandwich", "posterior", f"both 95% limits of KL above {MATTERS} nats, and finite",
              lambda c: c.limits.lower > MATTERS and math.isfinite(c.limits.upper)),
-    Detector("moments", "posterior", f"off by {SMALL} sd or 10% of an sd",
+    Detector("moments", "posterior", "off by 0.1 sd or 10% of an sd",
              lambda c: off(c.errors)),
     Detector("coverage", "posterior", "q's 99.9% region holds less than 99%",
              lambda c: c.coverage is not None and c.coverage < 0.99),

@@ -53,6 +53,6 @@ def log_lower_limit(log_values, confidence: float = 0.95) -> float:
 
 def log_wealth(log_values: np.ndarray, log_mean: float) -> float:
     """log of what a unit of money, spread evenly over the stakes, has become against this mean."""
-    odds = np.exp(np.minimum(log_values - log_mean, 700.0))
-    wealth = [np.log1p(stake * (odds - 1)).sum() for stake in STAKES]
+    log_odds = log_values - log_mean
+    wealth = [np.logaddexp(np.log1p(-stake), np.log(stake) + log_odds).sum() for stake in STAKES]
     return float(logsumexp(wealth) - np.log(len(STAKES)))

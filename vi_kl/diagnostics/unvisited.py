@@ -1,22 +1,25 @@
 """Regions that q never visits: modes found by climbing from far outside q, and how much of the posterior they hold.
 
-Draws of q cannot see a mode that q misses. Climbs that start well outside q can. Around each mode they find outside
-q an ellipsoid is cut out and its mass measured by importance sampling from a Student t laid over the mode; q's own
-draws then count outside the ellipsoids only, so that the parts are disjoint and add up to the evidence.
+Draws of q cannot see a mode that q misses. Climbs that start well outside q can. Around each mode that they find
+outside q an ellipsoid is cut out, less the ellipsoid that holds q, and its mass is measured by importance sampling
+from a Student t laid over the mode. Draws of q that stray into such a part do not count, so that q's share and the
+parts are disjoint, and add up to no more than the evidence.
 
-It finds what a climb from one of its starts reaches, and no more.
+A climb from q's own mean tells a mode that q misses from a mode beside which q sits. It all finds what a climb from
+one of its starts reaches, and no more.
 """
 
 import dataclasses
 
 import jax.numpy as jnp
 import numpy as np
-from scipy.special import gammaln
 from scipy.stats import chi2
 
+from vi_kl.diagnostics.elliptical import Student, moments_of_draws
 from vi_kl.diagnostics.evidence import Draws
 from vi_kl.diagnostics.importance import log_mean_exp
 from vi_kl.keys import numpy_generator
+from vi_kl.precision import in_float64
 from vi_kl.target.mode import Climb, Mode, polish, same_mode
 from vi_kl.target.target import Target, log_density_in_chunks, value_and_grad
 
@@ -28,6 +31,21 @@ HELD = 1 - 1e-4  # of a mode's mass, were it normal, inside its ellipsoid
 DEGREES_OF_FREEDOM = 5.0
 MOST_DIMENSIONS = 60  # a Hessian costs 16 gradients per dimension
 MOST_STEPS = 100  # of a climb
+FLAT = 1e-2  # Newton decrement below which a climb has ended at a mode
+NOTABLE_SHARE = 0.02  # of the posterior, left out by q
+PILOT = 1024  # draws of q that the search looks at; those that are weighed are others
+
+
+@dataclasses.dataclass(frozen=True)
+class Reach:
+    """The ellipsoid that holds q, from its draws."""
+
+    mean: np.ndarray
+    tril: np.ndarray
+
+    def holds(self, z: np.ndarray) -> np.ndarray:
+        """Whether points (n, dim) lie in it."""
+        return squared_distance(self.mean, self.tril, z) <= chi2.ppf(OUTSIDE, len(self.mean))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,63 +62,116 @@ class Unvisited:
 
     @property
     def log_mass(self) -> float:
+        """log of its part of the evidence, in nats."""
         return log_mean_exp(self.log_weights)
 
     def holds(self, z: np.ndarray) -> np.ndarray:
         """Whether points (n, dim) lie in its ellipsoid."""
-        return squared_distance(self.mode, z) < chi2.ppf(HELD, z.shape[1])
+        return squared_distance(self.mode.z, self.mode.scale_tril, z) < chi2.ppf(HELD, z.shape[1])
 
 
-def squared_distance(mode: Mode, z: np.ndarray) -> np.ndarray:
-    """From a mode, in units of the local normal there."""
-    return (np.linalg.solve(mode.scale_tril, (z - mode.z).T) ** 2).sum(axis=0)
+@dataclasses.dataclass(frozen=True)
+class Search:
+    """What climbs from around q found.
+
+    Attributes:
+        climbs: how many there were; 0 where the search was not made.
+        parts: modes that q does not visit, with their masses.
+        is_beside: whether a climb from q's own mean leaves q: q sits beside a mode, not on one.
+        reach: the ellipsoid that holds q; None where the search was not made.
+    """
+
+    climbs: int = 0
+    parts: tuple[Unvisited, ...] = ()
+    is_beside: bool = False
+    reach: Reach | None = None
+
+    def own_log_weights(self, draws: Draws) -> np.ndarray:
+        """q's log weights, those of draws that stray into a part set to zero weight."""
+        if not self.parts:
+            return draws.log_ratio
+        strayed = np.any([part.holds(draws.z) for part in self.parts], axis=0) & ~self.reach.holds(draws.z)
+        return np.where(strayed, -np.inf, draws.log_ratio)
+
+    def share(self, draws: Draws) -> float:
+        """Of the mass that lies in the parts, as far as q's draws and the parts show it."""
+        if not self.parts:
+            return 0.0
+        outside = np.logaddexp.reduce([part.log_mass for part in self.parts])
+        return float(np.exp(outside - np.logaddexp(outside, log_mean_exp(self.own_log_weights(draws)))))
 
 
-def find_unvisited(draws: Draws, target: Target, key, num_draws: int) -> list[Unvisited]:
-    """The modes outside q that climbs from around q reach, each with its mass; [] where there are none."""
-    if target.dim > MOST_DIMENSIONS:
-        return []
-    generator = numpy_generator(key)
-    log_evidence = log_mean_exp(draws.log_ratio)
-    modes: list[Mode] = []
-    for climb in climbs_to_outside(draws.z, target, generator):
-        mode = polish(climb)
-        known = not mode.is_proper or any(same_mode(mode, other) for other in modes)
-        if not known and mode.log_mass - log_evidence > WORTH_A_LOOK:
-            modes.append(mode)
+def squared_distance(mean, tril, z: np.ndarray) -> np.ndarray:
+    """Of points (n, dim) from a normal's mean, in its own units."""
+    return (np.linalg.solve(tril, (z - mean).T) ** 2).sum(axis=0)
+
+
+@in_float64
+def find_unvisited(pilot: Draws, target: Target, key, num_draws: int) -> Search:
+    """Climb from around q, and weigh what lies outside it.
+
+    Args:
+        pilot: draws of q for the search alone, so that what is found does not depend on the draws that are weighed.
+        target: the posterior.
+        key: a JAX random key.
+        num_draws: draws laid over each mode found.
+    """
+    found = moments_of_draws(pilot.z)
+    if target.dim > MOST_DIMENSIONS or found is None:
+        return Search()
+    generator, reach = numpy_generator(key), Reach(*found)
+    points = starts(*found, generator)
+    home = climb(target, reach.mean, reach)
+    modes = [mode for mode in map(as_mode, climbs_to_outside(target, points, reach)) if mode is not None]
+    near = None if home is None else as_mode(home)
+    known = log_mean_exp(pilot.log_ratio)
+    worth = [mode for mode in distinct([*modes, *filter(None, [near])]) if mode.log_mass - known > WORTH_A_LOOK]
     parts: list[Unvisited] = []
-    for mode in sorted(modes, key=lambda mode: -mode.log_mass):
+    for mode in sorted(worth, key=lambda mode: -mode.log_mass):
         if not any(part.holds(mode.z[None])[0] for part in parts):
-            parts.append(measure(mode, parts, target, generator, num_draws))
-    return parts
+            parts.append(measure(mode, parts, reach, target, generator, num_draws))
+    return Search(len(points) + 1, tuple(parts), near is not None, reach)
 
 
-def unvisited_share(draws: Draws, unvisited: list[Unvisited]) -> float:
-    """Of the mass: what the parts hold, over that and what q's weights hold."""
-    if not unvisited:
-        return 0.0
-    outside = np.logaddexp.reduce([part.log_mass for part in unvisited])
-    return float(np.exp(outside - np.logaddexp(outside, log_mean_exp(draws.log_ratio))))
+def leads_outside(reach: Reach, target: Target, points: np.ndarray) -> bool:
+    """Whether a climb from one of a few points outside q ends outside q: a mode of its own, not q's tail."""
+    return any(climb(target, point, reach) is not None for point in points)
 
 
-def climbs_to_outside(z: np.ndarray, target: Target, generator) -> list[Climb]:
+def climb(target: Target, start: np.ndarray, reach: Reach) -> Climb | None:
+    """A climb that ends at a peak outside q; None where it stays in q, or gets nowhere."""
+    if not np.isfinite(value_and_grad(target, jnp.asarray(start))[0]):
+        return None
+    inside = reach.holds(start[None])[0]
+    found = Climb(target, start, MOST_STEPS, until=None if inside else lambda z: reach.holds(z[None])[0])
+    return found if found.at_peak and not reach.holds(found.z[None])[0] else None
+
+
+def climbs_to_outside(target: Target, points: np.ndarray, reach: Reach) -> list[Climb]:
     """Climbs that ended beyond q's reach, one for each place where they did."""
-    mean, covariance = z.mean(axis=0), np.atleast_2d(np.cov(z, rowvar=False))
-    precision = np.linalg.pinv(covariance)
-    root = np.linalg.cholesky(covariance + 1e-12 * np.diag(np.diag(covariance)))
-    limit = chi2.ppf(OUTSIDE, target.dim)
-
-    def is_visited(z):
-        return (z - mean) @ precision @ (z - mean) <= limit
-
     found: list[Climb] = []
-    for start in starts(mean, root, generator):
-        if not np.isfinite(value_and_grad(target, jnp.asarray(start))[0]):
-            continue
-        climb = Climb(target, start, MOST_STEPS, until=is_visited)
-        if climb.at_peak and not any(np.allclose(climb.z, other.z, rtol=1e-3, atol=1e-3) for other in found):
-            found.append(climb)
+    for start in points:
+        ended = climb(target, start, reach)
+        if ended and not any(np.allclose(ended.z, other.z, rtol=1e-3, atol=1e-3) for other in found):
+            found.append(ended)
     return found
+
+
+def as_mode(climb: Climb) -> Mode | None:
+    """The mode at the end of a climb; None where the log density is not flat, or not curved down, there."""
+    mode = polish(climb)
+    if not mode.is_proper:
+        return None
+    decrement = np.linalg.norm(mode.scale_tril.T @ mode.gradient)
+    return mode if decrement < FLAT else None
+
+
+def distinct(modes: list[Mode]) -> list[Mode]:
+    kept: list[Mode] = []
+    for mode in modes:
+        if not any(same_mode(mode, other) for other in kept):
+            kept.append(mode)
+    return kept
 
 
 def starts(mean, root, generator) -> np.ndarray:
@@ -116,19 +187,11 @@ def starts(mean, root, generator) -> np.ndarray:
     return np.concatenate([mean + away, mean - away, generator.uniform(-2, 2, (ELSEWHERE, dim))])
 
 
-def measure(mode: Mode, before: list[Unvisited], target: Target, generator, num_draws: int) -> Unvisited:
-    """Importance weights of Student-t draws over a mode, zero outside its ellipsoid and inside those before it."""
-    dim, nu = target.dim, DEGREES_OF_FREEDOM
-    u = generator.standard_normal((num_draws, dim)) / np.sqrt(generator.chisquare(nu, (num_draws, 1)) / nu)
-    z = mode.z + u @ mode.scale_tril.T
-    log_q = (
-        gammaln((nu + dim) / 2)
-        - gammaln(nu / 2)
-        - dim / 2 * np.log(nu * np.pi)
-        - np.log(np.diag(mode.scale_tril)).sum()
-        - (nu + dim) / 2 * np.log1p((u**2).sum(axis=1) / nu)
-    )
-    log_weights = log_density_in_chunks(target, z) - log_q
-    part = Unvisited(mode, log_weights)
-    counted = part.holds(z) & ~np.any([other.holds(z) for other in before], axis=0)
-    return Unvisited(mode, np.where(counted & ~np.isnan(log_weights), log_weights, -np.inf))
+def measure(mode: Mode, before: list[Unvisited], reach: Reach, target: Target, generator, num_draws: int) -> Unvisited:
+    """Importance weights of Student-t draws over a mode: zero outside its ellipsoid, in q's, and in those before it."""
+    student = Student(mode.z, mode.scale_tril, DEGREES_OF_FREEDOM)
+    z = student.sample(generator, num_draws)
+    log_weights = log_density_in_chunks(target, z) - student.log_prob(z)
+    elsewhere = np.any([reach.holds(z), *(other.holds(z) for other in before)], axis=0)
+    counted = Unvisited(mode, log_weights).holds(z) & ~elsewhere & ~np.isnan(log_weights)
+    return Unvisited(mode, np.where(counted, log_weights, -np.inf))

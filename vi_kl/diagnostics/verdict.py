@@ -15,21 +15,24 @@ SCALE = (
     (0.1, "close"),
     (0.5, "a rough stand-in"),
 )
-NOTABLE_SHARE = 0.02  # of the posterior, left out by q
-NOTABLE_ERROR = 0.1  # of a mean in sds, or of the log of an sd
+EXACT = 1e-3  # nats of error, or of the KL itself where that is larger, that an exact figure may have
+LEAVES_OUT = 0.1  # of the posterior's mass outside q's region
 
 
 def label(c: "Certificate") -> str:
-    """ "exact": nothing random in the KL. "certified": random, with limits that hold. "estimated": limits hold only
-    if q, or a reference run, sees all that matters. "unknown": a lower limit at best.
+    """ "exact": nothing random in the KL, and hardly an error. "certified": random, with limits that hold. "estimated":
+    right only if q, or a reference run, sees all that matters. "unknown": a lower limit at best.
     """
     if c.reverse_kl is None or c.contradictions or c.complaints:
         return "unknown"
+    kl = c.reverse_kl.to("nats")
+    if c.outside_support:
+        return "exact"
     if c.source in ("closed form", "quadrature"):
-        return "exact" if c.reverse_kl.num_draws is None else "certified"
-    if c.source and c.reverse_kl.value in c.limits.to(c.reverse_kl.unit):
-        return "certified"
-    return "estimated"
+        return "exact" if kl.num_draws is None and kl.standard_error < EXACT * max(1.0, kl.value) else "certified"
+    limits = c.limits.to("nats")
+    low, high = kl.interval(limits.confidence)
+    return "certified" if math.isfinite(limits.upper) and low <= limits.upper and high >= limits.lower else "estimated"
 
 
 def describe(kl: float) -> str:
@@ -43,7 +46,7 @@ def in_nats_and_bits(nats: float) -> str:
 
 def verdict(c: "Certificate") -> str:
     sentences = [distance_sentence(c), *c.contradictions, *c.complaints, missing_sentence(c)]
-    if not (c.contradictions or c.complaints or misses_a_mode(c)):
+    if not (c.contradictions or c.complaints or c.misses_mode):
         sentences.append(errors_sentence(c))
     if c.k_hat > RELIABLE and c.reverse_kl is not None:
         sentences.append(f"k-hat {c.k_hat:.2f}: importance weighting would not repair it.")
@@ -51,6 +54,11 @@ def verdict(c: "Certificate") -> str:
 
 
 def distance_sentence(c: "Certificate") -> str:
+    if c.outside_support:
+        return (
+            f"q puts {c.outside_support:.2g} of its draws where the posterior has no density, so KL(q||posterior) is "
+            "infinite."
+        )
     if c.contradictions:
         return "These figures contradict each other, so the distance to the posterior is unknown."
     if c.complaints:
@@ -64,38 +72,33 @@ def distance_sentence(c: "Certificate") -> str:
         )
     kl = max(c.reverse_kl.to("nats").value, 0.0)
     if label(c) == "estimated":
-        return f"q seems to be {in_nats_and_bits(kl)} from the posterior ({describe(kl)}), as far as q's draws can see."
+        sight = "the reference run" if c.source else "q's draws"
+        return f"q seems to be {in_nats_and_bits(kl)} from the posterior ({describe(kl)}), as far as {sight} can see."
     return f"q is {in_nats_and_bits(kl)} from the posterior ({describe(kl)})."
 
 
 def missing_sentence(c: "Certificate") -> str:
     """About a part of the posterior that q leaves out, by posterior draws or by climbs."""
-    if c.coverage is not None and c.coverage < 0.9:
-        missed = 1 - c.coverage / 0.999
-        if c.k_hat > RELIABLE:  # weights are heavy next to what is left out, and light where a gap lies between
-            return f"It leaves out about {missed:.0%} of the posterior's mass: it is too narrow, or beside it."
+    missed = 0.0 if c.coverage is None else 1 - c.coverage
+    if missed > LEAVES_OUT and c.misses_mode:
         cost = -math.log1p(-missed) if missed < 1 else math.inf
         return (
             f"It leaves out about {missed:.0%} of the posterior's mass, which alone costs -log {1 - missed:.2f} = "
             f"{cost:.2f} nats: a mode is missing. q sits on one part, and reverse KL charges only for naming that "
             "part, however far away the rest is."
         )
-    if c.unvisited and c.log_evidence is not None and c.unvisited_share > NOTABLE_SHARE:
-        return (
-            f"A mode is missing: climbs from outside q found {len(c.unvisited)} that q never visits, with about "
-            f"{c.unvisited_share:.0%} of the mass."
-        )
-    if c.unvisited and c.log_evidence is None:
-        return f"A mode is missing: climbs from outside q found {len(c.unvisited)} that q never visits."
+    if c.misses_mode:
+        share = f", with about {c.unvisited_share:.0%} of the mass" if c.unvisited_share else ""
+        return f"A mode is missing: climbs from outside q found {max(len(c.unvisited), 1)} that q never visits{share}."
+    if c.is_beside:
+        return "q sits beside a mode, not on it: a climb from q's own mean leaves q."
+    if missed > LEAVES_OUT:
+        return f"It leaves out about {missed:.0%} of the posterior's mass: it is too narrow, or beside it."
     return ""
 
 
-def misses_a_mode(c: "Certificate") -> bool:
-    return "mode is missing" in missing_sentence(c)
-
-
 def errors_sentence(c: "Certificate") -> str:
-    if c.errors is None or (c.errors.worst_mean <= NOTABLE_ERROR and abs(math.log(c.errors.worst_sd)) <= NOTABLE_ERROR):
+    if c.errors is None or not c.errors.notable:
         return ""
     mean, sd = c.errors.worst_mean, c.errors.worst_sd
     words = f"Means are off by up to {mean:.2f} posterior sd, and sds are {sd:.2f} times the posterior's at worst."
@@ -107,14 +110,10 @@ def errors_sentence(c: "Certificate") -> str:
 
 
 def mends(c: "Certificate") -> bool:
-    """Whether q's draws with importance weights are much better than without."""
+    """Whether q's draws with importance weights have small errors where those without have not."""
     if c.corrected is None or c.k_hat > RELIABLE:
         return False
-
-    def badness(errors):
-        return max(errors.worst_mean, abs(math.log(errors.worst_sd)))
-
-    return badness(c.corrected) < 0.5 * badness(c.errors)
+    return c.errors.notable and not c.corrected.notable
 
 
 def cannot_see(c: "Certificate") -> str:
@@ -125,19 +124,21 @@ def cannot_see(c: "Certificate") -> str:
             "A mode that none of the quadrature's searches climbed to; and whether the model is a good one: the KL "
             "is measured against its posterior for these data."
         )
+    climbs = f"none of {c.climbs} climbs reached" if c.climbs else "climbs might reach (none was tried here)"
     if c.source:
+        sight = "" if c.coverage is not None else " Nor, without q's density at posterior draws, how far q is at most."
         return (
-            "A mode that every reference chain missed, and that no climb from around q reached; chains that "
-            "agree with each other while all of them are stuck in one part."
+            f"A mode that every reference chain missed, and that {climbs}; chains that agree with each other while "
+            f"all of them are stuck in one part.{sight}"
         )
     if c.reverse_kl is None:
         return (
             "How far away q is at most: without the log evidence there is only a lower limit. Nor a mode that q "
-            "never visits and that no climb from around q reached."
+            f"never visits, and that {climbs}."
         )
     return (
-        "A mode that q never visits and that no climb from around q reached, or a heavy tail beyond q's draws: the "
-        "ELBO and the weights judge q only where q puts its draws."
+        f"A mode that q never visits, and that {climbs}; or a heavy tail beyond q's draws: the ELBO and the weights "
+        "judge q only where q puts its draws."
     )
 
 
@@ -149,9 +150,11 @@ def try_next(c: "Certificate") -> tuple[str, ...]:
         advice.append("Mend what contradicts first: check q's log_prob against its sampler, and the truth's source.")
     if c.complaints:
         advice.append("A truth that passes its checks: they say what to do.")
+    if c.is_beside and c.converged is not False:
+        advice.append("A longer fit, or one from another start: q is not where the posterior is highest.")
     if c.converged is False:
         advice.append("Let the optimiser finish: its status says what to raise.")
-    if misses_a_mode(c):
+    if c.misses_mode:
         advice.append(
             "Fit from several keys and compare; order the labels in the model if modes are relabellings; use a family "
             "with several modes, or MCMC with tempering."
@@ -195,9 +198,9 @@ def jsonable(value):
         value = dataclasses.asdict(value)
     if isinstance(value, dict):
         return {name: jsonable(x) for name, x in value.items()}
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return list(value) if isinstance(value, tuple) else value
+    if isinstance(value, list | tuple):
+        return [jsonable(x) for x in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def text(c: "Certificate") -> str:
