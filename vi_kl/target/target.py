@@ -6,6 +6,8 @@ recompile, and the log density and its gradient are compiled once and shared by 
 """
 
 import dataclasses
+import functools
+import math
 import threading
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
@@ -45,7 +47,7 @@ class Site:
 
     @property
     def size(self) -> int:
-        return int(np.prod(self.unconstrained_shape, dtype=int))
+        return math.prod(self.unconstrained_shape)
 
 
 @jax.tree_util.register_pytree_node_class
@@ -111,7 +113,7 @@ class Target:
 
         return cls(LogDensity(function, data is not None), data, (Site("z", (dim,), (dim,)),), truth)
 
-    @property
+    @functools.cached_property
     def dim(self) -> int:
         return sum(site.size for site in self.sites)
 
