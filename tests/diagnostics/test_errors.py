@@ -1,19 +1,34 @@
 """Errors of means, sds, quantiles and correlations against closed forms; transport against its formula; densities."""
 
+import json
+
 import jax
 import jax.numpy as jnp
 import numpy as np
+import numpyro
+import numpyro.distributions as dist
 import pytest
 from diagnostics.members import full_rank, log_gamma, normal_on_line
 from scipy import stats
 
 from vi_kl.diagnostics import check
 from vi_kl.diagnostics.density import density_excess
-from vi_kl.diagnostics.errors import correlations, summarise, weighted_quantiles
+from vi_kl.diagnostics.errors import (
+    Reference,
+    SiteErrors,
+    Summary,
+    correlations,
+    errors,
+    reference_from_truth,
+    reference_from_weights,
+    summarise,
+    weighted_quantiles,
+)
 from vi_kl.diagnostics.evidence import Draws
 from vi_kl.diagnostics.planted_failures import healthy, no_jacobian
 from vi_kl.diagnostics.wasserstein import wasserstein
 from vi_kl.target import Target
+from vi_kl.target.target import constrain_in_chunks
 from vi_kl.truth import truth_by_quadrature
 
 
@@ -74,6 +89,145 @@ def test_transport_between_normals(shift, scale):
     assert distance.floor < 0.25
     if expected == 0:
         assert distance.value < 2 * distance.floor
+
+
+# Entries without a unit, and the rule by which an error is notable -------------------------------------------------
+
+
+def reference(summaries: dict, noise: float = 0.0) -> Reference:
+    return Reference(summaries, None, dict.fromkeys(summaries, noise), "a formula")
+
+
+def summary(law) -> Summary:
+    return Summary(np.array([law.mean()]), np.array([law.std()]), law.ppf([[0.05], [0.5], [0.95]]))
+
+
+def constrained(target, z) -> dict:
+    with jax.enable_x64(True):
+        return constrain_in_chunks(target, z)
+
+
+def correlation_factor():
+    numpyro.sample("factor", dist.LKJCholesky(3, 2.0))
+
+
+def test_entries_that_do_not_vary_have_no_error(key):
+    """The first row of a Cholesky factor of a correlation, whose sd by quadrature is rounding and not zero."""
+    target = Target.from_numpyro(correlation_factor)
+    truth = truth_by_quadrature(target)
+    ours = truth.sample(jax.random.key(1), 4000)
+    sites = constrained(target, ours)
+    posterior = truth.draws(key, 4000)
+    weights = np.random.default_rng(0).dirichlet(np.ones(4000))
+    by_truth, by_weights = reference_from_truth(target, truth, posterior), reference_from_weights(sites, weights)
+    for against in (by_truth, by_weights):
+        for found in (errors(sites, against), errors(sites, against, weights)):
+            site = found.sites["factor"]
+            assert site.mean_error[0, 0] == 0
+            assert site.sd_ratio[0, 0] == 1
+            assert not site.quantile_errors[:, 0].any()
+            assert abs(np.log(found.worst_sd)) < 5 * site.log_sd_noise < 0.3
+            assert found.worst_mean < 5 * site.noise < 0.3
+            assert found.correlation < 0.15
+            assert not found.notable
+    factor = np.corrcoef(sites["factor"].reshape(4000, -1)[:, 3:7:3], rowvar=False)[0, 1]
+    flat = correlations(sites)
+    assert np.isnan(flat[0]).all()
+    assert flat[3, 6] == pytest.approx(factor, rel=1e-9)
+
+
+def test_a_member_without_width_is_off_though_it_does_not_vary():
+    """It is the posterior that has to vary for there to be an error; a q that is a point is as wrong as can be."""
+    for width in (0.0, 1e-12):
+        draws = 3.0 + width * np.random.default_rng(0).normal(size=(1000, 1))
+        found = errors({"z": draws}, reference({"z": summary(stats.norm(2.0, 1.0))}))
+        assert found.sites["z"].mean_error[0] == pytest.approx(1.0)
+        assert found.worst_sd < 1e-9
+        assert np.isfinite(np.log(found.worst_sd))
+        assert found.worst_sites == ["z"]
+
+
+@pytest.mark.parametrize("law", [stats.cauchy(1.0, 2.0), stats.invgamma(0.8), stats.invgamma(1.5)])
+def test_where_the_posterior_has_no_moments_quantiles_are_compared_in_their_own_range(law):
+    rng = np.random.default_rng(2)
+    sites = {"heavy": law.rvs((40_000, 1), random_state=rng), "light": rng.normal(0.5, 1.0, size=(40_000, 1))}
+    found = errors(sites, reference({"heavy": summary(law), "light": summary(stats.norm(0.0, 1.0))}))
+    heavy = found.sites["heavy"]
+    assert np.isnan(heavy.mean_error).all()
+    assert np.isnan(heavy.sd_ratio).all()
+    assert np.isnan([heavy.worst_mean, heavy.worst_sd]).all()
+    assert not heavy.is_off
+    unit = (law.ppf(0.95) - law.ppf(0.05)) / (2 * stats.norm.ppf(0.95))
+    expected = (np.quantile(sites["heavy"][:, 0], [0.05, 0.5, 0.95]) - law.ppf([0.05, 0.5, 0.95])) / unit
+    np.testing.assert_allclose(heavy.quantile_errors[:, 0], expected, rtol=1e-9)
+    assert heavy.worst_quantile < 0.2
+    assert found.without_moments == ["heavy"]
+    assert found.worst_mean == pytest.approx(0.5, abs=0.03)
+    assert found.worst_sd == pytest.approx(1.0, abs=0.03)
+    assert found.worst_quantile == pytest.approx(0.5, abs=0.06)
+    assert found.worst_sites == ["light"]
+    plain = json.loads(json.dumps(found.to_dict(), allow_nan=False))
+    assert plain["sites"]["heavy"]["mean_error"] == [None]
+    assert plain["without_moments"] == ["heavy"]
+
+
+def test_without_any_moments_the_worst_is_nan():
+    draws = stats.cauchy.rvs(size=(5000, 1), random_state=0)
+    found = errors({"z": draws}, reference({"z": summary(stats.cauchy())}))
+    assert np.isnan([found.worst_mean, found.worst_sd]).all()
+    assert found.worst_quantile < 0.2
+    assert found.worst_sites == []
+    assert not found.notable
+
+
+def test_quadrature_of_a_heavy_tail_claims_no_moments(key):
+    """Its finite sums over a Cauchy are no moments."""
+    target = Target.from_log_density(lambda z: -jnp.log1p(z[0] ** 2), 1)
+    truth = truth_by_quadrature(target)
+    ours = constrained(target, truth.sample(jax.random.key(1), 20_000))
+    found = errors(ours, reference_from_truth(target, truth, truth.draws(key, 20_000)))
+    assert found.without_moments == ["z"]
+    assert np.isnan(found.worst_mean)
+    assert 0 < found.worst_quantile < 0.3
+
+
+def test_moments_that_overflow_are_infinitely_far_off():
+    draws = np.array([[1.0], [2.0], [np.inf], [3.0]])
+    with np.errstate(invalid="ignore"):
+        found = errors({"z": draws}, reference({"z": summary(stats.norm(2.0, 1.0))}))
+    assert found.worst_mean == found.worst_sd == np.inf
+    assert found.notable
+
+
+@pytest.mark.parametrize("ratio", [0.2, 1.0, 5.0])
+def test_the_noise_of_a_mean_is_that_of_the_wider_of_the_two(ratio):
+    rng = np.random.default_rng(4)
+    posterior = reference({"z": summary(stats.norm(0.0, 1.0))}, noise=0.02)
+    means = 0.02 * rng.normal(size=(400, 1))  # the reference's own error, which `errors` cannot see
+    found = [errors({"z": m + ratio * rng.normal(size=(100, 1))}, posterior).sites["z"] for m in means]
+    assert np.std([site.mean_error[0] for site in found]) == pytest.approx(np.mean([s.noise for s in found]), rel=0.15)
+    log_sds = np.std([np.log(site.sd_ratio[0]) for site in found])
+    assert 0.6 < log_sds / found[0].log_sd_noise < 1.0
+
+
+@pytest.mark.parametrize(
+    ("mean", "ratio", "own", "others", "off"),
+    [
+        (0.11, 1.0, 0.0, 0.0, True),
+        (0.09, 1.0, 0.0, 0.0, False),
+        (0.0, np.exp(0.11), 0.0, 0.0, True),
+        (0.0, np.exp(-0.11), 0.0, 0.0, True),
+        (0.0, np.exp(-0.09), 0.0, 0.0, False),
+        (0.2, 1.0, 0.03, 0.0, True),
+        (0.2, 1.0, 0.03, 0.03, False),
+        (0.2, 0.95, 0.034, 0.0, True),  # 0.1 + 3 * 0.95 * 0.034 = 0.197
+        (0.2, 1.0, 0.034, 0.0, False),
+        (-5.0, np.nan, 0.03, np.inf, False),
+    ],
+)
+def test_what_is_off_is_more_than_small_and_more_than_noise(mean, ratio, own, others, off):
+    site = SiteErrors(np.array([0.0, mean]), np.array([1.0, ratio]), np.zeros((3, 2)), own, others)
+    assert site.is_off == off
 
 
 def test_a_density_without_its_jacobian_is_found_out(key):

@@ -4,14 +4,22 @@ The same figures for q's draws as they are, and for q's draws with importance we
 """
 
 import dataclasses
+import math
+from collections.abc import Iterable
 
 import numpy as np
+from scipy.special import ndtri
 
 from vi_kl.target.target import Target, constrain_in_chunks
 from vi_kl.truth.truth import Truth
 
 PROBABILITIES = (0.05, 0.5, 0.95)
+NORMAL_RANGE = float(ndtri(0.95) - ndtri(0.05))  # of a normal, from 5 to 95%, in sds
 MOST_CORRELATIONS = 300  # entries whose correlations are compared; more are a matrix nobody reads
+SMALL = 0.1  # of a mean in posterior sds, or of the log of an sd
+STANDARD_ERRORS = 3.0  # by which an error has to exceed SMALL
+ROUNDING = 1e-7  # of an entry's magnitude: an sd that is no larger is taken for none
+TINY = np.finfo(float).tiny
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,32 +35,68 @@ class Summary:
 class SiteErrors:
     """Errors at one site, entry by entry.
 
+    The first two are NaN where the posterior has no mean or no variance, and 0 and 1 where it does not vary.
+
     Attributes:
         mean_error: (mean under q - posterior mean) / posterior sd.
         sd_ratio: sd under q / posterior sd: below 1 where q is too sure.
-        quantile_errors: (quantile under q - the posterior's) / posterior sd at 5, 50 and 95%, leading axis 3.
-        noise: Monte-Carlo standard error of the first, from the numbers of draws; that of the others is up to
-            about twice as large.
+        quantile_errors: (quantile under q - the posterior's) / posterior sd at 5, 50 and 95%, leading axis 3. Where
+            there is no sd its place is taken by the distance between the posterior's 5 and 95% quantiles over 3.29,
+            which is the sd of a normal.
+        own_noise: Monte-Carlo standard error of a mean under q, in q's sds.
+        reference_noise: standard error of a mean of the reference, in posterior sds.
     """
 
     mean_error: np.ndarray
     sd_ratio: np.ndarray
     quantile_errors: np.ndarray
-    noise: float
+    own_noise: float
+    reference_noise: float
+
+    @property
+    def mean_noise(self) -> np.ndarray:
+        """Standard error of each mean_error."""
+        return np.hypot(self.own_noise * self.sd_ratio, self.reference_noise)
+
+    @property
+    def log_sd_noise(self) -> float:
+        """About the standard error of the log of each sd_ratio: a little less if normal, more with heavier tails."""
+        return math.hypot(self.own_noise, self.reference_noise)
+
+    @property
+    def noise(self) -> float:
+        """The largest standard error of a mean_error; that of a quantile error is up to about twice as large."""
+        return largest(self.mean_noise)
 
     @property
     def worst_mean(self) -> float:
-        return float(np.max(np.abs(self.mean_error)))
+        return largest(np.abs(self.mean_error))
 
     @property
     def worst_sd(self) -> float:
         """The sd ratio farthest from 1, on the log scale."""
-        ratios = np.ravel(self.sd_ratio)
-        return float(ratios[np.argmax(np.abs(np.log(ratios)))])
+        return farthest_from_one(self.sd_ratio)
 
     @property
     def worst_quantile(self) -> float:
-        return float(np.max(np.abs(self.quantile_errors)))
+        return largest(np.abs(self.quantile_errors))
+
+    @property
+    def badness(self) -> float:
+        """The larger of the worst mean's error in sds and the worst sd's log ratio; NaN where neither is known."""
+        return largest([self.worst_mean, abs(math.log(self.worst_sd))])
+
+    @property
+    def is_off(self) -> bool:
+        """Whether a mean or the log of an sd is off by more than SMALL and STANDARD_ERRORS of its standard errors."""
+        mean = np.abs(self.mean_error) > SMALL + STANDARD_ERRORS * self.mean_noise
+        sd = np.abs(np.log(self.sd_ratio)) > SMALL + STANDARD_ERRORS * self.log_sd_noise
+        return bool(np.any(mean | sd))
+
+    @property
+    def lacks_moments(self) -> bool:
+        """Whether the posterior has no mean or no variance at an entry, so that only its quantiles are compared."""
+        return bool(np.isnan(self.mean_error).any())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,36 +132,76 @@ class Errors:
 
     @property
     def worst_mean(self) -> float:
-        return max(site.worst_mean for site in self.sites.values())
+        """NaN where no entry has a mean to be compared; so are the next two."""
+        return largest([site.worst_mean for site in self.sites.values()])
 
     @property
     def worst_sd(self) -> float:
-        return max((site.worst_sd for site in self.sites.values()), key=lambda ratio: abs(np.log(ratio)))
+        return farthest_from_one([site.worst_sd for site in self.sites.values()])
 
     @property
     def worst_quantile(self) -> float:
-        return max(site.worst_quantile for site in self.sites.values())
+        return largest([site.worst_quantile for site in self.sites.values()])
+
+    @property
+    def notable(self) -> bool:
+        """Whether any site is off by more than SMALL and its noise."""
+        return any(site.is_off for site in self.sites.values())
 
     @property
     def worst_sites(self) -> list[str]:
-        """Sites whose mean is off by more than a tenth of an sd, or whose sd by more than a tenth; worst first."""
+        """Sites that are off by more than SMALL and their noise, worst first."""
+        off = [name for name, site in self.sites.items() if site.is_off]
+        return sorted(off, key=lambda name: self.sites[name].badness, reverse=True)
 
-        def badness(name):
-            return max(self.sites[name].worst_mean, abs(np.log(self.sites[name].worst_sd)))
-
-        return sorted((name for name in self.sites if badness(name) > 0.1), key=badness, reverse=True)
+    @property
+    def without_moments(self) -> list[str]:
+        """Sites at some entry of which the posterior has no mean or no variance: only quantiles are compared there."""
+        return [name for name, site in self.sites.items() if site.lacks_moments]
 
     def to_dict(self) -> dict:
+        """Plain numbers, None where one is NaN or infinite."""
         sites = {
             name: {
-                "mean_error": e.mean_error.tolist(),
-                "sd_ratio": e.sd_ratio.tolist(),
-                "quantile_errors": e.quantile_errors.tolist(),
-                "noise": e.noise,
+                "mean_error": plain(e.mean_error),
+                "sd_ratio": plain(e.sd_ratio),
+                "quantile_errors": plain(e.quantile_errors),
+                "noise": plain(e.noise),
+                "is_off": e.is_off,
             }
             for name, e in self.sites.items()
         }
-        return {"sites": sites, "correlation": self.correlation, "against": self.against}
+        return {
+            "sites": sites,
+            "correlation": plain(self.correlation),
+            "against": self.against,
+            "without_moments": self.without_moments,
+        }
+
+
+def largest(values: Iterable[float] | np.ndarray) -> float:
+    """The largest that is not NaN; NaN where none is left."""
+    values = np.ravel(values)
+    values = values[~np.isnan(values)]
+    return float(values.max()) if len(values) else math.nan
+
+
+def farthest_from_one(ratios: Iterable[float] | np.ndarray) -> float:
+    """Of positive ratios, on the log scale; NaN where all are NaN."""
+    ratios = np.ravel(ratios)
+    ratios = ratios[~np.isnan(ratios)]
+    return float(ratios[np.argmax(np.abs(np.log(ratios)))]) if len(ratios) else math.nan
+
+
+def plain(x):
+    x = np.asarray(x, float)
+    return np.where(np.isfinite(x), x.astype(object), None).tolist()
+
+
+def varies(mean: np.ndarray, sd: np.ndarray) -> np.ndarray:
+    """Whether entries vary by more than rounding; one without a mean or a variance does."""
+    unknown = ~(np.isfinite(mean) & np.isfinite(sd))
+    return unknown | (sd > ROUNDING * np.maximum(np.abs(mean), TINY))
 
 
 def summarise(values: np.ndarray, weights: np.ndarray | None = None) -> Summary:
@@ -142,24 +226,41 @@ def weighted_quantiles(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 
 def correlations(sites: dict[str, np.ndarray], weights: np.ndarray | None = None) -> np.ndarray | None:
-    """Between all entries of all sites; None where they are too many."""
+    """Between all entries of all sites, NaN for those that do not vary; None where they are too many."""
     flat = np.concatenate([x.reshape(len(x), -1) for x in sites.values()], axis=1)
     if flat.shape[1] > MOST_CORRELATIONS:
         return None
     covariance = np.atleast_2d(np.cov(flat, rowvar=False, aweights=weights))
     sd = np.sqrt(np.diag(covariance))
+    sd = np.where(varies(np.average(flat, axis=0, weights=weights), sd), sd, np.nan)
     return covariance / np.outer(sd, sd)
 
 
 def reference_from_truth(target: Target, truth: Truth, draws) -> Reference:
-    """Means and sds as the truth has them; quantiles and correlations from its draws."""
+    """Means and sds as the truth has them; quantiles and correlations from its draws.
+
+    Draws have sample moments, and quadrature a finite sum, whether the posterior has moments or not; those of an
+    infinite error are of one that may have none.
+    """
     sites = constrain_in_chunks(target, draws.z)
     summaries, noise = {}, {}
     for name, x in sites.items():
         exact = truth.moments[name]
-        summaries[name] = Summary(np.asarray(exact.mean), np.asarray(exact.sd), np.quantile(x, PROBABILITIES, axis=0))
-        noise[name] = exact.error
-    return Reference(summaries, correlations(sites), noise, truth.source)
+        mean, sd = np.asarray(exact.mean, float), np.asarray(exact.sd, float)
+        if exact.error == np.inf and varies(mean, sd).all():
+            sd = np.full_like(sd, np.inf)
+        summaries[name] = Summary(mean, sd, np.quantile(x, PROBABILITIES, axis=0))
+        # 0 / 0 at an entry that does not vary says nothing of the others; the draws bound the error
+        noise[name] = 1 / np.sqrt(len(draws)) if np.isnan(exact.error) else exact.error
+    return Reference(summaries, without(correlations(sites), summaries), noise, truth.source)
+
+
+def without(correlation: np.ndarray | None, summaries: dict[str, Summary]) -> np.ndarray | None:
+    """Correlations with NaN for the entries that have no mean or no variance, and so no correlation."""
+    if correlation is None:
+        return None
+    known = np.concatenate([np.ravel(has_moments(p)) for p in summaries.values()])
+    return np.where(np.logical_and.outer(known, known), correlation, np.nan)
 
 
 def reference_from_weights(sites: dict[str, np.ndarray], weights: np.ndarray) -> Reference:
@@ -172,25 +273,44 @@ def reference_from_weights(sites: dict[str, np.ndarray], weights: np.ndarray) ->
 def errors(sites: dict[str, np.ndarray], reference: Reference, weights: np.ndarray | None = None) -> Errors:
     """Of averages over draws {site: (n, ...)}, with normalised weights or without.
 
-    Entries whose posterior sd is zero (the first entry of a Cholesky factor of a correlation) have no unit to be
-    measured in, and no error.
+    Entries at which the posterior does not vary (the first of a Cholesky factor of a correlation) have no unit to be
+    measured in, and no error. Nor is there a unit where it has no mean or no variance: those errors are NaN.
     """
     own_noise = 1 / np.sqrt(len(next(iter(sites.values())))) if weights is None else np.sqrt(np.sum(weights**2))
-    result = {}
-    for name, x in sites.items():
-        q, p = summarise(x, weights), reference.summaries[name]
-        sd = np.where(p.sd > 0, p.sd, np.inf)
-        result[name] = SiteErrors(
-            (q.mean - p.mean) / sd,
-            np.where(p.sd > 0, q.sd / sd, 1.0),
-            (q.quantiles - p.quantiles) / sd,
-            float(np.hypot(own_noise, reference.noise[name])),
-        )
+    result = {
+        name: site_errors(summarise(x, weights), reference.summaries[name], float(own_noise), reference.noise[name])
+        for name, x in sites.items()
+    }
     return Errors(result, correlation_error(correlations(sites, weights), reference.correlation), reference.source)
 
 
+def site_errors(q: Summary, p: Summary, own_noise: float, reference_noise: float) -> SiteErrors:
+    known, constant = has_moments(p), ~varies(p.mean, p.sd)
+    sd = np.where(constant, 1.0, np.where(known, p.sd, np.nan))
+    spread = np.where(known, p.sd, (p.quantiles[-1] - p.quantiles[0]) / NORMAL_RANGE)
+    unit = np.where(constant | (spread == 0), np.inf, spread)
+    # moments of q that overflow are infinitely far off; a q without any width has a ratio with a logarithm still
+    mean_error = np.where(known, infinite_if_nan(q.mean - p.mean), np.nan) / sd
+    ratio = np.maximum(np.where(known, infinite_if_nan(q.sd), np.nan) / sd, TINY)
+    return SiteErrors(
+        np.where(constant, 0.0, mean_error),
+        np.where(constant, 1.0, ratio),
+        (q.quantiles - p.quantiles) / unit,
+        own_noise,
+        float(reference_noise),
+    )
+
+
+def has_moments(p: Summary) -> np.ndarray:
+    return np.isfinite(p.mean) & np.isfinite(p.sd)
+
+
+def infinite_if_nan(x: np.ndarray) -> np.ndarray:
+    return np.where(np.isnan(x), np.inf, x)
+
+
 def correlation_error(q: np.ndarray | None, p: np.ndarray | None) -> float:
-    """The largest difference; NaN where correlations are not compared, or there is only one entry."""
-    if q is None or p is None or len(q) < 2:
-        return float("nan")
-    return float(np.nanmax(np.abs(q - p)))
+    """The largest difference; NaN where correlations are not compared, or fewer than two entries have any."""
+    if q is None or p is None:
+        return math.nan
+    return largest(np.abs(q - p)[~np.eye(len(q), dtype=bool)])

@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from vi_kl.truth.boxes import EDGES, GAUSS, KRONROD, Integration, along, integrate
+from vi_kl.truth.boxes import EDGES, GAUSS, KRONROD, Boxes, Integration, along, integrate
 from vi_kl.truth.chart import log_density_in_chart
 from vi_kl.truth.partition import PartDensity
 
@@ -41,11 +41,11 @@ class BoxPart:
         """Draws of z from a step function above the density, and log (density / step function) there.
 
         Every node has a cell as long in each axis as its weight. The step is the highest of the node's density
-        and its neighbours' in the box.
+        and its neighbours' in the box, so that a cell which the border of the support cuts has a step too.
         """
         boxes = self.integration.boxes
         steps = highest_neighbour(boxes.log_values)
-        mass = (boxes.log_weights() - boxes.log_values + steps - self.log_integral).ravel()
+        mass = (log_cells(boxes) + steps - self.log_integral).ravel()
         cumulative = np.cumsum(np.exp(mass))
         picked = np.searchsorted(cumulative, generator.random(count) * cumulative[-1], side="right")
         box, *node = np.unravel_index(picked, boxes.log_values.shape)
@@ -55,6 +55,12 @@ class BoxPart:
         t = (low + high) / 2 + (high - low) / 2 * unit
         exact = log_density_in_chart(self.density, self.integration.chart, t)
         return self.integration.chart.to_z(t)[0], exact - steps.ravel()[picked]
+
+
+def log_cells(boxes: Boxes) -> np.ndarray:
+    """log of the volume of each node's cell, also where there is no density: (n, 15, ..., 15), or what broadcasts."""
+    rule = sum(along(np.log(KRONROD), axis, boxes.dim) for axis in range(boxes.dim))
+    return rule + np.log((boxes.high - boxes.low) / 2).sum(axis=1).reshape(-1, *[1] * boxes.dim)
 
 
 def highest_neighbour(log_values) -> np.ndarray:
