@@ -5,7 +5,9 @@
 
 The best member is known in closed form where the posterior is normal. Elsewhere it is looked for from q on, on fixed
 quasi-random noise by a second-order optimiser, and judged on other noise; a member better than the one found may
-exist, so the optimisation's part is at least what is given.
+exist, so the optimisation's part is at least what is given. Where the total is integrated without anything random,
+so is the best member's KL. Elsewhere both parts are averages over the same draws of noise, and the total is the
+certificate's, over other draws: the two parts add up to it within their errors, and each may be negative by as much.
 
 For a normal q with mean m and covariance S, held to the normal N(mu, Sigma) with the posterior's own moments,
 
@@ -14,7 +16,8 @@ For a normal q with mean m and covariance S, held to the normal N(mu, Sigma) wit
     scale        KL(N(0, S) || N(0, Sigma)) less the correlation's part
     shape        KL(q||posterior) less these three: what in the posterior is not normal
 
-The first three are not negative; the last can be.
+The first three are not negative; the last can be. With moments of posterior draws the first three have errors, and
+the bias of a finite number of draws is taken out of them, so that they too can be negative by as much as their errors.
 
 Reference for the fixed noise: Burroni, Domke & Sheldon (2024), "Sample average approximation for black-box
 variational inference".
@@ -32,7 +35,7 @@ from scipy.special import ndtri
 from scipy.stats import qmc
 
 from vi_kl.compilation import compiled
-from vi_kl.diagnostics.certificate import Certificate, check, held_to
+from vi_kl.diagnostics.certificate import check, held_to
 from vi_kl.diagnostics.evidence import mean_estimate
 from vi_kl.diagnostics.kl_to_truth import reverse_kl_by_integration
 from vi_kl.estimate import Estimate
@@ -69,6 +72,8 @@ class Gap:
         normal: location, scale, correlation and shape, for a normal q whose posterior's moments are known.
         best: the best member found, or None.
         note: why a part is None; "" where none is.
+        warnings: complaints about the truth, and figures of the certificate that contradict each other, a sentence
+            each; where there are any, no part is to be relied on.
     """
 
     name: str
@@ -78,10 +83,13 @@ class Gap:
     normal: NormalParts | None = None
     best: Approximation | None = None
     note: str = ""
+    warnings: tuple[str, ...] = ()
 
     @property
     def label(self) -> str:
-        """ "exact" where every part is a closed form, else "estimated"."""
+        """ "unknown" where there are warnings, "exact" where every part is a closed form, else "estimated"."""
+        if self.warnings:
+            return "unknown"
         parts = [self.total, self.family, self.optimisation]
         return "exact" if all(p is not None and p.method == "closed form" for p in parts) else "estimated"
 
@@ -91,7 +99,8 @@ class Gap:
         normal = None
         if self.normal is not None:
             normal = {f.name: getattr(self.normal, f.name).to_dict() for f in dataclasses.fields(self.normal)}
-        return {"name": self.name, "label": self.label, **parts, "normal": normal, "note": self.note}
+        words = {"note": self.note, "warnings": list(self.warnings)}
+        return {"name": self.name, "label": self.label, **parts, "normal": normal, **words}
 
     def __str__(self):
         rows = [("KL(q||post.)", self.total), ("  family", self.family), ("  optimisation", self.optimisation)]
@@ -101,7 +110,7 @@ class Gap:
             rows.append(("as a normal", ""))
             rows += [(f"  {f.name}", getattr(self.normal, f.name)) for f in dataclasses.fields(self.normal)]
         lines = [f"{title:<16}{'unknown' if value is None else value}" for title, value in rows]
-        return "\n".join([f"Gap of {self.name}: {self.label}", *lines, *filter(None, [self.note])])
+        return "\n".join([f"Gap of {self.name}: {self.label}", *lines, *filter(None, [self.note]), *self.warnings])
 
 
 @in_float64
@@ -121,32 +130,36 @@ def explain_gap(fit, truth=None, *, key, num_draws: int = 16_384, max_steps: int
         q = held_to(q, truth)
     known = q.target.truth
     certificate = check(fit, known, key=keys[0], num_draws=num_draws)
-    total = certificate.reverse_kl
-    normal = None if known is None or total is None else normal_parts(q, known, total, keys[1], num_draws)
+    gap = Gap(certificate.name, certificate.reverse_kl, warnings=(*certificate.complaints, *certificate.contradictions))
+    if known is not None and gap.total is not None:
+        gap = dataclasses.replace(gap, normal=normal_parts(q, known, gap.total, keys[1], num_draws))
     if known is not None and known.normal is not None and isinstance(q.family, MeanField | FullRank):
-        return exact_gap(certificate, q, normal)
+        return exact_gap(gap, q)
     if not is_pushed_noise(q):
         note = f"The best member of {q.family.name} is not searched: its draws are not an image of normal noise."
-        return Gap(certificate.name, total, normal=normal, note=note)
+        return dataclasses.replace(gap, note=note)
     best = best_member(q, keys[2], max_steps)
-    optimisation, best = optimisation_part(q, best, keys[3], num_draws)
-    if total is None:
-        note = "The family's part needs the total, and so a truth."
-        return Gap(certificate.name, None, None, optimisation, normal, best, note)
-    if total is certificate.integrated:  # then the best member's KL can be integrated too, with hardly an error
+    elbo, optimisation, best = judge(q, best, keys[3], num_draws)
+    gap = dataclasses.replace(gap, optimisation=optimisation, best=best)
+    if gap.total is None:
+        return dataclasses.replace(gap, note="The family's part needs the total, and so a truth.")
+    if gap.total is certificate.integrated and gap.total.num_draws is None:
+        # then the best member's KL can be integrated too, with hardly an error
         family = reverse_kl_by_integration(best, keys[3], num_draws)
-        return Gap(certificate.name, total, family, total.minus(family, "difference of the two"), normal, best)
-    family = total.minus(optimisation, "the total less the optimisation's part")
-    return Gap(certificate.name, total, family, optimisation, normal, best)
+        return dataclasses.replace(gap, family=family, optimisation=gap.total.minus(family, "difference of the two"))
+    family = certificate.log_evidence.minus(elbo, "log evidence - ELBO of the best member")
+    return dataclasses.replace(gap, family=dataclasses.replace(family, num_draws=num_draws))
 
 
-def exact_gap(certificate: Certificate, q: Approximation, normal: NormalParts | None) -> Gap:
+def exact_gap(gap: Gap, q: Approximation) -> Gap:
     """For a normal posterior and a normal family, whose best member is known."""
     mean, covariance = q.target.truth.normal
     best = Approximation(q.family, best_normal_params(q.family, mean, covariance), q.target)
     family = Estimate(kl_of_normals(*moments_of(best), mean, covariance))
     total = Estimate(kl_of_normals(*moments_of(q), mean, covariance))
-    return Gap(certificate.name, total, family, Estimate(total.value - family.value), normal, best)
+    return dataclasses.replace(
+        gap, total=total, family=family, optimisation=Estimate(total.value - family.value), best=best
+    )
 
 
 def best_normal_params(family, mean: np.ndarray, covariance: np.ndarray) -> dict:
@@ -199,17 +212,18 @@ def best_member(q: Approximation, key, max_steps: int) -> Approximation:
     return Approximation(q.family, unravel(jnp.asarray(result.x)), q.target)
 
 
-def optimisation_part(q: Approximation, best: Approximation, key, num_draws: int) -> tuple[Estimate, Approximation]:
-    """ELBO(best) - ELBO(q) on the same new noise; where q is not beaten, it is the best member itself."""
+def judge(q: Approximation, best: Approximation, key, num_draws: int) -> tuple[Estimate, Estimate, Approximation]:
+    """ELBO(best), ELBO(best) - ELBO(q) on the same new noise, and best; where q is not beaten, that is q itself."""
     u = numpy_generator(key).standard_normal((num_draws, q.target.dim))
     elbos = []
     for member in (best, q):
         z, log_q = in_chunks(lambda piece, member=member: push_batch(member, piece), u)
         elbos.append(log_density_in_chunks(q.target, z) - log_q)
+    of_best, of_q = (mean_estimate(values, f"Monte Carlo, {num_draws:,} draws of noise") for values in elbos)
     difference = mean_estimate(elbos[0] - elbos[1], f"paired ELBOs on {num_draws:,} draws of noise")
     if difference.value <= 0:
-        return dataclasses.replace(difference, value=0.0), q
-    return difference, best
+        return of_q, dataclasses.replace(difference, value=0.0), q
+    return of_best, difference, best
 
 
 # A normal q against the posterior's moments ----------------------------------------------------------------------
@@ -221,26 +235,35 @@ def normal_parts(q: Approximation, truth, total: Estimate, key, num_draws: int) 
     if ours is None:
         return None
     if truth.normal is not None:
-        values, errors, method = split_kl(*ours, *truth.normal), np.zeros(3), "closed form"
+        values, errors, method = with_sum(split_kl(*ours, *truth.normal)), np.zeros(4), "closed form"
     else:
         values, errors, method = parts_from_draws(ours, truth.draws(key, num_draws))
-    location, scale, correlation = (Estimate(v, e, method) for v, e in zip(values, errors, strict=True))
-    rest = total.value - float(np.sum(values))
-    error = float(np.hypot(total.standard_error, np.linalg.norm(errors)))
-    return NormalParts(location, scale, correlation, Estimate(rest, error, "the total less the other three"))
+    location, scale, correlation = (Estimate(values[i], errors[i], method) for i in range(3))
+    error = float(np.hypot(total.standard_error, errors[3]))
+    shape = Estimate(total.value - values[3], error, "the total less the other three")
+    return NormalParts(location, scale, correlation, shape)
+
+
+def with_sum(parts) -> np.ndarray:
+    return np.array([*parts, sum(parts)])
 
 
 def parts_from_draws(ours, posterior: PosteriorDraws) -> tuple[np.ndarray, np.ndarray, str]:
-    """The parts with the moments of posterior draws, their errors by the jackknife over blocks of draws."""
+    """The three parts and their sum with the moments of posterior draws, and the errors of the four.
+
+    By the jackknife over blocks of draws, which takes the first order of the bias out (Quenouille 1956) and gives the
+    error of the sum, whose terms are not independent, from the sum itself (Tukey 1958).
+    """
     blocks = np.array_split(posterior.z, BLOCKS)
 
     def parts(draws):
         z = np.concatenate(draws)
-        return np.array(split_kl(*ours, z.mean(axis=0), np.atleast_2d(np.cov(z, rowvar=False))))
+        return with_sum(split_kl(*ours, z.mean(axis=0), np.atleast_2d(np.cov(z, rowvar=False))))
 
     without = np.stack([parts(blocks[:i] + blocks[i + 1 :]) for i in range(BLOCKS)])
+    values = BLOCKS * parts(blocks) - (BLOCKS - 1) * without.mean(axis=0)
     errors = np.sqrt((BLOCKS - 1) * without.var(axis=0))
-    return parts(blocks), errors, f"moments of {posterior.words}"
+    return values, errors, f"moments of {posterior.words}"
 
 
 def split_kl(m, s, mean, covariance) -> tuple[float, float, float]:
