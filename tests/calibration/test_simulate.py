@@ -63,7 +63,7 @@ def scaled(y=None):
 
 
 def discrete(y=None):
-    kind = numpyro.sample("kind", dist.Bernoulli(0.5))
+    kind = numpyro.sample("kind", dist.Poisson(2.0))
     numpyro.sample("mu", dist.Normal(0, 1))
     numpyro.sample("y", dist.Normal(kind, 1), obs=y)
 
@@ -88,7 +88,7 @@ def sized_by_an_array(n, y=None):
         (with_factor, (), "y", "'penalty'.*numpyro.factor"),
         (improper, (), "y", "Latent site 'mu' has an improper prior"),
         (scaled, (), "y", "site 'y' is scaled"),
-        (discrete, (), "y", "'kind' is discrete"),
+        (discrete, (), "y", "'kind'"),
         (normal_mean, (4,), ("y", "mu"), "no latent site"),
         (sized_by_an_array, (np.array([3]),), "y", "separate Python int"),
     ],

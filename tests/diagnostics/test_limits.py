@@ -6,7 +6,7 @@ from scipy import stats
 
 from vi_kl.diagnostics.limits import log_lower_limit
 
-N, REPETITIONS = 2000, 400
+N, REPETITIONS = 500, 400
 # log of non-negative values with their log mean: constant, light, skewed, without variance, hardly a mean, mostly zero
 CASES = {
     "constant": (lambda rng: np.full(N, 0.3), 0.3),
@@ -45,6 +45,14 @@ def test_its_width_is_within_three_times_the_central_limit_theorems():
     values = np.exp(log_values)
     width = np.log(values.mean()) - log_lower_limit(log_values, 0.95)
     assert 1.6449 < width / (values.std() / values.mean() / np.sqrt(len(values))) < 3 * 1.6449
+
+
+def test_one_value_among_millions_of_zeros_has_a_limit():
+    """Against a mean that is low enough the only bet won makes up for all that are lost."""
+    log_values = np.full(300_000, -np.inf)
+    log_values[7] = 0.0
+    limit = log_lower_limit(log_values)
+    assert -np.inf < limit < np.log(1 / 300_000)
 
 
 def test_it_moves_with_the_scale_and_knows_zero():

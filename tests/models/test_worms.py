@@ -71,6 +71,7 @@ def test_beta_binomial_evidence_by_scipy():
     assert abs(truth.log_evidence.value - log_mass(160)) < max(3 * truth.log_evidence.standard_error, 1e-7)
 
 
+@pytest.mark.exhaustive
 def test_two_kinds_evidence_by_brute_force_and_its_symmetry():
     p = (np.arange(200) + 0.5) / 200
     weight = (np.arange(60) + 0.5) / 60

@@ -221,3 +221,10 @@ def test_it_starts_elsewhere_where_the_origin_will_not_do():
     truth = gaussian_truth(Target.from_log_density(lambda z: -0.5 * (z[0] - 2) ** 2 * z[0] / z[0], 1))
     np.testing.assert_allclose(truth.normal[0], [2.0], rtol=1e-9)
     np.testing.assert_allclose(truth.normal[1], [[1.0]], rtol=1e-9)
+
+
+def test_a_mode_outside_the_support_is_not_a_mean():
+    """A normal cut off above its mode: the search may end where there is no density at all."""
+    cut = Target.from_log_density(lambda z: jnp.where(z[0] > 0.5, -0.5 * z[0] ** 2, -jnp.inf), 1)
+    with pytest.raises(NotGaussian):
+        gaussian_truth(cut)

@@ -54,5 +54,7 @@ def log_lower_limit(log_values, confidence: float = 0.95) -> float:
 def log_wealth(log_values: np.ndarray, log_mean: float) -> float:
     """log of what a unit of money, spread evenly over the stakes, has become against this mean."""
     log_odds = log_values - log_mean
-    wealth = [np.logaddexp(np.log1p(-stake), np.log(stake) + log_odds).sum() for stake in STAKES]
+    # odds beyond e^50 multiply the money by stake x odds, to rounding, at every stake
+    odds, beyond = np.exp(np.minimum(log_odds, 50.0)), np.maximum(log_odds - 50.0, 0.0).sum()
+    wealth = [np.log1p(stake * (odds - 1)).sum() + beyond for stake in STAKES]
     return float(logsumexp(wealth) - np.log(len(STAKES)))

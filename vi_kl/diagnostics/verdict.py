@@ -98,15 +98,19 @@ def missing_sentence(c: "Certificate") -> str:
 
 
 def errors_sentence(c: "Certificate") -> str:
-    if c.errors is None or not c.errors.notable:
+    if c.errors is None:
         return ""
+    without = ", ".join(c.errors.without_moments)
+    lacking = f"The posterior of {without} may have no variance: only quantiles are compared there." if without else ""
+    if not c.errors.notable:
+        return lacking
     mean, sd = c.errors.worst_mean, c.errors.worst_sd
     words = f"Means are off by up to {mean:.2f} posterior sd, and sds are {sd:.2f} times the posterior's at worst."
     if mends(c):
         words += (
             f" Importance weights mend that: to {c.corrected.worst_mean:.2f} sd and {c.corrected.worst_sd:.2f} times."
         )
-    return words
+    return f"{words} {lacking}".strip()
 
 
 def mends(c: "Certificate") -> bool:

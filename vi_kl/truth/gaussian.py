@@ -183,6 +183,11 @@ class Deviation:
     def magnitude(self) -> float:
         return np.inf if np.isnan(self.excess) else abs(self.excess)
 
+    @property
+    def matters(self) -> bool:
+        """Whether it is more than rounding; so it is where the numbers themselves are not finite."""
+        return not np.isfinite(self.size) or self.magnitude > TOLERANCE * self.size
+
 
 def deviation_at(target: Target, quadratic: Quadratic, u) -> Deviation:
     z = quadratic.mean + quadratic.scale_tril @ u
@@ -200,7 +205,7 @@ def is_representable(target: Target, quadratic: Quadratic, deviation: Deviation)
 
 
 def refuse_deviations(target: Target, quadratic: Quadratic, deviations: list[Deviation]) -> None:
-    if not any(d.magnitude > TOLERANCE * d.size for d in deviations):
+    if not any(d.matters for d in deviations):
         return
     worst = max(deviations, key=lambda d: d.magnitude)
     name = responsible_coordinate(target, quadratic, worst)

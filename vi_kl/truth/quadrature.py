@@ -128,7 +128,10 @@ def part_moments(target, parts, shares) -> dict[str, Moments]:
     for name, x in constrain_in_chunks(target, z).items():
         mean, sd = mean_and_sd(x, fine)
         other = mean_and_sd(x, coarse)[0]
-        error = np.inf if rests_on_the_far_tail(x, fine, mean) else float(np.max(np.abs(mean - other) / sd))
+        varies = sd > 1e-12 * np.abs(mean)  # entries of a Cholesky factor of a correlation do not all
+        error = float(np.max(np.abs(mean - other)[varies] / sd[varies], initial=0.0))
+        if rests_on_the_far_tail(x, fine, mean):
+            error = np.inf
         result[name] = Moments(mean, sd, error)
     return result
 
