@@ -80,6 +80,10 @@ def test_where_the_posterior_has_no_density_the_divergence_is_infinite(key):
     assert c.outside_support == pytest.approx(0.00135, abs=0.001)
     assert "infinite" in c.verdict
     assert json.loads(json.dumps(c.to_dict(), allow_nan=False))["reverse_kl"]["value"] is None
+    nowhere = check(normal_on_line(cut, -9.0, 0.1), key=key)
+    assert nowhere.outside_support == 1
+    assert nowhere.evidence_limits.lower == -math.inf
+    assert "infinite" in str(nowhere)
 
 
 def test_a_density_that_is_nan_is_refused_with_its_reason(key):

@@ -173,18 +173,16 @@ def check(fit, truth=None, *, key, num_draws: int = 2 * CHUNK) -> Certificate:
     keys = jax.random.split(key, 7)
     draws = Draws(q, keys[0], num_draws)
     refuse_undefined(draws, q)
-    weights = smoothed_weights(draws.log_ratio)
     figures: dict[str, Any] = {
         "name": getattr(fit, "name", q.name),
-        "k_hat": pareto_k(draws.log_ratio),
-        "ess": effective_share(weights),
         "converged": fit.status.converged if hasattr(fit, "status") else None,
         "is_mean_field": isinstance(q.family, MeanField),
     }
     if np.isneginf(draws.log_p).any():
         return outside_the_support(draws, figures)
+    weights = smoothed_weights(draws.log_ratio)
+    figures |= {"elbo": elbo_of(draws), "k_hat": pareto_k(draws.log_ratio), "ess": effective_share(weights)}
     known = q.target.truth
-    figures["elbo"] = elbo_of(draws)
     search = Search()
     if known is None or known.source != "closed form":
         search = find_unvisited(Draws(q, keys[6], PILOT), q.target, keys[3], num_draws // 2)
@@ -213,9 +211,12 @@ def outside_the_support(draws: Draws, figures: dict) -> Certificate:
     """q has draws where the posterior has none: KL(q||posterior) is infinite, and that is known for certain."""
     share = float(np.isneginf(draws.log_p).mean())
     words = f"{share:.2g} of {len(draws):,} draws of q are where the posterior has no density"
+    weighted = share < 1
     return Certificate(
         **figures,
         source="",
+        k_hat=pareto_k(draws.log_ratio) if weighted else math.inf,
+        ess=effective_share(smoothed_weights(draws.log_ratio)) if weighted else 0.0,
         elbo=Estimate(-math.inf, 0.0, words),
         evidence_limits=evidence_limits(draws.log_ratio),
         limits=Limits(math.inf, math.inf, 1.0),
