@@ -105,8 +105,8 @@ terms = st.recursive(
 )
 
 
-@given(terms)
-@settings(deadline=None, max_examples=300)
+@given(terms.filter(lambda source: source.count("**") < 2))  # Python would work on 10 ** (10 ** 10) for ever
+@settings(deadline=None, max_examples=300, derandomize=True)
 @example("(2 ** (0 - 1))")
 @example("-2 ** 2")
 def test_arithmetic_agrees_with_pythons(source):
