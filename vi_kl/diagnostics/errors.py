@@ -230,7 +230,7 @@ def correlations(sites: dict[str, np.ndarray], weights: np.ndarray | None = None
     flat = np.concatenate([x.reshape(len(x), -1) for x in sites.values()], axis=1)
     if flat.shape[1] > MOST_CORRELATIONS:
         return None
-    covariance = np.atleast_2d(np.cov(flat, rowvar=False, aweights=weights))
+    covariance = np.atleast_2d(np.cov(flat, rowvar=False, aweights=weights, ddof=0))
     sd = np.sqrt(np.diag(covariance))
     sd = np.where(varies(np.average(flat, axis=0, weights=weights), sd), sd, np.nan)
     return covariance / np.outer(sd, sd)
