@@ -21,7 +21,8 @@ class Estimate:
         method: how it was obtained, in words a reader understands ("closed form", "Monte Carlo, 4,096 draws").
         unit: "nats", "bits", or "" for a plain number.
         num_draws: random or quasi-random draws behind it; None where it rests on none.
-        k_hat: the Pareto shape of the density ratios behind it (divergences/pareto.py); None where there are none.
+        k_hat: the Pareto shape of the density ratios behind it (divergences/estimators/pareto.py); None where there
+            are none.
         caveat: what the method cannot see, in a sentence; "" where nothing escapes it.
         degrees_of_freedom: those of the standard error, where it rests on so few replicates that the error
             relative to it follows Student's t; None for a Gaussian.

@@ -10,16 +10,13 @@ from scipy.special import gammaln, logsumexp
 
 from vi_kl.compilation import compile_clock
 from vi_kl.target import Target
-from vi_kl.truth.annealing import (
+from vi_kl.truth.annealing import anneal, combine, log_evidence_by_annealing, log_evidence_by_reverse_annealing
+from vi_kl.truth.tempering import (
     Annealing,
     AnnealingError,
     Start,
-    anneal,
     choose_plan,
-    combine,
     follow,
-    log_evidence_by_annealing,
-    log_evidence_by_reverse_annealing,
     starting_particles,
     whitened,
 )

@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from vi_kl.diagnostics.elliptical import moments_of_draws
 from vi_kl.diagnostics.errors import errors, reference_from_truth
 from vi_kl.diagnostics.evidence import Draws
 from vi_kl.diagnostics.kl_to_truth import forward_kl, reverse_kl_by_gap, reverse_kl_by_integration
@@ -14,6 +13,7 @@ from vi_kl.families.approximation import Approximation
 from vi_kl.keys import numpy_generator
 from vi_kl.target.target import constrain_in_chunks
 from vi_kl.truth.draws import PosteriorDraws
+from vi_kl.truth.student import moments_of_draws
 from vi_kl.truth.truth import Truth
 
 NEGLIGIBLE = 1e-4  # nats

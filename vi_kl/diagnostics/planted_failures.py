@@ -19,8 +19,8 @@ from vi_kl.families.gaussian import FullRank, full_rank_params
 from vi_kl.keys import numpy_generator
 from vi_kl.precision import in_float64
 from vi_kl.target.target import Target
-from vi_kl.truth.annealing import Annealing
 from vi_kl.truth.reference_run import reference_run
+from vi_kl.truth.tempering import Annealing
 from vi_kl.truth.truth import Moments, Truth
 
 DIM = 3

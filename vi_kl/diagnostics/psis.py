@@ -1,7 +1,7 @@
 """Pareto k-hat of a fitted q: whether importance sampling can correct it.
 
 It judges q only where q puts its draws: a mode that q never visits does not show in it. The fit itself is in
-divergences/pareto.py, which the sample estimators of a divergence use too.
+divergences/estimators/pareto.py, which the sample estimators of a divergence use too.
 """
 
 from vi_kl.divergences.estimators.pareto import pareto_k

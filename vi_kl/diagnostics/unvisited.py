@@ -15,13 +15,13 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.stats import chi2
 
-from vi_kl.diagnostics.elliptical import Student, moments_of_draws
 from vi_kl.diagnostics.evidence import Draws
 from vi_kl.diagnostics.importance import log_mean_exp
 from vi_kl.keys import numpy_generator
 from vi_kl.precision import in_float64
 from vi_kl.target.mode import Climb, Mode, polish, same_mode
 from vi_kl.target.target import Target, log_density_in_chunks, value_and_grad
+from vi_kl.truth.student import Student, moments_of_draws
 
 REACHES = (3.0, 6.0, 12.0, 12.0, 24.0, 24.0)  # of the starts, in sds of q
 ELSEWHERE = 6  # starts that do not depend on q

@@ -14,13 +14,7 @@ The last two ways to an evidence serve alone too: `log_evidence_by_bridge`, `log
 A certificate measures q against a `Truth`; each of its figures carries its method and its error.
 """
 
-from vi_kl.truth.annealing import (
-    Annealing,
-    AnnealingError,
-    Start,
-    log_evidence_by_annealing,
-    log_evidence_by_reverse_annealing,
-)
+from vi_kl.truth.annealing import log_evidence_by_annealing, log_evidence_by_reverse_annealing
 from vi_kl.truth.bridge import log_evidence_by_bridge
 from vi_kl.truth.checks import Checks
 from vi_kl.truth.closed_form import closed_form_truth
@@ -30,6 +24,7 @@ from vi_kl.truth.find import find_truth
 from vi_kl.truth.gaussian import NotGaussian, gaussian_truth
 from vi_kl.truth.quadrature import truth_by_quadrature
 from vi_kl.truth.reference_run import UntrustworthyReference, reference_run
+from vi_kl.truth.tempering import Annealing, AnnealingError, Start
 from vi_kl.truth.truth import Moments, Truth
 
 __all__ = [

@@ -17,12 +17,13 @@ from vi_kl.estimate import Estimate
 from vi_kl.keys import numpy_generator
 from vi_kl.precision import in_float64
 from vi_kl.target.target import Target, constrain_in_chunks
-from vi_kl.truth.annealing import Annealing, Start, anneal
+from vi_kl.truth.annealing import anneal
 from vi_kl.truth.bridge import cross_bridge
 from vi_kl.truth.cache import cache_folder, cached, fingerprint
 from vi_kl.truth.checks import OF_THE_CHAINS, OF_THE_EVIDENCE, Checks, complaints, measure
 from vi_kl.truth.draws import PosteriorDraws
 from vi_kl.truth.nuts import NUTS, run_nuts
+from vi_kl.truth.tempering import Annealing, Start
 from vi_kl.truth.truth import Moments, Truth
 
 SHARE_OF_NUTS = 0.7  # of the progress

@@ -1,4 +1,4 @@
-"""Normal and Student-t densities around a point: what q is held to, and what is laid over modes."""
+"""Normal and Student-t densities around a point: where annealing starts, what is laid over modes, what q is held to."""
 
 import dataclasses
 
