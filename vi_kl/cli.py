@@ -114,8 +114,8 @@ def check(
     """Hold the diagnostics themselves to the truth: which of them sees which failure, and how often.
 
     A q that misses a mode, is too narrow, too wide, without correlation, too thin in the tail, stopped early, or
-    wrong in its density, and a healthy one, each checked with and without its truth. About a second for each
-    repetition of all of them.
+    wrong in its density, reference runs that are stuck or unconverged, and a healthy q, each checked with and without
+    its truth. About six seconds for each repetition of all of them.
 
     Your own fits are checked in Python: [bold]vi_kl.check(fit, key=key)[/].
 
