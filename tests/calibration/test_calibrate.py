@@ -227,7 +227,7 @@ def throws(n, y=None, z=None):
 
 
 def test_discrete_data_several_sites_and_entries_that_never_vary():
-    method = Laplace(num_starts=1)
+    method = Laplace()
     found = vi_kl.calibrate(throws, 20, observed=["z", "y"], method=method, key=jax.random.key(3), num_data_sets=10)
     assert found.parameters == ("corr[1,0]", "corr[1,1]", "logit", JOINT)
     assert set(np.unique(found.data["y"])) == {0, 1}

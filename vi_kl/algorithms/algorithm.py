@@ -5,6 +5,7 @@ import contextlib
 import dataclasses
 import time
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import numpy as np
@@ -98,12 +99,14 @@ class Algorithm(abc.ABC):
         """A short name for tables and figures."""
 
     @abc.abstractmethod
-    def fit(self, key, target: Target, *, progress=None) -> Fit:
+    def fit(self, key, target: Target, *, start: Any = None, progress=None) -> Fit:
         """Find the best q.
 
         Args:
             key: a JAX random key; the same key gives the same fit.
             target: what to approximate.
+            start: where to begin: another Fit or Approximation, a `Frame`, or a point as z or {site: value}. By
+                default at the best of the modes that climbs from random places reach.
             progress: called as `progress(fraction_done, sentence)` between chunks of work.
         """
 

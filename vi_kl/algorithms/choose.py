@@ -47,7 +47,7 @@ def choose_algorithm(target: Target, method=None) -> Algorithm:
     raise TypeError(f"method must be a name, a Family, an Algorithm or a NumPyro guide, not {type(method).__name__}.")
 
 
-def fit(target: Target, method=None, *, key, progress=None) -> Fit:
+def fit(target: Target, method=None, *, key, start=None, progress=None) -> Fit:
     """Fit an approximation to a target.
 
     Args:
@@ -55,9 +55,11 @@ def fit(target: Target, method=None, *, key, progress=None) -> Fit:
         method: "mean_field", "full_rank", "flow", "laplace", a Family, an Algorithm, or a NumPyro guide. By
             default a full-rank normal up to 100 dimensions and a mean-field normal above.
         key: a JAX random key; the same key gives the same fit.
+        start: where to begin: another Fit or Approximation, a Frame, or a point as z or {site: value}. By default
+            at the best of the modes that climbs from random places reach.
         progress: called as `progress(fraction_done, sentence)`.
 
     Returns:
         The Fit: its `approximation`, a readable `status`, its `history` and its `cost`.
     """
-    return choose_algorithm(target, method).fit(key, target, progress=progress)
+    return choose_algorithm(target, method).fit(key, target, start=start, progress=progress)

@@ -6,47 +6,46 @@ it is not negative definite there is no Laplace approximation, and the error say
 
 import dataclasses
 
-import jax
 import numpy as np
 
 from vi_kl.algorithms.algorithm import Algorithm, Fit, FitError, History, Status, ledger
+from vi_kl.algorithms.start import best_mode, starting_points
 from vi_kl.families.approximation import Approximation
 from vi_kl.families.gaussian import FullRank, full_rank_params
 from vi_kl.precision import in_float64
-from vi_kl.target.mode import Mode, find_mode
+from vi_kl.target.mode import NEAR, Mode
 
 
 @dataclasses.dataclass(frozen=True)
 class Laplace(Algorithm):
-    """The normal distribution at the highest of the modes reached from `num_starts` random starts in z."""
+    """The normal at the mode with the most mass around it; climbs end when two of up to four agree on it.
 
-    num_starts: int = 4
+    Attributes:
+        max_steps: of each climb.
+    """
+
     max_steps: int = 500
 
     name = "laplace"
 
-    def fit(self, key, target, *, progress=None):
-        return fit_laplace(self, key, target, progress)
+    def fit(self, key, target, *, start=None, progress=None):
+        return fit_laplace(self, key, target, start, progress)
 
 
 @in_float64
-def fit_laplace(config: Laplace, key, target, progress) -> Fit:
+def fit_laplace(config: Laplace, key, target, start, progress) -> Fit:
     with ledger() as books:
-        modes = []
-        for i, start_key in enumerate(jax.random.split(key, config.num_starts)):
-            modes.append(find_mode(target, target.initial_position(start_key), config.max_steps))
-            if progress:
-                progress((i + 1) / config.num_starts, f"mode {i + 1} of {config.num_starts}")
-        books.gradient_evaluations = sum(mode.evaluations for mode in modes)
-        mode = max(modes, key=lambda mode: mode.log_density)
+        points = starting_points(target, key, start)
+        mode = best_mode(target, points, books, config.max_steps)
         require_proper(target, mode)
         params = full_rank_params(mode.z, mode.scale_tril)
-    step = np.abs(np.linalg.solve(mode.hessian, mode.gradient)).max() if config.max_steps else np.inf
-    converged = bool(step < 1e-3 * np.diag(mode.scale_tril).min())
+        if progress:
+            progress(1.0, "done")
+    converged = mode.distance < NEAR
     status = Status(
         converged,
-        f"{'Mode found' if converged else 'Not converged'}: largest gradient {mode.gradient_norm:.1g} after "
-        f"{books.gradient_evaluations} evaluations from {config.num_starts} starts"
+        f"{'Mode found' if converged else 'Not converged'}: {mode.distance:.1g} sd from the top of the local "
+        f"quadratic after {books.gradient_evaluations} gradients"
         + (", Hessian negative definite." if converged else f"; raise max_steps (now {config.max_steps})."),
     )
     approximation = Approximation(LaplaceNormal(), params, target)

@@ -24,7 +24,8 @@ class MomentMatching(Algorithm):
 
     name = "moment_matching"
 
-    def fit(self, key, target, *, progress=None):
+    def fit(self, key, target, *, start=None, progress=None):
+        """`start` is not needed: there is nothing to search."""
         return fit_moments(self, key, target)
 
 

@@ -20,6 +20,7 @@ import numpy as np
 import optax
 
 from vi_kl.algorithms.algorithm import Algorithm, Fit, FitError, History, Status, ledger
+from vi_kl.algorithms.start import find_start
 from vi_kl.compilation import compiled, tracing
 from vi_kl.families.approximation import Approximation
 from vi_kl.families.family import Family
@@ -40,7 +41,7 @@ class SVI(Algorithm):
     Attributes:
         family: the set to choose from.
         objective: the loss.
-        step_size: the first Adam step size, in units of the unconstrained parameters.
+        step_size: the first Adam step size, in the units of the frame (see `vi_kl.families.frame`).
         smallest_step_size: where cutting ends.
         tolerance: nats; the fit has converged when cutting the step size lowers the loss by less.
         max_steps: gradient steps after which the fit stops, converged or not.
@@ -62,8 +63,8 @@ class SVI(Algorithm):
     def name(self):
         return self.family.name
 
-    def fit(self, key, target, *, progress=None):
-        return fit_svi(self, key, target, progress)
+    def fit(self, key, target, *, start=None, progress=None):
+        return fit_svi(self, key, target, start, progress)
 
     def fit_many(self, key, targets, *, progress=None):
         """Targets of one structure are fitted side by side, by one program; others one after the other."""
@@ -84,17 +85,20 @@ class State(NamedTuple):
     broken_at: jax.Array
 
 
-def few_numbers(key, state, target, step_size, family, objective, optimizer, num_steps) -> bool:
+def few_numbers(key, state, target, units, step_size, family, objective, optimizer, num_steps) -> bool:
     return is_small(target, objective.density_evaluations)
 
 
 @compiled(static=("family", "objective", "optimizer", "num_steps"), seldom=few_numbers)
-def run_chunk(key, state: State, target, step_size, family, objective, optimizer, num_steps):
+def run_chunk(key, state: State, target, units, step_size, family, objective, optimizer, num_steps):
     """`num_steps` steps; returns the state, the losses, and the mean of the iterates."""
+
+    def loss_in_frame(params, key):
+        return objective(key, family.placed(params, units), family, target)
 
     def step(carry, key):
         state, mean = carry
-        loss, gradient = jax.value_and_grad(objective, argnums=1)(key, state.params, family, target)
+        loss, gradient = jax.value_and_grad(loss_in_frame)(state.params, key)
         update, optimizer_state = optimizer.update(gradient, state.optimizer, state.params)
         params = optax.apply_updates(state.params, jax.tree.map(lambda u: step_size * u, update))
         finite = jnp.isfinite(loss) & jnp.all(jnp.stack([jnp.all(jnp.isfinite(g)) for g in jax.tree.leaves(gradient)]))
@@ -115,13 +119,32 @@ def first_state(params, optimizer) -> State:
     return State(params, optimizer.init(params), jnp.asarray(0), jnp.asarray(-1))
 
 
+class Beginning(NamedTuple):
+    """Parameters to start from, in the units given (None where they are in z)."""
+
+    params: Any
+    units: Any
+
+
+def begin(config: SVI, key, target, books, start=None) -> Beginning:
+    """The standard member in the frame of the start; or a random one, for families that take no frame."""
+    config.family.require(target)
+    frame_key, init_key = jax.random.split(key)
+    units = None
+    if config.family.takes_frame:
+        units = config.family.units(find_start(target, frame_key, books, start).frame)
+    elif start is not None:
+        raise FitError(f"{config.family.name} is written over the model's own sites, and takes no start.")
+    with tracing:
+        init = config.family.init if units is None else config.family.standard
+        return Beginning(jax.tree.map(jnp.asarray, init(init_key, target)), units)
+
+
 @in_float64
-def fit_svi(config: SVI, key, target, progress) -> Fit:
+def fit_svi(config: SVI, key, target, start, progress) -> Fit:
     with ledger() as books:
-        config.family.require(target)
         init_key, key = jax.random.split(key)
-        with tracing:
-            params = jax.tree.map(jnp.asarray, config.family.init(init_key, target))
+        params, units = begin(config, init_key, target, books, start)
         schedule = Schedule(config)
         optimizer = config.optimizer if config.optimizer is not None else ADAM
         state = first_state(params, optimizer)
@@ -130,10 +153,10 @@ def fit_svi(config: SVI, key, target, progress) -> Fit:
             key, chunk_key = jax.random.split(key)
             step_size = schedule.step_size
             state, chunk_losses, mean = run_chunk(
-                chunk_key, state, target, step_size, config.family, config.objective, optimizer, config.chunk
+                chunk_key, state, target, units, step_size, config.family, config.objective, optimizer, config.chunk
             )
             books.gradient_evaluations += config.chunk * config.objective.density_evaluations
-            refuse_nonfinite(config, target, state)
+            refuse_nonfinite(config, target, state, units)
             losses.append(np.asarray(chunk_losses))
             step_sizes.append(np.full(config.chunk, abs(step_size)))
             schedule.record(losses[-1], jax.tree.map(np.asarray, mean))
@@ -141,18 +164,25 @@ def fit_svi(config: SVI, key, target, progress) -> Fit:
                 progress(schedule.steps / config.max_steps, f"loss {losses[-1].mean():.3f}")
         if progress:
             progress(1.0, "done")
-    approximation = Approximation(config.family, schedule.answer(), target)
+        params = placed(schedule.answer(), units, config.family)
+    approximation = Approximation(config.family, params, target)
     history = History(np.concatenate(losses), np.concatenate(step_sizes))
     return Fit(approximation, schedule.status(), history, books.cost(), config)
 
 
-def refuse_nonfinite(config, target, state: State):
+@compiled(static=("family",), seldom=True)
+def placed(params, units, family):
+    return family.placed(params, units)
+
+
+def refuse_nonfinite(config, target, state: State, units):
     """Stop at NaN with the step, the reason, and the last good state."""
     step = int(state.broken_at)
     if step < 0:
         return
-    approximation = Approximation(config.family, state.params, target)
-    draws, _ = config.family.sample_and_log_prob(state.params, target, jax.random.key(step), 16)
+    params = placed(state.params, units, config.family)
+    approximation = Approximation(config.family, params, target)
+    draws, _ = config.family.sample_and_log_prob(params, target, jax.random.key(step), 16)
     reason = next(
         (
             target.density.explain(target.data, target.unravel(z))

@@ -10,9 +10,9 @@ from collections.abc import Iterator, Sequence
 import jax
 import numpy as np
 
-from vi_kl.algorithms.algorithm import Cost, Fit, FitError, History, ledger
-from vi_kl.algorithms.svi import ADAM, SVI, Schedule, State, first_state, refuse_nonfinite, run_chunk
-from vi_kl.compilation import compiled, tracing
+from vi_kl.algorithms.algorithm import Cost, Fit, FitError, History, Ledger, ledger
+from vi_kl.algorithms.svi import ADAM, SVI, Schedule, State, begin, first_state, placed, refuse_nonfinite, run_chunk
+from vi_kl.compilation import compiled
 from vi_kl.families.approximation import Approximation
 from vi_kl.precision import in_float64
 from vi_kl.target.stacked import Layout
@@ -27,16 +27,16 @@ def few_fits(keys, *args) -> bool:
 
 
 @compiled(static=("impl", "layout", "family", "objective", "optimizer", "num_steps"), seldom=few_fits)
-def run_chunks(keys, states: State, leaves, step_sizes, impl, layout, family, objective, optimizer, num_steps):
+def run_chunks(keys, states: State, leaves, units, step_sizes, impl, layout, family, objective, optimizer, num_steps):
     """`run_chunk` for each lane, with the keys for the chunk after."""
 
-    def one(key, state, leaves, step_size):
+    def one(key, state, leaves, units, step_size):
         key, chunk_key = jax.random.split(jax.random.wrap_key_data(key, impl=impl))
         target = layout.tree(leaves)
-        results = run_chunk(chunk_key, state, target, step_size, family, objective, optimizer, num_steps)
+        results = run_chunk(chunk_key, state, target, units, step_size, family, objective, optimizer, num_steps)
         return jax.random.key_data(key), *results
 
-    return jax.vmap(one, in_axes=(0, 0, layout.axes, 0))(keys, states, leaves, step_sizes)
+    return jax.vmap(one, in_axes=(0, 0, layout.axes, 0, 0))(keys, states, leaves, units, step_sizes)
 
 
 class Run:
@@ -44,10 +44,10 @@ class Run:
 
     def __init__(self, config: SVI, index: int, key, target: Target):
         self.config, self.index, self.target = config, index, target
-        config.family.require(target)
         init_key, key = jax.random.split(key)
-        with tracing:
-            params = config.family.init(init_key, target)
+        self.books = Ledger()
+        params, units = begin(config, init_key, target, self.books)
+        self.units = jax.tree.map(np.asarray, units)
         self.key = np.asarray(jax.random.key_data(key))
         self.state = jax.tree.map(np.asarray, first_state(params, optimizer_of(config)))
         self.schedule = Schedule(config)
@@ -60,7 +60,7 @@ class Run:
         self.losses.append(losses)
         self.step_sizes.append(np.full(len(losses), abs(self.schedule.step_size)))
         try:
-            refuse_nonfinite(self.config, self.target, state)
+            refuse_nonfinite(self.config, self.target, state, self.units)
         except FitError as error:
             self.error = error
             return
@@ -73,9 +73,11 @@ class Run:
     def result(self, compile_seconds: float, run_seconds: float) -> "Fit | FitError":
         if self.error is not None:
             return self.error
-        approximation = Approximation(self.config.family, self.schedule.answer(), self.target)
+        params = placed(self.schedule.answer(), self.units, self.config.family)
+        approximation = Approximation(self.config.family, params, self.target)
         history = History(np.concatenate(self.losses), np.concatenate(self.step_sizes))
-        evaluations = self.schedule.steps * self.config.objective.density_evaluations
+        evaluations = self.books.gradient_evaluations
+        evaluations += self.schedule.steps * self.config.objective.density_evaluations
         cost = Cost(evaluations, 0, compile_seconds, run_seconds)
         return Fit(approximation, self.schedule.status(), history, cost, self.config)
 
@@ -135,10 +137,13 @@ class Lanes:
         if self.targets is None:
             self.targets = self.layout.stack([run.target for run in lanes])
         keys, step_sizes = (np.stack([f(run) for run in lanes]) for f in (key_of, step_size_of))
-        states = jax.tree.map(lambda *leaves: np.stack(leaves), *(run.state for run in lanes))
+        states, units = (
+            jax.tree.map(lambda *leaves: np.stack(leaves), *(getattr(run, name) for run in lanes))
+            for name in ("state", "units")
+        )
         config = self.config
         results = run_chunks(
-            keys, states, self.targets, step_sizes, self.impl, self.layout,
+            keys, states, self.targets, units, step_sizes, self.impl, self.layout,
             config.family, config.objective, optimizer_of(config), config.chunk,
         )  # fmt: skip
         results = jax.tree.map(np.asarray, results)

@@ -1,6 +1,8 @@
 """Family: a set of candidate q over z, indexed by parameters that are free real numbers.
 
-To add one, subclass `Family` in a file of its own with `init` and `distribution`; everything else follows.
+To add one, subclass `Family` in a file of its own with `standard`, `place` and `distribution`; everything else
+follows. A family that lives on the model's own sites, where there is no standard member, has `init` in place of the
+first two.
 """
 
 import abc
@@ -11,8 +13,11 @@ from typing import Any
 import jax
 from numpyro.distributions import Distribution
 
+from vi_kl.families.frame import Frame
 from vi_kl.families.push_forward import push_forward
 from vi_kl.target.target import Target
+
+INITIAL_SCALE = 0.1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,9 +37,35 @@ class Family(abc.ABC):
     def require(self, target: Target) -> None:  # noqa: B027 - most families take every target
         """Raise an error that says why where this family cannot approximate the target."""
 
-    @abc.abstractmethod
+    @property
+    def takes_frame(self) -> bool:
+        """Whether members can be written in the units of a frame."""
+        return type(self).place is not Family.place
+
+    def standard(self, key, target: Target) -> Any:
+        """Parameters of the member nearest to independent standard normals: a pytree of unconstrained arrays."""
+        raise NotImplementedError(f"{type(self).__name__} has neither `standard` nor `init`.")
+
+    def units(self, frame: Frame) -> Any:
+        """What `place` needs of a frame, computed once per fit: a pytree of arrays."""
+        return frame
+
+    def place(self, params: Any, units: Any) -> Any:
+        """Parameters in z from those in a frame's units, in which all of them are of order one.
+
+        The standard member goes to the member of this family that is nearest to the frame's normal. Gradients in the
+        frame's units are what algorithms follow, and so no scale or correlation of the posterior slows them down.
+        """
+        return params
+
+    def placed(self, params: Any, units: Any) -> Any:
+        """`place`, or the parameters themselves where there are no units."""
+        return params if units is None else self.place(params, units)
+
     def init(self, key, target: Target) -> Any:
-        """Starting parameters: a pytree of unconstrained arrays."""
+        """Starting parameters in z where no frame is known: a narrow member at a random place."""
+        start = Frame.around(target.initial_position(key), INITIAL_SCALE)
+        return self.place(self.standard(key, target), self.units(start))
 
     @abc.abstractmethod
     def distribution(self, params: Any, target: Target) -> Distribution:

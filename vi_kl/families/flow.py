@@ -11,11 +11,11 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
 from numpyro.distributions.flows import InverseAutoregressiveTransform
-from numpyro.distributions.transforms import AffineTransform, IndependentTransform, PermuteTransform
+from numpyro.distributions.transforms import LowerCholeskyAffine, PermuteTransform
 from numpyro.nn.auto_reg_nn import AutoregressiveNN
 
 from vi_kl.families.family import Family
-from vi_kl.families.gaussian import INITIAL_SCALE
+from vi_kl.families.gaussian import FullRank, full_rank_params, scale_tril
 from vi_kl.keys import numpy_generator
 
 
@@ -23,7 +23,7 @@ from vi_kl.keys import numpy_generator
 class Flow(Family):
     """q(z): a standard normal through `num_layers` autoregressive maps, then a location and a scale.
 
-    The last location and scale take the units of the posterior, so that the networks only learn its shape; their
+    The last location and matrix take the units of the posterior, so that the networks only learn its shape; their
     last layer starts near zero, so that the flow starts near a normal distribution.
     Draws and their log density are cheap; log q at any other z takes `dim` passes.
     """
@@ -41,14 +41,13 @@ class Flow(Family):
         if target.dim < 2:
             raise ValueError("An autoregressive flow needs at least 2 dimensions; use MeanField for one.")
 
-    def init(self, key, target):
+    def standard(self, key, target):
         self.require(target)
-        loc = target.initial_position(key)
-        return {
-            "loc": loc,
-            "log_scale": jnp.asarray(np.full(target.dim, np.log(INITIAL_SCALE))),
-            "networks": init_networks(self, target.dim, key),
-        }
+        outer = full_rank_params(np.zeros(target.dim), np.eye(target.dim))
+        return {"outer": outer, "networks": init_networks(self, target.dim, key)}
+
+    def place(self, params, units):
+        return {**params, "outer": FullRank().place(params["outer"], units)}
 
     def distribution(self, params, target):
         dim = target.dim
@@ -58,8 +57,8 @@ class Flow(Family):
                 transforms.append(PermuteTransform(jnp.arange(dim)[::-1]))
             apply = network(dim, self.hidden)[1]
             transforms.append(InverseAutoregressiveTransform(functools.partial(apply, network_params)))
-        scale = jnp.exp(params["log_scale"])
-        transforms.append(IndependentTransform(AffineTransform(params["loc"], scale), 1))
+        outer = params["outer"]
+        transforms.append(LowerCholeskyAffine(outer["loc"], scale_tril(outer)))
         base = dist.Normal(jnp.zeros(dim), jnp.ones(dim), validate_args=False).to_event(1)
         return dist.TransformedDistribution(base, transforms, validate_args=False)
 

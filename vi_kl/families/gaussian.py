@@ -9,7 +9,6 @@ import numpyro.distributions as dist
 
 from vi_kl.families.family import Family
 
-INITIAL_SCALE = 0.1
 # The parameters are valid by construction, so validate_args=False below: checking them takes NumPyro longer than
 # all other tracing together.
 
@@ -20,9 +19,18 @@ class MeanField(Family):
 
     name = "mean_field"
 
-    def init(self, key, target):
-        loc = target.initial_position(key)
-        return {"loc": loc, "log_scale": jnp.asarray(np.full(target.dim, np.log(INITIAL_SCALE)))}
+    def standard(self, key, target):
+        return {"loc": jnp.zeros(target.dim), "log_scale": jnp.zeros(target.dim)}
+
+    def place(self, params, units):
+        """The location moves along the frame's axes; each scale is in units of its conditional sd.
+
+        For a normal posterior these are exactly the scales of the best member.
+        """
+        return {
+            "loc": units.point(params["loc"]),
+            "log_scale": jnp.log(units.conditional_sd) + params["log_scale"],
+        }
 
     def distribution(self, params, target):
         return dist.Normal(params["loc"], jnp.exp(params["log_scale"]), validate_args=False).to_event(1)
@@ -37,9 +45,14 @@ class FullRank(Family):
 
     name = "full_rank"
 
-    def init(self, key, target):
-        loc = target.initial_position(key)
-        return full_rank_params(np.asarray(loc), INITIAL_SCALE * np.eye(target.dim))
+    def standard(self, key, target):
+        return full_rank_params(np.zeros(target.dim), np.eye(target.dim))
+
+    def place(self, params, units):
+        tril = units.matrix(scale_tril(params))
+        scale = jnp.diag(tril)
+        below = (tril / scale[:, None])[jnp.tril_indices(tril.shape[0], -1)]
+        return {"loc": units.point(params["loc"]), "log_scale": jnp.log(scale), "below": below}
 
     def distribution(self, params, target):
         return dist.MultivariateNormal(params["loc"], scale_tril=scale_tril(params), validate_args=False)

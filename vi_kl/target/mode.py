@@ -1,4 +1,8 @@
-"""Local modes of a target: maxima of log_density(z), with the curvature there."""
+"""Local modes of a target: maxima of log_density(z), with the curvature there.
+
+A climb is quasi-Newton first, which needs few gradients where the posterior is tame. Where it stalls, as it does with
+predictors in their own units and flat priors, a trust-region Newton search goes on in the coordinates' own scales.
+"""
 
 import dataclasses
 from collections.abc import Callable
@@ -7,9 +11,12 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.optimize import minimize
 
-from vi_kl.target.target import Target, value_and_grad
+from vi_kl.target.target import Target, value_and_grad, value_and_grad_batch
 
-FEW_DIMENSIONS = 30
+FEW_DIMENSIONS = 30  # up to which BFGS keeps a dense matrix: L-BFGS-B's linear algebra waits longer than it works
+NEWTON_DIMENSIONS = 100  # up to which Newton's method differentiates the gradient along every coordinate
+NEAR = 1e-3  # of a posterior sd: what is left of the way to the mode
+RELATIVE_STEP = 1e-3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,7 +28,7 @@ class Mode:
         log_density: the unnormalised log density there.
         hessian: of the log density; negative definite at a proper mode.
         gradient: of the log density, what is left of it.
-        evaluations: value-and-gradient calls it took.
+        evaluations: gradients that it took.
     """
 
     z: np.ndarray
@@ -38,8 +45,7 @@ class Mode:
     @property
     def is_proper(self) -> bool:
         """Whether the log density curves down in every direction."""
-        finite = np.isfinite(self.hessian).all()
-        return bool(finite and np.linalg.eigvalsh(self.hessian).max() < 0)
+        return is_negative_definite(self.hessian)
 
     @property
     def scale_tril(self) -> np.ndarray:
@@ -52,100 +58,186 @@ class Mode:
         half_log_det = np.log(np.diag(self.scale_tril)).sum()
         return self.log_density + half_log_det + 0.5 * len(self.z) * np.log(2 * np.pi)
 
+    @property
+    def distance(self) -> float:
+        """How far the top of the local quadratic still is, in its own sds (the Newton decrement)."""
+        return decrement(self.hessian, self.gradient)
 
-def hessian(target: Target, z, relative_step: float = 1e-3) -> np.ndarray:
+
+def is_negative_definite(matrix: np.ndarray) -> bool:
+    """Judged with every coordinate in its own scale, so that badly scaled ones are not taken for flat."""
+    diagonal = -np.diag(matrix)
+    if not np.isfinite(matrix).all() or (diagonal <= 0).any():
+        return False
+    scale = 1 / np.sqrt(diagonal)
+    return bool(np.linalg.eigvalsh(matrix * np.outer(scale, scale)).max() < -1e-13)
+
+
+def decrement(hessian: np.ndarray, gradient: np.ndarray) -> float:
+    """sqrt(g' (-H)^-1 g), infinite where the Hessian is not negative definite."""
+    step = newton_step(hessian, gradient)
+    return np.inf if step is None else float(np.sqrt(max(step @ gradient, 0.0)))
+
+
+class Climb:
+    """A way up: where it ended, whether that is a peak, and the gradients it took.
+
+    Args:
+        target: whose log density to climb.
+        start: shape (dim,).
+        max_steps: of the quasi-Newton search.
+        until: `until(z)` says whether to stop at z.
+
+    Attributes:
+        path: the points it came through, each with its gradient and value, for approximations along the way.
+        scale: a guess of each coordinate's conditional sd at the end, or None.
+    """
+
+    def __init__(self, target: Target, start, max_steps: int = 500, until: Callable | None = None):
+        self.target, self.evaluations, self.stopped, self.until = target, 0, False, until
+        self.path: list[tuple[np.ndarray, np.ndarray, float]] = []
+        self.latest: dict[bytes, tuple] = {}
+        few = target.dim <= FEW_DIMENSIONS
+        result = minimize(
+            self.loss, np.asarray(start), jac=True, method="BFGS" if few else "L-BFGS-B",
+            options={"maxiter": max_steps}, callback=self.note,
+        )  # fmt: skip
+        self.z, self.log_density, self.gradient = result.x, -float(result.fun), -result.jac
+        self.at_peak = not self.stopped and result.nit < max_steps
+        variances = np.diag(result.hess_inv) if few else None
+        self.scale = np.sqrt(variances) if few and (variances > 0).all() else None
+
+    def note(self, intermediate_result):
+        z = intermediate_result.x
+        if (seen := self.latest.get(z.tobytes())) is not None:
+            self.path.append(seen)
+        self.latest.clear()
+        if self.until is not None and self.until(z):
+            self.stopped = True
+            raise StopIteration
+
+    def loss(self, z):
+        self.evaluations += 1
+        value, gradient = value_and_grad(self.target, jnp.asarray(z))
+        value, gradient = float(value), np.asarray(gradient)
+        if not (np.isfinite(value) and np.isfinite(gradient).all()):
+            return np.inf, np.zeros_like(z)
+        self.latest[z.tobytes()] = (np.array(z), gradient, value)
+        return -value, -gradient
+
+    def gradients(self, z: np.ndarray) -> np.ndarray:
+        """At each row of z."""
+        self.evaluations += len(z)
+        return value_and_grad_batch(self.target, z)[1]
+
+    def hessian(self, z=None) -> np.ndarray:
+        """Of the log density, at the end of the climb or another point."""
+        return hessian(self.gradients, self.z if z is None else z, self.scale)
+
+
+def hessian(gradients: Callable, z, scale=None) -> np.ndarray:
     """Second derivatives of the log density, from fourth-order differences of the exact gradient.
 
     It needs no compilation beyond the gradient's, which for most models is where the time goes, and works where
     forward mode does not (adaptive ODE solvers). Each coordinate's step is a thousandth of its conditional sd;
     the relative error is about 1e-9.
+
+    Args:
+        gradients: (n, dim) -> (n, dim).
+        z: the point, (dim,).
+        scale: a guess of each coordinate's conditional sd, (dim,); None to find it by coarser differences.
     """
-    scale = np.ones(target.dim)
-    for _ in range(2):  # the first pass finds the scales
-        steps = relative_step * scale
-        rows = [directional_derivative(target, z, i, step) for i, step in enumerate(steps)]
-        curvature = np.stack(rows)
-        diagonal = -np.diag(curvature)
-        scale = np.where(diagonal > 0, 1 / np.sqrt(np.where(diagonal > 0, diagonal, 1.0)), 1.0)
+    steps = RELATIVE_STEP * (np.ones(len(z)) if scale is None else scale)
+    curvature = coarse_hessian(gradients, z, steps)
+    diagonal = -np.diag(curvature)
+    found = np.where(diagonal > 0, 1 / np.sqrt(np.where(diagonal > 0, diagonal, 1.0)), steps / RELATIVE_STEP)
+    offsets = np.diag(RELATIVE_STEP * found)
+    far = gradients(np.concatenate([z + 2 * offsets, z - 2 * offsets, z + offsets, z - offsets]))
+    far_up, far_down, up, down = np.split(far, 4)
+    curvature = (8 * (up - down) - (far_up - far_down)) / (12 * RELATIVE_STEP * found[:, None])
     return (curvature + curvature.T) / 2
 
 
-def directional_derivative(target, z, i: int, step: float) -> np.ndarray:
-    """d gradient / d z_i."""
-
-    def gradient(offset):
-        moved = np.array(z)
-        moved[i] += offset
-        return np.asarray(value_and_grad(target, jnp.asarray(moved))[1])
-
-    near, far = gradient(step) - gradient(-step), gradient(2 * step) - gradient(-2 * step)
-    return (8 * near - far) / (12 * step)
-
-
-class Climb:
-    """A way up: where it ended, whether that is a peak, and value-and-gradient calls counted.
-
-    L-BFGS, or BFGS in few dimensions, where L-BFGS-B's linear algebra waits for its threads longer than it works.
-
-    Args:
-        target: whose log density to climb.
-        start: shape (dim,).
-        max_steps: of the search.
-        until: `until(z)` says whether to stop at z.
-    """
-
-    def __init__(self, target: Target, start, max_steps: int = 500, until: Callable | None = None):
-        self.target, self.evaluations, self.stopped = target, 0, False
-        few = target.dim <= FEW_DIMENSIONS
-        result = minimize(
-            self.loss, np.asarray(start), jac=True, method="BFGS" if few else "L-BFGS-B",
-            options={"maxiter": max_steps}, callback=None if until is None else self.stop_where(until),
-        )  # fmt: skip
-        self.z, self.log_density, self.gradient = result.x, -float(result.fun), -result.jac
-        self.at_peak = not self.stopped and result.nit < max_steps
-
-    def stop_where(self, until: Callable) -> Callable:
-        def callback(intermediate_result):
-            if until(intermediate_result.x):
-                self.stopped = True
-                raise StopIteration
-
-        return callback
-
-    def loss(self, z):
-        self.evaluations += 1
-        value, gradient = value_and_grad(self.target, jnp.asarray(z))
-        if not np.isfinite(value):
-            return np.inf, np.zeros_like(z)
-        return -float(value), -np.asarray(gradient)
+def coarse_hessian(gradients: Callable, z, steps: np.ndarray) -> np.ndarray:
+    """The same from second-order differences, at half the cost."""
+    up, down = np.split(gradients(np.concatenate([z + np.diag(steps), z - np.diag(steps)])), 2)
+    curvature = (up - down) / (2 * steps[:, None])
+    return (curvature + curvature.T) / 2
 
 
 def find_mode(target: Target, start, max_steps: int = 500) -> Mode:
-    """Climb from `start` by L-BFGS, then polish by Newton steps that do not go down."""
-    return polish(Climb(target, start, max_steps))
+    """Climb from `start`, by Newton's method where that is needed, and polish."""
+    climb = Climb(target, start, max_steps)
+    if target.dim <= NEWTON_DIMENSIONS and max_steps:
+        search_by_newton(climb, max_steps)
+    return polish(climb)
+
+
+def search_by_newton(climb: Climb, max_steps: int) -> None:
+    """Go on from the end of a climb, unless that is a mode already, by a trust-region method.
+
+    In units of the coordinates' own scales, without which the region trusted would be as long as the longest and as
+    narrow as the narrowest of them.
+    """
+    steps = RELATIVE_STEP * (np.ones(climb.target.dim) if climb.scale is None else climb.scale)
+    for _ in range(5):  # the scales are those of where it stands; they are taken again where it gets stuck
+        curvature = coarse_hessian(climb.gradients, climb.z, steps)
+        if decrement(curvature, climb.gradient) < 0.1:
+            return
+        diagonal = np.abs(np.diag(curvature))
+        scale = 1 / np.sqrt(np.where(np.isfinite(diagonal) & (diagonal > 0), diagonal, 1.0))
+        before, steps = climb.log_density, RELATIVE_STEP * scale
+        trust_region(climb, scale, max_steps)
+        if climb.log_density - before < 1e-6 * (1 + abs(before)):
+            return
+
+
+def trust_region(climb: Climb, scale: np.ndarray, max_steps: int) -> None:
+    """Newton's method in y = z / scale, from the climb's end to a new one."""
+
+    def loss(y):
+        value, gradient = climb.loss(scale * y)
+        return value, scale * gradient
+
+    def curvature(y):
+        found = -coarse_hessian(climb.gradients, scale * y, RELATIVE_STEP * scale) * np.outer(scale, scale)
+        return np.nan_to_num(found)
+
+    options = {"maxiter": min(max_steps, 50), "gtol": 1e-4, "initial_trust_radius": 1.0, "max_trust_radius": 1e6}
+    try:
+        with np.errstate(over="ignore", invalid="ignore"):
+            result = minimize(loss, climb.z / scale, jac=True, hess=curvature, method="trust-exact", options=options)
+    except (UnboundLocalError, ValueError, np.linalg.LinAlgError):
+        return  # SciPy's inner solver gives up like this where a density has no top; the climb stays where it was
+    if -result.fun > climb.log_density:
+        climb.z, climb.log_density, climb.gradient = scale * result.x, -float(result.fun), -result.jac / scale
+        climb.scale, climb.at_peak = scale, bool(result.success)
 
 
 def polish(climb: Climb) -> Mode:
     """The mode near the end of a climb, by Newton steps that do not go down."""
     z, value, gradient = climb.z, climb.log_density, climb.gradient
-    curvature = hessian(climb.target, z)
-    for _ in range(5):
+    curvature = climb.hessian(z)
+    for _ in range(8):
         step = newton_step(curvature, gradient)
-        if step is None or np.abs(step).max() < 1e-12 * (1 + np.abs(z).max()):
+        if step is None or decrement(curvature, gradient) < 1e-9:
             break
         new_loss, new_gradient = climb.loss(z + step)
         if -new_loss < value - 1e-9 * (1 + abs(value)):
             break
+        moved = decrement(curvature, gradient)
         z, value, gradient = z + step, -new_loss, -new_gradient
-        curvature = hessian(climb.target, z)
+        if moved > NEAR:  # else the curvature is still right
+            curvature = climb.hessian(z)
     return Mode(z, value, curvature, gradient, climb.evaluations)
 
 
 def newton_step(curvature, gradient):
     """The step to the local quadratic's maximum; None where it has none."""
-    if not np.isfinite(curvature).all() or np.linalg.eigvalsh(curvature).max() >= 0:
+    if not is_negative_definite(curvature):
         return None
-    return -np.linalg.solve(curvature, gradient)
+    scale = 1 / np.sqrt(-np.diag(curvature))
+    return -scale * np.linalg.solve(curvature * np.outer(scale, scale), scale * gradient)
 
 
 def same_mode(a: Mode, b: Mode) -> bool:

@@ -241,6 +241,17 @@ def value_and_grad(target: Target, z):
     return jax.value_and_grad(log_density, argnums=1)(target, z)
 
 
+@compiled(seldom=lambda target, z: is_small(target, ROWS))
+def value_and_grad_rows(target: Target, z):
+    """The log density and its gradient at each z of (ROWS, dim)."""
+    return jax.vmap(jax.value_and_grad(log_density, argnums=1), in_axes=(None, 0))(target, z)
+
+
+def value_and_grad_batch(target: Target, z) -> tuple[np.ndarray, np.ndarray]:
+    """The log density, (n,), and its gradient, (n, dim), at z of shape (n, dim), for any n."""
+    return in_chunks(lambda piece: value_and_grad_rows(target, piece), z, size=ROWS)
+
+
 @compiled(seldom=True)
 def constrain(target: Target, z):
     def one(z):
@@ -261,15 +272,16 @@ def unconstrain_batch(target: Target, sites):
 
 
 CHUNK = 8192  # long batches are evaluated in pieces of this one shape, so that they are compiled once
+ROWS = 64  # the same for gradients, which are asked for a few hundred at a time
 
 
-def in_chunks(function, *arrays) -> Any:
+def in_chunks(function, *arrays, size: int = CHUNK) -> Any:
     """`function` over long arrays along their first axis, piece by piece, as NumPy arrays."""
     length = len(arrays[0])
     pieces = []
-    for start in range(0, length, CHUNK):
-        piece = [np.asarray(array[start : start + CHUNK]) for array in arrays]
-        padding = [((0, CHUNK - len(x)), *((0, 0),) * (x.ndim - 1)) for x in piece]
+    for start in range(0, length, size):
+        piece = [np.asarray(array[start : start + size]) for array in arrays]
+        padding = [((0, size - len(x)), *((0, 0),) * (x.ndim - 1)) for x in piece]
         padded = [jnp.asarray(np.pad(x, pad, mode="edge")) for x, pad in zip(piece, padding, strict=True)]
         pieces.append(jax.tree.map(np.asarray, function(*padded)))
     return jax.tree.map(lambda *parts: np.concatenate(parts)[:length], *pieces)

@@ -1,0 +1,117 @@
+"""Where a fit begins: a frame, the normal guess of the posterior in whose units families are fitted.
+
+By default it is Laplace's at the best of the modes that a few climbs from random places reach; two that agree are
+enough. Anything a person knows better may take its place: a fit, an approximation, or a point.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+from vi_kl.algorithms.algorithm import Ledger
+from vi_kl.families.approximation import Approximation, draw
+from vi_kl.families.frame import Frame
+from vi_kl.target.mode import Climb, Mode, find_mode, same_mode
+from vi_kl.target.target import Target
+
+MOST_STARTS = 4
+MATRIX_DIMENSIONS = 400  # above, only each coordinate's own scale is found
+FLATTEST = 1e-6  # curvature, in units of the coordinates' own, that a direction is taken to have at least
+
+
+@dataclasses.dataclass(frozen=True)
+class Start:
+    """A frame and how it was found; `mode` is None where it was not at a mode."""
+
+    frame: Frame
+    words: str
+    mode: Mode | None = None
+
+
+def find_start(target: Target, key, books: Ledger, start: Any = None, max_steps: int = 500) -> Start:
+    """The frame that a fit begins in.
+
+    Args:
+        target: what will be approximated.
+        key: a JAX random key.
+        books: where its gradients are counted.
+        start: None; a Frame; a Fit or an Approximation, whose mean and covariance are taken; or one point, as
+            z of shape (dim,) or {site: value}, from which to climb.
+        max_steps: of each climb.
+    """
+    if isinstance(start, Start):
+        return start
+    if isinstance(start, Frame):
+        return Start(start, "the frame given")
+    q = getattr(start, "approximation", start)
+    if isinstance(q, Approximation):
+        return Start(frame_of(q, target, key), f"the moments of {q.name}")
+    if target.dim > MATRIX_DIMENSIONS:
+        return start_with_scales(target, starting_points(target, key, start)[0], books, max_steps)
+    mode = best_mode(target, starting_points(target, key, start), books, max_steps)
+    return Start(frame_at(mode), "the normal at a mode" if mode.is_proper else "a point that is no mode", mode)
+
+
+def starting_points(target: Target, key, start) -> list[np.ndarray]:
+    if start is None:
+        # where no start is finite, the first says so, and why
+        return [np.asarray(target.initial_position(k)) for k in jax.random.split(key, MOST_STARTS)]
+    z = target.unconstrain(start) if isinstance(start, Mapping) else target.checked(start)
+    if np.shape(z) != (target.dim,):
+        raise ValueError(f"start must be one point: z of shape ({target.dim},), not {np.shape(z)}.")
+    value = float(target.log_density(z))
+    if not np.isfinite(value):
+        raise ValueError(
+            f"The log density at start is {value}. {target.density.explain(target.data, target.unravel(z))}"
+        )
+    return [np.asarray(z, float)]
+
+
+def best_mode(target: Target, points, books: Ledger, max_steps: int) -> Mode:
+    """The mode with the most mass around it; climbs end when two of them agree on the best."""
+    modes: list[Mode] = []
+    for point in points:
+        modes.append(find_mode(target, point, max_steps))
+        books.gradient_evaluations += modes[-1].evaluations
+        proper = [mode for mode in modes if mode.is_proper]
+        if proper:
+            best = max(proper, key=lambda mode: mode.log_mass)
+            if sum(same_mode(mode, best) for mode in proper) > 1:
+                return best
+    return max(modes, key=lambda mode: (mode.is_proper, mode.log_mass if mode.is_proper else mode.log_density))
+
+
+def frame_at(mode: Mode) -> Frame:
+    """Laplace's normal at a point, with directions that do not curve down taken as nearly flat."""
+    if mode.is_proper:
+        return Frame.of(mode.z, mode.scale_tril)
+    diagonal = np.nan_to_num(np.abs(np.diag(mode.hessian)), posinf=0.0)
+    scale = 1 / np.sqrt(np.where(diagonal > 0, diagonal, 1.0))
+    values, vectors = np.linalg.eigh(np.nan_to_num(-mode.hessian * np.outer(scale, scale), posinf=0.0, neginf=0.0))
+    root = scale[:, None] * vectors / np.sqrt(np.maximum(np.abs(values), FLATTEST))
+    return Frame.of(mode.z, np.linalg.cholesky(root @ root.T))
+
+
+def frame_of(q: Approximation, target: Target, key, num_draws: int = 4096) -> Frame:
+    """The normal with q's mean and covariance."""
+    if q.target.dim != target.dim:
+        raise ValueError(f"start is an approximation over {q.target.dim} dimensions, the target has {target.dim}.")
+    z = draw(q, key, max(num_draws, 4 * target.dim))[0]
+    return Frame.of(z.mean(axis=0), np.linalg.cholesky(np.atleast_2d(np.cov(z, rowvar=False))))
+
+
+def start_with_scales(target: Target, point, books: Ledger, max_steps: int, num_probes: int = 32) -> Start:
+    """A climb, and the diagonal of the Hessian at its end from random probes (Bekas, Kokiopoulou & Saad 2007)."""
+    climb = Climb(target, point, max_steps)
+    probes = np.where(np.random.default_rng(0).random((num_probes, target.dim)) < 0.5, -1.0, 1.0)
+    step = 1e-4
+    up, down = np.split(climb.gradients(np.concatenate([climb.z + step * probes, climb.z - step * probes])), 2)
+    curvature = -np.mean(probes * (up - down) / (2 * step), axis=0)
+    books.gradient_evaluations += climb.evaluations
+    positive = curvature[np.isfinite(curvature) & (curvature > 0)]
+    least = 1e-3 * np.median(positive) if len(positive) else 1.0
+    sds = 1 / np.sqrt(np.where(np.isfinite(curvature), np.maximum(curvature, least), 1.0))
+    return Start(Frame.of(climb.z, sds), "a climb, with each coordinate's own scale")

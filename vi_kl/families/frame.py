@@ -1,0 +1,65 @@
+"""Frame: a first, normal guess of the posterior, in whose units families are fitted.
+
+In these units a posterior that is near the guess is near a standard normal, whatever the scales and correlations of
+the model's parameters are: predictors need not be standardised, and one step size serves every model.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+
+class Frame(NamedTuple):
+    """The normal distribution N(loc, scale_tril scale_tril'), as a pytree.
+
+    Attributes:
+        loc: (dim,).
+        scale_tril: Cholesky factor of the covariance, (dim, dim); or (dim,), the standard deviations of independent
+            coordinates, for more dimensions than a matrix is worth.
+        conditional_sd: the sd of each coordinate given all others, (dim,): 1 / sqrt of the precision's diagonal.
+    """
+
+    loc: jax.Array
+    scale_tril: jax.Array
+    conditional_sd: jax.Array
+
+    @classmethod
+    def of(cls, loc, scale_tril) -> "Frame":
+        """From a location and a Cholesky factor, or sds of independent coordinates."""
+        loc, scale_tril = np.asarray(loc, float), np.asarray(scale_tril, float)
+        if scale_tril.ndim == 1:
+            return cls(loc, scale_tril, scale_tril)
+        inverse = np.linalg.inv(scale_tril)
+        return cls(loc, scale_tril, 1 / np.sqrt((inverse**2).sum(axis=0)))
+
+    @classmethod
+    def around(cls, loc, scale: float) -> "Frame":
+        """Independent coordinates of one scale."""
+        return cls.of(loc, np.full(np.shape(loc), scale))
+
+    @property
+    def dim(self) -> int:
+        return self.loc.shape[0]
+
+    def point(self, u):
+        """z = loc + scale_tril u, for one u of shape (dim,)."""
+        return self.loc + (self.scale_tril * u if self.scale_tril.ndim == 1 else self.scale_tril @ u)
+
+    def matrix(self, matrix):
+        """scale_tril @ matrix; lower triangular if the matrix is."""
+        return self.scale_tril[:, None] * matrix if self.scale_tril.ndim == 1 else self.scale_tril @ matrix
+
+    @property
+    def precision(self) -> np.ndarray:
+        """The inverse covariance, (dim, dim)."""
+        if self.scale_tril.ndim == 1:
+            return np.diag(1 / np.asarray(self.scale_tril) ** 2)
+        inverse = np.linalg.inv(np.asarray(self.scale_tril))
+        return inverse.T @ inverse
+
+    @property
+    def full_tril(self):
+        """`scale_tril` as a matrix in either case."""
+        return jnp.diag(self.scale_tril) if self.scale_tril.ndim == 1 else self.scale_tril
