@@ -58,6 +58,10 @@ class Family(abc.ABC):
         """
         return params
 
+    def frame(self, params: Any) -> Frame | None:
+        """The frame in which the member with these parameters is the standard one; None where there is none."""
+        return None
+
     def placed(self, params: Any, units: Any) -> Any:
         """`place`, or the parameters themselves where there are no units."""
         return params if units is None else self.place(params, units)

@@ -39,6 +39,10 @@ class Frame(NamedTuple):
         """Independent coordinates of one scale."""
         return cls.of(loc, np.full(np.shape(loc), scale))
 
+    def scaled(self, factor: float) -> "Frame":
+        """The same, narrower or wider."""
+        return Frame(self.loc, factor * self.scale_tril, factor * self.conditional_sd)
+
     @property
     def dim(self) -> int:
         return self.loc.shape[0]

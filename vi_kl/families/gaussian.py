@@ -8,6 +8,7 @@ import numpy as np
 import numpyro.distributions as dist
 
 from vi_kl.families.family import Family
+from vi_kl.families.frame import Frame
 
 # The parameters are valid by construction, so validate_args=False below: checking them takes NumPyro longer than
 # all other tracing together.
@@ -53,6 +54,9 @@ class FullRank(Family):
         scale = jnp.diag(tril)
         below = (tril / scale[:, None])[jnp.tril_indices(tril.shape[0], -1)]
         return {"loc": units.point(params["loc"]), "log_scale": jnp.log(scale), "below": below}
+
+    def frame(self, params):
+        return Frame.of(params["loc"], scale_tril(params))
 
     def distribution(self, params, target):
         return dist.MultivariateNormal(params["loc"], scale_tril=scale_tril(params), validate_args=False)

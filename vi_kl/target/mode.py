@@ -154,15 +154,17 @@ def hessian(gradients: Callable, z, scale=None) -> np.ndarray:
     offsets = np.diag(RELATIVE_STEP * found)
     far = gradients(np.concatenate([z + 2 * offsets, z - 2 * offsets, z + offsets, z - offsets]))
     far_up, far_down, up, down = np.split(far, 4)
-    curvature = (8 * (up - down) - (far_up - far_down)) / (12 * RELATIVE_STEP * found[:, None])
-    return (curvature + curvature.T) / 2
+    with np.errstate(invalid="ignore", over="ignore"):  # what is not finite is for the caller to judge
+        curvature = (8 * (up - down) - (far_up - far_down)) / (12 * RELATIVE_STEP * found[:, None])
+        return (curvature + curvature.T) / 2
 
 
 def coarse_hessian(gradients: Callable, z, steps: np.ndarray) -> np.ndarray:
     """The same from second-order differences, at half the cost."""
     up, down = np.split(gradients(np.concatenate([z + np.diag(steps), z - np.diag(steps)])), 2)
-    curvature = (up - down) / (2 * steps[:, None])
-    return (curvature + curvature.T) / 2
+    with np.errstate(invalid="ignore", over="ignore"):
+        curvature = (up - down) / (2 * steps[:, None])
+        return (curvature + curvature.T) / 2
 
 
 def find_mode(target: Target, start, max_steps: int = 500) -> Mode:

@@ -1,0 +1,92 @@
+"""LinearResponse: a mean-field fit, with the covariance that its means imply.
+
+Requires what SampleAverage requires. A mean field is blind to correlation and so too narrow, but its means are often
+right, also when the posterior is tilted a little; how they answer to a tilt is a covariance. With H the second
+derivatives of KL(q||posterior) at its minimum, in all of q's parameters, it is the block of H^-1 that belongs to the
+locations. For a normal posterior it is the posterior's covariance, exactly. The result is a full-rank normal at about
+the price of the mean field, for models of more parameters than a covariance is fitted to.
+
+Reference: Giordano, Broderick & Jordan (2018), "Covariances, robustness, and variational Bayes", JMLR 19.
+"""
+
+import dataclasses
+
+import jax
+import numpy as np
+
+from vi_kl.algorithms.algorithm import Algorithm, Fit, FitError, History, Status, ledger
+from vi_kl.algorithms.sample_average import SampleAverage, Search, require
+from vi_kl.algorithms.start import find_start
+from vi_kl.families.approximation import Approximation
+from vi_kl.families.gaussian import FullRank, MeanField, full_rank_params
+from vi_kl.precision import in_float64
+
+STEP = 1e-4  # in the frame's units, in which curvature is of order one
+
+
+@dataclasses.dataclass(frozen=True)
+class LinearResponse(Algorithm):
+    """The mean field by `SampleAverage`, and the covariance by linear response.
+
+    Attributes:
+        tolerance, max_draws, max_steps: as `SampleAverage` has them.
+    """
+
+    tolerance: float = 0.02
+    max_draws: int = 16_384
+    max_steps: int = 200
+
+    name = "linear_response"
+
+    def fit(self, key, target, *, start=None, progress=None):
+        return fit_linear_response(self, key, target, start, progress)
+
+
+@in_float64
+def fit_linear_response(config: LinearResponse, key, target, start, progress) -> Fit:
+    frame_key, init_key, noise_key = jax.random.split(key, 3)
+    mean_field = SampleAverage(
+        MeanField(), tolerance=config.tolerance, max_draws=config.max_draws, max_steps=config.max_steps
+    )
+    require(mean_field, target)
+    with ledger() as books:
+        frame = find_start(target, frame_key, books, start).frame
+        search = Search(mean_field, target, frame, init_key, noise_key)
+        while not search.done:
+            search.double()
+            if progress:
+                progress(0.9 * search.progress, search.words)
+        covariance = location_block(curvature(search), target)
+        loc = np.asarray(search.objective.params(search.x)["loc"])
+        root = frame.matrix(np.linalg.cholesky(covariance))
+        params = full_rank_params(loc, np.linalg.cholesky(np.asarray(root @ root.T)))
+        books.gradient_evaluations += search.objective.evaluations
+        if progress:
+            progress(1.0, "done")
+    found = search.status()
+    status = Status(found.converged, f"Mean field: {found.message} Covariance by linear response.")
+    return Fit(
+        Approximation(FullRank(), params, target), status, History(np.array(search.losses)), books.cost(), config
+    )
+
+
+def curvature(search: Search) -> np.ndarray:
+    """Second derivatives of the loss on fixed noise, by differences of its exact gradient."""
+    rows = []
+    for i in range(len(search.x)):
+        step = np.zeros(len(search.x))
+        step[i] = STEP
+        rows.append((search.objective(search.x + step)[1] - search.objective(search.x - step)[1]) / (2 * STEP))
+    return (np.array(rows) + np.array(rows).T) / 2
+
+
+def location_block(matrix: np.ndarray, target) -> np.ndarray:
+    """The inverse's block for the locations, which stand first among the flat parameters, after `log_scale`."""
+    try:
+        np.linalg.cholesky(matrix)
+    except np.linalg.LinAlgError:
+        raise FitError(
+            "No linear response: KL has no minimum at the mean field found, so that the answer to a tilt is not "
+            "defined. Let it converge (max_steps, max_draws), or fit 'full_rank'."
+        ) from None
+    return np.linalg.inv(matrix)[: target.dim, : target.dim]
