@@ -13,7 +13,6 @@ HOW_TO_GET_IT = (
     f"(https://github.com/stan-dev/posteriordb). Get a copy of it, and set the environment variable {VARIABLE} to "
     f"the folder of the copy, the one that holds `posterior_database`."
 )
-DRAWS_PER_CHAIN = 1_000
 
 
 def database() -> Path:
@@ -44,13 +43,13 @@ def read_data(full_name: str) -> dict:
     return {key: np.asarray(value) if isinstance(value, list) else value for key, value in data.items()}
 
 
-def read_draws(full_name: str) -> dict[str, np.ndarray]:
-    """The reference draws {name: (draws, ...)} in the constrained space, one chain after another."""
+def read_chains(full_name: str) -> list[dict]:
+    """The reference draws in the constrained space: for each chain {scalar: list of draws}."""
     name = read_entry(full_name)["reference_posterior_name"]
     if name is None:
         raise FileNotFoundError(f"The database holds no reference draws of '{full_name}'.")
     folder = database() / "reference_posteriors" / "draws" / "draws"
-    return gather(read_zipped(existing(folder / f"{name}.json.zip", full_name)))
+    return read_zipped(existing(folder / f"{name}.json.zip", full_name))
 
 
 def gather(chains: list[dict]) -> dict[str, np.ndarray]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from vi_kl.models.posteriordb.database import DRAWS_PER_CHAIN, read_data, read_draws
+from vi_kl.models.posteriordb.database import gather, read_chains, read_data
 from vi_kl.precision import in_float64
 from vi_kl.target import Target
 
@@ -55,17 +55,22 @@ class Posterior:
     target: Target
 
     @functools.cached_property
+    def chains(self) -> list[dict]:
+        """The reference as the database has it: for each chain {scalar: list of draws}."""
+        return read_chains(self.full_name)
+
+    @property
+    def num_chains(self) -> int:
+        return len(self.chains)
+
+    @functools.cached_property
     def draws(self) -> dict[str, np.ndarray]:
         """Reference draws {quantity: (10000, ...)} in the constrained space: 10 chains of 1,000, one after another.
 
         Raises:
             FileNotFoundError: the database has none for this posterior.
         """
-        return read_draws(self.full_name)
-
-    @property
-    def num_chains(self) -> int:
-        return len(next(iter(self.draws.values()))) // DRAWS_PER_CHAIN
+        return gather(self.chains)
 
     @functools.cached_property
     def arguments(self) -> tuple:
