@@ -38,7 +38,7 @@ from vi_kl.target.target import log_density_in_chunks
 ACCURATE = 0.05
 K_HAT_DRAWS = 16_384
 DEFAULT = "default"  # the method that vi_kl.fit chooses by itself
-FIGURES = ("mean", "sd", "compile", "run", "gradients", "densities", "k_hat")
+FIGURES = ("mean", "mean_floor", "sd", "sd_floor", "compile", "run", "gradients", "densities", "k_hat")
 
 
 def flattened(quantities: Mapping) -> np.ndarray:
