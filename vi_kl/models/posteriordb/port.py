@@ -1,0 +1,102 @@
+"""Port: a model of the database as a NumPyro function; Posterior: the port with its data, target and reference."""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from vi_kl.models.posteriordb.database import gather, read_chains, read_data
+from vi_kl.precision import in_float64
+from vi_kl.target import Target
+
+
+def unchanged(values: Mapping, *arguments) -> Mapping:
+    return values
+
+
+@dataclasses.dataclass(frozen=True)
+class Port:
+    """One posterior of the database as a NumPyro model.
+
+    Attributes:
+        model: the NumPyro model.
+        arguments: the data of the database as the model's arguments.
+        quantities: `quantities(sites, *arguments)`: what the reference holds, from draws of the model's sites.
+        sites: `sites(quantities, *arguments)`: its inverse.
+    """
+
+    model: Callable
+    arguments: Callable[[dict], tuple]
+    quantities: Callable[..., Mapping] = unchanged
+    sites: Callable[..., Mapping] = unchanged
+
+    def target(self, data: dict) -> Target:
+        """The target of this model for data as the database has it."""
+        return Target.from_numpyro(self.model, *self.arguments(data))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Posterior:
+    """A posterior of the database: the target, and reference draws that a long and checked MCMC run has left.
+
+    Attributes:
+        name: the model's short name, such as "garch11".
+        full_name: the name in the database, such as "garch-garch11".
+        data: as the database has it.
+        port: the model, and how its sites relate to the reference.
+        target: the model's posterior for these data.
+    """
+
+    name: str
+    full_name: str
+    data: dict = dataclasses.field(repr=False)
+    port: Port = dataclasses.field(repr=False)
+    target: Target
+
+    @functools.cached_property
+    def chains(self) -> list[dict]:
+        """The reference as the database has it: for each chain {scalar: list of draws}."""
+        return read_chains(self.full_name)
+
+    @property
+    def num_chains(self) -> int:
+        return len(self.chains)
+
+    @functools.cached_property
+    def draws(self) -> dict[str, np.ndarray]:
+        """Reference draws {quantity: (10000, ...)} in the constrained space: 10 chains of 1,000, one after another.
+
+        Raises:
+            FileNotFoundError: the database has none for this posterior.
+        """
+        return gather(self.chains)
+
+    @functools.cached_property
+    def arguments(self) -> tuple:
+        """The model's arguments."""
+        return self.port.arguments(self.data)
+
+    @in_float64
+    def reference_z(self) -> np.ndarray:
+        """The reference draws mapped to the target's unconstrained space, shape (10000, dim)."""
+        return self.target.unconstrain(dict(self.port.sites(self.draws, *self.arguments)))
+
+    def reference_quantities(self, sites: Mapping) -> dict[str, np.ndarray]:
+        """What the reference holds, from draws of the model's sites, such as an approximation's.
+
+        Args:
+            sites: {site: (n, *site shape)}.
+
+        Returns:
+            {quantity: (n, ...)}, with the names and in the order of `draws`.
+        """
+        sites = {name: np.asarray(values, dtype=float) for name, values in sites.items()}
+        quantities = self.port.quantities(sites, *self.arguments)
+        return {name: np.asarray(quantities[name]) for name in self.draws}
+
+
+def open_posterior(full_name: str, port: Port) -> Posterior:
+    """Read the data of a posterior and make its target."""
+    data = read_data(full_name)
+    return Posterior(full_name.rpartition("-")[2], full_name, data, port, port.target(data))
