@@ -47,3 +47,10 @@ def test_weights_within_a_tenth_of_each_other_have_no_tail():
 def test_nonsense_is_refused(bad, words):
     with pytest.raises(ValueError, match=words):
         pareto_k(bad)
+
+
+def test_a_few_weights_that_hold_everything_are_no_flat_tail():
+    """One draw in a thousand where the density is e^1000 times that of the others."""
+    log_weights = np.zeros(1000)
+    log_weights[:2] = 1000.0, 1001.0
+    assert pareto_k(log_weights) == np.inf

@@ -4,7 +4,9 @@ from collections.abc import Callable
 
 from vi_kl.algorithms.algorithm import Algorithm, Fit
 from vi_kl.algorithms.laplace import Laplace
+from vi_kl.algorithms.linear_response import LinearResponse
 from vi_kl.algorithms.moment_matching import MomentMatching
+from vi_kl.algorithms.sample_average import SampleAverage
 from vi_kl.algorithms.svi import SVI
 from vi_kl.families.family import Family
 from vi_kl.families.flow import Flow
@@ -15,8 +17,9 @@ from vi_kl.target.target import Target
 
 # To add an algorithm, add its file and a line here.
 BY_NAME: dict[str, Callable[[], Algorithm]] = {
-    "mean_field": lambda: SVI(MeanField()),
-    "full_rank": lambda: SVI(FullRank()),
+    "mean_field": lambda: SampleAverage(MeanField()),
+    "full_rank": lambda: SampleAverage(FullRank()),
+    "linear_response": LinearResponse,
     "flow": lambda: SVI(Flow(), ELBO(num_draws=32), step_size=0.02, smallest_step_size=1e-5),
     "laplace": Laplace,
     "moment_matching": MomentMatching,

@@ -81,7 +81,7 @@ def curvature(search: Search) -> np.ndarray:
 
 
 def location_block(matrix: np.ndarray, target) -> np.ndarray:
-    """The inverse's block for the locations, which stand first among the flat parameters, after `log_scale`."""
+    """The inverse's block for the locations, which stand first among the flat parameters."""
     try:
         np.linalg.cholesky(matrix)
     except np.linalg.LinAlgError:

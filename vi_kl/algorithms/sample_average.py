@@ -155,7 +155,7 @@ class Search:
             self.objective, self.x, jac=True, method="BFGS" if few else "L-BFGS-B", options=options, callback=self.note
         )
         self.x = result.x
-        self.inverse = (result.hess_inv + result.hess_inv.T) / 2 if few else None
+        self.inverse = positive(result.hess_inv) if few else None
         self.settled = bool(np.abs(result.jac).max() <= 2 * self.accuracy)
 
     def note(self, intermediate_result) -> None:
@@ -202,6 +202,12 @@ class Search:
             f"Converged after {found}: the answer on {self.num_draws:,} draws is within {self.change:.2g} sd of that "
             f"on half of them.",
         )
+
+
+def positive(matrix: np.ndarray) -> np.ndarray | None:
+    """The matrix, symmetrised; None where rounding has cost it its positive definiteness."""
+    matrix = (matrix + matrix.T) / 2
+    return matrix if np.isfinite(matrix).all() and np.linalg.eigvalsh(matrix).min() > 0 else None
 
 
 def first_draws(params, dim: int) -> int:

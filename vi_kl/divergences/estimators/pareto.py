@@ -23,7 +23,8 @@ def pareto_k(log_weights) -> float:
     Returns:
         k-hat; -inf where no weight is more than a tenth above the average, so that there is no tail to speak of
         (k-hat knows no scale, and would judge the shape of differences that do not matter), and where the largest
-        weights are all equal, as those of discrete distributions can be.
+        weights are all equal, as those of discrete distributions can be; +inf where fewer than five weights hold
+        everything that floating point can tell from zero.
 
     Raises:
         ValueError: fewer than 100 weights, or a NaN or +inf among them.
@@ -34,6 +35,8 @@ def pareto_k(log_weights) -> float:
     if np.isnan(log_weights).any() or (log_weights == np.inf).any():
         raise ValueError("The log weights hold NaN or +inf: a density vanishes at one of its own draws.")
     weights = np.exp(np.sort(log_weights) - log_weights.max())
+    if np.count_nonzero(weights) < FEWEST_IN_TAIL:
+        return np.inf
     tail = tail_length(len(weights))
     exceedances = weights[-tail:] - weights[-tail - 1]
     exceedances = exceedances[exceedances > 0]  # weights of discrete distributions repeat
