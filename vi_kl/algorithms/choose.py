@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from vi_kl.algorithms.algorithm import Algorithm, Fit
+from vi_kl.algorithms.ladder import Ladder
 from vi_kl.algorithms.laplace import Laplace
 from vi_kl.algorithms.linear_response import LinearResponse
 from vi_kl.algorithms.moment_matching import MomentMatching
@@ -24,18 +25,17 @@ BY_NAME: dict[str, Callable[[], Algorithm]] = {
     "laplace": Laplace,
     "moment_matching": MomentMatching,
 }
-LARGEST_FULL_RANK = 100  # dimensions; above, a covariance matrix has more entries than SVI learns well
 
 
 def choose_algorithm(target: Target, method=None) -> Algorithm:
     """The algorithm that a method stands for.
 
     Args:
-        method: None for a default by dimension; a name; a Family (fitted by SVI); an Algorithm; a NumPyro guide
+        method: None for the `Ladder`; a name; a Family (fitted by SVI); an Algorithm; a NumPyro guide
             function, autoguide or autoguide class.
     """
     if method is None:
-        method = "full_rank" if target.dim <= LARGEST_FULL_RANK else "mean_field"
+        return Ladder()
     if isinstance(method, str):
         if method not in BY_NAME:
             raise ValueError(f"Unknown method {method!r}: choose one of {', '.join(sorted(BY_NAME))}.")
@@ -56,7 +56,7 @@ def fit(target: Target, method=None, *, key, start=None, progress=None) -> Fit:
     Args:
         target: from `Target.from_numpyro(model, *args, **kwargs)`.
         method: "mean_field", "full_rank", "flow", "laplace", a Family, an Algorithm, or a NumPyro guide. By
-            default a full-rank normal up to 100 dimensions and a mean-field normal above.
+            default the cheapest of Laplace's normal, the best normal and a flow that is good enough (`Ladder`).
         key: a JAX random key; the same key gives the same fit.
         start: where to begin: another Fit or Approximation, a Frame, or a point as z or {site: value}. By default
             at the best of the modes that climbs from random places reach.

@@ -9,7 +9,7 @@ import dataclasses
 import numpy as np
 
 from vi_kl.algorithms.algorithm import Algorithm, Fit, FitError, History, Status, ledger
-from vi_kl.algorithms.start import best_mode, starting_points
+from vi_kl.algorithms.start import best_mode, mode_of, starting_points
 from vi_kl.families.approximation import Approximation
 from vi_kl.families.gaussian import FullRank, full_rank_params
 from vi_kl.precision import in_float64
@@ -35,8 +35,9 @@ class Laplace(Algorithm):
 @in_float64
 def fit_laplace(config: Laplace, key, target, start, progress) -> Fit:
     with ledger() as books:
-        points = starting_points(target, key, start)
-        mode = best_mode(target, points, books, config.max_steps)
+        mode = mode_of(start)
+        if mode is None:
+            mode = best_mode(target, starting_points(target, key, start), books, config.max_steps)
         require_proper(target, mode)
         params = full_rank_params(mode.z, mode.scale_tril)
         if progress:

@@ -55,7 +55,18 @@ def find_start(target: Target, key, books: Ledger, start: Any = None, max_steps:
     return Start(frame_at(mode), "the normal at a mode" if mode.is_proper else "a point that is no mode", mode)
 
 
+def mode_of(start: Any) -> Mode | None:
+    """The mode that a `Start` was found at; None for anything else."""
+    return start.mode if isinstance(start, Start) else None
+
+
 def starting_points(target: Target, key, start) -> list[np.ndarray]:
+    """Where climbs begin."""
+    q = getattr(start, "approximation", start)
+    if isinstance(q, Approximation):
+        start = draw(q, key, 1024)[0].mean(axis=0)
+    elif isinstance(start, Start | Frame):
+        start = getattr(start, "frame", start).loc
     if start is None:
         # where no start is finite, the first says so, and why
         return [np.asarray(target.initial_position(k)) for k in jax.random.split(key, MOST_STARTS)]
@@ -99,6 +110,9 @@ def frame_of(q: Approximation, target: Target, key, num_draws: int = 4096) -> Fr
     """The normal with q's mean and covariance."""
     if q.target.dim != target.dim:
         raise ValueError(f"start is an approximation over {q.target.dim} dimensions, the target has {target.dim}.")
+    frame = q.family.frame(q.params)
+    if frame is not None:
+        return frame
     z = draw(q, key, max(num_draws, 4 * target.dim))[0]
     return Frame.of(z.mean(axis=0), np.linalg.cholesky(np.atleast_2d(np.cov(z, rowvar=False))))
 

@@ -1,0 +1,164 @@
+"""Ladder: what `fit(target)` does with no choice made. It starts cheap and climbs only while the check says it must.
+
+    1. Laplace's normal at the best mode, which the later rungs need in any case;
+    2. the best normal, by SampleAverage: full-rank, or low-rank plus diagonal in many dimensions;
+    3. a flow, by SVI, started from that normal.
+
+After each rung draws of q are weighed against the log density. Laplace's normal is kept only where next to nothing is
+left to gain, for the second rung costs little. The best normal is kept where KL(q||posterior) is small, or where the
+weights are light enough (k-hat below 0.5: a finite variance) for them to mend what is left. Of the rungs climbed,
+the one with the highest ELBO is the answer, and the status tells the path.
+
+Requires of the target: a differentiable log density. What the check cannot see (a mode that no climb reached, a heavy
+tail beyond q's draws) this cannot see either: `vi_kl.check` says so, and looks further.
+"""
+
+import dataclasses
+
+import jax
+import numpy as np
+
+from vi_kl.algorithms.algorithm import Algorithm, Fit, FitError, Ledger, Status, ledger
+from vi_kl.algorithms.laplace import Laplace
+from vi_kl.algorithms.sample_average import SampleAverage
+from vi_kl.algorithms.start import Start, find_start
+from vi_kl.algorithms.svi import SVI
+from vi_kl.diagnostics.importance import kl_by_weights
+from vi_kl.diagnostics.psis import RELIABLE, pareto_k
+from vi_kl.estimate import Estimate
+from vi_kl.families.approximation import draw
+from vi_kl.families.flow import Flow
+from vi_kl.families.gaussian import FullRank, MeanField
+from vi_kl.objectives.elbo import ELBO
+from vi_kl.precision import in_float64
+from vi_kl.target.target import CHUNK, Target, in_chunks, is_small, log_density_batch
+
+LARGEST_FULL_RANK = 100  # dimensions; above, a covariance has more entries than are worth their draws
+MENDABLE = 0.5  # k-hat below which weights have a finite variance
+FEWER_DRAWS = 2048  # to judge by, for models whose log density takes long
+MOST_DRAWS = 1024  # of the normal's sample average: what more would gain is less than what the next rung gains
+
+
+@dataclasses.dataclass(frozen=True)
+class Rung:
+    """One approximation on the way, and what weighing its draws told.
+
+    Attributes:
+        name: of the rung.
+        fit: the approximation, with its own status and cost.
+        elbo: in nats.
+        kl: KL(q||posterior) by weights, as far as q's draws reach.
+        k_hat: of the weights.
+    """
+
+    name: str
+    fit: Fit
+    elbo: float
+    kl: Estimate
+    k_hat: float
+
+    def __str__(self):
+        k_hat = "flat" if self.k_hat == -np.inf else f"{self.k_hat:.2f}"
+        known = f"KL about {self.kl.value:.2g} nats" if self.k_hat < RELIABLE else "KL unknown"
+        return f"{self.name} ({known}, k-hat {k_hat})"
+
+
+@dataclasses.dataclass(frozen=True)
+class Ladder(Algorithm):
+    """Laplace, then the best normal, then a flow, as far as is needed.
+
+    Attributes:
+        good_enough: nats of KL(q||posterior) at which climbing ends.
+        nothing_to_gain: nats at which not even the best normal is looked for.
+    """
+
+    good_enough: float = 0.01
+    nothing_to_gain: float = 1e-4
+
+    name = "automatic"
+
+    def fit(self, key, target, *, start=None, progress=None):
+        return fit_ladder(self, key, target, start, progress)
+
+    def is_enough(self, rung: Rung) -> bool:
+        """Whether there is no need to climb on."""
+        if not rung.fit.status.converged or rung.k_hat >= RELIABLE:
+            return False
+        if rung.name == "laplace":
+            return rung.kl.value < self.nothing_to_gain
+        return rung.kl.value < self.good_enough or rung.k_hat < MENDABLE
+
+
+@in_float64
+def fit_ladder(config: Ladder, key, target, start, progress) -> Fit:
+    start_key, fit_key, check_key = jax.random.split(key, 3)
+    climbed: list[Rung] = []
+    failures: list[str] = []
+    with ledger() as books:
+        begin = find_start(target, start_key, books, start)
+        for i, (name, algorithm) in enumerate(steps(target)):
+            if progress:
+                progress(i / 3, f"fitting {name}")
+            try:
+                found = algorithm.fit(fit_key, target, start=begin if i < 2 else best_of(climbed, begin))
+            except (FitError, ValueError, np.linalg.LinAlgError) as error:
+                failures.append(f"{name}: {error}")
+                continue
+            books.gradient_evaluations += found.cost.gradient_evaluations
+            climbed.append(judge(name, found, check_key, books))
+            if config.is_enough(climbed[-1]):
+                break
+        if progress:
+            progress(1.0, "done")
+    if not climbed:
+        raise FitError("Nothing could be fitted. " + " ".join(failures))
+    best = max(climbed, key=lambda rung: rung.elbo)
+    status = explain(config, climbed, best, failures)
+    return dataclasses.replace(best.fit, status=status, cost=books.cost(), algorithm=config)
+
+
+def steps(target: Target) -> list[tuple[str, Algorithm]]:
+    """The rungs, the cheapest first."""
+    normal = FullRank() if target.dim <= LARGEST_FULL_RANK else MeanField()
+    rungs: list[tuple[str, Algorithm]] = [
+        ("laplace", Laplace()),
+        (normal.name, SampleAverage(normal, max_draws=MOST_DRAWS)),
+    ]
+    if target.dim > 1:
+        rungs.append(("flow", SVI(Flow(), ELBO(num_draws=32), step_size=0.02, smallest_step_size=1e-5)))
+    return rungs
+
+
+def best_of(climbed: list[Rung], begin: Start):
+    """The best approximation so far, to go on from; the start where there is none."""
+    return max(climbed, key=lambda rung: rung.elbo).fit if climbed else begin
+
+
+def judge(name: str, fit: Fit, key, books: Ledger) -> Rung:
+    """Weigh draws of a fit; every rung gets the same noise, so that their ELBOs can be compared."""
+    target = fit.target
+    n = CHUNK if is_small(target) else FEWER_DRAWS
+    z, log_q = draw(fit.approximation, key, n)
+    log_p = in_chunks(lambda piece: log_density_batch(target, piece), z, size=n)
+    books.density_evaluations += n
+    log_ratio = np.where(np.isnan(log_p), -np.inf, log_p) - log_q
+    if not np.isfinite(log_ratio).all():
+        return Rung(name, fit, -np.inf, Estimate(np.inf), np.inf)
+    kl = kl_by_weights(log_ratio, f"importance weights of {n:,} draws of q")
+    return Rung(name, fit, float(log_ratio.mean()), kl, pareto_k(log_ratio))
+
+
+def explain(config: Ladder, climbed: list[Rung], best: Rung, failures: list[str]) -> Status:
+    """Which rung was kept, why, and the way to it."""
+    path = "; ".join([*map(str, climbed), *failures])
+    converged = best.fit.status.converged
+    if config.is_enough(best):
+        reason = "close enough to the posterior as far as its draws reach"
+    elif not converged:
+        reason = f"the best found, but: {best.fit.status}"
+    else:
+        reason = (
+            "the best found, and not close: reparameterise the model (non-centred, other scales), or let vi_kl.check "
+            "say what is wrong"
+        )
+    return Status(converged, f"Kept {best.name}: {reason}. Tried {path}.")
