@@ -8,8 +8,11 @@ name.
 
 from vi_kl.algorithms.algorithm import Algorithm, Cost, Fit, FitError, History, Status
 from vi_kl.algorithms.choose import fit
+from vi_kl.algorithms.ladder import Ladder
 from vi_kl.algorithms.laplace import Laplace
+from vi_kl.algorithms.linear_response import LinearResponse
 from vi_kl.algorithms.moment_matching import MomentMatching
+from vi_kl.algorithms.sample_average import SampleAverage
 from vi_kl.algorithms.svi import SVI
 
 __all__ = [
@@ -19,8 +22,11 @@ __all__ = [
     "Fit",
     "FitError",
     "History",
+    "Ladder",
     "Laplace",
+    "LinearResponse",
     "MomentMatching",
+    "SampleAverage",
     "Status",
     "fit",
 ]

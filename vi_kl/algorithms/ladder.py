@@ -72,7 +72,7 @@ class Ladder(Algorithm):
         nothing_to_gain: nats at which not even the best normal is looked for.
     """
 
-    good_enough: float = 0.01
+    good_enough: float = 0.05
     nothing_to_gain: float = 1e-4
 
     name = "automatic"

@@ -18,9 +18,6 @@ For a normal q with mean m and covariance S, held to the normal N(mu, Sigma) wit
 
 The first three are not negative; the last can be. With moments of posterior draws the first three have errors, and
 the bias of a finite number of draws is taken out of them, so that they too can be negative by as much as their errors.
-
-Reference for the fixed noise: Burroni, Domke & Sheldon (2024), "Sample average approximation for black-box
-variational inference".
 """
 
 import dataclasses
@@ -29,12 +26,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
-from jax.flatten_util import ravel_pytree
 from scipy.optimize import minimize
-from scipy.special import ndtri
-from scipy.stats import qmc
 
-from vi_kl.compilation import compiled
 from vi_kl.diagnostics.certificate import check, held_to
 from vi_kl.diagnostics.evidence import mean_estimate
 from vi_kl.diagnostics.kl_to_truth import reverse_kl_by_integration
@@ -42,11 +35,12 @@ from vi_kl.estimate import Estimate
 from vi_kl.families.approximation import Approximation, is_pushed_noise, push_batch
 from vi_kl.families.gaussian import FullRank, MeanField, full_rank_params
 from vi_kl.keys import numpy_generator
+from vi_kl.objectives.fixed_noise import PER_DIMENSION, FixedNoiseELBO, normal_noise
 from vi_kl.precision import in_float64
-from vi_kl.target.target import Target, in_chunks, log_density, log_density_in_chunks
+from vi_kl.target.target import in_chunks, log_density_in_chunks
 from vi_kl.truth.draws import PosteriorDraws
 
-FIXED_NOISE = 512  # draws of it, at least; more than four per dimension, or the best of them would fit the noise
+FIXED_NOISE = 512  # draws of it, at least
 BLOCKS = 20  # of posterior draws, for the errors of the normal parts
 
 
@@ -184,32 +178,15 @@ def moments_of(q: Approximation) -> tuple[np.ndarray, np.ndarray] | None:
 # The best member, on fixed noise ---------------------------------------------------------------------------------
 
 
-@compiled(static=("family", "unravel"))
-def loss_and_gradient(flat, u, target: Target, family, unravel):
-    """-ELBO on the noise u, and its gradient in the flattened parameters."""
-
-    def loss(flat):
-        push = family.push(unravel(flat), target)
-        z, log_q = jax.vmap(push)(u)
-        return jnp.mean(log_q - jax.vmap(lambda one: log_density(target, one))(z))
-
-    return jax.value_and_grad(loss)(flat)
-
-
 def best_member(q: Approximation, key, max_steps: int) -> Approximation:
-    """The member that minimises -ELBO on fixed scrambled-Sobol noise, from q on."""
-    size = 2 ** int(np.ceil(np.log2(max(FIXED_NOISE, 4 * q.target.dim))))
-    sobol = qmc.Sobol(q.target.dim, rng=numpy_generator(key))
-    u = jnp.asarray(ndtri(np.clip(sobol.random(size), 1e-12, 1 - 1e-12)))
-    flat, unravel = ravel_pytree(jax.tree.map(jnp.asarray, q.params))
-
-    def loss(x):
-        value, gradient = loss_and_gradient(jnp.asarray(x), u, q.target, q.family, unravel)
-        return (float(value), np.asarray(gradient)) if np.isfinite(value) else (np.inf, np.zeros_like(x))
-
+    """The member that minimises -ELBO on fixed noise, from q on, in q's own units where it has them."""
+    size = 2 ** int(np.ceil(np.log2(max(FIXED_NOISE, PER_DIMENSION * q.target.dim))))
+    frame = q.family.frame(q.params)
+    params, units = (q.params, None) if frame is None else (q.family.standard(key, q.target), q.family.units(frame))
+    objective = FixedNoiseELBO(q.family, params, units, q.target, normal_noise(q.target.dim, size, key))
     options = {"maxiter": max_steps, "maxfun": 2 * max_steps}
-    result = minimize(loss, np.asarray(flat), jac=True, method="L-BFGS-B", options=options)
-    return Approximation(q.family, unravel(jnp.asarray(result.x)), q.target)
+    result = minimize(objective, objective.start, jac=True, method="L-BFGS-B", options=options)
+    return Approximation(q.family, objective.params(result.x), q.target)
 
 
 def judge(q: Approximation, best: Approximation, key, num_draws: int) -> tuple[Estimate, Estimate, Approximation]:

@@ -1,0 +1,69 @@
+"""Fixed noise: its moments, the loss and gradient on it, and what it makes exact."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.optimize import approx_fprime
+
+from vi_kl.families import FullRank, MeanField
+from vi_kl.families.frame import Frame
+from vi_kl.objectives.fixed_noise import FixedNoiseELBO, normal_noise
+from vi_kl.target import Target
+
+
+@pytest.mark.parametrize(("dim", "n"), [(1, 64), (3, 64), (10, 128), (40, 256)])
+def test_mean_and_covariance_of_the_noise_are_exact(dim, n, key):
+    u = normal_noise(dim, n, key)
+    assert u.shape == (n, dim)
+    np.testing.assert_allclose(u.mean(axis=0), 0, atol=1e-14)
+    np.testing.assert_allclose(u.T @ u / n, np.eye(dim), atol=1e-12)
+
+
+def test_few_draws_have_exact_variances(key):
+    u = normal_noise(50, 64, key)
+    np.testing.assert_allclose(np.mean(u**2, axis=0), 1, rtol=1e-12)
+
+
+def test_it_integrates_better_than_random_noise(key):
+    """E cosh(a u) = exp(a^2 / 2), with all even moments in it."""
+    exact = np.exp(0.5)
+    fixed = [np.cosh(normal_noise(3, 256, k)).mean() - exact for k in jax.random.split(key, 20)]
+    rng = np.random.default_rng(0)
+    random = [np.cosh(rng.standard_normal((256, 3))).mean() - exact for _ in range(20)]
+    assert np.std(fixed) < 0.2 * np.std(random)
+
+
+def log_gammas(z):
+    return jnp.sum(jnp.array([3.0, 8.0]) * z - jnp.exp(z)) - 0.3 * z[0] * z[1]
+
+
+@pytest.mark.parametrize("family", [MeanField(), FullRank()])
+def test_the_gradient_is_that_of_the_loss(family, key):
+    target = Target.from_log_density(log_gammas, 2)
+    frame = Frame.of([0.5, 2.0], np.array([[0.5, 0.0], [0.2, 0.3]]))
+    with jax.enable_x64(True):
+        loss = FixedNoiseELBO(
+            family, family.standard(key, target), family.units(frame), target, normal_noise(2, 64, key)
+        )
+        x = loss.start + 0.1 * np.arange(len(loss.start))
+        value, gradient = loss(x)
+        z, log_q = loss.draws(x)
+        assert value == pytest.approx(np.mean(log_q - np.asarray(target.log_density(z))), rel=1e-12)
+        np.testing.assert_allclose(gradient, approx_fprime(x, lambda y: loss(y)[0], 1e-6), rtol=1e-4, atol=1e-6)
+        assert loss.evaluations == 64 * (1 + len(x) + 2)
+
+
+def test_the_standard_member_in_the_posteriors_own_frame_is_stationary(key):
+    """For a normal posterior the best normal is found on any such noise, without Monte-Carlo error."""
+    tril = np.array([[2.0, 0, 0], [-30.0, 5.0, 0], [0.1, 0.02, 0.003]])
+    mean = np.array([1.0, -200.0, 0.5])
+    precision = np.linalg.inv(tril @ tril.T)
+    target = Target.from_log_density(lambda z: -0.5 * (z - mean) @ precision @ (z - mean), 3)
+    with jax.enable_x64(True):
+        for family in (FullRank(), MeanField()):
+            params, units = family.standard(key, target), family.units(Frame.of(mean, tril))
+            gradient = FixedNoiseELBO(family, params, units, target, normal_noise(3, 64, key))(
+                np.zeros(6 + 3 * (family.name == "full_rank"))
+            )[1]
+            np.testing.assert_allclose(gradient, 0, atol=1e-6)
