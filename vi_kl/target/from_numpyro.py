@@ -18,11 +18,8 @@ from numpyro.infer.util import potential_energy, unconstrain_fn
 
 from vi_kl.compilation import tracing
 from vi_kl.precision import as_float64, in_float64
+from vi_kl.target.inspection import ModelError, inspect_sites
 from vi_kl.target.target import Site, Target
-
-
-class ModelError(ValueError):
-    """The model cannot be fitted as it is; the message names the site and the mend."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -185,53 +182,6 @@ def sum_out(density: NumPyroModel, data, sites: tuple[Site, ...], discrete: list
     density = enumerated(density, discrete)
     refuse_moving_supports(density, data, sites)
     return density
-
-
-def inspect_sites(density: NumPyroModel, data) -> tuple[tuple[Site, ...], list]:
-    """The continuous latent sites, and the discrete ones; every feature that cannot be fitted is refused by name."""
-    from vi_kl.target.enumeration import discrete_site
-
-    found, discrete = {}, []
-
-    def run(data):
-        args, kwargs = density.arguments(data)
-        trace = numpyro.handlers.trace(numpyro.handlers.seed(density.model, 0)).get_trace(*args, **kwargs)
-        unconstrained = {}
-        for name, site in trace.items():
-            refuse_unsupported(name, site)
-            if site["type"] != "sample" or site["is_observed"]:
-                continue
-            if site["fn"].support.is_discrete:
-                discrete.append(discrete_site(name, site))
-            else:
-                unconstrained[name] = biject_to(site["fn"].support).inv(site["value"])
-                found[name] = jnp.shape(site["value"])
-        return unconstrained
-
-    try:
-        with tracing:
-            shapes = jax.eval_shape(run, data)
-    except jax.errors.ConcretizationTypeError as error:
-        raise ModelError(
-            "The model turns one of its data arrays into a Python number (a size, an index or a condition). "
-            f"Pass that number as a separate Python int. JAX says: {str(error).splitlines()[0]}"
-        ) from error
-    if not found and not discrete:
-        raise ModelError(f"Model '{density}' has no latent site: every numpyro.sample in it is observed.")
-    sites = tuple(Site(name, tuple(found[name]), tuple(shapes[name].shape)) for name in sorted(found))
-    return sites, discrete
-
-
-def refuse_unsupported(name: str, site: dict):
-    if site["type"] == "param":
-        raise ModelError(
-            f"Model has a numpyro.param site '{name}': a Target is a posterior, without free parameters. "
-            f"Give '{name}' a prior, or pass its value as an argument."
-        )
-    if site["type"] == "plate" and site["args"][1] is not None and site["args"][0] != site["args"][1]:
-        raise ModelError(
-            f"Plate '{name}' subsamples {site['args'][1]} of {site['args'][0]} rows; a Target needs all of them."
-        )
 
 
 def refuse_missing_data(target: Target):
