@@ -13,12 +13,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import numpyro
-from numpyro.distributions import biject_to
 from numpyro.infer.util import potential_energy, unconstrain_fn
 
 from vi_kl.compilation import tracing
 from vi_kl.precision import as_float64, in_float64
-from vi_kl.target.inspection import ModelError, inspect_sites
+from vi_kl.target.inspection import Inspection, ModelError, change_of_variables, inspect
+from vi_kl.target.plates import AllRows
 from vi_kl.target.target import Site, Target
 
 
@@ -32,7 +32,7 @@ class NumPyroModel:
 
     def arguments(self, data) -> tuple[tuple, dict]:
         """Put the data arrays back into the model's (args, kwargs)."""
-        arrays = iter(data)
+        arrays = map(jnp.asarray, data)  # a NumPy array cannot be indexed by a traced one
         leaves = [next(arrays) if leaf is DATA else leaf for leaf in self.static]
         return jax.tree.unflatten(self.structure, leaves)
 
@@ -42,21 +42,21 @@ class NumPyroModel:
 
     def constrain(self, data, sites):
         """One run of the model, in which every latent site takes the image of its unconstrained value."""
-        log_dets = []
 
         def fill(site):
             if site["type"] != "sample" or site["name"] not in sites:
                 return None
-            transform = biject_to(site["fn"].support)
-            unconstrained = sites[site["name"]]
-            value = transform(unconstrained)
-            log_dets.append(jnp.sum(transform.log_abs_det_jacobian(unconstrained, value)))
-            return value
+            return change_of_variables(site)(sites[site["name"]])
 
         args, kwargs = self.arguments(data)
         model = numpyro.handlers.substitute(numpyro.handlers.seed(self.model, 0), substitute_fn=fill)
         trace = numpyro.handlers.trace(model).get_trace(*args, **kwargs)
-        return {name: trace[name]["value"] for name in sites}, sum(log_dets)
+        values = {name: trace[name]["value"] for name in sites}
+        # from the trace, not inside `fill`, which runs within the loop where a site stands in numpyro's scan
+        log_dets = [
+            jnp.sum(change_of_variables(trace[name]).log_abs_det_jacobian(sites[name], values[name])) for name in sites
+        ]
+        return values, sum(log_dets)
 
     def unconstrain(self, data, sites):
         args, kwargs = self.arguments(data)
@@ -103,13 +103,29 @@ class DATA:
 @in_float64
 def target_from_numpyro(model: Callable, args: tuple, kwargs: dict, truth) -> Target:
     density, data = split_data(model, args, kwargs)
-    sites, discrete = inspect_sites(density, data)
-    if discrete:
-        density = sum_out(density, data, sites, discrete)
-    target = Target(density, data, sites, truth)
+    found = inspect(density, data)
+    density = density_of_all_rows(density, data, found)
+    target = Target(density, data, found.sites, truth)
+    if target.subsampled:
+        from vi_kl.target.minibatch import refuse_biased
+
+        refuse_biased(target)
     if any(np.isnan(array).any() for array in data if array.dtype.kind == "f"):
         refuse_missing_data(target)
     return target
+
+
+def density_of_all_rows(density: NumPyroModel, data, found: Inspection) -> NumPyroModel:
+    """The density of the continuous sites, given all rows of every plate."""
+    if found.discrete:  # minibatches of a sum over discrete sites have no unbiased logarithm: none are offered
+        if found.plates:
+            density = dataclasses.replace(density, model=AllRows(density.model))
+        return sum_out(density, data, found.sites, found.discrete)
+    if found.plates:
+        from vi_kl.target.minibatch import subsampled
+
+        return subsampled(density, found.plates, found.axes)
+    return density
 
 
 def split_data(model: Callable, args: tuple, kwargs: dict) -> tuple[NumPyroModel, tuple]:
@@ -130,13 +146,15 @@ def model_to_enumerate(model: Callable, args: tuple, kwargs: dict) -> tuple[NumP
     from vi_kl.target.enumeration import enumerated
 
     density, data = split_data(model, args, kwargs)
-    sites, discrete = inspect_sites(density, data)
-    if sites:
+    found = inspect(density, data)
+    if found.sites:
         raise ModelError(
-            f"Latent site '{sites[0].name}' is continuous, so there are no configurations to list: make a target "
+            f"Latent site '{found.sites[0].name}' is continuous, so there are no configurations to list: make a target "
             f"(Target.from_numpyro), which sums the discrete sites out, and ask truth_by_quadrature or a reference run."
         )
-    return enumerated(density, discrete), data
+    if found.plates:
+        density = dataclasses.replace(density, model=AllRows(density.model))
+    return enumerated(density, found.discrete), data
 
 
 def is_array(leaf) -> bool:

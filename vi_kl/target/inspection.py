@@ -4,12 +4,15 @@ The model is traced abstractly with every continuous latent site at the image of
 that cannot be drawn from (improper ones) are as good as any. What a Target cannot hold is refused here, by name.
 """
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpyro
 from numpyro.distributions import biject_to
 
 from vi_kl.compilation import tracing
+from vi_kl.target.plates import ChosenRows, Plate
 from vi_kl.target.target import Site
 
 
@@ -17,37 +20,93 @@ class ModelError(ValueError):
     """The model cannot be fitted as it is; the message names the site and the mend."""
 
 
-def inspect_sites(density, data) -> tuple[tuple[Site, ...], list]:
-    """The continuous latent sites, and the discrete ones; every feature that cannot be fitted is refused by name."""
+@dataclasses.dataclass(frozen=True)
+class Inspection:
+    """What a model consists of.
+
+    Attributes:
+        sites: the continuous latent sites, by name.
+        discrete: the discrete ones.
+        plates: those that subsample.
+        axes: for each continuous site inside such a plate, (site, ((plate, axis of its array), ...)).
+    """
+
+    sites: tuple[Site, ...]
+    discrete: list
+    plates: tuple[Plate, ...]
+    axes: tuple
+
+
+def inspect(density, data) -> Inspection:
+    """Trace the model abstractly, with whole plates; every feature that cannot be fitted is refused by name."""
     from vi_kl.target.enumeration import discrete_site
 
-    found, discrete = [], []
+    found, discrete, axes, rows = [], [], [], ChosenRows()
 
     def run(data):
-        args, kwargs = density.arguments(data)
-        model = numpyro.handlers.substitute(numpyro.handlers.seed(density.model, 0), substitute_fn=image_of_zero)
-        for name, site in numpyro.handlers.trace(model).get_trace(*args, **kwargs).items():
+        for name, site in traced(density, data, rows).items():
             refuse_unsupported(name, site)
             if site["type"] != "sample" or site["is_observed"]:
                 continue
             if site["fn"].support.is_discrete:
                 discrete.append(discrete_site(name, site))
-            else:
-                shape = tuple(jnp.shape(site["value"]))
-                found.append(Site(name, shape, tuple(change_of_variables(site).inverse_shape(shape))))
+                continue
+            shape = tuple(jnp.shape(site["value"]))
+            found.append(Site(name, shape, tuple(change_of_variables(site).inverse_shape(shape))))
+            axes.append((name, subsampled_axes(site, rows.plates)))
         return ()
 
+    with tracing:
+        jax.eval_shape(run, data)
+    if not found and not discrete:
+        raise ModelError(f"Model '{density}' has no latent site: every numpyro.sample in it is observed.")
+    sites = tuple(sorted(found, key=lambda site: site.name))
+    return Inspection(sites, discrete, tuple(rows.plates.values()), tuple((name, x) for name, x in axes if x))
+
+
+def traced(density, data, rows: ChosenRows) -> dict:
+    """The model's trace at z = 0, with all rows of its plates."""
+    args, kwargs = density.arguments(data)
+    model = numpyro.handlers.substitute(numpyro.handlers.seed(density.model, 0), substitute_fn=image_of_zero)
     try:
-        with tracing:
-            jax.eval_shape(run, data)
+        with rows:
+            trace = numpyro.handlers.trace(model).get_trace(*args, **kwargs)
+        if rows.plates:
+            refuse_part_of_the_data(trace)
+        return trace
     except jax.errors.ConcretizationTypeError as error:
         raise ModelError(
             "The model turns one of its data arrays into a Python number (a size, an index or a condition). "
             f"Pass that number as a separate Python int. JAX says: {str(error).splitlines()[0]}"
         ) from error
-    if not found and not discrete:
-        raise ModelError(f"Model '{density}' has no latent site: every numpyro.sample in it is observed.")
-    return tuple(sorted(found, key=lambda site: site.name)), discrete
+    except (ValueError, TypeError) as error:
+        if isinstance(error, ModelError) or not rows.plates:
+            raise
+        raise ModelError(wants_all_rows(rows.plates, error)) from error
+
+
+def refuse_part_of_the_data(trace) -> None:
+    """Observations that are fewer than the rows of their plates."""
+    for name, site in trace.items():
+        if site["type"] == "sample" and site["is_observed"]:
+            shape, whole = jnp.shape(site["value"]), site["fn"].shape()
+            if jnp.broadcast_shapes(shape, whole) != whole:
+                raise ValueError(f"observed site '{name}' has shape {shape}, and its distribution {whole}.")
+
+
+def subsampled_axes(site: dict, plates) -> tuple[tuple[str, int], ...]:
+    """Which axis of a site's array, constrained or not, belongs to which subsampling plate."""
+    batch = len(site["fn"].batch_shape)
+    return tuple((frame.name, batch + frame.dim) for frame in site["cond_indep_stack"] if frame.name in plates)
+
+
+def wants_all_rows(plates, error) -> str:
+    each = ", ".join(f"'{plate.name}' ({plate.batch} of {plate.size} rows)" for plate in plates.values())
+    return (
+        f"The model does not run with all rows of its subsampling plates {each}, and a Target is the posterior given "
+        f"all of them. Pass the whole data and index it by the indices that the plate gives (with numpyro.plate(...) "
+        f"as rows: ... y[rows]). The error was: {error}"
+    )
 
 
 def image_of_zero(site: dict):
@@ -69,8 +128,4 @@ def refuse_unsupported(name: str, site: dict):
         raise ModelError(
             f"Model has a numpyro.param site '{name}': a Target is a posterior, without free parameters. "
             f"Give '{name}' a prior, or pass its value as an argument."
-        )
-    if site["type"] == "plate" and site["args"][1] is not None and site["args"][0] != site["args"][1]:
-        raise ModelError(
-            f"Plate '{name}' subsamples {site['args'][1]} of {site['args'][0]} rows; a Target needs all of them."
         )

@@ -93,8 +93,9 @@ class Target:
 
         Raises:
             ModelError: the model has no continuous latent site, a discrete one with too many values to sum out, a
-                `numpyro.param` or subsampling plate, or data that is NaN where a likelihood needs it; the message
-                names the site.
+                `numpyro.param`, or data that is NaN where a likelihood needs it; the message names the site.
+
+        Plates that subsample are run with all of their rows: the target is the posterior given all the data.
         """
         from vi_kl.target.from_numpyro import target_from_numpyro
 
@@ -143,6 +144,11 @@ class Target:
                     self._truth = make
                     raise
             return self._truth
+
+    @property
+    def subsampled(self) -> bool:
+        """Whether the model has subsampling plates, so that `minibatch` can estimate its log density from few rows."""
+        return bool(getattr(self.density, "plates", ()))
 
     def with_truth(self, truth) -> "Target":
         """The same target with other knowledge about it."""
