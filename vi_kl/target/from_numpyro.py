@@ -19,6 +19,7 @@ from vi_kl.compilation import tracing
 from vi_kl.precision import as_float64, in_float64
 from vi_kl.target.inspection import Inspection, ModelError, change_of_variables, inspect
 from vi_kl.target.plates import AllRows
+from vi_kl.target.sharding import at_64_bits, holds_nan, is_sharded
 from vi_kl.target.target import Site, Target
 
 
@@ -110,7 +111,7 @@ def target_from_numpyro(model: Callable, args: tuple, kwargs: dict, truth) -> Ta
         from vi_kl.target.minibatch import refuse_biased
 
         refuse_biased(target)
-    if any(np.isnan(array).any() for array in data if array.dtype.kind == "f"):
+    if any(holds_nan(array) for array in data):
         refuse_missing_data(target)
     return target
 
@@ -174,6 +175,8 @@ def array_or_static(leaf):
             f"A model argument is an array of {leaf.dtype}, which JAX cannot hold: encode it as numbers "
             f"(for example pandas.factorize)."
         )
+    if is_sharded(leaf):
+        return at_64_bits(leaf)
     return as_float64(leaf) if jnp.issubdtype(leaf.dtype, jnp.number) else leaf
 
 

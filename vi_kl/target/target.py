@@ -155,6 +155,25 @@ class Target:
         return Target(self.density, self.data, self.sites, truth)
 
     @in_float64
+    def shard(self, mesh) -> "Target":
+        """The same target with its data laid out over devices: every fit and check of it is then data-parallel.
+
+        Each data array is divided along its first axis over the mesh's first axis where its length is divisible by
+        the number of devices there, and replicated otherwise. On several hosts (`jax.distributed`), every process
+        makes the target from the full data, of which each device keeps its own rows.
+
+        Args:
+            mesh: for example `jax.make_mesh((jax.device_count(),), ("rows",))`.
+
+        Raises:
+            TypeError: mesh is no `jax.sharding.Mesh`.
+            ValueError: no data array's first axis is divisible.
+        """
+        from vi_kl.target.sharding import shard_data
+
+        return Target(self.density, shard_data(self.data, mesh), self.sites, self._truth)
+
+    @in_float64
     def log_density(self, z) -> jax.Array:
         """log of the unnormalised posterior density of z, Jacobian included; z is (..., dim)."""
         z = self.checked(z)

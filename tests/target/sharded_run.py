@@ -1,0 +1,78 @@
+"""Runs in a process of its own: prints, as JSON, the figures of a target on the devices that this process is given.
+
+    python sharded_run.py devices                     # one process, XLA_FLAGS says how many devices
+    python sharded_run.py process ADDRESS NUMBER ID   # one of several processes
+"""
+
+import json
+import sys
+
+import jax
+
+MODE = sys.argv[1]
+if MODE == "process":
+    jax.config.update("jax_cpu_collectives_implementation", "gloo")
+    jax.distributed.initialize(sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))
+
+import jax.numpy as jnp
+import numpy as np
+import numpyro
+import numpyro.distributions as dist
+
+import vi_kl
+from vi_kl.compilation import compile_clock
+from vi_kl.target import Target
+from vi_kl.target.target import log_density_batch, value_and_grad
+
+
+def model(x, offset, y):
+    """Poisson regression with a level for each of 3 groups and a latent noise for each row."""
+    slope = numpyro.sample("slope", dist.Normal(0, 1).expand([x.shape[1]]).to_event(1))
+    scale = numpyro.sample("scale", dist.LogNormal(0.0, 0.5))
+    with numpyro.plate("rows", len(y)):
+        noise = numpyro.sample("noise", dist.Normal(0, 0.5))
+        numpyro.sample("y", dist.Poisson(jnp.exp(x @ slope + scale * noise + offset.sum())), obs=y)
+
+
+def make_target():
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=(8, 2)).astype(np.float32)
+    return Target.from_numpyro(model, x, np.array([0.1, 0.2, -0.1]), rng.poisson(2.0, 8))
+
+
+def figures(target) -> dict:
+    """Everything downstream of a target."""
+    key = jax.random.key(0)
+    z = np.random.default_rng(2).normal(size=(5, target.dim)) / 2
+    with jax.enable_x64(True):
+        value, gradient = value_and_grad(target, jnp.asarray(z[0]))
+        batch = log_density_batch(target, jnp.asarray(z))
+        found = {"value": np.asarray(value), "gradient": np.asarray(gradient), "batch": np.asarray(batch)}
+    found |= {f"constrained {name}": x for name, x in target.constrain(z).items()}
+    found["unconstrained"] = target.unconstrain(target.constrain(z))
+    laplace = vi_kl.fit(target, "laplace", key=key)
+    full_rank = vi_kl.fit(target, "full_rank", key=key)
+    for name, fit in {"laplace": laplace, "full_rank": full_rank}.items():
+        found |= {f"{name} {i}": np.asarray(x) for i, x in enumerate(jax.tree.leaves(fit.approximation.params))}
+    check = vi_kl.check(full_rank, key=key)
+    found["elbo"] = np.asarray(check.elbo.value)
+    return {name: np.asarray(x).tolist() for name, x in found.items()}
+
+
+def main():
+    target = make_target()
+    alone = figures(target) if MODE == "devices" else None
+    sharded = target.shard(jax.make_mesh((jax.device_count(),), ("rows",)))
+    spread = [len(leaf.sharding.device_set) for leaf in sharded.data]
+    parts = [leaf.addressable_shards[0].data.shape for leaf in sharded.data]
+    with jax.enable_x64(True):
+        program = jax.jit(value_and_grad).lower(sharded, jnp.zeros(target.dim)).compile().as_text()
+    with compile_clock() as clock:
+        found = figures(sharded)
+    print(json.dumps({
+        "alone": alone, "sharded": found, "devices": jax.device_count(), "spread": spread, "parts": parts,
+        "reduces": "all-reduce" in program, "programs": clock.programs,
+    }))  # fmt: skip
+
+
+main()
