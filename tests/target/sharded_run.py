@@ -1,9 +1,12 @@
 """Runs in a process of its own: prints, as JSON, the figures of a target on the devices that this process is given.
 
-    python sharded_run.py devices                     # one process, XLA_FLAGS says how many devices
-    python sharded_run.py process ADDRESS NUMBER ID   # one of several processes
+python sharded_run.py devices                     # one process, XLA_FLAGS says how many devices
+python sharded_run.py process ADDRESS NUMBER ID   # one of several processes
 """
 
+import faulthandler
+
+faulthandler.dump_traceback_later(150, exit=True)
 import json
 import sys
 
@@ -14,15 +17,17 @@ if MODE == "process":
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
     jax.distributed.initialize(sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))
 
-import jax.numpy as jnp
-import numpy as np
-import numpyro
-import numpyro.distributions as dist
+import jax.numpy as jnp  # noqa: E402 (the processes are joined first)
+import numpy as np  # noqa: E402
+import numpyro  # noqa: E402
+import numpyro.distributions as dist  # noqa: E402
 
-import vi_kl
-from vi_kl.compilation import compile_clock
-from vi_kl.target import Target
-from vi_kl.target.target import log_density_batch, value_and_grad
+import vi_kl  # noqa: E402
+from vi_kl.algorithms.svi import SVI  # noqa: E402
+from vi_kl.compilation import compile_clock  # noqa: E402
+from vi_kl.families.gaussian import FullRank  # noqa: E402
+from vi_kl.target import Target  # noqa: E402
+from vi_kl.target.target import log_density_batch, value_and_grad  # noqa: E402
 
 
 def model(x, offset, y):
@@ -51,11 +56,11 @@ def figures(target) -> dict:
     found |= {f"constrained {name}": x for name, x in target.constrain(z).items()}
     found["unconstrained"] = target.unconstrain(target.constrain(z))
     laplace = vi_kl.fit(target, "laplace", key=key)
-    full_rank = vi_kl.fit(target, "full_rank", key=key)
-    for name, fit in {"laplace": laplace, "full_rank": full_rank}.items():
+    # some steps only: between processes each of them waits for the network
+    steps = vi_kl.fit(target, SVI(FullRank(), max_steps=40, chunk=20), key=key)
+    for name, fit in {"laplace": laplace, "steps": steps}.items():
         found |= {f"{name} {i}": np.asarray(x) for i, x in enumerate(jax.tree.leaves(fit.approximation.params))}
-    check = vi_kl.check(full_rank, key=key)
-    found["elbo"] = np.asarray(check.elbo.value)
+    found["elbo"] = np.asarray(vi_kl.check(laplace, key=key).elbo.value)
     return {name: np.asarray(x).tolist() for name, x in found.items()}
 
 

@@ -9,7 +9,8 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 import numpyro
-from numpyro.distributions import biject_to
+import numpyro.distributions as dist
+from numpyro.distributions import biject_to, constraints
 
 from vi_kl.compilation import tracing
 from vi_kl.target.plates import ChosenRows, Plate
@@ -48,6 +49,7 @@ def inspect(density, data) -> Inspection:
             refuse_unsupported(name, site)
             if site["type"] != "sample" or site["is_observed"]:
                 continue
+            refuse_point(name, site["fn"])
             if site["fn"].support.is_discrete:
                 discrete.append(discrete_site(name, site))
                 continue
@@ -119,8 +121,28 @@ def image_of_zero(site: dict):
 
 
 def change_of_variables(site: dict):
-    """NumPyro's bijection from an unconstrained array to the site's support."""
-    return biject_to(site["fn"].support)
+    """NumPyro's bijection from an unconstrained array to the site's support; refused by name where it has none."""
+    name, support = site["name"], site["fn"].support
+    base = support
+    while isinstance(base, constraints.independent):
+        base = base.base_constraint
+    if base is constraints.complex:
+        raise ModelError(
+            f"Latent site '{name}' is complex, and z is real. Give its real and imaginary parts a site each, and put "
+            f"them together by numpyro.deterministic."
+        )
+    try:
+        return biject_to(support)
+    except NotImplementedError:
+        mend = (
+            "Write it as a ProjectedNormal under handlers.reparam with ProjectedNormalReparam."
+            if base is constraints.sphere
+            else f"Write '{name}' as a function (numpyro.deterministic) of a site whose support has one."
+        )
+        raise ModelError(
+            f"Latent site '{name}' ({type(site['fn']).__name__}) has the support {base}, for which NumPyro has no "
+            f"change of variables from unconstrained numbers. {mend}"
+        ) from None
 
 
 def refuse_unsupported(name: str, site: dict):
@@ -128,4 +150,14 @@ def refuse_unsupported(name: str, site: dict):
         raise ModelError(
             f"Model has a numpyro.param site '{name}': a Target is a posterior, without free parameters. "
             f"Give '{name}' a prior, or pass its value as an argument."
+        )
+
+
+def refuse_point(name: str, fn):
+    while isinstance(fn, dist.Independent | dist.ExpandedDistribution | dist.MaskedDistribution):
+        fn = fn.base_dist
+    if isinstance(fn, dist.Delta):
+        raise ModelError(
+            f"Latent site '{name}' is a point (Delta), which has no density: "
+            f"write numpyro.deterministic('{name}', ...)."
         )

@@ -22,11 +22,12 @@ def shard_data(data, mesh: Mesh):
         raise TypeError(
             f"mesh must be a jax.sharding.Mesh, as jax.make_mesh((4,), ('rows',)) makes one, not {type(mesh).__name__}."
         )
-    devices, leaves = mesh.shape[mesh.axis_names[0]], jax.tree.leaves(data)
+    axis, leaves = mesh.axis_names[0], jax.tree.leaves(data)
+    devices = mesh.shape[axis]
     if not any(divides(devices, leaf) for leaf in leaves):
         lengths = [np.shape(leaf)[0] for leaf in leaves if np.ndim(leaf)]
         raise ValueError(
-            f"No data array's first axis is divisible by {devices}, the number of devices along '{mesh.axis_names[0]}': "
+            f"No data array's first axis is divisible by {devices}, the number of devices along '{axis}': "
             f"{lengths}. Pad or drop rows, or use fewer devices."
         )
     mesh = automatic(mesh)
