@@ -45,8 +45,9 @@ def inspect(density, data) -> Inspection:
     found, discrete, axes, rows = [], [], [], ChosenRows()
 
     def run(data):
-        for name, site in traced(density, data, rows).items():
-            refuse_unsupported(name, site)
+        trace = traced(density, data, rows)
+        for name, site in trace.items():
+            refuse_unsupported(name, site, trace)
             if site["type"] != "sample" or site["is_observed"]:
                 continue
             refuse_point(name, site["fn"])
@@ -145,18 +146,38 @@ def change_of_variables(site: dict):
         ) from None
 
 
-def refuse_unsupported(name: str, site: dict):
+def refuse_unsupported(name: str, site: dict, trace: dict):
     if site["type"] == "param":
         raise ModelError(
             f"Model has a numpyro.param site '{name}': a Target is a posterior, without free parameters. "
-            f"Give '{name}' a prior, or pass its value as an argument."
+            + instead_of_param(name, trace)
+        )
+    circle = name.removesuffix("_unwrapped")
+    if circle != name and f"{circle}_factor" in trace and is_a(site.get("fn"), dist.ImproperUniform):
+        raise ModelError(
+            f"CircularReparam of '{circle}' winds the circle around the whole line, where its density repeats for "
+            f"ever: the posterior of z is improper, and no q is a finite KL away. Leave '{circle}' as it is (its circle "
+            f"is cut open at -pi), or write it as the angle of a ProjectedNormal."
         )
 
 
-def refuse_point(name: str, fn):
+def instead_of_param(name: str, trace: dict) -> str:
+    centred = name.removesuffix("_centered")
+    if centred != name and f"{centred}_decentered" in trace:
+        return f"LocScaleReparam of '{centred}' learns how far to centre it: give centered= a number, 0 or 0.5 say."
+    if name.endswith("$params"):
+        return "Give the network's weights priors (numpyro.contrib.module.random_flax_module does it)."
+    return f"Give '{name}' a prior, or pass its value as an argument."
+
+
+def is_a(fn, kind: type) -> bool:
     while isinstance(fn, dist.Independent | dist.ExpandedDistribution | dist.MaskedDistribution):
         fn = fn.base_dist
-    if isinstance(fn, dist.Delta):
+    return isinstance(fn, kind)
+
+
+def refuse_point(name: str, fn):
+    if is_a(fn, dist.Delta):
         raise ModelError(
             f"Latent site '{name}' is a point (Delta), which has no density: "
             f"write numpyro.deterministic('{name}', ...)."
