@@ -191,8 +191,14 @@ def require_hashable(density: NumPyroModel):
 
 
 def sum_out(density: NumPyroModel, data, sites: tuple[Site, ...], discrete: list) -> NumPyroModel:
-    """The density of the continuous sites, the discrete ones summed out by enumeration."""
-    from vi_kl.target.enumeration import enumerated, refuse_moving_supports
+    """The density of the continuous sites, the discrete ones summed out by enumeration or along the model's plates."""
+    from vi_kl.target.enumeration import (
+        MOST_CONFIGURATIONS,
+        enumerated,
+        number_of_configurations,
+        refuse_moving_supports,
+    )
+    from vi_kl.target.factorised import factorised, has_funsor
 
     if not sites:
         names = ", ".join(f"'{site.name}'" for site in discrete)
@@ -200,6 +206,10 @@ def sum_out(density: NumPyroModel, data, sites: tuple[Site, ...], discrete: list
             f"Every latent site is discrete ({names}): summed out (by MixtureSameFamily, say) they would leave no "
             f"site to make a Target of. vi_kl.truth.enumerate_posterior(model, ...) lists their exact posterior."
         )
+    if number_of_configurations(discrete) > MOST_CONFIGURATIONS and has_funsor():
+        density = factorised(density, data, discrete)
+        refuse_moving_supports(density, data, sites)
+        return density.checked(data, sites)
     density = enumerated(density, discrete)
     refuse_moving_supports(density, data, sites)
     return density

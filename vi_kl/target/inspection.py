@@ -156,8 +156,8 @@ def refuse_unsupported(name: str, site: dict, trace: dict):
     if circle != name and f"{circle}_factor" in trace and is_a(site.get("fn"), dist.ImproperUniform):
         raise ModelError(
             f"CircularReparam of '{circle}' winds the circle around the whole line, where its density repeats for "
-            f"ever: the posterior of z is improper, and no q is a finite KL away. Leave '{circle}' as it is (its circle "
-            f"is cut open at -pi), or write it as the angle of a ProjectedNormal."
+            f"ever: the posterior of z is improper, and no q is a finite KL away. Leave '{circle}' as it is (its "
+            f"circle is cut open at -pi), or write it as the angle of a ProjectedNormal."
         )
 
 
