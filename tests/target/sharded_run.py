@@ -42,6 +42,17 @@ def make_target():
     return Target.from_numpyro(model, x, np.array([0.1, 0.2, -0.1]), rng.poisson(2.0, 8))
 
 
+def already_sharded() -> list:
+    """Data that comes sharded, in 32 bits: its type and devices in the target, and the density at 0."""
+    mesh = jax.make_mesh((jax.device_count(),), ("rows",))
+    layout = jax.NamedSharding(mesh, jax.P("rows"))
+    x, offset, y = make_target().data
+    put = [jax.make_array_from_callback(a.shape, layout, lambda i, a=a: a[i].astype(np.float32)) for a in (x, y)]
+    target = Target.from_numpyro(model, put[0], offset, put[1])
+    first = target.data[0]
+    return [str(first.dtype), len(first.sharding.device_set), float(target.log_density(np.zeros(target.dim)))]
+
+
 def figures(target) -> dict:
     """Everything downstream of a target."""
     key = jax.random.key(0)
@@ -50,6 +61,7 @@ def figures(target) -> dict:
         value, gradient = value_and_grad(target, jnp.asarray(z[0]))
         batch = log_density_batch(target, jnp.asarray(z))
         found = {"value": np.asarray(value), "gradient": np.asarray(gradient), "batch": np.asarray(batch)}
+    found["at 0"] = target.log_density(np.zeros(target.dim))
     found |= {f"constrained {name}": x for name, x in target.constrain(z).items()}
     found["unconstrained"] = target.unconstrain(target.constrain(z))
     if MODE == "quick":
@@ -69,13 +81,14 @@ def main():
     sharded = target.shard(jax.make_mesh((jax.device_count(),), ("rows",)))
     spread = [len(leaf.sharding.device_set) for leaf in sharded.data]
     parts = [leaf.addressable_shards[0].data.shape for leaf in sharded.data]
+    given = already_sharded()
     with jax.enable_x64(True):
         program = jax.jit(value_and_grad).lower(sharded, jnp.zeros(target.dim)).compile().as_text()
     with compile_clock() as clock:
         found = figures(sharded)
     print(json.dumps({
         "alone": alone, "sharded": found, "devices": jax.device_count(), "spread": spread, "parts": parts,
-        "reduces": "all-reduce" in program, "programs": clock.programs,
+        "reduces": "all-reduce" in program, "programs": clock.programs, "given": given,
     }))  # fmt: skip
 
 
