@@ -6,6 +6,9 @@ Use the estimate where noise does no harm and rows are many: stochastic optimisa
 
     log p(z, data) ~ log p(global) + N / B * sum over B rows of log p(row, its latent variables | global)
 
+In the model, prefer `numpyro.subsample(y, event_dim=0)` to `y[rows]`: where all rows are asked for it hands out y
+itself, while `y[rows]` copies it, and over several devices (`target.shard`) sends the rows around.
+
 z is that of the full target: the latent variables of all rows, of which those of the drawn rows are looked at.
 
 Reference: Hoffman, Blei, Wang & Paisley (2013), Stochastic variational inference, section 2.3.
