@@ -80,9 +80,11 @@ def compiled(function=None, *, static: tuple[str, ...] = (), seldom: bool | Call
 
 
 def describe(leaf):
-    """What of an argument a compiled program depends on: shape and type of arrays, the value of the rest."""
+    """What of an argument a compiled program depends on: shape, type and layout of arrays, the value of the rest."""
     if hasattr(leaf, "dtype"):
-        return leaf.shape, leaf.dtype, getattr(leaf, "weak_type", False)
+        sharding = getattr(leaf, "sharding", None)
+        layout = sharding if sharding is not None and len(sharding.device_set) > 1 else None
+        return leaf.shape, leaf.dtype, getattr(leaf, "weak_type", False), layout
     return type(leaf) if isinstance(leaf, float | complex) else leaf
 
 

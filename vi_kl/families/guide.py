@@ -19,6 +19,7 @@ from numpyro.infer import autoguide
 from vi_kl.families.family import Family
 from vi_kl.precision import in_float64
 from vi_kl.target.from_numpyro import NumPyroModel
+from vi_kl.target.plates import AllRows
 from vi_kl.target.target import Target
 
 REFUSED = {
@@ -66,7 +67,9 @@ class Guide(Family):
         self.require(target)
         args, kwargs = target.density.arguments(target.data)
         # with the model's sites filled in, nothing is drawn and so next to nothing compiled
-        guide = handlers.substitute(handlers.seed(self.guide, key), data=target.constrain(np.zeros(target.dim)))
+        guide = handlers.substitute(
+            handlers.seed(AllRows(self.guide), key), data=target.constrain(np.zeros(target.dim))
+        )
         try:
             trace = handlers.trace(guide).get_trace(*args, **kwargs)
         except TypeError as error:
@@ -121,7 +124,7 @@ class GuideDistribution(dist.Distribution):
                 return values.get(site["name"])
             return None
 
-        guide = handlers.substitute(handlers.seed(self.guide, key), substitute_fn=fill)
+        guide = handlers.substitute(handlers.seed(AllRows(self.guide), key), substitute_fn=fill)
         args, kwargs = self.target.density.arguments(self.target.data)
         return handlers.trace(guide).get_trace(*args, **kwargs)
 

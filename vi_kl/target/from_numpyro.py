@@ -13,16 +13,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import numpyro
-from numpyro.distributions import biject_to
 from numpyro.infer.util import potential_energy, unconstrain_fn
 
 from vi_kl.compilation import tracing
 from vi_kl.precision import as_float64, in_float64
+from vi_kl.target.inspection import Inspection, ModelError, change_of_variables, inspect
+from vi_kl.target.plates import AllRows
+from vi_kl.target.sharding import at_64_bits, holds_nan, is_sharded
 from vi_kl.target.target import Site, Target
-
-
-class ModelError(ValueError):
-    """The model cannot be fitted as it is; the message names the site and the mend."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +33,7 @@ class NumPyroModel:
 
     def arguments(self, data) -> tuple[tuple, dict]:
         """Put the data arrays back into the model's (args, kwargs)."""
-        arrays = iter(data)
+        arrays = map(jnp.asarray, data)  # a NumPy array cannot be indexed by a traced one
         leaves = [next(arrays) if leaf is DATA else leaf for leaf in self.static]
         return jax.tree.unflatten(self.structure, leaves)
 
@@ -45,21 +43,21 @@ class NumPyroModel:
 
     def constrain(self, data, sites):
         """One run of the model, in which every latent site takes the image of its unconstrained value."""
-        log_dets = []
 
         def fill(site):
             if site["type"] != "sample" or site["name"] not in sites:
                 return None
-            transform = biject_to(site["fn"].support)
-            unconstrained = sites[site["name"]]
-            value = transform(unconstrained)
-            log_dets.append(jnp.sum(transform.log_abs_det_jacobian(unconstrained, value)))
-            return value
+            return change_of_variables(site)(sites[site["name"]])
 
         args, kwargs = self.arguments(data)
         model = numpyro.handlers.substitute(numpyro.handlers.seed(self.model, 0), substitute_fn=fill)
         trace = numpyro.handlers.trace(model).get_trace(*args, **kwargs)
-        return {name: trace[name]["value"] for name in sites}, sum(log_dets)
+        values = {name: trace[name]["value"] for name in sites}
+        # from the trace, not inside `fill`, which runs within the loop where a site stands in numpyro's scan
+        log_dets = [
+            jnp.sum(change_of_variables(trace[name]).log_abs_det_jacobian(sites[name], values[name])) for name in sites
+        ]
+        return values, sum(log_dets)
 
     def unconstrain(self, data, sites):
         args, kwargs = self.arguments(data)
@@ -106,13 +104,29 @@ class DATA:
 @in_float64
 def target_from_numpyro(model: Callable, args: tuple, kwargs: dict, truth) -> Target:
     density, data = split_data(model, args, kwargs)
-    sites, discrete = inspect_sites(density, data)
-    if discrete:
-        density = sum_out(density, data, sites, discrete)
-    target = Target(density, data, sites, truth)
-    if any(np.isnan(array).any() for array in data if array.dtype.kind == "f"):
+    found = inspect(density, data)
+    density = density_of_all_rows(density, data, found)
+    target = Target(density, data, found.sites, truth)
+    if target.subsampled:
+        from vi_kl.target.minibatch import refuse_biased
+
+        refuse_biased(target)
+    if any(holds_nan(array) for array in data):
         refuse_missing_data(target)
     return target
+
+
+def density_of_all_rows(density: NumPyroModel, data, found: Inspection) -> NumPyroModel:
+    """The density of the continuous sites, given all rows of every plate."""
+    if found.discrete:  # minibatches of a sum over discrete sites have no unbiased logarithm: none are offered
+        if found.plates:
+            density = dataclasses.replace(density, model=AllRows(density.model))
+        return sum_out(density, data, found.sites, found.discrete)
+    if found.plates:
+        from vi_kl.target.minibatch import subsampled
+
+        return subsampled(density, found.plates, found.axes)
+    return density
 
 
 def split_data(model: Callable, args: tuple, kwargs: dict) -> tuple[NumPyroModel, tuple]:
@@ -133,13 +147,15 @@ def model_to_enumerate(model: Callable, args: tuple, kwargs: dict) -> tuple[NumP
     from vi_kl.target.enumeration import enumerated
 
     density, data = split_data(model, args, kwargs)
-    sites, discrete = inspect_sites(density, data)
-    if sites:
+    found = inspect(density, data)
+    if found.sites:
         raise ModelError(
-            f"Latent site '{sites[0].name}' is continuous, so there are no configurations to list: make a target "
+            f"Latent site '{found.sites[0].name}' is continuous, so there are no configurations to list: make a target "
             f"(Target.from_numpyro), which sums the discrete sites out, and ask truth_by_quadrature or a reference run."
         )
-    return enumerated(density, discrete), data
+    if found.plates:
+        density = dataclasses.replace(density, model=AllRows(density.model))
+    return enumerated(density, found.discrete), data
 
 
 def is_array(leaf) -> bool:
@@ -159,6 +175,8 @@ def array_or_static(leaf):
             f"A model argument is an array of {leaf.dtype}, which JAX cannot hold: encode it as numbers "
             f"(for example pandas.factorize)."
         )
+    if is_sharded(leaf):
+        return at_64_bits(leaf)
     return as_float64(leaf) if jnp.issubdtype(leaf.dtype, jnp.number) else leaf
 
 
@@ -173,8 +191,14 @@ def require_hashable(density: NumPyroModel):
 
 
 def sum_out(density: NumPyroModel, data, sites: tuple[Site, ...], discrete: list) -> NumPyroModel:
-    """The density of the continuous sites, the discrete ones summed out by enumeration."""
-    from vi_kl.target.enumeration import enumerated, refuse_moving_supports
+    """The density of the continuous sites, the discrete ones summed out by enumeration or along the model's plates."""
+    from vi_kl.target.enumeration import (
+        MOST_CONFIGURATIONS,
+        enumerated,
+        number_of_configurations,
+        refuse_moving_supports,
+    )
+    from vi_kl.target.factorised import factorised, has_funsor
 
     if not sites:
         names = ", ".join(f"'{site.name}'" for site in discrete)
@@ -182,56 +206,13 @@ def sum_out(density: NumPyroModel, data, sites: tuple[Site, ...], discrete: list
             f"Every latent site is discrete ({names}): summed out (by MixtureSameFamily, say) they would leave no "
             f"site to make a Target of. vi_kl.truth.enumerate_posterior(model, ...) lists their exact posterior."
         )
+    if number_of_configurations(discrete) > MOST_CONFIGURATIONS and has_funsor():
+        density = factorised(density, data, discrete)
+        refuse_moving_supports(density, data, sites)
+        return density.checked(data, sites)
     density = enumerated(density, discrete)
     refuse_moving_supports(density, data, sites)
     return density
-
-
-def inspect_sites(density: NumPyroModel, data) -> tuple[tuple[Site, ...], list]:
-    """The continuous latent sites, and the discrete ones; every feature that cannot be fitted is refused by name."""
-    from vi_kl.target.enumeration import discrete_site
-
-    found, discrete = {}, []
-
-    def run(data):
-        args, kwargs = density.arguments(data)
-        trace = numpyro.handlers.trace(numpyro.handlers.seed(density.model, 0)).get_trace(*args, **kwargs)
-        unconstrained = {}
-        for name, site in trace.items():
-            refuse_unsupported(name, site)
-            if site["type"] != "sample" or site["is_observed"]:
-                continue
-            if site["fn"].support.is_discrete:
-                discrete.append(discrete_site(name, site))
-            else:
-                unconstrained[name] = biject_to(site["fn"].support).inv(site["value"])
-                found[name] = jnp.shape(site["value"])
-        return unconstrained
-
-    try:
-        with tracing:
-            shapes = jax.eval_shape(run, data)
-    except jax.errors.ConcretizationTypeError as error:
-        raise ModelError(
-            "The model turns one of its data arrays into a Python number (a size, an index or a condition). "
-            f"Pass that number as a separate Python int. JAX says: {str(error).splitlines()[0]}"
-        ) from error
-    if not found and not discrete:
-        raise ModelError(f"Model '{density}' has no latent site: every numpyro.sample in it is observed.")
-    sites = tuple(Site(name, tuple(found[name]), tuple(shapes[name].shape)) for name in sorted(found))
-    return sites, discrete
-
-
-def refuse_unsupported(name: str, site: dict):
-    if site["type"] == "param":
-        raise ModelError(
-            f"Model has a numpyro.param site '{name}': a Target is a posterior, without free parameters. "
-            f"Give '{name}' a prior, or pass its value as an argument."
-        )
-    if site["type"] == "plate" and site["args"][1] is not None and site["args"][0] != site["args"][1]:
-        raise ModelError(
-            f"Plate '{name}' subsamples {site['args'][1]} of {site['args'][0]} rows; a Target needs all of them."
-        )
 
 
 def refuse_missing_data(target: Target):

@@ -93,8 +93,9 @@ class Target:
 
         Raises:
             ModelError: the model has no continuous latent site, a discrete one with too many values to sum out, a
-                `numpyro.param` or subsampling plate, or data that is NaN where a likelihood needs it; the message
-                names the site.
+                `numpyro.param`, or data that is NaN where a likelihood needs it; the message names the site.
+
+        Plates that subsample are run with all of their rows: the target is the posterior given all the data.
         """
         from vi_kl.target.from_numpyro import target_from_numpyro
 
@@ -144,9 +145,33 @@ class Target:
                     raise
             return self._truth
 
+    @property
+    def subsampled(self) -> bool:
+        """Whether the model has subsampling plates, so that `minibatch` can estimate its log density from few rows."""
+        return bool(getattr(self.density, "plates", ()))
+
     def with_truth(self, truth) -> "Target":
         """The same target with other knowledge about it."""
         return Target(self.density, self.data, self.sites, truth)
+
+    @in_float64
+    def shard(self, mesh) -> "Target":
+        """The same target with its data laid out over devices: every fit and check of it is then data-parallel.
+
+        Each data array is divided along its first axis over the mesh's first axis where its length is divisible by
+        the number of devices there, and replicated otherwise. On several hosts (`jax.distributed`), every process
+        makes the target from the full data, of which each device keeps its own rows.
+
+        Args:
+            mesh: for example `jax.make_mesh((jax.device_count(),), ("rows",))`.
+
+        Raises:
+            TypeError: mesh is no `jax.sharding.Mesh`.
+            ValueError: no data array's first axis is divisible.
+        """
+        from vi_kl.target.sharding import shard_data
+
+        return Target(self.density, shard_data(self.data, mesh), self.sites, self._truth)
 
     @in_float64
     def log_density(self, z) -> jax.Array:

@@ -1,0 +1,67 @@
+"""Plates that subsample: which of their rows a run of the model sees.
+
+A Target is the posterior given all rows, so a model written for minibatches is run with every plate whole. Which
+rows a plate hands out is decided here, from outside the model, and never drawn by the plate itself.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+
+import jax.numpy as jnp
+from numpyro.primitives import Messenger
+
+
+@dataclasses.dataclass(frozen=True)
+class Plate:
+    """A subsampling plate: `batch` of `size` rows."""
+
+    name: str
+    size: int
+    batch: int
+
+
+class ChosenRows(Messenger):
+    """Subsampling plates hand out the rows given for them, or all of their rows.
+
+    Attributes:
+        plates: the subsampling plates met, by name.
+    """
+
+    def __init__(self, fn: Callable | None = None, rows: Mapping | None = None):
+        super().__init__(fn)
+        self.rows = rows or {}
+        self.plates: dict[str, Plate] = {}
+
+    def process_message(self, msg):
+        if msg["type"] == "control_flow":  # the bodies of scan and cond run where no handler outside is heard
+            msg["args"] = tuple(self.inside(arg) if callable(arg) else arg for arg in msg["args"])
+        if msg["type"] != "plate" or msg["value"] is not None:  # a plate that does not subsample has its rows already
+            return
+        name, (size, batch) = msg["name"], msg["args"]
+        self.plates[name] = Plate(name, size, batch)
+        msg["value"] = self.rows[name] if name in self.rows else jnp.arange(size)
+        msg["args"] = (size, None)  # how many rows there are is now told by the rows themselves
+
+    def inside(self, body: Callable) -> Callable:
+        def with_rows(*args):
+            handler = ChosenRows(rows=self.rows)
+            handler.plates = self.plates
+            with handler:
+                return body(*args)
+
+        return with_rows
+
+
+@dataclasses.dataclass(frozen=True)
+class AllRows:
+    """A model, or a guide, whose plates are whole."""
+
+    function: Callable
+
+    def __call__(self, *args, **kwargs):
+        with ChosenRows():
+            return self.function(*args, **kwargs)
+
+    @property
+    def __name__(self):
+        return getattr(self.function, "__name__", type(self.function).__name__)
