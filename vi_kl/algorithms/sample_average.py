@@ -27,6 +27,7 @@ from vi_kl.precision import in_float64
 from vi_kl.target.target import ROWS
 
 MATRIX_PARAMETERS = 700  # up to which BFGS keeps its dense matrix
+MATCHED_DIMENSIONS = 128  # up to which every family gets draws enough for exact second moments
 YARDSTICK = 1024  # draws that two answers are compared on
 FAR = 0.7  # a parameter, in the frame's units, beyond which the frame was not a good one
 
@@ -132,8 +133,10 @@ class Search:
             self.enter(frame)  # the old frame was a poor guess
             self.minimise()
         before, self.moments = self.moments, moments(self.objective.draws(self.x, self.yardstick)[0])
-        if before is not None:  # where the optimiser saw no reason to move, its accuracy is what is known
-            self.change = max(largest_change(before, self.moments), self.accuracy)
+        if before is not None:
+            # a small change may be luck, and one of zero means that the optimiser saw no reason to move
+            luck = 0.0 if self.change is None else self.change / 2
+            self.change = max(largest_change(before, self.moments), luck, self.accuracy)
         self.done = self.is_accurate or 2 * self.num_draws > self.config.max_draws
 
     @property
@@ -211,7 +214,9 @@ def positive(matrix: np.ndarray) -> np.ndarray | None:
 
 
 def first_draws(params, dim: int) -> int:
-    least = PER_DIMENSION * dim if has_covariance(params, dim) else ROWS
+    """Enough for exact second moments, which a covariance needs and which no family regrets where they are cheap."""
+    matched = has_covariance(params, dim) or dim <= MATCHED_DIMENSIONS
+    least = PER_DIMENSION * dim if matched else ROWS
     return int(2 ** np.ceil(np.log2(max(ROWS, least))))
 
 
