@@ -100,8 +100,12 @@ def exact(function, name, *args):
     """Value and gradient of one of these at the target's place, as NumPy numbers."""
     with jax.enable_x64(True):
         params = jax.tree.map(jnp.asarray, params_of(name))
-        program = jax.jit(jax.value_and_grad(functools.partial(function, name=name, **dict(args))))
-        return jax.tree.map(np.asarray, program(params))
+        return jax.tree.map(np.asarray, differentiate(params, name, function, args))
+
+
+@functools.partial(jax.jit, static_argnames=("name", "function", "args"))
+def differentiate(params, name, function, args):
+    return jax.value_and_grad(function)(params, name, *args)
 
 
 def estimates(objective, name, num_keys, family=None, params=None):
@@ -115,7 +119,7 @@ def estimates(objective, name, num_keys, family=None, params=None):
 @functools.partial(jax.jit, static_argnames=("family", "objective"))
 def evaluate(keys, params, target, family, objective):
     one = jax.value_and_grad(lambda params, key: objective(key, params, family, target))
-    return jax.lax.map(lambda key: one(params, key), keys, batch_size=1000)
+    return jax.vmap(one, in_axes=(None, 0))(params, keys)
 
 
 def assert_means(found, expected, sigmas=4.0, at_most=np.inf):

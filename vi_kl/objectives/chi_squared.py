@@ -22,7 +22,7 @@ from typing import Literal
 
 from vi_kl.objectives.draws import look_at_member, require_reparameterised
 from vi_kl.objectives.objective import Objective, check_choice, check_count
-from vi_kl.objectives.power_mean import GRADIENTS, bound, of_infinitely_many
+from vi_kl.objectives.power_mean import GRADIENTS, bound
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,7 +56,4 @@ class ChiSquared(Objective):
         look_at_member(lambda params: require_reparameterised("ChiSquared", params, family, target), family, target)
 
     def __call__(self, key, params, family, target):
-        shape = (1, self.num_draws)
-        return bound(
-            "ChiSquared", key, params, family, target, shape, self.order, self.gradient, of_infinitely_many
-        )[0]  # fmt: skip
+        return bound("ChiSquared", key, params, family, target, self.num_draws, self.order, self.gradient, True)

@@ -8,12 +8,14 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpyro.distributions as dist
 
 from vi_kl.compilation import tracing
 from vi_kl.families.family import Family
 from vi_kl.families.guide import GuideDistribution
 from vi_kl.objectives.objective import ObjectiveError
+from vi_kl.precision import in_float64
 from vi_kl.target.target import Target, log_density
 
 # NumPyro does not say of these that their draws are differentiable in every parameter, but they are.
@@ -21,17 +23,21 @@ REPARAMETERISED = (dist.CirculantNormal, dist.GaussianStateSpace, dist.EulerMaru
 
 
 class Draws(NamedTuple):
-    """z of shape (n, dim), and log q(z) and log p(z, data) of shape (n,)."""
+    """z of shape (n, dim), log q(z) and log p(z, data) of shape (n,), and weights (n,) for means over q: mostly 1/n."""
 
     z: jax.Array
     log_q: jax.Array
     log_p: jax.Array
+    weights: jax.Array
 
 
 def draw(key, params, family: Family, target: Target, n: int) -> Draws:
     """n draws of q, differentiable in the parameters along every path that the family offers."""
-    z, log_q = family.sample_and_log_prob(params, target, key, n)
-    return Draws(z, log_q, log_p_at(target, z))
+    if is_stratified(family):
+        z, log_q, weights = family.weighted_draws(params, target, key, n)
+    else:
+        (z, log_q), weights = family.sample_and_log_prob(params, target, key, n), jnp.full(n, 1 / n)
+    return Draws(z, log_q, log_p_at(target, z), weights)
 
 
 def draw_stuck(key, params, family: Family, target: Target, n: int) -> Draws:
@@ -41,9 +47,15 @@ def draw_stuck(key, params, family: Family, target: Target, n: int) -> Draws:
 
 
 def draw_fixed(key, params, family: Family, target: Target, n: int) -> Draws:
-    """Draws as constants; log q is differentiable in the parameters at these z."""
-    z = jax.lax.stop_gradient(family.sample_and_log_prob(params, target, key, n)[0])
-    return Draws(z, log_q_at(params, family, target, z), jax.lax.stop_gradient(log_p_at(target, z)))
+    """Draws and weights as constants; log q is differentiable in the parameters at these z."""
+    draws = jax.lax.stop_gradient(draw(key, jax.lax.stop_gradient(params), family, target, n))
+    return draws._replace(log_q=log_q_at(params, family, target, draws.z))
+
+
+def is_stratified(family: Family) -> bool:
+    """Whether the family weights its draws: a mixture's shares move no draw, but they move the weights."""
+    own = getattr(type(family), "weighted_draws", None)
+    return own is not None and own is not getattr(Family, "weighted_draws", None)
 
 
 def log_p_at(target: Target, z):
@@ -65,6 +77,8 @@ def is_reparameterised(params, family: Family, target: Target) -> bool:
     NumPyro's samplers of mixtures, von Mises and discrete distributions cut it: the gradient through a draw leaves
     a part out, and says nothing of it.
     """
+    if is_stratified(family):
+        return True
     q = family.distribution(params, target)
     if not isinstance(q, GuideDistribution):
         return passes_gradients(q)
@@ -95,6 +109,7 @@ def require_reparameterised(objective: str, params, family: Family, target: Targ
         )
 
 
+@in_float64
 def look_at_member(look: Callable, family: Family, target: Target) -> None:
     """`look(params)` at the family's standard member, traced and not computed; it raises what it has to raise.
 

@@ -22,10 +22,10 @@ from vi_kl.divergences.registry import NoClosedForm
 from vi_kl.families.family import Family
 from vi_kl.objectives.draws import (
     draw,
-    draw_fixed,
     draw_stuck,
     is_reparameterised,
     log_p_at,
+    log_q_at,
     look_at_member,
     require_log_prob,
     require_reparameterised,
@@ -45,8 +45,8 @@ class ELBO(Objective):
             "sticking_the_landing" leaves out the score of log q, whose expectation is zero; its variance vanishes
             as q approaches the posterior (Roeder, Wu & Duvenaud 2017).
             "total" keeps it.
-            "closed_form_entropy" puts q's exact entropy in the place of -mean log q (Kucukelbir et al. 2017): its
-            noise does not vanish at the optimum, but is less than that of the others far away from it.
+            "closed_form_entropy" puts q's exact entropy in the place of -mean log q (Kucukelbir et al. 2017). For
+            normal families this takes noise out of the loss only: the gradient is that of "total".
             "score" needs no gradient through the draws, nor of the log density: it weights the score of q with how
             much worse each draw is than the mean of the others, the leave-one-out baseline (Mnih & Rezende 2016;
             Kool, van Hoof & Welling 2019). It is the one for draws that are not differentiable in the parameters,
@@ -90,18 +90,18 @@ def automatic(params, family: Family, target: Target) -> str:
 
 def total(key, params, family, target, num_draws):
     draws = draw(key, params, family, target, num_draws)
-    return jnp.mean(draws.log_q - draws.log_p)
+    return jnp.sum(draws.weights * (draws.log_q - draws.log_p))
 
 
 def sticking_the_landing(key, params, family, target, num_draws):
     draws = draw_stuck(key, params, family, target, num_draws)
-    return jnp.mean(draws.log_q - draws.log_p)
+    return jnp.sum(draws.weights * (draws.log_q - draws.log_p))
 
 
 def closed_form_entropy(key, params, family, target, num_draws):
     negative_entropy = -exact_entropy(params, family, target)
-    z, _ = family.sample_and_log_prob(params, target, key, num_draws)
-    return negative_entropy - jnp.mean(log_p_at(target, z))
+    draws = draw(key, params, family, target, num_draws)
+    return negative_entropy - jnp.sum(draws.weights * draws.log_p)
 
 
 def exact_entropy(params, family: Family, target: Target):
@@ -115,12 +115,13 @@ def exact_entropy(params, family: Family, target: Target):
 
 
 def score(key, params, family, target, num_draws):
-    draws = draw_fixed(key, params, family, target, num_draws)
-    excess = jax.lax.stop_gradient(draws.log_q - draws.log_p)
+    z = jax.lax.stop_gradient(family.sample_and_log_prob(params, target, key, num_draws)[0])
+    log_q = log_q_at(params, family, target, z)
+    excess = jax.lax.stop_gradient(log_q - log_p_at(target, z))
     mean = jnp.mean(excess)
     # how far each is above the mean of the others: (x_i - mean) n / (n - 1)
     above_others = (excess - mean) * num_draws / (num_draws - 1)
-    return with_gradient_of(mean, jnp.mean(above_others * draws.log_q))
+    return with_gradient_of(mean, jnp.mean(above_others * log_q))
 
 
 GRADIENTS = {

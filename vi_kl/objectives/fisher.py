@@ -52,7 +52,7 @@ class Fisher(Objective):
             z, log_q = push(u)
             return log_q - log_density(target, z)
 
-        noise = jax.random.normal(key, (self.num_draws, target.dim), dtype=float)
+        noise = jax.random.normal(key, (self.num_draws, noise_dim(family, target)), dtype=float)
         slopes = jax.vmap(jax.grad(log_ratio))(noise)
         return jnp.mean(jnp.sum(slopes**2, axis=-1))
 
@@ -64,3 +64,8 @@ def push_of(params, family, target):
             f"Fisher compares slopes in q's noise, and '{family.name}' is not an image of normal noise: use ELBO."
         )
     return push
+
+
+def noise_dim(family, target) -> int:
+    """The length of the family's noise: `dim`, unless it says otherwise."""
+    return family.noise_dim(target) if hasattr(family, "noise_dim") else target.dim

@@ -26,7 +26,7 @@ from vi_kl.objectives.objective import Objective, check_count
 class ForwardKL(Objective):
     """loss = an estimate of KL(posterior||q), in nats, from `num_draws` weighted draws of q.
 
-    The value, sum v log v + log n, is never negative and never above log n, so it is too low where q is far away. The
+    The value, sum v log(n v), is never negative and never above log n, so it is too low where q is far away. The
     gradient takes 1/n off each weight: the score of q has mean zero, so this changes no expectation, and it leaves no
     noise where q is the posterior.
 
@@ -49,8 +49,8 @@ class ForwardKL(Objective):
     def __call__(self, key, params, family, target):
         draws = draw_fixed(key, params, family, target, self.num_draws)
         log_w = jax.lax.stop_gradient(draws.log_p - draws.log_q)
-        log_shares = log_w - logsumexp(log_w)
-        shares = jnp.exp(log_shares)
+        log_shares = log_w - logsumexp(log_w, b=draws.weights)  # relative to the draws' weights, which are mostly 1/n
+        shares = draws.weights * jnp.exp(log_shares)
         # a draw where p is zero has no share, and 0 log 0 = 0
-        value = jnp.sum(jnp.where(shares > 0, shares * log_shares, 0.0)) + jnp.log(self.num_draws)
-        return with_gradient_of(value, -jnp.sum((shares - 1 / self.num_draws) * draws.log_q))
+        value = jnp.sum(jnp.where(shares > 0, shares * log_shares, 0.0))
+        return with_gradient_of(value, -jnp.sum((shares - draws.weights) * draws.log_q))

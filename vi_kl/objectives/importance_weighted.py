@@ -17,6 +17,7 @@ reparameterized gradient estimators for Monte Carlo objectives"; Domke & Sheldon
 import dataclasses
 from typing import Literal
 
+import jax
 import jax.numpy as jnp
 
 from vi_kl.objectives.draws import look_at_member, require_reparameterised
@@ -52,5 +53,7 @@ class IWELBO(Objective):
         look_at_member(lambda params: require_reparameterised("IWELBO", params, family, target), family, target)
 
     def __call__(self, key, params, family, target):
-        shape = (self.num_draws, self.num_importance)
-        return -jnp.mean(bound("IWELBO", key, params, family, target, shape, 1.0, self.gradient))
+        def one(key):
+            return bound("IWELBO", key, params, family, target, self.num_importance, 1.0, self.gradient)
+
+        return -jnp.mean(jax.vmap(one)(jax.random.split(key, self.num_draws)))

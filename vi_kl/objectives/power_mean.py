@@ -16,48 +16,44 @@ same steps give every power. The first term alone is the (self-normalised) gradi
 draws.
 """
 
-from collections.abc import Callable
-
 import jax
 import jax.numpy as jnp
 from jax.scipy.special import logsumexp
 
-from vi_kl.objectives.draws import draw, draw_stuck, require_reparameterised, with_gradient_of
+from vi_kl.objectives.draws import draw, draw_stuck, is_stratified, require_reparameterised, with_gradient_of
+from vi_kl.objectives.objective import ObjectiveError
 
 GRADIENTS = ("auto", "doubly_reparameterised", "total")
 
 
-def log_power_mean(log_w, power: float):
-    """log(mean of w^power) / power over the last axis; the mean of log w at power 0."""
-    if power == 0:
-        return jnp.mean(log_w, axis=-1)
-    return (logsumexp(power * log_w, axis=-1) - jnp.log(log_w.shape[-1])) / power
-
-
-def of_this_many(shares, power: float):
-    """How much each draw's gradient counts in the bound of this many draws."""
-    return (1 - power) * shares + power * shares**2
-
-
-def of_infinitely_many(shares, power: float):
-    """The same in the bound of infinitely many, of which these draws are a sample."""
-    return (1 - power) * shares
-
-
-def bound(name: str, key, params, family, target, shape, power, gradient, counts: Callable = of_this_many):
-    """L for each row of draws of this shape, (rows, K), with the gradient asked for.
+def bound(name: str, key, params, family, target, num_draws, power, gradient, of_infinitely_many=False):
+    """L over this many draws, with the gradient asked for.
 
     Args:
         name: of the objective, for errors.
-        gradient: one of `GRADIENTS`; "auto" is doubly reparameterised where the family knows log q(z) cheaply.
-        counts: `of_this_many` or `of_infinitely_many`.
+        gradient: one of `GRADIENTS`; "auto" is doubly reparameterised where the family can.
+        of_infinitely_many: whether to follow the gradient of the bound of infinitely many draws, of which these are
+            a sample, in place of that of these many.
     """
     require_reparameterised(name, params, family, target)
-    twice = family.has_log_prob if gradient == "auto" else gradient == "doubly_reparameterised"
-    draws = (draw_stuck if twice else draw)(key, params, family, target, shape[0] * shape[1])
-    log_w = (draws.log_p - draws.log_q).reshape(shape)
-    value = log_power_mean(log_w, power)
+    twice = gradient == "doubly_reparameterised"
+    if gradient == "auto":
+        twice = family.has_log_prob and (of_infinitely_many or not is_stratified(family))
+    elif twice and is_stratified(family) and not of_infinitely_many:
+        raise ObjectiveError(f"{name} over '{family.name}', which weights its draws, has the gradient 'total' only.")
+    draws = (draw_stuck if twice else draw)(key, params, family, target, num_draws)
+    log_w = draws.log_p - draws.log_q
+    value = log_power_mean(log_w, draws.weights, power)
     if not twice:
         return value
-    shares = jax.lax.stop_gradient(jax.nn.softmax(power * log_w, axis=-1))
-    return with_gradient_of(value, jnp.sum(counts(shares, power) * log_w, axis=-1))
+    if of_infinitely_many:
+        return with_gradient_of(value, (1 - power) * value)
+    shares = jax.lax.stop_gradient(jax.nn.softmax(power * log_w))
+    return with_gradient_of(value, jnp.sum(((1 - power) * shares + power * shares**2) * log_w))
+
+
+def log_power_mean(log_w, weights, power: float):
+    """log(mean of w^power) / power, the mean weighted; the mean of log w at power 0."""
+    if power == 0:
+        return jnp.sum(weights * log_w)
+    return logsumexp(power * log_w, b=weights) / power

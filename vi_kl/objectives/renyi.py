@@ -53,5 +53,4 @@ class Renyi(Objective):
         look_at_member(lambda params: require_reparameterised("Renyi", params, family, target), family, target)
 
     def __call__(self, key, params, family, target):
-        shape = (1, self.num_draws)
-        return -bound("Renyi", key, params, family, target, shape, 1 - self.alpha, self.gradient)[0]
+        return -bound("Renyi", key, params, family, target, self.num_draws, 1 - self.alpha, self.gradient)
