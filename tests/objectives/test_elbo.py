@@ -93,6 +93,9 @@ class TwoNormals(Family):
     def standard(self, key, target):
         return {"logit": jnp.zeros(()), "loc": jnp.array([-1.0, 1.0])}
 
+    def place(self, params, units):
+        return {**params, "loc": units.loc + params["loc"]}
+
     def distribution(self, params, target):
         logits = jnp.stack([params["logit"], 0.0 * params["logit"]])
         normals = dist.Normal(params["loc"][:, None], jnp.array([0.7, 1.0])[:, None]).to_event(1)
