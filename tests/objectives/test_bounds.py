@@ -36,7 +36,7 @@ def renyi_of_normals(q, p, alpha):
     return np.log(s2 / s1) + np.log(s2**2 / mixed) / (2 * (alpha - 1)) + alpha * (m1 - m2) ** 2 / (2 * mixed)
 
 
-@pytest.mark.parametrize("alpha", [0.3, 0.5, 2.0, -1.0])
+@pytest.mark.parametrize("alpha", [0.5, -1.0])
 def test_the_quadrature_is_the_formula(alpha):
     """log evidence - D_alpha(q||p) for two normals; at alpha = -1, the chi-squared bound of order 2."""
     value, _ = exact(log_moment, "normal", 1 - alpha)
@@ -49,7 +49,7 @@ TWO_DRAWS = [
     pytest.param(Renyi(0.5, 2, "total"), 0.5, -1, marks=pytest.mark.exhaustive),
     pytest.param(Renyi(2.0, 2, "doubly_reparameterised"), -1.0, -1, marks=pytest.mark.exhaustive),
     (IWELBO(2, 1, "doubly_reparameterised"), 1.0, -1),
-    (IWELBO(2, 1, "total"), 1.0, -1),
+    pytest.param(IWELBO(2, 1, "total"), 1.0, -1, marks=pytest.mark.exhaustive),
     (ChiSquared(2, 2.0, "total"), 2.0, 1),
 ]
 
@@ -73,26 +73,33 @@ def test_the_chi_squared_gradient_is_that_of_the_exact_bound():
     without_noise(ChiSquared(2_000), 100)
 
 
+@pytest.mark.exhaustive
 def test_many_draws_reach_the_exact_renyi_bound():
     for name in ("normal", "log_gamma", "two_modes"):
         found = estimates(Renyi(0.5, 2_000), name, 100)
         assert_means(found, minus(exact(log_moment, name, 0.5)), at_most=0.01)
 
 
-def test_order_one_is_the_elbo_and_so_is_its_neighbourhood():
-    exactly, nearly, elbo = (estimates(o, "log_gamma", 50) for o in (Renyi(1.0, 8), Renyi(1 - 1e-6, 8), ELBO(8)))
-    for one, near, other in zip(*map(jax.tree.leaves, (exactly, nearly, elbo)), strict=True):
+def test_near_order_one_it_is_the_elbo():
+    near, elbo = (estimates(objective, "log_gamma", 50) for objective in (Renyi(1 - 1e-6, 8), ELBO(8)))
+    for one, other in zip(*map(jax.tree.leaves, (near, elbo)), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-4)
+
+
+@pytest.mark.exhaustive
+def test_at_order_one_it_is_the_elbo_to_the_last_digits():
+    at, elbo = (estimates(objective, "log_gamma", 50) for objective in (Renyi(1.0, 8), ELBO(8)))
+    for one, other in zip(*map(jax.tree.leaves, (at, elbo)), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-9)
-        np.testing.assert_allclose(near, other, atol=1e-4)
 
 
 def test_the_importance_weighted_bound_rises_from_the_elbo_to_the_log_evidence():
+    """At one draw and at two exactly, then in standard errors."""
     for name in ("log_gamma", "two_modes"):
-        values = [-estimates(IWELBO(k, 64 // k), name, 2_000)[0] for k in (1, 8, 64)]
-        means, errors = (np.array([f(v) for v in values]) for f in (np.mean, error_of))
-        assert abs(means[0] + exact(reverse_kl_loss, name)[0]) < 4 * errors[0]
-        assert (np.diff(means) > 4 * np.hypot(errors[1:], errors[:-1])).all(), means
-        assert -0.02 < means[-1] - LOG_EVIDENCE[name] < 4 * errors[-1]
+        eight, many = (-estimates(IWELBO(k, 64 // k), name, 2_000)[0] for k in (8, 64))
+        means = [-exact(reverse_kl_loss, name)[0], exact(bound_of_two, name, 1.0)[0], eight.mean(), many.mean()]
+        assert (np.diff(means) > 4 * np.hypot(error_of(eight), error_of(many))).all(), means
+        assert -0.02 < means[-1] - LOG_EVIDENCE[name] < 4 * error_of(many)
 
 
 def error_of(values):
