@@ -51,11 +51,11 @@ def params_of(name):
     return {"loc": np.array([loc]), "log_scale": np.log([scale])}
 
 
-def log_weight(params, name, u):
+def log_weight(params, which, u):
     """log p(z, data) - log q(z) at z = loc + scale u, for u of any shape."""
     scale = jnp.exp(params["log_scale"][0])
     z = params["loc"][0] + scale * u
-    log_p = jnp.vectorize(lambda z: log_density(z[None], TARGETS[name].data))(z)
+    log_p = jnp.vectorize(lambda z: log_density(z[None], which))(z)
     return log_p - normal_log_density(u, 0.0, 1.0) + jnp.log(scale)
 
 
@@ -64,48 +64,48 @@ def nodes(count, reach=14.0):
     return u, np.log(u[1] - u[0]) - 0.5 * u**2 - HALF_LOG_2PI
 
 
-def reverse_kl_loss(params, name):
+def reverse_kl_loss(params, which):
     """-ELBO."""
     u, log_mass = nodes(3001)
-    return -jnp.sum(jnp.exp(log_mass) * log_weight(params, name, u))
+    return -jnp.sum(jnp.exp(log_mass) * log_weight(params, which, u))
 
 
-def log_moment(params, name, power):
+def log_moment(params, which, power):
     """log E_q[w^power] / power: the bound of infinitely many draws."""
     u, log_mass = nodes(3001)
-    return logsumexp(log_mass + power * log_weight(params, name, u)) / power
+    return logsumexp(log_mass + power * log_weight(params, which, u)) / power
 
 
-def bound_of_two(params, name, power):
+def bound_of_two(params, which, power):
     """E[log(mean of w^power over two draws)] / power, by the rule on the plane."""
     u, log_mass = nodes(301, reach=9.0)
-    log_w = power * log_weight(params, name, u)
+    log_w = power * log_weight(params, which, u)
     inside = jnp.logaddexp(log_w[:, None], log_w[None, :]) - jnp.log(2.0)
     return jnp.sum(jnp.exp(log_mass[:, None] + log_mass[None, :]) * inside) / power
 
 
-def posterior_expectation(name, f, count=8001):
+def posterior_expectation(which, f, count=8001):
     """E_p[f(z)] for z on a grid."""
     z = np.linspace(-20.0, 12.0, count)
-    log_p = jax.vmap(lambda z: log_density(z[None], TARGETS[name].data))(z) - LOG_EVIDENCE[name]
+    log_p = jax.vmap(lambda z: log_density(z[None], which))(z) - jnp.asarray(list(LOG_EVIDENCE.values()))[which]
     return jnp.sum(jnp.where(log_p > -600, jnp.exp(log_p) * f(z, log_p), 0.0)) * (z[1] - z[0])
 
 
-def forward_kl(params, name):
+def forward_kl(params, which):
     scale = jnp.exp(params["log_scale"][0])
-    return posterior_expectation(name, lambda z, log_p: log_p - normal_log_density(z, params["loc"][0], scale))
+    return posterior_expectation(which, lambda z, log_p: log_p - normal_log_density(z, params["loc"][0], scale))
 
 
 def exact(function, name, *args):
     """Value and gradient of one of these at the target's place, as NumPy numbers."""
     with jax.enable_x64(True):
         params = jax.tree.map(jnp.asarray, params_of(name))
-        return jax.tree.map(np.asarray, differentiate(params, name, function, args))
+        return jax.tree.map(np.asarray, differentiate(params, TARGETS[name].data, function, args))
 
 
-@functools.partial(jax.jit, static_argnames=("name", "function", "args"))
-def differentiate(params, name, function, args):
-    return jax.value_and_grad(function)(params, name, *args)
+@functools.partial(jax.jit, static_argnames=("function", "args"))
+def differentiate(params, which, function, args):
+    return jax.value_and_grad(function)(params, which, *args)
 
 
 def estimates(objective, name, num_keys, family=None, params=None):

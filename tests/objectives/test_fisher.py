@@ -40,9 +40,9 @@ def test_a_normal_posterior_has_the_closed_form():
     assert_means(jax.tree.map(np.asarray, found), expected, at_most=0.15)
 
 
-def by_quadrature(params, name):
+def by_quadrature(params, which):
     u, log_mass = nodes(3001)
-    slope = jax.vmap(jax.grad(functools.partial(log_weight, params, name)))
+    slope = jax.vmap(jax.grad(functools.partial(log_weight, params, which)))
     return jnp.sum(jnp.exp(log_mass) * slope(jnp.asarray(u)) ** 2)
 
 
