@@ -1,71 +1,159 @@
-"""The ELBO as a loss: value and gradient against closed forms, for both gradient estimators."""
+"""The ELBO as a loss: value and gradient against closed forms and quadrature, for every gradient estimator."""
+
+import dataclasses
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import numpyro
+import numpyro.distributions as dist
 import pytest
+from expectations import (
+    LOG_EVIDENCE,
+    PLACES,
+    TARGETS,
+    assert_means,
+    estimates,
+    evaluate,
+    exact,
+    normal_log_density,
+    reverse_kl_loss,
+)
 
-from vi_kl.families import MeanField
-from vi_kl.objectives import ELBO
+from vi_kl.families import Flow, FullRank, Guide, MeanField
+from vi_kl.families.family import Family
+from vi_kl.objectives import ELBO, ObjectiveError
 from vi_kl.target import Target
 
 pytestmark = pytest.mark.usefixtures("compiled_quickly")
 
-SD = np.array([0.5, 2.0])
-MEAN = np.array([1.0, -3.0])
+GRADIENTS = ["sticking_the_landing", "total", "closed_form_entropy", "score"]
+N = 20_000  # evaluations, the same in all tests, so that each gradient is compiled once
+EXACT = {"loc": np.array([1.0]), "log_scale": np.log([0.7])}  # the posterior "normal"
+NARROW = {"loc": np.array([1.0]), "log_scale": np.log([0.1])}
 
 
-def normal(z):
-    """An unnormalised normal: log evidence = log(2 pi 0.5 2.0) + 7."""
-    return 7.0 - 0.5 * jnp.sum(((z - MEAN) / SD) ** 2)
+@dataclasses.dataclass(frozen=True)
+class Blocked(MeanField):
+    """Mean field without a gradient through its draws, as a sampler by rejection would be."""
+
+    def sample_and_log_prob(self, params, target, key, n):
+        return jax.lax.stop_gradient(super().sample_and_log_prob(params, target, key, n))
 
 
-TARGET = Target.from_log_density(normal, 2)
-LOG_EVIDENCE = 7.0 + np.log(2 * np.pi * SD.prod())
-PARAMS = {"loc": np.array([0.3, -2.0]), "log_scale": np.array([-0.2, 0.4])}
+def found(gradient, name, params=None):
+    """The score is given a family without the gradient that it claims not to need."""
+    return estimates(ELBO(4, gradient), name, N, Blocked() if gradient == "score" else MeanField(), params)
 
 
-def exact_loss(params):
-    """KL(q||p) - log evidence for two normals with independent coordinates."""
-    scale = jnp.exp(params["log_scale"])
-    kl = jnp.sum(jnp.log(SD / scale) + 0.5 * (scale**2 + (params["loc"] - MEAN) ** 2) / SD**2 - 0.5)
-    return kl - LOG_EVIDENCE
+def test_the_quadrature_is_the_formula():
+    """KL of two normals, less the log evidence: what the other tests compare with."""
+    loc, scale = PLACES["normal"]
+    kl = np.log(0.7 / scale) + 0.5 * (scale**2 + (loc - 1.0) ** 2) / 0.7**2 - 0.5
+    value, slopes = exact(reverse_kl_loss, "normal")
+    np.testing.assert_allclose(value, kl - LOG_EVIDENCE["normal"], rtol=1e-12)
+    np.testing.assert_allclose(slopes["loc"], [(loc - 1.0) / 0.7**2], rtol=1e-12)
 
 
-@pytest.mark.parametrize("gradient", ["sticking_the_landing", "total"])
+@pytest.mark.parametrize("gradient", GRADIENTS)
 def test_value_and_gradient_are_unbiased(gradient):
-    objective = ELBO(num_draws=100, gradient=gradient)
+    """For a normal, a skewed and a two-mode posterior."""
+    for name in ("normal", "log_gamma", "two_modes"):
+        assert_means(found(gradient, name), exact(reverse_kl_loss, name), at_most=0.07)
+
+
+@pytest.mark.parametrize("gradient", GRADIENTS)
+def test_only_sticking_the_landing_and_the_score_have_no_noise_at_the_answer(gradient):
+    """log q - log p is a constant there, of which one takes the derivative and the other the differences."""
+    _, slopes = found(gradient, "normal", EXACT)
+    largest = max(np.abs(leaf).max() for leaf in jax.tree.leaves(slopes))
+    assert largest < 1e-12 if gradient in ("sticking_the_landing", "score") else largest > 0.1
+
+
+def test_variances_are_in_the_known_order():
+    """At a q wider than a normal posterior: the path gradient has the least, the score by far the most."""
+    sd = {g: found(g, "normal")[1]["log_scale"].std() for g in GRADIENTS}
+    assert 1.5 * sd["sticking_the_landing"] < sd["total"] < sd["score"] / 1.2
+    assert abs(sd["closed_form_entropy"] / sd["total"] - 1) < 1e-9  # the entropy of pushed noise has exact slopes
+
+
+def test_the_loss_with_a_closed_form_entropy_has_less_noise():
+    """Far from the posterior, where log p varies less than log q does."""
+    sd = [found(g, "normal", NARROW)[0].std() for g in ("total", "closed_form_entropy")]
+    assert sd[1] < 0.1 * sd[0]
+
+
+@dataclasses.dataclass(frozen=True)
+class TwoNormals(Family):
+    """A mixture by NumPyro: the component is drawn first, and no gradient reaches its probabilities."""
+
+    name = "two_normals"
+
+    def standard(self, key, target):
+        return {"logit": jnp.zeros(()), "loc": jnp.array([-1.0, 1.0])}
+
+    def place(self, params, units):
+        return {**params, "loc": units.loc + params["loc"]}
+
+    def distribution(self, params, target):
+        logits = jnp.stack([params["logit"], 0.0 * params["logit"]])
+        normals = dist.Normal(params["loc"][:, None], jnp.array([0.7, 1.0])[:, None]).to_event(1)
+        return dist.MixtureSameFamily(dist.Categorical(logits=logits), normals)
+
+
+def squared(y):
+    """Two modes: y says theta^2."""
+    theta = numpyro.sample("theta", dist.Normal(0.5, 2.0))
+    numpyro.sample("y", dist.Normal(theta**2, 1.5), obs=y)
+
+
+def choosing(y):
+    """A guide with a discrete choice in it."""
+    logit, loc = numpyro.param("logit", 0.0), numpyro.param("loc", np.array([-1.0, 1.0]))
+    choice = dist.Categorical(logits=jnp.stack([logit, 0.0 * logit]))
+    numpyro.sample("theta", dist.MixtureSameFamily(choice, dist.Normal(loc, np.array([0.7, 1.0]))))
+
+
+def choosing_loss(params, y):
+    """On a grid of theta, which is z."""
+    z = np.linspace(-12.0, 12.0, 6001)
+    share = jax.nn.sigmoid(params["logit"])
+    parts = [share, 1 - share], params["loc"], (0.7, 1.0)
+    log_q = jnp.logaddexp(*(jnp.log(w) + normal_log_density(z, m, s) for w, m, s in zip(*parts, strict=True)))
+    log_p = normal_log_density(z, 0.5, 2.0) + normal_log_density(y, z**2, 1.5)
+    return jnp.sum(jnp.exp(log_q) * (log_q - log_p)) * (z[1] - z[0])
+
+
+def test_a_guide_with_a_discrete_choice_is_followed_by_the_score_without_being_asked():
+    y, params = np.array(2.0), {"logit": np.array(0.3), "loc": np.array([-1.4, 1.1])}
     with jax.enable_x64(True):
-        keys = jax.random.split(jax.random.key(0), 400)
-        evaluate = jax.jit(jax.vmap(jax.value_and_grad(objective, 1), in_axes=(0, None, None, None)), static_argnums=2)
-        values, gradients = evaluate(keys, jax.tree.map(jnp.asarray, PARAMS), MeanField(), TARGET)
-        expected, expected_gradient = jax.value_and_grad(exact_loss)(jax.tree.map(jnp.asarray, PARAMS))
-
-    def close(draws, truth):
-        error = draws.std(axis=0, ddof=1) / np.sqrt(len(draws))
-        assert np.all(np.abs(draws.mean(axis=0) - truth) < 4 * error + 1e-12)
-
-    close(np.asarray(values), float(expected))
-    for name in PARAMS:
-        close(np.asarray(gradients[name]), np.asarray(expected_gradient[name]))
+        params = jax.tree.map(jnp.asarray, params)
+        keys = jax.random.split(jax.random.key(3), N)
+        values_and_slopes = evaluate(keys, params, Target.from_numpyro(squared, y), Guide(choosing), ELBO(8))
+        expected = jax.jit(jax.value_and_grad(choosing_loss))(params, y)
+    assert_means(jax.tree.map(np.asarray, values_and_slopes), expected, at_most=0.03)
 
 
-def test_sticking_the_landing_has_no_noise_at_the_answer():
-    exact = {"loc": jnp.asarray(MEAN), "log_scale": jnp.log(jnp.asarray(SD))}
-    with jax.enable_x64(True):
-        exact = jax.tree.map(lambda x: x.astype(float), exact)
-
-        def slope(gradient):
-            objective = ELBO(4, gradient)
-            by_params = jax.grad(lambda params: objective(jax.random.key(1), params, MeanField(), TARGET))
-            return jax.jit(by_params)(exact)
-
-        stuck, total = slope("sticking_the_landing"), slope("total")
-    assert max(np.abs(leaf).max() for leaf in jax.tree.leaves(stuck)) < 1e-5
-    assert max(np.abs(leaf).max() for leaf in jax.tree.leaves(total)) > 1e-2
+MIXTURE = {"logit": np.array(0.3), "loc": np.array([-1.4, 1.1])}
 
 
-@pytest.mark.parametrize("bad", [{"num_draws": 0}, {"gradient": "reinforce"}])
+@pytest.mark.parametrize("gradient", ["total", "sticking_the_landing"])
+def test_gradients_through_draws_that_have_none_are_refused(gradient):
+    with pytest.raises(ObjectiveError, match=r"draws of 'two_normals' are not differentiable.*score"):
+        ELBO(8, gradient)(jax.random.key(0), MIXTURE, TwoNormals(), TARGETS["two_modes"])
+
+
+def test_what_a_family_lacks_is_said_before_a_fit():
+    target = Target.from_log_density(lambda z: -0.5 * jnp.sum(z**2), 2)
+    with pytest.raises(ObjectiveError, match="'flow' knows it cheaply at its own draws only"):
+        ELBO(gradient="score").require(Flow(), target)
+    with pytest.raises(ObjectiveError, match=r"entropy of 'flow'.*gradient='auto'"):
+        ELBO(gradient="closed_form_entropy").require(Flow(), target)
+    for gradient in GRADIENTS:
+        ELBO(gradient=gradient).require(FullRank(), target)
+
+
+@pytest.mark.parametrize("bad", [{"num_draws": 0}, {"gradient": "reinforce"}, {"num_draws": 1, "gradient": "score"}])
 def test_nonsense_is_refused(bad):
     with pytest.raises(ValueError, match=next(iter(bad))):
         ELBO(**bad)

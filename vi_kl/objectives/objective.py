@@ -7,6 +7,10 @@ from vi_kl.families.family import Family
 from vi_kl.target.target import Target
 
 
+class ObjectiveError(ValueError):
+    """The objective cannot be followed for this family or target; the message says why, and what can."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Objective(abc.ABC):
     """What the best member of a family means. Instances are hashable: a static part of compiled code."""
@@ -19,3 +23,21 @@ class Objective(abc.ABC):
     @abc.abstractmethod
     def density_evaluations(self) -> int:
         """Evaluations of the target's log density (and of its gradient) that one call takes."""
+
+    def require(self, family: Family, target: Target) -> None:  # noqa: B027 - most objectives take every family
+        """Raise an `ObjectiveError` that says why where this objective cannot be followed, before a fit begins.
+
+        What only a guide's run can tell is checked when the loss is first traced.
+        """
+
+
+def check_count(name: str, value: int, least: int = 1) -> None:
+    """Refuse a number of draws that is no whole number, or too small."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise ValueError(f"{name} must be a whole number of at least {least}, got {value!r}.")
+
+
+def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        listed = ", ".join(repr(choice) for choice in choices)
+        raise ValueError(f"{name} must be one of {listed}, not {value!r}.")

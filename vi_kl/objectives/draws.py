@@ -1,0 +1,127 @@
+"""Draws of q with both log densities: what every objective but the Fisher divergence is made of.
+
+Two questions decide which gradient an objective can follow: whether a draw moves with the parameters
+(`is_reparameterised`), and whether the family knows log q at any z (`Family.has_log_prob`).
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpyro.distributions as dist
+
+from vi_kl.compilation import tracing
+from vi_kl.families.family import Family
+from vi_kl.families.guide import GuideDistribution
+from vi_kl.objectives.objective import ObjectiveError
+from vi_kl.precision import in_float64
+from vi_kl.target.target import Target, log_density
+
+# NumPyro does not say of these that their draws are differentiable in every parameter, but they are.
+REPARAMETERISED = (dist.CirculantNormal, dist.GaussianStateSpace, dist.EulerMaruyama, dist.Levy)
+
+
+class Draws(NamedTuple):
+    """z of shape (n, dim), log q(z) and log p(z, data) of shape (n,), and weights (n,) for means over q: mostly 1/n."""
+
+    z: jax.Array
+    log_q: jax.Array
+    log_p: jax.Array
+    weights: jax.Array
+
+
+def draw(key, params, family: Family, target: Target, n: int) -> Draws:
+    """n draws of q, differentiable in the parameters along every path that the family offers."""
+    if is_stratified(family):
+        z, log_q, weights = family.weighted_draws(params, target, key, n)
+    else:
+        (z, log_q), weights = family.sample_and_log_prob(params, target, key, n), jnp.full(n, 1 / n)
+    return Draws(z, log_q, log_p_at(target, z), weights)
+
+
+def draw_stuck(key, params, family: Family, target: Target, n: int) -> Draws:
+    """The same, with log q differentiable through z only: without its score, whose expectation is zero."""
+    draws = draw(key, params, family, target, n)
+    return draws._replace(log_q=log_q_at(jax.lax.stop_gradient(params), family, target, draws.z))
+
+
+def draw_fixed(key, params, family: Family, target: Target, n: int) -> Draws:
+    """Draws and weights as constants; log q is differentiable in the parameters at these z."""
+    draws = jax.lax.stop_gradient(draw(key, jax.lax.stop_gradient(params), family, target, n))
+    return draws._replace(log_q=log_q_at(params, family, target, draws.z))
+
+
+def is_stratified(family: Family) -> bool:
+    """Whether the family weights its draws: a mixture's shares move no draw, but they move the weights."""
+    own = getattr(type(family), "weighted_draws", None)
+    return own is not None and own is not getattr(Family, "weighted_draws", None)
+
+
+def log_p_at(target: Target, z):
+    return jax.vmap(lambda one: log_density(target, one))(z)
+
+
+def log_q_at(params, family: Family, target: Target, z):
+    return jax.vmap(lambda one: family.log_prob(params, target, one))(z)
+
+
+def with_gradient_of(value, surrogate):
+    """The first one's value with the second one's gradient."""
+    return jax.lax.stop_gradient(value) + surrogate - jax.lax.stop_gradient(surrogate)
+
+
+def is_reparameterised(params, family: Family, target: Target) -> bool:
+    """Whether all that a draw depends on has a gradient in it; found out while tracing, at no cost when running.
+
+    NumPyro's samplers of mixtures, von Mises and discrete distributions cut it: the gradient through a draw leaves
+    a part out, and says nothing of it.
+    """
+    if is_stratified(family):
+        return True
+    q = family.distribution(params, target)
+    if not isinstance(q, GuideDistribution):
+        return passes_gradients(q)
+    sites = q.trace(jax.random.key(0)).values()
+    return all(passes_gradients(site["fn"]) for site in sites if site["type"] == "sample")
+
+
+def passes_gradients(distribution) -> bool:
+    inner = distribution
+    while not isinstance(inner, REPARAMETERISED) and hasattr(inner, "base_dist"):
+        inner = inner.base_dist
+    return isinstance(inner, REPARAMETERISED) or inner.has_rsample
+
+
+def require_log_prob(objective: str, family: Family, instead: str) -> None:
+    if not family.has_log_prob:
+        raise ObjectiveError(
+            f"{objective} needs log q(z) at any z, and '{family.name}' knows it cheaply at its own draws only: "
+            f"{instead}."
+        )
+
+
+def require_reparameterised(objective: str, params, family: Family, target: Target) -> None:
+    if not is_reparameterised(params, family, target):
+        raise ObjectiveError(
+            f"{objective} follows the gradient through draws, and the draws of '{family.name}' are not differentiable "
+            f"in all of its parameters: use ForwardKL or ELBO(gradient='score'), which need no such gradient."
+        )
+
+
+@in_float64
+def look_at_member(look: Callable, family: Family, target: Target) -> None:
+    """`look(params)` at the family's standard member, traced and not computed; it raises what it has to raise.
+
+    A family on the model's own sites has no standard member, and starting one would run its guide: it is looked at
+    when the loss is traced.
+    """
+    if family.takes_frame:
+        with tracing:
+            params = family.standard(jax.random.key(0), target)
+
+            def run(params):
+                look(params)
+                return 0
+
+            jax.eval_shape(run, params)
