@@ -157,3 +157,29 @@ def test_what_a_family_lacks_is_said_before_a_fit():
 def test_nonsense_is_refused(bad):
     with pytest.raises(ValueError, match=next(iter(bad))):
         ELBO(**bad)
+
+
+def rows_of_a_normal(y, batch=None):
+    loc = numpyro.sample("loc", dist.Normal(0, 10))
+    with numpyro.plate("rows", len(y), subsample_size=batch):
+        numpyro.sample("y", dist.Normal(loc, 2.0), obs=numpyro.subsample(y, event_dim=0))
+
+
+@pytest.mark.parametrize("gradient", ["sticking_the_landing", "total", "score"])
+def test_a_minibatch_leaves_the_loss_and_its_gradient_unbiased(gradient, key):
+    """Over many minibatches of a plate that subsamples, against the same objective on all rows."""
+    y = np.random.default_rng(0).normal(3, 2, 60)
+    full, some = (Target.from_numpyro(rows_of_a_normal, y, batch) for batch in (None, 6))
+    params = {"loc": jnp.array([2.5]), "log_scale": jnp.array([-1.0])}
+    family, objective = MeanField(), ELBO(8, gradient)
+
+    def mean_and_error(target):
+        run = jax.vmap(jax.value_and_grad(lambda p, k: objective(k, p, family, target)), (None, 0))
+        value, slope = jax.jit(run)(params, jax.random.split(key, 3000))
+        columns = np.stack([value, slope["loc"][:, 0], slope["log_scale"][:, 0]], axis=1)
+        return columns.mean(axis=0), columns.std(axis=0) / np.sqrt(len(columns))
+
+    with jax.enable_x64(True):
+        (a, a_error), (b, b_error) = map(mean_and_error, (full, some))
+    assert (np.abs(a - b) < 4.5 * np.hypot(a_error, b_error)).all()
+    assert (b_error[:2] > 1.5 * a_error[:2]).all()  # it did look at some rows only

@@ -31,18 +31,21 @@ class Draws(NamedTuple):
     weights: jax.Array
 
 
-def draw(key, params, family: Family, target: Target, n: int) -> Draws:
-    """n draws of q, differentiable in the parameters along every path that the family offers."""
+def draw(key, params, family: Family, target: Target, n: int, rows: Target | None = None) -> Draws:
+    """n draws of q, differentiable in the parameters along every path that the family offers.
+
+    `rows` may be a minibatch of the target, whose estimate takes the place of log p.
+    """
     if is_stratified(family):
         z, log_q, weights = family.weighted_draws(params, target, key, n)
     else:
         (z, log_q), weights = family.sample_and_log_prob(params, target, key, n), jnp.full(n, 1 / n)
-    return Draws(z, log_q, log_p_at(target, z), weights)
+    return Draws(z, log_q, log_p_at(target if rows is None else rows, z), weights)
 
 
-def draw_stuck(key, params, family: Family, target: Target, n: int) -> Draws:
+def draw_stuck(key, params, family: Family, target: Target, n: int, rows: Target | None = None) -> Draws:
     """The same, with log q differentiable through z only: without its score, whose expectation is zero."""
-    draws = draw(key, params, family, target, n)
+    draws = draw(key, params, family, target, n, rows)
     return draws._replace(log_q=log_q_at(jax.lax.stop_gradient(params), family, target, draws.z))
 
 

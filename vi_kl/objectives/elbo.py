@@ -9,6 +9,9 @@ Requires of the target: a differentiable log density; for the score gradient, a 
 draws that are differentiable in the parameters; for the score gradient, log q at any z instead. The objective to
 start with: KL(q||posterior) is what certificates measure. It prefers a q that is too narrow to one that is too wide,
 and one mode to a compromise between two.
+
+Where the model's plates subsample, each evaluation draws a minibatch: the ELBO is linear in log p, so that its
+estimate stays unbiased. The other objectives are not, and read all rows.
 """
 
 import dataclasses
@@ -32,6 +35,7 @@ from vi_kl.objectives.draws import (
     with_gradient_of,
 )
 from vi_kl.objectives.objective import Objective, ObjectiveError, check_choice, check_count
+from vi_kl.target.minibatch import minibatch
 from vi_kl.target.target import Target
 
 
@@ -78,7 +82,10 @@ class ELBO(Objective):
             require_reparameterised(f"ELBO(gradient='{gradient}')", params, family, target)
         elif self.num_draws < 2:
             raise ObjectiveError(f"The score gradient, for the draws of '{family.name}', needs num_draws of 2 or more.")
-        return GRADIENTS[gradient](key, params, family, target, self.num_draws)
+        if not target.subsampled:
+            return GRADIENTS[gradient](key, params, family, target, self.num_draws, target)
+        key, rows_key = jax.random.split(key)
+        return GRADIENTS[gradient](key, params, family, target, self.num_draws, minibatch(target, rows_key))
 
 
 def automatic(params, family: Family, target: Target) -> str:
@@ -88,19 +95,19 @@ def automatic(params, family: Family, target: Target) -> str:
     return "sticking_the_landing" if is_reparameterised(params, family, target) else "score"
 
 
-def total(key, params, family, target, num_draws):
-    draws = draw(key, params, family, target, num_draws)
+def total(key, params, family, target, num_draws, rows):
+    draws = draw(key, params, family, target, num_draws, rows)
     return jnp.sum(draws.weights * (draws.log_q - draws.log_p))
 
 
-def sticking_the_landing(key, params, family, target, num_draws):
-    draws = draw_stuck(key, params, family, target, num_draws)
+def sticking_the_landing(key, params, family, target, num_draws, rows):
+    draws = draw_stuck(key, params, family, target, num_draws, rows)
     return jnp.sum(draws.weights * (draws.log_q - draws.log_p))
 
 
-def closed_form_entropy(key, params, family, target, num_draws):
+def closed_form_entropy(key, params, family, target, num_draws, rows):
     negative_entropy = -exact_entropy(params, family, target)
-    draws = draw(key, params, family, target, num_draws)
+    draws = draw(key, params, family, target, num_draws, rows)
     return negative_entropy - jnp.sum(draws.weights * draws.log_p)
 
 
@@ -114,10 +121,10 @@ def exact_entropy(params, family: Family, target: Target):
         ) from error
 
 
-def score(key, params, family, target, num_draws):
+def score(key, params, family, target, num_draws, rows):
     z = jax.lax.stop_gradient(family.sample_and_log_prob(params, target, key, num_draws)[0])
     log_q = log_q_at(params, family, target, z)
-    excess = jax.lax.stop_gradient(log_q - log_p_at(target, z))
+    excess = jax.lax.stop_gradient(log_q - log_p_at(rows, z))
     mean = jnp.mean(excess)
     # how far each is above the mean of the others: (x_i - mean) n / (n - 1)
     above_others = (excess - mean) * num_draws / (num_draws - 1)
