@@ -126,6 +126,6 @@ def start_with_scales(target: Target, point, books: Ledger, max_steps: int, num_
     curvature = -np.mean(probes * (up - down) / (2 * step), axis=0)
     books.gradient_evaluations += climb.evaluations
     positive = curvature[np.isfinite(curvature) & (curvature > 0)]
-    least = 1e-3 * np.median(positive) if len(positive) else 1.0
+    least = 1e-8 * np.median(positive) if len(positive) else 1.0
     sds = 1 / np.sqrt(np.where(np.isfinite(curvature), np.maximum(curvature, least), 1.0))
     return Start(Frame.of(climb.z, sds), "a climb, with each coordinate's own scale")

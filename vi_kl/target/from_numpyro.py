@@ -71,8 +71,11 @@ class NumPyroModel:
 
     def explain(self, data, sites):
         """Which sites have a log density that is not finite, and whether NaN in their data is why."""
-        with tracing:
-            trace = self.trace(data, self.constrain(data, sites)[0])
+        try:
+            with tracing:
+                trace = self.trace(data, self.constrain(data, sites)[0])
+        except ValueError as error:  # NumPyro's own check of a distribution's parameters
+            return f"The model cannot be run there: {error}"
         for name, site in trace.items():
             if site["type"] != "sample":
                 continue
