@@ -43,9 +43,9 @@ class ELBO(Objective):
     def __call__(self, key, params, family, target):
         stick = family.has_log_prob if self.gradient == "auto" else self.gradient == "sticking_the_landing"
 
-        z, log_q = family.sample_and_log_prob(params, target, key, self.num_draws)
+        z, log_q, weights = family.weighted_draws(params, target, key, self.num_draws)
         if stick:
             fixed = jax.lax.stop_gradient(params)
             log_q = jax.vmap(lambda one: family.log_prob(fixed, target, one))(z)
         log_p = jax.vmap(lambda one: log_density(target, one))(z)
-        return jnp.mean(log_q - log_p)
+        return jnp.sum(weights * (log_q - log_p))
