@@ -6,10 +6,17 @@ from vi_kl.algorithms.algorithm import Algorithm, Fit
 from vi_kl.algorithms.laplace import Laplace
 from vi_kl.algorithms.moment_matching import MomentMatching
 from vi_kl.algorithms.svi import SVI
+from vi_kl.families.block_normal import BlockNormal
+from vi_kl.families.constrained import Constrained
+from vi_kl.families.coupling import Coupling
 from vi_kl.families.family import Family
 from vi_kl.families.flow import Flow
 from vi_kl.families.gaussian import FullRank, MeanField
 from vi_kl.families.guide import guide_family
+from vi_kl.families.low_rank import LowRank
+from vi_kl.families.mixture import Mixture
+from vi_kl.families.skewed import Skewed
+from vi_kl.families.student_t import StudentT
 from vi_kl.objectives.elbo import ELBO
 from vi_kl.target.target import Target
 
@@ -18,6 +25,13 @@ BY_NAME: dict[str, Callable[[], Algorithm]] = {
     "mean_field": lambda: SVI(MeanField()),
     "full_rank": lambda: SVI(FullRank()),
     "flow": lambda: SVI(Flow(), ELBO(num_draws=32), step_size=0.02, smallest_step_size=1e-5),
+    "low_rank": lambda: SVI(LowRank()),
+    "block_normal": lambda: SVI(BlockNormal()),
+    "skewed": lambda: SVI(Skewed()),
+    "student_t": lambda: SVI(StudentT()),
+    "mixture": lambda: SVI(Mixture(), ELBO(num_draws=12)),
+    "coupling": lambda: SVI(Coupling(), ELBO(num_draws=32, gradient="total"), step_size=0.02, smallest_step_size=1e-5),
+    "constrained": lambda: SVI(Constrained(), ELBO(num_draws=4)),
     "laplace": Laplace,
     "moment_matching": MomentMatching,
 }

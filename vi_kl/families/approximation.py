@@ -7,6 +7,7 @@ import jax
 import numpy as np
 
 from vi_kl.compilation import compiled, tracing
+from vi_kl.families.constrained import Constrained, SiteProduct
 from vi_kl.families.family import Family
 from vi_kl.families.guide import Guide, GuideDistribution
 from vi_kl.keys import numpy_generator
@@ -87,12 +88,13 @@ def draw(q: Approximation, key, n: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def site_distributions(q: Approximation):
-    """{site: distribution} where q is a guide whose sites are independent, else None."""
-    if not isinstance(q.family, Guide):
+    """{site: distribution} where q is written over the model's sites and they are independent, else None."""
+    if not isinstance(q.family, Guide | Constrained):
         return None
     with tracing:
         distribution = q.distribution
-        return distribution.site_distributions() if isinstance(distribution, GuideDistribution) else None
+        by_site = isinstance(distribution, GuideDistribution | SiteProduct)
+        return distribution.site_distributions() if by_site else None
 
 
 def is_pushed_noise(q: Approximation) -> bool:

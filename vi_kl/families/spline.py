@@ -26,7 +26,7 @@ def spline_knots(raw, bound: float):
         ends = jnp.zeros_like(inner[..., :1])
         return bound * (2 * jnp.concatenate([ends, inner, ends + 1], axis=-1) - 1)
 
-    slopes = SMALLEST + (1 - SMALLEST) * jax.nn.softplus(raw[..., 2 * num_bins :] + jnp.log(jnp.e - 1)) 
+    slopes = SMALLEST + (1 - SMALLEST) * jax.nn.softplus(raw[..., 2 * num_bins :] + jnp.log(jnp.e - 1))
     ends = jnp.ones_like(slopes[..., :1])
     slopes = jnp.concatenate([ends, slopes, ends], axis=-1)
     return positions(raw[..., :num_bins]), positions(raw[..., num_bins : 2 * num_bins]), slopes
