@@ -4,9 +4,9 @@ Normal distributions: `MeanField` (independent coordinates) is cheap and too nar
 `BlockNormal` sees correlation within a site, `LowRank` the strongest directions in many dimensions, `FullRank` all of
 it. `Skewed` bends each coordinate of a full-rank normal to its own skewness and tails, `StudentT` has heavy tails in
 all directions, `Mixture` has several centres. Flows learn any shape: `Flow` (inverse autoregressive) and `Coupling`.
-`Constrained` and `Guide` are written over the model's own sites: betas, gammas and Dirichlets by support, or any NumPyro
-guide, written by hand or automatic. `Delta` is a point. An `Approximation` is one fitted member, in one interface
-whatever made it.
+`Constrained` and `Guide` are written over the model's own sites: betas, gammas and Dirichlets by support, or any
+NumPyro guide, written by hand or automatic. `Delta` is a point. An `Approximation` is one fitted member, in one
+interface whatever made it.
 """
 
 from vi_kl.families.approximation import Approximation

@@ -127,7 +127,7 @@ def site_distribution(support: Support, choice, loc, scale):
 
 
 def beta(loc, scale):
-    """In z it is proportional to a log share + b log(1 - share): mode at a/(a + b), curvature (a + b) share (1 - share)."""
+    """In z its log density is a log share + b log(1 - share): mode a/(a + b), curvature (a + b) share (1 - share)."""
     share = jax.nn.sigmoid(loc)
     size = scale**-2 / (share * (1 - share))
     return dist.Beta(size * share, size * (1 - share), validate_args=False)

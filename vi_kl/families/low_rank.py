@@ -18,6 +18,7 @@ from vi_kl.families.family import Family
 from vi_kl.families.frame import Frame
 
 SMALLEST_COLUMN = 0.1  # in conditional sds: a column of zeros has no gradient to grow by
+SMALLEST_SCALE = 0.1  # in conditional sds
 MOST_ITERATIONS = 200
 EXACT_DIMENSIONS = 100  # above, the first few iterations have to do
 
@@ -43,7 +44,8 @@ class LowRank(Family):
             raise ValueError("A low-rank covariance needs at least 2 dimensions; use MeanField for one.")
         if self.rank is not None and self.rank >= target.dim:
             raise ValueError(
-                f"rank must be below the target's {target.dim} dimensions, got {self.rank}; FullRank has any covariance."
+                f"rank must be below the target's {target.dim} dimensions, got {self.rank}: "
+                f"FullRank has any covariance."
             )
 
     def rank_for(self, dim: int) -> int:
@@ -110,18 +112,23 @@ def nearest_low_rank(precision: np.ndarray, rank: int) -> tuple[np.ndarray, np.n
     """(scale, factor) of a minimum of KL(N(0, diag(scale^2) + factor factor') || N(0, precision^-1)).
 
     At a minimum q's precision has the diagonal of the given one, and the factors are the directions, in units of
-    `scale`, in which the given precision is lowest. The two conditions are met in turn.
+    `scale`, in which the given precision is lowest. The two conditions are met in turn. A factor that is best alone
+    with a coordinate would drive that one's scale to zero; it is kept from there.
     """
-    scale = 1 / np.sqrt(np.diag(precision))
+    conditional_sd = 1 / np.sqrt(np.diag(precision))
+    scale = conditional_sd
     for _ in range(MOST_ITERATIONS if len(precision) <= EXACT_DIMENSIONS else 20):
-        values, vectors = np.linalg.eigh(precision * np.outer(scale, scale))
-        values, vectors = np.clip(values[:rank], 1e-12, None), vectors[:, :rank]
-        own = 1 - (vectors**2) @ np.clip(1 - values, 0, None)  # q's precision in units of scale, its diagonal
-        ratio = own / (np.diag(precision) * scale**2)
-        if np.abs(ratio - 1).max() < 1e-10:
+        values, vectors = lowest(precision * np.outer(scale, scale), rank)
+        own = 1 - (vectors**2) @ (1 - values)  # q's precision in units of scale, its diagonal
+        before, scale = scale, np.maximum(conditional_sd * np.sqrt(own), SMALLEST_SCALE * conditional_sd)
+        if np.abs(np.log(scale / before)).max() < 1e-10:
             break
-        scale = scale * np.sqrt(ratio)
-    values, vectors = np.linalg.eigh(precision * np.outer(scale, scale))
-    values, vectors = np.clip(values[:rank], 1e-12, None), vectors[:, :rank]
-    lengths = np.sqrt(np.clip(1 / values - 1, SMALLEST_COLUMN**2, None))
+    values, vectors = lowest(precision * np.outer(scale, scale), rank)
+    lengths = np.maximum(np.sqrt(1 / values - 1), SMALLEST_COLUMN)
     return scale, scale[:, None] * vectors * lengths
+
+
+def lowest(matrix: np.ndarray, rank: int) -> tuple[np.ndarray, np.ndarray]:
+    """The lowest eigenvalues, none above one (such a factor is of no use), and their vectors."""
+    values, vectors = np.linalg.eigh(matrix)
+    return np.clip(values[:rank], np.finfo(float).eps, 1.0), vectors[:, :rank]
