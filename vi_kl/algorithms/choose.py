@@ -24,13 +24,15 @@ from vi_kl.target.target import Target
 BY_NAME: dict[str, Callable[[], Algorithm]] = {
     "mean_field": lambda: SVI(MeanField()),
     "full_rank": lambda: SVI(FullRank()),
-    "flow": lambda: SVI(Flow(), ELBO(num_draws=32), step_size=0.02, smallest_step_size=1e-5),
+    "flow": lambda: SVI(
+        Coupling(), ELBO(num_draws=16, gradient="total"), step_size=0.02, smallest_step_size=1e-5, tolerance=2e-3
+    ),
+    "iaf": lambda: SVI(Flow(), ELBO(num_draws=32), step_size=0.02, smallest_step_size=1e-5),
     "low_rank": lambda: SVI(LowRank()),
     "block_normal": lambda: SVI(BlockNormal()),
     "skewed": lambda: SVI(Skewed()),
     "student_t": lambda: SVI(StudentT()),
     "mixture": lambda: SVI(Mixture(), ELBO(num_draws=12)),
-    "coupling": lambda: SVI(Coupling(), ELBO(num_draws=32, gradient="total"), step_size=0.02, smallest_step_size=1e-5),
     "constrained": lambda: SVI(Constrained(), ELBO(num_draws=4)),
     "laplace": Laplace,
     "moment_matching": MomentMatching,
