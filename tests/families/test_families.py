@@ -10,6 +10,8 @@ from numpyro.infer import autoguide
 from programs import exponential_rate
 from scipy import stats
 
+import vi_kl
+from vi_kl.algorithms import SVI
 from vi_kl.families import (
     Approximation,
     BlockNormal,
@@ -128,7 +130,9 @@ def test_log_prob_integrates_to_one_and_draws_have_its_moments(name):
     nodes, weights = nodes_around(z)
     log_prob = q.log_prob(nodes)
     mass = weights * np.exp(log_prob)
-    np.testing.assert_allclose(mass.sum(), 1.0, atol=1e-4)
+    coarse = 4 * mass.reshape(121, 121)[::2, ::2].sum()
+    assert abs(mass.sum() - coarse) < 0.02
+    assert abs(mass.sum() - 1) < max(abs(mass.sum() - coarse), 1e-6)  # what leaving out every other node changes
     centre, sd = np.median(z, axis=0), z.std(axis=0)
     for f in (lambda z: np.arctan((z - centre) / sd)[:, 0], lambda z: np.arctan(((z - centre) / sd).prod(axis=1))):
         assert abs(f(z).mean() - mass @ f(nodes)) < 4.5 * f(z).std() / np.sqrt(len(z)) + 1e-3
@@ -137,7 +141,39 @@ def test_log_prob_integrates_to_one_and_draws_have_its_moments(name):
 
 
 # draws of gamma and beta variables have derivatives that hold on average only
-PATHWISE = [n for n in NAMES if n.values[0] in CLOSED and n.values[0] not in ("student_t", "constrained")]
+PATHWISE = [
+    pytest.param(name, marks=[] if name in ("coupling", "skewed") else pytest.mark.exhaustive)
+    for name in CLOSED
+    if name not in ("student_t", "constrained")
+]
+
+
+def test_degrees_of_freedom_have_unbiased_gradients():
+    """E[z^2] = s^2 df / (df - 2), so that its derivative in log(df - 2) is -2 s^2 / (df - 2)."""
+    family, target = StudentT(), Target.from_log_density(jnp.sum, 1)
+    with jax.enable_x64(True):
+        params = family.standard(None, target)
+
+        def second_moment(log_df, key):
+            z, _ = family.sample_and_log_prob({**params, "log_df": log_df}, target, key, 500)
+            return jnp.mean(z**2)
+
+        keys = jax.random.split(jax.random.key(4), 80)
+        slopes = np.asarray(jax.jit(jax.vmap(jax.grad(second_moment), in_axes=(None, 0)))(params["log_df"], keys))
+    expected = -2 * (10 / 12) / 10
+    assert abs(slopes.mean() - expected) < 4 * slopes.std(ddof=1) / np.sqrt(len(slopes))
+    assert slopes.std(ddof=1) / np.sqrt(len(slopes)) < 0.1 * abs(expected)
+
+
+@pytest.mark.exhaustive
+def test_the_block_autoregressive_guide_fits_though_it_has_no_inverse():
+    fit = vi_kl.fit(TARGET, SVI(guide_family(autoguide.AutoBNAFNormal, TARGET), max_steps=400), key=jax.random.key(0))
+    q = fit.approximation
+    z, log_q = q.sample_and_log_prob(jax.random.key(1), 4096)
+    inner = stats.multivariate_normal(z.mean(axis=0), 0.25 * np.cov(z, rowvar=False))
+    ratio = np.exp(inner.logpdf(z) - log_q)
+    assert abs(ratio.mean() - 1) < 4 * ratio.std() / np.sqrt(len(ratio))
+    assert np.mean(fit.history.loss[-100:]) < np.mean(fit.history.loss[:100])
 
 
 @pytest.mark.parametrize("name", PATHWISE)

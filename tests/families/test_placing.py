@@ -80,7 +80,6 @@ def reverse_kl(family, params, frame, covariance):
 
 NORMAL = {
     "mean_field": MeanField(),
-    "block_normal": BlockNormal(),
     "grouped": BlockNormal((("a", "c"),)),
     "full_rank": FullRank(),
 }
