@@ -313,6 +313,7 @@ def test_what_does_not_fit_a_target_of_one_dimension_is_refused(family, words):
         (lambda: BlockNormal().units(None), "units\\(frame, target\\)"),
         (lambda: Mixture(0), "num_components"),
         (lambda: Mixture(2, "low"), "covariance"),
+        (lambda: SVI(Delta()).fit(jax.random.key(0), TARGET), "A point has no density"),
         (lambda: Coupling("bezier"), "bend must be one of affine"),
         (lambda: Constrained({"rate": dist.Weibull}), "'rate': choose one of Beta"),
         (lambda: Constrained().require(Target.from_log_density(jnp.sum, 2)), "made from a NumPyro model"),

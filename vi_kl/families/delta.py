@@ -35,5 +35,10 @@ class Delta(Family):
         """n times the point, with an infinite log density: what makes its KL infinite."""
         return jnp.tile(params["loc"], (n, 1)), jnp.full(n, jnp.inf)
 
+    def weighted_draws(self, params, target, key, n):
+        raise ValueError(
+            "A point has no density, so no divergence can be minimised over points: find the mode instead."
+        )
+
     def log_prob(self, params, target, z):
         return jnp.where(jnp.all(z == params["loc"]), jnp.inf, -jnp.inf)
