@@ -36,9 +36,7 @@ class Delta(Family):
         return jnp.tile(params["loc"], (n, 1)), jnp.full(n, jnp.inf)
 
     def weighted_draws(self, params, target, key, n):
-        raise ValueError(
-            "A point has no density, so no divergence can be minimised over points: find the mode instead."
-        )
+        raise ValueError("A point has no density, so no divergence has a minimum over points: find the mode.")
 
     def log_prob(self, params, target, z):
         return jnp.where(jnp.all(z == params["loc"]), jnp.inf, -jnp.inf)
