@@ -141,7 +141,7 @@ def test_choosing():
     assert choose_algorithm(GAUSSIAN).name == "full_rank"
     wide = Target.from_log_density(lambda z: -jnp.sum(z**2), 101)
     assert choose_algorithm(wide).name == "mean_field"
-    assert choose_algorithm(GAUSSIAN, Flow()).name == "flow"
+    assert choose_algorithm(GAUSSIAN, Flow()).name == "iaf"
     assert choose_algorithm(GAUSSIAN, SVI(MeanField(), ELBO(3))).objective.num_draws == 3
     with pytest.raises(ValueError, match="full_rank"):
         choose_algorithm(GAUSSIAN, "fullrank")

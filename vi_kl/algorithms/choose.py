@@ -3,16 +3,22 @@
 from collections.abc import Callable
 
 from vi_kl.algorithms.algorithm import Algorithm, Fit
-from vi_kl.algorithms.ladder import Ladder
+from vi_kl.algorithms.ladder import FLOW, Ladder
 from vi_kl.algorithms.laplace import Laplace
 from vi_kl.algorithms.linear_response import LinearResponse
 from vi_kl.algorithms.moment_matching import MomentMatching
 from vi_kl.algorithms.sample_average import SampleAverage
 from vi_kl.algorithms.svi import SVI
+from vi_kl.families.block_normal import BlockNormal
+from vi_kl.families.constrained import Constrained
 from vi_kl.families.family import Family
 from vi_kl.families.flow import Flow
 from vi_kl.families.gaussian import FullRank, MeanField
 from vi_kl.families.guide import guide_family
+from vi_kl.families.low_rank import LowRank
+from vi_kl.families.mixture import Mixture
+from vi_kl.families.skewed import Skewed
+from vi_kl.families.student_t import StudentT
 from vi_kl.objectives.elbo import ELBO
 from vi_kl.target.target import Target
 
@@ -21,7 +27,14 @@ BY_NAME: dict[str, Callable[[], Algorithm]] = {
     "mean_field": lambda: SampleAverage(MeanField()),
     "full_rank": lambda: SampleAverage(FullRank()),
     "linear_response": LinearResponse,
-    "flow": lambda: SVI(Flow(), ELBO(num_draws=32), step_size=0.02, smallest_step_size=1e-5),
+    "low_rank": lambda: SampleAverage(LowRank()),
+    "block_normal": lambda: SampleAverage(BlockNormal()),
+    "skewed": lambda: SampleAverage(Skewed()),
+    "student_t": lambda: SVI(StudentT()),
+    "mixture": lambda: SVI(Mixture(), ELBO(num_draws=12)),
+    "constrained": lambda: SVI(Constrained(), ELBO(num_draws=4)),
+    "flow": lambda: FLOW,
+    "iaf": lambda: SVI(Flow(), ELBO(num_draws=32), step_size=0.02, smallest_step_size=1e-5),
     "laplace": Laplace,
     "moment_matching": MomentMatching,
 }

@@ -2,7 +2,8 @@
 
     1. Laplace's normal at the best mode, which the later rungs need in any case;
     2. the best normal, by SampleAverage: full-rank, or low-rank plus diagonal in many dimensions;
-    3. a flow, by SVI, started from that normal.
+    3. that normal with skewness and tails of its own along each axis, by SampleAverage too;
+    4. a flow, by SVI, started from the best of these.
 
 After each rung draws of q are weighed against the log density. Laplace's normal is kept only where next to nothing is
 left to gain, for the second rung costs little. The best normal is kept where KL(q||posterior) is small, or where the
@@ -27,13 +28,16 @@ from vi_kl.diagnostics.importance import kl_by_weights
 from vi_kl.diagnostics.psis import RELIABLE, pareto_k
 from vi_kl.estimate import Estimate
 from vi_kl.families.approximation import draw
-from vi_kl.families.flow import Flow
-from vi_kl.families.gaussian import FullRank, MeanField
+from vi_kl.families.coupling import Coupling
+from vi_kl.families.gaussian import FullRank
+from vi_kl.families.low_rank import LowRank
+from vi_kl.families.skewed import Skewed
 from vi_kl.objectives.elbo import ELBO
 from vi_kl.precision import in_float64
 from vi_kl.target.target import CHUNK, Target, in_chunks, is_small, log_density_batch
 
 LARGEST_FULL_RANK = 100  # dimensions; above, a covariance has more entries than are worth their draws
+FLOW = SVI(Coupling(), ELBO(num_draws=16, gradient="total"), step_size=0.02, smallest_step_size=1e-5, tolerance=2e-3)
 MENDABLE = 0.5  # k-hat below which weights have a finite variance
 FEWER_DRAWS = 2048  # to judge by, for models whose log density takes long
 MOST_DRAWS = 1024  # of the normal's sample average: what more would gain is less than what the next rung gains
@@ -65,7 +69,7 @@ class Rung:
 
 @dataclasses.dataclass(frozen=True)
 class Ladder(Algorithm):
-    """Laplace, then the best normal, then a flow, as far as is needed.
+    """Laplace, then the best normal, then one that is skewed, then a flow, as far as is needed.
 
     Attributes:
         good_enough: nats of KL(q||posterior) at which climbing ends.
@@ -96,9 +100,10 @@ def fit_ladder(config: Ladder, key, target, start, progress) -> Fit:
     failures: list[str] = []
     with ledger() as books:
         begin = find_start(target, start_key, books, start)
-        for i, (name, algorithm) in enumerate(steps(target)):
+        rungs = steps(target)
+        for i, (name, algorithm) in enumerate(rungs):
             if progress:
-                progress(i / 3, f"fitting {name}")
+                progress(i / len(rungs), f"fitting {name}")
             try:
                 found = algorithm.fit(fit_key, target, start=begin if i < 2 else best_of(climbed, begin))
             except (FitError, ValueError, np.linalg.LinAlgError) as error:
@@ -119,13 +124,15 @@ def fit_ladder(config: Ladder, key, target, start, progress) -> Fit:
 
 def steps(target: Target) -> list[tuple[str, Algorithm]]:
     """The rungs, the cheapest first."""
-    normal = FullRank() if target.dim <= LARGEST_FULL_RANK else MeanField()
+    normal = FullRank() if target.dim <= LARGEST_FULL_RANK else LowRank()
     rungs: list[tuple[str, Algorithm]] = [
         ("laplace", Laplace()),
         (normal.name, SampleAverage(normal, max_draws=MOST_DRAWS)),
     ]
+    if target.dim <= LARGEST_FULL_RANK:
+        rungs.append(("skewed", SampleAverage(Skewed(), tolerance=0.05, max_draws=MOST_DRAWS)))
     if target.dim > 1:
-        rungs.append(("flow", SVI(Flow(), ELBO(num_draws=32), step_size=0.02, smallest_step_size=1e-5)))
+        rungs.append(("flow", FLOW))
     return rungs
 
 

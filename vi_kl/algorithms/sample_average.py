@@ -18,7 +18,7 @@ from scipy.optimize import minimize
 
 from vi_kl.algorithms.algorithm import Algorithm, Fit, FitError, History, Status, ledger
 from vi_kl.algorithms.start import find_start
-from vi_kl.families.approximation import Approximation, is_pushed_noise
+from vi_kl.families.approximation import Approximation, has_push
 from vi_kl.families.family import Family
 from vi_kl.families.frame import Frame
 from vi_kl.families.gaussian import FullRank
@@ -40,7 +40,7 @@ class SampleAverage(Algorithm):
         family: the set to choose from.
         tolerance: of the answer's means, in sds of q, and of its sds, relative: the largest change that doubling the
             draws may still make.
-        num_draws: to begin with; None for 64, or four per dimension for families with a covariance matrix.
+        num_draws: to begin with; None for 64, or four per dimension of the noise for families that see correlation.
         max_draws: where doubling ends, converged or not.
         max_steps: of the optimiser, for each number of draws.
     """
@@ -103,24 +103,25 @@ class Search:
         self.change: float | None = None
         self.settled = self.done = False
         params = self.family.standard(init_key, target)
-        self.num_draws = config.num_draws or first_draws(params, target.dim)
-        refuse_too_few(self.num_draws, params, target.dim)
+        self.noise_dim = self.family.noise_dim(target)
+        self.num_draws = config.num_draws or first_draws(params, target.dim, self.noise_dim)
+        refuse_too_few(self.num_draws, params, target.dim, self.noise_dim)
         self.objective = FixedNoiseELBO(self.family, params, None, target, self.noise(self.num_draws))
         self.enter(frame)
-        if not is_pushed_noise(self.approximation()):
+        if not has_push(self.approximation()):
             raise FitError(
                 f"SampleAverage needs draws that are an image of standard normal noise; those of {self.family.name} "
                 f"are not: fit it by SVI."
             )
-        self.yardstick = self.noise(max(YARDSTICK, 2 * target.dim))
+        self.yardstick = self.noise(max(YARDSTICK, 2 * self.noise_dim))
         self.moments: tuple | None = None
 
     def noise(self, n: int) -> np.ndarray:
-        return normal_noise(self.target.dim, n, jax.random.fold_in(self.noise_key, n))
+        return normal_noise(self.noise_dim, n, jax.random.fold_in(self.noise_key, n))
 
     def enter(self, frame: Frame) -> None:
         """Begin as the standard member of a frame."""
-        self.frame, self.objective.units = frame, self.family.units(frame)
+        self.frame, self.objective.units = frame, self.family.units(frame, self.target)
         self.x, self.inverse = self.objective.start, None
 
     def double(self) -> None:
@@ -213,23 +214,22 @@ def positive(matrix: np.ndarray) -> np.ndarray | None:
     return matrix if np.isfinite(matrix).all() and np.linalg.eigvalsh(matrix).min() > 0 else None
 
 
-def first_draws(params, dim: int) -> int:
+def first_draws(params, dim: int, noise_dim: int) -> int:
     """Enough for exact second moments, which a covariance needs and which no family regrets where they are cheap."""
-    matched = has_covariance(params, dim) or dim <= MATCHED_DIMENSIONS
-    least = PER_DIMENSION * dim if matched else ROWS
-    return int(2 ** np.ceil(np.log2(max(ROWS, least))))
+    matched = sees_correlation(params, dim) or dim <= MATCHED_DIMENSIONS
+    return int(2 ** np.ceil(np.log2(max(ROWS, PER_DIMENSION * noise_dim if matched else ROWS))))
 
 
-def has_covariance(params, dim: int) -> bool:
-    """Whether a member has more parameters than a location and a few per coordinate."""
-    return sum(np.size(leaf) for leaf in jax.tree.leaves(params)) >= dim * (dim + 3) / 2
+def sees_correlation(params, dim: int) -> bool:
+    """Whether a member has more parameters than a location and a scale per coordinate."""
+    return sum(np.size(leaf) for leaf in jax.tree.leaves(params)) > 2 * dim
 
 
-def refuse_too_few(num_draws: int, params, dim: int) -> None:
-    if has_covariance(params, dim) and num_draws <= 2 * dim:
+def refuse_too_few(num_draws: int, params, dim: int, noise_dim: int) -> None:
+    if sees_correlation(params, dim) and num_draws <= 2 * noise_dim:
         raise FitError(
             f"{num_draws} draws are too few for a covariance in {dim} dimensions: the ELBO on them has no maximum. "
-            f"Take at least {PER_DIMENSION * dim}, or leave num_draws out."
+            f"Take at least {PER_DIMENSION * noise_dim}, or leave num_draws out."
         )
 
 

@@ -132,7 +132,7 @@ def begin(config: SVI, key, target, books, start=None) -> Beginning:
     frame_key, init_key = jax.random.split(key)
     units = None
     if config.family.takes_frame:
-        units = config.family.units(find_start(target, frame_key, books, start).frame)
+        units = config.family.units(find_start(target, frame_key, books, start).frame, target)
     elif start is not None:
         raise FitError(f"{config.family.name} is written over the model's own sites, and takes no start.")
     with tracing:

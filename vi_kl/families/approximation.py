@@ -7,6 +7,7 @@ import jax
 import numpy as np
 
 from vi_kl.compilation import compiled, tracing
+from vi_kl.families.constrained import Constrained, SiteProduct
 from vi_kl.families.family import Family
 from vi_kl.families.guide import Guide, GuideDistribution
 from vi_kl.keys import numpy_generator
@@ -74,8 +75,9 @@ def draw(q: Approximation, key, n: int) -> tuple[np.ndarray, np.ndarray]:
     Images of normal noise take NumPy's noise through one small program. Guides with independent sites of a known
     family are drawn by NumPy too. Anything else runs the family's own sampler.
     """
-    if is_pushed_noise(q):
-        return in_chunks(functools.partial(push_batch, q), numpy_generator(key).standard_normal((n, q.target.dim)))
+    if has_push(q):
+        noise = numpy_generator(key).standard_normal((n, q.family.noise_dim(q.target)))
+        return in_chunks(functools.partial(push_batch, q), noise)
     sites = site_distributions(q)
     if sites is not None:
         z = draw_sites(q.target, sites, key, n)
@@ -86,15 +88,21 @@ def draw(q: Approximation, key, n: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def site_distributions(q: Approximation):
-    """{site: distribution} where q is a guide whose sites are independent, else None."""
-    if not isinstance(q.family, Guide):
+    """{site: distribution} where q is written over the model's sites and they are independent, else None."""
+    if not isinstance(q.family, Guide | Constrained):
         return None
     with tracing:
         distribution = q.distribution
-        return distribution.site_distributions() if isinstance(distribution, GuideDistribution) else None
+        by_site = isinstance(distribution, GuideDistribution | SiteProduct)
+        return distribution.site_distributions() if by_site else None
 
 
 def is_pushed_noise(q: Approximation) -> bool:
+    """Whether q is an image of as many normal noises as it has dimensions, so that z determines the noise."""
+    return q.family.noise_dim(q.target) == q.target.dim and has_push(q)
+
+
+def has_push(q: Approximation) -> bool:
     """Whether q is an image of normal noise; found out abstractly, without computing any of its parameters."""
     found = []
     with tracing:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from numpyro.distributions import Distribution
 
 from vi_kl.families.frame import Frame
@@ -46,8 +47,11 @@ class Family(abc.ABC):
         """Parameters of the member nearest to independent standard normals: a pytree of unconstrained arrays."""
         raise NotImplementedError(f"{type(self).__name__} has neither `standard` nor `init`.")
 
-    def units(self, frame: Frame) -> Any:
-        """What `place` needs of a frame, computed once per fit: a pytree of arrays."""
+    def units(self, frame: Frame, target: Target | None = None) -> Any:
+        """What `place` needs of a frame, computed once per fit: a pytree of arrays.
+
+        Families that look at the target's sites need the target too.
+        """
         return frame
 
     def place(self, params: Any, units: Any) -> Any:
@@ -69,11 +73,15 @@ class Family(abc.ABC):
     def init(self, key, target: Target) -> Any:
         """Starting parameters in z where no frame is known: a narrow member at a random place."""
         start = Frame.around(target.initial_position(key), INITIAL_SCALE)
-        return self.place(self.standard(key, target), self.units(start))
+        return self.place(self.standard(key, target), self.units(start, target))
 
     @abc.abstractmethod
     def distribution(self, params: Any, target: Target) -> Distribution:
         """The member with these parameters: a NumPyro distribution over z, event shape (dim,)."""
+
+    def noise_dim(self, target: Target) -> int:
+        """The length of the noise u that `push` takes; more than `dim` where q adds noises up."""
+        return target.dim
 
     def push(self, params: Any, target: Target) -> Callable | None:
         """u -> (z, log q(z)) where the member is an image of standard normal noise u, else None."""
@@ -83,7 +91,7 @@ class Family(abc.ABC):
         """n draws of z, shape (n, dim), and log q(z), shape (n,), both differentiable in the parameters."""
         push = self.push(params, target)
         if push is not None:
-            return jax.vmap(push)(jax.random.normal(key, (n, target.dim), dtype=float))
+            return jax.vmap(push)(jax.random.normal(key, (n, self.noise_dim(target)), dtype=float))
         q = self.distribution(params, target)
 
         def one(key):
@@ -91,6 +99,14 @@ class Family(abc.ABC):
             return z, q.log_prob(z, intermediates) if intermediates else q.log_prob(z)
 
         return jax.vmap(one)(jax.random.split(key, n))
+
+    def weighted_draws(self, params: Any, target: Target, key, n: int):
+        """n draws of z, log q(z), and weights (n,) that add up to one, differentiable together.
+
+        The weighted sum of f(z) is an unbiased estimate of E_q[f], and so is its derivative in the parameters. Plain
+        draws do where z moves smoothly with every parameter; a mixture's weights move no draw, and it overrides this.
+        """
+        return *self.sample_and_log_prob(params, target, key, n), jnp.full(n, 1 / n)
 
     def log_prob(self, params: Any, target: Target, z):
         """log q(z) at one z of shape (dim,)."""

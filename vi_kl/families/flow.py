@@ -31,7 +31,7 @@ class Flow(Family):
     num_layers: int = 2
     hidden: int = 8
 
-    name = "flow"
+    name = "iaf"
 
     @property
     def has_log_prob(self) -> bool:

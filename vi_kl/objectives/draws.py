@@ -36,10 +36,7 @@ def draw(key, params, family: Family, target: Target, n: int, rows: Target | Non
 
     `rows` may be a minibatch of the target, whose estimate takes the place of log p.
     """
-    if is_stratified(family):
-        z, log_q, weights = family.weighted_draws(params, target, key, n)
-    else:
-        (z, log_q), weights = family.sample_and_log_prob(params, target, key, n), jnp.full(n, 1 / n)
+    z, log_q, weights = family.weighted_draws(params, target, key, n)
     return Draws(z, log_q, log_p_at(target if rows is None else rows, z), weights)
 
 
@@ -57,8 +54,7 @@ def draw_fixed(key, params, family: Family, target: Target, n: int) -> Draws:
 
 def is_stratified(family: Family) -> bool:
     """Whether the family weights its draws: a mixture's shares move no draw, but they move the weights."""
-    own = getattr(type(family), "weighted_draws", None)
-    return own is not None and own is not getattr(Family, "weighted_draws", None)
+    return type(family).weighted_draws is not Family.weighted_draws
 
 
 def log_p_at(target: Target, z):

@@ -1,0 +1,102 @@
+"""Mixture: several normal distributions with weights, for posteriors with several modes or a bent one.
+
+Requires nothing of the target. Like every q fitted by reverse KL it finds only what its components reach: start it
+from a frame that covers the modes (`start=Frame.of(...)`, or a wide fit), since in a frame at one mode the others are
+not seen.
+
+Weights move no draw, so its plain draws are not differentiable in them; `weighted_draws` gives every component its
+own draws, weighted by its share, and is.
+
+Reference: Roeder, Wu & Duvenaud (2017), section 4, and Morningstar et al. (2021), "Automatic differentiation
+variational inference with mixtures", for drawing from each component.
+"""
+
+import dataclasses
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro.distributions as dist
+
+from vi_kl.families.family import Family
+from vi_kl.families.gaussian import FullRank, MeanField, full_rank_params, scale_tril
+from vi_kl.keys import numpy_generator
+
+SPREAD = 0.5  # of the components' centres: their mean squared distance from the origin, in units of the frame
+
+
+@dataclasses.dataclass(frozen=True)
+class Mixture(Family):
+    """q(z) = sum of w_k Normal(loc_k, covariance_k).
+
+    Attributes:
+        num_components: K.
+        covariance: "full", or "diagonal" for components without correlation.
+    """
+
+    num_components: int = 3
+    covariance: Literal["full", "diagonal"] = "full"
+
+    name = "mixture"
+
+    def __post_init__(self):
+        if self.num_components < 1:
+            raise ValueError(f"num_components must be at least 1, got {self.num_components}.")
+        if self.covariance not in ("full", "diagonal"):
+            raise ValueError(f"covariance must be 'full' or 'diagonal', not {self.covariance!r}.")
+
+    @property
+    def component(self) -> Family:
+        """The family of each component."""
+        return FullRank() if self.covariance == "full" else MeanField()
+
+    def standard(self, key, target):
+        """Centres in random directions about the origin, and equal weights; as wide as the standard normal in all."""
+        dim, num = target.dim, self.num_components
+        centres = numpy_generator(key).normal(size=(num, dim))
+        centres -= centres.mean(axis=0)
+        size = np.mean(np.sum(centres**2, axis=1))
+        spread = SPREAD if num > 1 else 0.0
+        centres *= np.sqrt(spread / size) if num > 1 else 0.0
+        shape = full_rank_params(np.zeros(dim), np.sqrt(1 - spread / dim) * np.eye(dim))
+        if self.covariance == "diagonal":
+            del shape["below"]
+        components = {name: jnp.tile(leaf, (num, 1)) for name, leaf in shape.items()}
+        return {"logits": jnp.zeros(num), "components": {**components, "loc": jnp.asarray(centres)}}
+
+    def place(self, params, units):
+        """Each component goes where the component's family would place it."""
+        placed = jax.vmap(lambda one: self.component.place(one, units))(params["components"])
+        return {**params, "components": placed}
+
+    def trils(self, params):
+        """The Cholesky factor of each component's covariance, (K, dim, dim)."""
+        if self.covariance == "full":
+            return jax.vmap(scale_tril)(params["components"])
+        return jax.vmap(jnp.diag)(jnp.exp(params["components"]["log_scale"]))
+
+    def distribution(self, params, target):
+        locs = params["components"]["loc"]
+        if self.covariance == "full":
+            components = dist.MultivariateNormal(locs, scale_tril=self.trils(params), validate_args=False)
+        else:
+            scales = jnp.exp(params["components"]["log_scale"])
+            components = dist.Normal(locs, scales, validate_args=False).to_event(1)
+        weights = dist.Categorical(logits=params["logits"], validate_args=False)
+        return dist.MixtureSameFamily(weights, components, validate_args=False)
+
+    def weighted_draws(self, params, target, key, n):
+        """The n draws are shared out evenly among the components.
+
+        Raises:
+            ValueError: there are fewer draws than components.
+        """
+        num = self.num_components
+        if n < num:
+            raise ValueError(f"A mixture of {num} components needs at least {num} draws, got num_draws={n}.")
+        which = np.arange(n) % num
+        u = jax.random.normal(key, (n, target.dim), dtype=float)
+        z = params["components"]["loc"][which] + jnp.einsum("nij,nj->ni", self.trils(params)[which], u)
+        weights = jax.nn.softmax(params["logits"])[which] / np.bincount(which)[which]
+        return z, jax.vmap(self.distribution(params, target).log_prob)(z), weights
