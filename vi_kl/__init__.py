@@ -38,6 +38,7 @@ SOURCES = {
     "SVI": "vi_kl.algorithms",
     "Laplace": "vi_kl.algorithms",
     "MomentMatching": "vi_kl.algorithms",
+    "Pathfinder": "vi_kl.algorithms",
     "Fit": "vi_kl.algorithms",
     "Approximation": "vi_kl.families",
     "check": "vi_kl.diagnostics",

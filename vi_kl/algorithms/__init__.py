@@ -10,6 +10,7 @@ from vi_kl.algorithms.algorithm import Algorithm, Cost, Fit, FitError, History, 
 from vi_kl.algorithms.choose import fit
 from vi_kl.algorithms.laplace import Laplace
 from vi_kl.algorithms.moment_matching import MomentMatching
+from vi_kl.algorithms.pathfinder import Pathfinder
 from vi_kl.algorithms.svi import SVI
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "History",
     "Laplace",
     "MomentMatching",
+    "Pathfinder",
     "Status",
     "fit",
 ]

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from vi_kl.algorithms.algorithm import Algorithm, Fit
 from vi_kl.algorithms.laplace import Laplace
 from vi_kl.algorithms.moment_matching import MomentMatching
+from vi_kl.algorithms.pathfinder import Pathfinder
 from vi_kl.algorithms.svi import SVI
 from vi_kl.families.family import Family
 from vi_kl.families.flow import Flow
@@ -20,6 +21,7 @@ BY_NAME: dict[str, Callable[[], Algorithm]] = {
     "flow": lambda: SVI(Flow(), ELBO(num_draws=32), step_size=0.02, smallest_step_size=1e-5),
     "laplace": Laplace,
     "moment_matching": MomentMatching,
+    "pathfinder": Pathfinder,
 }
 LARGEST_FULL_RANK = 100  # dimensions; above, a covariance matrix has more entries than SVI learns well
 

@@ -12,6 +12,7 @@ import jax
 import numpy as np
 
 from vi_kl.algorithms.algorithm import Ledger
+from vi_kl.algorithms.path import best_on_path
 from vi_kl.families.approximation import Approximation, draw
 from vi_kl.families.frame import Frame
 from vi_kl.target.mode import Climb, Mode, find_mode, same_mode
@@ -51,8 +52,25 @@ def find_start(target: Target, key, books: Ledger, start: Any = None, max_steps:
         return Start(frame_of(q, target, key), f"the moments of {q.name}")
     if target.dim > MATRIX_DIMENSIONS:
         return start_with_scales(target, starting_points(target, key, start)[0], books, max_steps)
-    mode = best_mode(target, starting_points(target, key, start), books, max_steps)
-    return Start(frame_at(mode), "the normal at a mode" if mode.is_proper else "a point that is no mode", mode)
+    points = starting_points(target, key, start)
+    mode = best_mode(target, points, books, max_steps)
+    if mode.is_proper:
+        return Start(frame_at(mode), "the normal at a mode", mode)
+    return start_on_a_path(target, points, key, books, max_steps) or Start(
+        frame_at(mode), "a point that is no mode", mode
+    )
+
+
+def start_on_a_path(target: Target, points, key, books: Ledger, max_steps: int) -> Start | None:
+    """Where climbs find no top: the normal on the way there that has the highest ELBO."""
+    best = None
+    for point, one_key in zip(points, jax.random.split(key, len(points)), strict=True):
+        climb = Climb(target, point, max_steps)
+        books.gradient_evaluations += climb.evaluations
+        found = best_on_path(target, climb, one_key, books)
+        if found is not None and (best is None or found.elbo > best.elbo):
+            best = found
+    return None if best is None else Start(best.frame, "the best normal on the way up, as there is no mode")
 
 
 def starting_points(target: Target, key, start) -> list[np.ndarray]:
