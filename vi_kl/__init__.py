@@ -39,6 +39,7 @@ SOURCES = {
     "Laplace": "vi_kl.algorithms",
     "MomentMatching": "vi_kl.algorithms",
     "Pathfinder": "vi_kl.algorithms",
+    "NaturalGradient": "vi_kl.algorithms",
     "Fit": "vi_kl.algorithms",
     "Approximation": "vi_kl.families",
     "check": "vi_kl.diagnostics",

@@ -10,6 +10,7 @@ from vi_kl.algorithms.algorithm import Algorithm, Cost, Fit, FitError, History, 
 from vi_kl.algorithms.choose import fit
 from vi_kl.algorithms.laplace import Laplace
 from vi_kl.algorithms.moment_matching import MomentMatching
+from vi_kl.algorithms.natural_gradient import NaturalGradient
 from vi_kl.algorithms.pathfinder import Pathfinder
 from vi_kl.algorithms.svi import SVI
 
@@ -22,6 +23,7 @@ __all__ = [
     "History",
     "Laplace",
     "MomentMatching",
+    "NaturalGradient",
     "Pathfinder",
     "Status",
     "fit",

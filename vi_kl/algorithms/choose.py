@@ -5,6 +5,7 @@ from collections.abc import Callable
 from vi_kl.algorithms.algorithm import Algorithm, Fit
 from vi_kl.algorithms.laplace import Laplace
 from vi_kl.algorithms.moment_matching import MomentMatching
+from vi_kl.algorithms.natural_gradient import NaturalGradient
 from vi_kl.algorithms.pathfinder import Pathfinder
 from vi_kl.algorithms.svi import SVI
 from vi_kl.families.family import Family
@@ -22,6 +23,7 @@ BY_NAME: dict[str, Callable[[], Algorithm]] = {
     "laplace": Laplace,
     "moment_matching": MomentMatching,
     "pathfinder": Pathfinder,
+    "natural_gradient": NaturalGradient,
 }
 LARGEST_FULL_RANK = 100  # dimensions; above, a covariance matrix has more entries than SVI learns well
 

@@ -12,14 +12,17 @@ import jax
 import numpy as np
 
 from vi_kl.algorithms.algorithm import Ledger
+from vi_kl.algorithms.natural_steps import Normal, ascend, enough_draws, matched_noise, shrunk_until_finite
 from vi_kl.algorithms.path import best_on_path
 from vi_kl.families.approximation import Approximation, draw
 from vi_kl.families.frame import Frame
+from vi_kl.keys import numpy_generator
 from vi_kl.target.mode import Climb, Mode, find_mode, same_mode
-from vi_kl.target.target import Target
+from vi_kl.target.target import ROWS, Target
 
 MOST_STARTS = 4
 MATRIX_DIMENSIONS = 400  # above, only each coordinate's own scale is found
+IMPROVING_STEPS = 50  # of what is found where there is no mode
 FLATTEST = 1e-6  # curvature, in units of the coordinates' own, that a direction is taken to have at least
 
 
@@ -70,7 +73,19 @@ def start_on_a_path(target: Target, points, key, books: Ledger, max_steps: int) 
         found = best_on_path(target, climb, one_key, books)
         if found is not None and (best is None or found.elbo > best.elbo):
             best = found
-    return None if best is None else Start(best.frame, "the best normal on the way up, as there is no mode")
+    if best is None:
+        return None
+    return Start(improved(target, best.frame, key, books), "a normal on the way up, as there is no mode")
+
+
+def improved(target: Target, frame: Frame, key, books: Ledger) -> Frame:
+    """The same after some natural-gradient steps of its ELBO."""
+    noise = matched_noise(numpy_generator(key), enough_draws(ROWS, target.dim), target.dim)
+    normal = shrunk_until_finite(target, Normal(frame.loc, np.asarray(frame.full_tril)), noise, books)
+    if normal is None:
+        return frame
+    better = ascend(target, normal, noise, books, tolerance=0.05, max_steps=IMPROVING_STEPS)[0].normal
+    return Frame.of(better.loc, np.linalg.cholesky(better.covariance))
 
 
 def starting_points(target: Target, key, start) -> list[np.ndarray]:
