@@ -39,6 +39,8 @@ SOURCES = {
     "Laplace": "vi_kl.algorithms",
     "MomentMatching": "vi_kl.algorithms",
     "Pathfinder": "vi_kl.algorithms",
+    "GaussianScoreMatching": "vi_kl.algorithms",
+    "BatchAndMatch": "vi_kl.algorithms",
     "NaturalGradient": "vi_kl.algorithms",
     "Fit": "vi_kl.algorithms",
     "Approximation": "vi_kl.families",

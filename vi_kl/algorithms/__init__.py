@@ -7,6 +7,7 @@ name.
 """
 
 from vi_kl.algorithms.algorithm import Algorithm, Cost, Fit, FitError, History, Status
+from vi_kl.algorithms.batch_and_match import BatchAndMatch, GaussianScoreMatching
 from vi_kl.algorithms.choose import fit
 from vi_kl.algorithms.laplace import Laplace
 from vi_kl.algorithms.moment_matching import MomentMatching
@@ -17,9 +18,11 @@ from vi_kl.algorithms.svi import SVI
 __all__ = [
     "SVI",
     "Algorithm",
+    "BatchAndMatch",
     "Cost",
     "Fit",
     "FitError",
+    "GaussianScoreMatching",
     "History",
     "Laplace",
     "MomentMatching",

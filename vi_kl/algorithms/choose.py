@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from vi_kl.algorithms.algorithm import Algorithm, Fit
+from vi_kl.algorithms.batch_and_match import BatchAndMatch, GaussianScoreMatching
 from vi_kl.algorithms.laplace import Laplace
 from vi_kl.algorithms.moment_matching import MomentMatching
 from vi_kl.algorithms.natural_gradient import NaturalGradient
@@ -23,6 +24,8 @@ BY_NAME: dict[str, Callable[[], Algorithm]] = {
     "laplace": Laplace,
     "moment_matching": MomentMatching,
     "pathfinder": Pathfinder,
+    "batch_and_match": BatchAndMatch,
+    "gaussian_score_matching": GaussianScoreMatching,
     "natural_gradient": NaturalGradient,
 }
 LARGEST_FULL_RANK = 100  # dimensions; above, a covariance matrix has more entries than SVI learns well

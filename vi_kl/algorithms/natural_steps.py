@@ -65,10 +65,20 @@ class Look(NamedTuple):
         return float(max(np.abs(self.pull).max(), 0.5 * spread))
 
 
+def sobol_half(generator: np.random.Generator, num_draws: int, dim: int) -> np.ndarray:
+    """Scrambled Sobol normals, half as many as asked for: the others are to be their opposites."""
+    return ndtri(np.clip(qmc.Sobol(dim, rng=generator).random(num_draws // 2), 1e-12, 1 - 1e-12))
+
+
+def opposite_noise(generator: np.random.Generator, num_draws: int, dim: int) -> np.ndarray:
+    """Scrambled Sobol normals in pairs of opposite sign: averages over them are unbiased."""
+    half = sobol_half(generator, num_draws, dim)
+    return np.concatenate([half, -half])
+
+
 def matched_noise(generator: np.random.Generator, num_draws: int, dim: int) -> np.ndarray:
-    """Scrambled Sobol normals in pairs of opposite sign, with the identity as their exact second moment."""
-    half = qmc.Sobol(dim, rng=generator).random(num_draws // 2)
-    half = ndtri(np.clip(half, 1e-12, 1 - 1e-12))
+    """The same with the identity as their exact second moment, which costs a bias of order 1 / num_draws."""
+    half = sobol_half(generator, num_draws, dim)
     values, vectors = np.linalg.eigh(half.T @ half / len(half))
     half = half @ (vectors / np.sqrt(values)) @ vectors.T
     return np.concatenate([half, -half])
