@@ -13,9 +13,11 @@ from vi_kl.algorithms.laplace import Laplace
 from vi_kl.algorithms.moment_matching import MomentMatching
 from vi_kl.algorithms.natural_gradient import NaturalGradient
 from vi_kl.algorithms.pathfinder import Pathfinder
+from vi_kl.algorithms.svgd import SVGD
 from vi_kl.algorithms.svi import SVI
 
 __all__ = [
+    "SVGD",
     "SVI",
     "Algorithm",
     "BatchAndMatch",

@@ -8,6 +8,7 @@ from vi_kl.algorithms.laplace import Laplace
 from vi_kl.algorithms.moment_matching import MomentMatching
 from vi_kl.algorithms.natural_gradient import NaturalGradient
 from vi_kl.algorithms.pathfinder import Pathfinder
+from vi_kl.algorithms.svgd import SVGD
 from vi_kl.algorithms.svi import SVI
 from vi_kl.families.family import Family
 from vi_kl.families.flow import Flow
@@ -24,6 +25,7 @@ BY_NAME: dict[str, Callable[[], Algorithm]] = {
     "laplace": Laplace,
     "moment_matching": MomentMatching,
     "pathfinder": Pathfinder,
+    "svgd": SVGD,
     "batch_and_match": BatchAndMatch,
     "gaussian_score_matching": GaussianScoreMatching,
     "natural_gradient": NaturalGradient,
