@@ -9,6 +9,7 @@ name.
 from vi_kl.algorithms.algorithm import Algorithm, Cost, Fit, FitError, History, Status
 from vi_kl.algorithms.batch_and_match import BatchAndMatch, GaussianScoreMatching
 from vi_kl.algorithms.choose import fit
+from vi_kl.algorithms.coordinate_ascent import CoordinateAscent
 from vi_kl.algorithms.laplace import Laplace
 from vi_kl.algorithms.moment_matching import MomentMatching
 from vi_kl.algorithms.natural_gradient import NaturalGradient
@@ -21,6 +22,7 @@ __all__ = [
     "SVI",
     "Algorithm",
     "BatchAndMatch",
+    "CoordinateAscent",
     "Cost",
     "Fit",
     "FitError",

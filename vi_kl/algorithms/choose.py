@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from vi_kl.algorithms.algorithm import Algorithm, Fit
 from vi_kl.algorithms.batch_and_match import BatchAndMatch, GaussianScoreMatching
+from vi_kl.algorithms.coordinate_ascent import CoordinateAscent
 from vi_kl.algorithms.laplace import Laplace
 from vi_kl.algorithms.moment_matching import MomentMatching
 from vi_kl.algorithms.natural_gradient import NaturalGradient
@@ -25,6 +26,7 @@ BY_NAME: dict[str, Callable[[], Algorithm]] = {
     "laplace": Laplace,
     "moment_matching": MomentMatching,
     "pathfinder": Pathfinder,
+    "coordinate_ascent": CoordinateAscent,
     "svgd": SVGD,
     "batch_and_match": BatchAndMatch,
     "gaussian_score_matching": GaussianScoreMatching,
