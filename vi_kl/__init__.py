@@ -39,6 +39,7 @@ SOURCES = {
     "Laplace": "vi_kl.algorithms",
     "MomentMatching": "vi_kl.algorithms",
     "Pathfinder": "vi_kl.algorithms",
+    "MAP": "vi_kl.algorithms",
     "CoordinateAscent": "vi_kl.algorithms",
     "SVGD": "vi_kl.algorithms",
     "GaussianScoreMatching": "vi_kl.algorithms",

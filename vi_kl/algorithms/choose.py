@@ -6,6 +6,7 @@ from vi_kl.algorithms.algorithm import Algorithm, Fit
 from vi_kl.algorithms.batch_and_match import BatchAndMatch, GaussianScoreMatching
 from vi_kl.algorithms.coordinate_ascent import CoordinateAscent
 from vi_kl.algorithms.laplace import Laplace
+from vi_kl.algorithms.map import MAP
 from vi_kl.algorithms.moment_matching import MomentMatching
 from vi_kl.algorithms.natural_gradient import NaturalGradient
 from vi_kl.algorithms.pathfinder import Pathfinder
@@ -26,6 +27,7 @@ BY_NAME: dict[str, Callable[[], Algorithm]] = {
     "laplace": Laplace,
     "moment_matching": MomentMatching,
     "pathfinder": Pathfinder,
+    "map": MAP,
     "coordinate_ascent": CoordinateAscent,
     "svgd": SVGD,
     "batch_and_match": BatchAndMatch,
