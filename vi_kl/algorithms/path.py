@@ -22,9 +22,9 @@ from vi_kl.target.mode import Climb, hessian, is_negative_definite
 from vi_kl.target.target import Target, value_and_grad_batch
 
 NUM_DRAWS = 16  # of each normal, the same noise for all of them: what is compared are differences
-FINAL_DRAWS = 256  # of each of the best few
-FINALISTS = 3
-MOST_JUDGED = 40  # points; of a longer climb, evenly many of them
+FINAL_DRAWS = 128  # of each of the best few
+FINALISTS = 2
+MOST_JUDGED = 25  # points; of a longer climb, evenly many of them
 
 
 class OnPath(NamedTuple):

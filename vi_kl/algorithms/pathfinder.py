@@ -1,4 +1,4 @@
-"""Pathfinder: the best of the normals that lie along climbs to the modes, for a few hundred gradients.
+"""Pathfinder: the best of the normals that lie along climbs to the modes, for about a thousand gradients a climb.
 
 Requires of the target: a differentiable log density, at most 400 dimensions. The family is its own: one normal, or
 where climbs end in different places a mixture of theirs, whose weights come from importance sampling. A mode that no
