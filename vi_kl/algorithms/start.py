@@ -22,7 +22,7 @@ from vi_kl.target.target import ROWS, Target
 
 MOST_STARTS = 4
 MATRIX_DIMENSIONS = 400  # above, only each coordinate's own scale is found
-IMPROVING_STEPS = 50  # of what is found where there is no mode
+IMPROVING_STEPS = 40  # of what is found where there is no mode
 FLATTEST = 1e-6  # curvature, in units of the coordinates' own, that a direction is taken to have at least
 
 
@@ -80,7 +80,7 @@ def start_on_a_path(target: Target, points, key, books: Ledger, max_steps: int) 
 
 def improved(target: Target, frame: Frame, key, books: Ledger) -> Frame:
     """The same after some natural-gradient steps of its ELBO."""
-    noise = matched_noise(numpy_generator(key), enough_draws(ROWS, target.dim), target.dim)
+    noise = matched_noise(numpy_generator(key), enough_draws(4 * ROWS, target.dim), target.dim)
     normal = shrunk_until_finite(target, Normal(frame.loc, np.asarray(frame.full_tril)), noise, books)
     if normal is None:
         return frame
