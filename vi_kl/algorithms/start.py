@@ -73,19 +73,22 @@ def start_on_a_path(target: Target, points, key, books: Ledger, max_steps: int) 
         found = best_on_path(target, climb, one_key, books)
         if found is not None and (best is None or found.elbo > best.elbo):
             best = found
-    if best is None:
+    # a path's normals may lie deep in a funnel's neck, from where the way out is long: one from its mouth competes
+    frames = [Frame.around(points[0], 0.5)] if best is None else [best.frame, Frame.around(points[0], 0.5)]
+    found = [better for frame in frames if (better := improved(target, frame, key, books)) is not None]
+    if not found:
         return None
-    return Start(improved(target, best.frame, key, books), "a normal on the way up, as there is no mode")
+    return Start(max(found, key=lambda pair: pair[1])[0], "a normal on the way up, as there is no mode")
 
 
-def improved(target: Target, frame: Frame, key, books: Ledger) -> Frame:
-    """The same after some natural-gradient steps of its ELBO."""
+def improved(target: Target, frame: Frame, key, books: Ledger) -> tuple[Frame, float] | None:
+    """The same after some natural-gradient steps of its ELBO, and that; None where it is not finite."""
     noise = matched_noise(numpy_generator(key), enough_draws(4 * ROWS, target.dim), target.dim)
     normal = shrunk_until_finite(target, Normal(frame.loc, np.asarray(frame.full_tril)), noise, books)
     if normal is None:
-        return frame
-    better = ascend(target, normal, noise, books, tolerance=0.05, max_steps=IMPROVING_STEPS)[0].normal
-    return Frame.of(better.loc, np.linalg.cholesky(better.covariance))
+        return None
+    seen = ascend(target, normal, noise, books, tolerance=0.05, max_steps=IMPROVING_STEPS)[0]
+    return Frame.of(seen.normal.loc, np.linalg.cholesky(seen.normal.covariance)), seen.elbo
 
 
 def starting_points(target: Target, key, start) -> list[np.ndarray]:
