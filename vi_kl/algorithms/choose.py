@@ -3,11 +3,17 @@
 from collections.abc import Callable
 
 from vi_kl.algorithms.algorithm import Algorithm, Fit
+from vi_kl.algorithms.batch_and_match import BatchAndMatch, GaussianScoreMatching
+from vi_kl.algorithms.coordinate_ascent import CoordinateAscent
 from vi_kl.algorithms.ladder import FLOW, Ladder
 from vi_kl.algorithms.laplace import Laplace
 from vi_kl.algorithms.linear_response import LinearResponse
+from vi_kl.algorithms.map import MAP
 from vi_kl.algorithms.moment_matching import MomentMatching
+from vi_kl.algorithms.natural_gradient import NaturalGradient
+from vi_kl.algorithms.pathfinder import Pathfinder
 from vi_kl.algorithms.sample_average import SampleAverage
+from vi_kl.algorithms.svgd import SVGD
 from vi_kl.algorithms.svi import SVI
 from vi_kl.families.block_normal import BlockNormal
 from vi_kl.families.constrained import Constrained
@@ -37,6 +43,13 @@ BY_NAME: dict[str, Callable[[], Algorithm]] = {
     "iaf": lambda: SVI(Flow(), ELBO(num_draws=32), step_size=0.02, smallest_step_size=1e-5),
     "laplace": Laplace,
     "moment_matching": MomentMatching,
+    "pathfinder": Pathfinder,
+    "map": MAP,
+    "coordinate_ascent": CoordinateAscent,
+    "svgd": SVGD,
+    "batch_and_match": BatchAndMatch,
+    "gaussian_score_matching": GaussianScoreMatching,
+    "natural_gradient": NaturalGradient,
 }
 
 

@@ -12,13 +12,17 @@ import jax
 import numpy as np
 
 from vi_kl.algorithms.algorithm import Ledger
+from vi_kl.algorithms.natural_steps import Normal, ascend, enough_draws, matched_noise, shrunk_until_finite
+from vi_kl.algorithms.path import best_on_path
 from vi_kl.families.approximation import Approximation, draw
 from vi_kl.families.frame import Frame
+from vi_kl.keys import numpy_generator
 from vi_kl.target.mode import Climb, Mode, find_mode, same_mode
-from vi_kl.target.target import Target
+from vi_kl.target.target import ROWS, Target
 
 MOST_STARTS = 4
 MATRIX_DIMENSIONS = 400  # above, only each coordinate's own scale is found
+IMPROVING_STEPS = 40  # of what is found where there is no mode
 FLATTEST = 1e-6  # curvature, in units of the coordinates' own, that a direction is taken to have at least
 
 
@@ -51,8 +55,40 @@ def find_start(target: Target, key, books: Ledger, start: Any = None, max_steps:
         return Start(frame_of(q, target, key), f"the moments of {q.name}")
     if target.dim > MATRIX_DIMENSIONS:
         return start_with_scales(target, starting_points(target, key, start)[0], books, max_steps)
-    mode = best_mode(target, starting_points(target, key, start), books, max_steps)
-    return Start(frame_at(mode), "the normal at a mode" if mode.is_proper else "a point that is no mode", mode)
+    points = starting_points(target, key, start)
+    mode = best_mode(target, points, books, max_steps)
+    if mode.is_proper:
+        return Start(frame_at(mode), "the normal at a mode", mode)
+    return start_on_a_path(target, points, key, books, max_steps) or Start(
+        frame_at(mode), "a point that is no mode", mode
+    )
+
+
+def start_on_a_path(target: Target, points, key, books: Ledger, max_steps: int) -> Start | None:
+    """Where climbs find no top: the normal on the way there that has the highest ELBO."""
+    best = None
+    for point, one_key in zip(points, jax.random.split(key, len(points)), strict=True):
+        climb = Climb(target, point, max_steps)
+        books.gradient_evaluations += climb.evaluations
+        found = best_on_path(target, climb, one_key, books)
+        if found is not None and (best is None or found.elbo > best.elbo):
+            best = found
+    # a path's normals may lie deep in a funnel's neck, from where the way out is long: one from its mouth competes
+    frames = [Frame.around(points[0], 0.5)] if best is None else [best.frame, Frame.around(points[0], 0.5)]
+    found = [better for frame in frames if (better := improved(target, frame, key, books)) is not None]
+    if not found:
+        return None
+    return Start(max(found, key=lambda pair: pair[1])[0], "a normal on the way up, as there is no mode")
+
+
+def improved(target: Target, frame: Frame, key, books: Ledger) -> tuple[Frame, float] | None:
+    """The same after some natural-gradient steps of its ELBO, and that; None where it is not finite."""
+    noise = matched_noise(numpy_generator(key), enough_draws(4 * ROWS, target.dim), target.dim)
+    normal = shrunk_until_finite(target, Normal(frame.loc, np.asarray(frame.full_tril)), noise, books)
+    if normal is None:
+        return None
+    seen = ascend(target, normal, noise, books, tolerance=0.05, max_steps=IMPROVING_STEPS)[0]
+    return Frame.of(seen.normal.loc, np.linalg.cholesky(seen.normal.covariance)), seen.elbo
 
 
 def mode_of(start: Any) -> Mode | None:

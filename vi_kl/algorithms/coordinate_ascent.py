@@ -1,0 +1,230 @@
+"""CoordinateAscent: mean-field VI in closed form, for conjugate models. The textbook case (CAVI).
+
+Requires of the target: a NumPyro model in which every latent site, given all others, is normal (real sites), gamma or
+inverse gamma (positive), or beta (unit interval), as the log density itself is asked: it must be linear in that
+family's statistics. Anything else is refused by the site's name. The q is a product over sites; all entries of a
+real site are jointly normal, those of other sites independent.
+
+How: where every conditional is of that form the log joint is linear in each site's statistics with the others fixed.
+So its values on a small grid, one more point a site than it has statistics, hold all of it, and every expectation
+that an update needs is a weighted sum over that grid. The model is evaluated there once; updates are linear algebra,
+and the ELBO is exact.
+
+References: Bishop (2006), Pattern Recognition and Machine Learning, section 10.1; Blei, Kucukelbir & McAuliffe
+(2017), "Variational inference: a review for statisticians", JASA 112.
+"""
+
+import dataclasses
+import math
+
+import jax
+import numpy as np
+from numpyro.distributions import constraints
+
+from vi_kl.algorithms.algorithm import Algorithm, Fit, FitError, History, Ledger, Status, ledger
+from vi_kl.algorithms.conjugate_sites import (
+    BetaSite,
+    ConjugateGuide,
+    ConjugateSite,
+    GammaSite,
+    InverseGammaSite,
+    NormalSite,
+)  # fmt: skip
+from vi_kl.algorithms.start import find_start
+from vi_kl.compilation import compiled, tracing
+from vi_kl.families.approximation import Approximation
+from vi_kl.families.guide import Guide
+from vi_kl.keys import numpy_generator
+from vi_kl.precision import in_float64
+from vi_kl.target.from_numpyro import NumPyroModel
+from vi_kl.target.target import Target, in_chunks, log_density
+
+FAMILIES = [
+    (constraints.real, [NormalSite]),
+    (constraints.real_vector, [NormalSite]),
+    (constraints.positive, [GammaSite, InverseGammaSite]),
+    (constraints.nonnegative, [GammaSite, InverseGammaSite]),
+    (constraints.unit_interval, [BetaSite]),
+]
+LARGEST_GRID = 200_000  # evaluations of the log density
+ROWS = 256
+TESTS = 32  # random points at which each site's conditional is compared with its family
+LINEAR = 1e-7  # relative to how much the log density varies
+
+
+@dataclasses.dataclass(frozen=True)
+class CoordinateAscent(Algorithm):
+    """Each site's best factor in turn, given the others, until the ELBO rises by less than `tolerance` nats."""
+
+    tolerance: float = 1e-9
+    max_steps: int = 1000
+
+    name = "coordinate_ascent"
+
+    def fit(self, key, target, *, start=None, progress=None):
+        return fit_coordinates(self, key, target, start, progress)
+
+
+@in_float64
+def fit_coordinates(config: CoordinateAscent, key, target, start, progress) -> Fit:
+    candidates = candidate_sites(target)
+    start_key, test_key = jax.random.split(key)
+    with ledger() as books:
+        frame = find_start(target, start_key, books, start).frame
+        tril = np.asarray(frame.full_tril)
+        scale = np.minimum(np.sqrt((tril**2).sum(axis=1)), 1.0)
+        model = Conjugate(target, candidates, np.asarray(frame.loc), scale, numpy_generator(test_key), books)
+        members, elbos = sweep(config, model, progress)
+    guide = ConjugateGuide(tuple(model.sites))
+    approximation = Approximation(Guide(guide, config.name), guide.params(members), target)
+    return Fit(approximation, status(config, elbos), History(-np.array(elbos)), books.cost(), config)
+
+
+def candidate_sites(target: Target) -> list[list[ConjugateSite]]:
+    """For each site the families that its support allows."""
+    if not isinstance(target.density, NumPyroModel):
+        raise FitError(f"Coordinate ascent needs a target made from a NumPyro model, not {target}.")
+    with tracing:
+        trace = target.density.trace(target.data, target.constrain(np.zeros(target.dim)))
+    found = []
+    for site in target.sites:
+        support = trace[site.name]["fn"].support
+        while isinstance(support, constraints.independent):
+            support = support.base_constraint
+        families = next((families for kind, families in FAMILIES if support is kind), None)
+        if families is None:
+            raise FitError(
+                f"Coordinate ascent knows sites that are real, positive or in the unit interval; '{site.name}' has the "
+                f"support {support}. Fit 'full_rank' by SVI."
+            )
+        found.append([family(site.name, site.shape, site.size) for family in families])
+    return found
+
+
+@compiled(seldom=True)
+def log_joint_rows(target: Target, z):
+    """The log joint density of the sites as the model sees them, without the change of variables."""
+
+    def one(z):
+        log_det = target.density.constrain(target.data, target.unravel(z))[1]
+        return log_density(target, z) - log_det
+
+    return jax.vmap(one)(z)
+
+
+class Conjugate:
+    """A model's log joint density as a table over a grid: linear in the statistics of each site.
+
+    Attributes:
+        sites: with the family that was found for each.
+        table: its values, one axis per site.
+    """
+
+    def __init__(self, target: Target, candidates, loc, scale, generator, books: Ledger):
+        ends = np.cumsum([site.size for site in target.sites])[:-1]
+        self.target, self.loc, self.scale, self.books = target, loc, scale, books
+        self.slices = np.split(np.arange(target.dim), ends)
+        # several values for the others, so that what is linear at one of them only does not pass
+        others = [np.zeros(target.dim), *generator.uniform(-1, 1, (3, target.dim))]
+        self.sites = [self.conjugate(i, families, others, generator) for i, families in enumerate(candidates)]
+        sizes = [len(site.design()) for site in self.sites]
+        if math.prod(sizes) > LARGEST_GRID:
+            names = ", ".join(f"'{site.name}' ({size})" for site, size in zip(self.sites, sizes, strict=True))
+            raise FitError(
+                f"Coordinate ascent would need {math.prod(sizes):,} evaluations, the product of the sites' numbers of "
+                f"statistics and one: {names}. Above {LARGEST_GRID:,}, fit 'mean_field' by SVI."
+            )
+        index = np.indices(sizes).reshape(len(sizes), -1)
+        designs = [site.design()[i] for site, i in zip(self.sites, index, strict=True)]
+        self.table = self.log_joint(np.concatenate(designs, axis=1)).reshape(sizes)
+        self.inverses = [np.linalg.inv(self.basis(i, site.design())) for i, site in enumerate(self.sites)]
+
+    def log_joint(self, v: np.ndarray) -> np.ndarray:
+        """At v of shape (n, dim), in the sites' units."""
+        self.books.density_evaluations += len(v)
+        return in_chunks(lambda z: log_joint_rows(self.target, z), self.loc + self.scale * v, size=ROWS)
+
+    def basis(self, i: int, v: np.ndarray, site: ConjugateSite | None = None) -> np.ndarray:
+        """One and the statistics of site i, at v of shape (n, size): (n, number of statistics + 1)."""
+        found = (site or self.sites[i]).statistics(v, self.loc[self.slices[i]], self.scale[self.slices[i]])
+        return np.concatenate([np.ones((len(v), 1)), found], axis=1)
+
+    def conjugate(self, i: int, families, others, generator) -> ConjugateSite:
+        """The first of the families in whose statistics the log joint is linear, whatever the other sites are."""
+        tests = generator.uniform(-1.5, 1.5, (TESTS, len(self.slices[i])))
+        for site in families:
+            points = np.concatenate([site.design(), tests])
+            if all(self.is_linear(i, site, points, other) for other in others):
+                return site
+        kinds = " or ".join(site.kind for site in families)
+        raise FitError(
+            f"Coordinate ascent needs conjugate sites, and '{families[0].name}' given the other sites is not {kinds}: "
+            f"its log density is not linear in the statistics of that family. Fit 'full_rank' by SVI."
+        )
+
+    def is_linear(self, i: int, site: ConjugateSite, points: np.ndarray, other: np.ndarray) -> bool:
+        v = np.tile(other, (len(points), 1))
+        v[:, self.slices[i]] = points
+        values, basis = self.log_joint(v), self.basis(i, points, site)
+        if not np.isfinite(values).all():
+            return False
+        known = len(points) - TESTS
+        values = values - values[0]
+        predicted = basis @ np.linalg.solve(basis[:known], values[:known])
+        return bool(np.abs(values - predicted).max() < LINEAR * max(1.0, np.abs(values).max()))
+
+    def member(self, i: int, weights: list[np.ndarray]) -> dict:
+        """The best factor of site i, the others' expectations being sums over the grid with these weights."""
+        site, table = self.sites[i], self.table
+        for axis in reversed(range(len(self.sites))):
+            if axis != i:
+                table = np.tensordot(table, weights[axis], axes=(axis, 0))
+        slopes = (self.inverses[i] @ (table - table[0]))[1:]
+        member = site.member(slopes, self.loc[self.slices[i]], self.scale[self.slices[i]])
+        if member is None:
+            raise FitError(
+                f"The best {site.kind} factor of '{site.name}' cannot be normalised: given the others its density has "
+                f"no finite integral. Does it have a proper prior?"
+            )
+        return member
+
+    def weights(self, i: int, member: dict) -> np.ndarray:
+        """Of the grid's points, under which the statistics average to what they do under the member."""
+        expected = self.sites[i].expected(member, self.loc[self.slices[i]], self.scale[self.slices[i]])
+        return np.concatenate([[1.0], expected]) @ self.inverses[i]
+
+    def elbo(self, members: list[dict], weights: list[np.ndarray]) -> float:
+        value = self.table
+        for weight in reversed(weights):
+            value = value @ weight
+        return float(value) + sum(site.entropy(m) for site, m in zip(self.sites, members, strict=True))
+
+
+def sweep(config: CoordinateAscent, model: Conjugate, progress) -> tuple[list[dict], list[float]]:
+    """Update every site in turn, from all of them at the centre of the grid, until the ELBO stands still."""
+    weights = [np.eye(len(site.design()))[0] for site in model.sites]
+    members: list[dict] = [{} for _ in model.sites]
+    elbos: list[float] = []
+    while len(elbos) < config.max_steps:
+        for i in range(len(model.sites)):
+            members[i] = model.member(i, weights)
+            weights[i] = model.weights(i, members[i])
+        elbos.append(model.elbo(members, weights))
+        if progress:
+            progress(len(elbos) / config.max_steps, f"sweep {len(elbos)}: ELBO {elbos[-1]:.6g}")
+        if has_settled(config, elbos):
+            break
+    return members, elbos
+
+
+def has_settled(config: CoordinateAscent, elbos: list[float]) -> bool:
+    return len(elbos) > 1 and elbos[-1] - elbos[-2] < config.tolerance
+
+
+def status(config: CoordinateAscent, elbos: list[float]) -> Status:
+    if has_settled(config, elbos):
+        return Status(True, f"Converged after {len(elbos)} sweeps; the ELBO is {elbos[-1]:.6g} nats, exactly.")
+    return Status(
+        False,
+        f"Not converged: the ELBO still rises after {len(elbos)} sweeps; raise max_steps (now {config.max_steps}).",
+    )

@@ -1,0 +1,144 @@
+"""MAP: the point of highest posterior density.
+
+Requires of the target: a twice differentiable log density with a proper mode. The answer is a point: its KL from the
+posterior is infinite, and it says nothing of uncertainty. `Laplace` finds the same point in z and puts a normal there.
+
+A mode depends on the variables that the density is of. What is called MAP is the mode of the model's own variables,
+`space="constrained"`, where the density may run off to a boundary; `space="unconstrained"` is the mode in z.
+
+Reference: Murphy (2012), Machine Learning: A Probabilistic Perspective, section 5.2.1.
+"""
+
+import dataclasses
+from typing import Any, Literal
+
+import jax.numpy as jnp
+import numpy as np
+import numpyro.distributions as dist
+
+from vi_kl.algorithms.algorithm import Algorithm, Fit, FitError, History, Status, ledger
+from vi_kl.algorithms.start import best_mode, starting_points
+from vi_kl.families.approximation import Approximation
+from vi_kl.families.family import Family
+from vi_kl.precision import in_float64
+from vi_kl.target.mode import NEAR, Mode
+from vi_kl.target.target import Target
+
+
+@dataclasses.dataclass(frozen=True)
+class MAP(Algorithm):
+    """Maximum a posteriori.
+
+    Attributes:
+        space: whose density is highest: "constrained", of the sites as the model sees them, or "unconstrained", of z.
+        max_steps: of each climb.
+    """
+
+    space: Literal["constrained", "unconstrained"] = "constrained"
+    max_steps: int = 500
+
+    name = "map"
+
+    def __post_init__(self):
+        if self.space not in ("constrained", "unconstrained"):
+            raise ValueError(f"space must be 'constrained' or 'unconstrained', not {self.space!r}.")
+
+    def fit(self, key, target, *, start=None, progress=None):
+        """`start` is a point to climb from, as z or {site: value}."""
+        return fit_map(self, key, target, start, progress)
+
+
+@dataclasses.dataclass(frozen=True)
+class Point(Family):
+    """q(z) = the point loc, with an infinite density there."""
+
+    name = "point"
+
+    @property
+    def has_log_prob(self):
+        return False
+
+    def standard(self, key, target):
+        return {"loc": jnp.zeros(target.dim)}
+
+    def place(self, params, units):
+        return {"loc": units.point(params["loc"])}
+
+    def distribution(self, params, target):
+        return dist.Delta(params["loc"], log_density=jnp.full(target.dim, jnp.inf), event_dim=0).to_event(1)
+
+    def sample_and_log_prob(self, params, target, key, n):
+        return jnp.tile(params["loc"], (n, 1)), jnp.full(n, jnp.inf)
+
+    def log_prob(self, params, target, z):
+        return jnp.where(jnp.all(z == params["loc"]), jnp.inf, -jnp.inf)
+
+
+@dataclasses.dataclass(frozen=True)
+class OfTheSites:
+    """A target's density as one of the sites that the model sees: without the change of variables."""
+
+    density: Any
+
+    def log_density(self, data, sites):
+        return self.density.log_density(data, sites) - self.density.constrain(data, sites)[1]
+
+    def constrain(self, data, sites):
+        return self.density.constrain(data, sites)
+
+    def unconstrain(self, data, sites):
+        return self.density.unconstrain(data, sites)
+
+    def explain(self, data, sites):
+        return self.density.explain(data, sites)
+
+    def __str__(self):
+        return str(self.density)
+
+
+@in_float64
+def fit_map(config: MAP, key, target, start, progress) -> Fit:
+    climbed = target
+    if config.space == "constrained":
+        climbed = Target(OfTheSites(target.density), target.data, target.sites)
+    with ledger() as books:
+        mode = best_mode(climbed, starting_points(climbed, key, start), books, config.max_steps)
+        if progress:
+            progress(1.0, "done")
+    refuse_no_mode(config, target, mode)
+    converged = mode.distance < NEAR
+    status = Status(
+        converged,
+        f"{'Mode found' if converged else 'Not converged'} after {books.gradient_evaluations} gradients, "
+        f"{mode.distance:.1g} sd of the local quadratic from its top"
+        + ("." if converged else f"; raise max_steps (now {config.max_steps})."),
+    )
+    approximation = Approximation(Point(), {"loc": jnp.asarray(mode.z)}, target)
+    return Fit(approximation, status, History(), books.cost(), config)
+
+
+def refuse_no_mode(config: MAP, target: Target, mode: Mode) -> None:
+    edge = site_at_a_boundary(target, mode.z)
+    if edge is not None or not mode.is_proper:
+        why = "it does not curve down in every direction" if edge is None else f"site '{edge}' has run to its boundary"
+        raise FitError(
+            f"No mode of the {config.space} density: at the highest point found, {coordinates(target, mode.z)}, {why}. "
+            f"Give the sites priors that vanish at their boundaries and far away, or use space='unconstrained'."
+        )
+
+
+def site_at_a_boundary(target: Target, z) -> str | None:
+    """The first site that a step in z no longer moves, as near to the edge of its support as numbers get."""
+    here, there = target.constrain(z), target.constrain(z + 1)
+    for site in target.sites:
+        change = np.abs(np.asarray(there[site.name]) - np.asarray(here[site.name]))
+        stuck = ~(change > 1e-30)
+        if stuck.any() if site.shape == site.unconstrained_shape else stuck.all():
+            return site.name
+    return None
+
+
+def coordinates(target: Target, z, most: int = 6) -> str:
+    """The first of them by name, in z."""
+    pairs = [f"{name} = {value:.3g}" for name, value in zip(target.coordinate_names, z, strict=True)]
+    return ", ".join(pairs[:most]) + (", ..." if len(pairs) > most else "") + " (unconstrained)"

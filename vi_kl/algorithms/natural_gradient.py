@@ -1,0 +1,142 @@
+"""NaturalGradient: the best normal in reverse KL, by natural gradients on fixed noise.
+
+Requires of the family: `FullRank` or `MeanField`. Requires of the target: a differentiable log density, finite
+wherever the normal puts its draws.
+
+Use it for normals: it needs some tens of steps where stochastic gradients need thousands, has no step size to set,
+and knows when it is done. The noise is fixed, so that each fit is an optimisation without randomness; then new noise
+of the same size says how far the answer depends on it, and the draws are doubled until that is little enough.
+
+Reference: see natural_steps.py.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from vi_kl.algorithms.algorithm import Algorithm, Fit, FitError, History, Ledger, Status, ledger
+from vi_kl.algorithms.natural_steps import Normal, ascend, enough_draws, look, matched_noise, shrunk_until_finite
+from vi_kl.algorithms.start import MATRIX_DIMENSIONS, Start, find_start
+from vi_kl.families.approximation import Approximation
+from vi_kl.families.family import Family
+from vi_kl.families.frame import Frame
+from vi_kl.families.gaussian import FullRank, MeanField, full_rank_params
+from vi_kl.keys import numpy_generator
+from vi_kl.precision import in_float64
+
+
+@dataclasses.dataclass(frozen=True)
+class NaturalGradient(Algorithm):
+    """Natural-gradient variational inference.
+
+    Attributes:
+        family: `FullRank()` or `MeanField()`.
+        num_draws: of fixed noise, to begin with; more where the dimension asks for it.
+        tolerance: how far new noise may move the answer: the mean in its sds, any sd relative to itself.
+        max_draws: at which doubling ends, whether that is reached or not.
+        max_steps: on one set of noise.
+    """
+
+    family: Family = dataclasses.field(default_factory=FullRank)
+    num_draws: int = 256
+    tolerance: float = 0.01
+    max_draws: int = 4096
+    max_steps: int = 100
+
+    @property
+    def name(self):
+        return f"natural_gradient_{self.family.name}" if self.family.name != "full_rank" else "natural_gradient"
+
+    def fit(self, key, target, *, start=None, progress=None):
+        return fit_natural(self, key, target, start, progress)
+
+
+@in_float64
+def fit_natural(config: NaturalGradient, key, target, start, progress) -> Fit:
+    require(config, target)
+    start_key, noise_key = jax.random.split(key)
+    generator = numpy_generator(noise_key)
+    with ledger() as books:
+        begin = find_start(target, start_key, books, start)
+        seen, elbos, status = settle(config, target, begin, generator, books, progress)
+    approximation = Approximation(config.family, params_of(seen.normal), target)
+    return Fit(approximation, status, History(-np.array(elbos)), books.cost(), config)
+
+
+def require(config: NaturalGradient, target) -> None:
+    if type(config.family) not in (FullRank, MeanField):
+        raise FitError(
+            f"Natural gradients are known here for normals only, not for '{config.family.name}': use FullRank() or "
+            f"MeanField(), or fit it by SVI."
+        )
+    if type(config.family) is FullRank and target.dim > MATRIX_DIMENSIONS:
+        raise FitError(
+            f"A full covariance in {target.dim} dimensions needs too many draws (above {MATRIX_DIMENSIONS}): use "
+            f"NaturalGradient(MeanField())."
+        )
+
+
+def settle(config, target, begin: Start, generator, books: Ledger, progress):
+    """The answer that new noise agrees with, the ELBO at the end of each round, and the status."""
+    normal, metric = first_normal(config, begin.frame)
+    draws, steps, elbos = enough_draws(config.num_draws, target.dim), 0, []
+    most = max(config.max_draws, draws)
+    normal = finite_start(target, normal, generator, draws, books)
+    while True:
+        noise = matched_noise(generator, draws, target.dim)
+        seen, taken = ascend(target, normal, noise, books, 0.1 * config.tolerance, config.max_steps, metric)
+        if not np.isfinite(seen.elbo):
+            raise FitError(
+                f"Natural gradient stopped: the log density is not finite at some of {draws} draws of the normal "
+                f"reached after {steps} steps. Start elsewhere (start=...), or fit 'mean_field'."
+            )
+        normal, steps = seen.normal, steps + taken
+        elbos.append(seen.elbo + 0.5 * target.dim * (1 + np.log(2 * np.pi)))
+        fresh = look(target, normal, matched_noise(generator, draws, target.dim), books)
+        moves = fresh.movement if np.isfinite(fresh.elbo) else np.inf
+        done = max(moves, seen.movement) < config.tolerance
+        if progress:
+            progress(1.0 if done else draws / (2 * most), f"{draws} draws: new noise moves it by {moves:.2g} sd")
+        if done or 2 * draws > most:
+            return seen, elbos, status(config, seen.movement, moves, steps, draws)
+        draws *= 2
+
+
+def first_normal(config, frame: Frame) -> tuple[Normal, np.ndarray | None]:
+    """The family's member at a frame, and the covariance along which a mean-field normal's mean moves."""
+    loc, tril = np.asarray(frame.loc), np.asarray(frame.scale_tril)
+    if isinstance(config.family, FullRank):
+        return Normal(loc, np.asarray(frame.full_tril)), None
+    return Normal(loc, np.asarray(frame.conditional_sd)), None if tril.ndim == 1 else tril @ tril.T
+
+
+def finite_start(target, normal: Normal, generator, draws: int, books: Ledger) -> Normal:
+    found = shrunk_until_finite(target, normal, matched_noise(generator, draws, target.dim), books)
+    if found is None:
+        reason = target.density.explain(target.data, target.unravel(jnp.asarray(normal.loc)))
+        raise FitError(f"The log density is not finite around the starting point, however near. {reason}")
+    return found
+
+
+def params_of(normal: Normal) -> dict:
+    if normal.root.ndim == 1:
+        return {"loc": jnp.asarray(normal.loc), "log_scale": jnp.log(normal.root)}
+    return full_rank_params(normal.loc, np.linalg.cholesky(normal.covariance))
+
+
+def status(config, left: float, moves: float, steps: int, draws: int) -> Status:
+    if max(left, moves) < config.tolerance:
+        return Status(True, f"Converged after {steps} steps: new noise of {draws} draws moves it by {moves:.1g} sd.")
+    if left >= config.tolerance:
+        return Status(
+            False,
+            f"Not converged: after {steps} steps on {draws} draws the next would still go {left:.2g} sd; raise "
+            f"max_steps (now {config.max_steps}).",
+        )
+    return Status(
+        False,
+        f"Not converged: settled on {draws} draws, but new ones move it by {moves:.2g} sd, more than the tolerance "
+        f"of {config.tolerance:g}; raise max_draws (now {config.max_draws}).",
+    )

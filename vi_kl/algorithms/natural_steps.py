@@ -1,0 +1,146 @@
+"""Natural-gradient steps of a normal's ELBO, from gradients of the log density alone.
+
+The noise is fixed, so that the ELBO is a plain function of the normal and a step that lowers it is taken back. With
+z = m + L u, and A = -E[u (L'g)'] made symmetric, which by Stein's identity is the expected curvature in the normal's
+own units, the natural gradient moves the precision from I towards A and the mean by the inverse of that times E[L'g].
+Where A is not positive definite its eigenvalues are bounded from below, so that a step at most doubles an sd. The
+noise has the moments of the standard normal exactly, and so on a normal posterior one full step is exact.
+
+References: Khan & Rue (2023), "The Bayesian learning rule", JMLR 24; Lin, Schmidt & Khan (2020), "Handling the
+positive-definite constraint in the Bayesian learning rule", for the need of such bounds.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy.special import ndtri
+from scipy.stats import qmc
+
+from vi_kl.algorithms.algorithm import Ledger
+from vi_kl.target.target import Target, value_and_grad_batch
+
+LEAST, MOST = 0.25, 16.0  # by which one step may multiply the precision in a direction
+FEWEST_DRAWS = 4  # per dimension: with fewer than two the noise cannot have the right covariance
+SMALLEST_STEP = 1e-3
+
+
+class Normal(NamedTuple):
+    """z = loc + root u, with root (dim, dim) any square root of the covariance, or (dim,) sds."""
+
+    loc: np.ndarray
+    root: np.ndarray
+
+    def image(self, noise: np.ndarray) -> np.ndarray:
+        return self.loc + (noise * self.root if self.root.ndim == 1 else noise @ self.root.T)
+
+    @property
+    def log_det(self) -> float:
+        return float(np.log(self.root).sum() if self.root.ndim == 1 else np.linalg.slogdet(self.root)[1])
+
+    @property
+    def covariance(self) -> np.ndarray:
+        return np.diag(self.root**2) if self.root.ndim == 1 else self.root @ self.root.T
+
+
+class Look(NamedTuple):
+    """What the noise shows of a normal.
+
+    Attributes:
+        normal: the normal.
+        elbo: up to the noise's own entropy.
+        pull: E[L'g], the mean's gradient in the normal's own units, (dim,).
+        curvature: A, (dim, dim), or its diagonal for independent coordinates.
+    """
+
+    normal: Normal
+    elbo: float
+    pull: np.ndarray
+    curvature: np.ndarray
+
+    @property
+    def movement(self) -> float:
+        """How far a full step would go: of the mean in sds, or of any sd in relative terms."""
+        off = self.curvature - (1.0 if self.curvature.ndim == 1 else np.eye(len(self.pull)))
+        spread = np.abs(off).max() if off.ndim == 1 else np.abs(np.linalg.eigvalsh(off)).max()
+        return float(max(np.abs(self.pull).max(), 0.5 * spread))
+
+
+def sobol_half(generator: np.random.Generator, num_draws: int, dim: int) -> np.ndarray:
+    """Scrambled Sobol normals, half as many as asked for: the others are to be their opposites."""
+    return ndtri(np.clip(qmc.Sobol(dim, rng=generator).random(num_draws // 2), 1e-12, 1 - 1e-12))
+
+
+def opposite_noise(generator: np.random.Generator, num_draws: int, dim: int) -> np.ndarray:
+    """Scrambled Sobol normals in pairs of opposite sign: averages over them are unbiased."""
+    half = sobol_half(generator, num_draws, dim)
+    return np.concatenate([half, -half])
+
+
+def matched_noise(generator: np.random.Generator, num_draws: int, dim: int) -> np.ndarray:
+    """The same with the identity as their exact second moment, which costs a bias of order 1 / num_draws."""
+    half = sobol_half(generator, num_draws, dim)
+    values, vectors = np.linalg.eigh(half.T @ half / len(half))
+    half = half @ (vectors / np.sqrt(values)) @ vectors.T
+    return np.concatenate([half, -half])
+
+
+def enough_draws(num_draws: int, dim: int) -> int:
+    """A power of two, so that Sobol points are even, and at least as many as the dimension needs."""
+    return 2 ** int(np.ceil(np.log2(max(num_draws, FEWEST_DRAWS * dim))))
+
+
+def look(target: Target, normal: Normal, noise: np.ndarray, books: Ledger) -> Look:
+    values, gradients = value_and_grad_batch(target, normal.image(noise))
+    books.gradient_evaluations += len(noise)
+    if not (np.isfinite(values).all() and np.isfinite(gradients).all()):
+        return Look(normal, -np.inf, np.zeros_like(normal.loc), np.ones_like(normal.loc))
+    elbo = float(values.mean()) + normal.log_det
+    if normal.root.ndim == 1:
+        own = gradients * normal.root
+        return Look(normal, elbo, own.mean(axis=0), -(noise * own).mean(axis=0))
+    own = gradients @ normal.root
+    curvature = -noise.T @ own / len(noise)
+    return Look(normal, elbo, own.mean(axis=0), (curvature + curvature.T) / 2)
+
+
+def step_from(seen: Look, size: float, metric: np.ndarray | None) -> Normal:
+    """The normal one natural step away; `metric` is a covariance along which independent coordinates' mean moves."""
+    loc, root = seen.normal
+    if root.ndim == 1:
+        precision = np.clip(1 + size * (seen.curvature - 1), LEAST, MOST)
+        move = root / precision * seen.pull if metric is None else metric @ (seen.pull / root)
+        return Normal(loc + size * move, root / np.sqrt(precision))
+    values, vectors = np.linalg.eigh(seen.curvature)
+    precision = np.clip(1 + size * (values - 1), LEAST, MOST)
+    move = vectors @ ((vectors.T @ seen.pull) / precision)
+    return Normal(loc + size * root @ move, root @ (vectors / np.sqrt(precision)) @ vectors.T)
+
+
+def ascend(target, normal: Normal, noise, books: Ledger, tolerance: float, max_steps: int, metric=None):
+    """Natural steps until one would go less than `tolerance` sds; the last Look, and the steps taken.
+
+    A step that lowers the ELBO is halved. Where none raises it, as the rounding of the ELBO can have it near the top,
+    the climb ends there, and `movement` of the Look says how far from the top that is.
+    """
+    seen, size = look(target, normal, noise, books), 1.0
+    for step in range(max_steps):
+        if not np.isfinite(seen.elbo) or seen.movement < tolerance:
+            return seen, step
+        while True:
+            new = look(target, step_from(seen, size, metric), noise, books)
+            if new.elbo > seen.elbo - 1e-12 * abs(seen.elbo):
+                break
+            size /= 2
+            if size < SMALLEST_STEP:
+                return seen, step
+        seen, size = new, min(1.0, 2 * size)
+    return seen, max_steps
+
+
+def shrunk_until_finite(target, normal: Normal, noise, books: Ledger) -> Normal | None:
+    """The normal, narrowed until the log density is finite at all its draws; None where it never is."""
+    for _ in range(20):
+        if np.isfinite(look(target, normal, noise, books).elbo):
+            return normal
+        normal = normal._replace(root=normal.root / 2)
+    return None

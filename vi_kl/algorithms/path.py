@@ -1,0 +1,146 @@
+"""Normals along a climb: at each of its points the normal that the climb's own steps suggest, judged by its ELBO.
+
+The differences of gradients from point to point tell how the log density curves, so that a climb hands over a normal
+at every point for next to nothing. The best of them is often better than the one at the top, and exists where there
+is no top to be had: on its way into a funnel's neck a climb passes where the mass is.
+
+Requires of the target: a differentiable log density. Requires of its dimension that a covariance matrix fits.
+
+Reference: Zhang, Carpenter, Gelman & Vehtari (2022), "Pathfinder: parallel quasi-Newton variational inference",
+JMLR 23; Gilbert & Lemarechal (1989) for the diagonal that quasi-Newton updates begin with.
+"""
+
+import itertools
+from typing import NamedTuple
+
+import numpy as np
+
+from vi_kl.algorithms.algorithm import Ledger
+from vi_kl.families.frame import Frame
+from vi_kl.keys import numpy_generator
+from vi_kl.target.mode import Climb, hessian, is_negative_definite
+from vi_kl.target.target import Target, value_and_grad_batch
+
+NUM_DRAWS = 16  # of each normal, the same noise for all of them: what is compared are differences
+FINAL_DRAWS = 128  # of each of the best few
+FINALISTS = 2
+MOST_JUDGED = 25  # points; of a longer climb, evenly many of them
+
+
+class OnPath(NamedTuple):
+    """A normal along a climb.
+
+    Attributes:
+        point: of the climb, (dim,).
+        gradient: of the log density there, (dim,).
+        frame: the normal.
+        elbo: its estimated ELBO; -inf where the log density is not finite at one of its draws.
+    """
+
+    point: np.ndarray
+    gradient: np.ndarray
+    frame: Frame
+    elbo: float = -np.inf
+
+
+def best_on_path(target: Target, climb: Climb, key, books: Ledger, num_draws: int = NUM_DRAWS) -> OnPath | None:
+    """The normal with the highest ELBO among those along a climb.
+
+    At the best points the exact curvature takes the place of the climb's guess of it, if that raises the ELBO.
+
+    Args:
+        target: the climb's own.
+        climb: its `path` is read, and nothing of it evaluated again.
+        key: a JAX random key.
+        books: where the gradients at the draws are counted.
+        num_draws: of each normal, an even number.
+
+    Returns:
+        None where no normal has a finite ELBO (a climb of no steps, for one).
+    """
+    along = spread(normals_along(climb.path), MOST_JUDGED)
+    generator = numpy_generator(key)
+    judged = judge(target, along, antithetic(generator, num_draws, target.dim), books)[:FINALISTS]
+    if not judged:
+        return None
+    exact = [with_exact_curvature(target, normal, books) for normal in judged]
+    candidates = judged + [normal for normal in exact if normal is not None]
+    finals = judge(target, candidates, antithetic(generator, FINAL_DRAWS, target.dim), books)
+    return finals[0] if finals else judged[0]
+
+
+def judge(target: Target, normals: list[OnPath], noise: np.ndarray, books: Ledger) -> list[OnPath]:
+    """Those with a finite ELBO, the best first, all judged by the same standard normal noise (num_draws, dim)."""
+    if not normals:
+        return []
+    z = np.concatenate([normal.frame.loc + noise @ np.asarray(normal.frame.full_tril).T for normal in normals])
+    values = value_and_grad_batch(target, z)[0].reshape(len(normals), len(noise))
+    books.gradient_evaluations += len(z)
+    means = np.where(np.isfinite(values).all(axis=1), values.mean(axis=1), -np.inf)
+    judged = [
+        normal._replace(elbo=float(mean + entropy(normal.frame))) for normal, mean in zip(normals, means, strict=True)
+    ]
+    return sorted((normal for normal in judged if np.isfinite(normal.elbo)), key=lambda normal: -normal.elbo)
+
+
+def with_exact_curvature(target: Target, normal: OnPath, books: Ledger) -> OnPath | None:
+    """The normal of the quadratic that touches the log density at its point; None where that has no top."""
+
+    def gradients(z):
+        books.gradient_evaluations += len(z)
+        return value_and_grad_batch(target, z)[1]
+
+    curvature = hessian(gradients, normal.point, np.asarray(normal.frame.conditional_sd))
+    if not is_negative_definite(curvature):
+        return None
+    covariance = np.linalg.inv(-curvature)
+    frame = frame_from(normal.point + covariance @ normal.gradient, covariance)
+    return None if frame is None else normal._replace(frame=frame)
+
+
+def spread(items: list, most: int) -> list:
+    """At most so many of them, evenly, the last among them."""
+    if len(items) <= most:
+        return items
+    return [items[i] for i in np.linspace(0, len(items) - 1, most).round().astype(int)]
+
+
+def normals_along(path) -> list[OnPath]:
+    """The normal at each point of a path after its first, from the steps so far; `elbo` is not known yet."""
+    inverse, normals = None, []
+    for before, (point, gradient, _) in itertools.pairwise(path):
+        step, fall = point - before[0], before[1] - gradient
+        if not step @ fall > 1e-12 * (fall @ fall):  # the density does not curve down along this step
+            continue
+        start = np.diag(np.full(len(step), step @ fall / (fall @ fall))) if inverse is None else inverse
+        inverse = bfgs_update(start, step, fall)
+        frame = frame_from(point + inverse @ gradient, inverse)
+        if frame is not None:
+            normals.append(OnPath(point, gradient, frame))
+    return normals
+
+
+def bfgs_update(inverse: np.ndarray, step: np.ndarray, fall: np.ndarray) -> np.ndarray:
+    """The inverse curvature nearest to `inverse` that explains by how much the gradient fell along the step."""
+    rho = 1 / (step @ fall)
+    moved = inverse @ fall
+    cross = np.outer(moved, step) * rho
+    return inverse - cross - cross.T + np.outer(step, step) * (rho + rho**2 * (fall @ moved))
+
+
+def frame_from(loc: np.ndarray, covariance: np.ndarray) -> Frame | None:
+    """The normal; None where rounding has cost the matrix its positive definiteness."""
+    try:
+        return Frame.of(loc, np.linalg.cholesky((covariance + covariance.T) / 2))
+    except np.linalg.LinAlgError:
+        return None
+
+
+def antithetic(generator, num_draws: int, dim: int) -> np.ndarray:
+    half = generator.standard_normal((num_draws // 2, dim))
+    return np.concatenate([half, -half])
+
+
+def entropy(frame: Frame) -> float:
+    """Of the normal, in nats."""
+    return float(np.log(np.diag(frame.full_tril)).sum() + 0.5 * frame.dim * (1 + np.log(2 * np.pi)))

@@ -1,0 +1,195 @@
+"""Pathfinder: the best of the normals that lie along climbs to the modes, for about a thousand gradients a climb.
+
+Requires of the target: a differentiable log density, at most 400 dimensions. The family is its own: one normal, or
+where climbs end in different places a mixture of theirs, whose weights come from importance sampling. A mode that no
+climb reaches is missing; more paths find more.
+
+Use it for a first look, for posteriors of several modes, and where there is no mode to put a Laplace approximation at.
+
+References: Zhang, Carpenter, Gelman & Vehtari (2022), "Pathfinder: parallel quasi-Newton variational inference",
+JMLR 23; Cappe, Douc, Guillin, Marin & Robert (2008), "Adaptive importance sampling in general mixture classes", for
+the weights.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro.distributions as dist
+from scipy.linalg import solve_triangular
+from scipy.special import logsumexp
+
+from vi_kl.algorithms.algorithm import Algorithm, Fit, FitError, History, Ledger, Status, ledger
+from vi_kl.algorithms.path import OnPath, best_on_path
+from vi_kl.algorithms.start import MATRIX_DIMENSIONS, frame_of, starting_points
+from vi_kl.diagnostics.importance import smoothed_weights
+from vi_kl.diagnostics.psis import RELIABLE, pareto_k
+from vi_kl.families.approximation import Approximation
+from vi_kl.families.family import Family
+from vi_kl.families.frame import Frame
+from vi_kl.families.gaussian import FullRank, full_rank_params
+from vi_kl.keys import numpy_generator
+from vi_kl.precision import in_float64
+from vi_kl.target.mode import Climb
+from vi_kl.target.target import value_and_grad_batch
+
+SAME = 0.01  # nats between normals, both ways, up to which two paths have found the same
+LEAST_WEIGHT = 1e-6  # of a component that is kept
+
+
+@dataclasses.dataclass(frozen=True)
+class Pathfinder(Algorithm):
+    """Pathfinder, along one path or several.
+
+    Attributes:
+        num_paths: climbs, each from its own random place.
+        num_draws: from the normals found, for the weights and for k-hat.
+        max_steps: of each climb.
+    """
+
+    num_paths: int = 4
+    num_draws: int = 1024
+    max_steps: int = 500
+
+    name = "pathfinder"
+
+    def __post_init__(self):
+        if self.num_paths < 1 or self.num_draws < 100:
+            raise ValueError(
+                f"Pathfinder needs num_paths of at least 1 and num_draws of at least 100, got {self.num_paths} and "
+                f"{self.num_draws}."
+            )
+
+    def fit(self, key, target, *, start=None, progress=None):
+        """`start` as a point is where the one path begins; as a fit or a Frame, paths begin at draws from it."""
+        return fit_pathfinder(self, key, target, start, progress)
+
+
+@dataclasses.dataclass(frozen=True)
+class NormalMixture(Family):
+    """A mixture of as many normals as paths have found; params `log_weights`, `loc`, `scale_tril`."""
+
+    name = "pathfinder"
+
+    def distribution(self, params, target):
+        normals = dist.MultivariateNormal(params["loc"], scale_tril=params["scale_tril"], validate_args=False)
+        shares = dist.Categorical(logits=params["log_weights"], validate_args=False)
+        return dist.MixtureSameFamily(shares, normals, validate_args=False)
+
+
+@in_float64
+def fit_pathfinder(config: Pathfinder, key, target, start, progress) -> Fit:
+    if target.dim > MATRIX_DIMENSIONS:
+        raise FitError(
+            f"Pathfinder keeps covariance matrices, for up to {MATRIX_DIMENSIONS} dimensions; the target has "
+            f"{target.dim}: fit 'mean_field'."
+        )
+    start_key, path_key, draw_key = jax.random.split(key, 3)
+    with ledger() as books:
+        points = path_starts(config, target, start_key, start)
+        found = []
+        for index, (point, one_key) in enumerate(zip(points, jax.random.split(path_key, len(points)), strict=True)):
+            found.append(walk(config, target, point, one_key, books))
+            if progress:
+                progress((index + 1) / (len(points) + 1), f"{index + 1} of {len(points)} paths walked")
+        frames = distinct([normal for normal in found if normal is not None])
+        if not frames:
+            raise FitError(
+                "None of the normals along the paths has a finite ELBO: the log density is not finite at some of "
+                "their draws. Start from a point inside the posterior (start=...), or fit 'mean_field'."
+            )
+        weights, k_hat = weigh(config, target, frames, numpy_generator(draw_key), books)
+        if progress:
+            progress(1.0, "done")
+    family, params = member(frames, weights)
+    approximation = Approximation(family, params, target)
+    return Fit(approximation, status(config, len(points), weights, k_hat), History(), books.cost(), config)
+
+
+def path_starts(config: Pathfinder, target, key, start) -> list[np.ndarray]:
+    if start is None:
+        return [np.asarray(target.initial_position(k)) for k in jax.random.split(key, config.num_paths)]
+    q = getattr(start, "approximation", start)
+    frame = frame_of(q, target, key) if isinstance(q, Approximation) else getattr(start, "frame", start)
+    if not isinstance(frame, Frame):
+        return starting_points(target, key, start)
+    noise = numpy_generator(key).standard_normal((config.num_paths, target.dim))
+    return list(frame.loc + noise @ np.asarray(frame.full_tril).T)
+
+
+def walk(config: Pathfinder, target, point, key, books: Ledger) -> OnPath | None:
+    climb = Climb(target, point, config.max_steps)
+    books.gradient_evaluations += climb.evaluations
+    return best_on_path(target, climb, key, books)
+
+
+def distinct(normals: list[OnPath]) -> list[Frame]:
+    """Without those that repeat a better one."""
+    kept: list[Frame] = []
+    for normal in sorted(normals, key=lambda normal: -normal.elbo):
+        if all(max(kl(normal.frame, other), kl(other, normal.frame)) > SAME for other in kept):
+            kept.append(normal.frame)
+    return kept
+
+
+def kl(a: Frame, b: Frame) -> float:
+    """KL(a||b) of two normals."""
+    tril = np.asarray(b.full_tril)
+    ratio = solve_triangular(tril, np.asarray(a.full_tril), lower=True)
+    shift = solve_triangular(tril, a.loc - b.loc, lower=True)
+    return float(0.5 * ((ratio**2).sum() + (shift**2).sum() - len(shift)) - np.log(np.diag(ratio)).sum())
+
+
+def weigh(config: Pathfinder, target, frames: list[Frame], generator, books: Ledger) -> tuple[np.ndarray, float]:
+    """The components' weights, and k-hat of the draws that they come from.
+
+    All draws count as draws of the even mixture, so that two normals of one mode share its mass. The weights are
+    those that minimise KL(posterior||mixture) on the weighted draws, by EM.
+    """
+    each = -(-config.num_draws // len(frames))
+    noise = generator.standard_normal((len(frames), each, target.dim))
+    z = np.concatenate([frame.loc + u @ np.asarray(frame.full_tril).T for frame, u in zip(frames, noise, strict=True)])
+    log_p = value_and_grad_batch(target, z)[0]
+    books.gradient_evaluations += len(z)
+    log_q = np.stack([log_normal(frame, z) for frame in frames])
+    log_p = np.where(np.isfinite(log_p), log_p, -np.inf)  # outside the support there is no weight
+    log_weights = log_p - logsumexp(log_q, axis=0) + np.log(len(frames))
+    importance = smoothed_weights(log_weights)
+    weights = np.full(len(frames), 1 / len(frames))
+    for _ in range(200):
+        log_share = log_q + np.log(weights)[:, None]
+        weights = np.exp(log_share - logsumexp(log_share, axis=0)) @ importance
+        weights = np.maximum(weights, 1e-300)
+    return weights / weights.sum(), pareto_k(log_weights)
+
+
+def log_normal(frame: Frame, z: np.ndarray) -> np.ndarray:
+    tril = np.asarray(frame.full_tril)
+    u = solve_triangular(tril, (z - frame.loc).T, lower=True)
+    return -0.5 * (u**2).sum(axis=0) - np.log(np.diag(tril)).sum() - 0.5 * frame.dim * np.log(2 * np.pi)
+
+
+def member(frames: list[Frame], weights: np.ndarray) -> tuple[Family, dict]:
+    """One normal where one has all the weight, else the mixture of those that have any."""
+    kept = np.flatnonzero(weights > LEAST_WEIGHT)
+    if len(kept) == 1:
+        frame = frames[kept[0]]
+        return FullRank(), full_rank_params(np.asarray(frame.loc), np.asarray(frame.full_tril))
+    return NormalMixture(), {
+        "log_weights": jnp.log(weights[kept] / weights[kept].sum()),
+        "loc": jnp.stack([frames[i].loc for i in kept]),
+        "scale_tril": jnp.stack([frames[i].full_tril for i in kept]),
+    }
+
+
+def status(config: Pathfinder, num_paths: int, weights: np.ndarray, k_hat: float) -> Status:
+    components = int((weights > LEAST_WEIGHT).sum())
+    words = f"{'one normal' if components == 1 else f'a mixture of {components} normals'} from {num_paths} path(s)"
+    if k_hat <= RELIABLE:
+        return Status(True, f"Found {words}; k-hat {k_hat:.2f} of {config.num_draws} draws.")
+    return Status(
+        False,
+        f"Not converged: {words}, but k-hat {k_hat:.2f} is above {RELIABLE}, so that the weights of its draws are not "
+        f"to be trusted, nor is it: raise num_paths (now {config.num_paths}), or give it as start to another fit.",
+    )

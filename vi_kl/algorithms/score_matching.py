@@ -1,0 +1,113 @@
+"""Normals from the scores of a target: the closed-form updates of batch-and-match and Gaussian score matching.
+
+Both draw from the present normal, look at the gradients of the log density there (the scores), and take a normal
+whose own scores agree better with them. They are small, exact linear algebra; batch_and_match.py runs them.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy.linalg import solve_triangular
+
+
+class Normal(NamedTuple):
+    """N(loc, covariance)."""
+
+    loc: np.ndarray
+    covariance: np.ndarray
+
+    @property
+    def tril(self) -> np.ndarray:
+        return np.linalg.cholesky(self.covariance)
+
+
+def match_batch(q: Normal, z: np.ndarray, scores: np.ndarray, weight: float) -> Normal:
+    """The normal that minimises weight * (mean squared difference of scores, in its own metric) + 2 KL(q||it).
+
+    Args:
+        q: the present normal.
+        z: draws from it, (batch, dim).
+        scores: gradients of the log density there, (batch, dim).
+        weight: lambda; the larger, the further from q.
+
+    Reference: Cai, Modi, Pillaud-Vivien, Margossian, Gower, Blei & Saul (2024), "Batch and match: black-box
+    variational inference with a score-based divergence", ICML, equations 9 to 13. With V = T T' its quadratic
+    matrix equation S U S + S = V is solved through the eigenvalues of T' U T.
+    """
+    share = weight / (1 + weight)
+    middle, score = z.mean(axis=0), scores.mean(axis=0)
+    away = q.loc - middle
+    u = weight * np.atleast_2d(np.cov(scores, rowvar=False, bias=True)) + share * np.outer(score, score)
+    v = weight * np.atleast_2d(np.cov(z, rowvar=False, bias=True)) + share * np.outer(away, away) + q.covariance
+    tril = np.linalg.cholesky(v)
+    values, vectors = np.linalg.eigh(tril.T @ u @ tril)
+    root = tril @ vectors * np.sqrt(2 / (1 + np.sqrt(1 + 4 * np.maximum(values, 0.0))))
+    covariance = root @ root.T
+    return Normal((1 - share) * q.loc + share * (covariance @ score + middle), covariance)
+
+
+def match_scores(q: Normal, z: np.ndarray, scores: np.ndarray, weight: float) -> Normal:
+    """The average over the draws of the normals nearest to q that have exactly one draw's score there.
+
+    The average is then mixed with q: it counts weight / (1 + weight).
+
+    Reference: Modi, Gower, Margossian, Yao, Blei & Saul (2023), "Variational inference with Gaussian score
+    matching", NeurIPS, algorithm 1.
+    """
+    share = weight / (1 + weight)
+    pulled = scores @ q.covariance  # S g, one row each
+    away = q.loc - z
+    along = (away * scores).sum(axis=1)
+    rho = 0.5 * (np.sqrt(1 + 4 * ((pulled * scores).sum(axis=1) + along**2)) - 1)
+    error = pulled - away
+    pull = (scores * error).sum(axis=1) / (1 + rho + along)
+    move = (error - away * pull[:, None]) / (1 + rho)[:, None]
+    after = away + move
+    change = (away.T @ away - after.T @ after) / len(z)
+    return Normal(q.loc + share * move.mean(axis=0), q.covariance + share * change)
+
+
+def distance(a: Normal, b: Normal) -> float:
+    """The largest difference in b's units: of the means in sds, or of any sd in relative terms."""
+    tril = b.tril
+    shift = solve_triangular(tril, a.loc - b.loc, lower=True)
+    half = solve_triangular(tril, a.covariance, lower=True)
+    ratio = solve_triangular(tril, half.T, lower=True)
+    values = np.linalg.eigvalsh((ratio + ratio.T) / 2)
+    return float(max(np.abs(shift).max(), np.abs(np.sqrt(np.maximum(values, 0.0)) - 1).max()))
+
+
+class Average:
+    """The average of the normals visited lately, and how far chance may have moved it."""
+
+    def __init__(self):
+        self.visited: list[Normal] = []
+
+    def add(self, q: Normal) -> None:
+        self.visited.append(q)
+
+    def __len__(self):
+        return len(self.visited)
+
+    @property
+    def late(self) -> list[Normal]:
+        """Without the first third, which remembers where it began."""
+        return self.visited[len(self) // 3 :]
+
+    @property
+    def normal(self) -> Normal:
+        return Normal(np.mean([q.loc for q in self.late], axis=0), np.mean([q.covariance for q in self.late], axis=0))
+
+    def error(self, num_batches: int = 10) -> float:
+        """The largest standard error, by the means of consecutive batches: of the mean in sds, of sds relatively."""
+        length = len(self.late) // num_batches
+        late = self.late[-num_batches * length :]
+        sds = np.sqrt(np.diag(self.normal.covariance))
+        locs = np.array([q.loc for q in late]) / sds
+        variances = np.array([np.diag(q.covariance) for q in late]) / sds**2
+
+        def spread(values):
+            means = values.reshape(num_batches, length, -1).mean(axis=1)
+            return means.std(axis=0, ddof=1).max()
+
+        return float(max(spread(locs), 0.5 * spread(variances)) / np.sqrt(num_batches))
