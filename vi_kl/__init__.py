@@ -39,6 +39,8 @@ SOURCES = {
     "Laplace": "vi_kl.algorithms",
     "MomentMatching": "vi_kl.algorithms",
     "Fit": "vi_kl.algorithms",
+    "save": "vi_kl.storage",
+    "load": "vi_kl.storage",
     "Approximation": "vi_kl.families",
     "check": "vi_kl.diagnostics",
     "Certificate": "vi_kl.diagnostics",

@@ -85,6 +85,12 @@ class Fit:
     def target(self) -> Target:
         return self.approximation.target
 
+    def save(self, path) -> None:
+        """Write it to a file, which `vi_kl.load(path, target)` reads; see `vi_kl.storage`."""
+        from vi_kl.storage import save
+
+        save(self, path)
+
     def __repr__(self):
         return f"Fit({self.name} of {self.target.density}: {self.status})"
 
