@@ -9,6 +9,7 @@ import contextlib
 import dataclasses
 import json
 import os
+import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -187,7 +188,7 @@ def decode(words, arrays: Mapping, classes: Mapping[str, type]):
 
 def make(name: str, module: str, fields: dict, classes: Mapping[str, type]):
     """An instance of one of the classes that may be made."""
-    kind = classes.get(name)
+    kind = classes.get(name) or imported_tuple(name, module)
     if kind is None:
         raise ArchiveError(
             f"The file holds a `{name}` of {module}, which is not one of vi_kl's own classes: "
@@ -197,3 +198,10 @@ def make(name: str, module: str, fields: dict, classes: Mapping[str, type]):
         return kind(**fields)
     except TypeError as error:
         raise ArchiveError(f"`{name}` is not what it was when the file was saved: {error}.") from error
+
+
+def imported_tuple(name: str, module: str) -> type | None:
+    """A NamedTuple of a module that is imported already: plain containers, such as the states of optimisers."""
+    kind = getattr(sys.modules.get(module), name, None)
+    is_named = isinstance(kind, type) and issubclass(kind, tuple) and hasattr(kind, "_fields")
+    return kind if is_named else None

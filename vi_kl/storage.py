@@ -21,7 +21,6 @@ from vi_kl.algorithms.algorithm import Algorithm, Cost, Fit, History, Status
 from vi_kl.archive import Archive, ArchiveError
 from vi_kl.families.approximation import Approximation
 from vi_kl.families.family import Family
-from vi_kl.families.frame import Frame
 from vi_kl.families.guide import Guide, guide_family
 from vi_kl.objectives.objective import Objective
 from vi_kl.precision import in_float64
@@ -29,7 +28,7 @@ from vi_kl.target.fingerprint import differences, fingerprint
 from vi_kl.target.target import Target
 
 FORMAT = 1
-PARTS = (Status, History, Cost, Frame)
+PARTS = (Status, History, Cost)
 
 
 class StorageError(ArchiveError):
