@@ -16,14 +16,14 @@ import numpy as np
 
 from vi_kl import archive
 from vi_kl.algorithms.algorithm import Ledger
-from vi_kl.algorithms.schedule import Batch, Level
+from vi_kl.algorithms.schedule import Answer, Batch
 from vi_kl.algorithms.svi_run import Run, optimizer_of
 from vi_kl.algorithms.svi_step import State
 from vi_kl.archive import Archive, ArchiveError
 from vi_kl.target.fingerprint import differences, fingerprint
 
 FORMAT = 1
-CLASSES = {kind.__qualname__: kind for kind in (Batch, Level, State)}
+CLASSES = {kind.__qualname__: kind for kind in (Answer, Batch, State)}
 MAY_DIFFER = ("max_steps",)  # it only says when to stop
 
 
@@ -84,7 +84,7 @@ class Checkpoint:
         except ArchiveError as error:
             raise CheckpointError(f"{error} Delete it to begin again.") from None
         run, config = self.run, self.run.config
-        run.key, run.units = state["key"], state["units"]
+        run.key, run.units, run.schedule.frame = state["key"], state["units"], state["frame"]
         structure = jax.tree.structure(jax.eval_shape(optimizer_of(config).init, state["params"]))
         optimizer = jax.tree.unflatten(structure, state["optimizer"])
         run.state = State(state["params"], optimizer, state["step"], np.asarray(-1))
@@ -119,6 +119,7 @@ class Checkpoint:
         self.noted = {
             "key": run.key,
             "units": run.units,
+            "frame": run.schedule.frame,
             "params": run.state.params,
             "optimizer": jax.tree.leaves(run.state.optimizer),
             "step": run.state.step,

@@ -13,28 +13,33 @@ from vi_kl.algorithms.start import find_start
 from vi_kl.algorithms.svi_step import ADAM, Chunk, first_state, placed, run_and_measure
 from vi_kl.compilation import tracing
 from vi_kl.families.approximation import Approximation
+from vi_kl.families.frame import Frame
 from vi_kl.target.target import Target, value_and_grad_batch
 
 
 class Beginning(NamedTuple):
-    """Parameters to start from, in the units given (None where they are in z)."""
+    """Parameters to start from, in the units given (None where they are in z), and the frame that is trusted."""
 
     params: Any
     units: Any
+    frame: Frame | None
 
 
 def begin(config, key, target, books, start=None) -> Beginning:
     """The standard member in the frame of the start; or a random one, for families that take no frame."""
     config.family.require(target)
     frame_key, init_key = jax.random.split(key)
-    units = None
+    units = frame = None
     if config.family.takes_frame:
-        units = config.family.units(find_start(target, frame_key, books, start).frame)
+        found = find_start(target, frame_key, books, start)
+        units = config.family.units(found.frame)
+        # at a point that is no mode, its scales are guesses
+        frame = found.frame if found.mode is None or found.mode.is_proper else None
     elif start is not None:
         raise FitError(f"{config.family.name} is written over the model's own sites, and takes no start.")
     with tracing:
         init = config.family.init if units is None else config.family.standard
-        return Beginning(jax.tree.map(jnp.asarray, init(init_key, target)), units)
+        return Beginning(jax.tree.map(jnp.asarray, init(init_key, target)), units, frame)
 
 
 class Run:
@@ -61,7 +66,7 @@ class Run:
 
     def begin(self, start=None) -> "Run":
         init_key, self.key = jax.random.split(self.key)
-        params, self.units = begin(self.config, init_key, self.target, self.books, start)
+        params, self.units, self.schedule.frame = begin(self.config, init_key, self.target, self.books, start)
         self.state = first_state(params, optimizer_of(self.config))
         return self
 
@@ -72,7 +77,7 @@ class Run:
             self.key, self.state, self.target, self.units, self.schedule.step_size,
             config.family, config.objective, optimizer_of(config), config.chunk,
         )  # fmt: skip
-        self.record(chunk._replace(**{name: to_numpy(getattr(chunk, name)) for name in ("losses", "mean", "moments")}))
+        self.record(chunk._replace(**{name: to_numpy(getattr(chunk, name)) for name in ("losses", "mean", "draws")}))
 
     def record(self, chunk: Chunk) -> None:
         """Take note of a chunk of steps.
@@ -85,7 +90,7 @@ class Run:
         self.books.gradient_evaluations += len(chunk.losses) * self.config.objective.density_evaluations
         self.losses.append(chunk.losses)
         self.step_sizes.append(np.full(len(chunk.losses), abs(self.schedule.step_size)))
-        self.schedule.record(chunk.losses, chunk.mean, chunk.moments)
+        self.schedule.record(chunk.losses, chunk.mean, chunk.draws)
 
     @property
     def done(self) -> bool:
