@@ -12,14 +12,12 @@ prints the median of the ratios, their quartiles, and microseconds per step.
 import time
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import numpyro
 import numpyro.distributions as dist
 import optax
 
-from vi_kl.algorithms.svi import run_chunk
-from vi_kl.algorithms.svi_step import ADAM, first_state
+from vi_kl.algorithms.svi_step import ADAM, first_state, run_and_measure
 from vi_kl.compilation import compiled
 from vi_kl.families import MeanField
 from vi_kl.families.frame import Frame
@@ -72,7 +70,7 @@ def measure(num_steps: int = STEPS, repeats: int = REPEATS) -> tuple[np.ndarray,
         state, key = first_state(params, ADAM), jax.random.key(1)
 
         def svi():
-            return run_chunk(key, state, target, units, -1e-3, family, objective, ADAM, num_steps)
+            return run_and_measure(key, state, target, units, -1e-3, family, objective, ADAM, num_steps)
 
         def least():
             return least_work(params, target, num_steps)

@@ -138,7 +138,7 @@ class Schedule:
             self.ended = self.is_precise(answer)
             self.converged = settled and self.ended
             return
-        self.kept = [Batch.merged(self.window())]
+        self.kept = self.window()
         self.previous = answer
         self.step_size *= self.CUT
         self.batches, self.pending, self.size = [], [], 1
@@ -187,13 +187,14 @@ class Schedule:
         return np.stack([draws.mean(axis=1) / posterior_sd, sd / posterior_sd], axis=1)
 
     def still_moving(self) -> bool:
-        """Whether a mean or an sd drifts: by more than `precision`, and by more than noise makes it."""
+        """Whether a mean or an sd drifts: over the window by more than `precision`, and more than noise makes it."""
         moments = self.moments(np.stack([batch.draws for batch in self.window()]))
-        half = len(moments) // 2
-        parts = moments[:half], moments[half:]
-        drift = np.abs(parts[1].mean(axis=0) - parts[0].mean(axis=0))
-        noise = np.sqrt(sum(part.var(axis=0, ddof=1) / len(part) for part in parts))
-        return bool(((drift > self.config.precision) & (drift > 4 * noise)).any())
+        time = np.arange(len(moments)) - (len(moments) - 1) / 2
+        slope = np.tensordot(time, moments, axes=1) / (time @ time)
+        scatter = moments - moments.mean(axis=0) - time[:, None, None] * slope
+        noise = np.sqrt((scatter**2).sum(axis=0) / (len(time) - 2) / (time @ time))
+        drift = np.abs(slope) * len(time)
+        return bool(((drift > self.config.precision) & (np.abs(slope) > 4 * noise)).any())
 
     def answer(self):
         """The average of the iterates over the window."""

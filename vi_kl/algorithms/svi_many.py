@@ -5,6 +5,7 @@ alone. They run side by side in a fixed number of lanes; as soon as one has ende
 lanes idle, memory does not grow with the number of targets, and there is one program to compile for any number.
 """
 
+import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 
 import jax
@@ -38,10 +39,11 @@ class LaneRun(Run):
         except FitError as error:
             self.error = error
 
-    def end(self, compile_seconds: float, run_seconds: float) -> "Fit | FitError":
+    def end(self, share: Cost) -> "Fit | FitError":
         if self.error is not None:
             return self.error
-        return self.result(Cost(self.books.gradient_evaluations, 0, compile_seconds, run_seconds))
+        evaluations = self.books.gradient_evaluations
+        return self.result(dataclasses.replace(share, gradient_evaluations=evaluations))
 
 
 @in_float64
@@ -52,8 +54,9 @@ def fit_many_svi(config, key, targets: Sequence[Target], progress) -> list:
     with ledger() as books:
         ended = run_side_by_side(config, key, targets, starts, progress)
     costs = books.cost()
-    share = costs.compile_seconds / len(targets), costs.run_seconds / len(targets)
-    return [run.end(*share) if isinstance(run, Run) else run for run in ended]
+    seconds = costs.compile_seconds / len(targets), costs.run_seconds / len(targets)
+    share = Cost(0, 0, *seconds, costs.peak_memory)
+    return [run.end(share) if isinstance(run, Run) else run for run in ended]
 
 
 def run_side_by_side(config, key, targets, starts: Sequence[Callable], progress) -> list:

@@ -10,7 +10,7 @@ import numpy as np
 from vi_kl.algorithms.algorithm import Cost, Fit, FitError, History, Ledger
 from vi_kl.algorithms.schedule import Schedule
 from vi_kl.algorithms.start import find_start
-from vi_kl.algorithms.svi_step import ADAM, Chunk, first_state, placed, run_and_measure
+from vi_kl.algorithms.svi_step import ADAM, Chunk, first_state, placed, run_and_measure, run_chunk
 from vi_kl.compilation import tracing
 from vi_kl.families.approximation import Approximation
 from vi_kl.families.frame import Frame
@@ -85,7 +85,8 @@ class Run:
         Raises:
             FitError: a loss or a gradient was not finite.
         """
-        refuse_nonfinite(self, chunk)
+        if not all(np.isfinite(x).all() for x in (chunk.losses, *jax.tree.leaves(chunk.mean))):
+            refuse_nonfinite(self)
         self.key, self.state = chunk.key, chunk.state
         self.books.gradient_evaluations += len(chunk.losses) * self.config.objective.density_evaluations
         self.losses.append(chunk.losses)
@@ -115,31 +116,29 @@ def to_numpy(tree):
     return jax.tree.map(np.asarray, tree)
 
 
-def refuse_nonfinite(run: Run, chunk: Chunk) -> None:
-    """Stop at NaN with the step, the reason, and the last good state."""
-    step = int(chunk.state.broken_at)
-    if step < 0:
-        return
-    config, target = run.config, run.target
-    params = placed(chunk.state.params, run.units, config.family)
-    approximation = Approximation(config.family, params, target)
-    key = key_of_step(run, step)
+def refuse_nonfinite(run: Run) -> None:
+    """Take the chunk again, step by step, and stop with the step, the reason, and the last good state."""
+    config, target, key = run.config, run.target, run.key
+    if not jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
+        key = jax.random.wrap_key_data(key, impl=run.impl)
+    chunk_key = jax.random.split(key)[1]
+    state, _, _ = run_chunk(
+        chunk_key, run.state, target, run.units, run.schedule.step_size,
+        config.family, config.objective, optimizer_of(config), config.chunk,
+    )  # fmt: skip
+    step = int(state.broken_at)
+    if step < 0:  # each step is finite, so their sum is what overflowed
+        step = run.schedule.steps
+    approximation = Approximation(config.family, placed(state.params, run.units, config.family), target)
+    step_key = jax.random.split(chunk_key, config.chunk)[step - run.schedule.steps]
     error = FitError(
         f"The loss or its gradient stopped being finite at step {step} of {config.name}. "
-        f"{reason_at(approximation, key, config.objective.density_evaluations)} "
+        f"{reason_at(approximation, step_key, config.objective.density_evaluations)} "
         f"A smaller step_size (now {config.step_size}) or a more constrained prior may help. "
         f"The last good approximation is in this error's `approximation`."
     )
     error.approximation = approximation
     raise error
-
-
-def key_of_step(run: Run, step: int):
-    """The key of one step of the chunk that the run's key begins."""
-    key = run.key
-    if not jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
-        key = jax.random.wrap_key_data(key, impl=run.impl)
-    return jax.random.split(jax.random.split(key)[1], run.config.chunk)[step - run.schedule.steps]
 
 
 def reason_at(q: Approximation, key, num_draws: int) -> str:

@@ -41,7 +41,12 @@ def few_numbers(key, state, target, units, step_size, family, objective, optimiz
 
 @compiled(static=("family", "objective", "optimizer", "num_steps"), seldom=few_numbers)
 def run_chunk(key, state: State, target, units, step_size, family, objective, optimizer, num_steps):
-    """`num_steps` steps; returns the state, the losses, and the mean of the iterates."""
+    """`num_steps` steps, none after one that is not finite; returns the state, the losses, and the iterates' mean."""
+    return scan_steps(key, state, target, units, step_size, family, objective, optimizer, num_steps, careful=True)
+
+
+def scan_steps(key, state, target, units, step_size, family, objective, optimizer, num_steps, careful):
+    """The scan; `careful` to look at every step whether it is finite, which costs as much as many a step."""
 
     def loss_in_frame(params, key):
         return objective(key, family.placed(params, units), family, target)
@@ -51,24 +56,32 @@ def run_chunk(key, state: State, target, units, step_size, family, objective, op
         loss, gradient = jax.value_and_grad(loss_in_frame)(state.params, key)
         update, optimizer_state = optimizer.update(gradient, state.optimizer, state.params)
         params = optax.apply_updates(state.params, jax.tree.map(lambda u: step_size * u, update))
-        finite = jnp.isfinite(loss) & jnp.all(jnp.stack([jnp.all(jnp.isfinite(g)) for g in jax.tree.leaves(gradient)]))
-        good = finite & (state.broken_at < 0)
-        keep = lambda new, old: jax.tree.map(lambda a, b: jnp.where(good, a, b), new, old)  # noqa: E731
-        broken_at = jnp.where(good | (state.broken_at >= 0), state.broken_at, state.step)
-        state = State(keep(params, state.params), keep(optimizer_state, state.optimizer), state.step + 1, broken_at)
-        mean = jax.tree.map(lambda m, p: m + p / num_steps, mean, state.params)
-        return (state, mean), loss
+        new = State(params, optimizer_state, state.step + 1, state.broken_at)
+        if careful:
+            new = good_state(new, state, loss, gradient)
+        mean = jax.tree.map(lambda m, p: m + p / num_steps, mean, new.params)
+        return (new, mean), loss
 
     zeros = jax.tree.map(jnp.zeros_like, state.params)
     (state, mean), losses = jax.lax.scan(step, (state, zeros), jax.random.split(key, num_steps))
     return state, losses, mean
 
 
+def good_state(new: State, old: State, loss, gradient) -> State:
+    """`new`, or `old` where this step or one before was not finite."""
+    finite = jnp.isfinite(loss) & jnp.all(jnp.stack([jnp.all(jnp.isfinite(g)) for g in jax.tree.leaves(gradient)]))
+    good = finite & (old.broken_at < 0)
+    params, optimizer = jax.tree.map(lambda a, b: jnp.where(good, a, b), new[:2], old[:2])
+    return State(params, optimizer, new.step, jnp.where(good | (old.broken_at >= 0), old.broken_at, old.step))
+
+
 @compiled(static=("family", "objective", "optimizer", "num_steps"), seldom=few_numbers)
 def run_and_measure(key, state: State, target, units, step_size, family, objective, optimizer, num_steps) -> Chunk:
-    """`run_chunk`, with the key for the chunk after and where q then sends fixed noise."""
+    """A chunk without looking at each step: what is not finite is seen at its end, and then looked into."""
     key, chunk_key = jax.random.split(key)
-    state, losses, mean = run_chunk(chunk_key, state, target, units, step_size, family, objective, optimizer, num_steps)
+    state, losses, mean = scan_steps(
+        chunk_key, state, target, units, step_size, family, objective, optimizer, num_steps, careful=False
+    )
     draws, _ = family.sample_and_log_prob(family.placed(mean, units), target, jax.random.key(0), FIXED_DRAWS)
     return Chunk(key, state, losses, mean, draws)
 
