@@ -53,7 +53,8 @@ def test_mean_field_finds_its_own_optimum(key):
     """The best factorised normal has precisions PRECISION_ii, and is off by 1/2 log(prod PRECISION_ii |S|)."""
     params = fit(GAUSSIAN, "mean_field", key=key).approximation.params
     np.testing.assert_allclose(np.exp(params["log_scale"]), 1 / np.sqrt(np.diag(PRECISION)), rtol=0.03)
-    np.testing.assert_allclose(params["loc"], MEAN, atol=0.1 * np.sqrt(np.diag(COVARIANCE)).min())
+    # twice the Monte-Carlo error of 0.05 posterior sd that the fit stops at
+    assert (np.abs(params["loc"] - MEAN) < 0.1 * np.sqrt(np.diag(COVARIANCE))).all()
 
 
 def test_laplace_is_the_mode_and_curvature_of_a_skewed_target(key):
@@ -72,6 +73,7 @@ def test_same_key_same_answer_and_the_ledger_is_filled_in(method, key):
         assert a.dtype == np.float64
     assert first.cost.gradient_evaluations == second.cost.gradient_evaluations
     assert first.cost.seconds > 0
+    assert (first.cost.peak_memory is None) == (not jax.local_devices()[0].memory_stats())
     assert (first.cost.gradient_evaluations > 0) == (method != "moment_matching")
     assert str(first.status)
 

@@ -99,8 +99,8 @@ class Run:
 
     @functools.cached_property
     def approximation(self) -> Approximation:
-        """The answer, of a run that is done."""
-        params = placed(self.schedule.answer(), self.units, self.config.family)
+        """The answer, of a run that is done; as NumPy arrays, which keep their 64 bits outside vi_kl."""
+        params = to_numpy(placed(self.schedule.answer(), self.units, self.config.family))
         return Approximation(self.config.family, params, self.target)
 
     def result(self, cost: Cost) -> Fit:
