@@ -65,9 +65,21 @@ class Schedule:
     CUT = 0.25
     BIAS_LEFT = 1 / 3  # of what the cut has moved, as the bias is proportional to the step size
     WINDOW = 4  # batches of one step size that a judgement needs, half of them to compare with the other half
-    REACH = 5.0  # units of the frame that Adam could cross within a window: shorter ones see no slow drift
+    REACH = 5.0  # relaxation times that a window must be long: shorter ones see no slow drift
     MOST = 32  # batches kept of one step size; when there are as many, they are merged in pairs
-    STATE = ("step_size", "steps", "batches", "pending", "size", "kept", "previous", "moved", "ended", "converged")
+    STATE = (
+        "step_size",
+        "steps",
+        "batches",
+        "pending",
+        "size",
+        "kept",
+        "previous",
+        "moved",
+        "ended",
+        "converged",
+        "force",
+    )
 
     def __init__(self, config, frame=None):
         self.config, self.frame = config, frame
@@ -80,6 +92,7 @@ class Schedule:
         self.size = 1  # chunks per batch
         self.kept: list[Batch] = []  # of the step size before, for a fit that ends just after a cut
         self.previous: Answer | None = None  # at the step size before
+        self.force = 1.0  # root mean square of the noisiest gradient entry, by which Adam divides its steps
         self.moved: float | None = None  # by the cut, in nats
         self.ended = self.converged = False
 
@@ -96,7 +109,8 @@ class Schedule:
     def done(self) -> bool:
         return self.ended or self.steps >= self.config.max_steps
 
-    def record(self, losses: np.ndarray, mean_params, draws=None) -> None:
+    def record(self, losses: np.ndarray, mean_params, draws=None, force: float = 1.0) -> None:
+        self.force = max(1.0, force)
         self.steps += len(losses)
         self.pending.append(Batch(losses, mean_params, draws))
         if len(self.pending) == self.size:
@@ -146,7 +160,8 @@ class Schedule:
     def known_well_enough(self, answer: Answer) -> bool:
         """Whether a bias of `tolerance` would be seen in a comparison; a long window has to do."""
         window = sum(len(batch.losses) for batch in self.window())
-        if self.automatic and window * abs(self.step_size) < self.REACH:
+        # curvature is of order one in the frame, so Adam forgets where it was in `force / step_size` steps
+        if self.automatic and window * abs(self.step_size) < self.REACH * self.force:
             return False
         long = len(self.batches) * self.size >= self.MOST
         return long or (answer.nats * self.BIAS_LEFT**2 <= self.config.tolerance and not self.still_moving())
@@ -209,7 +224,11 @@ class Schedule:
             remedy = f"Raise max_steps (now {self.config.max_steps:,})"
             if len(self.batches) < self.WINDOW or self.still_falling():
                 return Status(False, f"Not converged after {steps}: the loss has not settled. {remedy}.")
-            what = "the step size still matters" if self.is_precise(answer) else "the answer is still noisy"
+            what = (
+                "no smaller step size has confirmed the answer yet"
+                if self.is_precise(answer)
+                else "the answer is still noisy"
+            )
             wanted = f"asked for: {self.config.tolerance:g} nats and {self.config.precision:g} sd"
             return Status(
                 False,

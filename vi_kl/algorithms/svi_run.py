@@ -91,7 +91,7 @@ class Run:
         self.books.gradient_evaluations += len(chunk.losses) * self.config.objective.density_evaluations
         self.losses.append(chunk.losses)
         self.step_sizes.append(np.full(len(chunk.losses), abs(self.schedule.step_size)))
-        self.schedule.record(chunk.losses, chunk.mean, chunk.draws)
+        self.schedule.record(chunk.losses, chunk.mean, chunk.draws, force_of(self))
 
     @property
     def done(self) -> bool:
@@ -106,6 +106,14 @@ class Run:
     def result(self, cost: Cost) -> Fit:
         history = History(np.concatenate(self.losses), np.concatenate(self.step_sizes))
         return Fit(self.approximation, self.schedule.status(), history, cost, self.config)
+
+
+def force_of(run: Run) -> float:
+    """The root of the largest second moment that Adam knows of; 1 for other optimisers, and outside a frame."""
+    moments = getattr(run.state.optimizer, "nu", None)
+    if moments is None or run.schedule.frame is None:
+        return 1.0
+    return float(np.sqrt(max(np.max(np.asarray(leaf), initial=0.0) for leaf in jax.tree.leaves(moments))))
 
 
 def optimizer_of(config):
