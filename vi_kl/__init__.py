@@ -64,6 +64,8 @@ SOURCES = {
     "BatchAndMatch": "vi_kl.algorithms",
     "NaturalGradient": "vi_kl.algorithms",
     "Fit": "vi_kl.algorithms",
+    "save": "vi_kl.storage",
+    "load": "vi_kl.storage",
     "Approximation": "vi_kl.families",
     "check": "vi_kl.diagnostics",
     "Certificate": "vi_kl.diagnostics",

@@ -3,14 +3,12 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
-from programs import exponential_rate, linear_regression
+from programs import exponential_rate
 
 from vi_kl.algorithms import SVI, FitError, Laplace, MomentMatching, fit
 from vi_kl.algorithms.choose import choose_algorithm
-from vi_kl.compilation import compile_clock
-from vi_kl.families import Flow, FullRank, MeanField
+from vi_kl.families import Flow, MeanField
 from vi_kl.families.gaussian import scale_tril
 from vi_kl.objectives import ELBO
 from vi_kl.target import Target
@@ -55,7 +53,8 @@ def test_mean_field_finds_its_own_optimum(key):
     """The best factorised normal has precisions PRECISION_ii, and is off by 1/2 log(prod PRECISION_ii |S|)."""
     params = fit(GAUSSIAN, "mean_field", key=key).approximation.params
     np.testing.assert_allclose(np.exp(params["log_scale"]), 1 / np.sqrt(np.diag(PRECISION)), rtol=0.03)
-    np.testing.assert_allclose(params["loc"], MEAN, atol=0.1 * np.sqrt(np.diag(COVARIANCE)).min())
+    # twice the Monte-Carlo error of 0.05 posterior sd that the fit stops at
+    assert (np.abs(params["loc"] - MEAN) < 0.1 * np.sqrt(np.diag(COVARIANCE))).all()
 
 
 def test_laplace_is_the_mode_and_curvature_of_a_skewed_target(key):
@@ -66,14 +65,6 @@ def test_laplace_is_the_mode_and_curvature_of_a_skewed_target(key):
     np.testing.assert_allclose(np.exp(params["log_scale"]), [1 / np.sqrt(6)], rtol=1e-8)
 
 
-def test_svi_is_the_best_normal_for_a_skewed_target(key):
-    """For log-gamma the best normal has variance 1/a and mean log(a/b) - 1/(2a): E[e^z] = a/b."""
-    b = 2 + np.array([0.4, 1.3, 0.9]).sum()
-    params = fit(RATE, "mean_field", key=key).approximation.params
-    np.testing.assert_allclose(np.exp(params["log_scale"]), [1 / np.sqrt(6)], rtol=0.02)
-    np.testing.assert_allclose(params["loc"], [np.log(6 / b) - 1 / 12], atol=0.02 / np.sqrt(6))
-
-
 @pytest.mark.parametrize("method", ALL)
 def test_same_key_same_answer_and_the_ledger_is_filled_in(method, key):
     first, second = (fit(GAUSSIAN, method, key=key) for _ in range(2))
@@ -82,39 +73,9 @@ def test_same_key_same_answer_and_the_ledger_is_filled_in(method, key):
         assert a.dtype == np.float64
     assert first.cost.gradient_evaluations == second.cost.gradient_evaluations
     assert first.cost.seconds > 0
+    assert (first.cost.peak_memory is None) == (not jax.local_devices()[0].memory_stats())
     assert (first.cost.gradient_evaluations > 0) == (method != "moment_matching")
     assert str(first.status)
-
-
-@pytest.mark.parametrize("family", [MeanField(), FullRank(), Flow()])
-def test_the_second_fit_compiles_nothing(family, key):
-    config = SVI(family, max_steps=200, chunk=100)
-    x = np.linspace(-1, 1, 8)
-    config.fit(key, Target.from_numpyro(linear_regression, x, 2 * x))
-    with compile_clock() as clock:
-        config.fit(key, Target.from_numpyro(linear_regression, x, 1 - x))
-    assert clock.programs == 0
-
-
-def test_stopping_early_is_not_called_convergence(key):
-    found = SVI(FullRank(), max_steps=200, chunk=100).fit(key, GAUSSIAN)
-    assert not found.status.converged
-    assert "max_steps" in str(found.status)
-    assert len(found.history.loss) == 200
-
-
-def test_a_user_optimiser_is_used_as_it_is(key):
-    found = SVI(MeanField(), optimizer=optax.adam(0.02), max_steps=4000).fit(key, RATE)
-    np.testing.assert_allclose(np.exp(found.approximation.params["log_scale"]), [1 / np.sqrt(6)], rtol=0.1)
-
-
-def test_nan_stops_with_the_step_the_reason_and_the_last_good_state(key):
-    def breaks(z):
-        return jnp.where(z[0] < 3.0, 4.0 * z[0], jnp.nan)
-
-    with pytest.raises(FitError, match=r"at step \d+ of mean_field") as raised:
-        SVI(MeanField()).fit(key, Target.from_log_density(breaks, 1))
-    assert np.isfinite(raised.value.approximation.params["loc"]).all()
 
 
 def test_laplace_refuses_a_flat_direction(key):
@@ -128,13 +89,6 @@ def test_laplace_refuses_a_flat_direction(key):
 def test_moment_matching_needs_a_truth(key):
     with pytest.raises(FitError, match="exact posterior"):
         MomentMatching().fit(key, Target.from_log_density(gaussian, 2))
-
-
-def test_progress_is_reported(key):
-    seen = []
-    SVI(MeanField(), max_steps=300, chunk=100).fit(key, RATE, progress=lambda done, words: seen.append((done, words)))
-    assert seen[-1][0] == 1.0
-    assert len(seen) >= 3
 
 
 def test_choosing():

@@ -39,12 +39,15 @@ class Cost:
         density_evaluations: of the log density without its gradient.
         compile_seconds: tracing and compiling, for this fit alone.
         run_seconds: everything else.
+        peak_memory: bytes, where the device counts them (GPUs and TPUs), else None: the most that were in use on it
+            at once, from the start of the process to the end of the fit. An upper bound for the fit's own.
     """
 
     gradient_evaluations: int
     density_evaluations: int = 0
     compile_seconds: float = 0.0
     run_seconds: float = 0.0
+    peak_memory: int | None = None
 
     @property
     def seconds(self) -> float:
@@ -84,6 +87,12 @@ class Fit:
     @property
     def target(self) -> Target:
         return self.approximation.target
+
+    def save(self, path) -> None:
+        """Write it to a file, which `vi_kl.load(path, target)` reads; see `vi_kl.storage`."""
+        from vi_kl.storage import save
+
+        save(self, path)
 
     def __repr__(self):
         return f"Fit({self.name} of {self.target.density}: {self.status})"
@@ -150,7 +159,13 @@ class Ledger:
 
     def cost(self) -> Cost:
         run = max(0.0, self.wall_seconds - self.compile_seconds)
-        return Cost(self.gradient_evaluations, self.density_evaluations, self.compile_seconds, run)
+        return Cost(self.gradient_evaluations, self.density_evaluations, self.compile_seconds, run, peak_memory())
+
+
+def peak_memory() -> int | None:
+    """Of the default device; None where it does not count."""
+    counts = jax.local_devices()[0].memory_stats() or {}
+    return counts.get("peak_bytes_in_use")
 
 
 @contextlib.contextmanager

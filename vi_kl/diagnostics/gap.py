@@ -182,7 +182,9 @@ def best_member(q: Approximation, key, max_steps: int) -> Approximation:
     """The member that minimises -ELBO on fixed noise, from q on, in q's own units where it has them."""
     size = 2 ** int(np.ceil(np.log2(max(FIXED_NOISE, PER_DIMENSION * q.target.dim))))
     frame = q.family.frame(q.params)
-    params, units = (q.params, None) if frame is None else (q.family.standard(key, q.target), q.family.units(frame, q.target))
+    params, units = (
+        (q.params, None) if frame is None else (q.family.standard(key, q.target), q.family.units(frame, q.target))
+    )
     objective = FixedNoiseELBO(q.family, params, units, q.target, normal_noise(q.target.dim, size, key))
     options = {"maxiter": max_steps, "maxfun": 2 * max_steps}
     result = minimize(objective, objective.start, jac=True, method="L-BFGS-B", options=options)

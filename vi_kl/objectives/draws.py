@@ -8,7 +8,6 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpyro.distributions as dist
 
 from vi_kl.compilation import tracing

@@ -1,0 +1,186 @@
+"""Checkpoints: the state of an SVI fit in a file, from which a fit that was killed goes on.
+
+The file is replaced whole, between chunks of steps, so a kill at any moment leaves the last or the one before. It says
+what it belongs to: the target's fingerprint, the configuration, the key and the start. It stays when the fit is done,
+so that running the same program again returns the same answer at once.
+"""
+
+import hashlib
+import json
+import time
+import types
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from vi_kl import archive
+from vi_kl.algorithms.algorithm import Ledger
+from vi_kl.algorithms.schedule import Answer, Batch
+from vi_kl.algorithms.svi_run import Run, optimizer_of
+from vi_kl.algorithms.svi_step import State
+from vi_kl.archive import Archive, ArchiveError
+from vi_kl.target.fingerprint import differences, fingerprint
+
+FORMAT = 1
+CLASSES = {kind.__qualname__: kind for kind in (Answer, Batch, State)}
+MAY_DIFFER = ("max_steps",)  # it only says when to stop
+
+
+class CheckpointError(ValueError):
+    """A checkpoint file that is damaged, or of another fit; the message says what differs and what to do."""
+
+
+class NoCheckpoint:
+    """In the place of a checkpoint where none is asked for."""
+
+    def resume(self) -> bool:
+        return False
+
+    def note(self) -> None:
+        pass
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        pass
+
+
+class Checkpoint:
+    """Keeps the state of one run in a file: `with checkpoint: ...; checkpoint.note()` after each chunk.
+
+    The state noted last is written when the block is left, also by an interruption (Ctrl-C).
+    """
+
+    @classmethod
+    def of(cls, run: Run, start, path, seconds: float) -> "Checkpoint | NoCheckpoint":
+        return NoCheckpoint() if path is None else cls(run, start, path, seconds)
+
+    def __init__(self, run: Run, start, path, seconds: float):
+        self.run, self.path, self.seconds = run, Path(path).expanduser(), seconds
+        if not self.path.parent.is_dir():
+            raise CheckpointError(f"There is no folder {self.path.parent} for the checkpoint {self.path.name}.")
+        self.owner = {
+            "format": FORMAT,
+            "target": fingerprint(run.target),
+            "config": {name: described(value) for name, value in archive.fields_of(run.config).items()},
+            "key": described(run.key),
+            "start": described(start),
+        }
+        self.began = self.written = time.monotonic()
+        self.before = Ledger()  # what earlier runs of this fit have cost
+        self.noted: dict | None = None
+
+    def resume(self) -> bool:
+        """Put the run where the file says it was; False where there is no file."""
+        if not self.path.exists():
+            return False
+        try:
+            stored = Archive(self.path)
+            self.refuse_another_fit(stored)
+            state = stored.get("run", CLASSES)
+            self.before = Ledger(**stored.get("cost"))
+        except ArchiveError as error:
+            raise CheckpointError(f"{error} Delete it to begin again.") from None
+        run, config = self.run, self.run.config
+        run.key, run.units, run.schedule.frame = state["key"], state["units"], state["frame"]
+        structure = jax.tree.structure(jax.eval_shape(optimizer_of(config).init, state["params"]))
+        optimizer = jax.tree.unflatten(structure, state["optimizer"])
+        run.state = State(state["params"], optimizer, state["step"], np.asarray(-1))
+        run.losses, run.step_sizes = [state["losses"]], [state["step_sizes"]]
+        run.schedule.restore(state["schedule"])
+        for name, value in vars(self.before).items():
+            setattr(run.books, name, getattr(run.books, name) + value)
+        return True
+
+    def refuse_another_fit(self, stored: Archive) -> None:
+        if stored.get("format") != FORMAT or "run" not in stored.words:
+            raise CheckpointError(
+                f"{self.path} is not a checkpoint of this version of vi_kl; delete it to begin again."
+            )
+        old, new = {name: stored.get(name) for name in self.owner}, self.owner
+        different = [
+            f"{name} was {in_words(old['config'].get(name))} and is {in_words(new['config'].get(name))}"
+            for name in sorted(old["config"].keys() | new["config"].keys())
+            if old["config"].get(name) != new["config"].get(name) and name not in MAY_DIFFER
+        ]
+        different += [f"the {name} is another" for name in ("key", "start") if old[name] != new[name]]
+        different += differences(old["target"], self.run.target)
+        if different:
+            raise CheckpointError(
+                f"{self.path} is the checkpoint of another fit: {'; '.join(different)}. Give this fit another path, "
+                "or delete the file to begin again."
+            )
+
+    def note(self) -> None:
+        """Take the run's present state as the one to write, and write it if it is time."""
+        run, now = self.run, time.monotonic()
+        self.noted = {
+            "key": run.key,
+            "units": run.units,
+            "frame": run.schedule.frame,
+            "params": run.state.params,
+            "optimizer": jax.tree.leaves(run.state.optimizer),
+            "step": run.state.step,
+            "losses": list(run.losses),
+            "step_sizes": list(run.step_sizes),
+            "schedule": run.schedule.state(),
+        }
+        if now - self.written >= self.seconds:
+            self.write()
+
+    def write(self) -> None:
+        if self.noted is None:
+            return
+        joined = {name: np.concatenate([np.empty(0), *self.noted[name]]) for name in ("losses", "step_sizes")}
+        cost = {
+            "gradient_evaluations": self.run.books.gradient_evaluations,
+            "density_evaluations": self.run.books.density_evaluations,
+            "compile_seconds": self.run.books.compile_seconds,
+            "wall_seconds": self.before.wall_seconds + time.monotonic() - self.began,
+        }
+        archive.write(self.path, {**self.owner, "cost": cost, "run": {**self.noted, **joined}})
+        self.noted, self.written = None, time.monotonic()
+
+    def __enter__(self):
+        self.note()
+        return self
+
+    def __exit__(self, kind, *exception):
+        self.write()
+        if kind is None:
+            archive.remove_leftovers(self.path)
+
+
+def in_words(description) -> str:
+    """A description of a field, as far as a person can read it."""
+    return str(description)[:80] if isinstance(description, int | float | str | None) else "something else"
+
+
+def described(value):
+    """What a value is, in plain values that are equal where the values are; code by its name and what it holds."""
+    arrays: dict[str, np.ndarray] = {}
+    words = archive.encode(value, "", arrays, describe_code)
+    if not arrays and not isinstance(words, dict):
+        return words
+    digest = hashlib.sha256()
+    for array in arrays.values():
+        digest.update(f"{array.dtype.str}{array.shape}".encode() + np.ascontiguousarray(array).tobytes())
+    return f"{json.dumps(words)} {digest.hexdigest()}"
+
+
+def describe_code(value, where: str):
+    """A function by its name and the values it closes over; any other object by its class."""
+    if isinstance(value, types.FunctionType):
+        held = []
+        for cell in value.__closure__ or ():
+            try:
+                held.append(described(cell.cell_contents))
+            except ValueError:  # a name that has no value yet
+                held.append(None)
+        return {"function": f"{value.__module__}.{value.__qualname__}", "holds": held}
+    q = getattr(value, "approximation", value)
+    if hasattr(q, "family") and hasattr(q, "params"):
+        return {"approximation": described((q.family, q.params))}
+    return {"object": f"{type(value).__module__}.{type(value).__qualname__}"}

@@ -1,0 +1,283 @@
+"""Schedule: when SVI cuts its step size, when it stops, and which average of its iterates is the answer.
+
+The answer at a step size is the average of the iterates over the latter half of it. Once the loss no longer falls and
+the answer no longer drifts, the step size is cut to a quarter. What is left of the answer's bias is then a third of
+how far the cut has moved it; when that is within `tolerance`, the schedule goes on averaging until the answer's
+Monte-Carlo error, by batch means, is within `tolerance` nats, and `precision` posterior sds in its means and sds.
+
+Distances between answers are measured by where they send a fixed set of draws, in units of the frame: half to all of
+the mean squared distance is, to second order, the difference in KL near the optimum of a normal posterior.
+
+References: Chee & Toulis (2018) for the constant-step-size diagnostic; Dhaka et al. (2020), "Robust, accurate
+stochastic optimization for variational inference", for stopping by the MCSE of averaged iterates; Welandawe et al.
+(2022), "A framework for improving the reliability of black-box variational inference", for step sizes cut until the
+answer settles, whose bias is proportional to the step size; Polyak & Juditsky (1992) for averaging.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from scipy.linalg import solve_triangular
+
+from vi_kl.algorithms.algorithm import Status
+
+
+class Batch(NamedTuple):
+    """What is kept of some consecutive steps: their losses, and where the mean of the iterates sends fixed draws.
+
+    `draws` has shape (n, dim) in z, or is None where nothing is known of q but its loss.
+    """
+
+    losses: np.ndarray
+    params: Any
+    draws: Any
+
+    @classmethod
+    def merged(cls, batches: "list[Batch]") -> "Batch":
+        """Batches of one length as one; draws are linear in parameters to the accuracy that counts here."""
+        if len(batches) == 1:
+            return batches[0]
+        params, draws = (average([getattr(batch, name) for batch in batches]) for name in ("params", "draws"))
+        return cls(np.concatenate([batch.losses for batch in batches]), params, draws)
+
+
+def average(trees: list):
+    return jax.tree.map(lambda *leaves: sum(leaves) / len(leaves), *trees)
+
+
+class Answer(NamedTuple):
+    """Where the average of a window sends the fixed draws, in units of the frame, and its Monte-Carlo errors."""
+
+    draws: np.ndarray
+    nats: float
+    sds: float
+
+
+class Schedule:
+    """Decides, from each chunk of steps, what comes next.
+
+    Args:
+        config: an `SVI`.
+        frame: the normal guess of the posterior in whose units distances are measured; None for q's own sds.
+    """
+
+    CUT = 0.25
+    BIAS_LEFT = 1 / 3  # of what the cut has moved, as the bias is proportional to the step size
+    WINDOW = 4  # batches of one step size that a judgement needs, half of them to compare with the other half
+    REACH = 5.0  # relaxation times that a window must be long: shorter ones see no slow drift
+    MOST = 32  # batches kept of one step size; when there are as many, they are merged in pairs
+    STATE = (
+        "step_size",
+        "steps",
+        "batches",
+        "pending",
+        "size",
+        "kept",
+        "previous",
+        "moved",
+        "ended",
+        "converged",
+        "force",
+    )
+
+    def __init__(self, config, frame=None):
+        self.config, self.frame = config, frame
+        # an optimiser given by the user carries its own step size and sign
+        self.automatic = config.optimizer is None
+        self.step_size = -config.step_size if self.automatic else 1.0
+        self.steps = 0
+        self.batches: list[Batch] = []  # of the present step size
+        self.pending: list[Batch] = []  # chunks that do not make a batch yet
+        self.size = 1  # chunks per batch
+        self.kept: list[Batch] = []  # of the step size before, for a fit that ends just after a cut
+        self.previous: Answer | None = None  # at the step size before
+        self.force = 1.0  # root mean square of the noisiest gradient entry, by which Adam divides its steps
+        self.moved: float | None = None  # by the cut, in nats
+        self.ended = self.converged = False
+
+    def state(self) -> dict:
+        """All that changes, with lists copied."""
+        values = {name: getattr(self, name) for name in self.STATE}
+        return {name: list(value) if isinstance(value, list) else value for name, value in values.items()}
+
+    def restore(self, state: dict) -> None:
+        """Go on from such a state."""
+        vars(self).update(state)
+
+    @property
+    def done(self) -> bool:
+        return self.ended or self.steps >= self.config.max_steps
+
+    def record(self, losses: np.ndarray, mean_params, draws=None, force: float = 1.0) -> None:
+        self.force = max(1.0, force)
+        self.steps += len(losses)
+        self.pending.append(Batch(losses, mean_params, draws))
+        if len(self.pending) == self.size:
+            self.batches.append(Batch.merged(self.pending))
+            self.pending = []
+            if len(self.batches) >= self.WINDOW and not self.still_falling():
+                self.judge(self.measure())
+        if len(self.batches) == self.MOST:
+            self.batches = [Batch.merged(self.batches[i : i + 2]) for i in range(0, self.MOST, 2)]
+            self.size *= 2
+
+    def window(self) -> list[Batch]:
+        """The latest half of this step size."""
+        size = max(self.WINDOW, len(self.batches) // 2)
+        return self.batches[-size:] or self.pending or self.kept
+
+    def still_falling(self) -> bool:
+        """Whether the window's second half lies below its first by more than the noise and the tolerance."""
+        losses = [batch.losses for batch in self.window()]
+        half = len(losses) // 2
+        before, after = Level.of(losses[:half]), Level.of(losses[half:])
+        noise = np.hypot(before.error, after.error)
+        return bool(before.mean - after.mean > max(noise, self.config.tolerance))
+
+    def judge(self, answer: "Answer | None") -> None:
+        """The loss is stationary: stop, or cut the step size, or go on as before where the answer is too noisy."""
+        if answer is not None and not self.known_well_enough(answer):
+            return
+        if not self.automatic:
+            self.converged = self.ended = self.is_precise(answer)
+            return
+        settled = False
+        if answer is not None and self.previous is not None:
+            noise = self.previous.nats + answer.nats
+            distance = np.mean(np.sum((answer.draws - self.previous.draws) ** 2, axis=1))
+            self.moved = max(0.0, float(distance) - noise)
+            settled = self.moved * self.BIAS_LEFT**2 <= self.config.tolerance
+        if settled or abs(self.step_size) <= self.config.smallest_step_size:
+            self.ended = self.is_precise(answer)
+            self.converged = settled and self.ended
+            return
+        self.kept = self.window()
+        self.previous = answer
+        self.step_size *= self.CUT
+        self.batches, self.pending, self.size = [], [], 1
+
+    def known_well_enough(self, answer: Answer) -> bool:
+        """Whether a bias of `tolerance` would be seen in a comparison; a long window has to do."""
+        window = sum(len(batch.losses) for batch in self.window())
+        # curvature is of order one in the frame, so Adam forgets where it was in `force / step_size` steps
+        if self.automatic and window * abs(self.step_size) < self.REACH * self.force:
+            return False
+        long = len(self.batches) * self.size >= self.MOST
+        return long or (answer.nats * self.BIAS_LEFT**2 <= self.config.tolerance and not self.still_moving())
+
+    def is_precise(self, answer: "Answer | None") -> bool:
+        if answer is None:
+            return True
+        return answer.nats <= self.config.tolerance and answer.sds <= self.config.precision
+
+    def measure(self) -> "Answer | None":
+        """The window's answer and its Monte-Carlo errors; None where the draws are not known."""
+        found = [batch.draws for batch in self.window()]
+        if not found or found[0] is None:
+            return None
+        draws = np.stack(found)
+        standard = self.in_units(draws)
+        if len(draws) < 2:
+            return Answer(standard[0], np.inf, np.inf)
+        nats = np.mean(np.sum(squared_error(standard), axis=-1))
+        sds = np.sqrt(np.max(squared_error(self.moments(draws))))
+        return Answer(standard.mean(axis=0), *(float(np.nan_to_num(x, nan=np.inf)) for x in (nats, sds)))
+
+    def in_units(self, draws: np.ndarray) -> np.ndarray:
+        """Draws of shape (..., dim) in units of the frame."""
+        if self.frame is None:
+            return draws / draws[-1].std(axis=0)
+        shifted, tril = draws - self.frame.loc, np.asarray(self.frame.scale_tril)
+        if tril.ndim == 1:
+            return shifted / tril
+        return solve_triangular(tril, shifted.reshape(-1, len(tril)).T, lower=True).T.reshape(draws.shape)
+
+    def moments(self, draws: np.ndarray) -> np.ndarray:
+        """The mean and sd of each batch along each coordinate, in posterior sds; (batches, 2, dim)."""
+        sd = draws.std(axis=1)
+        posterior_sd = sd.mean(axis=0)
+        if self.frame is not None:
+            posterior_sd = np.maximum(posterior_sd, marginal_sd(self.frame))
+        return np.stack([draws.mean(axis=1) / posterior_sd, sd / posterior_sd], axis=1)
+
+    def still_moving(self) -> bool:
+        """Whether a mean or an sd drifts: over the window by more than `precision`, and more than noise makes it."""
+        moments = self.moments(np.stack([batch.draws for batch in self.window()]))
+        time = np.arange(len(moments)) - (len(moments) - 1) / 2
+        slope = np.tensordot(time, moments, axes=1) / (time @ time)
+        scatter = moments - moments.mean(axis=0) - time[:, None, None] * slope
+        noise = np.sqrt((scatter**2).sum(axis=0) / (len(time) - 2) / (time @ time))
+        drift = np.abs(slope) * len(time)
+        return bool(((drift > self.config.precision) & (np.abs(slope) > 4 * noise)).any())
+
+    def answer(self):
+        """The average of the iterates over the window."""
+        return average([batch.params for batch in self.window()])
+
+    def status(self) -> Status:
+        steps, answer = f"{self.steps:,} steps", self.measure()
+        if self.converged:
+            cut = "" if self.moved is None else ", and a quarter of the step size gives the same answer"
+            return Status(True, f"Converged after {steps}: the loss no longer falls{cut}.{in_words(answer)}")
+        if self.steps >= self.config.max_steps:
+            remedy = f"Raise max_steps (now {self.config.max_steps:,})"
+            if len(self.batches) < self.WINDOW or self.still_falling():
+                return Status(False, f"Not converged after {steps}: the loss has not settled. {remedy}.")
+            what = (
+                "no smaller step size has confirmed the answer yet"
+                if self.is_precise(answer)
+                else "the answer is still noisy"
+            )
+            wanted = f"asked for: {self.config.tolerance:g} nats and {self.config.precision:g} sd"
+            return Status(
+                False,
+                f"Not converged after {steps}: the loss no longer falls, but {what}.{in_words(answer)} ({wanted}) "
+                f"{remedy} or the objective's num_draws.",
+            )
+        return Status(
+            False,
+            f"Not converged after {steps}: the smallest step size still moved the answer by {self.moved or 0:.1g} "
+            f"nats. Raise the objective's num_draws, or lower smallest_step_size "
+            f"(now {self.config.smallest_step_size:g}).",
+        )
+
+
+def marginal_sd(frame) -> np.ndarray:
+    tril = np.asarray(frame.scale_tril)
+    return tril if tril.ndim == 1 else np.sqrt((tril**2).sum(axis=1))
+
+
+def in_words(answer: Answer | None) -> str:
+    if answer is None:
+        return ""
+    return f" Monte-Carlo error of the answer: {answer.nats:.1g} nats, means and sds to {answer.sds:.1g} posterior sd."
+
+
+def squared_error(batches: np.ndarray) -> np.ndarray:
+    """The squared standard error of the mean over the first axis.
+
+    By batch means; also of batches twice as long, since those of correlated iterates say too little.
+    """
+    found = batches.var(axis=0, ddof=1) / len(batches)
+    if len(batches) < 8:
+        return found
+    even = batches[len(batches) % 2 :]
+    longer = (even[::2] + even[1::2]) / 2
+    return np.maximum(found, longer.var(axis=0, ddof=1) / len(longer))
+
+
+class Level(NamedTuple):
+    """Mean of correlated losses, and its standard error by batch means."""
+
+    mean: float
+    error: float
+
+    @classmethod
+    def of(cls, chunks: list[np.ndarray]) -> "Level":
+        losses, num_batches = np.concatenate(chunks), 5 * len(chunks)
+        if len(losses) % num_batches:
+            batches = np.array([b.mean() for b in np.array_split(losses, num_batches)])
+        else:  # the same in one call, which counts where many fits run side by side
+            batches = losses.reshape(num_batches, -1).mean(axis=1)
+        return cls(float(batches.mean()), float(batches.std(ddof=1) / np.sqrt(len(batches))))

@@ -1,0 +1,177 @@
+"""Run: one SVI fit under way. `SVI.fit` takes it through alone, `fit_many` and restarts many side by side."""
+
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from vi_kl.algorithms.algorithm import Cost, Fit, FitError, History, Ledger
+from vi_kl.algorithms.schedule import Schedule
+from vi_kl.algorithms.start import find_start
+from vi_kl.algorithms.svi_step import ADAM, Chunk, first_state, placed, run_and_measure, run_chunk
+from vi_kl.compilation import tracing
+from vi_kl.families.approximation import Approximation
+from vi_kl.families.frame import Frame
+from vi_kl.target.target import Target, value_and_grad_batch
+
+
+class Beginning(NamedTuple):
+    """Parameters to start from, in the units given (None where they are in z), and the frame that is trusted."""
+
+    params: Any
+    units: Any
+    frame: Frame | None
+
+
+def begin(config, key, target, books, start=None) -> Beginning:
+    """The standard member in the frame of the start; or a random one, for families that take no frame."""
+    config.family.require(target)
+    config.objective.require(config.family, target)
+    frame_key, init_key = jax.random.split(key)
+    units = frame = None
+    if config.family.takes_frame:
+        found = find_start(target, frame_key, books, start)
+        units = config.family.units(found.frame, target)
+        # at a point that is no mode, its scales are guesses
+        frame = found.frame if found.mode is None or found.mode.is_proper else None
+    elif start is not None:
+        raise FitError(f"{config.family.name} is written over the model's own sites, and takes no start.")
+    with tracing:
+        init = config.family.init if units is None else config.family.standard
+        return Beginning(jax.tree.map(jnp.asarray, init(init_key, target)), units, frame)
+
+
+class Run:
+    """One fit under way.
+
+    Attributes:
+        key: for the chunk to come; `impl` is its kind.
+        state: parameters and the optimiser's memory.
+        units: in which the parameters are, see `Family.units`.
+        schedule: of step sizes.
+        losses, step_sizes: of each chunk so far.
+        books: the ledger.
+        error: what ended it, where something did.
+    """
+
+    def __init__(self, config, key, target: Target, books: Ledger):
+        self.config, self.key, self.target, self.books = config, key, target, books
+        self.impl = jax.random.key_impl(key)
+        self.state = self.units = None
+        self.schedule = Schedule(config)
+        self.losses: list[np.ndarray] = []
+        self.step_sizes: list[np.ndarray] = []
+        self.error: FitError | None = None
+
+    def begin(self, start=None) -> "Run":
+        init_key, self.key = jax.random.split(self.key)
+        params, self.units, self.schedule.frame = begin(self.config, init_key, self.target, self.books, start)
+        self.state = first_state(params, optimizer_of(self.config))
+        return self
+
+    def advance(self) -> None:
+        """One chunk of steps."""
+        config = self.config
+        chunk = run_and_measure(
+            self.key, self.state, self.target, self.units, self.schedule.step_size,
+            config.family, config.objective, optimizer_of(config), config.chunk,
+        )  # fmt: skip
+        self.record(chunk._replace(**{name: to_numpy(getattr(chunk, name)) for name in ("losses", "mean", "draws")}))
+
+    def record(self, chunk: Chunk) -> None:
+        """Take note of a chunk of steps.
+
+        Raises:
+            FitError: a loss or a gradient was not finite.
+        """
+        if not all(np.isfinite(x).all() for x in (chunk.losses, *jax.tree.leaves(chunk.mean))):
+            refuse_nonfinite(self)
+        self.key, self.state = chunk.key, chunk.state
+        self.books.gradient_evaluations += len(chunk.losses) * self.config.objective.density_evaluations
+        self.losses.append(chunk.losses)
+        self.step_sizes.append(np.full(len(chunk.losses), abs(self.schedule.step_size)))
+        self.schedule.record(chunk.losses, chunk.mean, chunk.draws, force_of(self))
+
+    @property
+    def done(self) -> bool:
+        return self.error is not None or self.schedule.done
+
+    @functools.cached_property
+    def approximation(self) -> Approximation:
+        """The answer, of a run that is done; as NumPy arrays, which keep their 64 bits outside vi_kl."""
+        params = to_numpy(placed(self.schedule.answer(), self.units, self.config.family))
+        return Approximation(self.config.family, params, self.target)
+
+    def result(self, cost: Cost) -> Fit:
+        history = History(np.concatenate(self.losses), np.concatenate(self.step_sizes))
+        return Fit(self.approximation, self.schedule.status(), history, cost, self.config)
+
+
+def force_of(run: Run) -> float:
+    """The root of the largest second moment that Adam knows of; 1 for other optimisers, and outside a frame."""
+    moments = getattr(run.state.optimizer, "nu", None)
+    if moments is None or run.schedule.frame is None:
+        return 1.0
+    return float(np.sqrt(max(np.max(np.asarray(leaf), initial=0.0) for leaf in jax.tree.leaves(moments))))
+
+
+def optimizer_of(config):
+    return config.optimizer if config.optimizer is not None else ADAM
+
+
+def to_numpy(tree):
+    return jax.tree.map(np.asarray, tree)
+
+
+def refuse_nonfinite(run: Run) -> None:
+    """Take the chunk again, step by step, and stop with the step, the reason, and the last good state."""
+    config, target, key = run.config, run.target, run.key
+    if not jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
+        key = jax.random.wrap_key_data(key, impl=run.impl)
+    chunk_key = jax.random.split(key)[1]
+    state, _, _ = run_chunk(
+        chunk_key, run.state, target, run.units, run.schedule.step_size,
+        config.family, config.objective, optimizer_of(config), config.chunk,
+    )  # fmt: skip
+    step = int(state.broken_at)
+    if step < 0:  # each step is finite, so their sum is what overflowed
+        step = run.schedule.steps
+    approximation = Approximation(config.family, placed(state.params, run.units, config.family), target)
+    step_key = jax.random.split(chunk_key, config.chunk)[step - run.schedule.steps]
+    error = FitError(
+        f"The loss or its gradient stopped being finite at step {step} of {config.name}. "
+        f"{reason_at(approximation, step_key, config.objective.density_evaluations)} "
+        f"A smaller step_size (now {config.step_size}) or a more constrained prior may help. "
+        f"The last good approximation is in this error's `approximation`."
+    )
+    error.approximation = approximation
+    raise error
+
+
+def reason_at(q: Approximation, key, num_draws: int) -> str:
+    """Why the loss is not finite: the site to blame at the step's own draws, or at others of the last good q."""
+    target = q.target
+    for one_key, n in ((key, num_draws), (jax.random.fold_in(key, 1), 64)):
+        z = np.asarray(q.family.sample_and_log_prob(q.params, target, one_key, n)[0])
+        values, gradients = value_and_grad_batch(target, z)
+        if not np.isfinite(values).all():
+            worst = z[np.argmin(np.isfinite(values))]
+            return target.density.explain(target.data, target.unravel(worst))
+        if not np.isfinite(gradients).all():
+            return gradient_in_words(target, z, gradients)
+    return "The log density and its gradient are finite at the last good q's draws: the step was too long."
+
+
+def gradient_in_words(target: Target, z: np.ndarray, gradients: np.ndarray) -> str:
+    """Along which coordinates the gradient of a finite log density is not finite."""
+    bad = ~np.isfinite(gradients)
+    row = int(np.argmax(bad.any(axis=1)))
+    names = [name for name, is_bad in zip(target.coordinate_names, bad[row], strict=True) if is_bad]
+    at = ", ".join(f"{name} = {value:.3g}" for name, value in zip(target.coordinate_names, z[row], strict=True))
+    return (
+        f"The log density is finite there, but its gradient is not, along {', '.join(map(repr, names[:3]))}"
+        f"{' and others' if len(names) > 3 else ''} (at unconstrained {at if target.dim <= 5 else 'values of q'}). "
+        "A jnp.where that hides an infinite branch, or the square root or norm of zero, gives such gradients."
+    )
