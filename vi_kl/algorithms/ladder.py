@@ -2,8 +2,7 @@
 
     1. Laplace's normal at the best mode, which the later rungs need in any case;
     2. the best normal, by SampleAverage: full-rank, or low-rank plus diagonal in many dimensions;
-    3. that normal with skewness and tails of its own along each axis, by SampleAverage too;
-    4. a flow, by SVI, started from the best of these.
+    3. a flow, by SVI, started from that normal; in one dimension a skewed normal, by SampleAverage.
 
 After each rung draws of q are weighed against the log density. Laplace's normal is kept only where next to nothing is
 left to gain, for the second rung costs little. The best normal is kept where KL(q||posterior) is small, or where the
@@ -69,7 +68,7 @@ class Rung:
 
 @dataclasses.dataclass(frozen=True)
 class Ladder(Algorithm):
-    """Laplace, then the best normal, then one that is skewed, then a flow, as far as is needed.
+    """Laplace, then the best normal, then a flow, as far as is needed.
 
     Attributes:
         good_enough: nats of KL(q||posterior) at which climbing ends.
@@ -129,10 +128,10 @@ def steps(target: Target) -> list[tuple[str, Algorithm]]:
         ("laplace", Laplace()),
         (normal.name, SampleAverage(normal, max_draws=MOST_DRAWS)),
     ]
-    if target.dim <= LARGEST_FULL_RANK:
-        rungs.append(("skewed", SampleAverage(Skewed(), tolerance=0.05, max_draws=MOST_DRAWS)))
     if target.dim > 1:
         rungs.append(("flow", FLOW))
+    else:
+        rungs.append(("skewed", SampleAverage(Skewed(), num_draws=256)))
     return rungs
 
 
