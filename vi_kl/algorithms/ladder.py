@@ -2,7 +2,8 @@
 
     1. Laplace's normal at the best mode, which the later rungs need in any case;
     2. the best normal, by SampleAverage: full-rank, or low-rank plus diagonal in many dimensions;
-    3. a flow, by SVI, started from that normal; in one dimension a skewed normal, by SampleAverage.
+    3. a flow, by SVI, started from that normal; in one dimension a skewed normal, by SampleAverage. Above a hundred
+       dimensions there is no third rung.
 
 After each rung draws of q are weighed against the log density. Laplace's normal is kept only where next to nothing is
 left to gain, for the second rung costs little. The best normal is kept where KL(q||posterior) is small, or where the
@@ -35,8 +36,9 @@ from vi_kl.objectives.elbo import ELBO
 from vi_kl.precision import in_float64
 from vi_kl.target.target import CHUNK, Target, in_chunks, is_small, log_density_batch
 
-LARGEST_FULL_RANK = 100  # dimensions; above, a covariance has more entries than are worth their draws
+LARGEST_FULL_RANK = 200  # dimensions; above, a covariance has more entries than are worth their draws
 FLOW = SVI(Coupling(), ELBO(num_draws=16, gradient="total"), step_size=0.02, smallest_step_size=1e-5, tolerance=2e-3)
+LARGEST_FLOW = 100  # dimensions; above, a flow takes minutes and seldom pays: it is there by name
 MENDABLE = 0.5  # k-hat below which weights have a finite variance
 FEWER_DRAWS = 2048  # to judge by, for models whose log density takes long
 MOST_DRAWS = 1024  # of the normal's sample average: what more would gain is less than what the next rung gains
@@ -128,10 +130,10 @@ def steps(target: Target) -> list[tuple[str, Algorithm]]:
         ("laplace", Laplace()),
         (normal.name, SampleAverage(normal, max_draws=MOST_DRAWS)),
     ]
-    if target.dim > 1:
-        rungs.append(("flow", FLOW))
-    else:
+    if target.dim == 1:
         rungs.append(("skewed", SampleAverage(Skewed(), num_draws=256)))
+    elif target.dim <= LARGEST_FLOW:
+        rungs.append(("flow", FLOW))
     return rungs
 
 
