@@ -125,7 +125,7 @@ def test_same_key_same_answer(key):
 
 
 def test_refusals(key):
-    with pytest.raises(FitError, match="normals only, not for 'flow'"):
+    with pytest.raises(FitError, match="normals only, not for 'iaf'"):
         NaturalGradient(Flow()).fit(key, two_bumps())
     wide = Target.from_log_density(lambda z: -jnp.sum(z**2), 401)
     with pytest.raises(FitError, match="MeanField"):

@@ -128,7 +128,7 @@ def steps(target: Target) -> list[tuple[str, Algorithm]]:
     normal = FullRank() if target.dim <= LARGEST_FULL_RANK else LowRank()
     rungs: list[tuple[str, Algorithm]] = [
         ("laplace", Laplace()),
-        (normal.name, SampleAverage(normal, max_draws=MOST_DRAWS)),
+        (normal.name, SampleAverage(normal, max_draws=max(MOST_DRAWS, 16 * target.dim))),
     ]
     if target.dim == 1:
         rungs.append(("skewed", SampleAverage(Skewed(), num_draws=256)))
@@ -163,7 +163,7 @@ def explain(config: Ladder, climbed: list[Rung], best: Rung, failures: list[str]
     if config.is_enough(best):
         reason = "close enough to the posterior as far as its draws reach"
     elif not converged:
-        reason = f"the best found, but: {best.fit.status}"
+        reason = "the best found, but: " + str(best.fit.status).rstrip(".")
     else:
         reason = (
             "the best found, and not close: reparameterise the model (non-centred, other scales), or let vi_kl.check "
