@@ -6,8 +6,8 @@
        dimensions there is no third rung.
 
 After each rung draws of q are weighed against the log density. Laplace's normal is kept only where next to nothing is
-left to gain, for the second rung costs little. The best normal is kept where KL(q||posterior) is small, or where the
-weights are light enough (k-hat below 0.5: a finite variance) for them to mend what is left. Of the rungs climbed,
+left to gain, for the second rung costs little. The best normal is kept where KL(q||posterior), with twice its error,
+is small, or where the weights are light enough (k-hat below 0.5: a finite variance) for them to mend what is left. Of the rungs climbed,
 the one with the highest ELBO is the answer, and the status tells the path.
 
 Requires of the target: a differentiable log density. What the check cannot see (a mode that no climb reached, a heavy
@@ -62,9 +62,17 @@ class Rung:
     kl: Estimate
     k_hat: float
 
+    @property
+    def at_most(self) -> float:
+        """KL and twice its error, which a heavy tail makes large: tails that hold next to nothing do not count."""
+        return self.kl.value + 2 * self.kl.standard_error
+
     def __str__(self):
         k_hat = "flat" if self.k_hat == -np.inf else f"{self.k_hat:.2f}"
-        known = f"KL about {self.kl.value:.2g} nats" if self.k_hat < RELIABLE else "KL unknown"
+        if self.k_hat < RELIABLE or self.kl.value > 2 * self.kl.standard_error:
+            known = f"KL about {self.kl.value:.2g} ± {self.kl.standard_error:.1g} nats"
+        else:
+            known = "KL unknown"
         return f"{self.name} ({known}, k-hat {k_hat})"
 
 
@@ -87,11 +95,11 @@ class Ladder(Algorithm):
 
     def is_enough(self, rung: Rung) -> bool:
         """Whether there is no need to climb on."""
-        if not rung.fit.status.converged or rung.k_hat >= RELIABLE:
+        if not rung.fit.status.converged:
             return False
         if rung.name == "laplace":
-            return rung.kl.value < self.nothing_to_gain
-        return rung.kl.value < self.good_enough or rung.k_hat < MENDABLE
+            return rung.at_most < self.nothing_to_gain
+        return rung.at_most < self.good_enough or rung.k_hat < MENDABLE
 
 
 @in_float64
