@@ -83,7 +83,9 @@ def test_p_values_of_svi_are_uniform_over_keys():
         assert kstest(values, "uniform").pvalue > 0.001  # six tests
 
 
-@pytest.mark.parametrize(("scale", "width"), [(0.5, "too narrow"), (2.0, "too wide")])
+@pytest.mark.parametrize(
+    ("scale", "width"), [(0.5, "too narrow"), pytest.param(2.0, "too wide", marks=pytest.mark.exhaustive)]
+)
 def test_a_scale_planted_into_svi_shows_as_the_known_coverage(scale, width, exact):
     """q's sd halved: its 95% intervals cover P(|Z| < 0.98) = 0.673."""
     method = Distorted(QUICK, scale=scale)
@@ -117,6 +119,7 @@ def test_a_q_that_ignores_the_data_shows_only_in_the_joint_density():
     assert "higher than at q's draws" in found.verdict
 
 
+@pytest.mark.exhaustive
 def test_mean_field_of_a_skewed_posterior_has_the_known_distribution_of_ranks():
     """The posterior of log rate is log Gamma(2, b); the best normal has sd 1/sqrt(2) and mean log(2/b) - 1/4."""
     method = SVI(MeanField(), ELBO(8), step_size=0.1, tolerance=0.005, chunk=50, max_steps=3000)
@@ -226,6 +229,7 @@ def throws(n, y=None, z=None):
     numpyro.sample("z", dist.Normal(logit, 0.1), obs=z)
 
 
+@pytest.mark.exhaustive
 def test_discrete_data_several_sites_and_entries_that_never_vary():
     method = Laplace()
     found = vi_kl.calibrate(throws, 20, observed=["z", "y"], method=method, key=jax.random.key(3), num_data_sets=10)

@@ -73,6 +73,7 @@ def test_the_frame_at_the_mode_is_the_conjugate_posterior_already():
     assert min(found.values()) > -1e-12
 
 
+@pytest.mark.exhaustive
 def test_a_wrong_member_is_pulled_to_the_conjugate_posterior():
     """From a member far off, so that it is the gradients through gamma, beta and Dirichlet draws that lead home."""
     with jax.enable_x64(True):
@@ -101,6 +102,7 @@ def supports(y):
     numpyro.sample("y", dist.Normal(x[0], 1), obs=y)
 
 
+@pytest.mark.exhaustive
 def test_each_support_gets_its_distribution_and_draws_stay_in_it():
     target = Target.from_numpyro(supports, np.array(0.7))
     family = Constrained({"scale": dist.LogNormal})

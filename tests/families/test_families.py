@@ -94,7 +94,12 @@ def member(name, spread=0.7):
     return Approximation(family, params, TARGET)
 
 
-@pytest.mark.parametrize("name", NAMES)
+SLOW_TO_TRACE = ("AutoMultivariateNormal",)
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.exhaustive if n in SLOW_TO_TRACE else []) for n in NAMES]
+)
 def test_log_prob_at_own_draws_is_what_came_with_them(name):
     q = member(name)
     z, log_q = q.sample_and_log_prob(jax.random.key(2), 50)
@@ -142,12 +147,13 @@ def test_log_prob_integrates_to_one_and_draws_have_its_moments(name):
 
 # draws of gamma and beta variables have derivatives that hold on average only
 PATHWISE = [
-    pytest.param(name, marks=[] if name in ("coupling", "skewed") else pytest.mark.exhaustive)
+    pytest.param(name, marks=[] if name == "skewed" else pytest.mark.exhaustive)
     for name in CLOSED
     if name not in ("student_t", "constrained")
 ]
 
 
+@pytest.mark.exhaustive
 def test_degrees_of_freedom_have_unbiased_gradients():
     """E[z^2] = s^2 df / (df - 2), so that its derivative in log(df - 2) is -2 s^2 / (df - 2)."""
     family, target = StudentT(), Target.from_log_density(jnp.sum, 1)

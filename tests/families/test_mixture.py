@@ -33,7 +33,7 @@ def kl_on_nodes(params, family):
     return jnp.sum(jnp.exp(log_q) * (log_q - jax.vmap(two_modes)(nodes))) * (nodes[1, 0] - nodes[0, 0])
 
 
-@pytest.mark.parametrize("gradient", ["total", "sticking_the_landing"])
+@pytest.mark.parametrize("gradient", [pytest.param("total", marks=pytest.mark.exhaustive), "sticking_the_landing"])
 def test_gradients_are_unbiased_those_of_the_weights_too(gradient):
     family, objective = Mixture(3), ELBO(30, gradient)
     with jax.enable_x64(True):
@@ -61,6 +61,7 @@ def test_two_modes_are_both_found_from_a_frame_that_covers_them():
     np.testing.assert_allclose(np.sort(shares), SHARES, atol=0.01)
 
 
+@pytest.mark.exhaustive
 def test_weighted_draws_cover_every_component_with_its_share():
     family = Mixture(3, "diagonal")
     with jax.enable_x64(True):

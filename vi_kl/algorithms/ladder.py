@@ -69,7 +69,7 @@ class Rung:
 
     def __str__(self):
         k_hat = "flat" if self.k_hat == -np.inf else f"{self.k_hat:.2f}"
-        if self.k_hat < RELIABLE or self.kl.value > 2 * self.kl.standard_error:
+        if self.k_hat < RELIABLE or self.at_most < 0.1:
             known = f"KL about {self.kl.value:.2g} ± {self.kl.standard_error:.1g} nats"
         else:
             known = "KL unknown"
