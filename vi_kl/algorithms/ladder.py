@@ -7,8 +7,8 @@
 
 After each rung draws of q are weighed against the log density. Laplace's normal is kept only where next to nothing is
 left to gain, for the second rung costs little. The best normal is kept where KL(q||posterior), with twice its error,
-is small, or where the weights are light enough (k-hat below 0.5: a finite variance) for them to mend what is left. Of the rungs climbed,
-the one with the highest ELBO is the answer, and the status tells the path.
+is small, or where the weights are light enough (k-hat below 0.5: a finite variance) for them to mend what is left. Of
+the rungs climbed, the one with the highest ELBO is the answer, and the status tells the path.
 
 Requires of the target: a differentiable log density. What the check cannot see (a mode that no climb reached, a heavy
 tail beyond q's draws) this cannot see either: `vi_kl.check` says so, and looks further.
