@@ -70,6 +70,9 @@ class ELBO(Objective):
     def density_evaluations(self):
         return self.num_draws
 
+    def randomness(self, key, params, family, target):
+        return key if target.subsampled else family.noise(params, target, key, self.num_draws)
+
     def require(self, family, target):
         if self.gradient == "score":
             require_log_prob("ELBO(gradient='score')", family, "use gradient='total'")
