@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import optax
 
 from vi_kl.compilation import compiled
+from vi_kl.objectives.elbo import ELBO
 from vi_kl.target.target import is_small
 
 ADAM = optax.scale_by_adam(b2=0.99)
@@ -72,6 +73,8 @@ def scan_steps(key, state, target, units, step_size, family, objective, optimize
 def noise_of_steps(key, params, target, family, objective, num_steps):
     """What each step draws, made for all of them at once; or their keys, where that would take much memory."""
     keys = jax.random.split(key, num_steps)
+    if not isinstance(objective, ELBO):
+        return keys
     make = jax.vmap(lambda one: objective.randomness(one, params, family, target))
     made = jax.eval_shape(make, keys)
     return make(keys) if sum(leaf.size for leaf in jax.tree.leaves(made)) <= MOST_NOISE else keys

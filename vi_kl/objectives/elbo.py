@@ -71,6 +71,10 @@ class ELBO(Objective):
         return self.num_draws
 
     def randomness(self, key, params, family, target):
+        """What takes the key's place in a call, drawn from it whatever the values of the parameters are.
+
+        Loops ask for it for many steps at once, as drawing normals one step at a time takes a fifth of a short step.
+        """
         return key if target.subsampled else family.noise(params, target, key, self.num_draws)
 
     def require(self, family, target):

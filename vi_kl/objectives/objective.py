@@ -24,13 +24,6 @@ class Objective(abc.ABC):
     def density_evaluations(self) -> int:
         """Evaluations of the target's log density (and of its gradient) that one call takes."""
 
-    def randomness(self, key, params, family: Family, target: Target):
-        """What takes the key's place in a call, drawn from it whatever the values of the parameters are.
-
-        Loops ask for it for many steps at once, as drawing normals one step at a time takes a fifth of a short step.
-        """
-        return key
-
     def require(self, family: Family, target: Target) -> None:  # noqa: B027 - most objectives take every family
         """Raise an `ObjectiveError` that says why where this objective cannot be followed, before a fit begins.
 
