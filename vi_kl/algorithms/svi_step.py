@@ -7,9 +7,11 @@ import jax.numpy as jnp
 import optax
 
 from vi_kl.compilation import compiled
+from vi_kl.objectives.elbo import ELBO
 from vi_kl.target.target import is_small
 
 ADAM = optax.scale_by_adam(b2=0.99)
+MOST_NOISE = 2**18  # numbers drawn ahead of the steps that use them; where a step takes more, it is no short one
 FIXED_DRAWS = 32  # the same noise in every chunk: what is looked at is how the draws move
 
 
@@ -48,12 +50,12 @@ def run_chunk(key, state: State, target, units, step_size, family, objective, op
 def scan_steps(key, state, target, units, step_size, family, objective, optimizer, num_steps, careful):
     """The scan; `careful` to look at every step whether it is finite, which costs as much as many a step."""
 
-    def loss_in_frame(params, key):
-        return objective(key, family.placed(params, units), family, target)
+    def loss_in_frame(params, noise):
+        return objective(noise, family.placed(params, units), family, target)
 
-    def step(carry, key):
+    def step(carry, noise):
         state, mean = carry
-        loss, gradient = jax.value_and_grad(loss_in_frame)(state.params, key)
+        loss, gradient = jax.value_and_grad(loss_in_frame)(state.params, noise)
         update, optimizer_state = optimizer.update(gradient, state.optimizer, state.params)
         params = optax.apply_updates(state.params, jax.tree.map(lambda u: step_size * u, update))
         new = State(params, optimizer_state, state.step + 1, state.broken_at)
@@ -63,8 +65,19 @@ def scan_steps(key, state, target, units, step_size, family, objective, optimize
         return (new, mean), loss
 
     zeros = jax.tree.map(jnp.zeros_like, state.params)
-    (state, mean), losses = jax.lax.scan(step, (state, zeros), jax.random.split(key, num_steps))
+    noise = noise_of_steps(key, family.placed(state.params, units), target, family, objective, num_steps)
+    (state, mean), losses = jax.lax.scan(step, (state, zeros), noise)
     return state, losses, mean
+
+
+def noise_of_steps(key, params, target, family, objective, num_steps):
+    """What each step draws, made for all of them at once; or their keys, where that would take much memory."""
+    keys = jax.random.split(key, num_steps)
+    if not isinstance(objective, ELBO):
+        return keys
+    make = jax.vmap(lambda one: objective.randomness(one, params, family, target))
+    made = jax.eval_shape(make, keys)
+    return make(keys) if sum(leaf.size for leaf in jax.tree.leaves(made)) <= MOST_NOISE else keys
 
 
 def good_state(new: State, old: State, loss, gradient) -> State:

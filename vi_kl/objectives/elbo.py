@@ -48,7 +48,8 @@ class ELBO(Objective):
         gradient: which unbiased estimator of the gradient.
             "sticking_the_landing" leaves out the score of log q, whose expectation is zero; its variance vanishes
             as q approaches the posterior (Roeder, Wu & Duvenaud 2017).
-            "total" keeps it.
+            "total" keeps it. Where q cannot come near the posterior, as a mean field of strong correlations, it can be
+            the less noisy one by far: for a normal in two dimensions of condition 1e4, 900 steps and not 15,000.
             "closed_form_entropy" puts q's exact entropy in the place of -mean log q (Kucukelbir et al. 2017). For
             normal families this takes noise out of the loss only: the gradient is that of "total".
             "score" needs no gradient through the draws, nor of the log density: it weights the score of q with how
@@ -69,6 +70,13 @@ class ELBO(Objective):
     @property
     def density_evaluations(self):
         return self.num_draws
+
+    def randomness(self, key, params, family, target):
+        """What takes the key's place in a call, drawn from it whatever the values of the parameters are.
+
+        Loops ask for it for many steps at once, as drawing normals one step at a time takes a fifth of a short step.
+        """
+        return key if target.subsampled else family.noise(params, target, key, self.num_draws)
 
     def require(self, family, target):
         if self.gradient == "score":
