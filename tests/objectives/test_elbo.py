@@ -145,9 +145,9 @@ def test_gradients_through_draws_that_have_none_are_refused(gradient):
 
 def test_what_a_family_lacks_is_said_before_a_fit():
     target = Target.from_log_density(lambda z: -0.5 * jnp.sum(z**2), 2)
-    with pytest.raises(ObjectiveError, match="'flow' knows it cheaply at its own draws only"):
+    with pytest.raises(ObjectiveError, match="'iaf' knows it cheaply at its own draws only"):
         ELBO(gradient="score").require(Flow(), target)
-    with pytest.raises(ObjectiveError, match=r"entropy of 'flow'.*gradient='auto'"):
+    with pytest.raises(ObjectiveError, match=r"entropy of 'iaf'.*gradient='auto'"):
         ELBO(gradient="closed_form_entropy").require(Flow(), target)
     for gradient in GRADIENTS:
         ELBO(gradient=gradient).require(FullRank(), target)

@@ -52,7 +52,7 @@ class FullRank(Family):
     def place(self, params, units):
         tril = units.matrix(scale_tril(params))
         scale = jnp.diag(tril)
-        below = (tril / scale[:, None])[jnp.tril_indices(tril.shape[0], -1)]
+        below = (tril / scale[:, None])[np.tril_indices(tril.shape[0], -1)]
         return {"loc": units.point(params["loc"]), "log_scale": jnp.log(scale), "below": below}
 
     def frame(self, params):

@@ -24,9 +24,10 @@ from scipy.stats import qmc
 from vi_kl.compilation import compiled
 from vi_kl.families.family import Family
 from vi_kl.keys import numpy_generator
-from vi_kl.target.target import Target, value_and_grad_batch
+from vi_kl.target.target import Target, in_chunks, value_and_grad_batch
 
 PER_DIMENSION = 4  # draws per dimension from which on a covariance can be fitted to them
+PIECE = 256  # draws that the family's programs take at once: one shape, and so one compilation, for any number
 
 
 def normal_noise(dim: int, n: int, key) -> np.ndarray:
@@ -61,14 +62,20 @@ def push_noise(flat, units, u, target: Target, family: Family, unravel):
 
 
 @compiled(static=("family", "unravel"), seldom=is_cheap)
-def pull_back(flat, units, u, slopes, target: Target, family: Family, unravel):
-    """The gradient of the loss in the flat parameters, from d log p / dz at every draw."""
+def pull_back(flat, units, u, slopes, weights, target: Target, family: Family, unravel):
+    """These draws' part of the gradient of the loss in the flat parameters, from d log p / dz at every draw."""
 
     def loss(flat):
         z, log_q = push_noise(flat, units, u, target, family, unravel)
-        return jnp.mean(log_q - jnp.sum(slopes * z, axis=-1))
+        return jnp.sum(weights * (log_q - jnp.sum(slopes * z, axis=-1)))
 
     return jax.grad(loss)(flat)
+
+
+@compiled(static=("family", "unravel"), seldom=True)
+def placed(flat, units, family: Family, unravel):
+    """The parameters in z: one program, where its operations would each be compiled by themselves."""
+    return family.placed(unravel(flat), units)
 
 
 class FixedNoiseELBO:
@@ -89,9 +96,10 @@ class FixedNoiseELBO:
 
     def draws(self, x, u=None) -> tuple[np.ndarray, np.ndarray]:
         """z and log q(z) of the member x, at this noise or other."""
-        u = self.u if u is None else u
-        found = push_noise(jnp.asarray(x), self.units, jnp.asarray(u), self.target, self.family, self.unravel)
-        return tuple(map(np.asarray, found))
+        flat, fixed = jnp.asarray(x), (self.target, self.family, self.unravel)
+        return in_chunks(
+            lambda piece: push_noise(flat, self.units, piece, *fixed), self.u if u is None else u, size=PIECE
+        )
 
     def __call__(self, x) -> tuple[float, np.ndarray]:
         """The loss in nats and its gradient; infinite where the log density or its gradient is not finite."""
@@ -102,10 +110,23 @@ class FixedNoiseELBO:
         loss = -float(np.mean(self.log_ratio))
         if not (np.isfinite(loss) and np.isfinite(slopes).all()):
             return np.inf, np.zeros_like(x)
-        args = (jnp.asarray(x), self.units, jnp.asarray(self.u), jnp.asarray(slopes))
-        return loss, np.asarray(pull_back(*args, self.target, self.family, self.unravel))
+        return loss, self.gradient(jnp.asarray(x), slopes)
+
+    def gradient(self, flat, slopes) -> np.ndarray:
+        """Of the loss in the parameters, from d log p / dz at every draw: the sum over pieces of the draws."""
+        length, total = len(self.u), np.zeros(len(flat))
+        weights = np.full(length, 1 / length)  # and zero for the rows that fill up the last piece
+        for first in range(0, length, PIECE):
+            rows = slice(first, first + PIECE)
+            piece = [filled(array[rows]) for array in (self.u, slopes, weights)]
+            total += np.asarray(pull_back(flat, self.units, *piece, self.target, self.family, self.unravel))
+        return total
 
     def params(self, x) -> Any:
         """The member's parameters in z, as NumPy arrays."""
-        placed = self.family.placed(self.unravel(jnp.asarray(x)), self.units)
-        return jax.tree.map(np.asarray, placed)
+        return jax.tree.map(np.asarray, placed(jnp.asarray(x), self.units, self.family, self.unravel))
+
+
+def filled(rows: np.ndarray) -> jax.Array:
+    """The rows, and zeros after them up to a whole piece."""
+    return jnp.asarray(np.pad(rows, ((0, PIECE - len(rows)), *((0, 0),) * (rows.ndim - 1))))

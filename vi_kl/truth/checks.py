@@ -9,7 +9,6 @@ import dataclasses
 from collections.abc import Callable
 
 import numpy as np
-from arviz_stats.base import array_stats
 
 from vi_kl.truth.nuts import Run
 
@@ -94,6 +93,8 @@ PER_COORDINATE = ("r_hat", "ess_bulk", "ess_tail")
 
 def measure(run: Run) -> dict[str, np.ndarray]:
     """The figures of the chains: R-hat and the sample sizes by coordinate of z, the rest as single numbers."""
+    from arviz_stats.base import array_stats  # here, as it takes seconds to import
+
     by_coordinate = np.moveaxis(run.z, -1, 0)
     change = np.diff(run.energy, axis=1)
     return {

@@ -3,7 +3,6 @@
 import dataclasses
 
 import numpy as np
-from arviz_stats.base import array_stats
 
 from vi_kl.estimate import Estimate, error_of_mean
 
@@ -37,6 +36,8 @@ class PosteriorDraws:
 
     def effective_number(self, values: np.ndarray) -> float:
         """As many independent draws would give the mean of `values` (one per draw) the same error."""
+        from arviz_stats.base import array_stats  # here, as it takes seconds to import
+
         if self.independent or np.ptp(values) == 0:
             return float(len(self))
         return float(array_stats.ess(values.reshape(self.chains.shape[:2]), method="mean"))

@@ -11,7 +11,6 @@ from collections.abc import Callable
 
 import jax
 import numpy as np
-from arviz_stats.base import array_stats
 
 from vi_kl.estimate import Estimate
 from vi_kl.keys import numpy_generator
@@ -153,6 +152,8 @@ class Work:
 
 def moments(target: Target, z) -> dict[str, np.ndarray]:
     """Mean, sd and Monte-Carlo standard error of the mean (the largest, in sds) of every site in the model's space."""
+    from arviz_stats.base import array_stats  # here, as it takes seconds to import
+
     result = {}
     for name, x in constrain_in_chunks(target, z.reshape(-1, z.shape[-1])).items():
         mean, sd = x.mean(axis=0), x.std(axis=0, ddof=1)
