@@ -22,6 +22,7 @@ from vi_kl.archive import Archive, ArchiveError
 from vi_kl.families.approximation import Approximation
 from vi_kl.families.family import Family
 from vi_kl.families.guide import Guide, guide_family
+from vi_kl.families.particles import ParticleApproximation, Particles
 from vi_kl.objectives.objective import Objective
 from vi_kl.precision import in_float64
 from vi_kl.target.fingerprint import differences, fingerprint
@@ -55,7 +56,7 @@ def save(fit: Fit, path) -> None:
     Raises:
         StorageError: part of the fit is code, such as an optax optimiser; the message names it.
     """
-    if type(fit.approximation) is not Approximation:
+    if type(fit.approximation) not in (Approximation, ParticleApproximation):
         raise StorageError(f"A fit whose approximation is a {type(fit.approximation).__name__} cannot be saved.")
     version = importlib.import_module("vi_kl").__version__
     fields = {name: value for name, value in archive.fields_of(fit).items() if name != "approximation"}
@@ -123,7 +124,8 @@ def load(path, target: Target, *, family=None, classes: Iterable[type] = ()) -> 
         raise StorageError(str(error)) from None
     family = family_of(values.pop("family"), values["params"], target, family)
     values["algorithm"] = with_guide(values["algorithm"], family)
-    return Fit(approximation=Approximation(family, values.pop("params"), target), **values)
+    kind = ParticleApproximation if isinstance(family, Particles) else Approximation
+    return Fit(approximation=kind(family, values.pop("params"), target), **values)
 
 
 def require_format(stored: Archive) -> None:

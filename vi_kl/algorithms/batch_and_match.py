@@ -20,12 +20,12 @@ import jax
 import numpy as np
 
 from vi_kl.algorithms.algorithm import Algorithm, Fit, FitError, History, Ledger, Status, ledger
-from vi_kl.algorithms.natural_steps import enough_draws, matched_noise, opposite_noise
 from vi_kl.algorithms.score_matching import Average, Normal, distance, match_batch, match_scores
 from vi_kl.algorithms.start import MATRIX_DIMENSIONS, find_start
 from vi_kl.families.approximation import Approximation
 from vi_kl.families.gaussian import FullRank, full_rank_params
 from vi_kl.keys import numpy_generator
+from vi_kl.objectives.noise import enough_draws, matched_noise, opposite_noise
 from vi_kl.precision import in_float64
 from vi_kl.target.target import value_and_grad_batch
 

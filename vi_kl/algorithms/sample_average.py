@@ -22,7 +22,9 @@ from vi_kl.families.approximation import Approximation, has_push
 from vi_kl.families.family import Family
 from vi_kl.families.frame import Frame
 from vi_kl.families.gaussian import FullRank
-from vi_kl.objectives.fixed_noise import PER_DIMENSION, FixedNoiseELBO, normal_noise
+from vi_kl.keys import numpy_generator
+from vi_kl.objectives.fixed_noise import FixedNoiseELBO
+from vi_kl.objectives.noise import PER_DIMENSION, matched_noise
 from vi_kl.precision import in_float64
 from vi_kl.target.target import ROWS
 
@@ -117,7 +119,7 @@ class Search:
         self.moments: tuple | None = None
 
     def noise(self, n: int) -> np.ndarray:
-        return normal_noise(self.noise_dim, n, jax.random.fold_in(self.noise_key, n))
+        return matched_noise(numpy_generator(jax.random.fold_in(self.noise_key, n)), n, self.noise_dim)
 
     def enter(self, frame: Frame) -> None:
         """Begin as the standard member of a frame."""
