@@ -18,6 +18,7 @@ import numpy as np
 
 from vi_kl import archive
 from vi_kl.algorithms.algorithm import Algorithm, Cost, Fit, History, Status
+from vi_kl.algorithms.conjugate_sites import ConjugateGuide, ConjugateSite
 from vi_kl.archive import Archive, ArchiveError
 from vi_kl.families.approximation import Approximation
 from vi_kl.families.family import Family
@@ -82,7 +83,7 @@ def remedy(words: str) -> str:
 
 def without_guide(value):
     """The same with every guide, which is code, replaced by its name."""
-    if isinstance(value, Guide):
+    if isinstance(value, Guide) and not isinstance(value.guide, ConjugateGuide):
         return GivenAtLoad(value.name)
     if isinstance(value, Algorithm | Family | Objective):
         changed = {
@@ -146,11 +147,11 @@ def require_same_target(stored: Archive, target: Target) -> None:
 
 
 def known_classes(extra: Iterable[type]) -> dict[str, type]:
-    """{name: class} of vi_kl's own families, objectives and algorithms, and of those given."""
+    """{name: class} of vi_kl's own families, objectives and algorithms, of what those hold, and of those given."""
     for package in ("families", "objectives", "algorithms"):
         importlib.import_module(f"vi_kl.{package}")
-    found = [GivenAtLoad, *PARTS]
-    waiting = [Family, Objective, Algorithm]
+    found = [GivenAtLoad, ConjugateGuide, *PARTS]
+    waiting = [Family, Objective, Algorithm, ConjugateSite]
     while waiting:
         kind = waiting.pop()
         waiting += kind.__subclasses__()
