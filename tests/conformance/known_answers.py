@@ -118,8 +118,12 @@ def normal_of(q) -> tuple[np.ndarray, np.ndarray]:
     found = q.distribution
     if isinstance(found, dist.Independent):
         return np.asarray(found.base_dist.loc), np.diag(np.asarray(found.base_dist.scale) ** 2)
-    assert isinstance(found, dist.MultivariateNormal | dist.LowRankMultivariateNormal)
-    return np.asarray(found.loc), np.asarray(found.covariance_matrix)
+    if isinstance(found, dist.LowRankMultivariateNormal):
+        factor = np.asarray(found.cov_factor)
+        return np.asarray(found.loc), factor @ factor.T + np.diag(np.asarray(found.cov_diag))
+    assert isinstance(found, dist.MultivariateNormal)
+    tril = np.asarray(found.scale_tril)
+    return np.asarray(found.loc), tril @ tril.T
 
 
 def kl_by_draws(q, log_density, key, num_draws=16_384) -> tuple[float, float]:

@@ -96,6 +96,8 @@ def fit_scores(config: ScoreMatching, key, target, start, progress) -> Fit:
         tril = np.asarray(frame.full_tril)
         run = Run(config, target, np.asarray(frame.loc), tril, numpy_generator(noise_key), books)
         status = run.to_the_end(progress)
+        if progress:
+            progress(1.0, "done")
         q = run.answer()
     params = full_rank_params(run.origin + tril @ q.loc, np.linalg.cholesky(tril @ q.covariance @ tril.T))
     return Fit(Approximation(FullRank(), params, target), status, History(), books.cost(), config)

@@ -19,8 +19,8 @@ from scipy.linalg import solve_triangular
 from scipy.special import logsumexp
 
 from vi_kl.algorithms.algorithm import Algorithm, Fit, FitError, History, Ledger, Status, ledger
-from vi_kl.algorithms.path import OnPath, best_on_path
-from vi_kl.algorithms.start import MATRIX_DIMENSIONS, frame_of, starting_points, unwrapped
+from vi_kl.algorithms.path import FINAL_DRAWS, OnPath, antithetic, best_on_path, judge
+from vi_kl.algorithms.start import MATRIX_DIMENSIONS, frame_of, require_dimensions, starting_points, unwrapped
 from vi_kl.diagnostics.importance import smoothed_weights
 from vi_kl.diagnostics.psis import RELIABLE, pareto_k
 from vi_kl.families.approximation import Approximation
@@ -30,7 +30,7 @@ from vi_kl.families.gaussian import FullRank, full_rank_params
 from vi_kl.families.mixture import Mixture, mixture_params
 from vi_kl.keys import numpy_generator
 from vi_kl.precision import in_float64
-from vi_kl.target.mode import Climb
+from vi_kl.target.mode import Climb, find_mode
 from vi_kl.target.target import value_and_grad_batch
 
 SAME = 0.01  # nats between normals, both ways, up to which two paths have found the same
@@ -101,6 +101,7 @@ def path_starts(config: Pathfinder, target, key, start) -> list[np.ndarray]:
     frame = frame_of(q, target, key) if isinstance(q, Approximation) else getattr(q, "frame", q)
     if not isinstance(frame, Frame):
         return starting_points(target, key, start)
+    require_dimensions(frame, target)
     noise = numpy_generator(key).standard_normal((config.num_paths, target.dim))
     return list(frame.loc + noise @ np.asarray(frame.full_tril).T)
 
@@ -108,7 +109,18 @@ def path_starts(config: Pathfinder, target, key, start) -> list[np.ndarray]:
 def walk(config: Pathfinder, target, point, key, books: Ledger) -> OnPath | None:
     climb = Climb(target, point, config.max_steps)
     books.gradient_evaluations += climb.evaluations
-    return best_on_path(target, climb, key, books)
+    return best_on_path(target, climb, key, books) or at_the_mode(config, target, climb.z, key, books)
+
+
+def at_the_mode(config: Pathfinder, target, point, key, books: Ledger) -> OnPath | None:
+    """Laplace's normal, for a climb that has no way to go: one that began at the mode, for example."""
+    mode = find_mode(target, point, config.max_steps)
+    books.gradient_evaluations += mode.evaluations
+    if not mode.is_proper:
+        return None
+    normal = OnPath(mode.z, np.zeros(target.dim), Frame.of(mode.z, mode.scale_tril))
+    judged = judge(target, [normal], antithetic(numpy_generator(key), FINAL_DRAWS, target.dim), books)
+    return judged[0] if judged else None
 
 
 def distinct(normals: list[OnPath]) -> list[Frame]:

@@ -51,6 +51,7 @@ def find_start(target: Target, key, books: Ledger, start: Any = None, max_steps:
     if isinstance(start, Start):
         return start
     if isinstance(start, Frame):
+        require_dimensions(start, target)
         return Start(start, "the frame given")
     start = unwrapped(start)
     if isinstance(start, Approximation):
@@ -104,6 +105,11 @@ def unwrapped(start: Any) -> Any:
     return np.asarray(q.params["loc"]) if isinstance(q, Approximation) and isinstance(q.family, Delta) else q
 
 
+def require_dimensions(frame: Frame, target: Target) -> None:
+    if frame.dim != target.dim:
+        raise ValueError(f"start is a Frame of {frame.dim} dimensions, the target has {target.dim}.")
+
+
 def starting_points(target: Target, key, start) -> list[np.ndarray]:
     """Where climbs begin."""
     start = unwrapped(start)
@@ -111,7 +117,9 @@ def starting_points(target: Target, key, start) -> list[np.ndarray]:
         frame = start.family.frame(start.params)
         start = draw(start, key, 1024)[0].mean(axis=0) if frame is None else frame.loc
     elif isinstance(start, Start | Frame):
-        start = getattr(start, "frame", start).loc
+        frame = getattr(start, "frame", start)
+        require_dimensions(frame, target)
+        start = frame.loc
     if start is None:
         # where no start is finite, the first says so, and why
         return [np.asarray(target.initial_position(k)) for k in jax.random.split(key, MOST_STARTS)]

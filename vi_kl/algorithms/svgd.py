@@ -89,6 +89,8 @@ def fit_svgd(config: SVGD, key, target, start, progress) -> Fit:
         frame = find_start(target, start_key, books, start).frame
         u = initial_particles(numpy_generator(noise_key), config.num_particles, target.dim)
         u, history, left = move(config, target, frame, u, books, progress)
+        if progress:
+            progress(1.0, "done")
     params = {"particles": jnp.asarray(u @ np.asarray(frame.full_tril).T + frame.loc)}
     approximation = ParticleApproximation(Particles(), params, target)
     return Fit(approximation, status(config, left, len(history)), History(np.array(history)), books.cost(), config)
