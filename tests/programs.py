@@ -31,3 +31,15 @@ def every_support(y):
     numpyro.sample("below", dist.Uniform(0, positive))
     numpyro.sample("correlation", dist.LKJCholesky(3, 1.5))
     numpyro.sample("y", dist.Normal(positive, 1), obs=y)
+
+
+def two_sites(y):
+    rate = numpyro.sample("rate", dist.Gamma(3.0, 2.0))
+    share = numpyro.sample("share", dist.Beta(2.0, 2.0))
+    numpyro.sample("y", dist.Exponential(rate * share), obs=y)
+
+
+def two_site_guide(y):
+    a = numpyro.param("a", 3.0, constraint=dist.constraints.positive)
+    rate = numpyro.sample("rate", dist.Gamma(a, 2.0))
+    numpyro.sample("share", dist.Beta(1.0 + rate, 2.0))  # depends on the other site

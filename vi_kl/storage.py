@@ -18,10 +18,12 @@ import numpy as np
 
 from vi_kl import archive
 from vi_kl.algorithms.algorithm import Algorithm, Cost, Fit, History, Status
+from vi_kl.algorithms.conjugate_sites import ConjugateGuide, ConjugateSite
 from vi_kl.archive import Archive, ArchiveError
 from vi_kl.families.approximation import Approximation
 from vi_kl.families.family import Family
 from vi_kl.families.guide import Guide, guide_family
+from vi_kl.families.particles import ParticleApproximation, Particles
 from vi_kl.objectives.objective import Objective
 from vi_kl.precision import in_float64
 from vi_kl.target.fingerprint import differences, fingerprint
@@ -55,7 +57,7 @@ def save(fit: Fit, path) -> None:
     Raises:
         StorageError: part of the fit is code, such as an optax optimiser; the message names it.
     """
-    if type(fit.approximation) is not Approximation:
+    if type(fit.approximation) not in (Approximation, ParticleApproximation):
         raise StorageError(f"A fit whose approximation is a {type(fit.approximation).__name__} cannot be saved.")
     version = importlib.import_module("vi_kl").__version__
     fields = {name: value for name, value in archive.fields_of(fit).items() if name != "approximation"}
@@ -81,7 +83,7 @@ def remedy(words: str) -> str:
 
 def without_guide(value):
     """The same with every guide, which is code, replaced by its name."""
-    if isinstance(value, Guide):
+    if isinstance(value, Guide) and not isinstance(value.guide, ConjugateGuide):
         return GivenAtLoad(value.name)
     if isinstance(value, Algorithm | Family | Objective):
         changed = {
@@ -123,7 +125,8 @@ def load(path, target: Target, *, family=None, classes: Iterable[type] = ()) -> 
         raise StorageError(str(error)) from None
     family = family_of(values.pop("family"), values["params"], target, family)
     values["algorithm"] = with_guide(values["algorithm"], family)
-    return Fit(approximation=Approximation(family, values.pop("params"), target), **values)
+    kind = ParticleApproximation if isinstance(family, Particles) else Approximation
+    return Fit(approximation=kind(family, values.pop("params"), target), **values)
 
 
 def require_format(stored: Archive) -> None:
@@ -144,11 +147,11 @@ def require_same_target(stored: Archive, target: Target) -> None:
 
 
 def known_classes(extra: Iterable[type]) -> dict[str, type]:
-    """{name: class} of vi_kl's own families, objectives and algorithms, and of those given."""
+    """{name: class} of vi_kl's own families, objectives and algorithms, of what those hold, and of those given."""
     for package in ("families", "objectives", "algorithms"):
         importlib.import_module(f"vi_kl.{package}")
-    found = [GivenAtLoad, *PARTS]
-    waiting = [Family, Objective, Algorithm]
+    found = [GivenAtLoad, ConjugateGuide, *PARTS]
+    waiting = [Family, Objective, Algorithm, ConjugateSite]
     while waiting:
         kind = waiting.pop()
         waiting += kind.__subclasses__()

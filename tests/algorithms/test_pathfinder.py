@@ -13,6 +13,7 @@ from oracles import (
     log_gamma_elbo,
     two_bumps,
 )
+from scipy.special import softmax
 from scipy.stats import multivariate_normal
 
 from vi_kl.algorithms import FitError, Pathfinder, fit
@@ -20,7 +21,7 @@ from vi_kl.algorithms.algorithm import Ledger
 from vi_kl.algorithms.path import best_on_path, bfgs_update, normals_along
 from vi_kl.algorithms.pathfinder import kl, log_normal, weigh
 from vi_kl.algorithms.start import find_start
-from vi_kl.families import FullRank
+from vi_kl.families import FullRank, Mixture
 from vi_kl.families.frame import Frame
 from vi_kl.models.classics import eight_schools_centred
 from vi_kl.precision import in_float64
@@ -48,10 +49,12 @@ def test_paths_that_agree_are_one_normal(key):
 def test_two_modes_in_their_proportion(key):
     """Their weights from 1024 draws of two normals that are right: a binomial error of 0.015 at most."""
     found = Pathfinder(num_paths=8).fit(key, two_bumps())
-    params = found.approximation.params
-    np.testing.assert_allclose(np.sort(params["loc"][:, 0]), [-4, 4], atol=1e-3)
-    right = int(np.argmax(params["loc"][:, 0]))
-    assert np.exp(params["log_weights"][right]) == pytest.approx(0.3, abs=0.02)
+    q = found.approximation
+    locs = np.asarray(q.params["components"]["loc"])
+    np.testing.assert_allclose(np.sort(locs[:, 0]), [-4, 4], atol=1e-3)
+    shares = softmax(q.params["logits"])
+    assert shares[np.argmax(locs[:, 0])] == pytest.approx(0.3, abs=0.02)
+    assert q.family == Mixture(2)
     assert found.status.converged
     assert "mixture of 2" in str(found.status)
 
@@ -59,8 +62,9 @@ def test_two_modes_in_their_proportion(key):
 def test_the_mixtures_density_is_that_of_its_parts(key):
     q = Pathfinder(num_paths=8).fit(key, two_bumps()).approximation
     z, log_q = q.sample_and_log_prob(key, 50)
-    params = {name: np.asarray(values) for name, values in q.params.items()}
-    parts = zip(np.exp(params["log_weights"]), params["loc"], params["scale_tril"], strict=True)
+    with jax.enable_x64(True):
+        trils = np.asarray(q.family.trils(q.params))
+    parts = zip(softmax(q.params["logits"]), np.asarray(q.params["components"]["loc"]), trils, strict=True)
     expected = sum(w * multivariate_normal(loc, tril @ tril.T).pdf(z) for w, loc, tril in parts)
     np.testing.assert_allclose(log_q, np.log(expected), rtol=1e-8)
     np.testing.assert_allclose(q.log_prob(z), np.log(expected), rtol=1e-8)

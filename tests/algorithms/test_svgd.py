@@ -12,8 +12,9 @@ from programs import exponential_rate
 from scipy.special import digamma, polygamma
 
 from vi_kl.algorithms import SVGD, FitError, fit
-from vi_kl.algorithms.svgd import NoDensity, directions
+from vi_kl.algorithms.svgd import directions
 from vi_kl.diagnostics import check
+from vi_kl.families import NoDensity
 from vi_kl.families.frame import Frame
 from vi_kl.target import Target
 

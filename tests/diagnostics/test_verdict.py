@@ -14,6 +14,7 @@ from vi_kl.diagnostics import check
 from vi_kl.diagnostics.density import density_excess
 from vi_kl.diagnostics.evidence import Draws
 from vi_kl.estimate import Estimate
+from vi_kl.families import Approximation, Delta
 from vi_kl.target import Target
 from vi_kl.truth import Moments, Truth, truth_by_quadrature
 
@@ -84,6 +85,20 @@ def test_where_the_posterior_has_no_density_the_divergence_is_infinite(key):
     assert nowhere.outside_support == 1
     assert nowhere.evidence_limits.lower == -math.inf
     assert "infinite" in str(nowhere)
+
+
+@pytest.mark.parametrize("truth", [None, known_normal(1)], ids=["without", "with"])
+def test_a_point_is_infinitely_far_and_that_is_said_in_one_sentence(truth, key):
+    target = Target.from_log_density(standard_normal, 1)
+    c = check(Approximation(Delta(), {"loc": np.zeros(1)}, target), truth, key=key)
+    assert c.reverse_kl.value == math.inf
+    assert c.elbo.value == -math.inf
+    assert c.label == "exact"
+    assert c.verdict.count(".") == 1
+    assert "q is a point, which has no density, so KL(q||posterior) is infinite" in c.verdict
+    assert "laplace" in c.try_next[0]
+    assert json.loads(json.dumps(c.to_dict(), allow_nan=False))["is_point"] is True
+    assert "infinite" in str(c)
 
 
 def test_a_density_that_is_nan_is_refused_with_its_reason(key):

@@ -19,10 +19,20 @@ def test_table_and_failures(key):
     frame = table.to_dataframe()
     assert list(frame.index) == ["mean_field", "laplace"]  # the best reverse KL first
     assert "at least 2 dimensions" in table.failures["flow"]
-    assert "flow: not fitted" in str(table)
+    assert "flow: left out" in str(table)
     assert "<table" in table._repr_html_()
     bits = table.to_dataframe("bits")
     np.testing.assert_allclose(bits["KL(q||p) [bits]"], frame["KL(q||p) [nats]"] / np.log(2))
+
+
+def test_points_are_infinitely_far_and_particles_are_left_out(key):
+    table = compare(TARGET, ["svgd", "map", "laplace"], key=key)
+    frame = table.to_dataframe()
+    assert list(frame.index) == ["laplace", "map"]
+    assert frame.loc["map", "KL(q||p) [nats]"] == np.inf
+    assert frame.loc["map", "label"] == "exact"
+    assert 0 < frame.loc["laplace", "KL(q||p) [nats]"] < 0.1
+    assert "no density, so that KL(q||posterior) is infinite" in table.failures["svgd"]
 
 
 def test_threads_change_nothing(key):

@@ -80,6 +80,12 @@ class Fit:
     cost: Cost
     algorithm: "Algorithm"
 
+    def __post_init__(self):
+        # NumPy arrays keep their 64 bits outside vi_kl, where JAX's would be cut to 32 by whatever is done with them
+        q = self.approximation
+        params = jax.tree.map(np.asarray, q.params)
+        object.__setattr__(self, "approximation", type(q)(q.family, params, q.target))
+
     @property
     def name(self) -> str:
         return self.algorithm.name

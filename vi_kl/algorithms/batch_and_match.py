@@ -20,12 +20,12 @@ import jax
 import numpy as np
 
 from vi_kl.algorithms.algorithm import Algorithm, Fit, FitError, History, Ledger, Status, ledger
-from vi_kl.algorithms.natural_steps import enough_draws, matched_noise, opposite_noise
 from vi_kl.algorithms.score_matching import Average, Normal, distance, match_batch, match_scores
 from vi_kl.algorithms.start import MATRIX_DIMENSIONS, find_start
 from vi_kl.families.approximation import Approximation
 from vi_kl.families.gaussian import FullRank, full_rank_params
 from vi_kl.keys import numpy_generator
+from vi_kl.objectives.noise import enough_draws, matched_noise, opposite_noise
 from vi_kl.precision import in_float64
 from vi_kl.target.target import value_and_grad_batch
 
@@ -96,6 +96,8 @@ def fit_scores(config: ScoreMatching, key, target, start, progress) -> Fit:
         tril = np.asarray(frame.full_tril)
         run = Run(config, target, np.asarray(frame.loc), tril, numpy_generator(noise_key), books)
         status = run.to_the_end(progress)
+        if progress:
+            progress(1.0, "done")
         q = run.answer()
     params = full_rank_params(run.origin + tril @ q.loc, np.linalg.cholesky(tril @ q.covariance @ tril.T))
     return Fit(Approximation(FullRank(), params, target), status, History(), books.cost(), config)

@@ -75,6 +75,8 @@ def fit_coordinates(config: CoordinateAscent, key, target, start, progress) -> F
         scale = np.minimum(np.sqrt((tril**2).sum(axis=1)), 1.0)
         model = Conjugate(target, candidates, np.asarray(frame.loc), scale, numpy_generator(test_key), books)
         members, elbos = sweep(config, model, progress)
+        if progress:
+            progress(1.0, "done")
     guide = ConjugateGuide(tuple(model.sites))
     approximation = Approximation(Guide(guide, config.name), guide.params(members), target)
     return Fit(approximation, status(config, elbos), History(-np.array(elbos)), books.cost(), config)

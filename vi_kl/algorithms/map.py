@@ -14,12 +14,11 @@ from typing import Any, Literal
 
 import jax.numpy as jnp
 import numpy as np
-import numpyro.distributions as dist
 
 from vi_kl.algorithms.algorithm import Algorithm, Fit, FitError, History, Status, ledger
 from vi_kl.algorithms.start import best_mode, starting_points
 from vi_kl.families.approximation import Approximation
-from vi_kl.families.family import Family
+from vi_kl.families.delta import Delta
 from vi_kl.precision import in_float64
 from vi_kl.target.mode import NEAR, Mode
 from vi_kl.target.target import Target
@@ -46,32 +45,6 @@ class MAP(Algorithm):
     def fit(self, key, target, *, start=None, progress=None):
         """`start` is a point to climb from, as z or {site: value}."""
         return fit_map(self, key, target, start, progress)
-
-
-@dataclasses.dataclass(frozen=True)
-class Point(Family):
-    """q(z) = the point loc, with an infinite density there."""
-
-    name = "point"
-
-    @property
-    def has_log_prob(self):
-        return False
-
-    def standard(self, key, target):
-        return {"loc": jnp.zeros(target.dim)}
-
-    def place(self, params, units):
-        return {"loc": units.point(params["loc"])}
-
-    def distribution(self, params, target):
-        return dist.Delta(params["loc"], log_density=jnp.full(target.dim, jnp.inf), event_dim=0).to_event(1)
-
-    def sample_and_log_prob(self, params, target, key, n):
-        return jnp.tile(params["loc"], (n, 1)), jnp.full(n, jnp.inf)
-
-    def log_prob(self, params, target, z):
-        return jnp.where(jnp.all(z == params["loc"]), jnp.inf, -jnp.inf)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,7 +86,7 @@ def fit_map(config: MAP, key, target, start, progress) -> Fit:
         f"{mode.distance:.1g} sd of the local quadratic from its top"
         + ("." if converged else f"; raise max_steps (now {config.max_steps})."),
     )
-    approximation = Approximation(Point(), {"loc": jnp.asarray(mode.z)}, target)
+    approximation = Approximation(Delta(), {"loc": jnp.asarray(mode.z)}, target)
     return Fit(approximation, status, History(), books.cost(), config)
 
 

@@ -26,7 +26,7 @@ class MomentMatching(Algorithm):
 
     def fit(self, key, target, *, start=None, progress=None):
         """`start` is not needed: there is nothing to search."""
-        return fit_moments(self, key, target)
+        return fit_moments(self, key, target, progress)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +37,7 @@ class ForwardNormal(FullRank):
 
 
 @in_float64
-def fit_moments(config: MomentMatching, key, target) -> Fit:
+def fit_moments(config: MomentMatching, key, target, progress) -> Fit:
     if target.truth is None:
         raise FitError(
             "Moment matching needs draws from the exact posterior, and this target's truth is not known: "
@@ -47,6 +47,8 @@ def fit_moments(config: MomentMatching, key, target) -> Fit:
         z = np.asarray(target.truth.sample(key, config.num_draws))
         tril = np.linalg.cholesky(np.atleast_2d(np.cov(z, rowvar=False)))
         params = full_rank_params(z.mean(axis=0), tril)
+        if progress:
+            progress(1.0, "done")
     status = Status(True, f"Mean and covariance of {config.num_draws:,} exact draws, nothing to optimise.")
     approximation = Approximation(ForwardNormal(), params, target)
     return Fit(approximation, status, History(), books.cost(), config)

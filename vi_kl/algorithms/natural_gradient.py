@@ -17,13 +17,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from vi_kl.algorithms.algorithm import Algorithm, Fit, FitError, History, Ledger, Status, ledger
-from vi_kl.algorithms.natural_steps import Normal, ascend, enough_draws, look, matched_noise, shrunk_until_finite
+from vi_kl.algorithms.natural_steps import Normal, ascend, look, shrunk_until_finite
 from vi_kl.algorithms.start import MATRIX_DIMENSIONS, Start, find_start
 from vi_kl.families.approximation import Approximation
 from vi_kl.families.family import Family
 from vi_kl.families.frame import Frame
 from vi_kl.families.gaussian import FullRank, MeanField, full_rank_params
 from vi_kl.keys import numpy_generator
+from vi_kl.objectives.noise import enough_draws, matched_noise
 from vi_kl.precision import in_float64
 
 

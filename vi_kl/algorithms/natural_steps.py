@@ -13,14 +13,11 @@ positive-definite constraint in the Bayesian learning rule", for the need of suc
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import ndtri
-from scipy.stats import qmc
 
 from vi_kl.algorithms.algorithm import Ledger
 from vi_kl.target.target import Target, value_and_grad_batch
 
 LEAST, MOST = 0.25, 16.0  # by which one step may multiply the precision in a direction
-FEWEST_DRAWS = 4  # per dimension: with fewer than two the noise cannot have the right covariance
 SMALLEST_STEP = 1e-3
 
 
@@ -63,30 +60,6 @@ class Look(NamedTuple):
         off = self.curvature - (1.0 if self.curvature.ndim == 1 else np.eye(len(self.pull)))
         spread = np.abs(off).max() if off.ndim == 1 else np.abs(np.linalg.eigvalsh(off)).max()
         return float(max(np.abs(self.pull).max(), 0.5 * spread))
-
-
-def sobol_half(generator: np.random.Generator, num_draws: int, dim: int) -> np.ndarray:
-    """Scrambled Sobol normals, half as many as asked for: the others are to be their opposites."""
-    return ndtri(np.clip(qmc.Sobol(dim, rng=generator).random(num_draws // 2), 1e-12, 1 - 1e-12))
-
-
-def opposite_noise(generator: np.random.Generator, num_draws: int, dim: int) -> np.ndarray:
-    """Scrambled Sobol normals in pairs of opposite sign: averages over them are unbiased."""
-    half = sobol_half(generator, num_draws, dim)
-    return np.concatenate([half, -half])
-
-
-def matched_noise(generator: np.random.Generator, num_draws: int, dim: int) -> np.ndarray:
-    """The same with the identity as their exact second moment, which costs a bias of order 1 / num_draws."""
-    half = sobol_half(generator, num_draws, dim)
-    values, vectors = np.linalg.eigh(half.T @ half / len(half))
-    half = half @ (vectors / np.sqrt(values)) @ vectors.T
-    return np.concatenate([half, -half])
-
-
-def enough_draws(num_draws: int, dim: int) -> int:
-    """A power of two, so that Sobol points are even, and at least as many as the dimension needs."""
-    return 2 ** int(np.ceil(np.log2(max(num_draws, FEWEST_DRAWS * dim))))
 
 
 def look(target: Target, normal: Normal, noise: np.ndarray, books: Ledger) -> Look:

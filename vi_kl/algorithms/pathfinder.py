@@ -14,24 +14,23 @@ the weights.
 import dataclasses
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-import numpyro.distributions as dist
 from scipy.linalg import solve_triangular
 from scipy.special import logsumexp
 
 from vi_kl.algorithms.algorithm import Algorithm, Fit, FitError, History, Ledger, Status, ledger
-from vi_kl.algorithms.path import OnPath, best_on_path
-from vi_kl.algorithms.start import MATRIX_DIMENSIONS, frame_of, starting_points
+from vi_kl.algorithms.path import FINAL_DRAWS, OnPath, antithetic, best_on_path, judge
+from vi_kl.algorithms.start import MATRIX_DIMENSIONS, frame_of, require_dimensions, starting_points, unwrapped
 from vi_kl.diagnostics.importance import smoothed_weights
 from vi_kl.diagnostics.psis import RELIABLE, pareto_k
 from vi_kl.families.approximation import Approximation
 from vi_kl.families.family import Family
 from vi_kl.families.frame import Frame
 from vi_kl.families.gaussian import FullRank, full_rank_params
+from vi_kl.families.mixture import Mixture, mixture_params
 from vi_kl.keys import numpy_generator
 from vi_kl.precision import in_float64
-from vi_kl.target.mode import Climb
+from vi_kl.target.mode import Climb, find_mode
 from vi_kl.target.target import value_and_grad_batch
 
 SAME = 0.01  # nats between normals, both ways, up to which two paths have found the same
@@ -66,18 +65,6 @@ class Pathfinder(Algorithm):
         return fit_pathfinder(self, key, target, start, progress)
 
 
-@dataclasses.dataclass(frozen=True)
-class NormalMixture(Family):
-    """A mixture of as many normals as paths have found; params `log_weights`, `loc`, `scale_tril`."""
-
-    name = "pathfinder"
-
-    def distribution(self, params, target):
-        normals = dist.MultivariateNormal(params["loc"], scale_tril=params["scale_tril"], validate_args=False)
-        shares = dist.Categorical(logits=params["log_weights"], validate_args=False)
-        return dist.MixtureSameFamily(shares, normals, validate_args=False)
-
-
 @in_float64
 def fit_pathfinder(config: Pathfinder, key, target, start, progress) -> Fit:
     if target.dim > MATRIX_DIMENSIONS:
@@ -110,10 +97,11 @@ def fit_pathfinder(config: Pathfinder, key, target, start, progress) -> Fit:
 def path_starts(config: Pathfinder, target, key, start) -> list[np.ndarray]:
     if start is None:
         return [np.asarray(target.initial_position(k)) for k in jax.random.split(key, config.num_paths)]
-    q = getattr(start, "approximation", start)
-    frame = frame_of(q, target, key) if isinstance(q, Approximation) else getattr(start, "frame", start)
+    q = unwrapped(start)
+    frame = frame_of(q, target, key) if isinstance(q, Approximation) else getattr(q, "frame", q)
     if not isinstance(frame, Frame):
         return starting_points(target, key, start)
+    require_dimensions(frame, target)
     noise = numpy_generator(key).standard_normal((config.num_paths, target.dim))
     return list(frame.loc + noise @ np.asarray(frame.full_tril).T)
 
@@ -121,7 +109,18 @@ def path_starts(config: Pathfinder, target, key, start) -> list[np.ndarray]:
 def walk(config: Pathfinder, target, point, key, books: Ledger) -> OnPath | None:
     climb = Climb(target, point, config.max_steps)
     books.gradient_evaluations += climb.evaluations
-    return best_on_path(target, climb, key, books)
+    return best_on_path(target, climb, key, books) or at_the_mode(config, target, climb.z, key, books)
+
+
+def at_the_mode(config: Pathfinder, target, point, key, books: Ledger) -> OnPath | None:
+    """Laplace's normal, for a climb that has no way to go: one that began at the mode, for example."""
+    mode = find_mode(target, point, config.max_steps)
+    books.gradient_evaluations += mode.evaluations
+    if not mode.is_proper:
+        return None
+    normal = OnPath(mode.z, np.zeros(target.dim), Frame.of(mode.z, mode.scale_tril))
+    judged = judge(target, [normal], antithetic(numpy_generator(key), FINAL_DRAWS, target.dim), books)
+    return judged[0] if judged else None
 
 
 def distinct(normals: list[OnPath]) -> list[Frame]:
@@ -173,14 +172,10 @@ def log_normal(frame: Frame, z: np.ndarray) -> np.ndarray:
 def member(frames: list[Frame], weights: np.ndarray) -> tuple[Family, dict]:
     """One normal where one has all the weight, else the mixture of those that have any."""
     kept = np.flatnonzero(weights > LEAST_WEIGHT)
+    normals = [full_rank_params(np.asarray(frames[i].loc), np.asarray(frames[i].full_tril)) for i in kept]
     if len(kept) == 1:
-        frame = frames[kept[0]]
-        return FullRank(), full_rank_params(np.asarray(frame.loc), np.asarray(frame.full_tril))
-    return NormalMixture(), {
-        "log_weights": jnp.log(weights[kept] / weights[kept].sum()),
-        "loc": jnp.stack([frames[i].loc for i in kept]),
-        "scale_tril": jnp.stack([frames[i].full_tril for i in kept]),
-    }
+        return FullRank(), normals[0]
+    return Mixture(len(kept)), mixture_params(weights[kept], normals)
 
 
 def status(config: Pathfinder, num_paths: int, weights: np.ndarray, k_hat: float) -> Status:

@@ -22,7 +22,9 @@ from vi_kl.families.approximation import Approximation, has_push
 from vi_kl.families.family import Family
 from vi_kl.families.frame import Frame
 from vi_kl.families.gaussian import FullRank
-from vi_kl.objectives.fixed_noise import PER_DIMENSION, FixedNoiseELBO, normal_noise
+from vi_kl.keys import numpy_generator
+from vi_kl.objectives.fixed_noise import FixedNoiseELBO
+from vi_kl.objectives.noise import PER_DIMENSION, matched_noise
 from vi_kl.precision import in_float64
 from vi_kl.target.target import ROWS
 
@@ -38,8 +40,8 @@ class SampleAverage(Algorithm):
 
     Attributes:
         family: the set to choose from.
-        tolerance: of the answer's means, in sds of q, and of its sds, relative: the largest change that doubling the
-            draws may still make.
+        tolerance: of the answer, in sds of q: the largest change of a marginal that doubling the draws may still
+            make, in Wasserstein distance (of normals: of mean and sd together).
         num_draws: to begin with; None for 64, or four per dimension of the noise for families that see correlation.
         max_draws: where doubling ends, converged or not.
         max_steps: of the optimiser, for each number of draws.
@@ -114,10 +116,10 @@ class Search:
                 f"are not: fit it by SVI."
             )
         self.yardstick = self.noise(max(YARDSTICK, 2 * self.noise_dim))
-        self.moments: tuple | None = None
+        self.marginals: np.ndarray | None = None
 
     def noise(self, n: int) -> np.ndarray:
-        return normal_noise(self.noise_dim, n, jax.random.fold_in(self.noise_key, n))
+        return matched_noise(numpy_generator(jax.random.fold_in(self.noise_key, n)), n, self.noise_dim)
 
     def enter(self, frame: Frame) -> None:
         """Begin as the standard member of a frame."""
@@ -126,18 +128,18 @@ class Search:
 
     def double(self) -> None:
         """One round: the best member on the present draws, compared with that of the round before."""
-        if self.moments is not None:
+        if self.marginals is not None:
             self.num_draws *= 2
             self.objective.u = self.noise(self.num_draws)
         self.minimise()
         if np.abs(self.x).max() > FAR and (frame := self.family.frame(self.objective.params(self.x))) is not None:
             self.enter(frame)  # the old frame was a poor guess
             self.minimise()
-        before, self.moments = self.moments, moments(self.objective.draws(self.x, self.yardstick)[0])
+        before, self.marginals = self.marginals, np.sort(self.objective.draws(self.x, self.yardstick)[0], axis=0)
         if before is not None:
             # a small change may be luck, and one of zero means that the optimiser saw no reason to move
             luck = 0.0 if self.change is None else self.change / 2
-            self.change = max(largest_change(before, self.moments), luck, self.accuracy)
+            self.change = max(largest_change(before, self.marginals), luck, self.accuracy)
         self.done = self.is_accurate or 2 * self.num_draws > self.config.max_draws
 
     @property
@@ -233,11 +235,10 @@ def refuse_too_few(num_draws: int, params, dim: int, noise_dim: int) -> None:
         )
 
 
-def moments(z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    return z.mean(axis=0), z.std(axis=0)
+def largest_change(before: np.ndarray, after: np.ndarray) -> float:
+    """Of any coordinate, from its draws in order before and after, (n, dim), in sds.
 
-
-def largest_change(before, after) -> float:
-    """Of any mean, in sds, and of any sd, relative."""
-    means = np.abs(after[0] - before[0]) / after[1]
-    return float(max(means.max(), np.abs(np.log(after[1] / before[1])).max()))
+    It is the Wasserstein distance of the two marginals, which for normals is the root of the squared changes of mean
+    and sd; of a family with tails and skewness of its own it sees the changes of these too.
+    """
+    return float((np.sqrt(np.mean((after - before) ** 2, axis=0)) / after.std(axis=0)).max())

@@ -12,11 +12,13 @@ import jax
 import numpy as np
 
 from vi_kl.algorithms.algorithm import Ledger
-from vi_kl.algorithms.natural_steps import Normal, ascend, enough_draws, matched_noise, shrunk_until_finite
+from vi_kl.algorithms.natural_steps import Normal, ascend, shrunk_until_finite
 from vi_kl.algorithms.path import best_on_path
 from vi_kl.families.approximation import Approximation, draw
+from vi_kl.families.delta import Delta
 from vi_kl.families.frame import Frame
 from vi_kl.keys import numpy_generator
+from vi_kl.objectives.noise import enough_draws, matched_noise
 from vi_kl.target.mode import Climb, Mode, find_mode, same_mode
 from vi_kl.target.target import ROWS, Target
 
@@ -49,10 +51,11 @@ def find_start(target: Target, key, books: Ledger, start: Any = None, max_steps:
     if isinstance(start, Start):
         return start
     if isinstance(start, Frame):
+        require_dimensions(start, target)
         return Start(start, "the frame given")
-    q = getattr(start, "approximation", start)
-    if isinstance(q, Approximation):
-        return Start(frame_of(q, target, key), f"the moments of {q.name}")
+    start = unwrapped(start)
+    if isinstance(start, Approximation):
+        return Start(frame_of(start, target, key), f"the moments of {start.name}")
     if target.dim > MATRIX_DIMENSIONS:
         return start_with_scales(target, starting_points(target, key, start)[0], books, max_steps)
     points = starting_points(target, key, start)
@@ -96,13 +99,27 @@ def mode_of(start: Any) -> Mode | None:
     return start.mode if isinstance(start, Start) else None
 
 
+def unwrapped(start: Any) -> Any:
+    """The approximation of a fit, the point of a `Delta`, and anything else as it is."""
+    q = getattr(start, "approximation", start)
+    return np.asarray(q.params["loc"]) if isinstance(q, Approximation) and isinstance(q.family, Delta) else q
+
+
+def require_dimensions(frame: Frame, target: Target) -> None:
+    if frame.dim != target.dim:
+        raise ValueError(f"start is a Frame of {frame.dim} dimensions, the target has {target.dim}.")
+
+
 def starting_points(target: Target, key, start) -> list[np.ndarray]:
     """Where climbs begin."""
-    q = getattr(start, "approximation", start)
-    if isinstance(q, Approximation):
-        start = draw(q, key, 1024)[0].mean(axis=0)
+    start = unwrapped(start)
+    if isinstance(start, Approximation):
+        frame = start.family.frame(start.params)
+        start = draw(start, key, 1024)[0].mean(axis=0) if frame is None else frame.loc
     elif isinstance(start, Start | Frame):
-        start = getattr(start, "frame", start).loc
+        frame = getattr(start, "frame", start)
+        require_dimensions(frame, target)
+        start = frame.loc
     if start is None:
         # where no start is finite, the first says so, and why
         return [np.asarray(target.initial_position(k)) for k in jax.random.split(key, MOST_STARTS)]

@@ -21,22 +21,17 @@ import jax.numpy as jnp
 import numpy as np
 
 from vi_kl.algorithms.algorithm import Algorithm, Fit, FitError, History, Ledger, Status, ledger
-from vi_kl.algorithms.natural_steps import sobol_half
 from vi_kl.algorithms.start import find_start
 from vi_kl.compilation import compiled
-from vi_kl.families.approximation import Approximation
-from vi_kl.families.family import Family
+from vi_kl.families.particles import ParticleApproximation, Particles
 from vi_kl.keys import numpy_generator
+from vi_kl.objectives.noise import sobol_normals
 from vi_kl.precision import in_float64
-from vi_kl.target.target import constrain_in_chunks, value_and_grad_batch
+from vi_kl.target.target import value_and_grad_batch
 
 STEP = 0.2  # of the way that the particles are sent, in the units of the frame
 SMALLEST_STEP = 1e-4
 WINDOW = 10  # steps after which it is asked whether they still go less and less far
-
-
-class NoDensity(ValueError):
-    """What was asked of a set of particles needs a density."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,53 +62,6 @@ class SVGD(Algorithm):
         return fit_svgd(self, key, target, start, progress)
 
 
-@dataclasses.dataclass(frozen=True)
-class Particles(Family):
-    """Sets of points in z, params `particles` of shape (num_particles, dim)."""
-
-    name = "particles"
-
-    @property
-    def has_log_prob(self):
-        return False
-
-    def distribution(self, params, target):
-        raise no_density()
-
-    def push(self, params, target):
-        raise no_density()
-
-
-def no_density() -> NoDensity:
-    return NoDensity(
-        "A set of particles has no density: its KL from the posterior is infinite, and there is nothing to check or "
-        "to compare by it. Use `sample` or `particles`, or fit a family with a density ('full_rank', 'flow')."
-    )
-
-
-@jax.tree_util.register_pytree_node_class
-class ParticleApproximation(Approximation):
-    """A set of particles: it can be sampled, and has no log density."""
-
-    @property
-    @in_float64
-    def particles(self) -> dict:
-        """The particles themselves, {site: (num_particles, ...)}."""
-        return constrain_in_chunks(self.target, np.asarray(self.params["particles"]))
-
-    @in_float64
-    def sample(self, key, n: int) -> dict:
-        """n particles drawn with replacement, {site: (n, ...)}."""
-        z = np.asarray(self.params["particles"])
-        return constrain_in_chunks(self.target, z[numpy_generator(key).integers(len(z), size=n)])
-
-    def log_prob(self, z):
-        raise no_density()
-
-    def sample_and_log_prob(self, key, n):
-        raise no_density()
-
-
 @functools.cache
 def default_kernel():
     from numpyro.contrib.einstein import RBFKernel
@@ -141,13 +89,15 @@ def fit_svgd(config: SVGD, key, target, start, progress) -> Fit:
         frame = find_start(target, start_key, books, start).frame
         u = initial_particles(numpy_generator(noise_key), config.num_particles, target.dim)
         u, history, left = move(config, target, frame, u, books, progress)
+        if progress:
+            progress(1.0, "done")
     params = {"particles": jnp.asarray(u @ np.asarray(frame.full_tril).T + frame.loc)}
     approximation = ParticleApproximation(Particles(), params, target)
     return Fit(approximation, status(config, left, len(history)), History(np.array(history)), books.cost(), config)
 
 
 def initial_particles(generator, n: int, dim: int) -> np.ndarray:
-    return sobol_half(generator, 2 * n, dim) if n & (n - 1) == 0 else generator.standard_normal((n, dim))
+    return sobol_normals(generator, n, dim) if n & (n - 1) == 0 else generator.standard_normal((n, dim))
 
 
 def move(config: SVGD, target, frame, u: np.ndarray, books: Ledger, progress):

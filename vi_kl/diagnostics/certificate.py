@@ -24,6 +24,7 @@ from vi_kl.diagnostics.unvisited import NOTABLE_SHARE, PILOT, Search, Unvisited,
 from vi_kl.diagnostics.wasserstein import Wasserstein
 from vi_kl.estimate import Estimate
 from vi_kl.families.approximation import Approximation
+from vi_kl.families.delta import Delta
 from vi_kl.families.gaussian import MeanField
 from vi_kl.precision import in_float64
 from vi_kl.target.target import CHUNK
@@ -55,6 +56,7 @@ class Certificate:
         misses_mode: whether a mode with a notable share of the mass was found outside q.
         is_beside: whether a climb from q's own mean leaves q.
         outside_support: the share of q's draws where the posterior has no density.
+        is_point: whether q is one point, so that it has no density.
         errors: of q's averages, in the model's own space; or None where there is nothing to hold them to.
         corrected: the same of q's draws with importance weights, or None without a truth.
         distance: of q's draws to the posterior's, or None.
@@ -83,6 +85,7 @@ class Certificate:
     misses_mode: bool = False
     is_beside: bool = False
     outside_support: float = 0.0
+    is_point: bool = False
     errors: Errors | None = None
     corrected: Errors | None = None
     distance: Wasserstein | None = None
@@ -160,6 +163,7 @@ def check(fit, truth=None, *, key, num_draws: int = 2 * CHUNK) -> Certificate:
         num_draws: draws of q, and of the exact posterior where it is known.
 
     Raises:
+        NoDensity: q is a set of particles.
         TypeError: `fit` is neither a Fit nor an Approximation.
         ValueError: a density is NaN at draws of q, fewer than 500 draws, or a truth of other sites.
     """
@@ -170,6 +174,8 @@ def check(fit, truth=None, *, key, num_draws: int = 2 * CHUNK) -> Certificate:
         q = held_to(q, truth)
     if num_draws < FEWEST:
         raise ValueError(f"num_draws must be at least {FEWEST:,}, got {num_draws}.")
+    if isinstance(q.family, Delta):
+        return of_a_point(fit)
     keys = jax.random.split(key, 7)
     draws = Draws(q, keys[0], num_draws)
     refuse_undefined(draws, q)
@@ -222,6 +228,23 @@ def outside_the_support(draws: Draws, figures: dict) -> Certificate:
         limits=Limits(math.inf, math.inf, 1.0),
         reverse_kl=Estimate(math.inf, 0.0, words),
         outside_support=share,
+    )
+
+
+def of_a_point(fit) -> Certificate:
+    """All of q is where the posterior has no mass: KL(q||posterior) is infinite, and that is known for certain."""
+    words = "q is a point, which has no density"
+    return Certificate(
+        name=fit.name,
+        converged=fit.status.converged if hasattr(fit, "status") else None,
+        source="",
+        k_hat=math.inf,
+        ess=0.0,
+        elbo=Estimate(-math.inf, 0.0, words),
+        evidence_limits=Limits(-math.inf, math.inf, 1.0),
+        limits=Limits(math.inf, math.inf, 1.0),
+        reverse_kl=Estimate(math.inf, 0.0, words),
+        is_point=True,
     )
 
 

@@ -35,7 +35,8 @@ from vi_kl.estimate import Estimate
 from vi_kl.families.approximation import Approximation, is_pushed_noise, push_batch
 from vi_kl.families.gaussian import FullRank, MeanField, full_rank_params
 from vi_kl.keys import numpy_generator
-from vi_kl.objectives.fixed_noise import PER_DIMENSION, FixedNoiseELBO, normal_noise
+from vi_kl.objectives.fixed_noise import FixedNoiseELBO
+from vi_kl.objectives.noise import enough_draws, matched_noise
 from vi_kl.precision import in_float64
 from vi_kl.target.target import in_chunks, log_density_in_chunks
 from vi_kl.truth.draws import PosteriorDraws
@@ -180,12 +181,12 @@ def moments_of(q: Approximation) -> tuple[np.ndarray, np.ndarray] | None:
 
 def best_member(q: Approximation, key, max_steps: int) -> Approximation:
     """The member that minimises -ELBO on fixed noise, from q on, in q's own units where it has them."""
-    size = 2 ** int(np.ceil(np.log2(max(FIXED_NOISE, PER_DIMENSION * q.target.dim))))
     frame = q.family.frame(q.params)
     params, units = (
         (q.params, None) if frame is None else (q.family.standard(key, q.target), q.family.units(frame, q.target))
     )
-    objective = FixedNoiseELBO(q.family, params, units, q.target, normal_noise(q.target.dim, size, key))
+    noise = matched_noise(numpy_generator(key), enough_draws(FIXED_NOISE, q.target.dim), q.target.dim)
+    objective = FixedNoiseELBO(q.family, params, units, q.target, noise)
     options = {"maxiter": max_steps, "maxfun": 2 * max_steps}
     result = minimize(objective, objective.start, jac=True, method="L-BFGS-B", options=options)
     return Approximation(q.family, objective.params(result.x), q.target)

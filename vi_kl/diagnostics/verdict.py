@@ -26,7 +26,7 @@ def label(c: "Certificate") -> str:
     if c.reverse_kl is None or c.contradictions or c.complaints:
         return "unknown"
     kl = c.reverse_kl.to("nats")
-    if c.outside_support:
+    if c.outside_support or c.is_point:
         return "exact"
     if c.source in ("closed form", "quadrature"):
         return "exact" if kl.num_draws is None and kl.standard_error < EXACT * max(1.0, kl.value) else "certified"
@@ -48,12 +48,14 @@ def verdict(c: "Certificate") -> str:
     sentences = [distance_sentence(c), *c.contradictions, *c.complaints, missing_sentence(c)]
     if not (c.contradictions or c.complaints or c.misses_mode):
         sentences.append(errors_sentence(c))
-    if c.k_hat > RELIABLE and c.reverse_kl is not None:
+    if c.k_hat > RELIABLE and c.reverse_kl is not None and not c.is_point:
         sentences.append(f"k-hat {c.k_hat:.2f}: importance weighting would not repair it.")
     return " ".join(filter(None, sentences))
 
 
 def distance_sentence(c: "Certificate") -> str:
+    if c.is_point:
+        return "q is a point, which has no density, so KL(q||posterior) is infinite: it says nothing of uncertainty."
     if c.outside_support:
         return (
             f"q puts {c.outside_support:.2g} of its draws where the posterior has no density, so KL(q||posterior) is "
@@ -121,6 +123,8 @@ def mends(c: "Certificate") -> bool:
 
 
 def cannot_see(c: "Certificate") -> str:
+    if c.is_point:
+        return "How far the point is from the posterior's means, or whether another mode is higher."
     if c.source == "closed form":
         return "Whether the model is a good one: the KL is measured against its posterior for these data."
     if c.source == "quadrature":
@@ -148,6 +152,8 @@ def cannot_see(c: "Certificate") -> str:
 
 def try_next(c: "Certificate") -> tuple[str, ...]:
     """Remedies for what the figures show."""
+    if c.is_point:
+        return ('A family with a density around the same mode: "laplace", or better the best normal, "full_rank".',)
     kl = None if c.reverse_kl is None else c.reverse_kl.to("nats").value
     advice = []
     if c.contradictions:

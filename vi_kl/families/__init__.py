@@ -5,8 +5,8 @@ Normal distributions: `MeanField` (independent coordinates) is cheap and too nar
 it. `Skewed` bends each coordinate of a full-rank normal to its own skewness and tails, `StudentT` has heavy tails in
 all directions, `Mixture` has several centres. Flows learn any shape: `Flow` (inverse autoregressive) and `Coupling`.
 `Constrained` and `Guide` are written over the model's own sites: betas, gammas and Dirichlets by support, or any
-NumPyro guide, written by hand or automatic. `Delta` is a point. An `Approximation` is one fitted member, in one
-interface whatever made it.
+NumPyro guide, written by hand or automatic. `Delta` is a point and `Particles` a set of points: neither has a
+density. An `Approximation` is one fitted member, in one interface whatever made it.
 """
 
 from vi_kl.families.approximation import Approximation
@@ -20,6 +20,7 @@ from vi_kl.families.gaussian import FullRank, MeanField
 from vi_kl.families.guide import Guide, GuideError
 from vi_kl.families.low_rank import LowRank
 from vi_kl.families.mixture import Mixture
+from vi_kl.families.particles import NoDensity, ParticleApproximation, Particles
 from vi_kl.families.skewed import Skewed
 from vi_kl.families.student_t import StudentT
 
@@ -37,6 +38,9 @@ __all__ = [
     "LowRank",
     "MeanField",
     "Mixture",
+    "NoDensity",
+    "ParticleApproximation",
+    "Particles",
     "Skewed",
     "StudentT",
 ]

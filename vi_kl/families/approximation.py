@@ -36,8 +36,9 @@ class Approximation:
         return self.family.name
 
     @property
+    @in_float64
     def distribution(self):
-        """The NumPyro distribution over z."""
+        """The NumPyro distribution over z, its parameters in float64."""
         with tracing:
             return self.family.distribution(self.params, self.target)
 

@@ -12,6 +12,7 @@ variational inference with mixtures", for drawing from each component.
 """
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Literal
 
 import jax
@@ -100,3 +101,11 @@ class Mixture(Family):
         z = params["components"]["loc"][which] + jnp.einsum("nij,nj->ni", self.trils(params)[which], u)
         weights = jax.nn.softmax(params["logits"])[which] / np.bincount(which)[which]
         return z, jax.vmap(self.distribution(params, target).log_prob)(z), weights
+
+
+def mixture_params(weights: np.ndarray, components: Sequence[dict]) -> dict:
+    """The parameters of `Mixture` for shares that add up to one and the parameters of each component."""
+    return {
+        "logits": jnp.log(jnp.asarray(weights)),
+        "components": jax.tree.map(lambda *leaves: jnp.stack(leaves), *components),
+    }

@@ -1,9 +1,8 @@
 """The ELBO on fixed noise: a deterministic function of q's parameters, for optimisers of the second order.
 
-Requires a family whose draws are an image of standard normal noise. The noise is scrambled Sobol points through the
-normal quantile function, in opposite pairs, and stretched so that its second moments are exactly those of a standard
-normal. On that noise the best normal for a normal posterior is exact, whatever the number of draws; what is left of
-the Monte-Carlo error comes from third and higher derivatives of the log density alone.
+Requires a family whose draws are an image of standard normal noise. On noise with exact second moments
+(`matched_noise` of noise.py) the best normal for a normal posterior is exact, whatever the number of draws; what is
+left of the Monte-Carlo error comes from third and higher derivatives of the log density alone.
 
 The model's gradient is not compiled again: its batched program, which all algorithms share, gives d log p / dz, and a
 small program of the family's carries that back to the parameters.
@@ -18,36 +17,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
-from scipy.special import ndtri
-from scipy.stats import qmc
 
 from vi_kl.compilation import compiled
 from vi_kl.families.family import Family
-from vi_kl.keys import numpy_generator
 from vi_kl.target.target import Target, in_chunks, value_and_grad_batch
 
-PER_DIMENSION = 4  # draws per dimension from which on a covariance can be fitted to them
 PIECE = 256  # draws that the family's programs take at once: one shape, and so one compilation, for any number
-
-
-def normal_noise(dim: int, n: int, key) -> np.ndarray:
-    """n rows of standard normal noise, (n, dim); n even.
-
-    The first half and its mirror image have mean zero exactly. Second moments are matched exactly too: all of them
-    where there are four draws per dimension, else the variances.
-    """
-    half = n // 2
-    generator = numpy_generator(key)
-    if dim <= qmc.Sobol.MAXDIM:
-        uniform = qmc.Sobol(dim, rng=generator).random(2 ** int(np.ceil(np.log2(max(half, 1)))))[:half]
-        u = ndtri(np.clip(uniform, 1e-12, 1 - 1e-12))
-    else:
-        u = generator.standard_normal((half, dim))
-    if n >= PER_DIMENSION * dim:
-        u = np.linalg.solve(np.linalg.cholesky(u.T @ u / half), u.T).T
-    else:
-        u = u / np.sqrt(np.mean(u**2, axis=0))
-    return np.concatenate([u, -u])
 
 
 def is_cheap(flat, units, u, *args, **kwargs) -> bool:

@@ -24,7 +24,7 @@ class Comparison:
         target: what was approximated.
         fits: one per method that could be fitted.
         certificates: one per fit.
-        failures: {method name: why it could not be fitted}.
+        failures: {method name: why it could not be fitted, or checked}.
     """
 
     target: Target
@@ -42,7 +42,7 @@ class Comparison:
 
     def __str__(self):
         text = self.to_dataframe().to_string(float_format=lambda x: f"{x:.4g}")
-        return "\n".join([text, *(f"{name}: not fitted. {why}" for name, why in self.failures.items())])
+        return "\n".join([text, *(f"{name}: left out. {why}" for name, why in self.failures.items())])
 
     def _repr_html_(self):
         return self.to_dataframe().to_html(float_format=lambda x: f"{x:.4g}")
@@ -87,7 +87,8 @@ def compare(
         workers: threads; compiling, which takes most of the time, runs in parallel.
 
     Returns:
-        The Comparison. A method that cannot be fitted is listed in its `failures`; the others are kept.
+        The Comparison. A method that cannot be fitted, or whose q has no density to check (particles), is
+        listed in its `failures`; the others are kept.
     """
     if not methods:
         raise ValueError("methods is empty: name at least one, for example ['mean_field', 'full_rank'].")

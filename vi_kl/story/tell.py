@@ -186,7 +186,7 @@ def chapter_words(part: Told, unit: str) -> list[str]:
     for fit in part.comparison.fits:
         if not fit.status.converged:
             words.append(f"* {plots.label(fit.name)}: {fit.status}")
-    words += [f"{plots.label(name)}: not fitted. {why}" for name, why in part.comparison.failures.items()]
+    words += [f"{plots.label(name)}: left out. {why}" for name, why in part.comparison.failures.items()]
     return words
 
 

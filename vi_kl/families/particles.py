@@ -1,0 +1,72 @@
+"""Particles: a set of points that lie like draws of the posterior, as `SVGD` finds them.
+
+They can be drawn from and averaged over. They have no density, and so KL(q||posterior) is infinite.
+"""
+
+import dataclasses
+
+import jax
+import numpy as np
+
+from vi_kl.families.approximation import Approximation
+from vi_kl.families.family import Family
+from vi_kl.families.frame import Frame
+from vi_kl.keys import numpy_generator
+from vi_kl.precision import in_float64
+from vi_kl.target.target import constrain_in_chunks
+
+
+class NoDensity(ValueError):
+    """What was asked of a set of particles needs a density."""
+
+
+def no_density() -> NoDensity:
+    return NoDensity(
+        "A set of particles has no density, so that KL(q||posterior) is infinite and there is nothing to check: "
+        "compare its means and sds (`sample`, `particles`), or fit a family with a density ('full_rank', 'flow')."
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Particles(Family):
+    """Sets of points in z, params `particles` of shape (num_particles, dim)."""
+
+    name = "particles"
+
+    @property
+    def has_log_prob(self):
+        return False
+
+    def frame(self, params):
+        """The normal with the particles' own mean and covariance."""
+        z = np.asarray(params["particles"])
+        return Frame.of(z.mean(axis=0), np.linalg.cholesky(np.atleast_2d(np.cov(z, rowvar=False))))
+
+    def distribution(self, params, target):
+        raise no_density()
+
+    def push(self, params, target):
+        raise no_density()
+
+
+@jax.tree_util.register_pytree_node_class
+class ParticleApproximation(Approximation):
+    """A set of particles: it can be sampled, and has no log density."""
+
+    @property
+    @in_float64
+    def particles(self) -> dict:
+        """The particles themselves, {site: (num_particles, ...)}."""
+        return constrain_in_chunks(self.target, np.asarray(self.params["particles"]))
+
+    @in_float64
+    def sample(self, key, n: int) -> dict:
+        """n particles drawn with replacement, {site: (n, ...)}."""
+        z = np.asarray(self.params["particles"])
+        return constrain_in_chunks(self.target, z[numpy_generator(key).integers(len(z), size=n)])
+
+    def log_prob(self, z):
+        raise no_density()
+
+    def sample_and_log_prob(self, key, n):
+        raise no_density()
