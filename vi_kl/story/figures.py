@@ -102,9 +102,11 @@ def traces(told: list[Told], unit: str) -> Picture:
         ax.remove()
     fig.supylabel(f"log evidence − ELBO [{unit}]", fontsize=10)
     caption = (
-        "How far below the log evidence each ELBO is, step by step. That distance is KL(q||posterior), the "
-        f"{unit} that the data cost beyond the model's own price. A trace that scatters around a level has reached "
-        "its family's best; for the two kinds of worms that level is log 2, which no more steps will bring down."
+        "How far below the log evidence each ELBO is, iteration by iteration. That distance is KL(q||posterior), the "
+        f"{unit} that the data cost beyond the model's own price. Guides and flows follow stochastic gradients, "
+        "for hundreds of steps. The normals start at the mode, and fixed draws tell a quasi-Newton method the rest: a "
+        "few iterations, marked by dots, or none at all. A trace that has come to a level has reached its family's "
+        "best; for the two kinds of worms that level is log 2, which no more steps will bring down."
     )
     return draw_picture("traces", "Descending to the evidence", caption, fig)
 
