@@ -53,7 +53,8 @@ draws = np.column_stack([sites["intercept"], sites["slopes"]])
 design = np.column_stack([np.ones(100), weight, power, year])
 coefficients, squares = np.linalg.lstsq(design, litres, rcond=None)[:2]
 errors = np.sqrt(np.diag(np.linalg.inv(design.T @ design)) * squares / (100 - 4))
-for name, q, estimate, error in zip(("intercept", "weight", "power", "year"), draws.T, coefficients, errors):
+names = ("intercept", "weight", "power", "year")
+for name, q, estimate, error in zip(names, draws.T, coefficients, errors, strict=True):
     print(f"{name:<10} q {q.mean():11.4g} ± {q.std():<9.3g} least squares {estimate:11.4g} ± {error:.3g}")
 
 # %% [markdown]
