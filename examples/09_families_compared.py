@@ -36,7 +36,7 @@ print(table.to_dataframe()[columns].to_string(float_format="{:.3f}".format))
 # %% [markdown]
 # Mean field cannot see the correlation, and full rank can: that is the first step. Both are too narrow, because
 # reverse KL keeps q where the posterior is, and a normal has to stay short on the long side. The others bend. Skewed
-# has a skewness and a tail for each coordinate, and is fitted as the normals are, on fixed draws. The mixture puts a
+# has a skewness and a tail for each coordinate, and is fitted as the normals are, on fixed draws. The mixture can put a
 # second normal into the long tail. The flow can take any shape, and follows stochastic gradients to find it.
 
 # %%
