@@ -3,11 +3,15 @@
 The flow, and the names in its order:
 
     target = vi_kl.Target.from_numpyro(model, x, y=y)      # an unnormalised posterior over a flat vector z
-    fit = vi_kl.fit(target, "full_rank", key=key)          # a q, found by minimising KL(q||posterior)
+    fit = vi_kl.fit(target, key=key)                       # a q, found by minimising KL(q||posterior)
+    print(fit.status)                                      # which one, whether it converged, and what it rests on
     certificate = vi_kl.check(fit, key=key)                # how many nats q is off, how sure that is, and why
-    table = vi_kl.compare(target, ["mean_field", "full_rank"], key=key)
+    table = vi_kl.compare(target, ["mean_field", "full_rank", "flow"], key=key)
 
-and, without any model, `vi_kl.divergences`: KL, entropy and cross-entropy of histograms and of NumPyro
+`fit` and `compare` take names (`vi_kl.algorithms.choose.BY_NAME`), families, algorithms and NumPyro guides. With no
+choice made, `fit` begins with a cheap normal and climbs to richer families only while it must (`Ladder`).
+
+And, without any model, `vi_kl.divergences`: KL, entropy and cross-entropy of histograms and of NumPyro
 distributions, and KL as an objective (`project`).
 
 Importing vi_kl changes nothing: no JAX setting, no matplotlib style, no registration elsewhere.

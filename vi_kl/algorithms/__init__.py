@@ -1,14 +1,20 @@
 """Algorithms: how the best q is found. Each is a configuration with one method, `fit(key, target) -> Fit`.
 
-`SVI` follows stochastic gradients of an objective, for any family; `Laplace` takes the normal distribution at the
-posterior mode; `MomentMatching` takes the normal with the posterior's own mean and covariance, the best in the
-forward direction, where the exact posterior can be drawn from.
+    Ladder                 what `fit(target, key=key)` does: Laplace, the best normal, a flow, as far as is needed
+    SampleAverage          any family that is an image of normal noise, on fixed draws: no step size, a true optimum
+    SVI                    any family and objective, by stochastic gradients: guides, minibatches, restarts, checkpoints
+    Laplace                the normal at the posterior's mode, with the curvature there
+    Pathfinder             the best of the normals along climbs, and a mixture of those of several modes
+    NaturalGradient        the best normal, in some tens of steps
+    BatchAndMatch          a normal that matches slopes, in few gradients where the posterior is nearly normal;
+    GaussianScoreMatching  the same, one slope at a time
+    LinearResponse         a mean field, with the covariance that its means imply
+    CoordinateAscent       exact mean field for conjugate models
+    MomentMatching         the normal with the posterior's own moments, where that can be drawn from
+    MAP, SVGD              a point; a set of moving particles. Neither has a density
 
-`NaturalGradient` finds the best normal with fixed noise and no step size, and says how far new noise would move it.
-`BatchAndMatch` and `GaussianScoreMatching` match gradients, in few evaluations where the posterior is nearly normal.
-`Pathfinder` takes normals along climbs, and mixes those of several modes. `CoordinateAscent` is exact mean field for
-conjugate models. `SVGD` moves a set of particles, and `MAP` is a point: neither has a density.
-`fit(target, "full_rank", key=key)` picks one by name.
+Each begins in a frame, a first guess of the posterior (`start=` takes another), and ends with a status that says
+whether it is done and by which figure. `fit(target, "full_rank", key=key)` picks one by name.
 """
 
 from vi_kl.algorithms.algorithm import Algorithm, Cost, Fit, FitError, History, Status

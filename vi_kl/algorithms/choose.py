@@ -81,8 +81,13 @@ def fit(target: Target, method=None, *, key, start=None, progress=None) -> Fit:
 
     Args:
         target: from `Target.from_numpyro(model, *args, **kwargs)`.
-        method: "mean_field", "full_rank", "flow", "laplace", a Family, an Algorithm, or a NumPyro guide. By
-            default the cheapest of Laplace's normal, the best normal and a flow that is good enough (`Ladder`).
+        method: a name, a Family, an Algorithm, or a NumPyro guide. By default the cheapest of Laplace's normal,
+            the best normal and a flow that is good enough (`Ladder`). The names:
+            normals: "full_rank", "mean_field", "low_rank", "block_normal", "laplace", "linear_response",
+            "natural_gradient", "batch_and_match", "gaussian_score_matching", "moment_matching";
+            richer: "skewed", "student_t", "mixture", "pathfinder", "flow", "iaf";
+            on the model's own sites: "constrained", "coordinate_ascent";
+            without a density: "map", "svgd".
         key: a JAX random key; the same key gives the same fit.
         start: where to begin: another Fit or Approximation, a Frame, or a point as z or {site: value}. By default
             at the best of the modes that climbs from random places reach.

@@ -6,7 +6,11 @@ it. `Skewed` bends each coordinate of a full-rank normal to its own skewness and
 all directions, `Mixture` has several centres. Flows learn any shape: `Flow` (inverse autoregressive) and `Coupling`.
 `Constrained` and `Guide` are written over the model's own sites: betas, gammas and Dirichlets by support, or any
 NumPyro guide, written by hand or automatic. `Delta` is a point and `Particles` a set of points: neither has a
-density. An `Approximation` is one fitted member, in one interface whatever made it.
+density.
+
+All but those over the model's own sites are fitted in the units of a `Frame` (frame.py), a first normal guess of the
+posterior: no parameter's scale matters, nor any correlation that the guess has seen. An `Approximation` is one fitted
+member, in one interface whatever made it.
 """
 
 from vi_kl.families.approximation import Approximation

@@ -22,19 +22,51 @@ from vi_kl.estimate import UNITS
 from vi_kl.precision import in_float64
 
 INK, QUIET, FILL = "#222222", "#767676", "#d9d9d9"
-# Okabe & Ito's palette, which stays apart for colour-blind readers
+DASHED, DOTTED, DASH_DOT = (0, (5, 2)), (0, (1, 1)), (0, (4, 1, 1, 1))
+# Okabe & Ito's palette, which stays apart for colour-blind readers. What looks for the same q has one colour.
 COLOURS = {
     "laplace": "#E69F00",
     "mean_field": "#0072B2",
+    "linear_response": "#0072B2",
+    "coordinate_ascent": "#0072B2",
     "full_rank": "#009E73",
+    "natural_gradient": "#009E73",
+    "batch_and_match": "#009E73",
+    "gaussian_score_matching": "#009E73",
     "flow": "#CC79A7",
+    "iaf": "#CC79A7",
     "moment_matching": "#D55E00",
+    "skewed": "#56B4E9",
+    "low_rank": "#56B4E9",
+    "block_normal": "#56B4E9",
+    "mixture": "#7B5EA7",
+    "constrained": "#7B5EA7",
+    "pathfinder": "#8C6D31",
+    "svgd": "#8C6D31",
+    "student_t": "#444444",
+    "automatic": "#444444",
 }
 OTHERS = ("#56B4E9", "#7B5EA7", "#8C6D31", "#444444")
-DASHES = {"laplace": (0, (1, 1)), "mean_field": (0, (5, 2)), "moment_matching": (0, (4, 1, 1, 1))}
+DASHES = {
+    "laplace": DOTTED,
+    "mean_field": DASHED,
+    "linear_response": DOTTED,
+    "coordinate_ascent": DASH_DOT,
+    "natural_gradient": DASHED,
+    "batch_and_match": DOTTED,
+    "gaussian_score_matching": DASH_DOT,
+    "iaf": DASHED,
+    "moment_matching": DASH_DOT,
+    "low_rank": DASHED,
+    "block_normal": DOTTED,
+    "constrained": DASHED,
+    "svgd": DASHED,
+    "student_t": DASHED,
+}
 DIRECTION_COLOURS = {"forward": "#0072B2", "reverse": "#D55E00"}
 DIRECTION_DASHES = {"forward": "-", "reverse": (0, (5, 1.5))}
 FLOOR = 1e-7  # nats; smaller divergences are drawn here, at the axis
+FEW = 30  # iterations, each of which gets a mark
 
 
 def style():
@@ -81,21 +113,25 @@ def dash(name: str):
 
 
 def plot_trace(ax: Axes, fits: Sequence[Fit], log_evidence: float | None, unit: str) -> Axes:
-    """How far each ELBO is below the log evidence, by step: that distance is KL(q||posterior).
+    """How far each ELBO is below the log evidence, by iteration: that distance is KL(q||posterior).
 
-    The vertical axis is linear up to a tenth and logarithmic above, because the estimates scatter around zero at
-    the end. Without a log evidence the loss itself is drawn.
+    An iteration is a stochastic gradient step, or a quasi-Newton step on fixed draws; of those there are few, and
+    they get marks. The vertical axis is linear up to a tenth and logarithmic above, because the estimates scatter
+    around zero at the end. Without a log evidence the loss itself is drawn.
     """
     for fit in fits:
         if not len(fit.history.loss):
             continue
         steps, loss = averaged_by_step(fit.history.loss)
         distance = (loss + (log_evidence or 0.0)) / UNITS[unit]
-        ax.plot(steps, distance, color=colour(fit.name), linewidth=1.3, label=label(fit.name))
+        ax.plot(
+            steps, distance, color=colour(fit.name), linewidth=1.3, linestyle=dash(fit.name), label=label(fit.name),
+            marker="o" if len(fit.history.loss) <= FEW else None, markersize=3.5,
+        )  # fmt: skip
     ax.axhline(0, color=QUIET, linewidth=0.8)
     ax.set_xscale("log")
     ax.set_yscale("symlog", linthresh=0.1, linscale=0.8)
-    ax.set(xlabel="gradient step", ylabel=f"log evidence − ELBO [{unit}]", ylim=(-0.1, None))
+    ax.set(xlabel="iteration", ylabel=f"log evidence − ELBO [{unit}]", ylim=(-0.1, None))
     return ax
 
 

@@ -90,21 +90,25 @@ def directions(article: Article, unit: str) -> Picture:
 def traces(told: list[Told], unit: str) -> Picture:
     columns = min(len(told), 3)
     rows = -(-len(told) // columns)
+    longest = max(10, *(len(fit.history.loss) for part in told for fit in part.comparison.fits))
     fig, axes = plots.subplots(rows, columns, figsize=(3.0 * columns, 2.8 * rows), sharey=True, squeeze=False)
     for ax, part in zip(axes.ravel(), told, strict=False):
         plots.plot_trace(ax, part.comparison.fits, part.log_evidence.value, unit)
         if part.chapter.name == "two_kinds":
             ax.axhline(np.log(2) / UNITS[unit], color=plots.INK, linewidth=0.9, linestyle=":", label="log 2")
         ax.set_title(part.chapter.title)
+        ax.set_xlim(0.8, 1.3 * longest)
         ax.legend(fontsize=8, loc="upper right")
         ax.set_ylabel("")
     for ax in axes.ravel()[len(told) :]:
         ax.remove()
     fig.supylabel(f"log evidence − ELBO [{unit}]", fontsize=10)
     caption = (
-        "How far below the log evidence each ELBO is, step by step. That distance is KL(q||posterior), the "
-        f"{unit} that the data cost beyond the model's own price. A trace that scatters around a level has reached "
-        "its family's best; for the two kinds of worms that level is log 2, which no more steps will bring down."
+        "How far below the log evidence each ELBO is, iteration by iteration. That distance is KL(q||posterior), the "
+        f"{unit} that the data cost beyond the model's own price. Guides and flows follow stochastic gradients, "
+        "for hundreds of steps. The normals start at the mode, and fixed draws tell a quasi-Newton method the rest: a "
+        "few iterations, marked by dots, or none at all. A trace that has come to a level has reached its family's "
+        "best; for the two kinds of worms that level is log 2, which no more steps will bring down."
     )
     return draw_picture("traces", "Descending to the evidence", caption, fig)
 
