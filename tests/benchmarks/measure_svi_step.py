@@ -17,7 +17,7 @@ import numpyro
 import numpyro.distributions as dist
 import optax
 
-from vi_kl.algorithms.svi_step import ADAM, first_state, run_and_measure
+from vi_kl.algorithms.svi.step import ADAM, first_state, run_and_measure
 from vi_kl.compilation import compiled
 from vi_kl.families import MeanField
 from vi_kl.families.frame import Frame

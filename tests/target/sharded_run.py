@@ -20,7 +20,7 @@ import numpyro  # noqa: E402
 import numpyro.distributions as dist  # noqa: E402
 
 import vi_kl  # noqa: E402
-from vi_kl.algorithms.svi import SVI  # noqa: E402
+from vi_kl.algorithms.svi.svi import SVI  # noqa: E402
 from vi_kl.compilation import compile_clock  # noqa: E402
 from vi_kl.families.gaussian import FullRank  # noqa: E402
 from vi_kl.target import Target  # noqa: E402

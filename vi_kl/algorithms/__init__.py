@@ -30,7 +30,7 @@ from vi_kl.algorithms.natural_gradient import NaturalGradient
 from vi_kl.algorithms.pathfinder import Pathfinder
 from vi_kl.algorithms.sample_average import SampleAverage
 from vi_kl.algorithms.svgd import SVGD
-from vi_kl.algorithms.svi import SVI
+from vi_kl.algorithms.svi.svi import SVI
 
 __all__ = [
     "MAP",

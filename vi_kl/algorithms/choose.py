@@ -14,7 +14,7 @@ from vi_kl.algorithms.natural_gradient import NaturalGradient
 from vi_kl.algorithms.pathfinder import Pathfinder
 from vi_kl.algorithms.sample_average import SampleAverage
 from vi_kl.algorithms.svgd import SVGD
-from vi_kl.algorithms.svi import SVI
+from vi_kl.algorithms.svi.svi import SVI
 from vi_kl.families.block_normal import BlockNormal
 from vi_kl.families.constrained import Constrained
 from vi_kl.families.family import Family
@@ -76,7 +76,7 @@ def choose_algorithm(target: Target, method=None) -> Algorithm:
     raise TypeError(f"method must be a name, a Family, an Algorithm or a NumPyro guide, not {type(method).__name__}.")
 
 
-def fit(target: Target, method=None, *, key, start=None, progress=None) -> Fit:
+def fit(target: Target, method=None, *, key, start=None, checkpoint=None, progress=None) -> Fit:
     """Fit an approximation to a target.
 
     Args:
@@ -91,9 +91,19 @@ def fit(target: Target, method=None, *, key, start=None, progress=None) -> Fit:
         key: a JAX random key; the same key gives the same fit.
         start: where to begin: another Fit or Approximation, a Frame, or a point as z or {site: value}. By default
             at the best of the modes that climbs from random places reach.
+        checkpoint: a file that methods fitted by SVI write their state to, and go on from where it exists.
         progress: called as `progress(fraction_done, sentence)`.
 
     Returns:
         The Fit: its `approximation`, a readable `status`, its `history` and its `cost`.
+
+    Raises:
+        FitError: the method cannot be fitted to this target; the message says why, and what can.
+        ValueError: no method has that name, or a checkpoint is asked of one that is not fitted by SVI.
     """
-    return choose_algorithm(target, method).fit(key, target, start=start, progress=progress)
+    algorithm = choose_algorithm(target, method)
+    if checkpoint is None:
+        return algorithm.fit(key, target, start=start, progress=progress)
+    if not isinstance(algorithm, SVI):
+        raise ValueError(f"'{algorithm.name}' writes no checkpoints: only SVI, whose fits may take long, does.")
+    return algorithm.fit(key, target, start=start, progress=progress, checkpoint=checkpoint)

@@ -23,7 +23,7 @@ from vi_kl.algorithms.algorithm import Algorithm, Fit, FitError, Ledger, Status,
 from vi_kl.algorithms.laplace import Laplace
 from vi_kl.algorithms.sample_average import SampleAverage
 from vi_kl.algorithms.start import Start, find_start
-from vi_kl.algorithms.svi import SVI
+from vi_kl.algorithms.svi.svi import SVI
 from vi_kl.diagnostics.importance import kl_by_weights
 from vi_kl.diagnostics.psis import RELIABLE, pareto_k
 from vi_kl.estimate import Estimate

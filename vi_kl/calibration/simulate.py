@@ -18,7 +18,7 @@ from numpyro.infer.autoguide import AutoGuide
 
 from vi_kl.algorithms.algorithm import Algorithm
 from vi_kl.algorithms.choose import choose_algorithm
-from vi_kl.algorithms.svi import SVI
+from vi_kl.algorithms.svi.svi import SVI
 from vi_kl.compilation import compiled, tracing
 from vi_kl.families.family import Family
 from vi_kl.families.guide import Guide

@@ -2,7 +2,7 @@
 
 Requires of the family: reparameterised draws. Requires of the target: a differentiable log density.
 
-The loop is a jitted scan in chunks (svi_step.py). Between chunks the schedule (schedule.py) asks whether the loss still
+The loop is a jitted scan in chunks (step.py). Between chunks the schedule (schedule.py) asks whether the loss still
 falls, cuts the step size when it does not, and stops when cutting it no longer lowers the loss and the average of the
 iterates, which is the answer, is precise enough. Between chunks a checkpoint can be written too (checkpoint.py), from
 which a run that was killed goes on to the same answer.
@@ -15,11 +15,11 @@ import numpy as np
 import optax
 
 from vi_kl.algorithms.algorithm import Algorithm, Fit, ledger
-from vi_kl.algorithms.checkpoint import Checkpoint
-from vi_kl.algorithms.schedule import Schedule
-from vi_kl.algorithms.svi_many import fit_many_svi, fit_restarts
-from vi_kl.algorithms.svi_run import Run
-from vi_kl.algorithms.svi_step import run_chunk
+from vi_kl.algorithms.svi.checkpoint import Checkpoint
+from vi_kl.algorithms.svi.many import fit_many_svi, fit_restarts
+from vi_kl.algorithms.svi.run import Run
+from vi_kl.algorithms.svi.schedule import Schedule
+from vi_kl.algorithms.svi.step import run_chunk
 from vi_kl.families.family import Family
 from vi_kl.families.gaussian import FullRank
 from vi_kl.objectives.elbo import ELBO

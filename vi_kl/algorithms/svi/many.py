@@ -12,8 +12,8 @@ import jax
 import numpy as np
 
 from vi_kl.algorithms.algorithm import Cost, Fit, FitError, Ledger, Status, ledger
-from vi_kl.algorithms.svi_run import Run, optimizer_of, to_numpy
-from vi_kl.algorithms.svi_step import run_chunks
+from vi_kl.algorithms.svi.run import Run, optimizer_of, to_numpy
+from vi_kl.algorithms.svi.step import run_chunks
 from vi_kl.compilation import compiled
 from vi_kl.precision import in_float64
 from vi_kl.target.stacked import Layout

@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from vi_kl.algorithms.algorithm import Cost, Fit, FitError, History, Ledger
-from vi_kl.algorithms.schedule import Schedule
 from vi_kl.algorithms.start import find_start
-from vi_kl.algorithms.svi_step import ADAM, Chunk, first_state, placed, run_and_measure, run_chunk
+from vi_kl.algorithms.svi.schedule import Schedule
+from vi_kl.algorithms.svi.step import ADAM, Chunk, first_state, placed, run_and_measure, run_chunk
 from vi_kl.compilation import tracing
 from vi_kl.families.approximation import Approximation
 from vi_kl.families.frame import Frame

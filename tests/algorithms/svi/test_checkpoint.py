@@ -9,14 +9,16 @@ import time
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 from programs import exponential_rate, linear_regression
 
+import vi_kl
 from vi_kl import archive
 from vi_kl.algorithms import SVI
-from vi_kl.algorithms.checkpoint import CLASSES, CheckpointError
+from vi_kl.algorithms.svi.checkpoint import CLASSES, CheckpointError
 from vi_kl.families import FullRank, MeanField
 from vi_kl.objectives import ELBO
 from vi_kl.target import Target
@@ -24,7 +26,7 @@ from vi_kl.target import Target
 X = np.linspace(-1, 1, 8)
 LINE = Target.from_numpyro(linear_regression, X, 2 * X)
 CONFIG = SVI(FullRank(), ELBO(2), max_steps=600, chunk=20, precision=1e-4)
-ROOT = Path(__file__).parent.parent.parent
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(scope="module")
@@ -145,7 +147,7 @@ def test_restarts_have_no_checkpoint(tmp_path):
 LONG = dataclasses.replace(CONFIG, max_steps=100_000)
 FIT_AND_REPORT = """
 import sys
-sys.path[:0] = ["tests", "tests/algorithms"]
+sys.path[:0] = ["tests", "tests/algorithms/svi"]
 import jax
 from test_checkpoint import LINE, LONG
 progress = lambda done, words: print(done, flush=True)
@@ -176,3 +178,18 @@ def test_a_fit_killed_at_random_moments_goes_on_to_the_same_answer(kills, tmp_pa
     assert steps >= LONG.chunk * (chunks - kills)
     config = dataclasses.replace(LONG, max_steps=steps + 400)
     assert_same(config.fit(jax.random.key(1), LINE, checkpoint=path), config.fit(jax.random.key(1), LINE))
+
+
+def test_fit_by_name_passes_the_file_on(tmp_path):
+    target = Target.from_log_density(normal, 1)
+    path = tmp_path / "fit.npz"
+    with pytest.raises(ValueError, match="'full_rank' writes no checkpoints"):
+        vi_kl.fit(target, "full_rank", key=jax.random.key(0), checkpoint=path)
+    first = vi_kl.fit(target, SVI(MeanField(), max_steps=200), key=jax.random.key(0), checkpoint=path)
+    again = vi_kl.fit(target, SVI(MeanField(), max_steps=200), key=jax.random.key(0), checkpoint=path)
+    assert path.exists()
+    np.testing.assert_array_equal(first.approximation.params["loc"], again.approximation.params["loc"])
+
+
+def normal(z):
+    return -0.5 * jnp.sum((z - 3) ** 2)

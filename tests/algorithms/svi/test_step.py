@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from vi_kl.algorithms import svi_step as module
-from vi_kl.algorithms.svi_step import ADAM, first_state, scan_steps
+from vi_kl.algorithms.svi import step as module
+from vi_kl.algorithms.svi.step import ADAM, first_state, scan_steps
 from vi_kl.families import FullRank, LowRank, MeanField, Mixture
 from vi_kl.families.frame import Frame
 from vi_kl.objectives import ELBO, Renyi

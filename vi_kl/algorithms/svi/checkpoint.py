@@ -16,9 +16,9 @@ import numpy as np
 
 from vi_kl import archive
 from vi_kl.algorithms.algorithm import Ledger
-from vi_kl.algorithms.schedule import Answer, Batch
-from vi_kl.algorithms.svi_run import Run, optimizer_of
-from vi_kl.algorithms.svi_step import State
+from vi_kl.algorithms.svi.run import Run, optimizer_of
+from vi_kl.algorithms.svi.schedule import Answer, Batch
+from vi_kl.algorithms.svi.step import State
 from vi_kl.archive import Archive, ArchiveError
 from vi_kl.target.fingerprint import differences, fingerprint
 

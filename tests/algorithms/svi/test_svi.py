@@ -10,7 +10,7 @@ import pytest
 from programs import exponential_rate, linear_regression
 
 from vi_kl.algorithms import SVI, FitError
-from vi_kl.algorithms.schedule import Schedule
+from vi_kl.algorithms.svi.schedule import Schedule
 from vi_kl.compilation import compile_clock
 from vi_kl.families import Flow, FullRank, MeanField
 from vi_kl.families.frame import Frame

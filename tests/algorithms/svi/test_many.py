@@ -9,7 +9,7 @@ import pytest
 from programs import exponential_rate, linear_regression
 
 from vi_kl.algorithms import SVI, Algorithm, FitError, Laplace
-from vi_kl.algorithms import svi_many as module
+from vi_kl.algorithms.svi import many as module
 from vi_kl.compilation import compile_clock
 from vi_kl.families import FullRank, MeanField
 from vi_kl.objectives import ELBO
