@@ -40,8 +40,9 @@ def test_a_regression_in_its_own_units_ends_at_the_best_normal(key):
     assert fit.cost.density_evaluations > 0
 
 
-def test_a_bent_posterior_needs_a_flow_and_gets_closer_by_it(key, monkeypatch):
-    monkeypatch.setattr(ladder, "FLOW", dataclasses.replace(ladder.FLOW, max_steps=2000))  # they are enough here
+@pytest.mark.parametrize(("max_steps", "share"), [(1500, 0.8), pytest.param(20_000, 0.1, marks=pytest.mark.exhaustive)])
+def test_a_bent_posterior_needs_a_flow_and_gets_closer_by_it(max_steps, share, key, monkeypatch):
+    monkeypatch.setattr(ladder, "FLOW", dataclasses.replace(ladder.FLOW, max_steps=max_steps))
     target = Target.from_log_density(bent, 2, truth=vi_kl.truth_by_quadrature)
     fit = vi_kl.fit(target, key=key)
     assert isinstance(fit.approximation.family, Coupling)
@@ -50,7 +51,7 @@ def test_a_bent_posterior_needs_a_flow_and_gets_closer_by_it(key, monkeypatch):
     assert "full_rank" in words  # the way to it
     normal = vi_kl.fit(target, "full_rank", key=key)
     ours, theirs = (check(f, key=key).reverse_kl.value for f in (fit, normal))
-    assert ours < 0.3 * theirs
+    assert ours < share * theirs
 
 
 def test_one_dimension_has_no_flow_to_climb_to(key):
