@@ -147,7 +147,7 @@ def test_what_is_missing_is_said_before_a_fit():
     with pytest.raises(ObjectiveError, match=r"vi_kl\.with_draws"):
         ForwardKLToDraws().require(FullRank(), plain)
     for objective in (ForwardKL(), ForwardKLToDraws()):
-        with pytest.raises(ObjectiveError, match="'flow' knows it cheaply at its own draws only"):
+        with pytest.raises(ObjectiveError, match="'iaf' knows it cheaply at its own draws only"):
             objective.require(Flow(), with_draws(plain, DRAWS))
         objective.require(FullRank(), with_draws(plain, DRAWS))
 
