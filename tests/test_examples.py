@@ -16,7 +16,7 @@ def test_there_are_examples():
 
 
 # these compile for longer than they run
-QUICK_TO_COMPILE = {"02_kl_as_objective", "03_the_worms_as_numpyro_models", "05_two_directions"}
+QUICK_TO_COMPILE = {"09_families_compared", "02_kl_as_objective", "03_the_worms_as_numpyro_models", "05_two_directions"}
 
 
 @pytest.mark.slow

@@ -44,6 +44,7 @@ def test_eight_schools_densities_against_scipy():
     np.testing.assert_allclose(noncentred.log_density(z), prior + stats.norm.logpdf(raw).sum() + likelihood, rtol=1e-12)
 
 
+@pytest.mark.exhaustive
 def test_eight_schools_noncentred_is_trusted_and_agrees_with_quadrature():
     truth = reference_run(eight_schools_noncentred(), key=KEY)
     assert truth.complaints == ()
