@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from vi_kl.algorithms import FitError, LinearResponse, SampleAverage
+from vi_kl.algorithms import FitError, LinearResponse, SampleAverage, sample_average
 from vi_kl.families import FullRank, MeanField
 from vi_kl.families.gaussian import scale_tril
 from vi_kl.target import Target
@@ -80,6 +80,14 @@ def test_the_stated_change_bounds_the_error_over_many_noises(key):
         stated = float(str(fit.status).split("within ")[1].split(" sd")[0])
         inside.append(error <= stated)
     assert np.mean(inside) >= 0.9
+
+
+def test_half_of_the_change_before_counts_too(key, monkeypatch):
+    """After a change of 0.5 none at all may be luck: it takes two doublings more until 0.5 / 4 is within 0.2."""
+    changes = iter([0.5, 0.0, 0.0])
+    monkeypatch.setattr(sample_average, "largest_change", lambda before, after: next(changes))
+    fit = SampleAverage(FullRank(), tolerance=0.2).fit(key, Target.from_log_density(log_gammas, 2))
+    assert "the answer on 512 draws is within 0.12 sd" in str(fit.status)
 
 
 def correlated_rates(z):

@@ -11,12 +11,10 @@ Reference: Giordano, Broderick & Jordan (2018), "Covariances, robustness, and va
 
 import dataclasses
 
-import jax
 import numpy as np
 
 from vi_kl.algorithms.algorithm import Algorithm, Fit, FitError, History, Status, ledger
-from vi_kl.algorithms.sample_average import SampleAverage, Search, require
-from vi_kl.algorithms.start import find_start
+from vi_kl.algorithms.sample_average import SampleAverage, Search, searched
 from vi_kl.families.approximation import Approximation
 from vi_kl.families.gaussian import FullRank, MeanField, full_rank_params
 from vi_kl.precision import in_float64
@@ -44,21 +42,14 @@ class LinearResponse(Algorithm):
 
 @in_float64
 def fit_linear_response(config: LinearResponse, key, target, start, progress) -> Fit:
-    frame_key, init_key, noise_key = jax.random.split(key, 3)
     mean_field = SampleAverage(
         MeanField(), tolerance=config.tolerance, max_draws=config.max_draws, max_steps=config.max_steps
     )
-    require(mean_field, target)
     with ledger() as books:
-        frame = find_start(target, frame_key, books, start).frame
-        search = Search(mean_field, target, frame, init_key, noise_key)
-        while not search.done:
-            search.double()
-            if progress:
-                progress(0.9 * search.progress, search.words)
+        search = searched(mean_field, key, target, start, books, progress, share=0.9)
         covariance = location_block(curvature(search), target)
         loc = np.asarray(search.objective.params(search.x)["loc"])
-        root = frame.matrix(np.linalg.cholesky(covariance))
+        root = search.frame.matrix(np.linalg.cholesky(covariance))
         params = full_rank_params(loc, np.linalg.cholesky(np.asarray(root @ root.T)))
         books.gradient_evaluations += search.objective.evaluations
         if progress:

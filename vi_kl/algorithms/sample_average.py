@@ -16,7 +16,7 @@ import jax
 import numpy as np
 from scipy.optimize import minimize
 
-from vi_kl.algorithms.algorithm import Algorithm, Fit, FitError, History, Status, ledger
+from vi_kl.algorithms.algorithm import Algorithm, Fit, FitError, History, Ledger, Status, ledger
 from vi_kl.algorithms.start import find_start
 from vi_kl.families.approximation import Approximation, has_push
 from vi_kl.families.family import Family
@@ -69,15 +69,8 @@ class SampleAverage(Algorithm):
 
 @in_float64
 def fit_sample_average(config: SampleAverage, key, target, start, progress) -> Fit:
-    frame_key, init_key, noise_key = jax.random.split(key, 3)
-    require(config, target)
     with ledger() as books:
-        frame = find_start(target, frame_key, books, start).frame
-        search = Search(config, target, frame, init_key, noise_key)
-        while not search.done:
-            search.double()
-            if progress:
-                progress(search.progress, search.words)
+        search = searched(config, key, target, start, books, progress)
         books.gradient_evaluations += search.objective.evaluations
         approximation = search.approximation()
         if progress:
@@ -85,8 +78,20 @@ def fit_sample_average(config: SampleAverage, key, target, start, progress) -> F
     return Fit(approximation, search.status(), History(np.array(search.losses)), books.cost(), config)
 
 
+def searched(config: SampleAverage, key, target, start, books: Ledger, progress, share: float = 1.0) -> "Search":
+    """A search that is done; `share` is how much of the caller's progress it makes up."""
+    frame_key, init_key, noise_key = jax.random.split(key, 3)
+    require(config, target)
+    search = Search(config, target, find_start(target, frame_key, books, start).frame, init_key, noise_key)
+    while not search.done:
+        search.double()
+        if progress:
+            progress(share * search.progress, search.words)
+    return search
+
+
 def require(config: SampleAverage, target) -> None:
-    """Refuse families that take no frame, and too few draws for a covariance."""
+    """Refuse families that take no frame."""
     family = config.family
     family.require(target)
     if not family.takes_frame:
