@@ -1,8 +1,9 @@
 """Information in probability mass functions given as arrays.
 
 The last axis (or `axis`) is the support; leading axes are batches and broadcast. NumPy arrays and lists are
-computed in float64 by NumPy. JAX arrays are computed in their own dtype, inside jit, grad and vmap too; their
-values are checked where they are known, which while tracing they are not.
+computed in float64 by NumPy. JAX arrays are computed in their own dtype, those of 16 bits in float32 and rounded
+once, inside jit, grad and vmap too; their values are checked where they are known, which while tracing they are
+not. pandas Series, DataFrames and xarray DataArrays are compared label by label (labelled.py).
 
     entropy(p)              the bits (or nats) a symbol of p takes when coded by p
     cross_entropy(p, q)     the same when coded by q
@@ -25,8 +26,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from vi_kl.divergences.bregman import log_ratio, log_sum_exp, namespace
+from vi_kl.divergences.labelled import labelled, plain_arrays
 
-SUM_TOLERANCE = {"float64": 1e-8, "float32": 1e-5}  # a sum further from 1 is a mistake; coarser types: 1e-2
+# a sum further from 1 is a mistake, by the bytes of a number: what careless rounding of a few entries amounts to
+SUM_TOLERANCE = {8: 1e-8, 4: 1e-5, 2: 1e-2}
 
 
 def entropy(p, *, base=None, axis=-1, normalize=False):
@@ -46,8 +49,8 @@ def entropy(p, *, base=None, axis=-1, normalize=False):
 
     Reference: Shannon (1948).
     """
-    (p,) = as_pmfs(axis, normalize, p=p)
-    return in_base(entropy_jax(p) if isinstance(p, jax.Array) else entropy_value(p, np), base)
+    given, (p,) = (p,), as_pmfs(axis, normalize, p=p)
+    return in_base(narrowed(entropy_jax(p) if isinstance(p, jax.Array) else entropy_value(p, np), *given), base)
 
 
 def cross_entropy(p, q, *, base=None, axis=-1, normalize=False):
@@ -55,9 +58,10 @@ def cross_entropy(p, q, *, base=None, axis=-1, normalize=False):
 
     Arguments and errors as in `kl_divergence`; +inf where p reaches beyond q's support.
     """
-    p, q = as_pmfs(axis, normalize, p=p, q=q)
+    given, (p, q) = (p, q), as_pmfs(axis, normalize, p=p, q=q)
     jax_input = isinstance(p, jax.Array)
-    return in_base(cross_entropy_jax(p, q) if jax_input else cross_entropy_value(p, q, np), base)
+    nats = cross_entropy_jax(p, q) if jax_input else cross_entropy_value(p, q, np)
+    return in_base(narrowed(nats, *given), base)
 
 
 def kl_divergence(p, q, *, base=None, axis=-1, normalize=False):
@@ -80,9 +84,10 @@ def kl_divergence(p, q, *, base=None, axis=-1, normalize=False):
 
     Reference: Kullback & Leibler (1951), eq. 2.4.
     """
-    p, q = as_pmfs(axis, normalize, p=p, q=q)
+    given, (p, q) = (p, q), as_pmfs(axis, normalize, p=p, q=q)
     jax_input = isinstance(p, jax.Array)
-    return in_base(kl_divergence_jax(p, q) if jax_input else kl_divergence_value(p, q, np), base)
+    nats = kl_divergence_jax(p, q) if jax_input else kl_divergence_value(p, q, np)
+    return in_base(narrowed(nats, *given), base)
 
 
 def code_lengths(p, *, base=2, axis=-1, normalize=False):
@@ -92,8 +97,8 @@ def code_lengths(p, *, base=2, axis=-1, normalize=False):
     length under p is `entropy(p)`, under another distribution r it is `cross_entropy(r, p)`. Real codewords
     have whole lengths; rounded up, these lengths are those of Shannon's code, which needs at most one bit more.
     """
-    (p,) = as_pmfs(axis, normalize, p=p)
-    lengths = in_base(-safe_log(p, namespace(p)) + 0.0, base)  # + 0.0 turns -0.0 into 0.0
+    given, (p,) = (p,), as_pmfs(axis, normalize, p=p)
+    lengths = in_base(narrowed(-safe_log(p, namespace(p)) + 0.0, *given), base)  # + 0.0 turns -0.0 into 0.0
     return namespace(p).moveaxis(lengths, -1, axis)
 
 
@@ -125,11 +130,22 @@ def smooth(p, support=None, epsilon=1e-3):
         symbols = symbols_of(p, support)
         probabilities = smooth_array(np.array([float(p.get(symbol, 0.0)) for symbol in symbols]), epsilon)
         return dict(zip(symbols, probabilities.tolist(), strict=True))
+    if labelled(p) is not None and hasattr(p, "index"):  # of pandas
+        return smooth_series(p, support, epsilon)
     if support is not None:
         raise ValueError(
             "support belongs to a dict p: an array p has its support already, with zeros for what it lacks."
         )
-    return smooth_array(p, epsilon)
+    return narrowed(smooth_array(p, epsilon), p)
+
+
+def smooth_series(p, support, epsilon):
+    """A Series as a dict of its labels; a DataFrame by rows, as an array."""
+    if p.ndim == 1:
+        return type(p)(smooth(p.to_dict(), support, epsilon), name=p.name)
+    if support is not None:
+        raise ValueError("support belongs to a dict or a Series p: the columns of a DataFrame p are its support.")
+    return type(p)(smooth_array(p, epsilon), index=p.index, columns=p.columns)
 
 
 def symbols_of(p, support):
@@ -247,11 +263,12 @@ def in_base(nats, base):
 
 def as_pmfs(axis, normalize, **named):
     """The named arguments as checked pmf arrays of one kind, with the support last."""
+    named = plain_arrays(axis, named)
     in_jax = any(isinstance(value, jax.Array) for value in named.values())
     pmfs = {}
     for name, value in named.items():
         array = support_last(name, as_array(name, value, in_jax), axis)
-        check_values(name, array, value, normalize)
+        check_values(name, as_given(value, array, axis), value, normalize)
         pmfs[name] = array / array.sum(-1, keepdims=True) if normalize else array
     if len(pmfs) == 2:
         check_shapes(*pmfs.values())
@@ -272,7 +289,44 @@ def as_array(name, value, in_jax):
         raise TypeError(f"{name} must hold real numbers, got dtype {array.dtype}.")
     if not in_jax:
         return array.astype(np.float64)
-    return array if jnp.issubdtype(array.dtype, jnp.floating) else array.astype(jnp.result_type(float))
+    if not jnp.issubdtype(array.dtype, jnp.floating):
+        return array.astype(jnp.result_type(float))
+    return array.astype(jnp.float32) if array.dtype.itemsize < 4 else array
+
+
+def as_given(value, array, axis):
+    """The values of `array` before they were rounded to the other argument's precision."""
+    if isinstance(value, jax.Array) or not isinstance(array, jax.Array):
+        return array
+    return np.moveaxis(np.asarray(value, dtype=np.float64), axis, -1)
+
+
+def narrowed(result, *given):
+    """What was computed of 16-bit JAX arrays, in their own dtype."""
+    if all(isinstance(value, jax.Array) and is_narrow(value.dtype) for value in given):
+        return result.astype(jnp.result_type(*given))
+    return result
+
+
+def is_narrow(dtype) -> bool:
+    return bool(jnp.issubdtype(dtype, jnp.floating)) and dtype.itemsize < 4
+
+
+def sum_tolerance(given, values) -> float:
+    """How far the sum of a pmf may be from 1 by rounding, in the precision that its entries came in.
+
+    That of its dtype; or float32's, for entries that are float32 numbers one and all, whatever type holds them now.
+    Rounded entries are off by half a step each, relatively, and so is their sum; the sum they were divided by is off
+    by some sqrt(n) steps.
+    """
+    dtype = getattr(given, "dtype", np.dtype(np.float64))
+    if np.array_equal(values.astype(np.float32), values) and not is_narrow(dtype):
+        dtype = np.dtype(np.float32)
+    if not jnp.issubdtype(dtype, jnp.floating):
+        dtype = np.dtype(np.float64)
+    precision, size = jnp.finfo(dtype), values.shape[-1]
+    rounding = float(precision.eps) * (4 + math.sqrt(size)) + size * float(precision.smallest_subnormal)
+    return max(SUM_TOLERANCE.get(dtype.itemsize, 1e-8), rounding)
 
 
 def support_last(name, array, axis):
@@ -315,10 +369,8 @@ def check_values(name, array, given, normalize):
         if (sums == 0).any():
             raise ValueError(f"{name} sums to 0 and cannot be normalised.")
         return
-    dtype = getattr(given, "dtype", values.dtype)
-    tolerance = SUM_TOLERANCE.get(str(dtype), 1e-8 if np.dtype(dtype).kind in "iub" else 1e-2)
     off = np.abs(sums - 1)
-    if (off > tolerance).any():
+    if (off > sum_tolerance(given, values)).any():
         where = np.unravel_index(np.argmax(off), off.shape)
         place = f" in batch entry {tuple(int(i) for i in where)}" if where else ""
         raise ValueError(

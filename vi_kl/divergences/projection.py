@@ -16,6 +16,7 @@ from numpyro.distributions import Distribution, biject_to, constraints
 
 from vi_kl.compilation import compiled
 from vi_kl.divergences.kl import kl_divergence
+from vi_kl.divergences.labelled import by_position
 from vi_kl.divergences.nearest.by_class import project_onto_class
 from vi_kl.divergences.nearest.descent import descend
 from vi_kl.divergences.nearest.families import find_family
@@ -82,7 +83,8 @@ def project(
     is the nearest minimum downhill. Where there may be several, start from several places.
 
     Args:
-        p: a pmf array (over 0, 1, 2, ... for a class), or a NumPyro distribution without batch dimensions.
+        p: a pmf array (over 0, 1, 2, ... for a class; a pandas Series over the counts that label it), or a NumPyro
+            distribution without batch dimensions.
         family: a NumPyro class such as `dist.Gamma`, over p's space; a class over numbers also serves for a vector
             p, and then stands for independent coordinates. Or a function, written with jax.numpy, from parameters
             to a pmf array over p's support or to a distribution whose divergence with p has a closed form.
@@ -124,7 +126,7 @@ def project(
     if base not in (None, 2):
         raise ValueError(f"base must be 2 for bits or None for nats, got {base!r}.")
     known = find_family(family)
-    p = checked(p)
+    p = checked(p, over_counts=known is not None)
     unit = "nats" if base is None else "bits"
     if known is None:
         if init is None or fixed:
@@ -136,10 +138,11 @@ def project(
     return presented(found, direction, unit)
 
 
-def checked(p):
-    """p in float64, one of it."""
+def checked(p, over_counts: bool):
+    """p in float64, one of it; with `over_counts`, a pmf array over 0, 1, 2, ..."""
     if not isinstance(p, Distribution):
         kl_divergence(p, p)  # checks p in its own precision
+        p = by_position(p, over_counts)
         p, batch_shape = np.asarray(p, dtype=np.float64), np.shape(p)[:-1]
         p = p / p.sum(-1, keepdims=True)  # its sum is 1 to its own precision, which may be less than float64's
     else:

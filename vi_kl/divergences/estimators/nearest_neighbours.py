@@ -10,6 +10,8 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from vi_kl.divergences.estimators.frame import cholesky_factor
+from vi_kl.divergences.estimators.rounding import COARSEST, most_by_chance, precision_of, rounding_of, within_cells
+from vi_kl.divergences.labelled import in_one_order, reject_mask
 from vi_kl.estimate import Estimate
 
 FEWEST_PER_NEIGHBOUR = 10  # draws of each set
@@ -29,22 +31,29 @@ def estimate_kl_from_draws(p_draws, q_draws, *, k: int = 5, base=None) -> Estima
     lie apart. The draws are first brought to p's location, scales and correlations, which changes no divergence.
     The standard error is the jackknife's, which errs on the large side (Efron & Stein 1981).
 
+    A few draws may repeat others by rounding, as many as their precision makes one expect (rounding.py). All draws
+    are then put at random places, always the same ones, within the cells that they were rounded to.
+
     Args:
-        p_draws, q_draws: independent draws, (n,) or (n, dim), and (m,) or (m, dim).
+        p_draws, q_draws: independent draws, (n,) or (n, dim), and (m,) or (m, dim); the columns of two DataFrames
+            are matched by name.
         k: how many neighbours; more make it less noisy and more biased.
         base: 2 for bits, None for nats.
 
     Raises:
-        ValueError: draws of different or no dimensions, NaN or infinity among them, too few for k, or draws that
-            repeat, as those of discrete distributions and of Markov chains that rejected do.
+        ValueError: draws of different or no dimensions, NaN or infinity among them, too few for k, rounded too
+            coarsely, or draws that repeat beyond rounding, as those of discrete distributions and of Markov chains
+            that rejected do.
     """
     if base not in (None, 2):
         raise ValueError(f"base must be 2 for bits or None for nats, got {base!r}.")
-    p_draws, q_draws = as_draws("p_draws", p_draws, k), as_draws("q_draws", q_draws, k)
+    given = in_one_order(p_draws, q_draws)
+    p_draws, q_draws = as_draws("p_draws", given[0], k), as_draws("q_draws", given[1], k)
     if p_draws.shape[1] != q_draws.shape[1]:
         raise ValueError(
             f"p_draws and q_draws must have the same variables, but have {p_draws.shape[1]} and {q_draws.shape[1]}."
         )
+    p_draws, q_draws = without_ties(p_draws, q_draws, [precision_of(draws) for draws in given])
     p_draws, q_draws = in_frame_of_p(p_draws, q_draws)
     value, standard_error = neighbour_kl(p_draws, q_draws, k)
     drift = neighbour_kl(p_draws[::2], q_draws[::2], k)[0] - value
@@ -63,6 +72,7 @@ def as_draws(name: str, draws, k: int) -> np.ndarray:
     """The draws as (n, dim) in float64, checked."""
     if k < 1 or k != int(k):
         raise ValueError(f"k must be a whole number of neighbours, at least 1, got {k!r}.")
+    reject_mask(name, draws)
     draws = np.asarray(draws, dtype=np.float64)
     if draws.ndim not in (1, 2) or 0 in draws.shape:
         raise ValueError(f"{name} must have shape (n,) or (n, dim), got {draws.shape}.")
@@ -72,13 +82,48 @@ def as_draws(name: str, draws, k: int) -> np.ndarray:
         raise ValueError(f"{name} holds {len(draws)} draws; {k} neighbours need at least {fewest}.")
     if not np.isfinite(draws).all():
         raise ValueError(f"{name} holds NaN or infinity.")
-    repeated = len(draws) - len(np.unique(draws, axis=0))
-    if repeated:
-        raise ValueError(
-            f"{repeated} rows of {name} repeat others: draws of a density do not. Thin a Markov chain until its states"
-            " differ; for discrete draws compare their frequencies with kl_divergence."
-        )
     return draws
+
+
+def without_ties(p_draws, q_draws, precisions):
+    """The draws; where some coincide by rounding, all of them somewhere in the cells that they were rounded within."""
+    roundings = [rounding_of(d, precision) for d, precision in zip((p_draws, q_draws), precisions, strict=True)]
+    _, places = np.unique(np.concatenate([p_draws, q_draws]), axis=0, return_inverse=True)
+    places = places.reshape(-1)
+    occurrences = [np.bincount(part, minlength=places.max() + 1) for part in np.split(places, [len(p_draws)])]
+    if all(counts.max() <= 1 for counts in (*occurrences, sum(occurrences))):
+        return p_draws, q_draws
+    for name, draws, counts, rounding in zip(
+        ("p_draws", "q_draws"), (p_draws, q_draws), occurrences, roundings, strict=True
+    ):
+        reject_repetitions(name, draws, counts, rounding)
+    expected = math.sqrt(np.prod([len(r.chances) * r.chances.sum() for r in roundings]))  # at most (Cauchy-Schwarz)
+    if occurrences[0] @ occurrences[1] > most_by_chance(expected):
+        raise ValueError("p_draws and q_draws share values: draws of two densities do not, unless rounding makes them.")
+    generator = np.random.default_rng(0)
+    return tuple(within_cells(d, r, generator) for d, r in zip((p_draws, q_draws), roundings, strict=True))
+
+
+def reject_repetitions(name: str, draws, counts, rounding):
+    """Errors for draws that repeat others more often than rounding makes them, or next to each other."""
+    n, pairs = len(draws), float((counts * (counts - 1.0)).sum() / 2)
+    expected = 0.5 * (n - 1) * float(rounding.chances.sum())
+    in_a_row = int((np.diff(draws, axis=0) == 0).all(1).sum())
+    is_sorted = bool((np.diff(draws[:, 0]) >= 0).all() or (np.diff(draws[:, 0]) <= 0).all())
+    too_often = pairs > most_by_chance(expected)
+    if too_often or (not is_sorted and in_a_row > most_by_chance(2 * expected / n)):
+        repeated = n - int((counts > 0).sum())
+        raise ValueError(
+            f"{repeated} rows of {name} repeat others, {in_a_row} of them the row before: draws of a density do not,"
+            f" and rounding to {rounding.precision.words} explains about {expected:.2g}. Thin a Markov chain until its"
+            " states differ, use no resampled draws, and for discrete draws compare their frequencies with"
+            " kl_divergence."
+        )
+    if rounding.chances.mean() > COARSEST:
+        raise ValueError(
+            f"{name} is rounded too coarsely, to {rounding.precision.words}: {rounding.chances.mean():.1%} of the draws"
+            " share a typical value, which hides how the density changes. Give draws in float32 or float64."
+        )
 
 
 def in_frame_of_p(p_draws, q_draws):
@@ -96,8 +141,6 @@ def neighbour_kl(p_draws, q_draws, k: int) -> tuple[float, float]:
     # to the k-th neighbour, and to the next one, which takes its place where a neighbour is left out
     among_p, p_neighbours = cKDTree(p_draws).query(p_draws, range(2, k + 3))  # the nearest one is the draw itself
     among_q, q_neighbours = cKDTree(q_draws).query(p_draws, range(1, k + 2))
-    if not (among_q > 0).all():
-        raise ValueError("p_draws and q_draws share values: draws of two densities do not.")
     terms = dim * np.log(among_q[:, k - 1] / among_p[:, k - 1])
     without_p = -terms - shares(dim * np.log(among_p[:, k] / among_p[:, k - 1]), p_neighbours[:, :k], n)
     without_q = shares(dim * np.log(among_q[:, k] / among_q[:, k - 1]), q_neighbours[:, :k], m)

@@ -14,7 +14,7 @@ no closed form, NoClosedForm says so, and `estimate_f_divergence` has the value 
 """
 
 from vi_kl.divergences.comparable import check_event_shapes
-from vi_kl.divergences.discrete import as_pmfs, in_base
+from vi_kl.divergences.discrete import as_pmfs, in_base, narrowed
 from vi_kl.divergences.f_divergences import finite, overlap, power_divergence
 from vi_kl.divergences.f_divergences.generators import generator, plain_number
 from vi_kl.divergences.kl import are_distributions, array_options, reject_array_options
@@ -119,8 +119,8 @@ def renyi(p, q, order, *, base=None, axis=None, normalize=None):
         reject_array_options(axis=axis, normalize=normalize)
         check_event_shapes(p, q)
         return in_base(power_divergence.renyi(p, q, order), base)
-    p, q = as_pmfs(p=p, q=q, **array_options(axis, normalize))
-    return in_base(finite.renyi_divergence(order, p, q), base)
+    pmfs = as_pmfs(p=p, q=q, **array_options(axis, normalize))
+    return in_base(narrowed(finite.renyi_divergence(order, *pmfs), p, q), base)
 
 
 def alpha_divergence(p, q, alpha, *, axis=None, normalize=None):
@@ -152,7 +152,8 @@ def evaluate(kind, p, q, axis, normalize, alpha=None):
         reject_array_options(axis=axis, normalize=normalize)
         check_event_shapes(p, q)
         return closed_form(kind, p, q, alpha=alpha)
-    return finite.f_divergence(divergence, *as_pmfs(p=p, q=q, **array_options(axis, normalize)))
+    pmfs = as_pmfs(p=p, q=q, **array_options(axis, normalize))
+    return narrowed(finite.f_divergence(divergence, *pmfs), p, q)
 
 
 def closed_form(kind, p, q, order=None, alpha=None):

@@ -1,0 +1,100 @@
+"""Draws that were rounded: how many should coincide for that reason, and where in its cell each may have been.
+
+A draw of a density has probability 0 of repeating another. One in float32 has not: its values are 2^-23 of
+themselves apart, and the uniform numbers that most generators make it from are 2^-23 apart too, so that of 5,000
+draws one or two repeat another (a birthday problem). Many more than that, or repetitions in a row, are no rounding.
+"""
+
+import math
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from scipy.stats import poisson
+
+UNLIKELY = 1e-6  # the chance of so many coincidences, below which they are not put down to rounding
+COARSEST = 1 / 200  # of the draws that share a value: cells as wide hide how the densities change
+MOST_DECIMALS = 6
+
+
+class Precision(NamedTuple):
+    """What numbers were rounded to: so many binary digits, or multiples of a step; in words too."""
+
+    words: str
+    digits: int
+    step: float = 0.0
+
+
+class Rounding(NamedTuple):
+    """Of n draws, (n, dim): the width of the cell that each was rounded within, and the chance that another's is it."""
+
+    precision: Precision
+    widths: np.ndarray
+    chances: np.ndarray
+
+
+def precision_of(draws) -> Precision:
+    """By dtype, and by content: numbers of float32, or with few decimals, may be held in float64."""
+    dtype = draws.dtype if hasattr(draws, "dtype") else np.asarray(draws).dtype
+    if not jnp.issubdtype(dtype, jnp.floating):
+        return Precision(str(dtype), 52)
+    values = np.asarray(draws, dtype=np.float64)
+    if dtype.itemsize < 8:
+        return Precision(str(dtype), int(jnp.finfo(dtype).nmant), decimal_step(values, single=True))
+    if np.array_equal(values.astype(np.float32), values):
+        return Precision("float32", 23)
+    step = decimal_step(values, single=False)
+    return Precision(f"multiples of {step:g}" if step else "float64", 52, step)
+
+
+def decimal_step(values: np.ndarray, single: bool) -> float:
+    """The step of the decimals that all values are given with; 0 for whole numbers, and for more decimals than few."""
+    if np.array_equal(np.round(values), values):
+        return 0.0
+    for decimals in range(1, MOST_DECIMALS + 1):
+        rounded = np.round(values, decimals)
+        if np.array_equal(rounded.astype(np.float32) if single else rounded, values):
+            return 10.0**-decimals
+    return 0.0
+
+
+def rounding_of(draws: np.ndarray, precision: Precision) -> Rounding:
+    """By the draws' own density, taken from the distance over which each column holds a few of them."""
+    count = len(draws)
+    spacings = np.stack([local_spacing(column) for column in draws.T], axis=1)  # 1 / (n density)
+    steps = np.maximum(np.ldexp(0.5, np.frexp(draws)[1] - precision.digits), precision.step)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        chances = np.where(spacings > 0, steps / (count * spacings), 1.0)
+    chances = np.clip(chances, 2.0**-precision.digits, 1.0)
+    return Rounding(precision, np.maximum(chances * count * spacings, steps), joint(chances, draws))
+
+
+def joint(chances: np.ndarray, draws: np.ndarray) -> np.ndarray:
+    """Of all columns at once; correlated ones coincide together more often, as in a Gaussian."""
+    if draws.shape[1] == 1:
+        return chances[:, 0]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        determinant = np.linalg.det(np.corrcoef(draws, rowvar=False))
+    correlated = 1 / math.sqrt(determinant) if determinant > 0 else math.inf
+    return np.minimum(chances.prod(1) * correlated, chances.min(1))
+
+
+def local_spacing(column: np.ndarray) -> np.ndarray:
+    """The mean distance between neighbours around each value."""
+    reach = max(16, len(column) // 100)
+    order = np.argsort(column)
+    places = np.arange(len(column))
+    low, high = np.maximum(places - reach, 0), np.minimum(places + reach, len(column) - 1)
+    spacings = np.empty(len(column))
+    spacings[order] = (column[order][high] - column[order][low]) / (high - low)
+    return spacings
+
+
+def most_by_chance(expected: float) -> int:
+    """The number of coincidences that rounding may explain, where it makes one expect so many."""
+    return int(poisson.isf(UNLIKELY, expected)) if expected > 0 else 0
+
+
+def within_cells(draws: np.ndarray, rounding: Rounding, generator: np.random.Generator) -> np.ndarray:
+    """Each draw anywhere in the cell that it was rounded within, as far as is known."""
+    return draws + generator.uniform(-0.5, 0.5, draws.shape) * rounding.widths
