@@ -14,10 +14,11 @@ from vi_kl.divergences.estimators.monte_carlo import monte_carlo_kl
 from vi_kl.divergences.estimators.numerical import enumerate_kl, quadrature_kl
 from vi_kl.divergences.estimators.quadrature import NotApplicable, NotConverged
 from vi_kl.divergences.estimators.quasi_monte_carlo import quasi_monte_carlo_kl
+from vi_kl.divergences.held import widened
 from vi_kl.divergences.kl import are_distributions
 from vi_kl.divergences.registry import NoClosedForm, describe, evaluate, kind
 from vi_kl.estimate import Estimate
-from vi_kl.precision import as_float64, in_float64
+from vi_kl.precision import in_float64
 
 ENUMERATION_CAVEAT = "It trusts the pmfs: an error in one that does not show in its sum goes unseen."
 QUADRATURE_CAVEAT = (
@@ -86,7 +87,7 @@ class Sampling:
 @in_float64
 def estimate_from_distributions(p, q, method, sampling: Sampling):
     check_one_pair(p, q, "estimate_kl")
-    p, q = (jax.tree.map(as_float64, distribution) for distribution in (p, q))
+    p, q = (widened(distribution) for distribution in (p, q))
     if method not in ("auto", "closed_form"):
         check_same_kind(p, q)
     if method != "auto":
@@ -135,7 +136,7 @@ def by_sampling(sample: Callable):
 
 
 def by_importance_sampling(p, q, sampling):
-    proposal = jax.tree.map(as_float64, sampling.proposal)
+    proposal = widened(sampling.proposal)
     return importance_sampling_kl(p, q, sampling.key, sampling.num_draws, proposal)
 
 

@@ -15,13 +15,14 @@ from jax.flatten_util import ravel_pytree
 from numpyro.distributions import Distribution, biject_to, constraints
 
 from vi_kl.compilation import compiled
+from vi_kl.divergences.held import widened
 from vi_kl.divergences.kl import kl_divergence
 from vi_kl.divergences.labelled import by_position
 from vi_kl.divergences.nearest.by_class import project_onto_class
 from vi_kl.divergences.nearest.descent import descend
 from vi_kl.divergences.nearest.families import find_family
 from vi_kl.estimate import Estimate
-from vi_kl.precision import as_float64, as_numpy, in_float64
+from vi_kl.precision import as_numpy, in_float64
 
 DIRECTIONS = ("forward", "reverse")
 
@@ -146,7 +147,7 @@ def checked(p, over_counts: bool):
         p, batch_shape = np.asarray(p, dtype=np.float64), np.shape(p)[:-1]
         p = p / p.sum(-1, keepdims=True)  # its sum is 1 to its own precision, which may be less than float64's
     else:
-        p, batch_shape = jax.tree.map(as_float64, p), p.batch_shape
+        p, batch_shape = widened(p), p.batch_shape
     if batch_shape:
         raise ValueError(
             f"p has batch shape {batch_shape}, but project takes one p at a time: call it for each, or make p one"

@@ -65,15 +65,17 @@ def gradient_program(function, differentiated, *static):
 
 def is_small(*arrays) -> bool:
     """Whether compiling takes longer than computing will."""
-    return all(array.size <= SMALL for array in arrays)
+    return all(jax.core.is_constant_dim(array.size) and array.size <= SMALL for array in arrays)
 
 
 def evaluate_wide(value, gradient, arrays, traced, dtype):
     """The value with its derivative by the JAX arrays; the others keep their own digits and are constants."""
+    # JAX keeps the function below for as long as what it is traced in: it must not hold on to what is traced
+    constants = [None if i in traced else array for i, array in enumerate(arrays)]
 
     def widened(parameters):
         values = dict(zip(traced, parameters, strict=True))
-        return [jnp.asarray(values.get(i, array), dtype=jnp.float64) for i, array in enumerate(arrays)]
+        return [jnp.asarray(values.get(i, array), dtype=jnp.float64) for i, array in enumerate(constants)]
 
     @jax.custom_jvp
     def evaluate(*parameters):
@@ -95,7 +97,7 @@ def with_common_batch_shape(arrays, event_dims):
     """The arrays with their batch axes broadcast against each other; NumPy arrays remain NumPy arrays."""
     arrays = [as_floats(array) for array in arrays]
     shapes = [(a.shape[: a.ndim - dims], a.shape[a.ndim - dims :]) for a, dims in zip(arrays, event_dims, strict=True)]
-    batch = np.broadcast_shapes(*(shape for shape, _ in shapes))
+    batch = jnp.broadcast_shapes(*(shape for shape, _ in shapes))  # JAX's, for symbolic sizes too
     broadcast = [jnp if isinstance(array, jax.Array) else np for array in arrays]
     return [
         xp.broadcast_to(array, batch + event) for xp, array, (_, event) in zip(broadcast, arrays, shapes, strict=True)

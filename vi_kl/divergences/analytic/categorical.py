@@ -4,11 +4,12 @@ import itertools
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import numpyro.distributions as dist
 
 from vi_kl.divergences.bregman import log_sum_exp, share_of_maximum
 from vi_kl.divergences.discrete import entropy_jax, kl_divergence_jax, safe_log
-from vi_kl.divergences.registry import closed_form, closed_form_entropy
+from vi_kl.divergences.registry import closed_form, closed_form_entropy, known
 from vi_kl.divergences.wide import in_wide_precision
 
 CATEGORICAL = (dist.CategoricalProbs, dist.CategoricalLogits)
@@ -38,8 +39,26 @@ for kind in CATEGORICAL:
 
 def parameter(distribution):
     """The probabilities or logits that a distribution was given, and whether they are logits."""
+    if isinstance(distribution, dist.OrderedLogistic):
+        return ordered_logits(distribution.predictor, distribution.cutpoints), True
     logits = isinstance(distribution, dist.CategoricalLogits)
     return (distribution.logits if logits else distribution.probs), logits
+
+
+def ordered_logits(predictor, cutpoints):
+    """Log probabilities between cutpoints, in float64 where they are known: NumPyro's are rounded differences.
+
+    sigmoid(b) - sigmoid(a) = sigmoid(b) sigmoid(-a) (1 - exp(a - b)).
+    """
+    xp = np if known(predictor, cutpoints) else jnp
+    as_float = np.float64 if xp is np else jnp.result_type(float, predictor, cutpoints)
+    predictor, cutpoints = (xp.asarray(x, dtype=as_float) for x in (predictor, cutpoints))
+    above = cutpoints - predictor[..., None]
+    nothing = xp.zeros_like(above[..., :1])
+    below_upper = xp.concatenate([-xp.logaddexp(0.0, -above), nothing], -1)
+    above_lower = xp.concatenate([nothing, -xp.logaddexp(0.0, above)], -1)
+    gaps = xp.log(-xp.expm1(cutpoints[..., :-1] - cutpoints[..., 1:])) + nothing
+    return below_upper + above_lower + xp.concatenate([nothing, gaps, nothing], -1)
 
 
 @in_wide_precision(1, 1)

@@ -27,10 +27,11 @@ from vi_kl.divergences.estimators.quadrature import (
 from vi_kl.divergences.f_divergences import f_divergence, finite
 from vi_kl.divergences.f_divergences.generators import Generator, generator, interior
 from vi_kl.divergences.f_divergences.sampling import monte_carlo
+from vi_kl.divergences.held import widened
 from vi_kl.divergences.kl import are_distributions
 from vi_kl.divergences.registry import NoClosedForm, describe
 from vi_kl.estimate import Estimate
-from vi_kl.precision import as_float64, in_float64
+from vi_kl.precision import in_float64
 
 METHODS = ("closed_form", "enumeration", "quadrature", "monte_carlo")
 ROUNDING = 1e-15  # of an integrand, relative to the densities
@@ -94,7 +95,7 @@ def from_pmfs(p, q, divergence, method):
 def from_distributions(p, q, divergence, asked, key, method, num_draws):
     check_one_pair(p, q, "estimate_f_divergence")
     check_same_kind(p, q)
-    p, q = (jax.tree.map(as_float64, distribution) for distribution in (p, q))
+    p, q = (widened(distribution) for distribution in (p, q))
     by_method = {
         "closed_form": lambda: Estimate(f_divergence.closed_form(asked[0], p, q, *asked[1:]), unit=divergence.unit),
         "enumeration": lambda: enumerate_support(p, q, divergence),

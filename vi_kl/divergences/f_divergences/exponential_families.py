@@ -10,6 +10,7 @@ from jax import lax
 from jax.scipy.special import gammaln
 
 from vi_kl.divergences.analytic.categorical import logits_kl
+from vi_kl.divergences.analytic.gaussian.log_det import tril_of
 from vi_kl.divergences.analytic.gaussian.triangular import cholesky_kl
 from vi_kl.divergences.analytic.positive import gamma_kl
 from vi_kl.divergences.analytic.real_line import normal_kl
@@ -57,6 +58,11 @@ def mix_vector(order, p, q):
     pull = z + transposed @ z  # C'z, which is p-scaled pull of q's mean
     shift = weight * (tril_p @ (factor @ (jnp.swapaxes(factor, -1, -2) @ pull)))
     return (loc_p + shift[..., 0], tril_p @ factor), inside
+
+
+def loc_and_factor(form, loc, matrix):
+    """The form is that of held.py: which matrix a MultivariateNormal was given."""
+    return loc, jnp.tril(tril_of(matrix, form))
 
 
 def mix_concentrations(order, p, q):
@@ -166,7 +172,7 @@ def on_tuples(divergence, **settings):
 
 
 NORMAL = Family((0, 0), mix_normal, on_tuples(normal_kl), largest_normal_ratio)
-VECTOR = Family((1, 2), mix_vector, on_tuples(cholesky_kl))
+VECTOR = Family((1, 2), mix_vector, on_tuples(cholesky_kl), canonical=loc_and_factor)
 GAMMA = Family((0, 0), mix_concentrations, on_tuples(gamma_kl, digits=FULL), largest_gamma_ratio)
 DIRICHLET = Family((1,), mix_dirichlet, on_tuples(dirichlet_divergence), largest_dirichlet_ratio)
 POISSON = Family((0,), mix_poisson, on_tuples(generalized_kl), largest_poisson_ratio)

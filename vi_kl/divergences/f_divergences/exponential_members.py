@@ -29,6 +29,7 @@ from vi_kl.divergences.f_divergences.exponential_families import (
     VECTOR,
 )
 from vi_kl.divergences.f_divergences.exponential_family import Family
+from vi_kl.divergences.held import held_matrix
 from vi_kl.divergences.registry import unexpanded
 
 
@@ -58,7 +59,12 @@ def independent_normal(d):
         return None
     xp = namespace(base.loc, base.scale)  # NumPy's digits would not survive JAX in a float32 caller
     loc, scale = (xp.broadcast_to(x, d.base_dist.batch_shape) for x in (base.loc, base.scale))
-    return Member(VECTOR, (loc, scale[..., None] * xp.eye(scale.shape[-1], dtype=scale.dtype)))
+    return Member(VECTOR, (loc, scale[..., None] * xp.eye(scale.shape[-1], dtype=scale.dtype)), "tril")
+
+
+def multivariate_normal(d):
+    matrix, given = held_matrix(d)
+    return Member(VECTOR, (d.loc, matrix), given)
 
 
 def concentrations(d):
@@ -75,7 +81,7 @@ MEMBERS: dict[type, Callable] = {
     dist.Normal: lambda d: Member(NORMAL, (d.loc, d.scale)),
     dist.LogNormal: lambda d: Member(NORMAL, (d.loc, d.scale), space="log"),
     dist.HalfNormal: lambda d: Member(NORMAL, (0.0, d.scale), space="absolute value"),
-    dist.MultivariateNormal: lambda d: Member(VECTOR, (d.loc, d.scale_tril)),
+    dist.MultivariateNormal: multivariate_normal,
     dist.Independent: independent_normal,
     dist.Gamma: lambda d: Member(GAMMA, (d.concentration, d.rate)),
     dist.Exponential: lambda d: Member(GAMMA, (1.0, d.rate)),

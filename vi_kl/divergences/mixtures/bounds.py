@@ -28,9 +28,10 @@ from scipy.special import kl_div, logsumexp
 
 from vi_kl.divergences.f_divergences.exponential_families import NORMAL, VECTOR
 from vi_kl.divergences.f_divergences.exponential_members import as_member
+from vi_kl.divergences.held import widened
 from vi_kl.divergences.mixtures.components import between, components_of
 from vi_kl.divergences.registry import NoClosedForm
-from vi_kl.precision import as_float64, in_float64
+from vi_kl.precision import in_float64
 
 ORDERS = (0.25, 0.5, 0.75)  # of the Chernoff coefficients tried for the pairwise lower bound
 SWEEPS = 2000
@@ -66,7 +67,7 @@ def mixture_kl_bounds(p: Distribution, q: Distribution, method: str = "best") ->
     for name, mixture in (("p", p), ("q", q)):
         if mixture.batch_shape:
             raise ValueError(f"{name} must be one mixture, but its batch shape is {mixture.batch_shape}.")
-    p, q = (components_of(jax.tree.map(as_float64, mixture)) for mixture in (p, q))
+    p, q = (components_of(widened(mixture)) for mixture in (p, q))
     divergences = between(p, q), between(p, p)
     if method == "best":
         return best(p, q, divergences)
@@ -137,7 +138,7 @@ def as_gaussian(component):
     member = as_member(component)
     if member is None or member.space or member.family not in (NORMAL, VECTOR):
         return None
-    loc, factor = map(np.asarray, member.arrays)
+    loc, factor = map(np.asarray, member.family.canonical(member.form, *member.arrays))
     return np.atleast_1d(loc), np.atleast_2d(factor)
 
 

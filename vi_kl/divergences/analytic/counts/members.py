@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpyro.distributions as dist
 
+from vi_kl.divergences.analytic.categorical import parameter as table_of
 from vi_kl.divergences.registry import known, unexpanded
 
 # odds = (v[0] + v[1] x) / (v[2] + v[3] x) of the parameter x; or, with v[4], exp(x) or sigmoid(x)
@@ -122,7 +123,9 @@ def discrete_uniform(distribution):
     return Member(low=low, high=high)
 
 
-def categorical(table, kind):
+def categorical(distribution):
+    table, logits = table_of(distribution)
+    kind = "logits" if logits else "probabilities"
     return Member(table=table, table_kind=kind, high=np.shape(table)[-1] - 1)
 
 
@@ -142,8 +145,8 @@ MAKERS = {
     dist.BinomialLogits: lambda d: binomial(d, d.logits, EXPONENTIAL),
     dist.BetaBinomial: beta_binomial,
     dist.DiscreteUniform: discrete_uniform,
-    dist.CategoricalProbs: lambda d: categorical(d.probs, "probabilities"),
-    dist.CategoricalLogits: lambda d: categorical(d.logits, "logits"),
+    dist.CategoricalProbs: categorical,
+    dist.CategoricalLogits: categorical,
     dist.Poisson: lambda d: Member(d.rate, PARAMETER, factors=POISSON, tail="poisson"),
     dist.GeometricProbs: lambda d: negative_binomial(1.0, d.probs, COMPLEMENT),
     dist.GeometricLogits: lambda d: negative_binomial(1.0, -d.logits, SIGMOID),

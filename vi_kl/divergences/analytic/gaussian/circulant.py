@@ -8,7 +8,7 @@ import numpyro.distributions as dist
 
 from vi_kl.divergences.analytic.gaussian.triangular import first_entry, tril_of_square_root
 from vi_kl.divergences.bregman import difference_of_products, itakura_saito
-from vi_kl.divergences.registry import closed_form, closed_form_entropy
+from vi_kl.divergences.registry import closed_form, known, closed_form_entropy
 from vi_kl.divergences.wide import in_wide_precision
 
 DENSE = 512  # up to this size a product with the matrix, as the FFT has no second derivative for a float32 caller
@@ -27,9 +27,19 @@ def circulant_entropy(p):
 def circulant_parameters(p):
     """The mean, and the eigenvalues of the covariance without their mirror images.
 
-    A covariance given by its row is known only through them: NumPyro transforms it in the caller's precision.
+    Those of a covariance given by its row, which the distribution holds, are worked out from the row in float64:
+    NumPyro's have been rounded relative to the largest.
     """
-    return p.loc, p.covariance_rfft
+    names = list(p.__dict__)
+    by_row = "covariance_row" in names[: names.index("covariance_rfft")]
+    return p.loc, (spectrum_of_row(p.covariance_row) if by_row else p.covariance_rfft)
+
+
+def spectrum_of_row(row):
+    """The eigenvalues that a circulant covariance has by its first row; in float64 where the row is known."""
+    if known(row):
+        return np.fft.rfft(np.asarray(row, dtype=np.float64)).real
+    return jnp.fft.rfft(row).real
 
 
 def multiplicities(size):

@@ -9,7 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
 
-from vi_kl.divergences.analytic.gaussian.triangular import diagonal, factor_divergence
+from vi_kl.divergences.analytic.gaussian.log_det import matrix_divergence, tril_of
+from vi_kl.divergences.analytic.gaussian.triangular import diagonal
+from vi_kl.divergences.held import held_matrix
 from vi_kl.divergences.registry import closed_form, closed_form_entropy, evaluate_entropy, only_where
 from vi_kl.divergences.wide import in_wide_precision
 
@@ -19,7 +21,8 @@ CONDITION = "one is known only where the marginals are equal"
 @closed_form(dist.GaussianCopula, dist.GaussianCopula)
 def gaussian_copula(p, q):
     equal = are_equal(p.marginal_dist, q.marginal_dist)
-    divergence = correlation_kl(p.base_dist.scale_tril, q.base_dist.scale_tril)
+    (matrix_p, given_p), (matrix_q, given_q) = (held_matrix(d.base_dist) for d in (p, q))
+    divergence = correlation_kl(matrix_p, matrix_q, given_p=given_p, given_q=given_q)
     return only_where(equal, divergence, p, q, CONDITION)
 
 
@@ -28,7 +31,8 @@ def gaussian_copula_entropy(p):
     """The marginals' entropies less their total correlation, which is -log det R / 2."""
     marginals = evaluate_entropy(p.marginal_dist)
     marginals = jnp.broadcast_to(marginals, jnp.broadcast_shapes(marginals.shape, p.event_shape))
-    return marginals.sum(-1) + half_log_determinant(p.base_dist.scale_tril)
+    matrix, given = held_matrix(p.base_dist)
+    return marginals.sum(-1) + half_log_determinant(matrix, given=given)
 
 
 def are_equal(p, q):
@@ -45,10 +49,10 @@ def are_equal(p, q):
 
 
 @in_wide_precision(2, 2)
-def correlation_kl(tril_p, tril_q):
-    return factor_divergence(jnp.tril(tril_p), jnp.tril(tril_q))
+def correlation_kl(matrix_p, matrix_q, *, given_p, given_q):
+    return matrix_divergence(matrix_p, matrix_q, given_p, given_q)
 
 
 @in_wide_precision(2)
-def half_log_determinant(tril):
-    return jnp.log(diagonal(tril)).sum(-1)
+def half_log_determinant(matrix, *, given):
+    return jnp.log(diagonal(tril_of(matrix, given))).sum(-1)

@@ -9,25 +9,32 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from vi_kl.divergences.analytic.gaussian.triangular import factor_divergence, solve_lower, transposed
+from vi_kl.divergences.analytic.gaussian.triangular import diagonal, factor_divergence, solve_lower, transposed
 from vi_kl.divergences.bregman import phi
 
-NEAR = 0.5  # the relative difference up to which eigenvalues keep more digits than factors do
+NEAR = 0.5  # the relative difference up to which the difference keeps more digits than factors do
 
 
 def log_det_divergence(matrix):
-    """tr M - log det(I + M) for symmetric M with eigenvalues above -1: the sum of phi over them."""
+    """tr M - log det(I + M) for symmetric M with eigenvalues above -1.
+
+    With C the Cholesky factor of I + M, it is the sum of phi(c_ii^2 - 1) and of the squares below the diagonal, where
+    c_ii^2 - 1 is m_ii less the squares in its row.
+    """
     return log_det_divergence_jax(jnp.asarray(matrix))
 
 
 @jax.custom_jvp
 def log_det_divergence_jax(matrix):
-    return phi(jnp.linalg.eigvalsh(matrix)).sum(-1)
+    tril = jnp.linalg.cholesky(jnp.eye(matrix.shape[-1], dtype=matrix.dtype) + matrix)
+    below = jnp.tril(tril, -1)
+    squares = (below * below).sum(-1)
+    return (phi(diagonal(matrix) - squares) + squares).sum(-1)
 
 
 @log_det_divergence_jax.defjvp
 def log_det_divergence_jvp(primals, tangents):
-    """The slope is M (I + M)^-1, smooth also where eigenvalues coincide and their own derivatives do not exist."""
+    """The slope is M (I + M)^-1."""
     (matrix,), (tangent,) = primals, tangents
     tril = jnp.linalg.cholesky(jnp.eye(matrix.shape[-1], dtype=matrix.dtype) + matrix)
     slope = solve_lower(tril, solve_lower(tril, matrix), transpose=True)
@@ -53,6 +60,40 @@ def congruent(tril, matrix):
 
 def identity_like(matrix):
     return jnp.broadcast_to(jnp.eye(matrix.shape[-1], dtype=matrix.dtype), matrix.shape)
+
+
+def tril_of(matrix, given: str):
+    """The Cholesky factor of the covariance, from the matrix that was given (held.py)."""
+    if given == "tril":
+        return matrix
+    return jnp.linalg.cholesky(matrix) if given == "covariance" else tril_of_inverse(symmetric(matrix))
+
+
+def symmetric(matrix):
+    """What JAX's Cholesky factorisation makes of a matrix too."""
+    return 0.5 * (matrix + transposed(matrix))
+
+
+def matrix_divergence(p, q, given_p: str, given_q: str):
+    """KL between centred Gaussians, from the matrices that they were given.
+
+    The precisions' divergence is that of covariances with the arguments exchanged.
+    """
+    if given_p == given_q == "covariance":
+        tril_p, tril_q = jnp.linalg.cholesky(p), jnp.linalg.cholesky(q)
+        return divergence_of_difference(congruent(tril_q, symmetric(p - q)), tril_p, tril_q)
+    if given_p == given_q == "precision":
+        return matrix_divergence(q, p, "covariance", "covariance")
+    return factor_divergence(jnp.tril(tril_of(p, given_p)), jnp.tril(tril_of(q, given_q)))
+
+
+def whitened(vector, matrix, given: str):
+    """L^-1 x, or another vector of the same length: the Mahalanobis distance from 0."""
+    column = vector[..., None]
+    if given == "precision":
+        return jnp.swapaxes(jnp.linalg.cholesky(matrix), -1, -2) @ column
+    tril = tril_of(matrix, given)
+    return solve_lower(tril, jnp.broadcast_to(column, tril[..., :1].shape))
 
 
 def tril_of_inverse(matrix):

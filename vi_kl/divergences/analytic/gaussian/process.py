@@ -10,8 +10,10 @@ import jax.numpy as jnp
 import numpyro.distributions as dist
 from jax import lax
 
-from vi_kl.divergences.analytic.gaussian.triangular import diagonal, factor_divergence, solve_lower, sum_of_squares
+from vi_kl.divergences.analytic.gaussian.log_det import matrix_divergence, tril_of
+from vi_kl.divergences.analytic.gaussian.triangular import diagonal, solve_lower, sum_of_squares
 from vi_kl.divergences.bregman import itakura_saito
+from vi_kl.divergences.held import held_step_matrix
 from vi_kl.divergences.registry import closed_form, closed_form_entropy, evaluate, evaluate_entropy
 from vi_kl.divergences.wide import in_wide_precision
 
@@ -52,26 +54,30 @@ def normal_entropies(scale, *, count):
 
 @closed_form(dist.GaussianStateSpace, dist.GaussianStateSpace)
 def state_space(p, q):
-    return state_space_kl(*state_space_parameters(p), *state_space_parameters(q), num_steps=p.num_steps)
+    given = {"given_p": held_step_matrix(p)[1], "given_q": held_step_matrix(q)[1]}
+    return state_space_kl(*state_space_parameters(p), *state_space_parameters(q), num_steps=p.num_steps, **given)
 
 
 @closed_form_entropy(dist.GaussianStateSpace)
 def state_space_entropy(p):
     """Of its innovations: adding the known part of each step changes no volume."""
-    return innovation_entropy_of(*state_space_parameters(p), num_steps=p.num_steps)
+    return innovation_entropy_of(*state_space_parameters(p), num_steps=p.num_steps, given=held_step_matrix(p)[1])
 
 
 def state_space_parameters(p):
-    return p.transition_matrix, p.initial_value, p.scale_tril
+    return p.transition_matrix, p.initial_value, held_step_matrix(p)[0]
 
 
 @in_wide_precision(2, 1, 2, 2, 1, 2)
-def state_space_kl(transition_p, initial_p, tril_p, transition_q, initial_q, tril_q, *, num_steps):
+def state_space_kl(
+    transition_p, initial_p, matrix_p, transition_q, initial_q, matrix_q, *, num_steps, given_p, given_q
+):
     """Of the innovations, and half the expected squared difference of the two predictions in units of q's.
 
     With B = L_q^-1 (A_p - A_q), the state after t steps of p has mean A_p^t x_0 and the covariance
     sum_{s<t} A_p^s L_p L_p^T A_p^s^T, so B's expected squares add up from B A_p^s [L_p, x_0]: all of them positive.
     """
+    tril_p, tril_q = tril_of(matrix_p, given_p), tril_of(matrix_q, given_q)
     change = solve_lower(tril_q, transition_p - transition_q)
     first = change @ initial_p[..., None] + solve_lower(tril_q, transition_q @ (initial_p - initial_q)[..., None])
 
@@ -83,9 +89,11 @@ def state_space_kl(transition_p, initial_p, tril_p, transition_q, initial_q, tri
     start = tril_p, transition_p @ initial_p[..., None]
     remaining = jnp.arange(num_steps - 1, 0, -1, dtype=tril_p.dtype)
     _, squares = lax.scan(step, start, remaining)
-    return num_steps * factor_divergence(tril_p, tril_q) + 0.5 * (sum_of_squares(first) + squares.sum(0))
+    innovations = num_steps * matrix_divergence(matrix_p, matrix_q, given_p, given_q)
+    return innovations + 0.5 * (sum_of_squares(first) + squares.sum(0))
 
 
 @in_wide_precision(2, 1, 2)
-def innovation_entropy_of(transition, initial, tril, *, num_steps):
+def innovation_entropy_of(transition, initial, matrix, *, num_steps, given):
+    tril = tril_of(matrix, given)
     return num_steps * (jnp.log(diagonal(tril)) + 0.5 * math.log(2 * math.pi * math.e)).sum(-1)

@@ -1,6 +1,6 @@
 """Closed forms on vectors: any two Gaussians, by way of their means and Cholesky factors.
 
-    MultivariateNormal         its parameters are mean and factor
+    MultivariateNormal         its parameters are mean and factor, or the covariance or precision that it was given
     LowRankMultivariateNormal  against itself: low_rank.py
     Independent(Normal)        however nested or expanded; against itself: structure.py
     CirculantNormal            against itself and Independent(Normal): circulant.py
@@ -28,8 +28,10 @@ from vi_kl.divergences.analytic.gaussian.circulant import (
     independent_from_circulant_kl,
     loc_and_tril_of_circulant,
 )
+from vi_kl.divergences.analytic.gaussian.log_det import matrix_divergence, tril_of, whitened
 from vi_kl.divergences.analytic.gaussian.low_rank import loc_and_tril_of_low_rank, low_rank_parameters
-from vi_kl.divergences.analytic.gaussian.triangular import cholesky_kl, diagonal, diagonal_matrix
+from vi_kl.divergences.analytic.gaussian.triangular import cholesky_kl, diagonal, diagonal_matrix, sum_of_squares
+from vi_kl.divergences.held import held_matrix
 from vi_kl.divergences.registry import closed_form, closed_form_entropy, no_closed_form
 from vi_kl.divergences.wide import in_wide_precision
 
@@ -39,11 +41,20 @@ class Gaussian(NamedTuple):
 
     parameters: Callable  # the arrays that define a distribution
     event_dims: tuple[int, ...]  # of each of them
-    loc_and_tril: Callable  # of those arrays, inside the wide precision
+    loc_and_tril: Callable  # of those arrays, inside the wide precision, and of how they are given where that varies
 
 
 def multivariate_normal_parameters(p):
-    return p.loc, p.scale_tril
+    return p.loc, held_matrix(p)[0]
+
+
+def given_as(p) -> str:
+    """Which matrix a MultivariateNormal was given; "" for the classes that have one way only."""
+    return held_matrix(p)[1] if isinstance(p, dist.MultivariateNormal) else ""
+
+
+def loc_and_tril_of_matrix(loc, matrix, given):
+    return loc, tril_of(matrix, given)
 
 
 def random_walk_parameters(p):
@@ -81,7 +92,7 @@ def is_gaussian(p):
 
 
 GAUSSIANS = {
-    dist.MultivariateNormal: Gaussian(multivariate_normal_parameters, (1, 2), lambda loc, tril: (loc, tril)),
+    dist.MultivariateNormal: Gaussian(multivariate_normal_parameters, (1, 2), loc_and_tril_of_matrix),
     dist.LowRankMultivariateNormal: Gaussian(low_rank_parameters, (1, 2, 1), loc_and_tril_of_low_rank),
     dist.Independent: Gaussian(loc_and_scale, (1, 1), lambda loc, scale: (loc, diagonal_matrix(scale))),
     dist.CirculantNormal: Gaussian(circulant_parameters, (1, 1), loc_and_tril_of_circulant),
@@ -99,23 +110,39 @@ def register_by_factors(p_class, q_class):
     count = len(of_p.event_dims)
 
     @in_wide_precision(*of_p.event_dims, *of_q.event_dims)
-    def divergence(*arrays):
-        return cholesky_kl(*of_p.loc_and_tril(*arrays[:count]), *of_q.loc_and_tril(*arrays[count:]))
+    def divergence(*arrays, given_p, given_q):
+        left = of_p.loc_and_tril(*arrays[:count], *filter(None, [given_p]))
+        return cholesky_kl(*left, *of_q.loc_and_tril(*arrays[count:], *filter(None, [given_q])))
 
     @closed_form(p_class, q_class)
     def by_factors(p, q):
         if not (is_gaussian(p) and is_gaussian(q)):
             raise no_closed_form(p, q)
-        return divergence(*of_p.parameters(p), *of_q.parameters(q))
+        given = {"given_p": given_as(p), "given_q": given_as(q)}
+        return divergence(*of_p.parameters(p), *of_q.parameters(q), **given)
 
 
-HAVE_THEIR_OWN = {(kind, kind) for kind in GAUSSIANS if kind is not dist.MultivariateNormal} | {
+HAVE_THEIR_OWN = {(kind, kind) for kind in GAUSSIANS} | {
     (dist.CirculantNormal, dist.Independent),
     (dist.Independent, dist.CirculantNormal),
 }
 for pair in itertools.product(GAUSSIANS, repeat=2):
     if pair not in HAVE_THEIR_OWN:
         register_by_factors(*pair)
+
+
+@closed_form(dist.MultivariateNormal, dist.MultivariateNormal)
+def multivariate_normal(p, q):
+    given = {"given_p": given_as(p), "given_q": given_as(q)}
+    return multivariate_normal_kl(*multivariate_normal_parameters(p), *multivariate_normal_parameters(q), **given)
+
+
+@in_wide_precision(1, 2, 1, 2)
+def multivariate_normal_kl(loc_p, matrix_p, loc_q, matrix_q, *, given_p, given_q):
+    if given_p == given_q == "tril":
+        return cholesky_kl(loc_p, matrix_p, loc_q, matrix_q)
+    shift = whitened(loc_p - loc_q, matrix_q, given_q)
+    return matrix_divergence(matrix_p, matrix_q, given_p, given_q) + 0.5 * sum_of_squares(shift)
 
 
 @closed_form(dist.CirculantNormal, dist.Independent)
@@ -134,9 +161,10 @@ def independent_from_circulant(p, q):
 
 @closed_form_entropy(dist.MultivariateNormal)
 def multivariate_normal_entropy(p):
-    return multivariate_normal_entropy_of(p.loc, p.scale_tril)
+    return multivariate_normal_entropy_of(*multivariate_normal_parameters(p), given=given_as(p))
 
 
 @in_wide_precision(1, 2)
-def multivariate_normal_entropy_of(loc, tril):
+def multivariate_normal_entropy_of(loc, matrix, *, given):
+    tril = tril_of(matrix, given)
     return (jnp.log(diagonal(tril)) + 0.5 * math.log(2 * math.pi * math.e)).sum(-1)

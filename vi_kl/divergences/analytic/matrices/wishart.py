@@ -9,9 +9,11 @@ import math
 import jax.numpy as jnp
 import numpyro.distributions as dist
 
+from vi_kl.divergences.analytic.gaussian.log_det import congruent, divergence_of_difference, symmetric, tril_of
 from vi_kl.divergences.analytic.gaussian.triangular import diagonal, solve_lower
 from vi_kl.divergences.analytic.positive import unit_gamma_entropy
 from vi_kl.divergences.bregman import SERIES_RADIUS, binet, digamma, itakura_saito, log_ratio, phi
+from vi_kl.divergences.held import held_matrix
 from vi_kl.divergences.registry import closed_form, closed_form_entropy
 from vi_kl.divergences.wide import in_wide_precision
 
@@ -19,50 +21,81 @@ from vi_kl.divergences.wide import in_wide_precision
 @closed_form(dist.Wishart, dist.Wishart)
 @closed_form(dist.WishartCholesky, dist.WishartCholesky)
 def wishart(p, q):
-    return wishart_kl(p.concentration, p.scale_tril, q.concentration, q.scale_tril)
+    return wishart_kl(*parameters(p), *parameters(q), given_p=given_as(p), given_q=given_as(q))
 
 
 @closed_form(dist.InverseWishart, dist.InverseWishart)
 @closed_form(dist.InverseWishartCholesky, dist.InverseWishartCholesky)
 def inverse_wishart(p, q):
-    return inverse_wishart_kl(p.concentration, p.scale_tril, q.concentration, q.scale_tril)
+    return inverse_wishart_kl(*parameters(p), *parameters(q), given_p=given_as(p), given_q=given_as(q))
 
 
 @closed_form_entropy(dist.Wishart)
 def wishart_entropy(p):
-    return wishart_entropy_of(p.concentration, p.scale_tril, cholesky=False)
+    return wishart_entropy_of(*parameters(p), given=given_as(p), cholesky=False)
 
 
 @closed_form_entropy(dist.WishartCholesky)
 def wishart_cholesky_entropy(p):
-    return wishart_entropy_of(p.concentration, p.scale_tril, cholesky=True)
+    return wishart_entropy_of(*parameters(p), given=given_as(p), cholesky=True)
 
 
 @closed_form_entropy(dist.InverseWishart)
 def inverse_wishart_entropy(p):
-    return inverse_wishart_entropy_of(p.concentration, p.scale_tril, cholesky=False)
+    return inverse_wishart_entropy_of(*parameters(p), given=given_as(p), cholesky=False)
 
 
 @closed_form_entropy(dist.InverseWishartCholesky)
 def inverse_wishart_cholesky_entropy(p):
-    return inverse_wishart_entropy_of(p.concentration, p.scale_tril, cholesky=True)
+    return inverse_wishart_entropy_of(*parameters(p), given=given_as(p), cholesky=True)
+
+
+def parameters(p):
+    return p.concentration, held_matrix(of_factor(p))[0]
+
+
+def given_as(p) -> str:
+    """Which matrix it was given: the scale matrix is "covariance" here, and the rate matrix "precision"."""
+    return held_matrix(of_factor(p))[1]
+
+
+def of_factor(p):
+    """The distribution of the Cholesky factor, which holds the parameters."""
+    return p if isinstance(p, dist.WishartCholesky | dist.InverseWishartCholesky) else p.base_dist
 
 
 @in_wide_precision(0, 2, 0, 2)
-def wishart_kl(freedom_p, tril_p, freedom_q, tril_q):
-    means = mean_divergence(0.5 * freedom_p, tril_p, 0.5 * freedom_q, tril_q)
-    return means + freedom_divergence(0.5 * freedom_q, 0.5 * freedom_p, tril_p.shape[-1])
+def wishart_kl(freedom_p, matrix_p, freedom_q, matrix_q, *, given_p, given_q):
+    means = mean_divergence(0.5 * freedom_p, matrix_p, 0.5 * freedom_q, matrix_q, given_p, given_q)
+    return means + freedom_divergence(0.5 * freedom_q, 0.5 * freedom_p, matrix_p.shape[-1])
 
 
 @in_wide_precision(0, 2, 0, 2)
-def inverse_wishart_kl(freedom_p, tril_p, freedom_q, tril_q):
+def inverse_wishart_kl(freedom_p, matrix_p, freedom_q, matrix_q, *, given_p, given_q):
     """Of their inverses, which are Wishart with the inverse scale matrices."""
-    means = mean_divergence(0.5 * freedom_p, tril_q, 0.5 * freedom_q, tril_p)
-    return means + freedom_divergence(0.5 * freedom_q, 0.5 * freedom_p, tril_p.shape[-1])
+    means = mean_divergence(0.5 * freedom_p, matrix_q, 0.5 * freedom_q, matrix_p, given_q, given_p)
+    return means + freedom_divergence(0.5 * freedom_q, 0.5 * freedom_p, matrix_p.shape[-1])
 
 
-def mean_divergence(a, tril_p, b, tril_q):
+def mean_divergence(a, matrix_p, b, matrix_q, given_p, given_q):
     """b times the log-det divergence of the means a P from b Q."""
+    if given_p == given_q == "covariance":
+        return b * 2 * divergence_of_scaled(a, matrix_p, b, matrix_q)
+    if given_p == given_q == "precision":  # of Q^-1 / b from P^-1 / a, or of their products with a b
+        return b * 2 * divergence_of_scaled(a, matrix_q, b, matrix_p)
+    return mean_divergence_of_factors(a, tril_of(matrix_p, given_p), b, tril_of(matrix_q, given_q))
+
+
+def divergence_of_scaled(a, p, b, q):
+    """Half the log-det divergence of a P from b Q, from their difference where it is small."""
+    a, b = a[..., None, None], b[..., None, None]
+    change = symmetric(a * (p - q) + (a - b) * q) / b
+    tril_p, tril_q = jnp.linalg.cholesky(p), jnp.linalg.cholesky(q)
+    return divergence_of_difference(congruent(tril_q, change), jnp.sqrt(a / b) * tril_p, tril_q)
+
+
+def mean_divergence_of_factors(a, tril_p, b, tril_q):
+    """The same from Cholesky factors."""
     a, b = a[..., None], b[..., None]
     diagonal_p, diagonal_q = diagonal(tril_p), diagonal(tril_q)
     change = a * (diagonal_p - diagonal_q) * (diagonal_p + diagonal_q) + (a - b) * diagonal_q * diagonal_q
@@ -104,8 +137,9 @@ def shifted_generalized_kl(x, y, change, step):
 
 
 @in_wide_precision(0, 2)
-def wishart_entropy_of(freedom, tril, *, cholesky):
+def wishart_entropy_of(freedom, matrix, *, given, cholesky):
     """Of L A, where A has chi variables on its diagonal and standard normals below (Bartlett's decomposition)."""
+    tril = tril_of(matrix, given)
     rows = jnp.arange(1, tril.shape[-1] + 1, dtype=tril.dtype)
     halves = 0.5 * (freedom[..., None] - rows + 1)
     entropy = bartlett_entropy(halves) + (rows * jnp.log(diagonal(tril))).sum(-1)
@@ -115,8 +149,9 @@ def wishart_entropy_of(freedom, tril, *, cholesky):
 
 
 @in_wide_precision(0, 2)
-def inverse_wishart_entropy_of(freedom, tril, *, cholesky):
+def inverse_wishart_entropy_of(freedom, matrix, *, given, cholesky):
     """Of the inverse of a Wishart matrix W with scale (L L^T)^-1: inverting multiplies volumes by |W|^-(d+1)."""
+    tril = tril_of(matrix, given)
     size = tril.shape[-1]
     rows = jnp.arange(1, size + 1, dtype=tril.dtype)
     log_diagonal = jnp.log(diagonal(tril))
