@@ -48,6 +48,10 @@ class BlockNormal(Family):
         if unknown:
             raise UnsuitableError(f"groups name sites {sorted(unknown)}; the target has {list(target.site_names)}.")
 
+    @property
+    def shifts_and_stretches(self):
+        return True
+
     def standard(self, key, target):
         self.require(target)
         return {

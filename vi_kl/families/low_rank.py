@@ -55,6 +55,10 @@ class LowRank(Family):
     def noise_dim(self, target):
         return target.dim + self.rank_for(target.dim)
 
+    @property
+    def shifts_and_stretches(self):
+        return True
+
     def standard(self, key, target):
         self.require(target)
         dim = target.dim
