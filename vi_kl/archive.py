@@ -18,10 +18,12 @@ from typing import Any
 import jax
 import numpy as np
 
+from vi_kl.errors import ViKLError
+
 DOCUMENT = "document"
 
 
-class ArchiveError(ValueError):
+class ArchiveError(ViKLError, ValueError):
     """A value that cannot be stored, or a file that cannot be read; the message says which part."""
 
 

@@ -11,12 +11,11 @@ import jax
 import numpy as np
 
 from vi_kl.compilation import compile_clock
+from vi_kl.errors import FitError, ViKLError, numerical_failures_named
 from vi_kl.families.approximation import Approximation
 from vi_kl.target.target import Target
 
-
-class FitError(RuntimeError):
-    """A fit that cannot go on; the message says where it stopped and what to try."""
+__all__ = ["Algorithm", "Cost", "Fit", "FitError", "History", "Ledger", "Status", "ledger"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,16 +137,16 @@ class Algorithm(abc.ABC):
             progress: called as `progress(fraction_done, sentence)`.
 
         Returns:
-            For each target its Fit, or the error (a ValueError or RuntimeError, such as FitError) that ended it: one
-            that fails does not take the others with it. Where they ran side by side, each Fit's `cost` has an even
-            share of the seconds.
+            For each target its Fit, or the error of vi_kl's own (such as FitError) that ended it: one that fails does
+            not take the others with it. Where they ran side by side, each Fit's `cost` has an even share of the
+            seconds. Errors that are not vi_kl's own are faults of a program, and are raised.
         """
         targets = tuple(targets)
         results = []
         for one_key, target in zip(jax.random.split(key, len(targets)), targets, strict=True):
             try:
                 results.append(self.fit(one_key, target))
-            except (ValueError, RuntimeError) as error:
+            except ViKLError as error:
                 results.append(error)
             if progress:
                 progress(len(results) / len(targets), f"{len(results)} of {len(targets)} fits done")
@@ -176,10 +175,13 @@ def peak_memory() -> int | None:
 
 @contextlib.contextmanager
 def ledger():
-    """Time a fit and its compilations: `with ledger() as books: ...`."""
+    """Time a fit and its compilations: `with ledger() as books: ...`.
+
+    What breaks down numerically inside ends the fit with a `FitError`.
+    """
     books = Ledger()
     start = time.perf_counter()
-    with compile_clock() as clock:
+    with compile_clock() as clock, numerical_failures_named():
         yield books
     books.wall_seconds = time.perf_counter() - start
     books.compile_seconds = clock.seconds

@@ -27,6 +27,7 @@ from vi_kl.families.gaussian import FullRank, full_rank_params
 from vi_kl.keys import numpy_generator
 from vi_kl.objectives.noise import enough_draws, matched_noise, opposite_noise
 from vi_kl.precision import in_float64
+from vi_kl.target.factor import tril_of_root
 from vi_kl.target.target import value_and_grad_batch
 
 FULL = 1e6  # the weight of an update that is taken in full
@@ -99,7 +100,7 @@ def fit_scores(config: ScoreMatching, key, target, start, progress) -> Fit:
         if progress:
             progress(1.0, "done")
         q = run.answer()
-    params = full_rank_params(run.origin + tril @ q.loc, np.linalg.cholesky(tril @ q.covariance @ tril.T))
+    params = full_rank_params(run.origin + tril @ q.loc, tril_of_root(tril @ q.tril))
     return Fit(Approximation(FullRank(), params, target), status, History(), books.cost(), config)
 
 
@@ -125,8 +126,8 @@ class Run:
         z, scores = self.draws()
         before = self.q
         self.visited.append(before)
-        self.q = self.config.update(before, z, scores, weight)
         try:
+            self.q = self.config.update(before, z, scores, weight)
             self.movements.append(distance(before, self.q))
         except np.linalg.LinAlgError:
             raise self.failed("the covariance is no longer positive definite") from None

@@ -17,6 +17,7 @@ from scipy import stats
 from scipy.special import digamma, expit
 
 from vi_kl.families.gaussian import full_rank_params, scale_tril
+from vi_kl.target.factor import tril_of_covariance
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,7 +90,7 @@ class NormalSite(ConjugateSite):
         return 0.5 * (np.linalg.slogdet(member["covariance"])[1] + self.size * (1 + np.log(2 * np.pi)))
 
     def free(self, member):
-        return full_rank_params(member["loc"], np.linalg.cholesky(member["covariance"]))
+        return full_rank_params(member["loc"], tril_of_covariance(member["covariance"]))
 
     def distribution(self, param):
         sizes = {"loc": self.size, "log_scale": self.size, "below": self.size * (self.size - 1) // 2}

@@ -18,6 +18,7 @@ from vi_kl.algorithms.sample_average import SampleAverage, Search, searched
 from vi_kl.families.approximation import Approximation
 from vi_kl.families.gaussian import FullRank, MeanField, full_rank_params
 from vi_kl.precision import in_float64
+from vi_kl.target.factor import tril_of_covariance, tril_of_root
 
 STEP = 1e-4  # in the frame's units, in which curvature is of order one
 
@@ -49,8 +50,8 @@ def fit_linear_response(config: LinearResponse, key, target, start, progress) ->
         search = searched(mean_field, key, target, start, books, progress, share=0.9)
         covariance = location_block(curvature(search), target)
         loc = np.asarray(search.objective.params(search.x)["loc"])
-        root = search.frame.matrix(np.linalg.cholesky(covariance))
-        params = full_rank_params(loc, np.linalg.cholesky(np.asarray(root @ root.T)))
+        root = search.frame.matrix(tril_of_covariance(covariance))
+        params = full_rank_params(loc, tril_of_root(np.asarray(root)))
         books.gradient_evaluations += search.objective.evaluations
         if progress:
             progress(1.0, "done")

@@ -14,6 +14,7 @@ from vi_kl.algorithms.algorithm import Algorithm, Fit, FitError, History, Status
 from vi_kl.families.approximation import Approximation
 from vi_kl.families.gaussian import FullRank, full_rank_params
 from vi_kl.precision import in_float64
+from vi_kl.target.factor import tril_of_covariance
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +46,7 @@ def fit_moments(config: MomentMatching, key, target, progress) -> Fit:
         )
     with ledger() as books:
         z = np.asarray(target.truth.sample(key, config.num_draws))
-        tril = np.linalg.cholesky(np.atleast_2d(np.cov(z, rowvar=False)))
+        tril = tril_of_covariance(np.atleast_2d(np.cov(z, rowvar=False)))
         params = full_rank_params(z.mean(axis=0), tril)
         if progress:
             progress(1.0, "done")

@@ -26,6 +26,7 @@ from vi_kl.families.gaussian import FullRank, MeanField, full_rank_params
 from vi_kl.keys import numpy_generator
 from vi_kl.objectives.noise import enough_draws, matched_noise
 from vi_kl.precision import in_float64
+from vi_kl.target.factor import tril_of_root
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,7 +125,7 @@ def finite_start(target, normal: Normal, generator, draws: int, books: Ledger) -
 def params_of(normal: Normal) -> dict:
     if normal.root.ndim == 1:
         return {"loc": jnp.asarray(normal.loc), "log_scale": jnp.log(normal.root)}
-    return full_rank_params(normal.loc, np.linalg.cholesky(normal.covariance))
+    return full_rank_params(normal.loc, tril_of_root(normal.root))
 
 
 def status(config, left: float, moves: float, steps: int, draws: int) -> Status:

@@ -3,7 +3,8 @@
 The noise is fixed, so that the ELBO is a plain function of the normal and a step that lowers it is taken back. With
 z = m + L u, and A = -E[u (L'g)'] made symmetric, which by Stein's identity is the expected curvature in the normal's
 own units, the natural gradient moves the precision from I towards A and the mean by the inverse of that times E[L'g].
-Where A is not positive definite its eigenvalues are bounded from below, so that a step at most doubles an sd. The
+Where A is not positive definite its eigenvalues are bounded from below, so that a step at most doubles an sd; nor does
+one make an sd less than a fourth, however steep the density, though the mean moves no further than A allows. The
 noise has the moments of the standard normal exactly, and so on a normal posterior one full step is exact.
 
 References: Khan & Rue (2023), "The Bayesian learning rule", JMLR 24; Lin, Schmidt & Khan (2020), "Handling the
@@ -80,13 +81,13 @@ def step_from(seen: Look, size: float, metric: np.ndarray | None) -> Normal:
     """The normal one natural step away; `metric` is a covariance along which independent coordinates' mean moves."""
     loc, root = seen.normal
     if root.ndim == 1:
-        precision = np.clip(1 + size * (seen.curvature - 1), LEAST, MOST)
+        precision = np.maximum(1 + size * (seen.curvature - 1), LEAST)
         move = root / precision * seen.pull if metric is None else metric @ (seen.pull / root)
-        return Normal(loc + size * move, root / np.sqrt(precision))
+        return Normal(loc + size * move, root / np.sqrt(np.minimum(precision, MOST)))
     values, vectors = np.linalg.eigh(seen.curvature)
-    precision = np.clip(1 + size * (values - 1), LEAST, MOST)
+    precision = np.maximum(1 + size * (values - 1), LEAST)
     move = vectors @ ((vectors.T @ seen.pull) / precision)
-    return Normal(loc + size * root @ move, root @ (vectors / np.sqrt(precision)) @ vectors.T)
+    return Normal(loc + size * root @ move, root @ (vectors / np.sqrt(np.minimum(precision, MOST))) @ vectors.T)
 
 
 def ascend(target, normal: Normal, noise, books: Ledger, tolerance: float, max_steps: int, metric=None):

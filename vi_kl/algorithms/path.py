@@ -18,6 +18,7 @@ import numpy as np
 from vi_kl.algorithms.algorithm import Ledger
 from vi_kl.families.frame import Frame
 from vi_kl.keys import numpy_generator
+from vi_kl.target.factor import tril_of_covariance, tril_of_precision
 from vi_kl.target.mode import Climb, hessian, is_negative_definite
 from vi_kl.target.target import Target, value_and_grad_batch
 
@@ -93,9 +94,8 @@ def with_exact_curvature(target: Target, normal: OnPath, books: Ledger) -> OnPat
     curvature = hessian(gradients, normal.point, np.asarray(normal.frame.conditional_sd))
     if not is_negative_definite(curvature):
         return None
-    covariance = np.linalg.inv(-curvature)
-    frame = frame_from(normal.point + covariance @ normal.gradient, covariance)
-    return None if frame is None else normal._replace(frame=frame)
+    tril = tril_of_precision(-curvature)
+    return normal._replace(frame=Frame.of(normal.point + tril @ (tril.T @ normal.gradient), tril))
 
 
 def spread(items: list, most: int) -> list:
@@ -131,7 +131,7 @@ def bfgs_update(inverse: np.ndarray, step: np.ndarray, fall: np.ndarray) -> np.n
 def frame_from(loc: np.ndarray, covariance: np.ndarray) -> Frame | None:
     """The normal; None where rounding has cost the matrix its positive definiteness."""
     try:
-        return Frame.of(loc, np.linalg.cholesky((covariance + covariance.T) / 2))
+        return Frame.of(loc, tril_of_covariance((covariance + covariance.T) / 2))
     except np.linalg.LinAlgError:
         return None
 

@@ -5,7 +5,8 @@ families, flows). Requires of the target: a differentiable log density. Where th
 the gradients of SVI, ends at an optimum that can be checked, and has no step size.
 
 One answer is found on n draws and another on 2n. What separates them, in sds of q, is the Monte-Carlo error of the
-first and more than that of the second; draws are doubled until it is within the tolerance.
+first and more than that of the second; draws are doubled until it is within the tolerance. Then fresh draws say whether
+the ELBO is level there (stationary.py), and where it is not, the search goes on in the units of the answer itself.
 
 References: see `vi_kl.objectives.fixed_noise`.
 """
@@ -18,6 +19,7 @@ from scipy.optimize import minimize
 
 from vi_kl.algorithms.algorithm import Algorithm, Fit, FitError, History, Ledger, Status, ledger
 from vi_kl.algorithms.start import find_start
+from vi_kl.algorithms.stationary import Slope, slope
 from vi_kl.families.approximation import Approximation, has_push
 from vi_kl.families.family import Family
 from vi_kl.families.frame import Frame
@@ -26,12 +28,16 @@ from vi_kl.keys import numpy_generator
 from vi_kl.objectives.fixed_noise import FixedNoiseELBO
 from vi_kl.objectives.noise import PER_DIMENSION, matched_noise
 from vi_kl.precision import in_float64
-from vi_kl.target.target import ROWS
+from vi_kl.target.target import ROWS, value_and_grad_batch
 
 MATRIX_PARAMETERS = 700  # up to which BFGS keeps its dense matrix
 MATCHED_DIMENSIONS = 128  # up to which every family gets draws enough for exact second moments
 YARDSTICK = 1024  # draws that two answers are compared on
 FAR = 0.7  # a parameter, in the frame's units, beyond which the frame was not a good one
+MOST_FRAMES = 4  # that are entered one after the other
+FRESH = 256  # draws on which the ELBO must be level
+LEVEL = 10  # tolerances: sds that an answer may be off the top by along a coordinate
+MOST_EXHAUSTED = 3  # sets of draws one after the other on each of which the optimiser runs out of steps
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,6 +93,7 @@ def searched(config: SampleAverage, key, target, start, books: Ledger, progress,
         search.double()
         if progress:
             progress(share * search.progress, search.words)
+    search.confirm()
     return search
 
 
@@ -109,6 +116,8 @@ class Search:
         self.losses: list[float] = []
         self.change: float | None = None
         self.settled = self.done = False
+        self.exhausted = 0  # sets of draws, up to the present one, on which the optimiser ran out of steps
+        self.left: Slope | None = None
         params = self.family.standard(init_key, target)
         self.noise_dim = self.family.noise_dim(target)
         self.num_draws = config.num_draws or first_draws(params, target.dim, self.noise_dim)
@@ -123,8 +132,10 @@ class Search:
         self.yardstick = self.noise(max(YARDSTICK, 2 * self.noise_dim))
         self.marginals: np.ndarray | None = None
 
-    def noise(self, n: int) -> np.ndarray:
-        return matched_noise(numpy_generator(jax.random.fold_in(self.noise_key, n)), n, self.noise_dim)
+    def noise(self, n: int, fresh: bool = False) -> np.ndarray:
+        """n draws, the same each time; `fresh` for others than what is fitted to, whose numbers are even."""
+        generator = numpy_generator(jax.random.fold_in(self.noise_key, n + fresh))
+        return matched_noise(generator, n, self.noise_dim)
 
     def enter(self, frame: Frame) -> None:
         """Begin as the standard member of a frame."""
@@ -137,7 +148,9 @@ class Search:
             self.num_draws *= 2
             self.objective.u = self.noise(self.num_draws)
         self.minimise()
-        if np.abs(self.x).max() > FAR and (frame := self.family.frame(self.objective.params(self.x))) is not None:
+        for _ in range(MOST_FRAMES):
+            if np.abs(self.x).max() <= FAR or (frame := self.own_frame()) is None:
+                break
             self.enter(frame)  # the old frame was a poor guess
             self.minimise()
         before, self.marginals = self.marginals, np.sort(self.objective.draws(self.x, self.yardstick)[0], axis=0)
@@ -145,7 +158,48 @@ class Search:
             # a small change may be luck, and one of zero means that the optimiser saw no reason to move
             luck = 0.0 if self.change is None else self.change / 2
             self.change = max(largest_change(before, self.marginals), luck, self.accuracy)
-        self.done = self.is_accurate or 2 * self.num_draws > self.config.max_draws
+        stuck = self.exhausted >= MOST_EXHAUSTED
+        self.done = self.is_accurate or 2 * self.num_draws > self.config.max_draws or stuck
+
+    def own_frame(self) -> Frame | None:
+        """The frame in which the present member is the standard one."""
+        return self.family.reframed(self.objective.params(self.x), self.frame)
+
+    def confirm(self) -> None:
+        """Ask fresh draws whether the answer is at the top; from its own frame go on where it is not."""
+        if not self.family.shifts_and_stretches:
+            return
+        noise = self.noise(FRESH, fresh=True)
+        self.left, elbo = self.look(noise)
+        for _ in range(MOST_FRAMES):
+            if self.is_level or (frame := self.own_frame()) is None:
+                return
+            before = self.frame, self.objective.units, self.x, self.inverse, self.settled
+            self.enter(frame)
+            self.minimise()
+            left, new_elbo = self.look(noise)
+            if not new_elbo > elbo:
+                self.frame, self.objective.units, self.x, self.inverse, self.settled = before
+                return
+            self.left, elbo = left, new_elbo
+
+    def look(self, noise: np.ndarray) -> tuple[Slope, float]:
+        """The ELBO and its slope at the present member."""
+        z, log_q = self.objective.draws(self.x, noise)
+        log_p, gradients = value_and_grad_batch(self.target, z)
+        self.objective.evaluations += len(z)
+        with np.errstate(invalid="ignore", over="ignore"):
+            elbo = float(np.mean(log_p - log_q))
+            return slope(z, gradients, self.family.frame(self.objective.params(self.x))), elbo
+
+    @property
+    def is_level(self) -> bool:
+        """Whether what is left of the slope is within what the draws fitted to can have caused."""
+        if self.left is None:
+            return True
+        tolerance = self.config.tolerance
+        few_nats = 0.1 + 2 * self.target.dim * tolerance**2
+        return self.left.largest < LEVEL * tolerance and self.left.nats < few_nats
 
     @property
     def accuracy(self) -> float:
@@ -168,6 +222,7 @@ class Search:
         self.x = result.x
         self.inverse = positive(result.hess_inv) if few else None
         self.settled = bool(np.abs(result.jac).max() <= 2 * self.accuracy)
+        self.exhausted = self.exhausted + 1 if not self.settled and result.nit >= self.config.max_steps else 0
 
     def note(self, intermediate_result) -> None:
         self.losses.append(float(intermediate_result.fun))
@@ -208,6 +263,14 @@ class Search:
             )
             remedy = f"Raise max_draws (now {self.config.max_draws:,})."
             return Status(False, f"Not converged after {found}: {moved}{remedy}")
+        if not self.is_level:
+            name = self.target.coordinate_names[self.left.coordinate]
+            return Status(
+                False,
+                f"Not converged after {found}: on fresh draws the ELBO still rises, by about {self.left.nats:.2g} nats "
+                f"and the furthest along '{name}' ({self.left.largest:.2g} sd). Start elsewhere (start=...), or raise "
+                f"num_draws.",
+            )
         return Status(
             True,
             f"Converged after {found}: the answer on {self.num_draws:,} draws is within {self.change:.2g} sd of that "
@@ -216,9 +279,12 @@ class Search:
 
 
 def positive(matrix: np.ndarray) -> np.ndarray | None:
-    """The matrix, symmetrised; None where rounding has cost it its positive definiteness."""
+    """The matrix, symmetrised; None where it is not positive definite beyond what rounding may take from it."""
     matrix = (matrix + matrix.T) / 2
-    return matrix if np.isfinite(matrix).all() and np.linalg.eigvalsh(matrix).min() > 0 else None
+    if not np.isfinite(matrix).all():
+        return None
+    values = np.linalg.eigvalsh(matrix)
+    return matrix if values[0] > 1e-12 * values[-1] else None
 
 
 def first_draws(params, dim: int, noise_dim: int) -> int:

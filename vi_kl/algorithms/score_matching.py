@@ -9,6 +9,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy.linalg import solve_triangular
 
+from vi_kl.target.factor import tril_of_covariance
+
 
 class Normal(NamedTuple):
     """N(loc, covariance)."""
@@ -18,7 +20,7 @@ class Normal(NamedTuple):
 
     @property
     def tril(self) -> np.ndarray:
-        return np.linalg.cholesky(self.covariance)
+        return tril_of_covariance(self.covariance)
 
 
 def match_batch(q: Normal, z: np.ndarray, scores: np.ndarray, weight: float) -> Normal:
@@ -39,7 +41,7 @@ def match_batch(q: Normal, z: np.ndarray, scores: np.ndarray, weight: float) -> 
     away = q.loc - middle
     u = weight * np.atleast_2d(np.cov(scores, rowvar=False, bias=True)) + share * np.outer(score, score)
     v = weight * np.atleast_2d(np.cov(z, rowvar=False, bias=True)) + share * np.outer(away, away) + q.covariance
-    tril = np.linalg.cholesky(v)
+    tril = tril_of_covariance(v)
     values, vectors = np.linalg.eigh(tril.T @ u @ tril)
     root = tril @ vectors * np.sqrt(2 / (1 + np.sqrt(1 + 4 * np.maximum(values, 0.0))))
     covariance = root @ root.T

@@ -1,7 +1,8 @@
 """Where a fit begins: a frame, the normal guess of the posterior in whose units families are fitted.
 
 By default it is Laplace's at the best of the modes that a few climbs from random places reach; two that agree are
-enough. Anything a person knows better may take its place: a fit, an approximation, or a point.
+enough. Where there is no mode, or its normal does not hold the mass that the curvature promises, climbs of the ELBO
+take over (rivals.py). Anything a person knows better may take its place: a fit, an approximation, or a point.
 """
 
 import dataclasses
@@ -12,19 +13,18 @@ import jax
 import numpy as np
 
 from vi_kl.algorithms.algorithm import Ledger
-from vi_kl.algorithms.natural_steps import Normal, ascend, shrunk_until_finite
 from vi_kl.algorithms.path import best_on_path
+from vi_kl.algorithms.rivals import best_rival, keeps_its_promise
+from vi_kl.errors import UnsuitableError
 from vi_kl.families.approximation import Approximation, draw
 from vi_kl.families.delta import Delta
 from vi_kl.families.frame import Frame
-from vi_kl.keys import numpy_generator
-from vi_kl.objectives.noise import enough_draws, matched_noise
+from vi_kl.target.factor import tril_of_covariance, tril_of_root
 from vi_kl.target.mode import Climb, Mode, find_mode, same_mode
-from vi_kl.target.target import ROWS, Target
+from vi_kl.target.target import Target
 
 MOST_STARTS = 4
 MATRIX_DIMENSIONS = 400  # above, only each coordinate's own scale is found
-IMPROVING_STEPS = 40  # of what is found where there is no mode
 FLATTEST = 1e-6  # curvature, in units of the coordinates' own, that a direction is taken to have at least
 
 
@@ -56,42 +56,35 @@ def find_start(target: Target, key, books: Ledger, start: Any = None, max_steps:
     start = unwrapped(start)
     if isinstance(start, Approximation):
         return Start(frame_of(start, target, key), f"the moments of {start.name}")
-    if target.dim > MATRIX_DIMENSIONS:
-        return start_with_scales(target, starting_points(target, key, start)[0], books, max_steps)
     points = starting_points(target, key, start)
+    rival_key = jax.random.fold_in(key, 1)
+    if target.dim > MATRIX_DIMENSIONS:
+        return start_with_scales(target, points[0], rival_key, books, max_steps)
     mode = best_mode(target, points, books, max_steps)
-    if mode.is_proper:
-        return Start(frame_at(mode), "the normal at a mode", mode)
-    return start_on_a_path(target, points, key, books, max_steps) or Start(
-        frame_at(mode), "a point that is no mode", mode
-    )
+    if not mode.is_proper:
+        return start_without_mode(target, mode, points, rival_key, books, max_steps)
+    frame = frame_at(mode)
+    if keeps_its_promise(target, mode, rival_key, books):
+        return Start(frame, "the normal at a mode", mode)
+    better = best_rival(target, [frame], points[0], rival_key, books)
+    return Start(frame if better is None else better, "the best normal near, as the mode is far from the mass", mode)
 
 
-def start_on_a_path(target: Target, points, key, books: Ledger, max_steps: int) -> Start | None:
-    """Where climbs find no top: the normal on the way there that has the highest ELBO."""
+def start_without_mode(target: Target, highest: Mode, points, key, books: Ledger, max_steps: int) -> Start:
+    """Where climbs find no top: the best of the normals on the way up and of a broad one, all improved."""
+    keys = jax.random.split(key, len(points) + 1)
     best = None
-    for point, one_key in zip(points, jax.random.split(key, len(points)), strict=True):
+    for point, one_key in zip(points, keys[1:], strict=True):
         climb = Climb(target, point, max_steps)
         books.gradient_evaluations += climb.evaluations
         found = best_on_path(target, climb, one_key, books)
         if found is not None and (best is None or found.elbo > best.elbo):
             best = found
-    # a path's normals may lie deep in a funnel's neck, from where the way out is long: one from its mouth competes
-    frames = [Frame.around(points[0], 0.5)] if best is None else [best.frame, Frame.around(points[0], 0.5)]
-    found = [better for frame in frames if (better := improved(target, frame, key, books)) is not None]
-    if not found:
-        return None
-    return Start(max(found, key=lambda pair: pair[1])[0], "a normal on the way up, as there is no mode")
-
-
-def improved(target: Target, frame: Frame, key, books: Ledger) -> tuple[Frame, float] | None:
-    """The same after some natural-gradient steps of its ELBO, and that; None where it is not finite."""
-    noise = matched_noise(numpy_generator(key), enough_draws(4 * ROWS, target.dim), target.dim)
-    normal = shrunk_until_finite(target, Normal(frame.loc, np.asarray(frame.full_tril)), noise, books)
-    if normal is None:
-        return None
-    seen = ascend(target, normal, noise, books, tolerance=0.05, max_steps=IMPROVING_STEPS)[0]
-    return Frame.of(seen.normal.loc, np.linalg.cholesky(seen.normal.covariance)), seen.elbo
+    # a path's normals may lie deep in a funnel's neck, from where the way out is long: a broad one competes
+    frame = best_rival(target, [] if best is None else [best.frame], points[0], keys[0], books)
+    if frame is None:
+        return Start(frame_at(highest), "a point that is no mode", highest)
+    return Start(frame, "the best normal near, as there is no mode")
 
 
 def mode_of(start: Any) -> Mode | None:
@@ -107,7 +100,7 @@ def unwrapped(start: Any) -> Any:
 
 def require_dimensions(frame: Frame, target: Target) -> None:
     if frame.dim != target.dim:
-        raise ValueError(f"start is a Frame of {frame.dim} dimensions, the target has {target.dim}.")
+        raise UnsuitableError(f"start is a Frame of {frame.dim} dimensions, the target has {target.dim}.")
 
 
 def starting_points(target: Target, key, start) -> list[np.ndarray]:
@@ -125,10 +118,10 @@ def starting_points(target: Target, key, start) -> list[np.ndarray]:
         return [np.asarray(target.initial_position(k)) for k in jax.random.split(key, MOST_STARTS)]
     z = target.unconstrain(start) if isinstance(start, Mapping) else target.checked(start)
     if np.shape(z) != (target.dim,):
-        raise ValueError(f"start must be one point: z of shape ({target.dim},), not {np.shape(z)}.")
+        raise UnsuitableError(f"start must be one point: z of shape ({target.dim},), not {np.shape(z)}.")
     value = float(target.log_density(z))
     if not np.isfinite(value):
-        raise ValueError(
+        raise UnsuitableError(
             f"The log density at start is {value}. {target.density.explain(target.data, target.unravel(z))}"
         )
     return [np.asarray(z, float)]
@@ -155,30 +148,38 @@ def frame_at(mode: Mode) -> Frame:
     diagonal = np.nan_to_num(np.abs(np.diag(mode.hessian)), posinf=0.0)
     scale = 1 / np.sqrt(np.where(diagonal > 0, diagonal, 1.0))
     values, vectors = np.linalg.eigh(np.nan_to_num(-mode.hessian * np.outer(scale, scale), posinf=0.0, neginf=0.0))
-    root = scale[:, None] * vectors / np.sqrt(np.maximum(np.abs(values), FLATTEST))
-    return Frame.of(mode.z, np.linalg.cholesky(root @ root.T))
+    root = vectors / np.sqrt(np.maximum(np.abs(values), FLATTEST))
+    return Frame.of(mode.z, scale[:, None] * tril_of_root(root))
 
 
 def frame_of(q: Approximation, target: Target, key, num_draws: int = 4096) -> Frame:
     """The normal with q's mean and covariance."""
     if q.target.dim != target.dim:
-        raise ValueError(f"start is an approximation over {q.target.dim} dimensions, the target has {target.dim}.")
+        raise UnsuitableError(f"start is an approximation over {q.target.dim} dimensions, the target has {target.dim}.")
     frame = q.family.frame(q.params)
     if frame is not None:
         return frame
     z = draw(q, key, max(num_draws, 4 * target.dim))[0]
-    return Frame.of(z.mean(axis=0), np.linalg.cholesky(np.atleast_2d(np.cov(z, rowvar=False))))
+    return Frame.of(z.mean(axis=0), tril_of_covariance(np.atleast_2d(np.cov(z, rowvar=False))))
 
 
-def start_with_scales(target: Target, point, books: Ledger, max_steps: int, num_probes: int = 32) -> Start:
-    """A climb, and the diagonal of the Hessian at its end from random probes (Bekas, Kokiopoulou & Saad 2007)."""
+def start_with_scales(target: Target, point, key, books: Ledger, max_steps: int, num_probes: int = 32) -> Start:
+    """A climb, and the diagonal of the Hessian at its end from random probes (Bekas, Kokiopoulou & Saad 2007).
+
+    Climbs of the ELBO, from there and from a broad start, go on to where the mass is.
+    """
     climb = Climb(target, point, max_steps)
     probes = np.where(np.random.default_rng(0).random((num_probes, target.dim)) < 0.5, -1.0, 1.0)
     step = 1e-4
     up, down = np.split(climb.gradients(np.concatenate([climb.z + step * probes, climb.z - step * probes])), 2)
-    curvature = -np.mean(probes * (up - down) / (2 * step), axis=0)
+    with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is looked at below
+        curvature = -np.mean(probes * (up - down) / (2 * step), axis=0)
     books.gradient_evaluations += climb.evaluations
     positive = curvature[np.isfinite(curvature) & (curvature > 0)]
     least = 1e-8 * np.median(positive) if len(positive) else 1.0
     sds = 1 / np.sqrt(np.where(np.isfinite(curvature), np.maximum(curvature, least), 1.0))
-    return Start(Frame.of(climb.z, sds), "a climb, with each coordinate's own scale")
+    top = Frame.of(climb.z, sds)
+    better = best_rival(target, [top], point, key, books)
+    if better is None:
+        return Start(top, "a climb, with each coordinate's own scale")
+    return Start(better, "the best normal of independent coordinates near")

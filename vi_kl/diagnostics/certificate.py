@@ -22,6 +22,7 @@ from vi_kl.diagnostics.psis import pareto_k
 from vi_kl.diagnostics.sandwich import Limits, evidence_limits
 from vi_kl.diagnostics.unvisited import NOTABLE_SHARE, PILOT, Search, Unvisited, find_unvisited
 from vi_kl.diagnostics.wasserstein import Wasserstein
+from vi_kl.errors import UnsuitableError
 from vi_kl.estimate import Estimate
 from vi_kl.families.approximation import Approximation
 from vi_kl.families.delta import Delta
@@ -204,13 +205,15 @@ def refuse_undefined(draws: Draws, q: Approximation) -> None:
     """Both densities have to be numbers at draws of q."""
     bad = np.isnan(draws.log_q) | (draws.log_q == -np.inf) | (draws.log_q == np.inf)
     if bad.any():
-        raise ValueError(
+        raise UnsuitableError(
             f"log q is not finite at {bad.sum():,} of q's own {len(draws):,} draws: {q.name} is broken there."
         )
     bad = np.isnan(draws.log_p) | (draws.log_p == np.inf)
     if bad.any():
         reason = q.target.density.explain(q.target.data, q.target.unravel(draws.z[np.argmax(bad)]))
-        raise ValueError(f"The log density is NaN or infinite at {bad.sum():,} of q's {len(draws):,} draws. {reason}")
+        raise UnsuitableError(
+            f"The log density is NaN or infinite at {bad.sum():,} of q's {len(draws):,} draws. {reason}"
+        )
 
 
 def outside_the_support(draws: Draws, figures: dict) -> Certificate:

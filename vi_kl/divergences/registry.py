@@ -14,6 +14,7 @@ from numpyro.distributions import ExpandedDistribution, Independent, MaskedDistr
 
 from vi_kl.divergences.comparable import check_batch_shapes, check_event_shapes, check_same_kind
 from vi_kl.divergences.support import infinite, reaches_beyond
+from vi_kl.errors import ViKLError
 
 CLOSED_FORMS: dict[tuple[type, type], Callable] = {}
 KINDS: dict[tuple[type, type], str] = {}
@@ -27,7 +28,7 @@ WORDS = {
 WRAPPERS = (ExpandedDistribution, Independent, MaskedDistribution)
 
 
-class NoClosedForm(NotImplementedError):
+class NoClosedForm(ViKLError, NotImplementedError):
     """No exact expression is known for this pair; the message names it and the call that estimates it."""
 
 

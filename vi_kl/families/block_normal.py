@@ -15,8 +15,10 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
 
+from vi_kl.errors import UnsuitableError
 from vi_kl.families.family import Family
 from vi_kl.families.frame import Frame
+from vi_kl.target.factor import tril_of_precision
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +46,11 @@ class BlockNormal(Family):
     def require(self, target):
         unknown = {name for group in self.groups for name in group} - set(target.site_names)
         if unknown:
-            raise ValueError(f"groups name sites {sorted(unknown)}; the target has {list(target.site_names)}.")
+            raise UnsuitableError(f"groups name sites {sorted(unknown)}; the target has {list(target.site_names)}.")
+
+    @property
+    def shifts_and_stretches(self):
+        return True
 
     def standard(self, key, target):
         self.require(target)
@@ -94,8 +100,8 @@ class BlockUnits(NamedTuple):
             return cls(frame, np.diag(frame.scale_tril), *entries)
         together = block_of[:, None] == block_of
         # the conditional covariances are the inverses of the precision's blocks
-        inverse = np.linalg.inv(np.where(together, frame.precision, 0.0))
-        return cls(frame, np.where(together, np.linalg.cholesky(inverse), 0.0), *entries)
+        tril = tril_of_precision(np.where(together, frame.precision, 0.0))
+        return cls(frame, np.where(together, tril, 0.0), *entries)
 
 
 def blocks(family: BlockNormal, target) -> np.ndarray:

@@ -21,6 +21,7 @@ import numpyro.distributions as dist
 from numpyro.distributions import biject_to, constraints, transforms
 
 from vi_kl.compilation import tracing
+from vi_kl.errors import UnsuitableError
 from vi_kl.families.family import Family
 from vi_kl.families.gaussian import MeanField
 from vi_kl.precision import in_float64
@@ -54,14 +55,14 @@ class Constrained(Family):
 
     def require(self, target):
         if not isinstance(target.density, NumPyroModel):
-            raise ValueError(f"Constrained needs a target made from a NumPyro model, not {target}.")
+            raise UnsuitableError(f"Constrained needs a target made from a NumPyro model, not {target}.")
         unknown = {name for name, _ in self.choices} - set(target.site_names)
         if unknown:
-            raise ValueError(f"choices name sites {sorted(unknown)}; the target has {list(target.site_names)}.")
+            raise UnsuitableError(f"choices name sites {sorted(unknown)}; the target has {list(target.site_names)}.")
         for name, support in site_transforms(target).items():
             choice = dict(self.choices).get(name)
             if choice is not None and not isinstance(support.first, SUITS[choice]):
-                raise ValueError(f"Site '{name}' cannot be {choice.__name__}: its support is {support.words}.")
+                raise UnsuitableError(f"Site '{name}' cannot be {choice.__name__}: its support is {support.words}.")
         refuse_moving_supports(target)
 
     def standard(self, key, target):

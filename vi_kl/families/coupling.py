@@ -16,6 +16,7 @@ import numpyro.distributions as dist
 from numpyro.distributions import constraints
 from numpyro.distributions.transforms import LowerCholeskyAffine, Transform
 
+from vi_kl.errors import UnsuitableError
 from vi_kl.families.family import Family
 from vi_kl.families.gaussian import FullRank, full_rank_params, scale_tril
 from vi_kl.families.sinh_arcsinh import sinh_arcsinh, sinh_arcsinh_inverse
@@ -47,7 +48,7 @@ class Coupling(Family):
 
     def require(self, target):
         if target.dim < 2:
-            raise ValueError("A coupling flow needs at least 2 dimensions; use Skewed for one.")
+            raise UnsuitableError("A coupling flow needs at least 2 dimensions; use Skewed for one.")
 
     def standard(self, key, target):
         self.require(target)

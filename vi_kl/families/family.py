@@ -66,6 +66,15 @@ class Family(abc.ABC):
         """The frame in which the member with these parameters is the standard one; None where there is none."""
         return None
 
+    def reframed(self, params: Any, frame: Frame) -> Frame | None:
+        """The same, for a search in a frame that turned out to be a poor guess, of which it may keep something."""
+        return self.frame(params)
+
+    @property
+    def shifts_and_stretches(self) -> bool:
+        """Whether a member that is shifted, and stretched along coordinates, is a member again."""
+        return False
+
     def placed(self, params: Any, units: Any) -> Any:
         """`place`, or the parameters themselves where there are no units."""
         return params if units is None else self.place(params, units)

@@ -14,6 +14,7 @@ from numpyro.distributions.flows import InverseAutoregressiveTransform
 from numpyro.distributions.transforms import LowerCholeskyAffine, PermuteTransform
 from numpyro.nn.auto_reg_nn import AutoregressiveNN
 
+from vi_kl.errors import UnsuitableError
 from vi_kl.families.family import Family
 from vi_kl.families.gaussian import FullRank, full_rank_params, scale_tril
 from vi_kl.keys import numpy_generator
@@ -39,7 +40,7 @@ class Flow(Family):
 
     def require(self, target):
         if target.dim < 2:
-            raise ValueError("An autoregressive flow needs at least 2 dimensions; use MeanField for one.")
+            raise UnsuitableError("An autoregressive flow needs at least 2 dimensions; use MeanField for one.")
 
     def standard(self, key, target):
         self.require(target)

@@ -20,6 +20,10 @@ class MeanField(Family):
 
     name = "mean_field"
 
+    @property
+    def shifts_and_stretches(self):
+        return True
+
     def standard(self, key, target):
         return {"loc": jnp.zeros(target.dim), "log_scale": jnp.zeros(target.dim)}
 
@@ -33,6 +37,16 @@ class MeanField(Family):
             "log_scale": jnp.log(units.conditional_sd) + params["log_scale"],
         }
 
+    def frame(self, params):
+        return Frame.of(params["loc"], np.exp(params["log_scale"]))
+
+    def reframed(self, params, frame):
+        """The location goes on moving along the old frame's axes, each coordinate stretched to the member's scale."""
+        sd = np.exp(np.asarray(params["log_scale"]))
+        stretch = sd / np.asarray(frame.conditional_sd)
+        tril = np.asarray(frame.scale_tril)
+        return Frame(np.asarray(params["loc"]), tril * (stretch if tril.ndim == 1 else stretch[:, None]), sd)
+
     def distribution(self, params, target):
         return dist.Normal(params["loc"], jnp.exp(params["log_scale"]), validate_args=False).to_event(1)
 
@@ -45,6 +59,10 @@ class FullRank(Family):
     """
 
     name = "full_rank"
+
+    @property
+    def shifts_and_stretches(self):
+        return True
 
     def standard(self, key, target):
         return full_rank_params(np.zeros(target.dim), np.eye(target.dim))

@@ -16,6 +16,7 @@ from numpyro import handlers
 from numpyro.distributions import biject_to, constraints
 from numpyro.infer import autoguide
 
+from vi_kl.errors import ViKLError
 from vi_kl.families.family import Family
 from vi_kl.precision import in_float64
 from vi_kl.target.from_numpyro import NumPyroModel
@@ -30,7 +31,7 @@ REFUSED = {
 }
 
 
-class GuideError(ValueError):
+class GuideError(ViKLError, ValueError):
     """The guide does not fit the model; the message names the sites."""
 
 

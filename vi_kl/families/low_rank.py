@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
 
+from vi_kl.errors import UnsuitableError
 from vi_kl.families.family import Family
 from vi_kl.families.frame import Frame
 
@@ -41,9 +42,9 @@ class LowRank(Family):
 
     def require(self, target):
         if target.dim < 2:
-            raise ValueError("A low-rank covariance needs at least 2 dimensions; use MeanField for one.")
+            raise UnsuitableError("A low-rank covariance needs at least 2 dimensions; use MeanField for one.")
         if self.rank is not None and self.rank >= target.dim:
-            raise ValueError(
+            raise UnsuitableError(
                 f"rank must be below the target's {target.dim} dimensions, got {self.rank}: "
                 f"FullRank has any covariance."
             )
@@ -53,6 +54,10 @@ class LowRank(Family):
 
     def noise_dim(self, target):
         return target.dim + self.rank_for(target.dim)
+
+    @property
+    def shifts_and_stretches(self):
+        return True
 
     def standard(self, key, target):
         self.require(target)

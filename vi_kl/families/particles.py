@@ -8,15 +8,17 @@ import dataclasses
 import jax
 import numpy as np
 
+from vi_kl.errors import ViKLError
 from vi_kl.families.approximation import Approximation
 from vi_kl.families.family import Family
 from vi_kl.families.frame import Frame
 from vi_kl.keys import numpy_generator
 from vi_kl.precision import in_float64
+from vi_kl.target.factor import tril_of_covariance
 from vi_kl.target.target import constrain_in_chunks
 
 
-class NoDensity(ValueError):
+class NoDensity(ViKLError, ValueError):
     """What was asked of a set of particles needs a density."""
 
 
@@ -40,7 +42,7 @@ class Particles(Family):
     def frame(self, params):
         """The normal with the particles' own mean and covariance."""
         z = np.asarray(params["particles"])
-        return Frame.of(z.mean(axis=0), np.linalg.cholesky(np.atleast_2d(np.cov(z, rowvar=False))))
+        return Frame.of(z.mean(axis=0), tril_of_covariance(np.atleast_2d(np.cov(z, rowvar=False))))
 
     def distribution(self, params, target):
         raise no_density()

@@ -29,6 +29,10 @@ class Skewed(Family):
 
     name = "skewed"
 
+    @property
+    def shifts_and_stretches(self):
+        return True
+
     def standard(self, key, target):
         straight = {"skew": jnp.zeros(target.dim), "log_tail": jnp.zeros(target.dim)}
         normal = full_rank_params(np.zeros(target.dim), np.eye(target.dim))

@@ -3,11 +3,12 @@
 import abc
 import dataclasses
 
+from vi_kl.errors import ViKLError
 from vi_kl.families.family import Family
 from vi_kl.target.target import Target
 
 
-class ObjectiveError(ValueError):
+class ObjectiveError(ViKLError, ValueError):
     """The objective cannot be followed for this family or target; the message says why, and what can."""
 
 

@@ -10,6 +10,7 @@ from vi_kl.algorithms.algorithm import Fit
 from vi_kl.algorithms.choose import choose_algorithm
 from vi_kl.compilation import in_threads
 from vi_kl.diagnostics.certificate import Certificate, check
+from vi_kl.errors import ViKLError, numerical_failures_named
 from vi_kl.target.target import Target
 
 if TYPE_CHECKING:
@@ -88,7 +89,8 @@ def compare(
 
     Returns:
         The Comparison. A method that cannot be fitted, or whose q has no density to check (particles), is
-        listed in its `failures`; the others are kept.
+        listed in its `failures`; the others are kept. An error that is not vi_kl's own is a fault of a program, and
+        is raised.
     """
     if not methods:
         raise ValueError("methods is empty: name at least one, for example ['mean_field', 'full_rank'].")
@@ -98,9 +100,10 @@ def compare(
     def one(algorithm, key):
         fit_key, check_key = jax.random.split(key)
         try:
-            fit = algorithm.fit(fit_key, target)
-            result = fit, check(fit, key=check_key)
-        except (ValueError, RuntimeError) as error:
+            with numerical_failures_named():
+                fit = algorithm.fit(fit_key, target)
+                result = fit, check(fit, key=check_key)
+        except ViKLError as error:
             result = error
         if progress:
             progress(algorithm.name)

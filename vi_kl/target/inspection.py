@@ -13,11 +13,12 @@ import numpyro.distributions as dist
 from numpyro.distributions import biject_to, constraints
 
 from vi_kl.compilation import tracing
+from vi_kl.errors import ViKLError
 from vi_kl.target.plates import ChosenRows, Plate
 from vi_kl.target.target import Site
 
 
-class ModelError(ValueError):
+class ModelError(ViKLError, ValueError):
     """The model cannot be fitted as it is; the message names the site and the mend."""
 
 

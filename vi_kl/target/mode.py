@@ -11,12 +11,15 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.optimize import minimize
 
+from vi_kl.errors import NUMERICAL
+from vi_kl.target.factor import tril_of_precision
 from vi_kl.target.target import Target, value_and_grad, value_and_grad_batch
 
 FEW_DIMENSIONS = 30  # up to which BFGS keeps a dense matrix: L-BFGS-B's linear algebra waits longer than it works
 NEWTON_DIMENSIONS = 100  # up to which Newton's method differentiates the gradient along every coordinate
 NEAR = 1e-3  # of a posterior sd: what is left of the way to the mode
 RELATIVE_STEP = 1e-3
+NARROWEST = 1e-3  # of the conditional sd that a search began with: what narrows so is the neck of a funnel
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,7 +53,7 @@ class Mode:
     @property
     def scale_tril(self) -> np.ndarray:
         """Cholesky factor of the inverse of minus the Hessian: the local Gaussian's."""
-        return np.linalg.cholesky(np.linalg.inv(-self.hessian))
+        return tril_of_precision(-self.hessian)
 
     @property
     def log_mass(self) -> float:
@@ -98,10 +101,11 @@ class Climb:
         self.path: list[tuple[np.ndarray, np.ndarray, float]] = []
         self.latest: dict[bytes, tuple] = {}
         few = target.dim <= FEW_DIMENSIONS
-        result = minimize(
-            self.loss, np.asarray(start), jac=True, method="BFGS" if few else "L-BFGS-B",
-            options={"maxiter": max_steps}, callback=self.note,
-        )  # fmt: skip
+        with np.errstate(over="ignore", invalid="ignore"):
+            result = minimize(
+                self.loss, np.asarray(start), jac=True, method="BFGS" if few else "L-BFGS-B",
+                options={"maxiter": max_steps}, callback=self.note,
+            )  # fmt: skip
         self.z, self.log_density, self.gradient = result.x, -float(result.fun), -result.jac
         self.at_peak = not self.stopped and result.nit < max_steps
         variances = np.diag(result.hess_inv) if few else None
@@ -182,16 +186,29 @@ def search_by_newton(climb: Climb, max_steps: int) -> None:
     narrow as the narrowest of them.
     """
     steps = RELATIVE_STEP * (np.ones(climb.target.dim) if climb.scale is None else climb.scale)
+    first = None
     for _ in range(5):  # the scales are those of where it stands; they are taken again where it gets stuck
         curvature = coarse_hessian(climb.gradients, climb.z, steps)
         if decrement(curvature, climb.gradient) < 0.1:
             return
         diagonal = np.abs(np.diag(curvature))
         scale = 1 / np.sqrt(np.where(np.isfinite(diagonal) & (diagonal > 0), diagonal, 1.0))
+        if has_run_away(climb.z, scale, first := scale if first is None else first):
+            return
         before, steps = climb.log_density, RELATIVE_STEP * scale
         trust_region(climb, scale, max_steps)
         if climb.log_density - before < 1e-6 * (1 + abs(before)):
             return
+
+
+def has_run_away(z: np.ndarray, scale: np.ndarray, first: np.ndarray) -> bool:
+    """Whether a climb follows a density that has no top: into a neck ever narrower, or out of what numbers hold.
+
+    Args:
+        z: where it stands.
+        scale, first: each coordinate's conditional sd there, and where the search began.
+    """
+    return bool((scale < NARROWEST * first).any() or not np.isfinite(z / scale).all())
 
 
 def trust_region(climb: Climb, scale: np.ndarray, max_steps: int) -> None:
@@ -209,7 +226,7 @@ def trust_region(climb: Climb, scale: np.ndarray, max_steps: int) -> None:
     try:
         with np.errstate(over="ignore", invalid="ignore"):
             result = minimize(loss, climb.z / scale, jac=True, hess=curvature, method="trust-exact", options=options)
-    except (UnboundLocalError, ValueError, np.linalg.LinAlgError):
+    except (UnboundLocalError, ValueError, *NUMERICAL):
         return  # SciPy's inner solver gives up like this where a density has no top; the climb stays where it was
     if -result.fun > climb.log_density:
         climb.z, climb.log_density, climb.gradient = scale * result.x, -float(result.fun), -result.jac / scale

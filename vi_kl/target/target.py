@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from vi_kl.compilation import compiled
+from vi_kl.errors import UnsuitableError
 from vi_kl.keys import numpy_generator
 from vi_kl.precision import in_float64
 
@@ -209,7 +210,7 @@ class Target:
             if np.isfinite(value) and np.isfinite(gradient).all():
                 return z
         reason = self.density.explain(self.data, self.unravel(z))
-        raise ValueError(f"No starting point found: the log density is not finite at 100 of them. {reason}")
+        raise UnsuitableError(f"No starting point found: the log density is not finite at 100 of them. {reason}")
 
     def unravel(self, z) -> dict[str, jax.Array]:
         """One z of shape (dim,) as {site: unconstrained array}."""

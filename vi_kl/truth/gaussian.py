@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.linalg import solve_triangular
 
+from vi_kl.errors import ViKLError
 from vi_kl.estimate import Estimate
 from vi_kl.keys import numpy_generator
 from vi_kl.precision import in_float64
@@ -30,7 +31,7 @@ NUM_DRAWS = 100_000  # for the moments of constrained sites
 ROUNDING = np.finfo(float).eps
 
 
-class NotGaussian(ValueError):
+class NotGaussian(ViKLError, ValueError):
     """The posterior is not normal in z; the message says by how much, where, and in which coordinate."""
 
 

@@ -15,6 +15,7 @@ import dataclasses
 import numpy as np
 from scipy.special import logsumexp
 
+from vi_kl.errors import ViKLError
 from vi_kl.estimate import Estimate
 from vi_kl.keys import numpy_generator
 from vi_kl.precision import in_float64
@@ -31,7 +32,7 @@ MOST_PEAKS = 16
 FAR_BELOW = 45.0  # nats: a peak whose mass is so far below the heaviest needs no part of its own
 
 
-class QuadratureError(RuntimeError):
+class QuadratureError(ViKLError, RuntimeError):
     """The posterior cannot be integrated on a grid; the message says why."""
 
 

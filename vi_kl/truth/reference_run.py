@@ -12,6 +12,7 @@ from collections.abc import Callable
 import jax
 import numpy as np
 
+from vi_kl.errors import ViKLError
 from vi_kl.estimate import Estimate
 from vi_kl.keys import numpy_generator
 from vi_kl.precision import in_float64
@@ -28,7 +29,7 @@ from vi_kl.truth.truth import Moments, Truth
 SHARE_OF_NUTS = 0.7  # of the progress
 
 
-class UntrustworthyReference(RuntimeError):
+class UntrustworthyReference(ViKLError, RuntimeError):
     """A reference run failed its checks.
 
     Attributes:

@@ -14,6 +14,7 @@ from scipy.linalg import solve_triangular
 from scipy.special import gammaln
 
 from vi_kl.compilation import compiled
+from vi_kl.errors import ViKLError
 from vi_kl.keys import numpy_generator
 from vi_kl.target.target import Target, is_small, log_density
 from vi_kl.truth.student import Student
@@ -25,7 +26,7 @@ LEAPFROGS = 5
 LARGEST_STEP = 1.0  # in whitened coordinates
 
 
-class AnnealingError(RuntimeError):
+class AnnealingError(ViKLError, RuntimeError):
     """The posterior was not reached; the message says what to try."""
 
 

@@ -20,6 +20,7 @@ from vi_kl.algorithms.svi.run import Run, optimizer_of
 from vi_kl.algorithms.svi.schedule import Answer, Batch
 from vi_kl.algorithms.svi.step import State
 from vi_kl.archive import Archive, ArchiveError
+from vi_kl.errors import ViKLError
 from vi_kl.target.fingerprint import differences, fingerprint
 
 FORMAT = 1
@@ -27,7 +28,7 @@ CLASSES = {kind.__qualname__: kind for kind in (Answer, Batch, State)}
 MAY_DIFFER = ("max_steps",)  # it only says when to stop
 
 
-class CheckpointError(ValueError):
+class CheckpointError(ViKLError, ValueError):
     """A checkpoint file that is damaged, or of another fit; the message says what differs and what to do."""
 
 

@@ -15,6 +15,7 @@ from vi_kl.algorithms.algorithm import Cost, Fit, FitError, Ledger, Status, ledg
 from vi_kl.algorithms.svi.run import Run, optimizer_of, to_numpy
 from vi_kl.algorithms.svi.step import run_chunks
 from vi_kl.compilation import compiled
+from vi_kl.errors import ViKLError
 from vi_kl.precision import in_float64
 from vi_kl.target.stacked import Layout
 from vi_kl.target.target import Target
@@ -78,7 +79,7 @@ def start_each(starts: Sequence[Callable], ended: list) -> Iterator[LaneRun]:
     for index, start in enumerate(starts):
         try:
             run = start()
-        except (ValueError, RuntimeError) as error:
+        except ViKLError as error:
             ended[index] = error
         else:
             yield run

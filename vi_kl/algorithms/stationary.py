@@ -1,0 +1,57 @@
+"""Whether an answer is at the top of the ELBO, asked of the answer and not of the way to it.
+
+At the best member of a family that can be shifted and stretched along every coordinate, the ELBO's slope under each
+shift and each stretch is zero: E[g] = 0 and E[(z - m) g] = -1, with g the gradient of the log density at draws z of q.
+On fresh draws, and in q's own units, neither the noise that q was fitted to nor the frame it was searched in plays a
+part. A search in the units of a wrong frame can end where nothing moves in those units, far below the top.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy.linalg import solve_triangular
+
+from vi_kl.families.frame import Frame
+
+SURE = 3.0  # standard errors that a slope must differ from zero by
+
+
+class Slope(NamedTuple):
+    """What is left of the way, as far as it stands out of the noise.
+
+    Attributes:
+        nats: about what the ELBO would still gain.
+        largest: the longest way along one coordinate, in q's sds.
+        coordinate: which one that is.
+    """
+
+    nats: float
+    largest: float
+    coordinate: int
+
+
+def slope(z: np.ndarray, gradients: np.ndarray, frame: Frame | None) -> Slope:
+    """The slope of the ELBO at q.
+
+    Args:
+        z: draws of q, (n, dim), the second half made of the opposite noise of the first.
+        gradients: of the log density there, (n, dim).
+        frame: q's own, where q is normal and correlated; else each coordinate is taken by itself.
+    """
+    centre = z.mean(axis=0)
+    if frame is None or np.ndim(frame.scale_tril) == 1:
+        sd = z.std(axis=0)
+        u, pulls = (z - centre) / sd, gradients * sd
+    else:
+        tril = np.asarray(frame.scale_tril)
+        u, pulls = solve_triangular(tril, (z - centre).T, lower=True).T, gradients @ tril
+    shift, stretch = certain(pulls), certain((1 + u * pulls) / 2)
+    furthest = np.maximum(shift, stretch)
+    return Slope(float(np.sum(shift**2) / 2 + np.sum(stretch**2)), float(furthest.max()), int(furthest.argmax()))
+
+
+def certain(values: np.ndarray) -> np.ndarray:
+    """By how much each column's mean differs from zero beyond doubt; infinite where it is not a number."""
+    pairs = (values[: len(values) // 2] + values[len(values) // 2 :]) / 2
+    error = pairs.std(axis=0, ddof=1) / np.sqrt(len(pairs))
+    return np.nan_to_num(np.maximum(np.abs(pairs.mean(axis=0)) - SURE * error, 0.0), nan=np.inf)
