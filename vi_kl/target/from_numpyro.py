@@ -17,7 +17,7 @@ from numpyro.infer.util import potential_energy, unconstrain_fn
 
 from vi_kl.compilation import tracing
 from vi_kl.precision import as_float64, in_float64
-from vi_kl.target.inspection import Inspection, ModelError, change_of_variables, inspect
+from vi_kl.target.inspection import Inspection, ModelError, change_of_variables
 from vi_kl.target.plates import AllRows
 from vi_kl.target.sharding import at_64_bits, holds_nan, is_sharded
 from vi_kl.target.target import Site, Target
@@ -106,8 +106,10 @@ class DATA:
 
 @in_float64
 def target_from_numpyro(model: Callable, args: tuple, kwargs: dict, truth) -> Target:
+    from vi_kl.target.left_out import examine
+
     density, data = split_data(model, args, kwargs)
-    found = inspect(density, data)
+    density, found = examine(density, data)
     density = density_of_all_rows(density, data, found)
     target = Target(density, data, found.sites, truth)
     if target.subsampled:
@@ -148,9 +150,10 @@ def split_data(model: Callable, args: tuple, kwargs: dict) -> tuple[NumPyroModel
 def model_to_enumerate(model: Callable, args: tuple, kwargs: dict) -> tuple[NumPyroModel, tuple]:
     """A model of discrete latent sites only, as an `EnumeratedModel`, and its data."""
     from vi_kl.target.enumeration import enumerated
+    from vi_kl.target.left_out import examine
 
     density, data = split_data(model, args, kwargs)
-    found = inspect(density, data)
+    density, found = examine(density, data)
     if found.sites:
         raise ModelError(
             f"Latent site '{found.sites[0].name}' is continuous, so there are no configurations to list: make a target "
