@@ -121,7 +121,9 @@ def is_series(x) -> bool:
 
 def is_text(x) -> bool:
     """An array of what is no number: strings, categories, dates."""
-    return isinstance(x, np.ndarray) and x.dtype.kind not in NUMERIC and x.dtype.kind != "c" and not is_extended(x.dtype)
+    return (
+        isinstance(x, np.ndarray) and x.dtype.kind not in NUMERIC and x.dtype.kind != "c" and not is_extended(x.dtype)
+    )
 
 
 def is_extended(dtype) -> bool:

@@ -107,10 +107,12 @@ class DATA:
 
 @in_float64
 def target_from_numpyro(model: Callable, args: tuple, kwargs: dict, truth) -> Target:
+    from vi_kl.target.factors import check_factors
     from vi_kl.target.left_out import examine
 
     density, data = split_data(model, args, kwargs)
     density, found = examine(density, data)
+    check_factors(density, data, found)
     density = density_of_all_rows(density, data, found)
     target = Target(density, data, found.sites, truth)
     if target.subsampled:

@@ -140,6 +140,10 @@ def traced(density, data, rows: ChosenRows) -> dict:
             "The model turns one of its data arrays into a Python number (a size, an index or a condition). "
             f"Pass that number as a separate Python int. JAX says: {str(error).splitlines()[0]}"
         ) from error
+    except AssertionError as error:  # NumPyro's, and the model's own
+        empty = [jnp.shape(leaf) for leaf in jax.tree.leaves(data) if 0 in jnp.shape(leaf)]
+        reason = f"An array among its arguments has no rows (shape {empty[0]}). " if empty else ""
+        raise ModelError(f"The model does not run on its arguments. {reason}The assertion was: {error}") from error
     except (ValueError, TypeError) as error:
         if isinstance(error, ModelError) or not rows.plates:
             raise
