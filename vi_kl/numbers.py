@@ -15,7 +15,7 @@ def whole_number(name: str, value, at_least: int = 1) -> int:
         TypeError: it is no number.
         ValueError: it has a fraction, or is too small.
     """
-    if isinstance(value, bool) or isinstance(value, str):
+    if isinstance(value, bool | str):
         raise TypeError(f"{name} must be a whole number, got {value!r}.")
     try:
         number = operator.index(value)

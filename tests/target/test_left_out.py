@@ -41,12 +41,14 @@ def test_only_missing_rows_are_latent():
         mean * whole, np.outer(whole, whole) / precision + np.diag([0, 0.25, 0.25]), allow_singular=True
     )
     evidence = stats.multivariate_normal(np.zeros(3), 9 * np.outer(X[SEEN], X[SEEN]) + 0.25 * np.eye(3)).logpdf(Y[SEEN])
-    z = np.random.default_rng(0).normal(size=(4, 3)) + [2, 0, 3]
+    z = np.random.default_rng(0).normal([2, 0, 3], size=(4, 3))
     np.testing.assert_allclose(target.log_density(z), posterior.logpdf(z) + evidence, rtol=1e-9)
     np.testing.assert_allclose(target.unconstrain(target.constrain(z)), z, rtol=1e-12)
 
 
-@pytest.mark.parametrize("seen, sites", [(np.ones(5, bool), {"slope"}), (np.zeros(5, bool), {"slope", "y_unobserved"})])
+@pytest.mark.parametrize(
+    ("seen", "sites"), [(np.ones(5, bool), {"slope"}), (np.zeros(5, bool), {"slope", "y_unobserved"})]
+)
 def test_all_rows_or_none_are_seen(seen, sites):
     target = Target.from_numpyro(regression, X, Y, seen)
     assert set(target.site_names) == sites
@@ -99,7 +101,7 @@ def count_that_matters(y):
 
 
 def test_an_unbounded_count_on_which_something_depends_is_refused():
-    with pytest.raises(ModelError, match="'count' is discrete .* cannot be listed"):
+    with pytest.raises(ModelError, match=r"'count' is discrete .* cannot be listed"):
         Target.from_numpyro(count_that_matters, 1.0)
 
 
@@ -116,7 +118,7 @@ def mask_from_a_discrete_latent(y):
     numpyro.sample("y", dist.Normal(loc + shift, 1), obs=y)
 
 
-@pytest.mark.parametrize("model, site", [(mask_from_a_latent, "y_"), (mask_from_a_discrete_latent, "shift")])
+@pytest.mark.parametrize(("model", "site"), [(mask_from_a_latent, "y_"), (mask_from_a_discrete_latent, "shift")])
 def test_a_mask_that_depends_on_a_latent_site_is_refused(model, site):
     with pytest.raises(ModelError, match=f"mask of latent site '{site}.* depends on a latent site"):
         Target.from_numpyro(model, np.zeros(3))
@@ -157,7 +159,7 @@ def flat_and_unused(y):
 
 
 def test_an_improper_prior_that_nothing_depends_on_is_refused():
-    with pytest.raises(ModelError, match="'nothing' has an improper prior .* nothing else"):
+    with pytest.raises(ModelError, match=r"'nothing' has an improper prior .* nothing else"):
         Target.from_numpyro(flat_and_unused, Y)
 
 
@@ -173,7 +175,7 @@ def padded_in_a_scan(y, length):
 
 
 def test_flat_entries_within_a_scan_are_refused_with_the_mend():
-    with pytest.raises(ModelError, match="'x' stands in a scan .* 2 of its masked entries.*Mask the observations"):
+    with pytest.raises(ModelError, match=r"'x' stands in a scan .* 2 of its masked entries.*Mask the observations"):
         Target.from_numpyro(padded_in_a_scan, np.zeros((2, 3)), np.array([3, 1]))
 
 

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 import jax
 
 from vi_kl.algorithms.algorithm import Fit
+from vi_kl.algorithms.asked import refuse_key_first, target_of
 from vi_kl.algorithms.choose import choose_algorithm
 from vi_kl.compilation import in_threads
 from vi_kl.diagnostics.certificate import Certificate, check
+from vi_kl.keys import as_key
 from vi_kl.target.target import Target
 
 if TYPE_CHECKING:
@@ -70,19 +72,21 @@ def row(fit: Fit, c: Certificate, unit: str) -> dict:
 
 
 def compare(
-    target: Target,
-    methods: Sequence,
-    *,
-    key,
+    target,
+    methods: Sequence = (),
+    *args,
+    key=None,
     progress: Callable[[str], None] | None = None,
     workers: int = 2,
+    **kwargs,
 ) -> Comparison:
     """Fit each method to the target and check it.
 
     Args:
-        target: the posterior.
-        methods: names, families, algorithms or NumPyro guides, as `fit` takes them.
-        key: a JAX random key; each method gets its own by its place.
+        target: the posterior; or a model, whose arguments follow: `compare(model, ["laplace", "flow"], x, y=y, key=0)`.
+        methods: names, families, algorithms or NumPyro guides, as `fit` takes them; or one alone.
+        *args, **kwargs: what the model is called with, where `target` is one.
+        key: a JAX random key, or an integer; each method gets its own by its place.
         progress: called with a sentence as each approximation is finished.
         workers: threads; compiling, which takes most of the time, runs in parallel.
 
@@ -90,6 +94,12 @@ def compare(
         The Comparison. A method that cannot be fitted, or whose q has no density to check (particles), is
         listed in its `failures`; the others are kept.
     """
+    refuse_key_first(target, "compare")
+    key = as_key(key)
+    if isinstance(methods, Target):  # the two in the other order
+        target, methods = methods, target
+    target = target_of(target, args, kwargs, caller="compare", options=("methods", "key", "progress", "workers"))
+    methods = list(methods) if isinstance(methods, list | tuple | set | dict) else [methods]
     if not methods:
         raise ValueError("methods is empty: name at least one, for example ['mean_field', 'full_rank'].")
     algorithms = [choose_algorithm(target, method) for method in methods]

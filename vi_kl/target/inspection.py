@@ -85,7 +85,12 @@ def inspect(density, data) -> Inspection:
     with tracing:
         jax.eval_shape(run, data)
     if not latent:
-        raise ModelError(f"Model '{density}' has no latent site: every numpyro.sample in it is observed.")
+        raise ModelError(
+            f"Model '{density}' has no latent site: every numpyro.sample in it is observed."
+            if observed
+            else f"'{density}' calls numpyro.sample nowhere, so it is no NumPyro model. If it is a log density over z, "
+            f"make the target by Target.from_log_density({density}, dim)."
+        )
     return Inspection(
         sites=tuple(sorted(found, key=lambda site: site.name)),
         discrete=discrete,

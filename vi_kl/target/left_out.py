@@ -1,7 +1,7 @@
 """What of a model's latent sites is no unknown of the posterior, and is left out of z.
 
 - Entries that a mask takes out of the density and nothing else depends on: the seen rows of
-  `numpyro.sample(..., obs=y, obs_mask=seen)`, of which NumPyro makes a latent copy, and the padding of latent sequences.
+  `numpyro.sample(..., obs=y, obs_mask=seen)`, of which NumPyro makes a latent copy; the padding of latent sequences.
   As coordinates of z they would be flat, and the posterior improper.
 - Discrete sites that nothing depends on (predictions; missing counts): summed out they are a factor one.
 
@@ -17,6 +17,7 @@ import dataclasses
 import functools
 import math
 from collections.abc import Callable, Iterable, Mapping
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -80,7 +81,7 @@ class Entries:
 class SomeEntries(dist.Distribution):
     """The distribution of some of a batch's entries, along one axis."""
 
-    arg_constraints = {}
+    arg_constraints: ClassVar[dict] = {}
     pytree_data_fields = ("whole",)
     pytree_aux_fields = ("entries",)
 
