@@ -1,9 +1,61 @@
-"""JAX keys for NumPy's generators: draws that need no gradient need no compilation either."""
+"""Random keys: JAX's, or an integer in their place; and NumPy's generators, whose draws need no compilation."""
+
+import inspect
+from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+
+HOW = "Pass key=jax.random.key(0), or an integer such as key=0; the same key gives the same numbers."
+
+
+def as_key(key: Any, name: str = "key"):
+    """One JAX random key.
+
+    Args:
+        key: a JAX key, an integer, or an old-style key (an array of raw uint32 numbers).
+        name: of the argument, for the message.
+
+    Raises:
+        TypeError: it is none of these; the message says what it is.
+        ValueError: an integer beyond 64 bits, or several keys.
+    """
+    if isinstance(key, jax.Array) and jax.dtypes.issubdtype(key.dtype, jax.dtypes.prng_key):
+        if key.shape == ():
+            return key
+        raise ValueError(f"{name} holds {key.size} keys, of shape {key.shape}, and one is wanted: {name}[0], say.")
+    if isinstance(key, bool | np.bool_):
+        raise TypeError(f"{name} must be a random key, got {key}. {HOW}")
+    if isinstance(key, int | np.integer):
+        return from_integer(int(key), name)
+    if isinstance(key, np.ndarray | jax.Array):
+        return from_array(key, name)
+    if key is None or key is inspect.Parameter.empty:
+        raise TypeError(f"A random {name} is wanted and missing. {HOW}")
+    raise TypeError(f"{name} must be a random key, got {type(key).__name__}. {HOW}")
+
+
+def from_integer(seed: int, name: str):
+    if not -(2**63) <= seed < 2**64:
+        raise ValueError(f"{name} is {seed}, an integer beyond 64 bits: take a smaller one.")
+    with jax.enable_x64(True):  # so that an integer means the same key whatever the caller's setting
+        return jax.random.key(np.uint64(seed % 2**64))
+
+
+def from_array(key, name: str):
+    if key.dtype == np.uint32 and key.ndim and key.shape == jax.random.key_data(jax.random.key(0)).shape:
+        return jax.random.wrap_key_data(jnp.asarray(key))
+    if key.ndim == 0 and jnp.issubdtype(key.dtype, jnp.integer):
+        return jax.random.key(key) if isinstance(key, jax.core.Tracer) else from_integer(int(key), name)
+    raise TypeError(f"{name} must be a random key, got an array of {key.dtype} of shape {key.shape}. {HOW}")
+
+
+def is_key(value: Any) -> bool:
+    """Whether it is a JAX key beyond doubt (an integer may be one, and may be a number)."""
+    return isinstance(value, jax.Array) and jax.dtypes.issubdtype(value.dtype, jax.dtypes.prng_key)
 
 
 def numpy_generator(key) -> np.random.Generator:
     """NumPy's generator seeded by a JAX key: the same key gives the same draws."""
-    return np.random.default_rng(np.asarray(jax.random.key_data(key)))
+    return np.random.default_rng(np.asarray(jax.random.key_data(as_key(key))))

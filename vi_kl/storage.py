@@ -26,6 +26,7 @@ from vi_kl.families.guide import Guide, guide_family
 from vi_kl.families.particles import ParticleApproximation, Particles
 from vi_kl.objectives.objective import Objective
 from vi_kl.precision import in_float64
+from vi_kl.target.asked import in_words, the_target
 from vi_kl.target.fingerprint import differences, fingerprint
 from vi_kl.target.target import Target
 
@@ -57,6 +58,9 @@ def save(fit: Fit, path) -> None:
     Raises:
         StorageError: part of the fit is code, such as an optax optimiser; the message names it.
     """
+    if not isinstance(fit, Fit):
+        other = "the fit comes first: save(fit, path)" if isinstance(path, Fit) else "fit a target first"
+        raise TypeError(f"save takes a Fit, not {in_words(fit)}: {other}.")
     if type(fit.approximation) not in (Approximation, ParticleApproximation):
         raise StorageError(f"A fit whose approximation is a {type(fit.approximation).__name__} cannot be saved.")
     version = importlib.import_module("vi_kl").__version__
@@ -113,6 +117,7 @@ def load(path, target: Target, *, family=None, classes: Iterable[type] = ()) -> 
             differs), or holds a class that is neither vi_kl's nor among `classes`.
         FileNotFoundError: there is no such file.
     """
+    target = the_target(target, "load(path, target)")
     try:
         stored = Archive(path)
         require_format(stored)

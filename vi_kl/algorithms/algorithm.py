@@ -3,6 +3,7 @@
 import abc
 import contextlib
 import dataclasses
+import functools
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -13,6 +14,10 @@ import numpy as np
 from vi_kl.compilation import compile_clock
 from vi_kl.errors import FitError, ViKLError, numerical_failures_named
 from vi_kl.families.approximation import Approximation
+from vi_kl.families.family import Family
+from vi_kl.keys import as_key
+from vi_kl.objectives.objective import Objective
+from vi_kl.target.asked import in_words, the_target
 from vi_kl.target.target import Target
 
 __all__ = ["Algorithm", "Cost", "Fit", "FitError", "History", "Ledger", "Status", "ledger"]
@@ -93,6 +98,18 @@ class Fit:
     def target(self) -> Target:
         return self.approximation.target
 
+    def sample(self, key, n: int) -> dict:
+        """n draws of every site, {site: (n, ...)}; see `Approximation.sample`."""
+        return self.approximation.sample(key, n)
+
+    def sample_and_log_prob(self, key, n: int):
+        """n draws of z, (n, dim), and log q(z), (n,)."""
+        return self.approximation.sample_and_log_prob(key, n)
+
+    def log_prob(self, z):
+        """log q(z) for z of shape (dim,) or (n, dim)."""
+        return self.approximation.log_prob(z)
+
     def save(self, path) -> None:
         """Write it to a file, which `vi_kl.load(path, target)` reads; see `vi_kl.storage`."""
         from vi_kl.storage import save
@@ -106,6 +123,12 @@ class Fit:
 @dataclasses.dataclass(frozen=True)
 class Algorithm(abc.ABC):
     """A way to find an approximation. To add one, subclass it in a file of its own and name it in choose.py."""
+
+    def __init_subclass__(cls, **kwargs):
+        super().__init_subclass__(**kwargs)
+        for name in ("fit", "fit_many"):
+            if name in vars(cls):
+                setattr(cls, name, with_a_key(vars(cls)[name]))
 
     @property
     @abc.abstractmethod
@@ -141,7 +164,7 @@ class Algorithm(abc.ABC):
             not take the others with it. Where they ran side by side, each Fit's `cost` has an even share of the
             seconds. Errors that are not vi_kl's own are faults of a program, and are raised.
         """
-        targets = tuple(targets)
+        key, targets = as_key(key), tuple(targets)
         results = []
         for one_key, target in zip(jax.random.split(key, len(targets)), targets, strict=True):
             try:
@@ -151,6 +174,33 @@ class Algorithm(abc.ABC):
             if progress:
                 progress(len(results) / len(targets), f"{len(results)} of {len(targets)} fits done")
         return results
+
+
+def with_a_key(method):
+    """`fit(key, target, ...)`, called with whatever stands for a key."""
+
+    @functools.wraps(method)
+    def checked(self, key, target, *args, **kwargs):
+        name = f"{type(self).__name__}.{method.__name__}"
+        if isinstance(key, Target):
+            raise TypeError(f"{name} takes the key first: {method.__name__}(key, target).")
+        if method.__name__ == "fit":
+            target = the_target(target, name)
+        refuse_parts(self)
+        return method(self, as_key(key), target, *args, **kwargs)
+
+    return checked
+
+
+def refuse_parts(algorithm: Algorithm) -> None:
+    """A name or a class where a family or an objective is wanted."""
+    for field, kind, example in (("family", Family, "MeanField()"), ("objective", Objective, "ELBO()")):
+        part = getattr(algorithm, field, None)
+        if part is not None and not isinstance(part, kind):
+            given = f"the class {part.__name__}: write {part.__name__}()" if isinstance(part, type) else in_words(part)
+            raise TypeError(
+                f"{type(algorithm).__name__}'s {field} must be a {kind.__name__}, such as {example}, not {given}."
+            )
 
 
 @dataclasses.dataclass

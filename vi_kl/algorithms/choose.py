@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from vi_kl.algorithms.algorithm import Algorithm, Fit
+from vi_kl.algorithms.asked import is_method, method_named, plain, refuse_key_first, target_of
 from vi_kl.algorithms.batch_and_match import BatchAndMatch, GaussianScoreMatching
 from vi_kl.algorithms.coordinate_ascent import CoordinateAscent
 from vi_kl.algorithms.ladder import FLOW, Ladder
@@ -25,7 +26,9 @@ from vi_kl.families.low_rank import LowRank
 from vi_kl.families.mixture import Mixture
 from vi_kl.families.skewed import Skewed
 from vi_kl.families.student_t import StudentT
+from vi_kl.keys import as_key, is_key
 from vi_kl.objectives.elbo import ELBO
+from vi_kl.target.asked import in_words, own_target
 from vi_kl.target.target import Target
 
 # To add an algorithm, add its file and a line here.
@@ -53,6 +56,9 @@ BY_NAME: dict[str, Callable[[], Algorithm]] = {
 }
 
 
+DEFAULT = ("auto", "automatic", "default", "ladder")  # names of the default, whose own place is None
+
+
 def choose_algorithm(target: Target, method=None) -> Algorithm:
     """The algorithm that a method stands for.
 
@@ -63,9 +69,9 @@ def choose_algorithm(target: Target, method=None) -> Algorithm:
     if method is None:
         return Ladder()
     if isinstance(method, str):
-        if method not in BY_NAME:
-            raise ValueError(f"Unknown method {method!r}: choose one of {', '.join(sorted(BY_NAME))}.")
-        return BY_NAME[method]()
+        return Ladder() if plain(method) in DEFAULT else BY_NAME[method_named(method, BY_NAME)]()
+    if isinstance(method, type) and issubclass(method, Algorithm | Family):
+        return choose_algorithm(target, instance_of(method))
     if isinstance(method, Algorithm):
         return method
     if isinstance(method, Family):
@@ -73,14 +79,23 @@ def choose_algorithm(target: Target, method=None) -> Algorithm:
     if callable(method):
         # guides may start far from where they end, and their samplers (gamma, beta) are slow
         return SVI(guide_family(method, target), ELBO(num_draws=4), step_size=0.1)
-    raise TypeError(f"method must be a name, a Family, an Algorithm or a NumPyro guide, not {type(method).__name__}.")
+    raise TypeError(f"method must be a name, a Family, an Algorithm or a NumPyro guide, not {in_words(method)}.")
 
 
-def fit(target: Target, method=None, *, key, start=None, checkpoint=None, progress=None) -> Fit:
+def instance_of(kind: type) -> Algorithm | Family:
+    """A family or an algorithm as it comes, where its class was named."""
+    try:
+        return kind()
+    except TypeError as error:
+        raise TypeError(f"method is the class {kind.__name__}, which needs settings: {error}.") from None
+
+
+def fit(target, *args, method=None, key=None, start=None, checkpoint=None, progress=None, **kwargs) -> Fit:
     """Fit an approximation to a target.
 
     Args:
-        target: from `Target.from_numpyro(model, *args, **kwargs)`.
+        target: from `Target.from_numpyro(model, *args, **kwargs)`; or the model itself, followed by its arguments:
+            `fit(model, x, y=y, key=key)`, `fit(model, "flow", x, y=y, key=key)`.
         method: a name, a Family, an Algorithm, or a NumPyro guide. By default the cheapest of Laplace's normal,
             the best normal and a flow that is good enough (`Ladder`). The names:
             normals: "full_rank", "mean_field", "low_rank", "block_normal", "laplace", "linear_response",
@@ -88,7 +103,10 @@ def fit(target: Target, method=None, *, key, start=None, checkpoint=None, progre
             richer: "skewed", "student_t", "mixture", "pathfinder", "flow", "iaf";
             on the model's own sites: "constrained", "coordinate_ascent";
             without a density: "map", "svgd".
-        key: a JAX random key; the same key gives the same fit.
+            Spelling is forgiven ("mean-field", "ADVI").
+        *args, **kwargs: the method, if it is not given by name; then what the model is called with, where `target`
+            is one.
+        key: a JAX random key, or an integer; the same key gives the same fit.
         start: where to begin: another Fit or Approximation, a Frame, or a point as z or {site: value}. By default
             at the best of the modes that climbs from random places reach.
         checkpoint: a file that methods fitted by SVI write their state to, and go on from where it exists.
@@ -100,7 +118,15 @@ def fit(target: Target, method=None, *, key, start=None, checkpoint=None, progre
     Raises:
         FitError: the method cannot be fitted to this target; the message says why, and what can.
         ValueError: no method has that name, or a checkpoint is asked of one that is not fitted by SVI.
+        TypeError: what is given is no target, method or key; the message says what it is.
     """
+    refuse_key_first(target, "fit")
+    if args and method is None and (own_target(target) is not None or is_method(args[0], Algorithm, BY_NAME)):
+        method, *args = args
+    if args and key is None and is_key(args[-1]):
+        *args, key = args
+    key = as_key(key)
+    target = target_of(target, args, kwargs, caller="fit", options=("method", "key", "start", "checkpoint", "progress"))
     algorithm = choose_algorithm(target, method)
     if checkpoint is None:
         return algorithm.fit(key, target, start=start, progress=progress)

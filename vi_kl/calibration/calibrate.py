@@ -18,8 +18,10 @@ from vi_kl.algorithms.algorithm import Cost, Fit, FitError, ledger
 from vi_kl.calibration.calibration import Calibration
 from vi_kl.calibration.ranks import count, quantity_names, spread_evenly
 from vi_kl.calibration.simulate import Simulation, procedure, simulate
-from vi_kl.keys import numpy_generator
+from vi_kl.keys import as_key, numpy_generator
+from vi_kl.numbers import whole_number
 from vi_kl.precision import in_float64
+from vi_kl.target.target import Target
 
 FEWEST = 10
 
@@ -28,9 +30,9 @@ FEWEST = 10
 def calibrate(
     model: Callable,
     *args,
-    observed: str | Sequence[str],
+    observed: str | Sequence[str] = (),
     method=None,
-    key,
+    key=None,
     num_data_sets: int = 200,
     num_draws: int = 1000,
     progress: Callable[[float, str], None] | None = None,
@@ -58,6 +60,13 @@ def calibrate(
         FitError: every fit failed; the message is the first one's.
         ValueError: too few data sets or draws, or a method that does not suit.
     """
+    key = as_key(key)
+    if isinstance(model, Target) or hasattr(model, "approximation"):
+        raise TypeError(
+            f"calibrate takes the model, not a {type(model).__name__}, for it simulates data sets of its own: "
+            f"calibrate(model, ..., observed='y', key=key), with the model's arguments but its data."
+        )
+    num_data_sets, num_draws = whole_number("num_data_sets", num_data_sets, 0), whole_number("num_draws", num_draws, 0)
     observed = (observed,) if isinstance(observed, str) else tuple(observed)
     require_sizes(observed, num_data_sets, num_draws)
     keys = jax.random.split(key, 4)

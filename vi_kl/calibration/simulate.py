@@ -22,6 +22,7 @@ from vi_kl.algorithms.svi.svi import SVI
 from vi_kl.compilation import compiled, tracing
 from vi_kl.families.family import Family
 from vi_kl.families.guide import Guide
+from vi_kl.target.columns import arguments_that_run
 from vi_kl.target.from_numpyro import DATA, ModelError, NumPyroModel, array_or_static, is_array, require_hashable
 from vi_kl.target.target import Target
 
@@ -89,7 +90,7 @@ def joint_model(model, args, kwargs) -> tuple[NumPyroModel, tuple]:
     """The model without its arrays, and the arrays."""
     if not callable(model):
         raise TypeError(f"model must be a NumPyro model (a function), got {type(model).__name__}.")
-    leaves, structure = jax.tree.flatten((args, kwargs))
+    leaves, structure = jax.tree.flatten(arguments_that_run(model, args, kwargs))
     leaves = [array_or_static(leaf) for leaf in leaves]
     joint = NumPyroModel(model, structure, tuple(DATA if is_array(leaf) else leaf for leaf in leaves))
     require_hashable(joint)

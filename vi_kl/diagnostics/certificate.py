@@ -13,6 +13,7 @@ import numpy as np
 from vi_kl.diagnostics import verdict
 from vi_kl.diagnostics.against_truth import judge_against
 from vi_kl.diagnostics.alone import judge_alone
+from vi_kl.diagnostics.asked import approximation_of, truth_and_key
 from vi_kl.diagnostics.contradictions import contradictions
 from vi_kl.diagnostics.density import density_excess
 from vi_kl.diagnostics.errors import Errors
@@ -27,6 +28,7 @@ from vi_kl.estimate import Estimate
 from vi_kl.families.approximation import Approximation
 from vi_kl.families.delta import Delta
 from vi_kl.families.gaussian import MeanField
+from vi_kl.numbers import whole_number
 from vi_kl.precision import in_float64
 from vi_kl.target.target import CHUNK
 
@@ -152,7 +154,7 @@ class Certificate:
 
 
 @in_float64
-def check(fit, truth=None, *, key, num_draws: int = 2 * CHUNK) -> Certificate:
+def check(fit, truth=None, *, key=None, num_draws: int = 2 * CHUNK) -> Certificate:
     """Measure how far a fit, or any Approximation, is from the posterior.
 
     Args:
@@ -160,17 +162,17 @@ def check(fit, truth=None, *, key, num_draws: int = 2 * CHUNK) -> Certificate:
         truth: what the target's posterior is held to: a `Truth`, or a function from the target to one, such as
             `vi_kl.find_truth`; by default the target's own `truth`. Without one the certificate says what q's
             own importance weights, and climbs from around q, can tell.
-        key: a JAX random key.
+        key: a JAX random key, or an integer.
         num_draws: draws of q, and of the exact posterior where it is known.
 
     Raises:
         NoDensity: q is a set of particles.
-        TypeError: `fit` is neither a Fit nor an Approximation.
+        TypeError: `fit` is neither a Fit nor an Approximation, or there is no key.
         ValueError: a density is NaN at draws of q, fewer than 500 draws, or a truth of other sites.
     """
-    q = getattr(fit, "approximation", fit)
-    if not isinstance(q, Approximation):
-        raise TypeError(f"check takes a Fit or an Approximation, not {type(fit).__name__}.")
+    q = approximation_of(fit, "check")
+    truth, key = truth_and_key(truth, key)
+    num_draws = whole_number("num_draws", num_draws)
     if truth is not None:
         q = held_to(q, truth)
     if num_draws < FEWEST:

@@ -28,6 +28,7 @@ import numpy as np
 import numpyro.distributions as dist
 from scipy.optimize import minimize
 
+from vi_kl.diagnostics.asked import approximation_of, truth_and_key
 from vi_kl.diagnostics.certificate import check, held_to
 from vi_kl.diagnostics.evidence import mean_estimate
 from vi_kl.diagnostics.kl_to_truth import reverse_kl_by_integration
@@ -109,7 +110,7 @@ class Gap:
 
 
 @in_float64
-def explain_gap(fit, truth=None, *, key, num_draws: int = 16_384, max_steps: int = 500) -> Gap:
+def explain_gap(fit, truth=None, *, key=None, num_draws: int = 16_384, max_steps: int = 500) -> Gap:
     """Split KL(q||posterior) into what the family, the optimiser and the noise of its estimate are to blame for.
 
     Args:
@@ -119,8 +120,9 @@ def explain_gap(fit, truth=None, *, key, num_draws: int = 16_384, max_steps: int
         num_draws: draws that each KL is judged on.
         max_steps: of the search for the best member.
     """
+    q = approximation_of(fit, "explain_gap")
+    truth, key = truth_and_key(truth, key)
     keys = jax.random.split(key, 4)
-    q = getattr(fit, "approximation", fit)
     if truth is not None:
         q = held_to(q, truth)
     known = q.target.truth

@@ -18,6 +18,7 @@ from vi_kl.divergences.held import widened
 from vi_kl.divergences.kl import are_distributions
 from vi_kl.divergences.registry import NoClosedForm, describe, evaluate, kind
 from vi_kl.estimate import Estimate
+from vi_kl.keys import as_key
 from vi_kl.precision import in_float64
 
 ENUMERATION_CAVEAT = "It trusts the pmfs: an error in one that does not show in its sum goes unseen."
@@ -53,6 +54,7 @@ def estimate_kl(p, q, *, key=None, method="auto", num_draws=100_000, base=None, 
         NoClosedForm, NotApplicable: the method asked for cannot give this divergence.
         NotConverged: quadrature or importance sampling did not settle.
     """
+    key = None if key is None else as_key(key)
     if method != "auto" and method not in METHODS:
         raise ValueError(f"method must be 'auto' or one of {', '.join(map(repr, METHODS))}, not {method!r}.")
     if base not in (None, 2):

@@ -22,6 +22,7 @@ from vi_kl.divergences.nearest.by_class import project_onto_class
 from vi_kl.divergences.nearest.descent import descend
 from vi_kl.divergences.nearest.families import find_family
 from vi_kl.estimate import Estimate
+from vi_kl.keys import as_key
 from vi_kl.precision import as_numpy, in_float64
 
 DIRECTIONS = ("forward", "reverse")
@@ -135,6 +136,7 @@ def project(
         return project_onto_function(p, family, init, support, direction, unit, max_steps)
     if init is not None or support is not None:
         raise TypeError(f"init and support belong to families given as functions; {known.name} finds its own starts.")
+    key = None if key is None else as_key(key)
     found = project_onto_class(p, known, dict(fixed or {}), direction, key, num_draws, max_steps)
     return presented(found, direction, unit)
 

@@ -10,7 +10,8 @@ from vi_kl.compilation import compiled, tracing
 from vi_kl.families.constrained import Constrained, SiteProduct
 from vi_kl.families.family import Family
 from vi_kl.families.guide import Guide, GuideDistribution
-from vi_kl.keys import numpy_generator
+from vi_kl.keys import as_key, is_key, numpy_generator
+from vi_kl.numbers import whole_number
 from vi_kl.precision import in_float64
 from vi_kl.target.target import CHUNK, Target, constrain_in_chunks, in_chunks
 from vi_kl.truth.closed_form import draw_sites
@@ -45,12 +46,12 @@ class Approximation:
     @in_float64
     def sample(self, key, n: int) -> dict:
         """n draws of every site, {site: (n, ...)}, in the space in which the model sees them."""
-        return constrain_in_chunks(self.target, draw(self, key, n)[0])
+        return constrain_in_chunks(self.target, draw(self, *asked_draws(key, n))[0])
 
     @in_float64
     def sample_and_log_prob(self, key, n: int):
         """n draws of z, shape (n, dim), and log q(z), shape (n,)."""
-        return draw(self, key, n)
+        return draw(self, *asked_draws(key, n))
 
     @in_float64
     def log_prob(self, z):
@@ -68,6 +69,13 @@ class Approximation:
     @classmethod
     def tree_unflatten(cls, static, children):
         return cls(static[0], *children)
+
+
+def asked_draws(key, n) -> tuple:
+    """A key and a number of draws, as `sample(key, n)` takes them."""
+    if is_key(n):
+        raise TypeError("The key comes first, and then the number of draws: sample(key, n).")
+    return as_key(key), whole_number("n, the number of draws,", n)
 
 
 def draw(q: Approximation, key, n: int) -> tuple[np.ndarray, np.ndarray]:

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from vi_kl.errors import ViKLError
-from vi_kl.families.approximation import Approximation
+from vi_kl.families.approximation import Approximation, asked_draws
 from vi_kl.families.family import Family
 from vi_kl.families.frame import Frame
 from vi_kl.keys import numpy_generator
@@ -64,6 +64,7 @@ class ParticleApproximation(Approximation):
     @in_float64
     def sample(self, key, n: int) -> dict:
         """n particles drawn with replacement, {site: (n, ...)}."""
+        key, n = asked_draws(key, n)
         z = np.asarray(self.params["particles"])
         return constrain_in_chunks(self.target, z[numpy_generator(key).integers(len(z), size=n)])
 

@@ -24,6 +24,7 @@ import numpy as np
 from vi_kl.objectives.draws import log_q_at, require_log_prob
 from vi_kl.objectives.objective import Objective, ObjectiveError, check_count
 from vi_kl.precision import in_float64
+from vi_kl.target.asked import of_a_target
 from vi_kl.target.target import Target
 from vi_kl.truth.draws import PosteriorDraws
 
@@ -51,6 +52,7 @@ class TargetWithDraws(Target):
         return cls(static[0], children[0], static[1], draws=children[1])
 
 
+@of_a_target
 @in_float64
 def with_draws(target: Target, draws) -> TargetWithDraws:
     """The same target with draws of its posterior, for `ForwardKLToDraws`.

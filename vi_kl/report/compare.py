@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 import jax
 
 from vi_kl.algorithms.algorithm import Fit
+from vi_kl.algorithms.asked import refuse_key_first, target_of
 from vi_kl.algorithms.choose import choose_algorithm
 from vi_kl.compilation import in_threads
 from vi_kl.diagnostics.certificate import Certificate, check
 from vi_kl.errors import ViKLError, numerical_failures_named
+from vi_kl.keys import as_key
 from vi_kl.target.target import Target
 
 if TYPE_CHECKING:
@@ -71,19 +73,21 @@ def row(fit: Fit, c: Certificate, unit: str) -> dict:
 
 
 def compare(
-    target: Target,
-    methods: Sequence,
-    *,
-    key,
+    target,
+    methods: Sequence = (),
+    *args,
+    key=None,
     progress: Callable[[str], None] | None = None,
     workers: int = 2,
+    **kwargs,
 ) -> Comparison:
     """Fit each method to the target and check it.
 
     Args:
-        target: the posterior.
-        methods: names, families, algorithms or NumPyro guides, as `fit` takes them.
-        key: a JAX random key; each method gets its own by its place.
+        target: the posterior; or a model, whose arguments follow: `compare(model, ["laplace", "flow"], x, y=y, key=0)`.
+        methods: names, families, algorithms or NumPyro guides, as `fit` takes them; or one alone.
+        *args, **kwargs: what the model is called with, where `target` is one.
+        key: a JAX random key, or an integer; each method gets its own by its place.
         progress: called with a sentence as each approximation is finished.
         workers: threads; compiling, which takes most of the time, runs in parallel.
 
@@ -92,6 +96,12 @@ def compare(
         listed in its `failures`; the others are kept. An error that is not vi_kl's own is a fault of a program, and
         is raised.
     """
+    refuse_key_first(target, "compare")
+    key = as_key(key)
+    if isinstance(methods, Target):  # the two in the other order
+        target, methods = methods, target
+    target = target_of(target, args, kwargs, caller="compare", options=("methods", "key", "progress", "workers"))
+    methods = list(methods) if isinstance(methods, list | tuple | set | dict) else [methods]
     if not methods:
         raise ValueError("methods is empty: name at least one, for example ['mean_field', 'full_rank'].")
     algorithms = [choose_algorithm(target, method) for method in methods]

@@ -137,13 +137,13 @@ def discrete_site(name: str, site: dict) -> DiscreteSite:
     """What of a traced latent site is needed to enumerate it; refused by name where that cannot be done."""
     fn = site["fn"]
     shape = tuple(jnp.shape(site["value"]))
-    if site["scale"] is not None or is_masked(fn):
+    if site["scale"] is not None:
         raise ModelError(
-            f"Discrete latent site '{name}' stands under numpyro.handlers.scale or mask, so its probabilities do not "
-            f"add up to one and cannot be summed out. Take it out of the handler."
+            f"Discrete latent site '{name}' stands under numpyro.handlers.scale, so its probabilities do not add up "
+            f"to one and cannot be summed out. Take it out of the handler."
         )
     kind = type(fn).__name__
-    while isinstance(fn, dist.Independent | dist.ExpandedDistribution):
+    while isinstance(fn, dist.Independent | dist.ExpandedDistribution | dist.MaskedDistribution):
         fn, kind = fn.base_dist, type(fn.base_dist).__name__
     if not fn.has_enumerate_support:
         raise ModelError(
@@ -163,12 +163,6 @@ def discrete_site(name: str, site: dict) -> DiscreteSite:
     event = fn.event_shape
     support = values.reshape(len(values), *event)
     return DiscreteSite(name, shape[: len(shape) - len(event)], nested_tuple(support.tolist()))
-
-
-def is_masked(fn) -> bool:
-    while isinstance(fn, dist.Independent | dist.ExpandedDistribution):
-        fn = fn.base_dist
-    return isinstance(fn, dist.MaskedDistribution)
 
 
 def nested_tuple(x):

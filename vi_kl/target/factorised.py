@@ -60,7 +60,7 @@ class FactorisedModel(NumPyroModel):
             raise ModelError(
                 f"The discrete latent sites {names} cannot be summed out in parallel: {error} Each value that is tried "
                 f"gets an axis of its own, left of the plates: index by the discrete site alone (loc[k], or "
-                f"numpyro.contrib.indexing.Vindex), and put what is independent into numpyro.plate."
+                f"numpyro.ops.indexing.Vindex), and put what is independent into numpyro.plate."
             ) from error
         return self
 

@@ -17,7 +17,8 @@ from numpyro.infer.util import potential_energy, unconstrain_fn
 
 from vi_kl.compilation import tracing
 from vi_kl.precision import as_float64, in_float64
-from vi_kl.target.inspection import Inspection, ModelError, change_of_variables, inspect
+from vi_kl.target.columns import arguments_that_run, thawed
+from vi_kl.target.inspection import Inspection, ModelError, change_of_variables
 from vi_kl.target.plates import AllRows
 from vi_kl.target.sharding import at_64_bits, holds_nan, is_sharded
 from vi_kl.target.target import Site, Target
@@ -34,7 +35,7 @@ class NumPyroModel:
     def arguments(self, data) -> tuple[tuple, dict]:
         """Put the data arrays back into the model's (args, kwargs)."""
         arrays = map(jnp.asarray, data)  # a NumPy array cannot be indexed by a traced one
-        leaves = [next(arrays) if leaf is DATA else leaf for leaf in self.static]
+        leaves = [next(arrays) if leaf is DATA else thawed(leaf) for leaf in self.static]
         return jax.tree.unflatten(self.structure, leaves)
 
     def log_density(self, data, sites):
@@ -106,8 +107,12 @@ class DATA:
 
 @in_float64
 def target_from_numpyro(model: Callable, args: tuple, kwargs: dict, truth) -> Target:
+    from vi_kl.target.factors import check_factors
+    from vi_kl.target.left_out import examine
+
     density, data = split_data(model, args, kwargs)
-    found = inspect(density, data)
+    density, found = examine(density, data)
+    check_factors(density, data, found)
     density = density_of_all_rows(density, data, found)
     target = Target(density, data, found.sites, truth)
     if target.subsampled:
@@ -136,7 +141,7 @@ def split_data(model: Callable, args: tuple, kwargs: dict) -> tuple[NumPyroModel
     """The model without its data, and the data."""
     if not callable(model):
         raise TypeError(f"model must be a NumPyro model (a function), got {type(model).__name__}.")
-    leaves, structure = jax.tree.flatten((args, kwargs))
+    leaves, structure = jax.tree.flatten(arguments_that_run(model, args, kwargs))
     leaves = [array_or_static(leaf) for leaf in leaves]
     data = tuple(leaf for leaf in leaves if is_array(leaf))
     density = NumPyroModel(model, structure, tuple(DATA if is_array(leaf) else leaf for leaf in leaves))
@@ -148,9 +153,10 @@ def split_data(model: Callable, args: tuple, kwargs: dict) -> tuple[NumPyroModel
 def model_to_enumerate(model: Callable, args: tuple, kwargs: dict) -> tuple[NumPyroModel, tuple]:
     """A model of discrete latent sites only, as an `EnumeratedModel`, and its data."""
     from vi_kl.target.enumeration import enumerated
+    from vi_kl.target.left_out import examine
 
     density, data = split_data(model, args, kwargs)
-    found = inspect(density, data)
+    density, found = examine(density, data)
     if found.sites:
         raise ModelError(
             f"Latent site '{found.sites[0].name}' is continuous, so there are no configurations to list: make a target "
@@ -166,18 +172,11 @@ def is_array(leaf) -> bool:
 
 
 def array_or_static(leaf):
-    """Arrays (and pandas columns) at 64 bits; NumPy scalars as Python's; the rest untouched."""
+    """Arrays at 64 bits; NumPy scalars as Python's; the rest untouched."""
     if isinstance(leaf, np.generic):
         return leaf.item()
-    if hasattr(leaf, "to_numpy"):
-        leaf = leaf.to_numpy()
     if not is_array(leaf):
         return leaf
-    if isinstance(leaf, np.ndarray) and leaf.dtype.kind not in "fiub":
-        raise ModelError(
-            f"A model argument is an array of {leaf.dtype}, which JAX cannot hold: encode it as numbers "
-            f"(for example pandas.factorize)."
-        )
     if is_sharded(leaf):
         return at_64_bits(leaf)
     return as_float64(leaf) if jnp.issubdtype(leaf.dtype, jnp.number) else leaf

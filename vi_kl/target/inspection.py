@@ -31,12 +31,28 @@ class Inspection:
         discrete: the discrete ones.
         plates: those that subsample.
         axes: for each continuous site inside such a plate, (site, ((plate, axis of its array), ...)).
+        latent: {latent site: shape and type of its value}.
+        masked: the latent sites under a mask.
+        copies: {latent site: observed site}, the pairs that `obs_mask` makes.
+        scanned: the latent sites within a scan.
+        improper: those whose prior is an ImproperUniform.
+        unlisted: {discrete site: why its values cannot be listed}.
     """
 
     sites: tuple[Site, ...]
     discrete: list
     plates: tuple[Plate, ...]
     axes: tuple
+    latent: dict
+    masked: tuple[str, ...]
+    copies: dict[str, str]
+    scanned: frozenset[str]
+    improper: tuple[str, ...]
+    unlisted: dict[str, ModelError]
+
+    @property
+    def discrete_names(self) -> set[str]:
+        return {*(site.name for site in self.discrete), *self.unlisted}
 
 
 def inspect(density, data) -> Inspection:
@@ -44,16 +60,23 @@ def inspect(density, data) -> Inspection:
     from vi_kl.target.enumeration import discrete_site
 
     found, discrete, axes, rows = [], [], [], ChosenRows()
+    latent, about, unlisted, observed = {}, {"masked": [], "scanned": [], "improper": []}, {}, set()
 
     def run(data):
         trace = traced(density, data, rows)
         for name, site in trace.items():
             refuse_unsupported(name, site, trace)
             if site["type"] != "sample" or site["is_observed"]:
+                observed.add(name)
                 continue
             refuse_point(name, site["fn"])
+            latent[name] = jax.ShapeDtypeStruct(jnp.shape(site["value"]), jnp.result_type(site["value"]))
+            describe_latent(name, site, about)
             if site["fn"].support.is_discrete:
-                discrete.append(discrete_site(name, site))
+                try:
+                    discrete.append(discrete_site(name, site))
+                except ModelError as error:
+                    unlisted[name] = error
                 continue
             shape = tuple(jnp.shape(site["value"]))
             found.append(Site(name, shape, tuple(change_of_variables(site).inverse_shape(shape))))
@@ -62,10 +85,50 @@ def inspect(density, data) -> Inspection:
 
     with tracing:
         jax.eval_shape(run, data)
-    if not found and not discrete:
-        raise ModelError(f"Model '{density}' has no latent site: every numpyro.sample in it is observed.")
-    sites = tuple(sorted(found, key=lambda site: site.name))
-    return Inspection(sites, discrete, tuple(rows.plates.values()), tuple((name, x) for name, x in axes if x))
+    if not latent:
+        raise ModelError(
+            f"Model '{density}' has no latent site: every numpyro.sample in it is observed."
+            if observed
+            else f"'{density}' calls numpyro.sample nowhere, so it is no NumPyro model. If it is a log density over z, "
+            f"make the target by Target.from_log_density({density}, dim)."
+        )
+    return Inspection(
+        sites=tuple(sorted(found, key=lambda site: site.name)),
+        discrete=discrete,
+        plates=tuple(rows.plates.values()),
+        axes=tuple((name, x) for name, x in axes if x),
+        latent=latent,
+        masked=tuple(about["masked"]),
+        copies=copies_of_observed(about["masked"], observed),
+        scanned=frozenset(about["scanned"]),
+        improper=tuple(about["improper"]),
+        unlisted=unlisted,
+    )
+
+
+def describe_latent(name: str, site: dict, about: dict[str, list]) -> None:
+    if is_masked(site["fn"]):
+        about["masked"].append(name)
+    if site.get("_control_flow_done"):
+        about["scanned"].append(name)
+    if is_a(site["fn"], dist.ImproperUniform):
+        about["improper"].append(name)
+
+
+def copies_of_observed(masked: list[str], observed: set[str]) -> dict[str, str]:
+    """The pairs of sites into which `numpyro.sample(..., obs_mask=...)` splits one."""
+    pairs = {}
+    for name in masked:
+        base = name.removesuffix("_unobserved")
+        if base != name and {base, f"{base}_observed"} <= observed:
+            pairs[name] = f"{base}_observed"
+    return pairs
+
+
+def is_masked(fn) -> bool:
+    while isinstance(fn, dist.Independent | dist.ExpandedDistribution):
+        fn = fn.base_dist
+    return isinstance(fn, dist.MaskedDistribution)
 
 
 def traced(density, data, rows: ChosenRows) -> dict:
@@ -83,6 +146,10 @@ def traced(density, data, rows: ChosenRows) -> dict:
             "The model turns one of its data arrays into a Python number (a size, an index or a condition). "
             f"Pass that number as a separate Python int. JAX says: {str(error).splitlines()[0]}"
         ) from error
+    except AssertionError as error:  # NumPyro's, and the model's own
+        empty = [jnp.shape(leaf) for leaf in jax.tree.leaves(data) if 0 in jnp.shape(leaf)]
+        reason = f"An array among its arguments has no rows (shape {empty[0]}). " if empty else ""
+        raise ModelError(f"The model does not run on its arguments. {reason}The assertion was: {error}") from error
     except (ValueError, TypeError) as error:
         if isinstance(error, ModelError) or not rows.plates:
             raise

@@ -23,6 +23,7 @@ import numpyro
 from numpyro.infer.util import potential_energy
 
 from vi_kl.compilation import compiled, tracing
+from vi_kl.target.asked import of_a_target
 from vi_kl.target.from_numpyro import NumPyroModel
 from vi_kl.target.inspection import ModelError
 from vi_kl.target.plates import AllRows, ChosenRows, Plate
@@ -67,6 +68,7 @@ class Minibatch(NumPyroModel):
         return -potential_energy(model, args, kwargs, sites)
 
 
+@of_a_target
 def minibatch(target: Target, key) -> Target:
     """A target whose log density estimates, without bias, that of `target` from a minibatch of its rows.
 

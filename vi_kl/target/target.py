@@ -19,6 +19,7 @@ import numpy as np
 from vi_kl.compilation import compiled
 from vi_kl.errors import UnsuitableError
 from vi_kl.keys import numpy_generator
+from vi_kl.numbers import whole_number
 from vi_kl.precision import in_float64
 
 
@@ -103,6 +104,7 @@ class Target:
         return target_from_numpyro(model, args, kwargs, truth)
 
     @classmethod
+    @in_float64
     def from_log_density(cls, function: Callable, dim: int, *, data: Any = None, truth=None) -> "Target":
         """A target from a log density over z itself, with one site `z` of shape (dim,).
 
@@ -110,9 +112,17 @@ class Target:
             function: `function(z)`, or `function(z, data)` when data is given; any constant may be missing.
             dim: the length of z.
             data: a pytree of arrays.
+
+        Raises:
+            ModelError: the function returns no real number (None, a vector, a complex number), or another one at each
+                call.
+            ValueError: dim is no positive whole number.
         """
+        from vi_kl.target.factors import check_log_density
         from vi_kl.target.from_log_density import LogDensity
 
+        dim = whole_number("dim", dim, at_least=1)
+        check_log_density(function, data is not None, dim, data)
         return cls(LogDensity(function, data is not None), data, (Site("z", (dim,), (dim,)),), truth)
 
     @functools.cached_property

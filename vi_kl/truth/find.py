@@ -2,6 +2,7 @@
 
 import jax
 
+from vi_kl.target.asked import of_a_target
 from vi_kl.target.target import Target
 from vi_kl.truth.gaussian import NotGaussian, gaussian_truth
 from vi_kl.truth.quadrature import QuadratureError, truth_by_quadrature
@@ -11,6 +12,7 @@ from vi_kl.truth.truth import Truth
 MOST_INTEGRATED = 3  # dimensions
 
 
+@of_a_target
 def find_truth(target: Target, *, key=None, cache=None, progress=None, **settings) -> Truth:
     """What can be found out about a posterior, the most certain way first.
 

@@ -17,6 +17,7 @@ from vi_kl.errors import ViKLError
 from vi_kl.estimate import Estimate
 from vi_kl.keys import numpy_generator
 from vi_kl.precision import in_float64
+from vi_kl.target.asked import of_a_target
 from vi_kl.target.mode import find_mode
 from vi_kl.target.target import CHUNK, Target, constrain_in_chunks, value_and_grad
 from vi_kl.truth.truth import Moments, Truth
@@ -66,6 +67,7 @@ class Quadratic:
         return -0.5 * np.sum(self.whiten(z) ** 2, axis=-1) - self.log_normaliser
 
 
+@of_a_target
 @in_float64
 def gaussian_truth(target: Target) -> Truth:
     """The truth of a target whose posterior is exactly normal in z.

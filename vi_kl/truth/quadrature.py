@@ -19,6 +19,7 @@ from vi_kl.errors import ViKLError
 from vi_kl.estimate import Estimate
 from vi_kl.keys import numpy_generator
 from vi_kl.precision import in_float64
+from vi_kl.target.asked import of_a_target
 from vi_kl.target.target import Target, constrain_in_chunks, log_density_in_chunks
 from vi_kl.truth.box_part import BoxPart, integrate_over_boxes
 from vi_kl.truth.grid import GridPart, grid, integrate_on_grid
@@ -36,6 +37,7 @@ class QuadratureError(ViKLError, RuntimeError):
     """The posterior cannot be integrated on a grid; the message says why."""
 
 
+@of_a_target
 @in_float64
 def truth_by_quadrature(
     target: Target, *, tolerance: float = 1e-6, num_starts: int = 30, max_nodes: int = 3_000_000

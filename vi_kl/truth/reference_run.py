@@ -16,6 +16,7 @@ from vi_kl.errors import ViKLError
 from vi_kl.estimate import Estimate
 from vi_kl.keys import numpy_generator
 from vi_kl.precision import in_float64
+from vi_kl.target.asked import of_a_target
 from vi_kl.target.target import Target, constrain_in_chunks
 from vi_kl.truth.annealing import anneal
 from vi_kl.truth.bridge import cross_bridge
@@ -45,6 +46,7 @@ class UntrustworthyReference(ViKLError, RuntimeError):
         )
 
 
+@of_a_target
 @in_float64
 def reference_run(
     target: Target,

@@ -4,7 +4,6 @@ import dataclasses
 import functools
 import math
 
-import jax
 import numpy as np
 from numpyro.distributions import Distribution
 
@@ -31,6 +30,7 @@ from vi_kl.divergences.held import widened
 from vi_kl.divergences.kl import are_distributions
 from vi_kl.divergences.registry import NoClosedForm, describe
 from vi_kl.estimate import Estimate
+from vi_kl.keys import as_key
 from vi_kl.precision import in_float64
 
 METHODS = ("closed_form", "enumeration", "quadrature", "monte_carlo")
@@ -184,4 +184,4 @@ def by_monte_carlo(p, q, divergence, key, num_draws):
             f"The {divergence.name} between {describe(p)} and {describe(q)} is estimated from random draws: pass"
             " key=jax.random.key(0), say."
         )
-    return monte_carlo(p, q, divergence, key, num_draws)
+    return monte_carlo(p, q, divergence, as_key(key), num_draws)

@@ -1,0 +1,185 @@
+"""What people type first: forgiven where it can only mean one thing, explained where it cannot."""
+
+import inspect
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro
+import numpyro.distributions as dist
+import pytest
+from numpyro.infer.autoguide import AutoNormal
+
+import vi_kl
+from vi_kl.algorithms.choose import BY_NAME, choose_algorithm
+from vi_kl.divergences import estimate_kl
+from vi_kl.keys import as_key
+
+pytestmark = pytest.mark.usefixtures("compiled_quickly")
+X, Y = np.arange(4.0), np.array([0.1, 2.2, 3.9, 6.3])
+KEY = jax.random.key(0)
+
+
+def line(x, y=None):
+    slope = numpyro.sample("slope", dist.Normal(0, 3))
+    numpyro.sample("y", dist.Normal(slope * x, 1), obs=y)
+
+
+@pytest.fixture(scope="module")
+def target():
+    return vi_kl.Target.from_numpyro(line, X, y=Y)
+
+
+@pytest.fixture(scope="module")
+def fit(target):
+    return vi_kl.fit(target, "laplace", key=0)
+
+
+@pytest.fixture(scope="module")
+def certificate(fit):
+    return vi_kl.check(fit, key=1)
+
+
+# Keys -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "given",
+    [0, np.int64(0), np.uint8(0), np.array(0), jnp.array(0), jax.random.PRNGKey(0), np.asarray(jax.random.PRNGKey(0))],
+)
+def test_whatever_stands_for_a_key_is_that_key(given):
+    assert jax.random.key_data(as_key(given)).tolist() == jax.random.key_data(KEY).tolist()
+
+
+@pytest.mark.parametrize("seed", [-1, 2**40, 2**64 - 1])
+def test_an_integer_is_the_same_key_in_32_and_in_64_bits(seed):
+    with jax.enable_x64(True):
+        wide = jax.random.key_data(as_key(seed)).tolist()
+    assert jax.random.key_data(as_key(seed)).tolist() == wide != jax.random.key_data(KEY).tolist()
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (None, "missing"), (0.5, "float"), ("0", "str"), (True, "True"), (2**70, "64 bits"),
+        (jax.random.split(KEY), r"2 keys.*key\[0\]"), (np.zeros(3), "array of float64"), ([0], "list"),
+    ],
+)  # fmt: skip
+def test_what_is_no_key_is_named(given, words):
+    with pytest.raises((TypeError, ValueError), match=words):
+        as_key(given)
+
+
+def test_every_function_takes_an_integer_for_a_key(target, fit, certificate):
+    assert vi_kl.fit(target, "laplace", key=KEY).approximation.params.keys() == fit.approximation.params.keys()
+    assert vi_kl.Laplace().fit(0, target).name == vi_kl.Laplace().fit_many(np.int64(0), [target])[0].name == "laplace"
+    np.testing.assert_array_equal(fit.sample(3, 2)["slope"], fit.approximation.sample(jax.random.key(3), 2)["slope"])
+    assert np.isfinite(target.initial_position(0)).all()
+    assert vi_kl.check(fit, 1).elbo == vi_kl.check(fit, key=np.int32(1)).elbo == certificate.elbo
+    truth = vi_kl.find_truth(fit, key=0)
+    assert truth.draws(0, 3).z.shape == (3, 1)
+    assert vi_kl.explain_gap(fit, truth, key=0).total.value < 1e-9
+    first, second = (estimate_kl(dist.Gamma(2, 3), dist.LogNormal(0, 1), method="monte_carlo", key=k) for k in (0, KEY))
+    assert first == second
+
+
+# Targets --------------------------------------------------------------------------------------------------------
+
+
+def test_a_model_in_the_place_of_a_target(target, fit):
+    for made in (
+        vi_kl.fit(line, X, y=Y, method="laplace", key=0), vi_kl.fit(line, "Laplace", X, y=Y, key=0),
+        vi_kl.fit(line, X, Y, method=vi_kl.Laplace, key=0), vi_kl.fit(fit, "laplace", key=0),
+        vi_kl.fit(target, "laplace", KEY),
+    ):  # fmt: skip
+        np.testing.assert_allclose(made.sample(0, 3)["slope"], fit.sample(0, 3)["slope"], rtol=1e-9)
+
+
+def test_comparisons_of_anything_with_a_target(target, fit):
+    for table in (
+        vi_kl.compare(fit, ["laplace"], key=0), vi_kl.compare(target, "laplace", key=0),
+        vi_kl.compare(["laplace"], target, key=0), vi_kl.compare(line, vi_kl.Laplace(), X, y=Y, key=0),
+    ):  # fmt: skip
+        assert [one.name for one in table.fits] == ["laplace"]
+
+
+# Methods --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [
+        ("meanfield", "mean_field"), ("mean-field", "mean_field"), ("Mean Field", "mean_field"), ("ADVI", "mean_field"),
+        ("fullrank", "full_rank"), ("AutoMultivariateNormal", "full_rank"), ("Laplace approximation", "laplace"),
+        ("normalizing flow", "flow"), ("CAVI", "coordinate_ascent"), ("auto", "automatic"),
+    ],
+)  # fmt: skip
+def test_spelling_and_other_peoples_names(target, given, name):
+    assert choose_algorithm(target, given).name == (BY_NAME[name]().name if name in BY_NAME else name)
+
+
+def test_no_name_means_two_methods():
+    from vi_kl.algorithms.asked import SYNONYMS, plain
+
+    names = [plain(x) for method in BY_NAME for x in (method, *SYNONYMS.get(method, ()))]
+    assert len(names) == len(set(names))
+    assert set(SYNONYMS) <= set(BY_NAME)
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda t, f, c: vi_kl.fit(t, "flwo", key=0), "Did you mean 'flow'"),
+        (lambda t, f, c: vi_kl.compare(t, ["laplase"], key=0), "Did you mean 'laplace'"),
+        (lambda t, f, c: vi_kl.fit(t, "xyz", key=0), "The methods are"),
+        (lambda t, f, c: vi_kl.fit(t, 3, key=0), "not an int 3"),
+        (lambda t, f, c: vi_kl.fit(t, vi_kl.SVI("mean_field"), key=0), "family must be a Family, such as MeanField"),
+        (lambda t, f, c: vi_kl.fit(t, vi_kl.SVI(vi_kl.MeanField), key=0), r"write MeanField\(\)"),
+        (lambda t, f, c: vi_kl.fit(t, key=0, strat=1), "Did you mean 'start'"),
+        (lambda t, f, c: vi_kl.fit(t, "laplace", X, key=0), "has its data already"),
+        (lambda t, f, c: vi_kl.fit(line, key=0), r"line\(x, y=None\) cannot be called .* missing a required argument"),
+        (lambda t, f, c: vi_kl.fit(t, "laplace"), "random key is wanted and missing"),
+        (lambda t, f, c: vi_kl.fit(KEY, t), "target first; the key is given by name"),
+        (lambda t, f, c: vi_kl.fit(c, key=0), "got a Certificate"),
+        (lambda t, f, c: vi_kl.fit("laplace", t, key=0), "got a str 'laplace'"),
+        (lambda t, f, c: vi_kl.fit(AutoNormal, t, key=0), "target first, then the method, which AutoNormal is"),
+        (lambda t, f, c: vi_kl.fit(lambda z: -jnp.sum(z**2), X, key=0), "Target.from_log_density"),
+        (lambda t, f, c: vi_kl.compare(t, key=0), "methods is empty"),
+        (lambda t, f, c: vi_kl.compare(KEY, ["laplace"]), "target first"),
+        (lambda t, f, c: vi_kl.check(KEY, f), "check.fit, key=key"),
+        (lambda t, f, c: vi_kl.check(f), "random key is wanted and missing"),
+        (lambda t, f, c: vi_kl.check(t, key=0), "fit it first"),
+        (lambda t, f, c: vi_kl.check(c, key=0), "not a Certificate"),
+        (lambda t, f, c: vi_kl.check(f, key=0, num_draws=-3), "num_draws must be at least"),
+        (lambda t, f, c: vi_kl.check(f, "exact", key=0), "truth must be a Truth"),
+        (lambda t, f, c: vi_kl.explain_gap(t, key=0), "explain_gap takes a Fit"),
+        (lambda t, f, c: f.sample(KEY, 0), "number of draws, must be at least 1, got 0"),
+        (lambda t, f, c: f.sample(KEY, -2), "at least 1"),
+        (lambda t, f, c: f.sample(KEY, 2.5), "whole number"),
+        (lambda t, f, c: f.sample(1000, KEY), "key comes first"),
+        (lambda t, f, c: f.sample_and_log_prob(KEY, "10"), "whole number"),
+        (lambda t, f, c: vi_kl.reference_run(line, key=0), "reference_run takes a Target"),
+        (lambda t, f, c: vi_kl.reference_run(t), "random key is wanted"),
+        (lambda t, f, c: vi_kl.truth_by_quadrature(c), "truth_by_quadrature takes a Target"),
+        (lambda t, f, c: vi_kl.gaussian_truth(line), "gaussian_truth takes a Target"),
+        (lambda t, f, c: vi_kl.calibrate(t, observed="y", key=0), "calibrate takes the model"),
+        (lambda t, f, c: vi_kl.calibrate(line, X, key=0), "observed is empty"),
+        (lambda t, f, c: vi_kl.calibrate(line, X, observed="y", key=0, num_data_sets=12.5), "whole number"),
+        (lambda t, f, c: vi_kl.save("fit.vikl", f), "the fit comes first"),
+        (lambda t, f, c: vi_kl.load("fit.vikl", line), "takes a Target first"),
+        (lambda t, f, c: vi_kl.Laplace().fit(t, 0), "the key first"),
+        (lambda t, f, c: vi_kl.Laplace().fit(0, c), "got a Certificate"),
+        (lambda t, f, c: vi_kl.Target.from_numpyro(t), "must be a NumPyro model"),
+        (lambda t, f, c: vi_kl.Target.from_numpyro(lambda x: None, 1), "no NumPyro model.*from_log_density"),
+    ],
+)
+def test_wrong_calls_are_explained(target, fit, certificate, call, words):
+    with pytest.raises((TypeError, ValueError), match=words):
+        call(target, fit, certificate)
+
+
+def test_every_public_function_with_a_key_has_been_tried():
+    """A new one belongs into the tests above."""
+    public = [getattr(vi_kl, name) for name in vi_kl.__all__]
+    taking = {f.__name__ for f in public if inspect.isfunction(f) and "key" in inspect.signature(f).parameters}
+    assert taking == {"fit", "check", "compare", "calibrate", "explain_gap", "reference_run", "find_truth"}

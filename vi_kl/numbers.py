@@ -1,0 +1,32 @@
+"""Numbers that people give: how many draws, steps, dimensions."""
+
+import operator
+
+
+def whole_number(name: str, value, at_least: int = 1) -> int:
+    """`value` as an int.
+
+    Args:
+        name: of the argument, for the message.
+        value: a Python or NumPy integer, or a float without a fraction (1e4).
+        at_least: the smallest that makes sense.
+
+    Raises:
+        TypeError: it is no number.
+        ValueError: it has a fraction, or is too small.
+    """
+    if isinstance(value, bool | str):
+        raise TypeError(f"{name} must be a whole number, got {value!r}.")
+    try:
+        number = operator.index(value)
+    except TypeError:
+        try:
+            number = int(value)
+            whole = number == float(value)
+        except (TypeError, ValueError, OverflowError):
+            raise TypeError(f"{name} must be a whole number, got {type(value).__name__} {value!r}.") from None
+        if not whole:
+            raise ValueError(f"{name} must be a whole number, got {value!r}.") from None
+    if number < at_least:
+        raise ValueError(f"{name} must be at least {at_least}, got {number}.")
+    return number
