@@ -103,6 +103,7 @@ def is_pushed_noise(q: Approximation) -> bool:
     return q.family.noise_dim(q.target) == q.target.dim and has_push(q)
 
 
+@in_float64
 def has_push(q: Approximation) -> bool:
     """Whether q is an image of normal noise; found out abstractly, without computing any of its parameters."""
     found = []

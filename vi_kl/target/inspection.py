@@ -14,6 +14,7 @@ from numpyro.distributions import biject_to, constraints
 
 from vi_kl.compilation import tracing
 from vi_kl.target.plates import ChosenRows, Plate
+from vi_kl.target.program import trace_afresh
 from vi_kl.target.target import Site
 
 
@@ -45,6 +46,8 @@ def inspect(density, data) -> Inspection:
     found, discrete, axes, rows = [], [], [], ChosenRows()
 
     def run(data):
+        for seen in (found, discrete, axes, rows.plates):
+            seen.clear()  # of what an earlier attempt saw
         trace = traced(density, data, rows)
         for name, site in trace.items():
             refuse_unsupported(name, site, trace)
@@ -59,12 +62,24 @@ def inspect(density, data) -> Inspection:
             axes.append((name, subsampled_axes(site, rows.plates)))
         return ()
 
-    with tracing:
-        jax.eval_shape(run, data)
+    abstractly(run, data)
     if not found and not discrete:
         raise ModelError(f"Model '{density}' has no latent site: every numpyro.sample in it is observed.")
     sites = tuple(sorted(found, key=lambda site: site.name))
     return Inspection(sites, discrete, tuple(rows.plates.values()), tuple((name, x) for name, x in axes if x))
+
+
+def abstractly(run, data) -> None:
+    """Trace `run`, under the model's own types where 64 bits do not suit it."""
+    with tracing:
+        try:
+            trace_afresh(jax.make_jaxpr(run), data)
+        except Exception as error:  # the model's own errors are of any type
+            try:
+                with jax.enable_x64(False):
+                    trace_afresh(jax.make_jaxpr(run), data)
+            except Exception:
+                raise error from None
 
 
 def traced(density, data, rows: ChosenRows) -> dict:
