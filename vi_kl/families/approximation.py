@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from vi_kl.compilation import compiled, tracing
+from vi_kl.compilation import attached, compiled, detached, tracing
 from vi_kl.families.constrained import Constrained, SiteProduct
 from vi_kl.families.family import Family
 from vi_kl.families.guide import Guide, GuideDistribution
@@ -63,11 +63,13 @@ class Approximation:
         return f"Approximation({self.name} of {self.target.density})"
 
     def tree_flatten(self):
-        return (self.params, self.target), (self.family,)
+        family, arrays = detached(self.family)
+        return (self.params, self.target, arrays), (family,)
 
     @classmethod
     def tree_unflatten(cls, static, children):
-        return cls(static[0], *children)
+        params, target, arrays = children
+        return cls(attached(static[0], arrays), params, target)
 
 
 def draw(q: Approximation, key, n: int) -> tuple[np.ndarray, np.ndarray]:
