@@ -8,10 +8,12 @@ vi_kl's own functions only (the caller's settings are untouched).
 import contextlib
 import dataclasses
 import functools
+import inspect
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
 
 import jax
 
@@ -42,16 +44,65 @@ def is_accepted(name: str, value) -> bool:
     return True
 
 
+class CarriesArrays:
+    """What is part of the code of compiled programs, but for some arrays, which are arguments of theirs."""
+
+    def detached(self) -> tuple[Any, Any]:
+        """This without the arrays, hashable; and the arrays, a pytree."""
+        raise NotImplementedError
+
+    def attached(self, arrays) -> Any:
+        """The inverse, of what `detached` gives first."""
+        raise NotImplementedError
+
+
+def detached(value) -> tuple[Any, Any]:
+    return value.detached() if isinstance(value, CarriesArrays) else (value, ())
+
+
+def attached(value, arrays):
+    return value.attached(arrays) if isinstance(value, CarriesArrays) else value
+
+
 def compiled(function=None, *, static: tuple[str, ...] = (), seldom: bool | Callable[..., bool] = False):
     """`jax.jit` with vi_kl's compiler options, safe to call from several threads.
 
     Args:
-        static: names of the arguments that are part of the code.
+        static: names of the arguments that are part of the code; see `CarriesArrays` for those that hold arrays.
         seldom: whether the program runs so seldom, or is so small, that compiling it well does not pay; or a
             function that tells it from the call's arguments.
     """
     if function is None:
         return functools.partial(compiled, static=static, seldom=seldom)
+    if static:
+        return with_static(function, static, seldom)
+    return jitted(function, (), seldom)
+
+
+def with_static(function, static: tuple[str, ...], seldom):
+    """`compiled` where some arguments are part of the code: their arrays are an argument of their own."""
+    signature = inspect.signature(function)
+
+    def inner(arrays, **kwargs):
+        return function(**{**kwargs, **{name: attached(kwargs[name], found) for name, found in arrays.items()}})
+
+    inner.__name__ = function.__name__
+    is_seldom = (lambda arrays, **kwargs: seldom(*kwargs.values())) if callable(seldom) else seldom
+    program = jitted(inner, static, is_seldom)
+
+    @functools.wraps(function)
+    def call(*args, **kwargs):
+        given, arrays = signature.bind(*args, **kwargs).arguments, {}
+        for name in static:
+            given[name], found = detached(given[name])
+            if jax.tree.leaves(found):
+                arrays[name] = found
+        return program(arrays, **given)
+
+    return call
+
+
+def jitted(function, static: tuple[str, ...], seldom):
     plain = jax.jit(function, static_argnames=static)
     seen = set()
 

@@ -10,6 +10,8 @@ import functools
 import jax
 import numpy as np
 
+from vi_kl.numpy_constants import tell_precisions_apart
+
 
 def in_float64(function):
     """Run `function` with 64-bit JAX types; return its concrete arrays as NumPy arrays.
@@ -22,6 +24,7 @@ def in_float64(function):
     def wrapped(*args, **kwargs):
         if jax.config.jax_enable_x64:
             return function(*args, **kwargs)
+        tell_precisions_apart()
         with jax.enable_x64(True):
             result = function(*args, **kwargs)
         return jax.tree.map(as_numpy, result, is_leaf=is_not_container)

@@ -10,6 +10,7 @@ and of those it is given.
 """
 
 import dataclasses
+import hashlib
 import importlib
 from collections.abc import Iterable
 
@@ -27,7 +28,7 @@ from vi_kl.families.particles import ParticleApproximation, Particles
 from vi_kl.objectives.objective import Objective
 from vi_kl.precision import in_float64
 from vi_kl.target.asked import in_words, the_target
-from vi_kl.target.fingerprint import differences, fingerprint
+from vi_kl.target.fingerprint import describe_leaf, differences, fingerprint
 from vi_kl.target.target import Target
 
 FORMAT = 1
@@ -40,9 +41,19 @@ class StorageError(ArchiveError):
 
 @dataclasses.dataclass(frozen=True)
 class GivenAtLoad:
-    """In the place of a family that is code (a NumPyro guide), which the loader has to be given."""
+    """In the place of a family that is code (a NumPyro guide), which the loader has to be given.
+
+    Attributes:
+        name: of the guide.
+        closed_over: a hash of the arrays that it closed over.
+    """
 
     name: str
+    closed_over: str = ""
+
+
+def digest_of(family: Guide) -> str:
+    return hashlib.sha256(repr([describe_leaf(leaf) for leaf in family.closed_over]).encode()).hexdigest()
 
 
 @in_float64
@@ -88,7 +99,7 @@ def remedy(words: str) -> str:
 def without_guide(value):
     """The same with every guide, which is code, replaced by its name."""
     if isinstance(value, Guide) and not isinstance(value.guide, ConjugateGuide):
-        return GivenAtLoad(value.name)
+        return GivenAtLoad(value.name, digest_of(value) if value.programs else "")
     if isinstance(value, Algorithm | Family | Objective):
         changed = {
             name: without_guide(entry)
@@ -175,6 +186,10 @@ def family_of(stored, params, target: Target, given) -> Family:
     if given is None:
         return stored
     family = given if isinstance(given, Family) else guide_family(given, target)
+    if isinstance(family, Guide):
+        family = family.captured(target)
+        if isinstance(stored, GivenAtLoad) and stored.closed_over not in ("", digest_of(family)):
+            raise StorageError(f"The arrays that the guide '{family.name}' closes over hold other numbers now.")
     if isinstance(stored, Family) and stored != family:
         raise StorageError(f"The fit is of the family {stored}, not of {family}: leave `family` out.")
     expected = shapes_of(family.init(jax.random.key(0), target))

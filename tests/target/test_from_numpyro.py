@@ -128,18 +128,12 @@ def free_parameter(y):
     numpyro.sample("y", dist.Normal(loc, scale), obs=y)
 
 
-def size_from_data(y, n):
-    loc = numpyro.sample("loc", dist.Normal(0, 1).expand([int(n)]).to_event(1))
-    numpyro.sample("y", dist.Normal(loc.sum(), 1), obs=y)
-
-
 @pytest.mark.parametrize(
     ("model", "args", "words"),
     [
         (no_latent, (np.zeros(3),), ["no_latent", "no latent site"]),
         (discrete_latent, (np.zeros(3),), ["'kind'", "discrete", "MixtureSameFamily"]),
         (free_parameter, (np.zeros(3),), ["numpyro.param", "'scale'", "prior"]),
-        (size_from_data, (np.zeros(3), np.array(3)), ["Python int"]),
         (no_latent, (np.array(["a", "b"]),), ["encode"]),
         (exponential_rate, (np.array([0.3, np.nan, np.nan]),), ["'y'", "2 NaN", "drop"]),
     ],

@@ -22,7 +22,9 @@ from vi_kl.algorithms.svi.svi import SVI
 from vi_kl.compilation import compiled, tracing
 from vi_kl.families.family import Family
 from vi_kl.families.guide import Guide
+from vi_kl.target.captured import captured
 from vi_kl.target.columns import arguments_that_run
+from vi_kl.target.constant_arguments import with_constants
 from vi_kl.target.from_numpyro import DATA, ModelError, NumPyroModel, array_or_static, is_array, require_hashable
 from vi_kl.target.target import Target
 
@@ -76,40 +78,54 @@ class ConditionedGuide:
 def simulate(model: Callable, args: tuple, kwargs: dict, observed: tuple[str, ...], key, num_data_sets: int):
     """Draw parameters and data sets from the model."""
     joint, arrays = joint_model(model, args, kwargs)
-    inspect_joint(joint, arrays, observed)
-    drawn = jax.tree.map(np.asarray, draw_joint(jax.random.split(key, num_data_sets), arrays, joint))
+    joint, arrays, _ = with_constants(joint, arrays, lambda joint, arrays: inspect_joint(joint, arrays, observed))
+    keys = jax.random.split(key, num_data_sets)
+    joint, closed_over = captured(joint, arrays, keys[0])
+    drawn = jax.tree.map(np.asarray, draw_joint(keys, (*arrays, *closed_over), joint))
     data = {name: drawn[name] for name in observed}
     first = Target.from_numpyro(Conditioned(model), {name: x[0] for name, x in data.items()}, *args, **kwargs)
     shared = first.data[len(data) :]
     columns = [data[name] for name in sorted(data)]  # in the order of a pytree's leaves
+    if any(name.startswith("data[") for name in first.constants):
+        rows = [dict(zip(sorted(data), row, strict=True)) for row in zip(*columns, strict=True)]
+        targets = [Target.from_numpyro(Conditioned(model), row, *args, **kwargs) for row in rows]
+        return Simulation({name: drawn[name] for name in first.site_names}, data, targets)
     targets = [Target(first.density, (*simulated, *shared), first.sites) for simulated in zip(*columns, strict=True)]
     return Simulation({name: drawn[name] for name in first.site_names}, data, targets)
 
 
-def joint_model(model, args, kwargs) -> tuple[NumPyroModel, tuple]:
+@dataclasses.dataclass(frozen=True, eq=False)
+class JointModel(NumPyroModel):
+    """A model that is run forwards."""
+
+    def model_draw(self, arrays, key) -> dict:
+        """Every sample site of the model, drawn once."""
+        args, kwargs = self.arguments(arrays)
+        trace = handlers.trace(handlers.seed(self.model, key)).get_trace(*args, **kwargs)
+        return {name: jnp.asarray(site["value"]) for name, site in trace.items() if site["type"] == "sample"}
+
+    def programs_to_capture(self, key):
+        return {"draw": (key,)}
+
+
+def joint_model(model, args, kwargs) -> tuple[JointModel, tuple]:
     """The model without its arrays, and the arrays."""
     if not callable(model):
         raise TypeError(f"model must be a NumPyro model (a function), got {type(model).__name__}.")
     leaves, structure = jax.tree.flatten(arguments_that_run(model, args, kwargs))
     leaves = [array_or_static(leaf) for leaf in leaves]
-    joint = NumPyroModel(model, structure, tuple(DATA if is_array(leaf) else leaf for leaf in leaves))
+    joint = JointModel(model, structure, tuple(DATA if is_array(leaf) else leaf for leaf in leaves))
     require_hashable(joint)
     return joint, tuple(leaf for leaf in leaves if is_array(leaf))
 
 
 @compiled(static=("joint",), seldom=True)
-def draw_joint(keys, arrays, joint: NumPyroModel) -> dict:
+def draw_joint(keys, arrays, joint: JointModel) -> dict:
     """Every sample site of the model, run once for each key."""
-
-    def one(key):
-        args, kwargs = joint.arguments(arrays)
-        trace = handlers.trace(handlers.seed(joint.model, key)).get_trace(*args, **kwargs)
-        return {name: jnp.asarray(site["value"]) for name, site in trace.items() if site["type"] == "sample"}
-
-    return jax.vmap(one)(keys)
+    return jax.vmap(lambda key: joint.run("draw", arrays, key))(keys)
 
 
-def inspect_joint(joint: NumPyroModel, arrays, observed: tuple[str, ...]) -> None:
+def inspect_joint(joint: JointModel, arrays, observed: tuple[str, ...]) -> None:
     """Refuse, by name, what cannot be simulated; nothing is computed."""
     found = {}
 

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from vi_kl.compilation import compiled, tracing
+from vi_kl.compilation import attached, compiled, detached, tracing
 from vi_kl.families.constrained import Constrained, SiteProduct
 from vi_kl.families.family import Family
 from vi_kl.families.guide import Guide, GuideDistribution
@@ -64,11 +64,13 @@ class Approximation:
         return f"Approximation({self.name} of {self.target.density})"
 
     def tree_flatten(self):
-        return (self.params, self.target), (self.family,)
+        family, arrays = detached(self.family)
+        return (self.params, self.target, arrays), (family,)
 
     @classmethod
     def tree_unflatten(cls, static, children):
-        return cls(static[0], *children)
+        params, target, arrays = children
+        return cls(attached(static[0], arrays), params, target)
 
 
 def asked_draws(key, n) -> tuple:
@@ -111,6 +113,7 @@ def is_pushed_noise(q: Approximation) -> bool:
     return q.family.noise_dim(q.target) == q.target.dim and has_push(q)
 
 
+@in_float64
 def has_push(q: Approximation) -> bool:
     """Whether q is an image of normal noise; found out abstractly, without computing any of its parameters."""
     found = []

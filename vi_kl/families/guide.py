@@ -5,6 +5,7 @@ carried over with the Jacobian of the target's change of variables.
 """
 
 import dataclasses
+import functools
 import inspect
 from collections.abc import Callable
 
@@ -16,11 +17,14 @@ from numpyro import handlers
 from numpyro.distributions import biject_to, constraints
 from numpyro.infer import autoguide
 
+from vi_kl.compilation import CarriesArrays
 from vi_kl.errors import ViKLError
 from vi_kl.families.family import Family
 from vi_kl.precision import in_float64
+from vi_kl.target.captured import ClosedOver, same
 from vi_kl.target.from_numpyro import NumPyroModel
 from vi_kl.target.plates import AllRows
+from vi_kl.target.program import capture, kept, shape_of
 from vi_kl.target.target import Target
 
 REFUSED = {
@@ -35,17 +39,42 @@ class GuideError(ViKLError, ValueError):
     """The guide does not fit the model; the message names the sites."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Guide(Family):
+@dataclasses.dataclass(frozen=True, eq=False)
+class Guide(Family, CarriesArrays):
     """All the q that a NumPyro guide gives as its `numpyro.param` values vary.
+
+    A fit keeps the guide as it was when it was fitted (`captured`): its programs, and the arrays that it closes over.
 
     Attributes:
         guide: a guide function with the model's arguments, an autoguide, or an autoguide class.
         label: what tables and figures call it; the guide's own name by default.
+        programs: (name, program, places among `closed_over`) of `run_draw`, `run_log_prob` and `run_distributions`.
+        closed_over: the arrays that the guide reads besides its arguments.
     """
 
     guide: Callable
     label: str | None = None
+    programs: tuple = dataclasses.field(default=(), repr=False)
+    closed_over: tuple = dataclasses.field(default=(), repr=False)
+
+    @property
+    def identity(self) -> tuple:
+        return (self.programs,) if self.programs else (self.guide, self.label)
+
+    def __eq__(self, other):
+        if not isinstance(other, Guide) or self.identity != other.identity:
+            return False
+        ours, theirs = self.closed_over, other.closed_over
+        return len(ours) == len(theirs) and all(map(same, ours, theirs))
+
+    def __hash__(self):
+        return hash(self.identity)
+
+    def detached(self):
+        return dataclasses.replace(self, closed_over=()), self.closed_over
+
+    def attached(self, arrays):
+        return dataclasses.replace(self, closed_over=tuple(arrays))
 
     @property
     def name(self) -> str:
@@ -80,15 +109,70 @@ class Guide(Family):
         check_sites(self.name, trace, target)
         return {name: unconstrained_param(site) for name, site in trace.items() if site["type"] == "param"}
 
+    @in_float64
+    def captured(self, target: Target) -> "Guide":
+        """The guide as it is now, for targets of this structure."""
+        if isinstance(self.guide, autoguide.AutoContinuous):
+            return self  # what it closes over is the model
+        live = dataclasses.replace(self, programs=(), closed_over=())
+        params = jax.tree.map(shape_of, live.init(jax.random.key(0), target))
+        given = jax.tree.map(shape_of, target.density.split(target.data)[0])
+        values = {site.name: jax.ShapeDtypeStruct(site.shape, float) for site in target.sites}
+        found, programs = ClosedOver(), []
+        for name, more in {"draw": jax.random.key(0), "log_prob": values, "distributions": values}.items():
+            run = functools.partial(getattr(live, f"run_{name}"), target)
+            program, constants = capture(run, params, given, more)
+            programs.append((name, program, found.places(constants)))
+        return dataclasses.replace(self, programs=tuple(programs), closed_over=tuple(map(kept, found.constants)))
+
+    def run(self, name: str, params, target: Target, more):
+        """What `run_<name>` gave when the guide was captured, or gives now if it was not."""
+        given = target.density.split(target.data)[0]
+        for own, program, places in self.programs if jax.config.jax_enable_x64 else ():
+            if own == name:
+                return program([self.closed_over[i] for i in places], params, given, more)
+        return getattr(self, f"run_{name}")(target, params, given, more)
+
+    def run_draw(self, target, params, given, key):
+        """One draw of the sites, and its log density."""
+        trace = self.trace(target, params, given, key)
+        return {name: trace[name]["value"] for name in target.site_names}, trace_log_prob(trace)
+
+    def run_log_prob(self, target, params, given, values):
+        return trace_log_prob(self.trace(target, params, given, jax.random.key(0), values))
+
+    def run_distributions(self, target, params, given, values) -> dict:
+        """{site: its distribution}, given the values of the sites that it depends on."""
+        trace = self.trace(target, params, given, jax.random.key(0), values)
+        return {name: site["fn"] for name, site in trace.items() if site["type"] == "sample"}
+
+    def trace(self, target: Target, params, given, key, values=None, record_params=None):
+        """NumPyro's trace of the guide at these parameters, at drawn sites or at the given `values`."""
+
+        def fill(site):
+            if site["type"] == "param" and site["name"] in params:
+                value = constrained_param(site, params[site["name"]])
+                if record_params is not None:
+                    record_params[site["name"]] = value
+                return value
+            if site["type"] == "sample" and values is not None:
+                return values.get(site["name"])
+            return None
+
+        guide = handlers.substitute(handlers.seed(AllRows(self.guide), key), substitute_fn=fill)
+        args, kwargs = target.density.arguments(given)
+        return handlers.trace(guide).get_trace(*args, **kwargs)
+
     def distribution(self, params, target):
         if isinstance(self.guide, autoguide.AutoContinuous):
             return self.autoguide_distribution(params, target)
-        return GuideDistribution(self.guide, params, target)
+        return GuideDistribution(self, params, target)
 
     def autoguide_distribution(self, params, target):
         """Autoguides over the flat vector hold z in the order that targets use."""
         values = {}
-        GuideDistribution(self.guide, params, target).trace(jax.random.key(0), record_params=values)
+        given = target.density.split(target.data)[0]
+        self.trace(target, params, given, jax.random.key(0), record_params=values)
         posterior = self.guide.get_posterior(values)
         return posterior if posterior.event_shape else posterior.to_event(1)
 
@@ -108,35 +192,20 @@ class GuideDistribution(dist.Distribution):
 
     support = constraints.real_vector
 
-    def __init__(self, guide, params, target: Target):
-        self.guide, self.params, self.target = guide, params, target
+    def __init__(self, family: Guide, params, target: Target):
+        self.family, self.params, self.target = family, params, target
         super().__init__(batch_shape=(), event_shape=(target.dim,))
 
-    def trace(self, key, values=None, record_params=None):
-        """NumPyro's trace of the guide at these parameters, at drawn sites or at the given `values`."""
-
-        def fill(site):
-            if site["type"] == "param" and site["name"] in self.params:
-                value = constrained_param(site, self.params[site["name"]])
-                if record_params is not None:
-                    record_params[site["name"]] = value
-                return value
-            if site["type"] == "sample" and values is not None:
-                return values.get(site["name"])
-            return None
-
-        guide = handlers.substitute(handlers.seed(AllRows(self.guide), key), substitute_fn=fill)
-        args, kwargs = self.target.density.arguments(self.target.data)
-        return handlers.trace(guide).get_trace(*args, **kwargs)
+    def run(self, name: str, more):
+        return self.family.run(name, self.params, self.target, more)
 
     def sample_with_intermediates(self, key, sample_shape=()):
         if sample_shape:
             raise ValueError("Draw many by jax.vmap over keys: a guide is one program run.")
-        trace = self.trace(key)
+        sites, log_q = self.run("draw", default_key(key))
         density = self.target.density
-        sites = {name: trace[name]["value"] for name in self.target.site_names}
         unconstrained = density.unconstrain(self.target.data, sites)
-        log_q = trace_log_prob(trace) + density.constrain(self.target.data, unconstrained)[1]
+        log_q = log_q + density.constrain(self.target.data, unconstrained)[1]
         return self.target.ravel(unconstrained), [log_q]
 
     def sample(self, key, sample_shape=()):
@@ -147,19 +216,32 @@ class GuideDistribution(dist.Distribution):
             return intermediates[0]
         target = self.target
         constrained, log_det = target.density.constrain(target.data, target.unravel(value))
-        return trace_log_prob(self.trace(jax.random.key(0), constrained)) + log_det
+        return self.run("log_prob", constrained) + log_det
+
+    def distributions(self, z: float = 0.0) -> dict:
+        """{site: its distribution} where every coordinate is z; auxiliary sites included."""
+        zs = self.target.unravel(jnp.full(self.target.dim, z))
+        return self.run("distributions", self.target.density.constrain(self.target.data, zs)[0])
 
     @in_float64
     def site_distributions(self) -> dict[str, dist.Distribution] | None:
         """{site: distribution} where the guide draws its sites independently of each other, else None."""
-        points = [self.target.constrain(np.full(self.target.dim, z)) for z in (0.0, 0.5)]
-        traces = [self.trace(jax.random.key(0), point) for point in points]
-        drawn = {name for name, site in traces[0].items() if site["type"] == "sample"}
-        if drawn != set(self.target.site_names):
+        fns = [self.distributions(z) for z in (0.0, 0.5)]
+        if set(fns[0]) != set(self.target.site_names):
             return None
-        fns = [{name: trace[name]["fn"] for name in self.target.site_names} for trace in traces]
-        same = all(np.array_equal(a, b) for a, b in zip(jax.tree.leaves(fns[0]), jax.tree.leaves(fns[1]), strict=True))
-        return fns[0] if same else None
+        fns = [{name: each[name] for name in self.target.site_names} for each in fns]
+        alike = all(np.array_equal(a, b) for a, b in zip(jax.tree.leaves(fns[0]), jax.tree.leaves(fns[1]), strict=True))
+        return fns[0] if alike else None
+
+
+def default_key(key):
+    """A key of the kind that programs of guides take, whatever the caller's kind is."""
+    expected = jax.random.key(0).dtype
+    if key.dtype == expected:
+        return key
+    if key.dtype == jnp.uint32 and key.shape == jax.random.key_data(jax.random.key(0)).shape:
+        return jax.random.wrap_key_data(key)
+    return jax.random.key(jax.random.bits(key))
 
 
 def trace_log_prob(trace):

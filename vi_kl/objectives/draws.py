@@ -80,8 +80,7 @@ def is_reparameterised(params, family: Family, target: Target) -> bool:
     q = family.distribution(params, target)
     if not isinstance(q, GuideDistribution):
         return passes_gradients(q)
-    sites = q.trace(jax.random.key(0)).values()
-    return all(passes_gradients(site["fn"]) for site in sites if site["type"] == "sample")
+    return all(map(passes_gradients, q.distributions().values()))
 
 
 def passes_gradients(distribution) -> bool:

@@ -25,7 +25,7 @@ looked_at: list[str] = []  # the columns without numbers that a model asks for w
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Constant:
+class Opaque:
     """What JAX cannot hold, as a constant of the model, hashed by what it holds."""
 
     value: Any
@@ -38,11 +38,11 @@ class Constant:
         return hash(self.digest)
 
     def __eq__(self, other):
-        return isinstance(other, Constant) and self.digest == other.digest
+        return isinstance(other, Opaque) and self.digest == other.digest
 
 
 def thawed(leaf):
-    return leaf.value if isinstance(leaf, Constant) else leaf
+    return leaf.value if isinstance(leaf, Opaque) else leaf
 
 
 @jax.tree_util.register_pytree_node_class
@@ -138,7 +138,7 @@ def column_array(series):
         missing = bool(series.isna().any())
         return series.to_numpy(dtype=float, na_value=np.nan) if missing else series.to_numpy(series.dtype.numpy_dtype)
     array = np.asarray(series.to_numpy() if hasattr(series, "to_numpy") else series)
-    return Constant(array) if is_text(array) else array
+    return Opaque(array) if is_text(array) else array
 
 
 def columns_of(table) -> Columns:
@@ -152,7 +152,7 @@ def numeric_matrix(table):
     return matrix if isinstance(matrix, np.ndarray) and matrix.dtype.kind in NUMERIC else columns_of(table)
 
 
-FORMS: tuple[Callable, ...] = (columns_of, numeric_matrix, Constant)  # in which a table is shown to the model
+FORMS: tuple[Callable, ...] = (columns_of, numeric_matrix, Opaque)  # in which a table is shown to the model
 
 
 def arguments_that_run(model: Callable, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
@@ -180,8 +180,8 @@ def show(form: Callable, leaf):
     if is_frame(leaf):
         return form(leaf)
     if is_series(leaf):
-        return Constant(leaf) if form is Constant else column_array(leaf)
-    return Constant(leaf) if is_text(leaf) else leaf
+        return Opaque(leaf) if form is Opaque else column_array(leaf)
+    return Opaque(leaf) if is_text(leaf) else leaf
 
 
 def try_run(model: Callable, args: tuple, kwargs: dict) -> None:
@@ -209,7 +209,7 @@ def why_not(error: Exception, args: tuple, kwargs: dict) -> Exception:
     named = [f"column '{name}'" for name in dict.fromkeys(looked_at)] + [
         f"argument {jax.tree_util.keystr(path[1:])}"
         for path, leaf in jax.tree_util.tree_leaves_with_path((args, kwargs), is_leaf=is_frame)
-        if isinstance(show(columns_of, leaf), Constant)
+        if isinstance(show(columns_of, leaf), Opaque)
     ]
     if not named:
         return ModelError(f"The model does not run with its table of data: {type(error).__name__}: {error}")

@@ -80,22 +80,26 @@ class FirstConfiguration:
         return getattr(self.full, "__name__", type(self.full).__name__)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class EnumeratedModel(NumPyroModel):
     """A NumPyro model, `model.full`, whose discrete latent sites are summed out."""
-
-    @property
-    def discrete(self) -> tuple[DiscreteSite, ...]:
-        return self.model.discrete
 
     def log_density(self, data, sites):
         return sum_over_configurations(lambda row: self.log_joint(data, sites, row), configurations(self.discrete))
 
     def log_joint(self, data, sites, row):
         """The log density at unconstrained sites and one configuration, a row of `configurations`."""
+        return self.run("log_joint", data, sites, row)
+
+    def model_log_joint(self, data, sites, row):
         args, kwargs = self.arguments(data)
         model = numpyro.handlers.substitute(self.model.full, data=fill(self.discrete, row))
         return -potential_energy(numpyro.handlers.seed(model, 0), args, kwargs, sites)
+
+    def programs_to_capture(self, sites):
+        row = jax.ShapeDtypeStruct((sum(site.num_entries for site in self.discrete),), int)
+        z, *_ = (shapes := super().programs_to_capture(sites)).pop("log_density")
+        return {"log_joint": (z, row), **shapes}
 
     def __str__(self):
         return self.model.__name__
@@ -203,7 +207,7 @@ def refuse_moving_supports(density: EnumeratedModel, data, sites) -> None:
 
     def constrain(row, z):
         full = numpyro.handlers.condition(density.model.full, data=fill(density.discrete, row))
-        return NumPyroModel(full, density.structure, density.static).constrain(data, z)[0]
+        return NumPyroModel(full, density.structure, density.static).model_constrain(data, z)[0]
 
     rows = jax.ShapeDtypeStruct((2, sum(site.num_entries for site in density.discrete)), int)
     z = {site.name: jax.ShapeDtypeStruct(site.unconstrained_shape, float) for site in sites}

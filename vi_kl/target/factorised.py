@@ -20,7 +20,7 @@ from numpyro.infer.util import potential_energy
 from vi_kl.compilation import tracing
 from vi_kl.target.enumeration import DiscreteSite, first_configuration
 from vi_kl.target.from_numpyro import NumPyroModel
-from vi_kl.target.inspection import ModelError, traced
+from vi_kl.target.inspection import ModelError, abstractly, traced
 from vi_kl.target.plates import ChosenRows
 
 
@@ -28,7 +28,7 @@ def has_funsor() -> bool:
     return importlib.util.find_spec("funsor") is not None
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class FactorisedModel(NumPyroModel):
     """A NumPyro model, `model.full`, whose discrete latent sites are summed out plate by plate.
 
@@ -38,11 +38,7 @@ class FactorisedModel(NumPyroModel):
 
     plate_dims: int
 
-    @property
-    def discrete(self) -> tuple[DiscreteSite, ...]:
-        return self.model.discrete
-
-    def log_density(self, data, sites):
+    def model_log_density(self, data, sites):
         from numpyro.contrib.funsor import config_enumerate, enum
 
         args, kwargs = self.arguments(data)
@@ -54,7 +50,7 @@ class FactorisedModel(NumPyroModel):
         z = {site.name: jax.ShapeDtypeStruct(site.unconstrained_shape, float) for site in sites}
         try:
             with tracing:
-                jax.eval_shape(self.log_density, data, z)
+                jax.eval_shape(self.model_log_density, data, z)
         except Exception as error:  # funsor and the model itself raise errors of many types
             names = ", ".join(f"'{site.name}'" for site in self.discrete)
             raise ModelError(
@@ -79,8 +75,7 @@ def factorised(density: NumPyroModel, data, discrete: list[DiscreteSite]) -> Fac
                 dims.extend(-frame.dim for frame in site["cond_indep_stack"])
         return ()
 
-    with tracing:
-        jax.eval_shape(run, data)
+    abstractly(run, data)
     return FactorisedModel(first_configuration(density, discrete), density.structure, density.static, max(dims))
 
 

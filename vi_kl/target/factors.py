@@ -6,19 +6,20 @@ first run. Nothing is computed here unless two runs look different.
 """
 
 import inspect
-import re
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import numpyro
-from jax.extend.core import jaxpr_as_fun
 from jax.interpreters import partial_eval
 
 from vi_kl.compilation import compiler_options, tracing
-from vi_kl.target.inspection import Inspection, ModelError, change_of_variables, traced
+from vi_kl.target.captured import same
+from vi_kl.target.inspection import Inspection, ModelError, abstractly, change_of_variables, traced
 from vi_kl.target.plates import ChosenRows
+from vi_kl.target.program import capture
 
 
 def check_factors(density, data, found: Inspection) -> None:
@@ -30,6 +31,7 @@ def check_factors(density, data, found: Inspection) -> None:
     shapes = []
 
     def run(data):
+        shapes.clear()  # of what an earlier attempt saw
         trace = traced(density, data, ChosenRows())
         for name, site in trace.items():
             if site["type"] == "sample":
@@ -38,8 +40,7 @@ def check_factors(density, data, found: Inspection) -> None:
                     shapes.append((name, jnp.shape(site["value"])))
         return ()
 
-    with tracing:
-        jax.eval_shape(run, data)
+    abstractly(run, data)
     if shapes and not any(np.prod(shape) for _, shape in shapes):
         each = ", ".join(f"'{name}' {shape}" for name, shape in shapes)
         raise ModelError(f"The data have no rows: nothing is observed at {each}. Is a filter or a join empty?")
@@ -154,42 +155,29 @@ def scattered(shape: tuple) -> np.ndarray:
 def what_differs(function: Callable, args: tuple) -> list[str]:
     """The names of `function(*args, key)`, {name: number}, whose value is not the same in two runs and for any key."""
     keys = jax.random.split(jax.random.key(0))
-    with tracing:
-        programs = [jax.make_jaxpr(lambda *x: function(*x), return_shape=True)(*args, keys[0]) for _ in range(2)]
-        (first, names), (second, again) = programs
-        if names == again and same_program(first, second) and not uses_last(first):
-            return []
-        leaves = jax.tree.leaves(args)
-        values = [evaluate(program, *leaves, key) for program, key in ((first, keys[0]), (second, keys[1]))]
-    values = [dict(zip(sorted(shape), value, strict=True)) for shape, value in zip((names, again), values, strict=True)]
-    every = dict.fromkeys([*names, *again])
+    runs = [capture(function, *args, keys[0]) for _ in range(2)]
+    (first, read), (second, read_again) = runs
+    if first is second and all(map(same, read, read_again)) and not uses_last(first.operations):
+        return []
+    values = [evaluate(program, constants, *args, key) for (program, constants), key in zip(runs, keys, strict=True)]
+    every = dict.fromkeys([*values[0], *values[1]])
     return [n for n in every if not np.array_equal(*(v.get(n, ()) for v in values), equal_nan=True)]
 
 
-def evaluate(program, *leaves):
-    run = jax.jit(jaxpr_as_fun(program), compiler_options=compiler_options(True))
-    return run(*leaves)
-
-
-def same_program(first, second) -> bool:
-    """Whether two programs are the same line by line, with the same constants; addresses of objects aside."""
-    text = [re.sub(r"0x[0-9a-f]+", "", str(program.jaxpr)) for program in (first, second)]
-    consts = [[np.asarray(c) for c in program.consts if not is_key(c)] for program in (first, second)]
-    return (
-        text[0] == text[1]
-        and len(consts[0]) == len(consts[1])
-        and all(np.array_equal(a, b, equal_nan=a.dtype.kind == "f") for a, b in zip(*consts, strict=True))
-    )
-
-
-def is_key(x) -> bool:
-    return isinstance(x, jax.Array) and jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key)
+def evaluate(program, constants, *args):
+    with tracing:
+        return jax.jit(program.__call__, compiler_options=compiler_options(True))(constants, *args)
 
 
 def uses_last(program) -> bool:
     """Whether what a program returns depends on its last argument."""
     used = partial_eval.dce_jaxpr(program.jaxpr, [True] * len(program.jaxpr.outvars))[1]
     return used[-1]
+
+
+def shape_of(result):
+    """The shape and type of a single array; anything else as it is."""
+    return jax.ShapeDtypeStruct(jnp.shape(result), jnp.result_type(result)) if is_numeric(result) else result
 
 
 def refuse_arguments(name: str, function: Callable, takes_data: bool) -> None:
@@ -222,8 +210,13 @@ def check_log_density(function: Callable, takes_data: bool, dim: int, data) -> N
     def call(z, data):
         return function(z, data) if takes_data else function(z)
 
-    with tracing:
-        result = jax.eval_shape(call, z, data)
+    def run(arguments):
+        found["result"] = shape_of(call(*arguments))
+        return ()
+
+    found: dict[str, Any] = {}
+    abstractly(run, (z, data))
+    result = found["result"]
     if result is None:
         raise ModelError(f"The log density '{name}' returns None: does it lack a return statement?")
     if not isinstance(result, jax.ShapeDtypeStruct):

@@ -22,9 +22,21 @@ def fingerprint(target: Target) -> dict:
     return {
         "model": str(target.density),
         "sites": site_list(target),
-        "data": [describe_leaf(leaf) for leaf in jax.tree.leaves(target.data)],
+        "data": [describe_leaf(leaf) for leaf in jax.tree.leaves(given(target))],
+        "constants": {name: describe_leaf(value) for name, value in constants(target).items()},
+        "closed_over": [describe_leaf(leaf) for leaf in target.closed_over],
         "log_density": [float(value_and_grad(target, jnp.asarray(z))[0]) for z in points(target.dim)],
     }
+
+
+def given(target: Target):
+    """What the model is called with, without what it closes over."""
+    return target.density.split(target.data)[0] if hasattr(target.density, "split") else target.data
+
+
+def constants(target: Target) -> dict:
+    """{name: array} of the arguments that are constants of the model."""
+    return getattr(target.density, "constant_arguments", {})
 
 
 def points(dim: int) -> np.ndarray:
@@ -58,10 +70,15 @@ def differences(saved: dict, target: Target) -> list[str]:
             found.append(f"data array {i} was {old_leaf[1]}{old_leaf[0]} then and is {new_leaf[1]}{new_leaf[0]} now")
         elif old_leaf != new_leaf:
             found.append(f"data array {i}, of shape {tuple(new_leaf[0])}, holds other numbers now")
+    for name, old_leaf in saved.get("constants", {}).items():
+        if new["constants"].get(name, old_leaf) != old_leaf:
+            found.append(f"argument '{name}' holds other numbers now")
     if not found and not np.allclose(saved["log_density"], new["log_density"], rtol=SAME, atol=SAME, equal_nan=True):
+        changed = saved.get("closed_over", new["closed_over"]) != new["closed_over"]
         found.append(
             f"the sites and the data are the same, but the log density at z = 0 was {saved['log_density'][0]:.10g} "
-            f"then and is {new['log_density'][0]:.10g} now: the model has changed"
+            f"then and is {new['log_density'][0]:.10g} now: "
+            + ("the arrays that the model closes over hold other numbers" if changed else "the model has changed")
         )
     return found
 

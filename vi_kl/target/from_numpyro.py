@@ -17,16 +17,21 @@ from numpyro.infer.util import potential_energy, unconstrain_fn
 
 from vi_kl.compilation import tracing
 from vi_kl.precision import as_float64, in_float64
+from vi_kl.target.captured import Captured, captured
 from vi_kl.target.columns import arguments_that_run, thawed
-from vi_kl.target.inspection import Inspection, ModelError, change_of_variables
+from vi_kl.target.constant_arguments import Constant, value_of, with_constants
+from vi_kl.target.inspection import Inspection, ModelError, change_of_variables, inspect
 from vi_kl.target.plates import AllRows
 from vi_kl.target.sharding import at_64_bits, holds_nan, is_sharded
 from vi_kl.target.target import Site, Target
 
 
-@dataclasses.dataclass(frozen=True)
-class NumPyroModel:
-    """A NumPyro model without its data: the function, its static arguments, and where the arrays go."""
+@dataclasses.dataclass(frozen=True, eq=False)
+class NumPyroModel(Captured):
+    """A NumPyro model without its data: the function, its static arguments, and where the arrays go.
+
+    Its data are the arrays among its arguments, and then the arrays that it closes over (`Captured`).
+    """
 
     model: Callable
     structure: Any
@@ -35,14 +40,39 @@ class NumPyroModel:
     def arguments(self, data) -> tuple[tuple, dict]:
         """Put the data arrays back into the model's (args, kwargs)."""
         arrays = map(jnp.asarray, data)  # a NumPy array cannot be indexed by a traced one
-        leaves = [next(arrays) if leaf is DATA else thawed(leaf) for leaf in self.static]
+        leaves = [next(arrays) if leaf is DATA else thawed(value_of(leaf)) for leaf in self.static]
         return jax.tree.unflatten(self.structure, leaves)
 
+    @property
+    def num_arguments(self) -> int:
+        return sum(leaf is DATA for leaf in self.static)
+
+    @property
+    def constant_arguments(self) -> dict[str, np.ndarray]:
+        return {leaf.name: leaf.array for leaf in self.static if isinstance(leaf, Constant)}
+
+    @property
+    def constants(self) -> tuple[str, ...]:
+        return tuple(self.constant_arguments)
+
+    @property
+    def discrete(self) -> tuple:
+        return getattr(self.model, "discrete", ())
+
     def log_density(self, data, sites):
+        return self.run("log_density", data, sites)
+
+    def constrain(self, data, sites):
+        return self.run("constrain", data, sites)
+
+    def unconstrain(self, data, sites):
+        return self.run("unconstrain", data, sites)
+
+    def model_log_density(self, data, sites):
         args, kwargs = self.arguments(data)
         return -potential_energy(numpyro.handlers.seed(self.model, 0), args, kwargs, sites)
 
-    def constrain(self, data, sites):
+    def model_constrain(self, data, sites):
         """One run of the model, in which every latent site takes the image of its unconstrained value."""
 
         def fill(site):
@@ -60,22 +90,29 @@ class NumPyroModel:
         ]
         return values, sum(log_dets)
 
-    def unconstrain(self, data, sites):
+    def model_unconstrain(self, data, sites):
         args, kwargs = self.arguments(data)
         return unconstrain_fn(numpyro.handlers.seed(self.model, 0), args, kwargs, sites)
 
+    def programs_to_capture(self, sites: tuple[Site, ...]) -> dict[str, tuple]:
+        """{name: the shapes of what it takes after the data}, of each method `model_<name>`."""
+        z, values = unconstrained_shapes(sites), constrained_shapes(sites)
+        return {"log_density": (z,), "constrain": (z,), "unconstrain": (values,)}
+
     def trace(self, data, constrained: dict):
         """NumPyro's trace of the model with these latent values."""
+        self.require_unchanged(data)
         args, kwargs = self.arguments(data)
         model = numpyro.handlers.substitute(numpyro.handlers.seed(self.model, 0), data=constrained)
-        return numpyro.handlers.trace(model).get_trace(*args, **kwargs)
+        with self.own_precision():
+            return numpyro.handlers.trace(model).get_trace(*args, **kwargs)
 
     def explain(self, data, sites):
         """Which sites have a log density that is not finite, and whether NaN in their data is why."""
         try:
             with tracing:
                 trace = self.trace(data, self.constrain(data, sites)[0])
-        except ValueError as error:  # NumPyro's own check of a distribution's parameters
+        except (ValueError, TypeError) as error:  # NumPyro's own check of a distribution's parameters
             return f"The model cannot be run there: {error}"
         for name, site in trace.items():
             if site["type"] != "sample":
@@ -111,17 +148,28 @@ def target_from_numpyro(model: Callable, args: tuple, kwargs: dict, truth) -> Ta
     from vi_kl.target.left_out import examine
 
     density, data = split_data(model, args, kwargs)
-    density, found = examine(density, data)
+    density, data, found = with_constants(density, data, inspect)
+    density, found = examine(density, data, found)
     check_factors(density, data, found)
     density = density_of_all_rows(density, data, found)
+    density, closed_over = captured(density, data, found.sites)
+    data = (*data, *closed_over)
     target = Target(density, data, found.sites, truth)
     if target.subsampled:
         from vi_kl.target.minibatch import refuse_biased
 
         refuse_biased(target)
-    if any(holds_nan(array) for array in data):
+    if any(holds_nan(array) for array in data if hasattr(array, "dtype")):
         refuse_missing_data(target)
     return target
+
+
+def unconstrained_shapes(sites) -> dict:
+    return {site.name: jax.ShapeDtypeStruct(site.unconstrained_shape, float) for site in sites}
+
+
+def constrained_shapes(sites) -> dict:
+    return {site.name: jax.ShapeDtypeStruct(site.shape, float) for site in sites}
 
 
 def density_of_all_rows(density: NumPyroModel, data, found: Inspection) -> NumPyroModel:
@@ -156,7 +204,8 @@ def model_to_enumerate(model: Callable, args: tuple, kwargs: dict) -> tuple[NumP
     from vi_kl.target.left_out import examine
 
     density, data = split_data(model, args, kwargs)
-    density, found = examine(density, data)
+    density, data, found = with_constants(density, data, inspect)
+    density, found = examine(density, data, found)
     if found.sites:
         raise ModelError(
             f"Latent site '{found.sites[0].name}' is continuous, so there are no configurations to list: make a target "
@@ -164,7 +213,8 @@ def model_to_enumerate(model: Callable, args: tuple, kwargs: dict) -> tuple[NumP
         )
     if found.plates:
         density = dataclasses.replace(density, model=AllRows(density.model))
-    return enumerated(density, found.discrete), data
+    density, closed_over = captured(enumerated(density, found.discrete), data, ())
+    return density, (*data, *closed_over)
 
 
 def is_array(leaf) -> bool:

@@ -15,6 +15,7 @@ from numpyro.distributions import biject_to, constraints
 from vi_kl.compilation import tracing
 from vi_kl.errors import ViKLError
 from vi_kl.target.plates import ChosenRows, Plate
+from vi_kl.target.program import trace_afresh
 from vi_kl.target.target import Site
 
 
@@ -63,6 +64,8 @@ def inspect(density, data) -> Inspection:
     latent, about, unlisted, observed = {}, {"masked": [], "scanned": [], "improper": []}, {}, set()
 
     def run(data):
+        for seen in (found, discrete, axes, rows.plates, latent, unlisted, observed, *about.values()):
+            seen.clear()  # of what an earlier attempt saw
         trace = traced(density, data, rows)
         for name, site in trace.items():
             refuse_unsupported(name, site, trace)
@@ -83,8 +86,7 @@ def inspect(density, data) -> Inspection:
             axes.append((name, subsampled_axes(site, rows.plates)))
         return ()
 
-    with tracing:
-        jax.eval_shape(run, data)
+    abstractly(run, data)
     if not latent:
         raise ModelError(
             f"Model '{density}' has no latent site: every numpyro.sample in it is observed."
@@ -129,6 +131,19 @@ def is_masked(fn) -> bool:
     while isinstance(fn, dist.Independent | dist.ExpandedDistribution):
         fn = fn.base_dist
     return isinstance(fn, dist.MaskedDistribution)
+
+
+def abstractly(run, data) -> None:
+    """Trace `run(data)`, under the model's own types where 64 bits do not suit it. Nothing is computed."""
+    with tracing:
+        try:
+            trace_afresh(jax.make_jaxpr(run), data)
+        except Exception as error:  # the model's own errors are of any type
+            try:
+                with jax.enable_x64(False):
+                    trace_afresh(jax.make_jaxpr(run), data)
+            except Exception:
+                raise error from None
 
 
 def traced(density, data, rows: ChosenRows) -> dict:

@@ -255,8 +255,11 @@ class Reduced:
         return Reduced(self.function, tuple((name, x) for name, x in self.kept if x is not None), self.averaged)
 
 
-def examine(density, data) -> tuple:
-    """The density without what is no unknown of the posterior, and what its model consists of.
+def examine(density, data, found: Inspection) -> tuple:
+    """The density without what is no unknown of the posterior, and what its model consists of then.
+
+    Args:
+        found: what `inspect` has found of it.
 
     Raises:
         ModelError: what `inspect` refuses; a mask that depends on a latent site; a discrete site whose values cannot
@@ -265,7 +268,6 @@ def examine(density, data) -> tuple:
     from vi_kl.target.enumeration import MOST_CONFIGURATIONS, number_of_configurations
     from vi_kl.target.factorised import has_funsor
 
-    found = inspect(density, data)
     for name in found.improper:
         refuse_improper_and_unused(density, data, name, found)
     kept, averaged = under_masks(density, data, found) if found.masked else ({}, [])

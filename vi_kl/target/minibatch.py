@@ -22,15 +22,15 @@ import numpy as np
 import numpyro
 from numpyro.infer.util import potential_energy
 
-from vi_kl.compilation import compiled, tracing
+from vi_kl.compilation import compiled
 from vi_kl.target.asked import of_a_target
-from vi_kl.target.from_numpyro import NumPyroModel
+from vi_kl.target.from_numpyro import NumPyroModel, unconstrained_shapes
 from vi_kl.target.inspection import ModelError
 from vi_kl.target.plates import AllRows, ChosenRows, Plate
 from vi_kl.target.target import Target
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class SubsampledModel(NumPyroModel):
     """A model with subsampling plates. Its own density is that of all rows.
 
@@ -53,8 +53,48 @@ class SubsampledModel(NumPyroModel):
         model = ChosenRows(self.model.function, rows)
         return numpyro.handlers.seed(model, 0), args, kwargs, sites
 
+    def model_minibatch(self, data, sites, rows):
+        """The estimate of the log density from these rows."""
+        model, args, kwargs, sites = self.some_rows(data, sites, rows)
+        return -potential_energy(model, args, kwargs, sites)
 
-@dataclasses.dataclass(frozen=True)
+    def model_row_log_probs(self, data, sites, rows) -> tuple[dict, dict]:
+        """{site: log probability of each of these rows}, in a run with all rows and in one with these only."""
+
+        def run(rows):
+            model, args, kwargs, z = self.some_rows(data, sites, rows)
+            model = numpyro.handlers.trace(model)
+            potential_energy(model, args, kwargs, z)
+            return {name: site for name, site in model.trace.items() if site["type"] == "sample"}
+
+        def log_prob(site):
+            return jnp.broadcast_to(site["fn"].log_prob(site["value"]), site["fn"].batch_shape)
+
+        full = {}
+        for name, site in run({plate.name: jnp.arange(plate.size) for plate in self.plates}).items():
+            full[name] = log_prob(site)
+            for frame in site["cond_indep_stack"]:
+                if frame.name in rows:
+                    full[name] = jnp.take(full[name], rows[frame.name], frame.dim)
+        return full, {name: log_prob(site) for name, site in run(rows).items()}
+
+    def programs_to_capture(self, sites):
+        z = unconstrained_shapes(sites)
+        rows = {plate.name: jax.ShapeDtypeStruct((plate.batch,), int) for plate in self.plates}
+        return {**super().programs_to_capture(sites), "minibatch": (z, rows), "row_log_probs": (z, rows)}
+
+    def explain_failure(self, name: str, error: Exception) -> Exception:
+        if name not in ("minibatch", "row_log_probs") or not isinstance(error, ValueError | TypeError | IndexError):
+            return error
+        plates = ", ".join(f"'{p.name}' with {p.batch} of {p.size} rows" for p in self.plates)
+        return ModelError(
+            f"The model does not run on a minibatch (plate {plates}): {error} Inside a subsampling plate, index every "
+            f"array of its rows by the indices that the plate gives (with numpyro.plate(...) as rows: ... y[rows]), "
+            f"or write the plate without subsample_size."
+        )
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
 class Minibatch(NumPyroModel):
     """The estimate for drawn rows; data is (the full model's data, {plate: indices})."""
 
@@ -63,9 +103,17 @@ class Minibatch(NumPyroModel):
     def arguments(self, data):
         return self.full.arguments(data[0])
 
+    def split(self, data):
+        return self.full.split(data[0])
+
     def log_density(self, data, sites):
-        model, args, kwargs, sites = self.full.some_rows(data[0], sites, data[1])
-        return -potential_energy(model, args, kwargs, sites)
+        return self.full.run("minibatch", data[0], sites, data[1])
+
+    def constrain(self, data, sites):
+        return self.full.constrain(data[0], sites)
+
+    def unconstrain(self, data, sites):
+        return self.full.unconstrain(data[0], sites)
 
 
 @of_a_target
@@ -134,16 +182,7 @@ def refuse_biased(target: Target) -> None:
     generator = np.random.default_rng(0)
     z = generator.uniform(-1, 1, target.dim)
     rows = {p.name: np.sort(generator.choice(p.size, p.batch, replace=False)) for p in target.density.plates}
-    try:
-        with tracing:
-            full, part = row_log_probs(target, z, rows)
-    except (ValueError, TypeError, IndexError) as error:
-        plates = ", ".join(f"'{p.name}' with {p.batch} of {p.size} rows" for p in target.density.plates)
-        raise ModelError(
-            f"The model does not run on a minibatch (plate {plates}): {error} Inside a subsampling plate, index every "
-            f"array of its rows by the indices that the plate gives (with numpyro.plate(...) as rows: ... y[rows]), "
-            f"or write the plate without subsample_size."
-        ) from error
+    full, part = row_log_probs(target, z, rows)
     for name in full:
         if not same(full[name], part[name]):
             site = name.removeprefix("_").removesuffix("_log_det")
@@ -162,21 +201,4 @@ def same(a, b) -> bool:
 @compiled(seldom=True)
 def row_log_probs(target: Target, z, rows) -> tuple[dict, dict]:
     """{site: log probability of each of these rows}, in a run with all rows and in one with these only."""
-    density = target.density
-
-    def run(rows):
-        model, args, kwargs, sites = density.some_rows(target.data, target.unravel(z), rows)
-        model = numpyro.handlers.trace(model)
-        potential_energy(model, args, kwargs, sites)
-        return {name: site for name, site in model.trace.items() if site["type"] == "sample"}
-
-    def log_prob(site):
-        return jnp.broadcast_to(site["fn"].log_prob(site["value"]), site["fn"].batch_shape)
-
-    full = {}
-    for name, site in run({plate.name: jnp.arange(plate.size) for plate in density.plates}).items():
-        full[name] = log_prob(site)
-        for frame in site["cond_indep_stack"]:
-            if frame.name in rows:
-                full[name] = jnp.take(full[name], rows[frame.name], frame.dim)
-    return full, {name: log_prob(site) for name, site in run(rows).items()}
+    return target.density.run("row_log_probs", target.data, target.unravel(z), rows)

@@ -89,7 +89,8 @@ class Target:
         Args:
             model: a NumPyro model: a function that calls `numpyro.sample`.
             *args, **kwargs: what the model is called with. Arrays are data; everything else (sizes as Python
-                ints, flags, names) is part of the model.
+                ints, flags, names) is part of the model, and so are the arrays of which the model needs the numbers
+                in Python (`np.unique(group)`, `int(group.max())`): `constants` names them.
             truth: what is known exactly about the posterior: a `Truth`, or a function from this target to one,
                 called when it is first asked for.
 
@@ -98,6 +99,9 @@ class Target:
                 `numpyro.param`, or data that is NaN where a likelihood needs it; the message names the site.
 
         Plates that subsample are run with all of their rows: the target is the posterior given all the data.
+
+        What the model reads besides (globals, attributes, variables of an enclosing function) is read now, and its
+        arrays are data too: replacing them later changes the next target, and not this one.
         """
         from vi_kl.target.from_numpyro import target_from_numpyro
 
@@ -109,7 +113,8 @@ class Target:
         """A target from a log density over z itself, with one site `z` of shape (dim,).
 
         Args:
-            function: `function(z)`, or `function(z, data)` when data is given; any constant may be missing.
+            function: `function(z)`, or `function(z, data)` when data is given; any constant may be missing. What it
+                reads besides is read now, and its arrays are data too.
             dim: the length of z.
             data: a pytree of arrays.
 
@@ -119,11 +124,11 @@ class Target:
             ValueError: dim is no positive whole number.
         """
         from vi_kl.target.factors import check_log_density
-        from vi_kl.target.from_log_density import LogDensity
+        from vi_kl.target.from_log_density import target_from_log_density
 
         dim = whole_number("dim", dim, at_least=1)
         check_log_density(function, data is not None, dim, data)
-        return cls(LogDensity(function, data is not None), data, (Site("z", (dim,), (dim,)),), truth)
+        return target_from_log_density(function, dim, data, truth)
 
     @functools.cached_property
     def dim(self) -> int:
@@ -160,6 +165,21 @@ class Target:
     def subsampled(self) -> bool:
         """Whether the model has subsampling plates, so that `minibatch` can estimate its log density from few rows."""
         return bool(getattr(self.density, "plates", ()))
+
+    @property
+    def constants(self) -> tuple[str, ...]:
+        """The array arguments of which the model needs the numbers in Python, and which are no data therefore."""
+        return getattr(self.density, "constants", ())
+
+    @property
+    def closed_over(self) -> tuple:
+        """The arrays that the model reads besides its arguments, as they were when the target was made."""
+        return self.density.split(self.data)[1] if hasattr(self.density, "split") else ()
+
+    @property
+    def narrow(self) -> bool:
+        """Whether the model can be traced in 32 bits only: it is computed in 64, its constants rounded to 24 bits."""
+        return getattr(self.density, "narrow", False)
 
     def with_truth(self, truth) -> "Target":
         """The same target with other knowledge about it."""
@@ -240,7 +260,9 @@ class Target:
 
     def __repr__(self):
         sites = ", ".join(f"{site.name}{list(site.shape) or ''}" for site in self.sites)
-        return f"Target({self.density}, {sites}, dim={self.dim})"
+        notes = f", constants: {', '.join(self.constants)}" if self.constants else ""
+        notes += ", traced in 32 bits" if self.narrow else ""
+        return f"Target({self.density}, {sites}, dim={self.dim}{notes})"
 
     def tree_flatten(self):
         return (self.data,), (self.density, self.sites)

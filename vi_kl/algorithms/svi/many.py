@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from vi_kl.algorithms.algorithm import Cost, Fit, FitError, Ledger, Status, ledger
-from vi_kl.algorithms.svi.run import Run, optimizer_of, to_numpy
+from vi_kl.algorithms.svi.run import Run, as_it_is_now, optimizer_of, to_numpy
 from vi_kl.algorithms.svi.step import run_chunks
 from vi_kl.compilation import compiled
 from vi_kl.errors import ViKLError
@@ -50,6 +50,7 @@ class LaneRun(Run):
 @in_float64
 def fit_many_svi(config, key, targets: Sequence[Target], progress) -> list:
     """One Fit per target, or the error that ended it. See `Algorithm.fit_many`."""
+    config = as_it_is_now(config, targets[0])
     keys = jax.random.split(key, len(targets))
     starts = [lambda i=i: LaneRun(config, i, keys[i], targets[i]) for i in range(len(targets))]
     with ledger() as books:
@@ -140,7 +141,7 @@ def fit_restarts(config, key, target: Target, start, progress) -> Fit:
     Raises:
         The first restart's error, where none came to an end.
     """
-    number = config.num_restarts
+    config, number = as_it_is_now(config, target), config.num_restarts
     keys = jax.random.split(key, number + 1)
 
     def begin(index):

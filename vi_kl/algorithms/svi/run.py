@@ -1,5 +1,6 @@
 """Run: one SVI fit under way. `SVI.fit` takes it through alone, `fit_many` and restarts many side by side."""
 
+import dataclasses
 import functools
 from typing import Any, NamedTuple
 
@@ -14,6 +15,7 @@ from vi_kl.algorithms.svi.step import ADAM, Chunk, first_state, placed, run_and_
 from vi_kl.compilation import tracing
 from vi_kl.families.approximation import Approximation
 from vi_kl.families.frame import Frame
+from vi_kl.families.guide import Guide
 from vi_kl.target.target import Target, value_and_grad_batch
 
 
@@ -41,6 +43,14 @@ def begin(config, key, target, books, start=None) -> Beginning:
     with tracing:
         init = config.family.init if units is None else config.family.standard
         return Beginning(jax.tree.map(jnp.asarray, init(init_key, target)), units, frame)
+
+
+def as_it_is_now(config, target: Target):
+    """The configuration with the guide, where it has one, as it is now: what it reads may be replaced later."""
+    if not isinstance(config.family, Guide):
+        return config
+    config.family.require(target)
+    return dataclasses.replace(config, family=config.family.captured(target))
 
 
 class Run:

@@ -17,7 +17,7 @@ import optax
 from vi_kl.algorithms.algorithm import Algorithm, Fit, ledger
 from vi_kl.algorithms.svi.checkpoint import Checkpoint
 from vi_kl.algorithms.svi.many import fit_many_svi, fit_restarts
-from vi_kl.algorithms.svi.run import Run
+from vi_kl.algorithms.svi.run import Run, as_it_is_now
 from vi_kl.algorithms.svi.schedule import Schedule
 from vi_kl.algorithms.svi.step import run_chunk
 from vi_kl.families.family import Family
@@ -105,7 +105,7 @@ class SVI(Algorithm):
 @in_float64
 def fit_svi(config: SVI, key, target, start, progress, checkpoint: Any = None, checkpoint_seconds=10.0) -> Fit:
     with ledger() as books:
-        run = Run(config, key, target, books)
+        run = Run(as_it_is_now(config, target), key, target, books)
         keeper = Checkpoint.of(run, start, checkpoint, checkpoint_seconds)
         if not keeper.resume():
             run.begin(start)

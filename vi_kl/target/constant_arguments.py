@@ -1,0 +1,132 @@
+"""Arguments of which a model needs the numbers themselves, in Python: they are constants, and the rest are data.
+
+A model may pass an array to NumPy (`np.unique(group)`, `y[~np.isnan(y)]`), make a Python number of it
+(`int(group.max())`) or decide by it (`if x.sum() > 0`). Such an array is handed to the model as it is while the model
+is traced. It is found by trying, without computing anything: the model can be traced when all arrays are handed to it
+so, and for each array, or group of them, it is seen whether it can be traced without.
+"""
+
+import dataclasses
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Constant:
+    """An array argument that is a constant of the model.
+
+    What compiled code depends on is its shape: where the model computes with its numbers they are closed over, and
+    found there, and what else the model does with them makes another program.
+
+    Attributes:
+        array: the numbers.
+        as_numpy: whether the model gets a NumPy array, or one of JAX's.
+        name: of the argument.
+    """
+
+    array: np.ndarray
+    as_numpy: bool
+    name: str
+
+    @property
+    def value(self):
+        return self.array if self.as_numpy else jnp.asarray(self.array)
+
+    @property
+    def identity(self):
+        return self.array.shape, self.array.dtype.str, self.as_numpy, self.name
+
+    def __eq__(self, other):
+        return isinstance(other, Constant) and self.identity == other.identity
+
+    def __hash__(self):
+        return hash(self.identity)
+
+    def __deepcopy__(self, memo):
+        return self
+
+
+def value_of(leaf):
+    return leaf.value if isinstance(leaf, Constant) else leaf
+
+
+def with_constants(density, data: tuple, inspect: Callable):
+    """The density and its data, with the arrays that must be constants moved from one to the other, and what is found.
+
+    Args:
+        inspect: a function of both that traces the model, and raises where it cannot be traced.
+
+    Raises:
+        Exception: what the model raises when it is traced with all arrays as data, where constants do not help.
+    """
+    try:
+        return density, data, inspect(density, data)
+    except Exception:
+        for as_numpy in (True, False):
+            fixed = frozenset(range(len(data)))
+            if fixed and runs(inspect, *fix(density, data, fixed, as_numpy)):
+                for group in halves(sorted(fixed)):
+                    fixed = released(fixed, group, lambda f, n=as_numpy: runs(inspect, *fix(density, data, f, n)))
+                density, data = fix(density, data, fixed, as_numpy)
+                return density, data, inspect(density, data)
+        raise
+
+
+def runs(inspect: Callable, density, data) -> bool:
+    try:
+        inspect(density, data)
+    except Exception:  # the model's own errors are of any type
+        return False
+    return True
+
+
+def released(fixed: frozenset, group: list, works: Callable) -> frozenset:
+    """The arrays that are still constants when as many of the group as possible are data."""
+    if works(fixed - set(group)):
+        return fixed - set(group)
+    if len(group) == 1:
+        return fixed
+    for half in halves(group):
+        fixed = released(fixed, half, works)
+    return fixed
+
+
+def halves(group: list) -> list[list]:
+    middle = len(group) // 2
+    return [half for half in (group[:middle], group[middle:]) if half]
+
+
+def fix(density, data: tuple, which: frozenset, as_numpy: bool):
+    """The density with these of its data arrays as constants, and the others."""
+    from vi_kl.target.from_numpyro import DATA
+
+    names = names_of_arguments(density)
+    static, place = list(density.static), 0
+    for i, leaf in enumerate(static):
+        if leaf is DATA:
+            if place in which:
+                static[i] = Constant(np.asarray(data[place]), as_numpy, names[i])
+            place += 1
+    return dataclasses.replace(density, static=tuple(static)), tuple(x for i, x in enumerate(data) if i not in which)
+
+
+def names_of_arguments(density) -> list[str]:
+    """What each leaf of the model's arguments is called: by its parameter where that can be told."""
+    import inspect as python
+
+    args, kwargs = jax.tree.unflatten(density.structure, range(len(density.static)))
+    try:
+        given = dict(python.signature(density.model).bind(*args, **kwargs).arguments)
+        variadic = [p for p in python.signature(density.model).parameters.values() if p.kind is p.VAR_KEYWORD]
+        for parameter in variadic:
+            given.update(given.pop(parameter.name, {}))
+    except (TypeError, ValueError):
+        given = {"args": args, **kwargs}
+    names = [""] * len(density.static)
+    for name, value in given.items():
+        for path, i in jax.tree_util.tree_flatten_with_path(value)[0]:
+            names[i] = name + jax.tree_util.keystr(path)
+    return names
