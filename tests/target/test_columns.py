@@ -59,7 +59,7 @@ def by_names(data):
 )  # fmt: skip
 def test_the_columns_that_a_model_asks_for(model, data, arrays):
     target = Target.from_numpyro(model, data)
-    assert len(target.data) == arrays
+    assert target.density.num_arguments == arrays
     expected = stats.norm.logpdf(0.3) + stats.norm.logpdf(HEIGHT, 0.3).sum()
     np.testing.assert_allclose(target.log_density(np.array([0.3])), expected, rtol=1e-12)
 

@@ -148,8 +148,8 @@ def some_value(site: dict):
     return transform(scattered(shape))
 
 
-def scattered(shape: tuple) -> np.ndarray:
-    return 0.3 + 0.5 * np.sin(1.0 + np.arange(np.prod(shape, dtype=int))).reshape(shape)
+def scattered(shape: tuple) -> jax.Array:
+    return jnp.asarray(0.3 + 0.5 * np.sin(1.0 + np.arange(np.prod(shape, dtype=int))).reshape(shape))
 
 
 def what_differs(function: Callable, args: tuple) -> list[str]:

@@ -131,7 +131,8 @@ def capture(function: Callable, *examples) -> tuple[Program, list]:
 
 
 def traced_program(function, shapes):
-    return trace_afresh(lambda *args: jax.make_jaxpr(function, return_shape=True)(*args), *shapes)
+    # a function of its own for each trace: JAX remembers by the function how it was traced
+    return trace_afresh(lambda *args: jax.make_jaxpr(lambda *x: function(*x), return_shape=True)(*args), *shapes)
 
 
 def intern(traced: ClosedJaxpr, leaves, inputs, outputs, rewrite: type[Replay] = Replay) -> tuple[Program, list]:
