@@ -5,13 +5,14 @@
     3. a flow, by SVI, started from that normal; in one dimension a skewed normal, by SampleAverage. Above a hundred
        dimensions there is no third rung.
 
-After each rung draws of q are weighed against the log density. Laplace's normal is kept only where next to nothing is
-left to gain, for the second rung costs little. The best normal is kept where KL(q||posterior), with twice its error,
-is small, or where the weights are light enough (k-hat below 0.5: a finite variance) for them to mend what is left. Of
+After each rung draws of q, and of wider densities, are weighed against the log density, in the way that certificates do
+it. Laplace's normal is kept only where next to nothing is left to gain, for the second rung costs little. The best
+normal is kept where KL(q||posterior), with twice its error, is small, or where q's weights are light enough (k-hat below
+0.5: a finite variance) for them to mend what is left. Of
 the rungs climbed, the one with the highest ELBO is the answer, and the status tells the path.
 
-Requires of the target: a differentiable log density. What the check cannot see (a mode that no climb reached, a heavy
-tail beyond q's draws) this cannot see either: `vi_kl.check` says so, and looks further.
+Requires of the target: a differentiable log density. A mode that no climb reached it does not see: `vi_kl.check` says
+so, and looks further.
 """
 
 import dataclasses
@@ -24,21 +25,21 @@ from vi_kl.algorithms.laplace import Laplace
 from vi_kl.algorithms.sample_average import SampleAverage
 from vi_kl.algorithms.start import Start, find_start
 from vi_kl.algorithms.svi.svi import SVI
-from vi_kl.diagnostics.importance import kl_by_weights
-from vi_kl.diagnostics.psis import RELIABLE, pareto_k
-from vi_kl.estimate import Estimate
-from vi_kl.families.approximation import draw
+from vi_kl.diagnostics import judgement
+from vi_kl.diagnostics.judgement import Judgement, describe
 from vi_kl.families.coupling import Coupling
 from vi_kl.families.gaussian import FullRank
 from vi_kl.families.low_rank import LowRank
 from vi_kl.families.skewed import Skewed
 from vi_kl.objectives.elbo import ELBO
 from vi_kl.precision import in_float64
-from vi_kl.target.target import CHUNK, Target, in_chunks, is_small, log_density_batch
+from vi_kl.target.hierarchy import hierarchical_sites
+from vi_kl.target.target import CHUNK, Target, is_small
 
 LARGEST_FULL_RANK = 200  # dimensions; above, a covariance has more entries than are worth their draws
 FLOW = SVI(Coupling(), ELBO(num_draws=16, gradient="total"), step_size=0.02, smallest_step_size=1e-5, tolerance=2e-3)
 LARGEST_FLOW = 100  # dimensions; above, a flow takes minutes and seldom pays: it is there by name
+NOT_CLOSE = 0.1  # nats that the KL exceeds, with its error, where a status says so
 MENDABLE = 0.5  # k-hat below which weights have a finite variance
 FEWER_DRAWS = 2048  # to judge by, for models whose log density takes long
 MOST_DRAWS = 1024  # of the normal's sample average: what more would gain is less than what the next rung gains
@@ -46,34 +47,33 @@ MOST_DRAWS = 1024  # of the normal's sample average: what more would gain is les
 
 @dataclasses.dataclass(frozen=True)
 class Rung:
-    """One approximation on the way, and what weighing its draws told.
+    """One approximation on the way, and how it was judged.
 
     Attributes:
         name: of the rung.
         fit: the approximation, with its own status and cost.
-        elbo: in nats.
-        kl: KL(q||posterior) by weights, as far as q's draws reach.
-        k_hat: of the weights.
+        judgement: what weighing its draws told, in the way that certificates do it.
     """
 
     name: str
     fit: Fit
-    elbo: float
-    kl: Estimate
-    k_hat: float
+    judgement: Judgement
+
+    @property
+    def elbo(self) -> float:
+        return self.judgement.elbo
+
+    @property
+    def k_hat(self) -> float:
+        return self.judgement.k_hat
 
     @property
     def at_most(self) -> float:
-        """KL and twice its error, which a heavy tail makes large: tails that hold next to nothing do not count."""
-        return self.kl.value + 2 * self.kl.standard_error
+        """KL and twice its error; infinite where it is not known."""
+        return self.judgement.at_most
 
     def __str__(self):
-        k_hat = "flat" if self.k_hat == -np.inf else f"{self.k_hat:.2f}"
-        if self.k_hat < RELIABLE or self.at_most < 0.1:
-            known = f"KL about {self.kl.value:.2g} ± {self.kl.standard_error:.1g} nats"
-        else:
-            known = "KL unknown"
-        return f"{self.name} ({known}, k-hat {k_hat})"
+        return f"{self.name} ({self.judgement})"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,9 +99,7 @@ class Ladder(Algorithm):
             return False
         if rung.name == "laplace":
             return rung.at_most < self.nothing_to_gain
-        # weights without a mean hide what lies beyond: only where next to nothing shows do they pass
-        good_enough = self.good_enough if rung.k_hat < 1 else self.good_enough / 10
-        return rung.at_most < good_enough or rung.k_hat < MENDABLE
+        return rung.at_most < self.good_enough or (rung.judgement.kl is not None and rung.k_hat < MENDABLE)
 
 
 @in_float64
@@ -154,29 +152,31 @@ def best_of(climbed: list[Rung], begin: Start):
 
 def judge(name: str, fit: Fit, key, books: Ledger) -> Rung:
     """Weigh draws of a fit; every rung gets the same noise, so that their ELBOs can be compared."""
-    target = fit.target
-    n = CHUNK if is_small(target) else FEWER_DRAWS
-    z, log_q = draw(fit.approximation, key, n)
-    log_p = in_chunks(lambda piece: log_density_batch(target, piece), z, size=n)
-    books.density_evaluations += n
-    log_ratio = np.where(np.isnan(log_p), -np.inf, log_p) - log_q
-    if not np.isfinite(log_ratio).all():
-        return Rung(name, fit, -np.inf, Estimate(np.inf), np.inf)
-    kl = kl_by_weights(log_ratio, f"importance weights of {n:,} draws of q")
-    return Rung(name, fit, float(log_ratio.mean()), kl, pareto_k(log_ratio))
+    found = judgement.judge(fit.approximation, key, CHUNK if is_small(fit.target) else FEWER_DRAWS)
+    books.density_evaluations += found.evaluations
+    return Rung(name, fit, found)
 
 
 def explain(config: Ladder, climbed: list[Rung], best: Rung, failures: list[str]) -> Status:
     """Which rung was kept, why, and the way to it."""
     path = "; ".join([*map(str, climbed), *failures])
     converged = best.fit.status.converged
+    return Status(converged, f"Kept {best.name}: {reason(config, best)}. Tried {path}.")
+
+
+def reason(config: Ladder, best: Rung) -> str:
+    """Why a rung was kept, in words that a certificate, which looks further, does not turn round."""
+    kl = best.judgement.kl
+    if not best.fit.status.converged:
+        return "the best found, but: " + str(best.fit.status).rstrip(".")
+    if kl is None:
+        return "the best found; how far it is from the posterior its draws do not tell, and vi_kl.check looks further"
+    if best.at_most < config.good_enough:
+        return "close enough to the posterior as far as its draws, and wider ones, reach"
     if config.is_enough(best):
-        reason = "close enough to the posterior as far as its draws reach"
-    elif not converged:
-        reason = "the best found, but: " + str(best.fit.status).rstrip(".")
-    else:
-        reason = (
-            "the best found, and not close: reparameterise the model (non-centred, other scales), or let vi_kl.check "
-            "say what is wrong"
-        )
-    return Status(converged, f"Kept {best.name}: {reason}. Tried {path}.")
+        return f"{describe(kl.value)}, with weights light enough to mend what is left"
+    if best.judgement.at_least < NOT_CLOSE:
+        return f"the best found, and {describe(kl.value)}"
+    sites = hierarchical_sites(best.fit.target)
+    mend = f"the non-centred form of {', '.join(sites[:3])} may bring it nearer" if sites else "another scale may help"
+    return f"the best found, and not close ({describe(kl.value)}): {mend}; vi_kl.check says more"

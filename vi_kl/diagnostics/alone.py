@@ -1,50 +1,85 @@
-"""What q's own draws can tell of KL(q||posterior), and climbs from around q: no truth is needed, and none is had."""
+"""What draws of q, and of wider densities beside it, tell of KL(q||posterior): no truth is needed, and none is had."""
 
-import math
-
+import jax
 import numpy as np
 
+from vi_kl.diagnostics.defence import Weighing, defend
 from vi_kl.diagnostics.errors import errors, reference_from_weights
 from vi_kl.diagnostics.evidence import Draws
 from vi_kl.diagnostics.importance import kl_by_weights, log_evidence_by_weights
+from vi_kl.diagnostics.judgement import look_around
 from vi_kl.diagnostics.psis import RELIABLE
-from vi_kl.diagnostics.sandwich import elbo_limits, evidence_limits
-from vi_kl.diagnostics.unvisited import Search
-from vi_kl.estimate import Estimate, error_of_mean
+from vi_kl.diagnostics.sandwich import Limits, elbo_limits, evidence_limits
+from vi_kl.diagnostics.unvisited import PILOT, Search
+from vi_kl.keys import numpy_generator
 from vi_kl.target.target import constrain_in_chunks
 
+CONFIDENCE = 0.975
 
-def judge_alone(q, draws, weights, search: Search, figures) -> dict:
-    """What q's own draws can tell, and climbs from around q."""
-    evidence = evidence_limits(search.own_log_weights(draws), search.parts)
-    found = {
-        "source": "",
+
+class View:
+    """What is around q: draws of it that no figure rests on, the density there, and a generator for what follows.
+
+    Attributes:
+        pilot: draws of q.
+        scouts: points around q; None where q's draws do not span the space, or in too many dimensions.
+    """
+
+    def __init__(self, q, key, n: int):
+        draws_key, self.generator = key, numpy_generator(jax.random.fold_in(key, 1))
+        self.pilot = Draws(q, draws_key, PILOT)
+        self.scouts = look_around(q, self.pilot, self.generator, n, rays=True)
+
+    def improper_along(self, target) -> tuple[str, ...]:
+        """Names of the coordinates that a direction in which the density does not fall off is mostly made of."""
+        if self.scouts is None:
+            return ()
+        names, sds = target.coordinate_names, self.pilot.z.std(axis=0)
+        found = [names[int(np.argmax(np.abs(way) / sds))] for way in self.scouts.flat]
+        return tuple(dict.fromkeys(found))
+
+
+def judge_alone(q, draws: Draws, view: View, search: Search, figures) -> dict:
+    """What draws of q and of wider densities tell, with those over the modes that climbs found."""
+    found = {"source": ""}
+    weighing = None
+    if view.scouts is not None:
+        parts = search.laid_over
+        weighing = defend(q, view.pilot, draws, view.scouts, parts, view.generator, len(draws) // 2)
+    evidence = lower_evidence(draws, search, weighing)
+    found |= {
         "evidence_limits": evidence,
         "limits": evidence.minus(elbo_limits(figures["elbo"])).not_negative(),
     }
-    if figures["k_hat"] > RELIABLE:
+    if figures["improper"]:
         return found
-    found |= kl_from_draws(draws, search)
-    if not search.parts:
-        sites = constrain_in_chunks(q.target, draws.z)
-        found["errors"] = errors(sites, reference_from_weights(sites, weights))
+    if weighing is not None and weighing.is_known:
+        found |= {"log_evidence": weighing.log_evidence, "reverse_kl": weighing.kl}
+        if not search.parts:
+            found["errors"] = errors_by_weights(q, draws, weighing)
+    elif weighing is None and not search.parts and figures["k_hat"] <= RELIABLE:
+        words = f"importance weights of {len(draws):,} draws of q"
+        found |= {
+            "log_evidence": log_evidence_by_weights(draws.log_ratio, words),
+            "reverse_kl": kl_by_weights(draws.log_ratio, words),
+        }
     return found
 
 
-def kl_from_draws(draws: Draws, search: Search) -> dict:
-    """Log evidence and KL(q||posterior) from weights, with what lies in unvisited parts added."""
-    words = f"importance weights of {len(draws):,} draws of q"
+def lower_evidence(draws: Draws, search: Search, weighing: Weighing | None) -> Limits:
+    """The better of two lower limits, from q's own draws with the parts outside it, and from the wider draws."""
     own = search.own_log_weights(draws)
-    evidence = log_evidence_by_weights(own, words)
-    if not search.parts:
-        return {"log_evidence": evidence, "reverse_kl": kl_by_weights(draws.log_ratio, words)}
-    parts = [log_evidence_by_weights(p.log_weights, "") for p in search.parts if p.log_mass > -math.inf]
-    total = np.logaddexp.reduce([evidence.value, *(part.value for part in parts)])
-    # the error of log Z is that of each part times its share; q's own goes together with that of the ELBO
-    shares = np.exp([part.value - total for part in parts])
-    outside = math.hypot(*(share * part.standard_error for share, part in zip(shares, parts, strict=True)))
-    influence = np.exp(own - total) - draws.log_ratio
-    words += f" and over {len(parts)} part{'s' if len(parts) > 1 else ''} that it does not visit"
-    inside = (1 - shares.sum()) * evidence.standard_error
-    kl = Estimate(total - draws.log_ratio.mean(), math.hypot(error_of_mean(influence), outside), words)
-    return {"log_evidence": Estimate(total, math.hypot(inside, outside), words), "reverse_kl": kl}
+    if weighing is None:
+        return evidence_limits(own, search.parts, confidence=CONFIDENCE)
+    each = 1 - (1 - CONFIDENCE) / 2
+    one = evidence_limits(own, search.parts, confidence=each)
+    other = evidence_limits(weighing.weighted.log_weights, confidence=each)
+    return Limits(max(one.lower, other.lower), one.upper, CONFIDENCE)
+
+
+def errors_by_weights(q, draws: Draws, weighing: Weighing):
+    """Of q's averages, held to those over the wider draws with their weights."""
+    weights = weighing.weighted.normalised
+    matters = weights > 0
+    posterior = constrain_in_chunks(q.target, weighing.weighted.z[matters])
+    return errors(constrain_in_chunks(q.target, draws.z), reference_from_weights(posterior, weights[matters]))

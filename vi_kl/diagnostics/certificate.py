@@ -11,8 +11,9 @@ import jax
 import numpy as np
 
 from vi_kl.diagnostics import verdict
+from vi_kl.diagnostics.advice import try_next
 from vi_kl.diagnostics.against_truth import judge_against
-from vi_kl.diagnostics.alone import judge_alone
+from vi_kl.diagnostics.alone import View, judge_alone
 from vi_kl.diagnostics.asked import approximation_of, truth_and_key
 from vi_kl.diagnostics.contradictions import contradictions
 from vi_kl.diagnostics.density import density_excess
@@ -21,7 +22,8 @@ from vi_kl.diagnostics.evidence import Draws, elbo_of
 from vi_kl.diagnostics.importance import effective_share, smoothed_weights
 from vi_kl.diagnostics.psis import pareto_k
 from vi_kl.diagnostics.sandwich import Limits, evidence_limits
-from vi_kl.diagnostics.unvisited import NOTABLE_SHARE, PILOT, Search, Unvisited, find_unvisited
+from vi_kl.diagnostics.saturation import Saturation, saturations
+from vi_kl.diagnostics.unvisited import NOTABLE_SHARE, Search, Unvisited, find_unvisited
 from vi_kl.diagnostics.wasserstein import Wasserstein
 from vi_kl.errors import UnsuitableError
 from vi_kl.estimate import Estimate
@@ -30,9 +32,14 @@ from vi_kl.families.delta import Delta
 from vi_kl.families.gaussian import MeanField
 from vi_kl.numbers import whole_number
 from vi_kl.precision import in_float64
+from vi_kl.target.hierarchy import hierarchical_sites
 from vi_kl.target.target import CHUNK
+from vi_kl.truth.find import MOST_INTEGRATED
+from vi_kl.truth.quadrature import QuadratureError, truth_by_quadrature
+from vi_kl.truth.truth import Truth
 
 FEWEST = 500  # draws that k-hat and the limits are worth anything with
+TOLERANCE, MOST_NODES = 1e-4, 300_000  # of the quadrature that is tried before anything is called unknown
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,6 +74,11 @@ class Certificate:
         complaints: checks that the truth failed when it was made, a sentence each.
         converged: what the fit said of itself; None for an approximation without a fit.
         is_mean_field: whether q takes all coordinates of z as independent by construction.
+        family: the name of q's family, whatever the algorithm that chose it is called.
+        dim: of z.
+        hierarchical: sites whose priors depend on other latent sites.
+        improper: coordinates or directions along which the density does not fall off as one with an integral does.
+        saturated: sites at which float64 cannot tell draws of q from a bound.
     """
 
     name: str
@@ -96,6 +108,11 @@ class Certificate:
     complaints: tuple[str, ...] = ()
     converged: bool | None = None
     is_mean_field: bool = False
+    family: str = ""
+    dim: int = 0
+    hierarchical: tuple[str, ...] = ()
+    improper: tuple[str, ...] = ()
+    saturated: tuple[Saturation, ...] = ()
 
     @property
     def label(self) -> str:
@@ -136,7 +153,12 @@ class Certificate:
     @property
     def try_next(self) -> tuple[str, ...]:
         """What may mend it, the most promising first; empty where nothing needs mending."""
-        return verdict.try_next(self)
+        return try_next(self)
+
+    @property
+    def mends(self) -> bool:
+        """Whether importance weights take notable errors of q's averages away."""
+        return verdict.mends(self)
 
     def to(self, unit: str) -> "Certificate":
         """The same certificate with every divergence and evidence in "nats" or "bits"."""
@@ -179,28 +201,47 @@ def check(fit, truth=None, *, key=None, num_draws: int = 2 * CHUNK) -> Certifica
         raise ValueError(f"num_draws must be at least {FEWEST:,}, got {num_draws}.")
     if isinstance(q.family, Delta):
         return of_a_point(fit)
-    keys = jax.random.split(key, 7)
+    keys = jax.random.split(key, 8)
     draws = Draws(q, keys[0], num_draws)
     refuse_undefined(draws, q)
     figures: dict[str, Any] = {
         "name": getattr(fit, "name", q.name),
         "converged": fit.status.converged if hasattr(fit, "status") else None,
         "is_mean_field": isinstance(q.family, MeanField),
+        "family": q.name,
+        "dim": q.target.dim,
+        "hierarchical": hierarchical_sites(q.target),
     }
     if np.isneginf(draws.log_p).any():
         return outside_the_support(draws, figures)
     weights = smoothed_weights(draws.log_ratio)
     figures |= {"elbo": elbo_of(draws), "k_hat": pareto_k(draws.log_ratio), "ess": effective_share(weights)}
     known = q.target.truth
-    search = Search()
+    search, view = Search(), None
     if known is None or known.source != "closed form":
-        search = find_unvisited(Draws(q, keys[6], PILOT), q.target, keys[3], num_draws // 2)
+        view = View(q, keys[6], num_draws // 4)
+        search = find_unvisited(view.pilot, view.scouts, q.target, keys[3], num_draws // 2)
+        figures["improper"] = view.improper_along(q.target)
     figures |= what_climbs_found(search, draws)
     if known is None:
-        figures |= judge_alone(q, draws, weights, search, figures)
-    else:
+        figures |= judge_alone(q, draws, view, search, figures)
+        if figures.get("reverse_kl") is None and not figures["improper"]:
+            known = integrated(q.target)
+            q = q if known is None else held_to(q, known)
+    if known is not None:
         figures |= judge_against(q, known, draws, weights, search, figures, keys)
+    figures["saturated"] = saturations(q.target, draws.z)
     return Certificate(**figures, contradictions=contradictions(figures, known, density_excess(q, draws, keys[5])))
+
+
+def integrated(target) -> Truth | None:
+    """What quadrature finds where weights do not tell the evidence, in the few dimensions it serves; else None."""
+    if target.dim > MOST_INTEGRATED:
+        return None
+    try:
+        return truth_by_quadrature(target, tolerance=TOLERANCE, max_nodes=MOST_NODES)
+    except QuadratureError:
+        return None
 
 
 def refuse_undefined(draws: Draws, q: Approximation) -> None:
@@ -242,6 +283,7 @@ def of_a_point(fit) -> Certificate:
     return Certificate(
         name=fit.name,
         converged=fit.status.converged if hasattr(fit, "status") else None,
+        family="delta",
         source="",
         k_hat=math.inf,
         ess=0.0,

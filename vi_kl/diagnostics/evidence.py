@@ -18,9 +18,9 @@ class Draws:
     """
 
     @in_float64
-    def __init__(self, q: Approximation, key, n: int):
+    def __init__(self, q: Approximation, key, n: int, *, size: int = CHUNK):
         self.z, self.log_q = draw(q, key, n)
-        self.log_p = log_density_in_chunks(q.target, self.z)
+        self.log_p = log_density_in_chunks(q.target, self.z, size)
 
     @property
     def log_ratio(self) -> np.ndarray:

@@ -5,8 +5,9 @@ outside q an ellipsoid is cut out, less the ellipsoid that holds q, and its mass
 from a Student t laid over the mode. Draws of q that stray into such a part do not count, so that q's share and the
 parts are disjoint, and add up to no more than the evidence.
 
-A climb from q's own mean tells a mode that q misses from a mode beside which q sits. It all finds what a climb from
-one of its starts reaches, and no more.
+A climb from q's own mean tells a mode that q misses from a mode beside which q sits. Climbs from inside q, from its mean
+and from the draws of the largest weights, find spikes: modes within q at which the density stands far above q's own. It
+all finds what a climb from one of its starts reaches, and no more.
 """
 
 import dataclasses
@@ -17,13 +18,14 @@ from scipy.stats import chi2
 
 from vi_kl.diagnostics.evidence import Draws
 from vi_kl.diagnostics.importance import log_mean_exp
+from vi_kl.diagnostics.scouts import Scouts
 from vi_kl.keys import numpy_generator
 from vi_kl.precision import in_float64
 from vi_kl.target.mode import Climb, Mode, polish, same_mode
 from vi_kl.target.target import Target, log_density_in_chunks, value_and_grad
 from vi_kl.truth.student import Student, moments_of_draws
 
-REACHES = (3.0, 6.0, 12.0, 12.0, 24.0, 24.0)  # of the starts, in sds of q
+REACHES = (3.0, 6.0, 12.0, 24.0, 48.0, 96.0)  # of the starts, in sds of q
 ELSEWHERE = 6  # starts that do not depend on q
 OUTSIDE = 1 - 1e-6  # of q's mass, were it normal, inside the ellipsoid beyond which a mode counts as unvisited
 WORTH_A_LOOK = np.log(1e-3)  # of a mode's mass by Laplace, relative to what q's weights say
@@ -33,7 +35,9 @@ MOST_DIMENSIONS = 60  # a Hessian costs 16 gradients per dimension
 MOST_STEPS = 100  # of a climb
 FLAT = 1e-2  # Newton decrement below which a climb has ended at a mode
 NOTABLE_SHARE = 0.02  # of the posterior, left out by q
-PILOT = 1024  # draws of q that the search looks at; those that are weighed are others
+PILOT = 2048  # draws of q that the search looks at; those that are weighed are others
+INSIDE = 3  # climbs from draws of q with the largest weights
+SPIKE = 2.0  # nats by which log p - log Z exceeds log q at the end of a climb inside q, for it to be worth a Hessian
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,12 +83,20 @@ class Search:
         parts: modes that q does not visit, with their masses.
         is_beside: whether a climb from q's own mean leaves q: q sits beside a mode, not on one.
         reach: the ellipsoid that holds q; None where the search was not made.
+        spikes: modes within q that stand far above q's density.
     """
 
     climbs: int = 0
     parts: tuple[Unvisited, ...] = ()
     is_beside: bool = False
     reach: Reach | None = None
+    spikes: tuple[Mode, ...] = ()
+
+    @property
+    def laid_over(self) -> tuple[Student, ...]:
+        """Densities over all modes that were found, outside q and in it."""
+        modes = [*(part.mode for part in self.parts), *self.spikes]
+        return tuple(Student(mode.z, mode.scale_tril, DEGREES_OF_FREEDOM) for mode in modes)
 
     def own_log_weights(self, draws: Draws) -> np.ndarray:
         """q's log weights, those of draws that stray into a part set to zero weight."""
@@ -107,30 +119,58 @@ def squared_distance(mean, tril, z: np.ndarray) -> np.ndarray:
 
 
 @in_float64
-def find_unvisited(pilot: Draws, target: Target, key, num_draws: int) -> Search:
+def find_unvisited(pilot: Draws, scouts: Scouts | None, target: Target, key, num_draws: int) -> Search:
     """Climb from around q, and weigh what lies outside it.
 
     Args:
         pilot: draws of q for the search alone, so that what is found does not depend on the draws that are weighed.
+        scouts: what points around q showed.
         target: the posterior.
         key: a JAX random key.
         num_draws: draws laid over each mode found.
     """
     found = moments_of_draws(pilot.z)
-    if target.dim > MOST_DIMENSIONS or found is None:
+    if target.dim > MOST_DIMENSIONS or found is None or scouts is None:
         return Search()
     generator, reach = numpy_generator(key), Reach(*found)
-    points = starts(*found, generator)
-    home = climb(target, reach.mean, reach)
+    points = np.concatenate([starts(*found, generator), scouts.starts(reach)])
+    inside = [climb_from(target, start) for start in inner_starts(pilot, reach)]
+    home = inside[0]
+    beside = home is not None and home.at_peak and not reach.holds(home.z[None])[0]
+    near = as_mode(home) if beside else None
     modes = [mode for mode in map(as_mode, climbs_to_outside(target, points, reach)) if mode is not None]
-    near = None if home is None else as_mode(home)
     known = log_mean_exp(pilot.log_ratio)
     worth = [mode for mode in distinct([*modes, *filter(None, [near])]) if mode.log_mass - known > WORTH_A_LOOK]
     parts: list[Unvisited] = []
     for mode in sorted(worth, key=lambda mode: -mode.log_mass):
         if not any(part.holds(mode.z[None])[0] for part in parts):
             parts.append(measure(mode, parts, reach, target, generator, num_draws))
-    return Search(len(points) + 1, tuple(parts), near is not None, reach)
+    spikes = find_spikes([end for end in inside if end is not None], pilot, reach, known)
+    return Search(len(points) + len(inside), tuple(parts), near is not None, reach, spikes)
+
+
+def inner_starts(pilot: Draws, reach: Reach) -> np.ndarray:
+    """q's mean, and its draws with the largest weights."""
+    heaviest = np.argsort(-pilot.log_ratio)[:INSIDE]
+    return np.concatenate([reach.mean[None], pilot.z[heaviest]])
+
+
+def find_spikes(ends: list[Climb], pilot: Draws, reach: Reach, known: float) -> tuple[Mode, ...]:
+    """Modes within q at which the density is far above what q's density is anywhere."""
+    top = pilot.log_q.max() + known + SPIKE
+    high = [end for end in ends if end.at_peak and end.log_density > top and reach.holds(end.z[None])[0]]
+    places: list[Climb] = []
+    for end in sorted(high, key=lambda end: -end.log_density):
+        if not any(np.allclose(end.z, other.z, rtol=1e-3, atol=1e-3) for other in places):
+            places.append(end)
+    return tuple(distinct([mode for mode in map(as_mode, places) if mode is not None]))
+
+
+def climb_from(target: Target, start: np.ndarray) -> Climb | None:
+    """A climb to wherever it leads; None where there is no density to begin with."""
+    if not np.isfinite(value_and_grad(target, jnp.asarray(start))[0]):
+        return None
+    return Climb(target, start, MOST_STEPS)
 
 
 def leads_outside(reach: Reach, target: Target, points: np.ndarray) -> bool:
@@ -162,7 +202,10 @@ def as_mode(climb: Climb) -> Mode | None:
     mode = polish(climb)
     if not mode.is_proper:
         return None
-    decrement = np.linalg.norm(mode.scale_tril.T @ mode.gradient)
+    try:
+        decrement = np.linalg.norm(mode.scale_tril.T @ mode.gradient)
+    except np.linalg.LinAlgError:  # proper in its own scales, and singular to rounding: no mode to lay a density over
+        return None
     return mode if decrement < FLAT else None
 
 

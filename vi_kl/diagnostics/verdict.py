@@ -1,29 +1,25 @@
-"""What the figures of a certificate mean: its label, its verdict, what it cannot see, and what to try next."""
+"""What the figures of a certificate mean: its label, its verdict, and what it cannot see; advice.py says what to try."""
 
 import dataclasses
 import math
 from typing import TYPE_CHECKING
 
+from vi_kl.diagnostics.judgement import SCALE, describe
 from vi_kl.diagnostics.psis import RELIABLE
 
 if TYPE_CHECKING:
     from vi_kl.diagnostics.certificate import Certificate
 
-SCALE = (
-    (1e-4, "indistinguishable from it in practice"),
-    (1e-2, "very close"),
-    (0.1, "close"),
-    (0.5, "a rough stand-in"),
-)
 EXACT = 1e-3  # nats of error, or of the KL itself where that is larger, that an exact figure may have
 LEAVES_OUT = 0.1  # of the posterior's mass outside q's region
+SATURATED = 1e-3  # of q's draws at a bound to rounding, from which on the density is too little the model's to be named
 
 
 def label(c: "Certificate") -> str:
     """ "exact": nothing random in the KL, and hardly an error. "certified": random, with limits that hold. "estimated":
     right only if q, or a reference run, sees all that matters. "unknown": a lower limit at best.
     """
-    if c.reverse_kl is None or c.contradictions or c.complaints:
+    if c.reverse_kl is None or c.contradictions or c.complaints or saturates(c) or c.improper:
         return "unknown"
     kl = c.reverse_kl.to("nats")
     if c.outside_support or c.is_point:
@@ -35,9 +31,9 @@ def label(c: "Certificate") -> str:
     return "certified" if math.isfinite(limits.upper) and low <= limits.upper and high >= limits.lower else "estimated"
 
 
-def describe(kl: float) -> str:
-    """A word for a divergence in nats."""
-    return next((words for limit, words in SCALE if kl < limit), "far")
+def saturates(c: "Certificate") -> bool:
+    """Whether so many draws are at a bound that the KL is one to another posterior than the model's."""
+    return any(s.share > SATURATED for s in c.saturated)
 
 
 def in_nats_and_bits(nats: float) -> str:
@@ -45,12 +41,19 @@ def in_nats_and_bits(nats: float) -> str:
 
 
 def verdict(c: "Certificate") -> str:
-    sentences = [distance_sentence(c), *c.contradictions, *c.complaints, missing_sentence(c)]
-    if not (c.contradictions or c.complaints or c.misses_mode):
+    sentences = [distance_sentence(c), *c.contradictions, *c.complaints, *map(str, c.saturated), missing_sentence(c)]
+    if not (c.contradictions or c.complaints or c.misses_mode or c.improper):
         sentences.append(errors_sentence(c))
-    if c.k_hat > RELIABLE and c.reverse_kl is not None and not c.is_point:
+    if heavy_where_it_matters(c):
         sentences.append(f"k-hat {c.k_hat:.2f}: importance weighting would not repair it.")
     return " ".join(filter(None, sentences))
+
+
+def heavy_where_it_matters(c: "Certificate") -> bool:
+    """Whether q's own weights are heavy, and hold more than next to nothing."""
+    if c.reverse_kl is None or c.is_point:
+        return False
+    return c.k_hat > RELIABLE and c.reverse_kl.to("nats").value > SCALE[1][0]
 
 
 def distance_sentence(c: "Certificate") -> str:
@@ -61,6 +64,12 @@ def distance_sentence(c: "Certificate") -> str:
             f"q puts {c.outside_support:.2g} of its draws where the posterior has no density, so KL(q||posterior) is "
             "infinite."
         )
+    if c.improper:
+        names = ", ".join(f"'{name}'" for name in c.improper[:3])
+        return (
+            f"The posterior may be improper: as far out as its density can be followed along {names} it does not fall "
+            "off as one that has an integral must. Of a posterior that does not exist there is no distance."
+        )
     if c.contradictions:
         return "These figures contradict each other, so the distance to the posterior is unknown."
     if c.complaints:
@@ -69,12 +78,18 @@ def distance_sentence(c: "Certificate") -> str:
         lower = c.limits.to("nats").lower
         at_least = f"It is at least {in_nats_and_bits(lower)}. " if lower > SCALE[1][0] else ""
         return (
-            f"The distance to the posterior is unknown. {at_least}Importance weights look heavy: q is too narrow or "
-            f"too thin-tailed (k-hat {c.k_hat_text})."
+            f"The distance to the posterior is unknown. {at_least}Neither q's draws nor wider ones beside them weigh "
+            f"evenly enough to tell the evidence (q's own k-hat {c.k_hat_text})."
+        )
+    if saturates(c):
+        kl = max(c.reverse_kl.to("nats").value, 0.0)
+        return (
+            "The distance to the model's posterior is unknown; to the density as float64 computes it, it is about "
+            f"{in_nats_and_bits(kl)}."
         )
     kl = max(c.reverse_kl.to("nats").value, 0.0)
     if label(c) == "estimated":
-        sight = "the reference run" if c.source else "q's draws"
+        sight = "the reference run" if c.source else "q's draws and wider ones"
         return f"q seems to be {in_nats_and_bits(kl)} from the posterior ({describe(kl)}), as far as {sight} can see."
     return f"q is {in_nats_and_bits(kl)} from the posterior ({describe(kl)})."
 
@@ -145,49 +160,9 @@ def cannot_see(c: "Certificate") -> str:
             f"never visits, and that {climbs}."
         )
     return (
-        f"A mode that q never visits, and that {climbs}; or a heavy tail beyond q's draws: the ELBO and the weights "
-        "judge q only where q puts its draws."
+        f"A mode that q never visits, and that {climbs}: the weights judge q only where draws of it, and of wider "
+        "densities around it, fall."
     )
-
-
-def try_next(c: "Certificate") -> tuple[str, ...]:
-    """Remedies for what the figures show."""
-    if c.is_point:
-        return ('A family with a density around the same mode: "laplace", or better the best normal, "full_rank".',)
-    kl = None if c.reverse_kl is None else c.reverse_kl.to("nats").value
-    advice = []
-    if c.contradictions:
-        advice.append("Mend what contradicts first: check q's log_prob against its sampler, and the truth's source.")
-    if c.complaints:
-        advice.append("A truth that passes its checks: they say what to do.")
-    if c.is_beside and c.converged is not False:
-        advice.append("A longer fit, or one from another start: q is not where the posterior is highest.")
-    if c.converged is False:
-        advice.append("Let the optimiser finish: its status says what to raise.")
-    if c.misses_mode:
-        advice.append(
-            "Fit from several keys and compare; order the labels in the model if modes are relabellings; use a family "
-            "with several modes, or MCMC with tempering."
-        )
-    elif c.is_mean_field and c.errors is not None and c.errors.correlation > 0.2:
-        advice.append('A family that sees correlation: "full_rank".')
-    elif kl is None or kl > SCALE[2][0]:
-        advice += richer(c)
-    if mends(c):
-        advice.append("Weight q's draws by their importance: the corrected errors are small.")
-    if not c.source:
-        advice.append("A yardstick: check(fit, vi_kl.find_truth, key=key).")
-    return tuple(advice)
-
-
-def richer(c: "Certificate") -> list[str]:
-    worst = [] if c.errors is None else c.errors.worst_sites[:3]
-    where = f" of {', '.join(worst)}" if worst else ""
-    family = '"full_rank", then "flow"' if c.is_mean_field else '"flow"'
-    return [
-        f"A richer family: {family}.",
-        f"A reparameterisation{where} that makes the posterior more nearly normal (non-centred, another scale).",
-    ]
 
 
 def to_dict(c: "Certificate") -> dict:

@@ -138,6 +138,6 @@ def log_prob_batch(q: Approximation, z):
     return jax.vmap(lambda one: q.family.log_prob(q.params, q.target, one))(z)
 
 
-def log_prob_in_chunks(q: Approximation, z) -> np.ndarray:
-    """log q(z) at z of shape (n, dim), for any n."""
-    return in_chunks(functools.partial(log_prob_batch, q), z)
+def log_prob_in_chunks(q: Approximation, z, size: int = CHUNK) -> np.ndarray:
+    """log q(z) at z of shape (n, dim), for any n, in pieces of one size."""
+    return in_chunks(functools.partial(log_prob_batch, q), z, size=size)

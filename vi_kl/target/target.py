@@ -345,9 +345,9 @@ def in_chunks(function, *arrays, size: int = CHUNK) -> Any:
     return jax.tree.map(lambda *parts: np.concatenate(parts)[:length], *pieces)
 
 
-def log_density_in_chunks(target: Target, z) -> np.ndarray:
-    """The log density at z of shape (n, dim), for any n."""
-    return in_chunks(lambda piece: log_density_batch(target, piece), z)
+def log_density_in_chunks(target: Target, z, size: int = CHUNK) -> np.ndarray:
+    """The log density at z of shape (n, dim), for any n, in pieces of one size."""
+    return in_chunks(lambda piece: log_density_batch(target, piece), z, size=size)
 
 
 def constrain_in_chunks(target: Target, z) -> dict[str, np.ndarray]:

@@ -1,0 +1,81 @@
+"""What to try next, for what a certificate's figures show: advice knows q's family, the dimension, and the model."""
+
+from typing import TYPE_CHECKING
+
+from vi_kl.diagnostics.judgement import SCALE
+
+if TYPE_CHECKING:
+    from vi_kl.diagnostics.certificate import Certificate
+
+LARGEST_FLOW = 100  # dimensions; above, a flow takes minutes and seldom pays
+NORMAL = ("mean_field", "full_rank", "laplace", "low_rank", "block_normal")
+FLOWS = ("flow", "iaf", "bnaf")  # parts of the names of families that bend in any way
+
+
+def try_next(c: "Certificate") -> tuple[str, ...]:
+    """Remedies for what the figures show, the most promising first; none where nothing needs mending."""
+    if c.is_point:
+        return ('A family with a density around the same mode: "laplace", or better the best normal, "full_rank".',)
+    if c.improper:
+        return ("Proper priors for what the data do not determine; or fix, drop or tie those parameters.",)
+    kl = None if c.reverse_kl is None else c.reverse_kl.to("nats").value
+    advice = []
+    if c.contradictions:
+        advice.append("Mend what contradicts first: check q's log_prob against its sampler, and the truth's source.")
+    if c.complaints:
+        advice.append("A truth that passes its checks: they say what to do.")
+    if c.saturated:
+        names = ", ".join(f"'{s.site}'" for s in c.saturated)
+        advice.append(f"A parameterisation of {names} in which the bound is not reached: the logarithm or logit itself.")
+    if c.is_beside and c.converged is not False:
+        advice.append("A longer fit, or one from another start: q is not where the posterior is highest.")
+    if c.converged is False:
+        advice.append("Let the optimiser finish: its status says what to raise.")
+    if c.misses_mode:
+        advice.append(
+            "Fit from several keys and compare; order the labels in the model if modes are relabellings; use a family "
+            "with several modes, or MCMC with tempering."
+        )
+    elif c.is_mean_field and c.errors is not None and c.errors.correlation > 0.2:
+        advice.append('A family that sees correlation: "full_rank".')
+    elif kl is None or kl > SCALE[2][0]:
+        advice += richer(c)
+    if c.mends:
+        advice.append("Weight q's draws by their importance: the corrected errors are small.")
+    if not c.source and c.label == "unknown":
+        advice.append("A yardstick: check(fit, vi_kl.find_truth, key=key).")
+    return tuple(advice)
+
+
+def richer(c: "Certificate") -> list[str]:
+    """Families that q's own is a part of, and a reparameterisation of what is not normal."""
+    families = richer_families(c)
+    advice = [f"A richer family: {families}."] if families else []
+    worst = [] if c.errors is None else c.errors.worst_sites[:3]
+    where = f" of {', '.join(worst)}" if worst else ""
+    if c.hierarchical:
+        names = ", ".join(f"'{name}'" for name in c.hierarchical[:3])
+        advice.append(f"The non-centred form of {names}, whose priors depend on other latent sites.")
+    elif not is_flow(c):
+        advice.append(f"A reparameterisation{where} that makes the posterior more nearly normal (another scale).")
+    if not advice:
+        advice.append("A longer fit, from several keys; or MCMC.")
+    return advice
+
+
+def richer_families(c: "Certificate") -> str:
+    """Names of families to try, by what q is and how many dimensions there are; "" where none is richer."""
+    if is_flow(c):
+        return ""
+    names = ['"full_rank"'] if c.is_mean_field and c.dim > 1 else []
+    if c.family in NORMAL and c.dim <= LARGEST_FLOW:
+        names.append('"skewed"')
+    if 1 < c.dim <= LARGEST_FLOW:
+        names.append('"flow"')
+    if c.dim == 1 and c.family == "skewed":
+        names.append('"mixture"')
+    return ", then ".join(names)
+
+
+def is_flow(c: "Certificate") -> bool:
+    return any(part in c.family.lower() for part in FLOWS)

@@ -1,0 +1,96 @@
+"""One judgement of q, made in one way for a fit's status and for its certificate.
+
+Both weigh draws of q together with draws of wider densities (defence.py), and use the words below for what comes out. A
+fit on its way up a ladder weighs fewer draws and looks for no other modes; its words are such that a certificate, which
+looks further, adds to them and does not turn them round.
+"""
+
+import dataclasses
+
+import jax
+import numpy as np
+
+from vi_kl.diagnostics.defence import MOST_DIMENSIONS, defend
+from vi_kl.diagnostics.evidence import Draws
+from vi_kl.diagnostics.importance import kl_by_weights
+from vi_kl.diagnostics.psis import RELIABLE, pareto_k
+from vi_kl.diagnostics.scouts import Scouts, scout
+from vi_kl.estimate import Estimate
+from vi_kl.families.approximation import Approximation
+from vi_kl.keys import numpy_generator
+from vi_kl.target.target import CHUNK
+from vi_kl.truth.student import moments_of_draws
+
+SCALE = (
+    (1e-4, "indistinguishable from it in practice"),
+    (1e-2, "very close"),
+    (0.1, "close"),
+    (0.5, "a rough stand-in"),
+)
+
+
+def describe(kl: float) -> str:
+    """A word for a divergence in nats."""
+    return next((words for limit, words in SCALE if kl < limit), "far")
+
+
+@dataclasses.dataclass(frozen=True)
+class Judgement:
+    """What weighing draws told of one q.
+
+    Attributes:
+        elbo: in nats; -inf where the posterior has no density at a draw of q.
+        kl: KL(q||posterior); None where it is not known.
+        k_hat: of q's own weights.
+        evaluations: of the log density.
+    """
+
+    elbo: float
+    kl: Estimate | None
+    k_hat: float
+    evaluations: int
+
+    @property
+    def at_most(self) -> float:
+        """KL and twice its error; infinite where it is not known."""
+        return np.inf if self.kl is None else self.kl.value + 2 * self.kl.standard_error
+
+    @property
+    def at_least(self) -> float:
+        return 0.0 if self.kl is None else self.kl.value - 2 * self.kl.standard_error
+
+    def __str__(self):
+        k_hat = "flat" if self.k_hat == -np.inf else f"{self.k_hat:.2f}"
+        if self.kl is None:
+            return f"KL unknown, k-hat {k_hat}"
+        return f"KL about {max(self.kl.value, 0.0):.2g} ± {self.kl.standard_error:.1g} nats, k-hat {k_hat}"
+
+
+def look_around(q: Approximation, pilot: Draws, generator, n: int, *, rays: bool, size: int = CHUNK) -> Scouts | None:
+    """The density around q, n draws of it; None where q's draws do not span the space, or in too many dimensions."""
+    found = moments_of_draws(pilot.z)
+    if found is None or q.target.dim > MOST_DIMENSIONS:
+        return None
+    return scout(q.target, *found, generator, n, rays=rays, size=size)
+
+
+def judge(q: Approximation, key, n: int) -> Judgement:
+    """Weigh n draws of q, and half as many of wider densities, in pieces of n.
+
+    With one key every q is judged by the same noise, so that their ELBOs can be compared.
+    """
+    keys = jax.random.split(key, 3)
+    own = Draws(q, keys[0], n, size=n)
+    if np.isnan(own.log_p).any():
+        own.log_p = np.where(np.isnan(own.log_p), -np.inf, own.log_p)
+    if not np.isfinite(own.log_ratio).all():
+        return Judgement(-np.inf, None, np.inf, n)
+    elbo, k_hat = float(own.log_ratio.mean()), pareto_k(own.log_ratio)
+    pilot, generator = Draws(q, keys[1], n // 4, size=n), numpy_generator(keys[2])
+    scouts = look_around(q, pilot, generator, n // 4, rays=False, size=n)
+    if scouts is not None and np.isfinite(pilot.log_ratio).all():
+        found = defend(q, pilot, own, scouts, (), generator, n // 2, size=n)
+        return Judgement(elbo, found.kl if found.is_known else None, k_hat, n + n // 2 + found.evaluations)
+    known = k_hat < RELIABLE
+    kl = kl_by_weights(own.log_ratio, f"importance weights of {n:,} draws of q") if known else None
+    return Judgement(elbo, kl, k_hat, n + n // 4)

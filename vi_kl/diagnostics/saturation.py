@@ -1,0 +1,58 @@
+"""Where a transform saturates under q: draws whose values in the model's space float64 cannot tell from a bound.
+
+A logit of 40 is a probability of 1 to rounding, and one of -800, or the logarithm of an underflowing scale, a 0. The
+model's density there is the computer's and no longer the model's, and a KL to it is a KL to another posterior.
+"""
+
+import dataclasses
+
+import numpy as np
+
+from vi_kl.target.target import Target, constrain_in_chunks
+
+
+@dataclasses.dataclass(frozen=True)
+class Saturation:
+    """An entry of a site that q's draws take to where float64 ends.
+
+    Attributes:
+        site: its name.
+        value: where they pile up: a bound, to rounding, or infinity.
+        share: of q's draws, at the worst entry of the site.
+    """
+
+    site: str
+    value: float
+    share: float
+
+    def __str__(self):
+        return (
+            f"At site '{self.site}', {self.share:.2g} of q's draws are {self.value:g} to rounding: float64 cannot tell "
+            "them from the bound, and the density there is not the model's."
+        )
+
+
+def saturations(target: Target, z: np.ndarray) -> tuple[Saturation, ...]:
+    """The sites at which draws z (n, dim) saturate, each with its worst entry."""
+    sites, at_zero = constrain_in_chunks(target, z), constrain_in_chunks(target, np.zeros((1, target.dim)))
+    found = []
+    for name, values in sites.items():
+        flat = values.reshape(len(values), -1)
+        worst = max(map(piled_up, flat.T, at_zero[name].reshape(-1)), default=(0.0, 0.0))
+        if worst[0] > 0:
+            found.append(Saturation(name, worst[1], worst[0]))
+    return tuple(found)
+
+
+def piled_up(values: np.ndarray, at_zero: float) -> tuple[float, float]:
+    """The share of values that are equal to the lowest or the highest of them, and that value; 0 where none repeats.
+
+    An entry that is the same at z = 0 as at every draw is constant by construction.
+    """
+    low, high = values.min(), values.max()
+    if low == high == at_zero:
+        return 0.0, 0.0
+    shares = [((values == end).mean(), float(end)) for end in (low, high)]
+    share, end = max(shares)
+    repeats = share * len(values) > 1.5 or not np.isfinite(end)
+    return (float(share), end) if repeats else (0.0, 0.0)
