@@ -163,6 +163,13 @@ def test_an_improper_prior_that_nothing_depends_on_is_refused():
         Target.from_numpyro(flat_and_unused, Y)
 
 
+def test_a_flat_prior_on_a_bounded_support_is_proper():
+    def model():
+        numpyro.sample("weights", dist.ImproperUniform(dist.constraints.simplex, (), (3,)))
+
+    assert Target.from_numpyro(model).dim == 2
+
+
 def padded_in_a_scan(y, length):
     def step(carry, y):
         x, t = carry

@@ -145,7 +145,7 @@ def some_value(site: dict):
         return None
     transform = change_of_variables(site)
     shape = transform.inverse_shape((*site["kwargs"].get("sample_shape", ()), *site["fn"].shape()))
-    return transform(scattered(shape))
+    return transform(jnp.asarray(scattered(shape)))
 
 
 def scattered(shape: tuple) -> jax.Array:
@@ -232,7 +232,7 @@ def check_log_density(function: Callable, takes_data: bool, dim: int, data) -> N
         raise ModelError(f"The log density '{name}' returns a complex number: take its real part (jnp.real).")
     if not jnp.issubdtype(result.dtype, jnp.floating):
         raise ModelError(f"The log density '{name}' returns {result.dtype}, whatever z: it must depend on z smoothly.")
-    if what_differs(lambda z, data, key: {name: call(z, data)}, (scattered((dim,)), data)):
+    if what_differs(lambda z, data, key: {name: call(z, data)}, (jnp.asarray(scattered((dim,))), data)):
         raise ModelError(
             f"The log density '{name}' changes from one call to the next at the same z: it draws random numbers, or "
             f"keeps a state. Draw them outside, and pass them as data."

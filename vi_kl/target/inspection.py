@@ -36,7 +36,7 @@ class Inspection:
         masked: the latent sites under a mask.
         copies: {latent site: observed site}, the pairs that `obs_mask` makes.
         scanned: the latent sites within a scan.
-        improper: those whose prior is an ImproperUniform.
+        improper: those whose prior is an ImproperUniform over an unbounded support.
         unlisted: {discrete site: why its values cannot be listed}.
     """
 
@@ -113,8 +113,21 @@ def describe_latent(name: str, site: dict, about: dict[str, list]) -> None:
         about["masked"].append(name)
     if site.get("_control_flow_done"):
         about["scanned"].append(name)
-    if is_a(site["fn"], dist.ImproperUniform):
+    if is_a(site["fn"], dist.ImproperUniform) and not is_bounded(site["fn"].support):
         about["improper"].append(name)
+
+
+BOUNDED = (
+    constraints.interval,
+    *(type(getattr(constraints, name)) for name in ("simplex", "l1_ball", "corr_cholesky", "corr_matrix", "sphere")),
+)
+
+
+def is_bounded(support) -> bool:
+    """Whether a flat density over it has a finite mass."""
+    while isinstance(support, constraints.independent):
+        support = support.base_constraint
+    return isinstance(support, BOUNDED)
 
 
 def copies_of_observed(masked: list[str], observed: set[str]) -> dict[str, str]:
