@@ -26,9 +26,7 @@ class Captured:
         programs: (name, program, places of what it closes over among all arrays closed over) of each.
     """
 
-    programs: tuple[tuple[str, Program, tuple[int, ...]], ...] = dataclasses.field(
-        default=(), kw_only=True, repr=False
-    )
+    programs: tuple[tuple[str, Program, tuple[int, ...]], ...] = dataclasses.field(default=(), kw_only=True, repr=False)
 
     def run(self, name: str, data, *arguments):
         """What `model_<name>(data, *arguments)` gave when the density was made, or gives now if it was not captured."""

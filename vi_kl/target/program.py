@@ -61,7 +61,9 @@ class Program:
     def __call__(self, constants, *arguments):
         leaves, structure = jax.tree.flatten(arguments)
         if structure != self.inputs:
-            raise TypeError(f"The arguments have the structure {structure}, and the program was made for {self.inputs}.")
+            raise TypeError(
+                f"The arguments have the structure {structure}, and the program was made for {self.inputs}."
+            )
         values = [require_shape(x, var.aval) for x, var in zip((*constants, *leaves), self.variables, strict=True)]
         if jax.config.jax_enable_x64:
             values = [as_type(x, var.aval.dtype) for x, var in zip(values, self.variables, strict=True)]
@@ -297,7 +299,9 @@ class Writer:
 
     def function(self, function, depth: int = 0) -> None:
         """A rule of differentiation, say: by its code, and that of the functions that it closes over."""
-        inner = getattr(function, "__wrapped__", None) or getattr(function, "f", None) or getattr(function, "func", None)
+        inner = (
+            getattr(function, "__wrapped__", None) or getattr(function, "f", None) or getattr(function, "func", None)
+        )
         if callable(inner) and depth < 5:
             self.function(inner, depth + 1)
         if isinstance(function, types.FunctionType):

@@ -29,7 +29,9 @@ def all_constants(program: Jaxpr | ClosedJaxpr) -> Iterator:
     """Every array constant that a program and those inside it need, in the order in which they come."""
     jaxpr, constants = opened(program)
     operations = needed_operations(jaxpr)
-    used = {v for atoms in (jaxpr.outvars, *(eqn.invars for eqn in operations)) for v in atoms if type(v) is not Literal}
+    used = {
+        v for atoms in (jaxpr.outvars, *(eqn.invars for eqn in operations)) for v in atoms if type(v) is not Literal
+    }
     yield from (constant for var, constant in zip(jaxpr.constvars, constants, strict=True) if var in used)
     for eqn in operations:
         for inner in inner_programs(eqn):
