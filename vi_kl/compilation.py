@@ -83,11 +83,11 @@ def with_static(function, static: tuple[str, ...], seldom):
     """`compiled` where some arguments are part of the code: their arrays are an argument of their own."""
     signature = inspect.signature(function)
 
-    def inner(arrays, **kwargs):
+    def inner(arrays, /, **kwargs):
         return function(**{**kwargs, **{name: attached(kwargs[name], found) for name, found in arrays.items()}})
 
     inner.__name__ = function.__name__
-    is_seldom = (lambda arrays, **kwargs: seldom(*kwargs.values())) if callable(seldom) else seldom
+    is_seldom = (lambda arrays, /, **kwargs: seldom(*kwargs.values())) if callable(seldom) else seldom
     program = jitted(inner, static, is_seldom)
 
     @functools.wraps(function)

@@ -90,12 +90,35 @@ def sized_by_an_array(n, y=None):
         (scaled, (), "y", "site 'y' is scaled"),
         (discrete, (), "y", "'kind'"),
         (normal_mean, (4,), ("y", "mu"), "no latent site"),
-        (sized_by_an_array, (np.array([3]),), "y", "separate Python int"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_simulated_is_refused_by_name(model, args, observed, words):
     with pytest.raises(ModelError, match=words):
         vi_kl.calibrate(model, *args, observed=observed, key=jax.random.key(0))
+
+
+def test_an_array_that_the_model_needs_as_a_number_is_a_constant():
+    simulation = simulate(sized_by_an_array, (np.array([3]),), {}, ("y",), jax.random.key(0), 4)
+    assert simulation.data["y"].shape == (4, 3)
+    assert len(simulation.targets[0].constants) == 1
+
+
+scale = np.array(1.0)
+
+
+def scaled_by_a_global():
+    mu = numpyro.sample("mu", dist.Normal(0, 1))
+    numpyro.sample("y", dist.Normal(mu, scale))
+
+
+def test_data_are_simulated_by_the_model_as_it_is_now():
+    spread = []
+    for new in (1e-6, 1.0):
+        globals()["scale"] = np.array(new)
+        simulation = simulate(scaled_by_a_global, (), {}, ("y",), jax.random.key(0), 50)
+        spread.append(np.std(simulation.data["y"] - simulation.latent["mu"]))
+    assert spread[0] < 1e-5
+    assert 0.6 < spread[1] < 1.4  # 4 standard errors of 50 draws
 
 
 def test_an_autoguide_of_the_model_without_data_is_refused():

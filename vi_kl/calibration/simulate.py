@@ -19,13 +19,14 @@ from numpyro.infer.autoguide import AutoGuide
 from vi_kl.algorithms.algorithm import Algorithm
 from vi_kl.algorithms.choose import choose_algorithm
 from vi_kl.algorithms.svi.svi import SVI
-from vi_kl.compilation import compiled, tracing
+from vi_kl.compilation import compiled
 from vi_kl.families.family import Family
 from vi_kl.families.guide import Guide
 from vi_kl.target.captured import captured
 from vi_kl.target.columns import arguments_that_run
 from vi_kl.target.constant_arguments import with_constants
 from vi_kl.target.from_numpyro import DATA, ModelError, NumPyroModel, array_or_static, is_array, require_hashable
+from vi_kl.target.inspection import abstractly
 from vi_kl.target.target import Target
 
 
@@ -130,19 +131,13 @@ def inspect_joint(joint: JointModel, arrays, observed: tuple[str, ...]) -> None:
     found = {}
 
     def run(arrays):
+        found.clear()  # of what an earlier attempt saw
         args, kwargs = joint.arguments(arrays)
         model = handlers.substitute(handlers.seed(joint.model, 0), substitute_fn=refuse_improper)
         found.update(handlers.trace(model).get_trace(*args, **kwargs))
         return 0
 
-    try:
-        with tracing:
-            jax.eval_shape(run, arrays)
-    except jax.errors.ConcretizationTypeError as error:
-        raise ModelError(
-            "The model turns one of its array arguments into a Python number (a size, an index or a condition). "
-            f"Pass that number as a separate Python int. JAX says: {str(error).splitlines()[0]}"
-        ) from error
+    abstractly(run, arrays)
     samples = {name: site for name, site in found.items() if site["type"] == "sample"}
     for name in observed:
         require_data_site(name, found, samples)

@@ -66,13 +66,25 @@ def with_constants(density, data: tuple, inspect: Callable):
         return density, data, inspect(density, data)
     except Exception:
         for as_numpy in (True, False):
-            fixed = frozenset(range(len(data)))
-            if fixed and runs(inspect, *fix(density, data, fixed, as_numpy)):
-                for group in halves(sorted(fixed)):
-                    fixed = released(fixed, group, lambda f, n=as_numpy: runs(inspect, *fix(density, data, f, n)))
-                density, data = fix(density, data, fixed, as_numpy)
+            which = needed(density, data, inspect, as_numpy)
+            if which:
+                density, data = fix(density, data, which, as_numpy)
                 return density, data, inspect(density, data)
         raise
+
+
+def needed(density, data: tuple, inspect: Callable, as_numpy: bool) -> frozenset:
+    """Which arrays have to be constants, as few as are found; none where it does not help."""
+
+    def works(fixed: frozenset) -> bool:
+        return runs(inspect, *fix(density, data, fixed, as_numpy))
+
+    fixed = frozenset(range(len(data)))
+    if not fixed or not works(fixed):
+        return frozenset()
+    for group in halves(sorted(fixed)):
+        fixed = released(fixed, group, works)
+    return fixed
 
 
 def runs(inspect: Callable, density, data) -> bool:

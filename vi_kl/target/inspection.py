@@ -171,8 +171,9 @@ def traced(density, data, rows: ChosenRows) -> dict:
         return trace
     except jax.errors.ConcretizationTypeError as error:
         raise ModelError(
-            "The model turns one of its data arrays into a Python number (a size, an index or a condition). "
-            f"Pass that number as a separate Python int. JAX says: {str(error).splitlines()[0]}"
+            "The model makes a Python number (a size, an index or a condition) of what depends on a latent site, and "
+            "no density can be traced through that: write it with jax.numpy (jnp.where for a condition). "
+            f"JAX says: {str(error).splitlines()[0]}"
         ) from error
     except AssertionError as error:  # NumPyro's, and the model's own
         empty = [jnp.shape(leaf) for leaf in jax.tree.leaves(data) if 0 in jnp.shape(leaf)]
