@@ -13,7 +13,7 @@ from collections.abc import Mapping
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.extend.core import Literal
+from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 
 from vi_kl.target.replay import Replay, inner_programs
 
@@ -33,6 +33,10 @@ def as_type(value, dtype):
     if jax.dtypes.issubdtype(dtype, jax.dtypes.extended) or jnp.result_type(value) == dtype:
         return value
     return jax.lax.convert_element_type(value, dtype)
+
+
+def combines_numbers(program: Jaxpr | ClosedJaxpr) -> bool:
+    return all(v.aval.shape == () for v in getattr(program, "jaxpr", program).invars)
 
 
 class Retyped(Replay):
@@ -62,12 +66,24 @@ class Retyped(Replay):
             if custom is not None:
                 return custom(eqn, arguments)
             special = getattr(self, f"apply_{eqn.primitive.name}", None)
-            return self.as_traced(eqn, arguments) if special is None else special(eqn.params, arguments)
+            if special is not None:
+                return special(eqn.params, arguments)
+            if not all(map(combines_numbers, inner_programs(eqn))):
+                return self.as_traced(eqn, arguments)
         if any(name in eqn.primitive.name for name in KEPT):
             return self.as_traced(eqn, arguments)
-        params = {name: self.type(value) for name, value in eqn.params.items()}
+        params = {name: self.parameter(value) for name, value in eqn.params.items()}
         found = eqn.primitive.bind(*arguments, **eqn.primitive.get_bind_params(params))
         return found if eqn.primitive.multiple_results else [found]
+
+    def parameter(self, value):
+        """Of an operation: types, and the programs by which reductions and scatters combine two numbers."""
+        if not isinstance(value, Jaxpr | ClosedJaxpr):
+            return self.type(value)
+        inputs = getattr(value, "jaxpr", value).invars
+        shapes = [jax.ShapeDtypeStruct(v.aval.shape, self.type(v.aval.dtype)) for v in inputs]
+        program = jax.make_jaxpr(lambda *numbers: self.run(value, numbers))(*shapes)
+        return program if isinstance(value, ClosedJaxpr) else program.jaxpr
 
     def as_traced(self, eqn, arguments):
         """In the types that it was traced with, and the result in the others."""
