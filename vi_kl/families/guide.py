@@ -6,7 +6,7 @@ carried over with the Jacobian of the target's change of variables.
 
 import dataclasses
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import jax
 import jax.numpy as jnp
@@ -52,14 +52,16 @@ class Guide(Family):
 
     @property
     def has_log_prob(self) -> bool:
-        return not isinstance(self.guide, autoguide.AutoIAFNormal | autoguide.AutoBNAFNormal)
+        return not any(isinstance(p, autoguide.AutoIAFNormal | autoguide.AutoBNAFNormal) for p in parts_of(self.guide))
 
     def require(self, target):
         if not isinstance(target.density, NumPyroModel):
             raise GuideError(f"A NumPyro guide needs a target made from a NumPyro model, not {target}.")
-        for kind, reason in REFUSED.items():
-            if isinstance(self.guide, kind):
-                raise GuideError(f"{kind.__name__} is not a family of densities: {reason}.")
+        for part in parts_of(self.guide):
+            for kind, reason in REFUSED.items():
+                if isinstance(part, kind):
+                    where = "" if part is self.guide else f"{self.name} has the part {kind.__name__}. "
+                    raise GuideError(f"{where}{kind.__name__} is not a family of densities: {reason}.")
 
     @in_float64
     def init(self, key, target):
@@ -76,6 +78,8 @@ class Guide(Family):
             if accepts(self.guide, args, kwargs):
                 raise
             raise GuideError(f"Guide '{self.name}' must take the model's own arguments: {error}.") from error
+        except AssertionError as error:
+            raise GuideError(f"Guide '{self.name}' does not run: {error}{one_prefix(self.guide)}") from error
         check_sites(self.name, trace, target)
         return {name: unconstrained_param(site) for name, site in trace.items() if site["type"] == "param"}
 
@@ -102,6 +106,22 @@ def guide_family(guide, target: Target, label: str | None = None) -> Guide:
     return Guide(guide, label)
 
 
+def parts_of(guide) -> Iterator:
+    """The guide, or those that an AutoGuideList is made of, however deep."""
+    if not isinstance(guide, autoguide.AutoGuideList):
+        yield guide
+        return
+    for part in guide:
+        yield from parts_of(part)
+
+
+def one_prefix(guide) -> str:
+    """What is wrong with parts of a list that name their parameters alike."""
+    prefixes = [part.prefix for part in parts_of(guide) if isinstance(part, autoguide.AutoContinuous)]
+    twice = sorted({prefix for prefix in prefixes if prefixes.count(prefix) > 1})
+    return f". Several of its parts have the prefix '{twice[0]}': give each its own (prefix=...)" if twice else ""
+
+
 class GuideDistribution(dist.Distribution):
     """The density over z of a guide with given parameters, as a NumPyro distribution."""
 
@@ -111,8 +131,13 @@ class GuideDistribution(dist.Distribution):
         self.guide, self.params, self.target = guide, params, target
         super().__init__(batch_shape=(), event_shape=(target.dim,))
 
-    def trace(self, key, values=None, record_params=None):
-        """NumPyro's trace of the guide at these parameters, at drawn sites or at the given `values`."""
+    def trace(self, key, values=None, record_params=None, latents=None):
+        """NumPyro's trace of the guide at these parameters, at drawn sites or at the given `values`.
+
+        Automatic guides over a flat vector draw that vector, and their sites are points (Delta) that it determines:
+        `latents` are the vectors, by site.
+        """
+        determined = self.determined() if latents is not None else set()
 
         def fill(site):
             if site["type"] == "param" and site["name"] in self.params:
@@ -120,8 +145,8 @@ class GuideDistribution(dist.Distribution):
                 if record_params is not None:
                     record_params[site["name"]] = value
                 return value
-            if site["type"] == "sample" and values is not None:
-                return values.get(site["name"])
+            if site["type"] == "sample" and values is not None and site["name"] not in determined:
+                return values.get(site["name"], (latents or {}).get(site["name"]))
             return None
 
         guide = handlers.substitute(handlers.seed(AllRows(self.guide), key), substitute_fn=fill)
@@ -145,8 +170,23 @@ class GuideDistribution(dist.Distribution):
         if intermediates:
             return intermediates[0]
         target = self.target
-        constrained, log_det = target.density.constrain(target.data, target.unravel(value))
-        return trace_log_prob(self.trace(jax.random.key(0), constrained)) + log_det
+        unconstrained = target.unravel(value)
+        constrained, log_det = target.density.constrain(target.data, unconstrained)
+        trace = self.trace(jax.random.key(0), constrained, latents=self.latents(unconstrained))
+        return trace_log_prob(trace) + log_det
+
+    def flat_parts(self) -> list:
+        return [part for part in parts_of(self.guide) if isinstance(part, autoguide.AutoContinuous)]
+
+    def determined(self) -> set:
+        return {name for part in self.flat_parts() for name in part._init_locs}
+
+    def latents(self, unconstrained: dict) -> dict:
+        """{site: the flat vector} of each part of an AutoGuideList that has one."""
+        return {
+            f"_{part.prefix}_latent": jnp.concatenate([jnp.ravel(unconstrained[name]) for name in part._init_locs])
+            for part in self.flat_parts()
+        }
 
     @in_float64
     def site_distributions(self) -> dict[str, dist.Distribution] | None:
