@@ -81,7 +81,7 @@ def measure(case: Posterior, method: str, seed: int, num_draws: int) -> dict:
     """One fit as a row of the table."""
     fit_key, draw_key, weight_key = jax.random.split(jax.random.key(seed), 3)
     fit = vi_kl.fit(case.target, None if method == DEFAULT else method, key=fit_key)
-    draws = flattened(case.reference_quantities(fit.approximation.sample(draw_key, num_draws)))
+    draws = flattened(case.reference_quantities(fit.sample(draw_key, num_draws, deterministic=False)))
     return {
         **errors(draws, flattened(case.draws)),
         "compile": fit.cost.compile_seconds,

@@ -98,9 +98,9 @@ class Fit:
     def target(self) -> Target:
         return self.approximation.target
 
-    def sample(self, key, n: int) -> dict:
+    def sample(self, key, n: int, *, deterministic: bool = True) -> dict:
         """n draws of every site, {site: (n, ...)}; see `Approximation.sample`."""
-        return self.approximation.sample(key, n)
+        return self.approximation.sample(key, n, deterministic=deterministic)
 
     def sample_and_log_prob(self, key, n: int):
         """n draws of z, (n, dim), and log q(z), (n,)."""

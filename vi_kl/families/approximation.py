@@ -13,6 +13,7 @@ from vi_kl.families.guide import Guide, GuideDistribution
 from vi_kl.keys import as_key, is_key, numpy_generator
 from vi_kl.numbers import whole_number
 from vi_kl.precision import in_float64
+from vi_kl.target.deterministic import deterministic_sites
 from vi_kl.target.target import CHUNK, Target, constrain_in_chunks, in_chunks
 from vi_kl.truth.closed_form import draw_sites
 
@@ -44,9 +45,17 @@ class Approximation:
             return self.family.distribution(self.params, self.target)
 
     @in_float64
-    def sample(self, key, n: int) -> dict:
-        """n draws of every site, {site: (n, ...)}, in the space in which the model sees them."""
-        return constrain_in_chunks(self.target, draw(self, *asked_draws(key, n))[0])
+    def sample(self, key, n: int, *, deterministic: bool = True) -> dict:
+        """n draws of every site, {site: (n, ...)}, in the space in which the model sees them.
+
+        Args:
+            key: a JAX random key, or an integer.
+            n: how many draws.
+            deterministic: also the sites that the model computes from its latent ones (`numpyro.deterministic`, and
+                those that a reparameterisation has replaced), as NumPyro's MCMC and Predictive give them.
+        """
+        key, n = asked_draws(key, n)
+        return sites_at(self.target, draw(self, key, n)[0], key, deterministic)
 
     @in_float64
     def sample_and_log_prob(self, key, n: int):
@@ -71,6 +80,12 @@ class Approximation:
     def tree_unflatten(cls, static, children):
         params, target, arrays = children
         return cls(attached(static[0], arrays), params, target)
+
+
+def sites_at(target: Target, z, key, deterministic: bool) -> dict:
+    """{site: (n, ...)} at z of shape (n, dim)."""
+    latent = constrain_in_chunks(target, z)
+    return latent | deterministic_sites(target, z, jax.random.fold_in(key, 1)) if deterministic else latent
 
 
 def asked_draws(key, n) -> tuple:

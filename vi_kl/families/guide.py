@@ -7,7 +7,7 @@ carried over with the Jacobian of the target's change of variables.
 import dataclasses
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +22,7 @@ from vi_kl.errors import ViKLError
 from vi_kl.families.family import Family
 from vi_kl.precision import in_float64
 from vi_kl.target.captured import ClosedOver, same
-from vi_kl.target.from_numpyro import NumPyroModel
+from vi_kl.target.from_numpyro import NumPyroModel, constrained_shapes, unconstrained_shapes
 from vi_kl.target.plates import AllRows
 from vi_kl.target.program import capture, kept, shape_of
 from vi_kl.target.target import Target
@@ -82,14 +82,16 @@ class Guide(Family, CarriesArrays):
 
     @property
     def has_log_prob(self) -> bool:
-        return not isinstance(self.guide, autoguide.AutoIAFNormal | autoguide.AutoBNAFNormal)
+        return not any(isinstance(p, autoguide.AutoIAFNormal | autoguide.AutoBNAFNormal) for p in parts_of(self.guide))
 
     def require(self, target):
         if not isinstance(target.density, NumPyroModel):
             raise GuideError(f"A NumPyro guide needs a target made from a NumPyro model, not {target}.")
-        for kind, reason in REFUSED.items():
-            if isinstance(self.guide, kind):
-                raise GuideError(f"{kind.__name__} is not a family of densities: {reason}.")
+        for part in parts_of(self.guide):
+            for kind, reason in REFUSED.items():
+                if isinstance(part, kind):
+                    where = "" if part is self.guide else f"{self.name} has the part {kind.__name__}. "
+                    raise GuideError(f"{where}{kind.__name__} is not a family of densities: {reason}.")
 
     @in_float64
     def init(self, key, target):
@@ -106,6 +108,8 @@ class Guide(Family, CarriesArrays):
             if accepts(self.guide, args, kwargs):
                 raise
             raise GuideError(f"Guide '{self.name}' must take the model's own arguments: {error}.") from error
+        except AssertionError as error:
+            raise GuideError(f"Guide '{self.name}' does not run: {error}{one_prefix(self.guide)}") from error
         check_sites(self.name, trace, target)
         return {name: unconstrained_param(site) for name, site in trace.items() if site["type"] == "param"}
 
@@ -117,7 +121,7 @@ class Guide(Family, CarriesArrays):
         live = dataclasses.replace(self, programs=(), closed_over=())
         params = jax.tree.map(shape_of, live.init(jax.random.key(0), target))
         given = jax.tree.map(shape_of, target.density.split(target.data)[0])
-        values = {site.name: jax.ShapeDtypeStruct(site.shape, float) for site in target.sites}
+        values = jax.eval_shape(live.fillings, unconstrained_shapes(target.sites), constrained_shapes(target.sites))
         found, programs = ClosedOver(), []
         for name, more in {"draw": jax.random.key(0), "log_prob": values, "distributions": values}.items():
             run = functools.partial(getattr(live, f"run_{name}"), target)
@@ -132,6 +136,20 @@ class Guide(Family, CarriesArrays):
             if own == name:
                 return program([self.closed_over[i] for i in places], params, given, more)
         return getattr(self, f"run_{name}")(target, params, given, more)
+
+    def fillings(self, unconstrained: dict, constrained: dict) -> dict:
+        """The values of the guide's sites at a point, for `run_log_prob` and `run_distributions`.
+
+        An automatic guide over a flat vector, a part of a list, draws that vector, of which its sites are points
+        (Delta): the vector is filled in, and they follow from it.
+        """
+        flat = [part for part in parts_of(self.guide) if isinstance(part, autoguide.AutoContinuous)]
+        determined = {name for part in flat for name in part._init_locs}
+        vectors = {
+            f"_{part.prefix}_latent": jnp.concatenate([jnp.ravel(unconstrained[name]) for name in part._init_locs])
+            for part in flat
+        }
+        return {name: value for name, value in constrained.items() if name not in determined} | vectors
 
     def run_draw(self, target, params, given, key):
         """One draw of the sites, and its log density."""
@@ -187,6 +205,22 @@ def guide_family(guide, target: Target, label: str | None = None) -> Guide:
     return Guide(guide, label)
 
 
+def parts_of(guide) -> Iterator:
+    """The guide, or those that an AutoGuideList is made of, however deep."""
+    if not isinstance(guide, autoguide.AutoGuideList):
+        yield guide
+        return
+    for part in guide:
+        yield from parts_of(part)
+
+
+def one_prefix(guide) -> str:
+    """What is wrong with parts of a list that name their parameters alike."""
+    prefixes = [part.prefix for part in parts_of(guide) if isinstance(part, autoguide.AutoContinuous)]
+    twice = sorted({prefix for prefix in prefixes if prefixes.count(prefix) > 1})
+    return f". Several of its parts have the prefix '{twice[0]}': give each its own (prefix=...)" if twice else ""
+
+
 class GuideDistribution(dist.Distribution):
     """The density over z of a guide with given parameters, as a NumPyro distribution."""
 
@@ -215,13 +249,15 @@ class GuideDistribution(dist.Distribution):
         if intermediates:
             return intermediates[0]
         target = self.target
-        constrained, log_det = target.density.constrain(target.data, target.unravel(value))
-        return self.run("log_prob", constrained) + log_det
+        unconstrained = target.unravel(value)
+        constrained, log_det = target.density.constrain(target.data, unconstrained)
+        return self.run("log_prob", self.family.fillings(unconstrained, constrained)) + log_det
 
     def distributions(self, z: float = 0.0) -> dict:
         """{site: its distribution} where every coordinate is z; auxiliary sites included."""
-        zs = self.target.unravel(jnp.full(self.target.dim, z))
-        return self.run("distributions", self.target.density.constrain(self.target.data, zs)[0])
+        unconstrained = self.target.unravel(jnp.full(self.target.dim, z))
+        constrained = self.target.density.constrain(self.target.data, unconstrained)[0]
+        return self.run("distributions", self.family.fillings(unconstrained, constrained))
 
     @in_float64
     def site_distributions(self) -> dict[str, dist.Distribution] | None:

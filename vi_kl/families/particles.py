@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from vi_kl.errors import ViKLError
-from vi_kl.families.approximation import Approximation, asked_draws
+from vi_kl.families.approximation import Approximation, asked_draws, sites_at
 from vi_kl.families.family import Family
 from vi_kl.families.frame import Frame
 from vi_kl.keys import numpy_generator
@@ -62,11 +62,12 @@ class ParticleApproximation(Approximation):
         return constrain_in_chunks(self.target, np.asarray(self.params["particles"]))
 
     @in_float64
-    def sample(self, key, n: int) -> dict:
-        """n particles drawn with replacement, {site: (n, ...)}."""
+    def sample(self, key, n: int, *, deterministic: bool = True) -> dict:
+        """n particles drawn with replacement, {site: (n, ...)}; see `Approximation.sample`."""
         key, n = asked_draws(key, n)
         z = np.asarray(self.params["particles"])
-        return constrain_in_chunks(self.target, z[numpy_generator(key).integers(len(z), size=n)])
+        drawn = z[numpy_generator(key).integers(len(z), size=n)]
+        return sites_at(self.target, drawn, key, deterministic)
 
     def log_prob(self, z):
         raise no_density()

@@ -75,7 +75,7 @@ def tell_chapter(chapter: Chapter, key, progress: Callable[[str], None] | None =
     comparison = compare(target, chapter.methods, key=fit_key, progress=progress, workers=1)
     exact = target.constrain(target.truth.sample(draw_key, DRAWS_FOR_FIGURES))
     draws = {
-        fit.name: fit.approximation.sample(jax.random.fold_in(draw_key, i), DRAWS_FOR_FIGURES)
+        fit.name: fit.sample(jax.random.fold_in(draw_key, i), DRAWS_FOR_FIGURES, deterministic=False)
         for i, fit in enumerate(comparison.fits)
     }
     return Told(chapter, comparison, exact, draws)
