@@ -16,7 +16,6 @@ from vi_kl.families.approximation import Approximation
 from vi_kl.families.frame import Frame
 from vi_kl.target.target import Target, value_and_grad_batch
 
-
 MOST_SETBACKS = 6  # one after the other, without a chunk of good steps between them
 MOST_SETBACKS_IN_ALL = 40
 SELDOM = 20  # good chunks after which a setback is bad luck of its draws, and no sign of too long a step
@@ -109,7 +108,9 @@ class Run:
         seldom = self.setbacks_in_all > 0 and self.good_since >= SELDOM
         self.setbacks, self.setbacks_in_all, self.good_since = self.setbacks + 1, self.setbacks_in_all + 1, 0
         self.books.gradient_evaluations += steps * self.config.objective.density_evaluations
-        if not self.losses and self.schedule.steps + steps >= self.config.max_steps or self.setbacks > MOST_SETBACKS:
+        no_answer = not self.losses and self.schedule.steps + steps >= self.config.max_steps
+        unsettled = self.is_hopeless and not self.schedule.has_settled
+        if no_answer or unsettled or self.setbacks > MOST_SETBACKS:
             refuse_nonfinite(self)
         self.schedule.set_back(steps, smaller=not seldom)
         if jnp.issubdtype(self.key.dtype, jax.dtypes.prng_key):
@@ -141,8 +142,8 @@ class Run:
         if not self.setbacks_in_all:
             return found
         words = (
-            f" {self.setbacks_in_all} time(s) a step met a value that is not finite, and the fit went on from before it: "
-            f"some of q's draws reach to where the log density is not defined."
+            f" {self.setbacks_in_all} time(s) a step met a value that is not finite, and the fit went on from before "
+            f"it: some of q's draws reach to where the log density is not defined."
         )
         if self.is_hopeless and not found.converged:
             return Status(

@@ -144,6 +144,11 @@ class Schedule:
         noise = np.hypot(before.error, after.error)
         return bool(before.mean - after.mean > max(noise, self.config.tolerance))
 
+    @property
+    def has_settled(self) -> bool:
+        """Whether the loss has ever stopped falling, so that there is an answer, if perhaps a noisy one."""
+        return self.previous is not None or (len(self.batches) >= self.WINDOW and not self.still_falling())
+
     def judge(self, answer: "Answer | None") -> None:
         """The loss is stationary: stop, or cut the step size, or go on as before where the answer is too noisy."""
         if answer is not None and not self.known_well_enough(answer):
