@@ -1,14 +1,19 @@
 """Comparing approximations: the table, failures that do not take the rest with them, threads that do not matter."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
 from programs import exponential_rate
 
 from vi_kl.algorithms import Laplace
+from vi_kl.algorithms.algorithm import Algorithm, FitError, ledger
+from vi_kl.errors import ViKLError
 from vi_kl.report.compare import compare
 from vi_kl.report.html import write_atomically
 from vi_kl.target import Target
+from vi_kl.target.inspection import ModelError
 from vi_kl.truth import truth_by_quadrature
 
 TARGET = Target.from_numpyro(exponential_rate, np.array([0.4, 1.3, 0.9]), truth=truth_by_quadrature)
@@ -60,3 +65,32 @@ def test_writing_is_atomic(tmp_path):
     write_atomically(path, "new")
     assert path.read_text() == "new"
     assert list(tmp_path.iterdir()) == [path]
+
+
+@dataclasses.dataclass(frozen=True)
+class Breaks(Algorithm):
+    """Ends in an error of this kind, like any fit within its ledger."""
+
+    error: type
+
+    name = "breaks"
+
+    def fit(self, key, target, *, start=None, progress=None):
+        with ledger():
+            raise self.error("out of range")
+
+
+@pytest.mark.parametrize("error", [OverflowError, ZeroDivisionError, np.linalg.LinAlgError, FitError, ModelError])
+def test_numbers_out_of_their_range_end_one_fit_and_no_other(error, key):
+    table = compare(TARGET, [Breaks(error), "laplace"], key=key)
+    assert list(table.to_dataframe().index) == ["laplace"]
+    assert "out of range" in table.failures["breaks"]
+    assert all(isinstance(result, ViKLError) for result in Breaks(error).fit_many(key, [TARGET, TARGET]))
+
+
+@pytest.mark.parametrize("error", [ValueError, TypeError, RuntimeError])
+def test_what_is_not_vi_kls_own_is_no_row(error, key):
+    with pytest.raises(error, match="out of range"):
+        compare(TARGET, [Breaks(error), "laplace"], key=key)
+    with pytest.raises(error, match="out of range"):
+        Breaks(error).fit_many(key, [TARGET])

@@ -1,15 +1,17 @@
 """Ladder: what `fit(target)` does with no choice made. It starts cheap and climbs only while the check says it must.
 
-    1. Laplace's normal at the best mode, which the later rungs need in any case;
+    1. Laplace's normal at the best mode, where climbs found one;
     2. the best normal, by SampleAverage: full-rank, or low-rank plus diagonal in many dimensions;
-    3. a flow, by SVI, started from that normal; in one dimension a skewed normal, by SampleAverage. Above a hundred
-       dimensions there is no third rung.
+    3. independent normals, a cheap rival that is easier to fit: where the normal with a covariance ends lower, it was
+       not found. In many dimensions it comes before that normal, which starts from it;
+    4. a flow, by SVI, started from the best so far; in one dimension a skewed normal, by SampleAverage. Above a hundred
+       dimensions there is no such rung.
 
 After each rung draws of q, and of wider densities, are weighed against the log density, in the way that certificates do
 it. Laplace's normal is kept only where next to nothing is left to gain, for the second rung costs little. The best
-normal is kept where KL(q||posterior), with twice its error, is small, or where q's weights are light enough (k-hat below
-0.5: a finite variance) for them to mend what is left. Of
-the rungs climbed, the one with the highest ELBO is the answer, and the status tells the path.
+normal is kept where KL(q||posterior), with twice its error, is small, or where q's weights are light enough (k-hat
+below 0.5: a finite variance) for them to mend what is left. Of the rungs climbed, the one with the highest ELBO is the
+answer, and the status tells the path.
 
 Requires of the target: a differentiable log density. A mode that no climb reached it does not see: `vi_kl.check` says
 so, and looks further.
@@ -18,7 +20,6 @@ so, and looks further.
 import dataclasses
 
 import jax
-import numpy as np
 
 from vi_kl.algorithms.algorithm import Algorithm, Fit, FitError, Ledger, Status, ledger
 from vi_kl.algorithms.laplace import Laplace
@@ -27,8 +28,9 @@ from vi_kl.algorithms.start import Start, find_start
 from vi_kl.algorithms.svi.svi import SVI
 from vi_kl.diagnostics import judgement
 from vi_kl.diagnostics.judgement import Judgement, describe
+from vi_kl.errors import ViKLError
 from vi_kl.families.coupling import Coupling
-from vi_kl.families.gaussian import FullRank
+from vi_kl.families.gaussian import FullRank, MeanField
 from vi_kl.families.low_rank import LowRank
 from vi_kl.families.skewed import Skewed
 from vi_kl.objectives.elbo import ELBO
@@ -38,6 +40,7 @@ from vi_kl.target.target import CHUNK, Target, is_small
 
 LARGEST_FULL_RANK = 200  # dimensions; above, a covariance has more entries than are worth their draws
 FLOW = SVI(Coupling(), ELBO(num_draws=16, gradient="total"), step_size=0.02, smallest_step_size=1e-5, tolerance=2e-3)
+FROM_THE_BEST = ("low_rank", "skewed", "flow")  # rungs that start at the best so far; the others where climbs ended
 LARGEST_FLOW = 100  # dimensions; above, a flow takes minutes and seldom pays: it is there by name
 NOT_CLOSE = 0.1  # nats that the KL exceeds, with its error, where a status says so
 MENDABLE = 0.5  # k-hat below which weights have a finite variance
@@ -109,13 +112,14 @@ def fit_ladder(config: Ladder, key, target, start, progress) -> Fit:
     failures: list[str] = []
     with ledger() as books:
         begin = find_start(target, start_key, books, start)
-        rungs = steps(target)
+        rungs = steps(target, begin)
         for i, (name, algorithm) in enumerate(rungs):
             if progress:
                 progress(i / len(rungs), f"fitting {name}")
             try:
-                found = algorithm.fit(fit_key, target, start=begin if i < 2 else best_of(climbed, begin))
-            except (FitError, ValueError, np.linalg.LinAlgError) as error:
+                place = best_of(climbed, begin) if name in FROM_THE_BEST else begin
+                found = algorithm.fit(fit_key, target, start=place)
+            except ViKLError as error:
                 failures.append(f"{name}: {error}")
                 continue
             books.gradient_evaluations += found.cost.gradient_evaluations
@@ -131,18 +135,20 @@ def fit_ladder(config: Ladder, key, target, start, progress) -> Fit:
     return dataclasses.replace(best.fit, status=status, cost=books.cost(), algorithm=config)
 
 
-def steps(target: Target) -> list[tuple[str, Algorithm]]:
+def steps(target: Target, begin: Start) -> list[tuple[str, Algorithm]]:
     """The rungs, the cheapest first."""
     normal = FullRank() if target.dim <= LARGEST_FULL_RANK else LowRank()
     rungs: list[tuple[str, Algorithm]] = [
-        ("laplace", Laplace()),
-        (normal.name, SampleAverage(normal, max_draws=max(MOST_DRAWS, 16 * target.dim))),
+        (normal.name, SampleAverage(normal, max_draws=max(MOST_DRAWS, 16 * target.dim)))
     ]
+    if begin.mode is not None:
+        rungs.insert(0, ("laplace", Laplace()))
     if target.dim == 1:
-        rungs.append(("skewed", SampleAverage(Skewed(), num_draws=256)))
-    elif target.dim <= LARGEST_FLOW:
-        rungs.append(("flow", FLOW))
-    return rungs
+        return [*rungs, ("skewed", SampleAverage(Skewed(), num_draws=256))]
+    rival = ("mean_field", SampleAverage(MeanField(), max_draws=MOST_DRAWS))
+    if target.dim > LARGEST_FULL_RANK:
+        return [*rungs[:-1], rival, rungs[-1]]
+    return [*rungs, rival, ("flow", FLOW)] if target.dim <= LARGEST_FLOW else [*rungs, rival]
 
 
 def best_of(climbed: list[Rung], begin: Start):

@@ -85,15 +85,10 @@ def settle(config, target, begin: Start, generator, books: Ledger, progress):
     normal, metric = first_normal(config, begin.frame)
     draws, steps, elbos = enough_draws(config.num_draws, target.dim), 0, []
     most = max(config.max_draws, draws)
-    normal = finite_start(target, normal, generator, draws, books)
     while True:
         noise = matched_noise(generator, draws, target.dim)
+        normal = finite_start(target, normal, noise, books)  # other noise reaches elsewhere
         seen, taken = ascend(target, normal, noise, books, 0.1 * config.tolerance, config.max_steps, metric)
-        if not np.isfinite(seen.elbo):
-            raise FitError(
-                f"Natural gradient stopped: the log density is not finite at some of {draws} draws of the normal "
-                f"reached after {steps} steps. Start elsewhere (start=...), or fit 'mean_field'."
-            )
         normal, steps = seen.normal, steps + taken
         elbos.append(seen.elbo + 0.5 * target.dim * (1 + np.log(2 * np.pi)))
         fresh = look(target, normal, matched_noise(generator, draws, target.dim), books)
@@ -114,8 +109,8 @@ def first_normal(config, frame: Frame) -> tuple[Normal, np.ndarray | None]:
     return Normal(loc, np.asarray(frame.conditional_sd)), None if tril.ndim == 1 else tril @ tril.T
 
 
-def finite_start(target, normal: Normal, generator, draws: int, books: Ledger) -> Normal:
-    found = shrunk_until_finite(target, normal, matched_noise(generator, draws, target.dim), books)
+def finite_start(target, normal: Normal, noise: np.ndarray, books: Ledger) -> Normal:
+    found = shrunk_until_finite(target, normal, noise, books)
     if found is None:
         reason = target.density.explain(target.data, target.unravel(jnp.asarray(normal.loc)))
         raise FitError(f"The log density is not finite around the starting point, however near. {reason}")

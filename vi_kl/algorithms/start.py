@@ -24,6 +24,7 @@ from vi_kl.target.mode import Climb, Mode, find_mode, same_mode
 from vi_kl.target.target import Target
 
 MOST_STARTS = 4
+ENOUGH_FAILURES = 2  # climbs without a top after which a fit starts without a mode
 MATRIX_DIMENSIONS = 400  # above, only each coordinate's own scale is found
 FLATTEST = 1e-6  # curvature, in units of the coordinates' own, that a direction is taken to have at least
 
@@ -60,7 +61,7 @@ def find_start(target: Target, key, books: Ledger, start: Any = None, max_steps:
     rival_key = jax.random.fold_in(key, 1)
     if target.dim > MATRIX_DIMENSIONS:
         return start_with_scales(target, points[0], rival_key, books, max_steps)
-    mode = best_mode(target, points, books, max_steps)
+    mode = best_mode(target, points, books, max_steps, most_failures=ENOUGH_FAILURES)
     if not mode.is_proper:
         return start_without_mode(target, mode, points, rival_key, books, max_steps)
     frame = frame_at(mode)
@@ -127,8 +128,11 @@ def starting_points(target: Target, key, start) -> list[np.ndarray]:
     return [np.asarray(z, float)]
 
 
-def best_mode(target: Target, points, books: Ledger, max_steps: int) -> Mode:
-    """The mode with the most mass around it; climbs end when two of them agree on the best."""
+def best_mode(target: Target, points, books: Ledger, max_steps: int, most_failures: int | None = None) -> Mode:
+    """The mode with the most mass around it; climbs end when two of them agree on the best.
+
+    They end as well when so many have found no top, and none has found one.
+    """
     modes: list[Mode] = []
     for point in points:
         modes.append(find_mode(target, point, max_steps))
@@ -138,6 +142,8 @@ def best_mode(target: Target, points, books: Ledger, max_steps: int) -> Mode:
             best = max(proper, key=lambda mode: mode.log_mass)
             if sum(same_mode(mode, best) for mode in proper) > 1:
                 return best
+        elif len(modes) == most_failures:
+            break
     return max(modes, key=lambda mode: (mode.is_proper, mode.log_mass if mode.is_proper else mode.log_density))
 
 

@@ -103,15 +103,9 @@ def initial_particles(generator, n: int, dim: int) -> np.ndarray:
 def move(config: SVGD, target, frame, u: np.ndarray, books: Ledger, progress):
     """The particles after their last step, how far they were sent at each, and at the end, in sds of the frame."""
     tril, kernel = np.asarray(frame.full_tril), config.kernel or default_kernel()
-    size, history = STEP, []
+    size, history, before = STEP, [], np.zeros_like(u)
     while True:
-        values, gradients = value_and_grad_batch(target, frame.loc + u @ tril.T)
-        books.gradient_evaluations += len(u)
-        if not (np.isfinite(values).all() and np.isfinite(gradients).all()):
-            raise FitError(
-                f"SVGD stopped at step {len(history)}: the log density or its gradient is not finite at a particle. "
-                f"Start elsewhere (start=...), or fit 'full_rank'."
-            )
+        u, gradients = finite_particles(target, frame, before, u, books)
         moves, scale = map(np.asarray, directions(jnp.asarray(u), jnp.asarray(gradients @ tril), kernel))
         moves = moves / scale
         left = float(np.sqrt((moves**2).mean()))
@@ -122,7 +116,26 @@ def move(config: SVGD, target, frame, u: np.ndarray, books: Ledger, progress):
         history.append(left)
         if len(history) % WINDOW == 0 and np.mean(history[-WINDOW:]) > np.mean(history[-2 * WINDOW :][:WINDOW]):
             size /= 2
-        u = u + size * moves / max(1.0, left)
+        before, u = u, u + size * moves / max(1.0, left)
+
+
+def finite_particles(target, frame, before: np.ndarray, u: np.ndarray, books: Ledger) -> tuple[np.ndarray, np.ndarray]:
+    """The particles and the gradients there; those with none are taken back half of their way until they have one.
+
+    Raises:
+        FitError: one has none however little it moves (at first: however near the centre of the frame it begins).
+    """
+    for _ in range(20):
+        values, gradients = value_and_grad_batch(target, frame.loc + u @ np.asarray(frame.full_tril).T)
+        books.gradient_evaluations += len(u)
+        finite = np.isfinite(values) & np.isfinite(gradients).all(axis=1)
+        if finite.all():
+            return u, gradients
+        u = np.where(finite[:, None], u, (before + u) / 2)
+    raise FitError(
+        "SVGD stopped: the log density or its gradient is not finite at a particle, however little it moves. Start "
+        "elsewhere (start=...), or fit 'full_rank'."
+    )
 
 
 def status(config: SVGD, left: float, steps: int) -> Status:

@@ -123,7 +123,15 @@ def is_heavy(k_hat: float) -> float:
 
 
 def defend(
-    q: Approximation, pilot: Draws, own: Draws, scouts: Scouts, modes: Sequence[Part], generator, n: int, *, size: int = CHUNK
+    q: Approximation,
+    pilot: Draws,
+    own: Draws,
+    scouts: Scouts,
+    modes: Sequence[Part],
+    generator,
+    n: int,
+    *,
+    size: int = CHUNK,
 ) -> Weighing:
     """Find what to lay beside q, and weigh.
 

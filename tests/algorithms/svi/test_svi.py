@@ -232,3 +232,20 @@ def test_progress_is_reported(key):
     SVI(MeanField(), max_steps=300, chunk=100).fit(key, RATE, progress=lambda done, words: seen.append((done, words)))
     assert seen[-1][0] == 1.0
     assert len(seen) >= 3
+
+
+def narrow(z):
+    """A standard normal whose program breaks beyond four sds, where one draw in 16,000 falls."""
+    return jnp.where(jnp.abs(z[0]) < 4.0, -0.5 * jnp.sum(z**2), jnp.nan)
+
+
+def test_a_value_that_is_seldom_not_finite_ends_no_fit(key):
+    """Some dozen chunks meet one; the answer is the normal's all the same, and the status says what happened."""
+    config = SVI(MeanField(), ELBO(num_draws=64), tolerance=1e-4, chunk=50, max_steps=4000)
+    start = Frame.of(np.array([1.0, -1.0]), np.array([0.5, 2.0]))
+    fit = config.fit(key, Target.from_log_density(narrow, 2), start=start)
+    assert "not finite" in str(fit.status)
+    np.testing.assert_allclose(fit.approximation.params["loc"], 0.0, atol=0.1)
+    np.testing.assert_allclose(np.exp(fit.approximation.params["log_scale"]), 1.0, atol=0.1)
+    again = config.fit(key, Target.from_log_density(narrow, 2), start=start)
+    np.testing.assert_array_equal(fit.approximation.params["loc"], again.approximation.params["loc"])

@@ -23,7 +23,7 @@ from vi_kl.archive import Archive, ArchiveError
 from vi_kl.errors import ViKLError
 from vi_kl.target.fingerprint import differences, fingerprint
 
-FORMAT = 1
+FORMAT = 2
 CLASSES = {kind.__qualname__: kind for kind in (Answer, Batch, State)}
 MAY_DIFFER = ("max_steps",)  # it only says when to stop
 
@@ -91,6 +91,7 @@ class Checkpoint:
         run.state = State(state["params"], optimizer, state["step"], np.asarray(-1))
         run.losses, run.step_sizes = [state["losses"]], [state["step_sizes"]]
         run.schedule.restore(state["schedule"])
+        run.setbacks, run.setbacks_in_all, run.good_since = state["setbacks"]
         for name, value in vars(self.before).items():
             setattr(run.books, name, getattr(run.books, name) + value)
         return True
@@ -127,6 +128,7 @@ class Checkpoint:
             "losses": list(run.losses),
             "step_sizes": list(run.step_sizes),
             "schedule": run.schedule.state(),
+            "setbacks": [run.setbacks, run.setbacks_in_all, run.good_since],
         }
         if now - self.written >= self.seconds:
             self.write()

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vi_kl.algorithms.algorithm import Cost, Fit, FitError, History, Ledger
+from vi_kl.algorithms.algorithm import Cost, Fit, FitError, History, Ledger, Status
 from vi_kl.algorithms.start import find_start
 from vi_kl.algorithms.svi.schedule import Schedule
 from vi_kl.algorithms.svi.step import ADAM, Chunk, first_state, placed, run_and_measure, run_chunk
@@ -17,6 +17,10 @@ from vi_kl.families.approximation import Approximation
 from vi_kl.families.frame import Frame
 from vi_kl.families.guide import Guide
 from vi_kl.target.target import Target, value_and_grad_batch
+
+MOST_SETBACKS = 6  # one after the other, without a chunk of good steps between them
+MOST_SETBACKS_IN_ALL = 40
+SELDOM = 20  # good chunks after which a setback is bad luck of its draws, and no sign of too long a step
 
 
 class Beginning(NamedTuple):
@@ -61,6 +65,8 @@ class Run:
         state: parameters and the optimiser's memory.
         units: in which the parameters are, see `Family.units`.
         schedule: of step sizes.
+        setbacks: chunks that met a value that is not finite, one after the other; `setbacks_in_all`, all of them;
+            `good_since`: good chunks since the last.
         losses, step_sizes: of each chunk so far.
         books: the ledger.
         error: what ended it, where something did.
@@ -71,6 +77,7 @@ class Run:
         self.impl = jax.random.key_impl(key)
         self.state = self.units = None
         self.schedule = Schedule(config)
+        self.setbacks = self.setbacks_in_all = self.good_since = 0
         self.losses: list[np.ndarray] = []
         self.step_sizes: list[np.ndarray] = []
         self.error: FitError | None = None
@@ -91,22 +98,44 @@ class Run:
         self.record(chunk._replace(**{name: to_numpy(getattr(chunk, name)) for name in ("losses", "mean", "draws")}))
 
     def record(self, chunk: Chunk) -> None:
-        """Take note of a chunk of steps.
+        """Take note of a chunk of steps; one that is not finite is forgotten, and the run goes on from before it.
 
         Raises:
-            FitError: a loss or a gradient was not finite.
+            FitError: a loss or a gradient was not finite, again and again.
         """
         if not all(np.isfinite(x).all() for x in (chunk.losses, *jax.tree.leaves(chunk.mean))):
-            refuse_nonfinite(self)
+            self.set_back(len(chunk.losses))
+            return
+        self.setbacks, self.good_since = 0, self.good_since + 1
         self.key, self.state = chunk.key, chunk.state
         self.books.gradient_evaluations += len(chunk.losses) * self.config.objective.density_evaluations
         self.losses.append(chunk.losses)
         self.step_sizes.append(np.full(len(chunk.losses), abs(self.schedule.step_size)))
         self.schedule.record(chunk.losses, chunk.mean, chunk.draws, force_of(self))
 
+    def set_back(self, steps: int) -> None:
+        """Go on from the last good state with other noise, and unless this is seldom with a smaller step."""
+        seldom = self.setbacks_in_all > 0 and self.good_since >= SELDOM
+        self.setbacks, self.setbacks_in_all, self.good_since = self.setbacks + 1, self.setbacks_in_all + 1, 0
+        self.books.gradient_evaluations += steps * self.config.objective.density_evaluations
+        no_answer = not self.losses and self.schedule.steps + steps >= self.config.max_steps
+        unsettled = self.is_hopeless and not self.schedule.has_settled
+        if no_answer or unsettled or self.setbacks > MOST_SETBACKS:
+            refuse_nonfinite(self)
+        self.schedule.set_back(steps, smaller=not seldom)
+        if jnp.issubdtype(self.key.dtype, jax.dtypes.prng_key):
+            self.key = jax.random.fold_in(self.key, self.setbacks)
+        else:  # a lane's, as data
+            key = jax.random.fold_in(jax.random.wrap_key_data(self.key, impl=self.impl), self.setbacks)
+            self.key = np.asarray(jax.random.key_data(key))
+
+    @property
+    def is_hopeless(self) -> bool:
+        return self.setbacks_in_all >= MOST_SETBACKS_IN_ALL
+
     @property
     def done(self) -> bool:
-        return self.error is not None or self.schedule.done
+        return self.error is not None or self.schedule.done or self.is_hopeless
 
     @functools.cached_property
     def approximation(self) -> Approximation:
@@ -116,7 +145,21 @@ class Run:
 
     def result(self, cost: Cost) -> Fit:
         history = History(np.concatenate(self.losses), np.concatenate(self.step_sizes))
-        return Fit(self.approximation, self.schedule.status(), history, cost, self.config)
+        return Fit(self.approximation, self.status(), history, cost, self.config)
+
+    def status(self) -> Status:
+        found = self.schedule.status()
+        if not self.setbacks_in_all:
+            return found
+        words = (
+            f" {self.setbacks_in_all} time(s) a step met a value that is not finite, and the fit went on from before "
+            f"it: some of q's draws reach to where the log density is not defined."
+        )
+        if self.is_hopeless and not found.converged:
+            return Status(
+                False, f"Not converged after {self.schedule.steps:,} steps.{words} Give the model tighter priors."
+            )
+        return Status(found.converged, found.message + words)
 
 
 def force_of(run: Run) -> float:
@@ -145,8 +188,8 @@ def refuse_nonfinite(run: Run) -> None:
         chunk_key, run.state, target, run.units, run.schedule.step_size,
         config.family, config.objective, optimizer_of(config), config.chunk,
     )  # fmt: skip
-    step = int(state.broken_at)
-    if step < 0:  # each step is finite, so their sum is what overflowed
+    step = int(state.broken_at) - int(run.state.step) + run.schedule.steps
+    if state.broken_at < 0:  # each step is finite, so their sum is what overflowed
         step = run.schedule.steps
     approximation = Approximation(config.family, placed(state.params, run.units, config.family), target)
     step_key = jax.random.split(chunk_key, config.chunk)[step - run.schedule.steps]

@@ -122,6 +122,15 @@ class Schedule:
             self.batches = [Batch.merged(self.batches[i : i + 2]) for i in range(0, self.MOST, 2)]
             self.size *= 2
 
+    def set_back(self, steps: int, smaller: bool = True) -> None:
+        """After steps that were lost: go on, with a smaller one, as where the loss no longer falls."""
+        self.steps += steps
+        if not (smaller and self.automatic) or abs(self.step_size) <= self.config.smallest_step_size:
+            return
+        self.kept = self.window() or self.kept
+        self.step_size *= self.CUT
+        self.batches, self.pending, self.size = [], [], 1
+
     def window(self) -> list[Batch]:
         """The latest half of this step size."""
         size = max(self.WINDOW, len(self.batches) // 2)
@@ -134,6 +143,11 @@ class Schedule:
         before, after = Level.of(losses[:half]), Level.of(losses[half:])
         noise = np.hypot(before.error, after.error)
         return bool(before.mean - after.mean > max(noise, self.config.tolerance))
+
+    @property
+    def has_settled(self) -> bool:
+        """Whether the loss has ever stopped falling, so that there is an answer, if perhaps a noisy one."""
+        return self.previous is not None or (len(self.batches) >= self.WINDOW and not self.still_falling())
 
     def judge(self, answer: "Answer | None") -> None:
         """The loss is stationary: stop, or cut the step size, or go on as before where the answer is too noisy."""
