@@ -44,7 +44,13 @@ def row(known: Known, method: str, fit, seed: int) -> dict:
     truth = true_kl(known, fit)
     start = time.perf_counter()
     c = vi_kl.check(fit, key=jax.random.key(1000 + seed))
-    return {"target": known.name, "kind": known.kind, "method": method, **judged(c, truth), "seconds": time.perf_counter() - start}
+    return {
+        "target": known.name,
+        "kind": known.kind,
+        "method": method,
+        **judged(c, truth),
+        "seconds": time.perf_counter() - start,
+    }
 
 
 def judged(c, truth: Estimate) -> dict:
@@ -73,7 +79,9 @@ def summary(table: pd.DataFrame) -> str:
     claimed = table[table["inside"].notna()]
     band = pd.cut(claimed["k_hat"].clip(-1e9, 1e9), [max(-1e10, min(1e10, b)) for b in BANDS])
     groups = claimed.astype({"inside": float}).groupby(band, observed=False)
-    bands = groups.agg(fits=("inside", "size"), covered=("inside", "sum"), coverage=("inside", "mean"), mean_z=("z", "mean"))
+    bands = groups.agg(
+        fits=("inside", "size"), covered=("inside", "sum"), coverage=("inside", "mean"), mean_z=("z", "mean")
+    )
     unknown, covered = table[table["inside"].isna()], claimed["inside"].astype(float)
     close = claimed[claimed["said"] < CLOSE]
     lines = [

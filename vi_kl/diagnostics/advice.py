@@ -26,7 +26,9 @@ def try_next(c: "Certificate") -> tuple[str, ...]:
         advice.append("A truth that passes its checks: they say what to do.")
     if c.saturated:
         names = ", ".join(f"'{s.site}'" for s in c.saturated)
-        advice.append(f"A parameterisation of {names} in which the bound is not reached: the logarithm or logit itself.")
+        advice.append(
+            f"A parameterisation of {names} in which the bound is not reached: the logarithm or logit itself."
+        )
     if c.is_beside and c.converged is not False:
         advice.append("A longer fit, or one from another start: q is not where the posterior is highest.")
     if c.converged is False:
