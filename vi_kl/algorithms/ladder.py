@@ -7,10 +7,10 @@
     4. a flow, by SVI, started from the best so far; in one dimension a skewed normal, by SampleAverage. Above a hundred
        dimensions there is no such rung.
 
-After each rung draws of q, and of wider densities, are weighed against the log density, in the way that certificates do
-it. Laplace's normal is kept only where next to nothing is left to gain, for the second rung costs little. The best
-normal is kept where KL(q||posterior), with twice its error, is small, or where q's weights are light enough (k-hat
-below 0.5: a finite variance) for them to mend what is left. Of the rungs climbed, the one with the highest ELBO is the
+After each rung draws of q, and of wider densities, are weighed against the log density, as certificates do it.
+Laplace's normal is kept only where next to nothing is left to gain, for the second rung costs little. The best normal
+is kept where KL(q||posterior), with twice its error, is small, or where q's weights are light enough (k-hat below
+0.5: a finite variance) for them to mend what is left. Of the rungs climbed, the one with the highest ELBO is the
 answer, and the status tells the path.
 
 Requires of the target: a differentiable log density. A mode that no climb reached it does not see: `vi_kl.check` says

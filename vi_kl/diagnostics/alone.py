@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 
-from vi_kl.diagnostics.defence import Weighing, defend
+from vi_kl.diagnostics.defence import Weighing, defend, density_of, has_density
 from vi_kl.diagnostics.errors import errors, reference_from_weights
 from vi_kl.diagnostics.evidence import Draws
 from vi_kl.diagnostics.importance import kl_by_weights, log_evidence_by_weights
@@ -13,6 +13,7 @@ from vi_kl.diagnostics.sandwich import Limits, elbo_limits, evidence_limits
 from vi_kl.diagnostics.unvisited import PILOT, Search
 from vi_kl.keys import numpy_generator
 from vi_kl.target.target import constrain_in_chunks
+from vi_kl.truth.student import Student, moments_of_draws
 
 CONFIDENCE = 0.975
 
@@ -28,7 +29,14 @@ class View:
     def __init__(self, q, key, n: int):
         draws_key, self.generator = key, numpy_generator(jax.random.fold_in(key, 1))
         self.pilot = Draws(q, draws_key, PILOT)
+        self.q = q
         self.scouts = look_around(q, self.pilot, self.generator, n, rays=True)
+
+    def log_q(self, z: np.ndarray) -> np.ndarray:
+        """q's log density at points; where it is not known, that of a normal with its moments."""
+        if has_density(self.q):
+            return density_of(self.q, z)
+        return Student(*moments_of_draws(self.pilot.z)).log_prob(z)
 
     def improper_along(self, target) -> tuple[str, ...]:
         """Names of the coordinates that a direction in which the density does not fall off is mostly made of."""
@@ -51,8 +59,8 @@ def judge_alone(q, draws: Draws, view: View, search: Search, figures) -> dict:
         "evidence_limits": evidence,
         "limits": evidence.minus(elbo_limits(figures["elbo"])).not_negative(),
     }
-    if figures["improper"]:
-        return found
+    if figures["improper"]:  # its evidence is infinite, and there is no distance to be limited
+        return found | {"limits": Limits(0.0, np.inf, evidence.confidence)}
     if weighing is not None and weighing.is_known:
         found |= {"log_evidence": weighing.log_evidence, "reverse_kl": weighing.kl}
         if not search.parts:

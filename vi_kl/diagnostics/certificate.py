@@ -64,6 +64,7 @@ class Certificate:
         unvisited_share: of the mass, as far as q's draws and these parts show it.
         climbs: how many were made to find them.
         misses_mode: whether a mode with a notable share of the mass was found outside q.
+        inner_modes: modes within q's reach at which the density stands far above q's own.
         is_beside: whether a climb from q's own mean leaves q.
         outside_support: the share of q's draws where the posterior has no density.
         is_point: whether q is one point, so that it has no density.
@@ -98,6 +99,7 @@ class Certificate:
     unvisited_share: float = 0.0
     climbs: int = 0
     misses_mode: bool = False
+    inner_modes: int = 0
     is_beside: bool = False
     outside_support: float = 0.0
     is_point: bool = False
@@ -220,7 +222,7 @@ def check(fit, truth=None, *, key=None, num_draws: int = 2 * CHUNK) -> Certifica
     search, view = Search(), None
     if known is None or known.source != "closed form":
         view = View(q, keys[6], num_draws // 4)
-        search = find_unvisited(view.pilot, view.scouts, q.target, keys[3], num_draws // 2)
+        search = find_unvisited(view.pilot, view.scouts, view.log_q, q.target, keys[3], num_draws // 2)
         figures["improper"] = view.improper_along(q.target)
     figures |= what_climbs_found(search, draws)
     if known is None:
@@ -309,6 +311,7 @@ def what_climbs_found(search: Search, draws: Draws) -> dict:
         "unvisited": search.parts,
         "unvisited_share": share,
         "climbs": search.climbs,
+        "inner_modes": len(search.spikes),
         "is_beside": search.is_beside,
         "misses_mode": share > NOTABLE_SHARE and not search.is_beside,
     }

@@ -1,12 +1,12 @@
 """Defensive draws: q mixed with wider and heavier densities, so that what q's own draws cannot see shows in weights.
 
-A weight p / q has no bound where q's tails are thinner than p's, and a part of p that q never visits does not show in it
-at all. Weights p / r over draws of a mixture r of q with densities that reach farther are at most p / q over q's share
-where q serves, and see the tails where it does not. What is laid beside q is chosen by draws of its own, in rounds, so
-that the weights that count are over draws that had no say in it.
+A weight p / q has no bound where q's tails are thinner than p's, and a part of p that q never visits does not show in
+it at all. Weights p / r over draws of a mixture r of q with densities that reach farther are at most p / q over q's
+share where q serves, and see the tails where it does not. What is laid beside q is chosen by draws of its own, in
+rounds, so that the weights that count are over draws that had no say in it.
 
-With s = q / r and w = p / (Z q), KL(q||posterior) = E_r[s (w - 1 - log w)]: it holds the error of Z to second order only,
-as it does with q's own draws.
+With s = q / r and w = p / (Z q), KL(q||posterior) = E_r[s (w - 1 - log w)]: it holds the error of Z to second order
+only, as it does with q's own draws.
 
 References: Hesterberg (1995), "Weighted average importance sampling and defensive mixture distributions"; Owen & Zhou
 (2000), "Safe and effective importance sampling"; Cappe, Guillin, Marin & Robert (2004), "Population Monte Carlo".
@@ -33,7 +33,7 @@ MOST_DIMENSIONS = 100  # above, nothing laid beside q comes near a posterior tha
 ROUNDS = 4  # of looking for what to lay beside q, at most
 GOOD_SHARE = 0.3  # effective share of the draws at which a round is the last
 FEWEST_COUNTING = 100  # effective draws, below which the mean weight is not known
-MOST_DOUBT = 0.1  # nats that the tail beyond the largest weight may add, for a KL to be claimed
+MOST_DOUBT = 0.03  # nats that the tail beyond the largest weight may add, for a KL to be claimed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,6 +43,7 @@ class Weighted:
     Attributes:
         z: (n, dim).
         log_p, log_r: of the unnormalised posterior and of r, (n,).
+        strata: which part each was drawn from; as many from each as its share of r, not a random number.
         log_q: (n,), or None where q is no part of r because its density is known at its own draws only.
         elbo: what the KL is completed with where q is no part.
     """
@@ -50,6 +51,7 @@ class Weighted:
     z: np.ndarray
     log_p: np.ndarray
     log_r: np.ndarray
+    strata: np.ndarray
     log_q: np.ndarray | None = None
     elbo: Estimate | None = None
 
@@ -61,6 +63,12 @@ class Weighted:
     def normalised(self) -> np.ndarray:
         """Smoothed weights that add up to one."""
         return smoothed_weights(self.log_weights)
+
+    def error_of(self, values: np.ndarray) -> float:
+        """Standard error of the mean of values, one for each draw: what varies within parts, not between them."""
+        counts = np.bincount(self.strata)
+        means = np.bincount(self.strata, values) / np.maximum(counts, 1)
+        return error_of_mean(values - means[self.strata])
 
     def __len__(self):
         return len(self.z)
@@ -103,7 +111,7 @@ def weigh(w: Weighted) -> Weighing:
     k_hat = pareto_k(w.log_weights)
     beyond = relative.max() / n / (1 - np.clip(k_hat, 0.0, 0.9))
     effective = n * effective_share(smoothed_weights(w.log_weights))
-    evidence_error = float(np.hypot(error_of_mean(relative - share), beyond))
+    evidence_error = float(np.hypot(w.error_of(relative - share), beyond))
     evidence = Estimate(log_z, evidence_error, words, num_draws=n)
     if w.log_q is None:
         words = f"ELBO, and {words}".replace("of q and ", "")
@@ -113,12 +121,12 @@ def weigh(w: Weighted) -> Weighing:
         minus_log_w = np.where(share > 0, share * (w.log_q - w.log_p + log_z), 0.0)
     value = float(minus_log_w.sum() / share.sum())
     influence = minus_log_w - share * value + relative - share
-    error = float(np.hypot(error_of_mean(influence), beyond * is_heavy(k_hat)))
+    error = float(np.hypot(w.error_of(influence), beyond * is_heavy(k_hat)))
     return Weighing(evidence, Estimate(value, error, words, num_draws=n), k_hat, effective, float(beyond), w)
 
 
 def is_heavy(k_hat: float) -> float:
-    """How far the sample may lack its largest weights: from 0 where the variance is safe to 1 where it may not exist."""
+    """How far the sample may lack its largest weights: 0 where their variance is safe, 1 where there may be none."""
     return float(np.clip((k_hat - 0.3) / 0.2, 0.0, 1.0))
 
 
@@ -142,16 +150,17 @@ def defend(
         scouts: draws around q at several scales.
         modes: densities over modes that climbs found.
         generator: NumPy's.
-        n: draws of what is laid beside q, in each round.
+        n: draws of what is laid beside q, in each of the first rounds; later ones have more.
         size: of the pieces in which densities are evaluated.
     """
     fixed = (scouts.wide, *modes)
     seen, best, evaluations = first_look(q, pilot, scouts, size), None, 0
     for round_ in range(ROUNDS):
         parts = (*laid_over(seen), *fixed)
-        found = weigh(draw_weighted(q, own, parts, generator, n, size))
-        evaluations += n
-        if best is None or found.effective * len(best.weighted) > best.effective * len(found.weighted):
+        more = n * (1 + round_ // 2)
+        found = weigh(draw_weighted(q, own, parts, generator, more, size))
+        evaluations += more
+        if best is None or found.effective > best.effective:
             best = found
         if found.effective > GOOD_SHARE * len(found.weighted) or round_ == ROUNDS - 1:
             break
@@ -164,12 +173,13 @@ def defend(
 def first_look(q: Approximation, pilot: Draws, scouts: Scouts, size: int) -> Weighted:
     """The pilot draws of q and the scouts' draws, weighed together."""
     if not has_density(q):
-        return Weighted(scouts.z, scouts.log_p, scouts.log_r)
+        return Weighted(scouts.z, scouts.log_p, scouts.log_r, np.zeros(len(scouts.z), int))
     z = np.concatenate([pilot.z, scouts.z])
     log_p = np.concatenate([pilot.log_p, scouts.log_p])
     wide = np.concatenate([scouts.wide.log_prob(pilot.z), scouts.log_r]) + np.log(len(scouts.z) / len(z))
     log_q = np.concatenate([pilot.log_q, density_of(q, scouts.z, size)])
-    return Weighted(z, log_p, np.logaddexp(wide, log_q + np.log(len(pilot) / len(z))), log_q)
+    strata = np.repeat([0, 1], [len(pilot), len(scouts.z)])
+    return Weighted(z, log_p, np.logaddexp(wide, log_q + np.log(len(pilot) / len(z))), strata, log_q)
 
 
 def laid_over(seen: Weighted) -> tuple[Part, ...]:
@@ -196,38 +206,35 @@ def weighted_moments(z: np.ndarray, log_weights: np.ndarray) -> tuple[np.ndarray
 
 
 def draw_weighted(q: Approximation, own: Draws, parts: Sequence[Part], generator, n: int, size: int) -> Weighted:
-    """Independent draws of the mixture of q, with draws that there are, and of parts, with n new ones.
+    """Draws of the mixture of q, with draws that there are, and of parts, with n new: of each as many as its share.
 
-    The posterior's own moments have most of the new draws. How many draws each part has is random, as it is in a
-    sample of a mixture, so that limits for independent draws hold.
+    The posterior's own moments, and modes, have most of the new draws.
     """
-    weights = np.array([4.0, 4.0, 2.0, *[2.0 if i == 0 else 3.0 for i in range(len(parts) - 3)]])
-    beside = weights / weights.sum()
+    counts = allotted(n, [4.0, 4.0, 2.0, 2.0, *[6.0] * (len(parts) - 4)])
+    new = np.concatenate([part.sample(generator, count) for part, count in zip(parts, counts, strict=True)])
+    log_p = finite(log_density_in_chunks(q.target, new, size))
+    strata = np.repeat(np.arange(1, 1 + len(parts)), counts)
     if not has_density(q):
-        r = [(part, share) for part, share in zip(parts, beside, strict=True)]
-        z = draw_parts(r, generator, n)
-        log_p = finite(log_density_in_chunks(q.target, z, size))
         elbo = Estimate(own.log_ratio.mean(), error_of_mean(own.log_ratio))
-        return Weighted(z, log_p, log_prob_of(r, z), None, elbo)
-    total = int(0.97 * (len(own) + n))  # so that q's random share of them is hardly ever more than its draws
-    share = len(own) / (len(own) + n)
-    count = min(generator.binomial(total, share), len(own))
-    r = [(part, (1 - share) * each) for part, each in zip(parts, beside, strict=True)]
-    new = draw_parts(r, generator, total - count)
-    z = np.concatenate([own.z[:count], new])
-    log_p = np.concatenate([own.log_p[:count], finite(log_density_in_chunks(q.target, new, size))])
-    log_q = np.concatenate([own.log_q[:count], density_of(q, new, size)])
-    return Weighted(z, log_p, np.logaddexp(log_q + np.log(share), log_prob_of(r, z)), log_q)
+        return Weighted(new, log_p, log_prob_of(parts, counts / n, new), strata, None, elbo)
+    total = len(own) + n
+    z = np.concatenate([own.z, new])
+    log_q = np.concatenate([own.log_q, density_of(q, new, size)])
+    beside = log_prob_of(parts, counts / total, z)
+    log_r = np.logaddexp(log_q + np.log(len(own) / total), beside)
+    strata = np.concatenate([np.zeros(len(own), int), strata])
+    return Weighted(z, np.concatenate([own.log_p, log_p]), log_r, strata, log_q)
 
 
-def draw_parts(r, generator, n: int) -> np.ndarray:
-    shares = np.array([share for _, share in r])
-    counts = generator.multinomial(n, shares / shares.sum())
-    return np.concatenate([part.sample(generator, count) for (part, _), count in zip(r, counts, strict=True)])
+def allotted(n: int, weights: list[float]) -> np.ndarray:
+    """n draws divided by weights, whole numbers that add up to it."""
+    ends = np.round(n * np.cumsum(weights) / np.sum(weights)).astype(int)
+    return np.diff(ends, prepend=0)
 
 
-def log_prob_of(r, z) -> np.ndarray:
-    return np.logaddexp.reduce([part.log_prob(z) + np.log(share) for part, share in r])
+def log_prob_of(parts: Sequence[Part], shares, z) -> np.ndarray:
+    """log of the sum of densities times shares."""
+    return np.logaddexp.reduce([part.log_prob(z) + np.log(share) for part, share in zip(parts, shares, strict=True)])
 
 
 def has_density(q: Approximation) -> bool:
@@ -235,7 +242,7 @@ def has_density(q: Approximation) -> bool:
     return q.family.has_log_prob
 
 
-def density_of(q: Approximation, z: np.ndarray, size: int) -> np.ndarray:
+def density_of(q: Approximation, z: np.ndarray, size: int = CHUNK) -> np.ndarray:
     """log q; a normal's without compiling anything."""
     if isinstance(q.family, FullRank):
         tril = np.asarray(scale_tril(q.params))

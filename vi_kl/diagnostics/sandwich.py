@@ -70,7 +70,9 @@ def evidence_limits(
     """Limits of the log evidence.
 
     Args:
-        log_weights: log p(z, data) - log q(z) at draws of q; -inf for draws that stray into one of `parts`.
+        log_weights: log p(z, data) - log q(z) at draws of q; -inf for draws that stray into one of `parts`. Draws of a
+            mixture, so many of each part as its share, do too: bets on values of unequal means win no more than on
+            equal ones, for the logarithm is concave.
         parts: of the posterior that q does not visit, with weights of their own.
         posterior: draws of the posterior, and
         log_inverse_weights: log q(z) - log p(z, data) there; without them there is no upper limit.

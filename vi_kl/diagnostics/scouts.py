@@ -45,11 +45,10 @@ class Scouts:
     flat: np.ndarray
 
     def starts(self, reach) -> np.ndarray:
-        """Where climbs should start: draws outside q of the largest weights, apart from one another; and peaks."""
+        """Where climbs should start: draws of the largest weights, apart from one another; and peaks of rays."""
         order = np.argsort(-(self.log_p - self.log_r))
         order = order[np.isfinite(self.log_p[order])][:200]
-        outside = self.z[order][~reach.holds(self.z[order])] if len(order) else self.z[:0]
-        return np.concatenate([apart(outside, reach.tril), self.peaks[:MOST_STARTS]])
+        return np.concatenate([apart(self.z[order], reach.tril), apart(self.peaks, reach.tril)])
 
 
 def apart(points: np.ndarray, tril: np.ndarray) -> np.ndarray:

@@ -5,12 +5,13 @@ outside q an ellipsoid is cut out, less the ellipsoid that holds q, and its mass
 from a Student t laid over the mode. Draws of q that stray into such a part do not count, so that q's share and the
 parts are disjoint, and add up to no more than the evidence.
 
-A climb from q's own mean tells a mode that q misses from a mode beside which q sits. Climbs from inside q, from its mean
-and from the draws of the largest weights, find spikes: modes within q at which the density stands far above q's own. It
-all finds what a climb from one of its starts reaches, and no more.
+A climb from q's own mean tells a mode that q misses from a mode beside which q sits. Climbs from inside q, from its
+mean and from the draws of the largest weights, find spikes: modes within q's reach at which the density stands far
+above q's own. It all finds what a climb from one of its starts reaches, and no more.
 """
 
 import dataclasses
+from collections.abc import Callable
 
 import jax.numpy as jnp
 import numpy as np
@@ -38,6 +39,7 @@ NOTABLE_SHARE = 0.02  # of the posterior, left out by q
 PILOT = 2048  # draws of q that the search looks at; those that are weighed are others
 INSIDE = 3  # climbs from draws of q with the largest weights
 SPIKE = 2.0  # nats by which log p - log Z exceeds log q at the end of a climb inside q, for it to be worth a Hessian
+MOST_SPIKES = 4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,12 +121,13 @@ def squared_distance(mean, tril, z: np.ndarray) -> np.ndarray:
 
 
 @in_float64
-def find_unvisited(pilot: Draws, scouts: Scouts | None, target: Target, key, num_draws: int) -> Search:
+def find_unvisited(pilot: Draws, scouts: Scouts | None, log_q: Callable, target: Target, key, num_draws: int) -> Search:
     """Climb from around q, and weigh what lies outside it.
 
     Args:
         pilot: draws of q for the search alone, so that what is found does not depend on the draws that are weighed.
         scouts: what points around q showed.
+        log_q: q's log density at points (n, dim).
         target: the posterior.
         key: a JAX random key.
         num_draws: draws laid over each mode found.
@@ -133,20 +136,23 @@ def find_unvisited(pilot: Draws, scouts: Scouts | None, target: Target, key, num
     if target.dim > MOST_DIMENSIONS or found is None or scouts is None:
         return Search()
     generator, reach = numpy_generator(key), Reach(*found)
-    points = np.concatenate([starts(*found, generator), scouts.starts(reach)])
+    points, hints = starts(*found, generator), scouts.starts(reach)
     inside = [climb_from(target, start) for start in inner_starts(pilot, reach)]
-    home = inside[0]
-    beside = home is not None and home.at_peak and not reach.holds(home.z[None])[0]
-    near = as_mode(home) if beside else None
-    modes = [mode for mode in map(as_mode, climbs_to_outside(target, points, reach)) if mode is not None]
+    home, near = inside[0], None
+    if home is not None and home.at_peak and not reach.holds(home.z[None])[0]:
+        near = as_mode(home)
+    led = [end for end in (climb_from(target, start) for start in hints) if end is not None and end.at_peak]
+    ends = [end for end in led if not reach.holds(end.z[None])[0]] + climbs_to_outside(target, points, reach)
+    modes = [mode for mode in map(as_mode, different(ends)) if mode is not None]
     known = log_mean_exp(pilot.log_ratio)
     worth = [mode for mode in distinct([*modes, *filter(None, [near])]) if mode.log_mass - known > WORTH_A_LOOK]
     parts: list[Unvisited] = []
     for mode in sorted(worth, key=lambda mode: -mode.log_mass):
         if not any(part.holds(mode.z[None])[0] for part in parts):
             parts.append(measure(mode, parts, reach, target, generator, num_draws))
-    spikes = find_spikes([end for end in inside if end is not None], pilot, reach, known)
-    return Search(len(points) + len(inside), tuple(parts), near is not None, reach, spikes)
+    inner = [end for end in (*inside, *led) if end is not None and end.at_peak and reach.holds(end.z[None])[0]]
+    spikes = find_spikes(different(inner), log_q, known)
+    return Search(len(points) + len(hints) + len(inside), tuple(parts), near is not None, reach, spikes)
 
 
 def inner_starts(pilot: Draws, reach: Reach) -> np.ndarray:
@@ -155,15 +161,22 @@ def inner_starts(pilot: Draws, reach: Reach) -> np.ndarray:
     return np.concatenate([reach.mean[None], pilot.z[heaviest]])
 
 
-def find_spikes(ends: list[Climb], pilot: Draws, reach: Reach, known: float) -> tuple[Mode, ...]:
-    """Modes within q at which the density is far above what q's density is anywhere."""
-    top = pilot.log_q.max() + known + SPIKE
-    high = [end for end in ends if end.at_peak and end.log_density > top and reach.holds(end.z[None])[0]]
-    places: list[Climb] = []
-    for end in sorted(high, key=lambda end: -end.log_density):
-        if not any(np.allclose(end.z, other.z, rtol=1e-3, atol=1e-3) for other in places):
-            places.append(end)
-    return tuple(distinct([mode for mode in map(as_mode, places) if mode is not None]))
+def find_spikes(ends: list[Climb], log_q, known: float) -> tuple[Mode, ...]:
+    """Modes within q's reach at which the density is far above q's own, the likeliest first."""
+    if not ends:
+        return ()
+    above = np.array([end.log_density for end in ends]) - log_q(np.stack([end.z for end in ends])) - known
+    high = [ends[i] for i in np.argsort(-above)[:MOST_SPIKES] if above[i] > SPIKE]
+    return tuple(distinct([mode for mode in map(as_mode, high) if mode is not None]))
+
+
+def different(ends: list[Climb]) -> list[Climb]:
+    """One for each place where climbs ended."""
+    found: list[Climb] = []
+    for end in ends:
+        if not any(np.allclose(end.z, other.z, rtol=1e-3, atol=1e-3) for other in found):
+            found.append(end)
+    return found
 
 
 def climb_from(target: Target, start: np.ndarray) -> Climb | None:
@@ -189,12 +202,8 @@ def climb(target: Target, start: np.ndarray, reach: Reach) -> Climb | None:
 
 def climbs_to_outside(target: Target, points: np.ndarray, reach: Reach) -> list[Climb]:
     """Climbs that ended beyond q's reach, one for each place where they did."""
-    found: list[Climb] = []
-    for start in points:
-        ended = climb(target, start, reach)
-        if ended and not any(np.allclose(ended.z, other.z, rtol=1e-3, atol=1e-3) for other in found):
-            found.append(ended)
-    return found
+    ends = (climb(target, start, reach) for start in points)
+    return different([end for end in ends if end is not None])
 
 
 def as_mode(climb: Climb) -> Mode | None:

@@ -1,4 +1,4 @@
-"""What the figures of a certificate mean: its label, its verdict, and what it cannot see; advice.py says what to try."""
+"""What the figures of a certificate mean: its label, its verdict, what it cannot see; advice.py says what to try."""
 
 import dataclasses
 import math
@@ -107,6 +107,13 @@ def missing_sentence(c: "Certificate") -> str:
     if c.misses_mode:
         share = f", with about {c.unvisited_share:.0%} of the mass" if c.unvisited_share else ""
         return f"A mode is missing: climbs from outside q found {max(len(c.unvisited), 1)} that q never visits{share}."
+    if c.improper:
+        return ""
+    if c.inner_modes:
+        return (
+            f"Within its own reach q overlooks {c.inner_modes} mode{'s' if c.inner_modes > 1 else ''}, narrower than "
+            "itself or where it has hardly any mass."
+        )
     if c.is_beside:
         return "q sits beside a mode, not on it: a climb from q's own mean leaves q."
     if missed > LEAVES_OUT:
@@ -200,6 +207,8 @@ def text(c: "Certificate") -> str:
     ]
     if c.reverse_kl is not None and c.source not in ("closed form", "quadrature"):
         figures.insert(3, ("", c.limits))
+    if c.improper:
+        figures = [figure for figure in figures if figure[0] != "KL(q||post.)"]
     lines = [f"Certificate of {c.name}: {c.label}" + (f", by {c.source}" if c.source else "")]
     lines += [f"  {title:<13}{value}" for title, value in figures if value is not None]
     lines += [f"  {c.verdict}", f"  It cannot see: {c.cannot_see}"]
