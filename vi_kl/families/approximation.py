@@ -12,6 +12,7 @@ from vi_kl.families.family import Family
 from vi_kl.families.guide import Guide, GuideDistribution
 from vi_kl.keys import numpy_generator
 from vi_kl.precision import in_float64
+from vi_kl.reads import reads
 from vi_kl.target.target import CHUNK, Target, constrain_in_chunks, in_chunks
 from vi_kl.truth.closed_form import draw_sites
 
@@ -64,7 +65,7 @@ class Approximation:
 
     def tree_flatten(self):
         family, arrays = detached(self.family)
-        return (self.params, self.target, arrays), (family,)
+        return (self.params, self.target, arrays), (family, reads(family))
 
     @classmethod
     def tree_unflatten(cls, static, children):
