@@ -17,6 +17,8 @@ from typing import Any
 
 import jax
 
+from vi_kl.reads import reads
+
 QUICK_TO_COMPILE = {"xla_cpu_use_fusion_emitters": False}
 # for programs that run a few times only: half the compile time, up to twice the run time
 RUN_SELDOM = {**QUICK_TO_COMPILE, "xla_backend_optimization_level": 0}
@@ -68,7 +70,8 @@ def compiled(function=None, *, static: tuple[str, ...] = (), seldom: bool | Call
     """`jax.jit` with vi_kl's compiler options, safe to call from several threads.
 
     Args:
-        static: names of the arguments that are part of the code; see `CarriesArrays` for those that hold arrays.
+        static: names of the arguments that are part of the code; see `CarriesArrays` for those that hold arrays. Of
+            classes that are not vi_kl's, what they read besides their fields counts too (`reads`).
         seldom: whether the program runs so seldom, or is so small, that compiling it well does not pay; or a
             function that tells it from the call's arguments.
     """
@@ -76,39 +79,41 @@ def compiled(function=None, *, static: tuple[str, ...] = (), seldom: bool | Call
         return functools.partial(compiled, static=static, seldom=seldom)
     if static:
         return with_static(function, static, seldom)
-    return jitted(function, (), seldom)
+    return jitted(function, (), seldom, ())
 
 
 def with_static(function, static: tuple[str, ...], seldom):
     """`compiled` where some arguments are part of the code: their arrays are an argument of their own."""
     signature = inspect.signature(function)
 
-    def inner(arrays, /, **kwargs):
+    def inner(arrays, what_is_read, /, **kwargs):
         return function(**{**kwargs, **{name: attached(kwargs[name], found) for name, found in arrays.items()}})
 
     inner.__name__ = function.__name__
-    is_seldom = (lambda arrays, /, **kwargs: seldom(*kwargs.values())) if callable(seldom) else seldom
-    program = jitted(inner, static, is_seldom)
+    is_seldom = (lambda arrays, what_is_read, /, **kwargs: seldom(*kwargs.values())) if callable(seldom) else seldom
+    program = jitted(inner, static, is_seldom, 1)
 
     @functools.wraps(function)
     def call(*args, **kwargs):
         given, arrays = signature.bind(*args, **kwargs).arguments, {}
+        what_is_read = tuple(reads(given[name]) for name in static)
         for name in static:
             given[name], found = detached(given[name])
             if jax.tree.leaves(found):
                 arrays[name] = found
-        return program(arrays, **given)
+        return program(arrays, what_is_read, **given)
 
     return call
 
 
-def jitted(function, static: tuple[str, ...], seldom):
-    plain = jax.jit(function, static_argnames=static)
+def jitted(function, static: tuple[str, ...], seldom, static_places):
+    settings = {"static_argnames": static, "static_argnums": static_places}
+    plain = jax.jit(function, **settings)
     seen = set()
 
     @functools.cache
     def tuned(seldom: bool):
-        return jax.jit(function, static_argnames=static, compiler_options=compiler_options(seldom))
+        return jax.jit(function, **settings, compiler_options=compiler_options(seldom))
 
     @functools.wraps(function)
     def call(*args, **kwargs):

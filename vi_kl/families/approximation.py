@@ -13,6 +13,7 @@ from vi_kl.families.guide import Guide, GuideDistribution
 from vi_kl.keys import as_key, is_key, numpy_generator
 from vi_kl.numbers import whole_number
 from vi_kl.precision import in_float64
+from vi_kl.reads import reads
 from vi_kl.target.deterministic import deterministic_sites
 from vi_kl.target.target import CHUNK, Target, constrain_in_chunks, in_chunks
 from vi_kl.truth.closed_form import draw_sites
@@ -74,7 +75,7 @@ class Approximation:
 
     def tree_flatten(self):
         family, arrays = detached(self.family)
-        return (self.params, self.target, arrays), (family,)
+        return (self.params, self.target, arrays), (family, reads(family))
 
     @classmethod
     def tree_unflatten(cls, static, children):

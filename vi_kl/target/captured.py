@@ -24,9 +24,11 @@ class Captured:
 
     Attributes:
         programs: (name, program, places of what it closes over among all arrays closed over) of each.
+        closed_over: the arrays themselves, for data that are given without them.
     """
 
     programs: tuple[tuple[str, Program, tuple[int, ...]], ...] = dataclasses.field(default=(), kw_only=True, repr=False)
+    closed_over: tuple = dataclasses.field(default=(), kw_only=True, repr=False)
 
     def run(self, name: str, data, *arguments):
         """What `model_<name>(data, *arguments)` gave when the density was made, or gives now if it was not captured."""
@@ -39,6 +41,12 @@ class Captured:
     def split(self, data) -> tuple[tuple, tuple]:
         """The arrays that the function is called with, and those that it closes over."""
         return tuple(data[: self.num_arguments]), tuple(data[self.num_arguments :])
+
+    def complete(self, data):
+        """The data with what the function closes over, if they are new arguments for it without that."""
+        if isinstance(data, tuple) and len(data) == self.num_arguments:
+            return (*data, *self.closed_over)
+        return data
 
     @property
     def narrow(self) -> bool:
@@ -71,7 +79,7 @@ class Captured:
     @property
     def identity(self) -> tuple:
         """What compiled code depends on. The function itself counts where nothing was captured of it."""
-        skipped = ("model", "function", "programs") if self.programs else ("programs",)
+        skipped = ("programs", "closed_over", *(("model", "function") if self.programs else ()))
         own = tuple(getattr(self, f.name) for f in dataclasses.fields(self) if f.name not in skipped)
         return type(self), self.programs, getattr(self, "discrete", ()), *own
 
@@ -116,7 +124,8 @@ def captured(density: Captured, given: Any, *more: Any) -> tuple[Captured, tuple
         except Exception as error:
             raise explained(density, name, error) from error
         programs.append((name, program, found.places(constants)))
-    return dataclasses.replace(density, programs=tuple(programs)), tuple(map(kept, found.constants))
+    closed_over = tuple(map(kept, found.constants))
+    return dataclasses.replace(density, programs=tuple(programs), closed_over=closed_over), closed_over
 
 
 def explained(density, name: str, error: Exception) -> Exception:

@@ -34,6 +34,11 @@ class LogDensity(Captured):
     def split(self, data):
         return tuple(data) if isinstance(data, WithClosedOver) else (data, ())
 
+    def complete(self, data):
+        if self.closed_over and not isinstance(data, WithClosedOver):
+            return WithClosedOver(data, self.closed_over)
+        return data
+
     def programs_to_capture(self, sites):
         return {"log_density": ({site.name: jax.ShapeDtypeStruct(site.shape, float) for site in sites},)}
 
@@ -53,5 +58,5 @@ class LogDensity(Captured):
 @in_float64
 def target_from_log_density(function: Callable, dim: int, data, truth) -> Target:
     sites = (Site("z", (dim,), (dim,)),)
-    density, closed_over = captured(LogDensity(function, data is not None), data, sites)
-    return Target(density, WithClosedOver(data, closed_over) if closed_over else data, sites, truth)
+    density, _ = captured(LogDensity(function, data is not None), data, sites)
+    return Target(density, data, sites, truth)

@@ -152,14 +152,13 @@ def target_from_numpyro(model: Callable, args: tuple, kwargs: dict, truth) -> Ta
     density, found = examine(density, data, found)
     check_factors(density, data, found)
     density = density_of_all_rows(density, data, found)
-    density, closed_over = captured(density, data, found.sites)
-    data = (*data, *closed_over)
+    density, _ = captured(density, data, found.sites)
     target = Target(density, data, found.sites, truth)
     if target.subsampled:
         from vi_kl.target.minibatch import refuse_biased
 
         refuse_biased(target)
-    if any(holds_nan(array) for array in data if hasattr(array, "dtype")):
+    if any(holds_nan(array) for array in target.data):
         refuse_missing_data(target)
     return target
 

@@ -106,6 +106,9 @@ class Minibatch(NumPyroModel):
     def split(self, data):
         return self.full.split(data[0])
 
+    def complete(self, data):
+        return data
+
     def log_density(self, data, sites):
         return self.full.run("minibatch", data[0], sites, data[1])
 

@@ -71,7 +71,7 @@ class Target:
         truth: "Callable[[Target], Any] | Any | None" = None,
     ):
         self.density = density
-        self.data = data
+        self.data = density.complete(data) if hasattr(density, "complete") else data
         self.sites = tuple(sites)
         self._truth = truth
         self.truth_lock = threading.RLock()

@@ -4,6 +4,7 @@
 each other, as a NumPyro program that draws them.
 """
 
+import dataclasses
 from collections.abc import Callable, Mapping
 
 import jax
@@ -18,6 +19,7 @@ from vi_kl.compilation import compiled, tracing
 from vi_kl.estimate import Estimate
 from vi_kl.keys import numpy_generator
 from vi_kl.precision import as_float64, in_float64
+from vi_kl.target.captured import Captured, captured
 from vi_kl.target.target import Target, in_chunks, unconstrain_batch
 from vi_kl.truth.truth import Moments, Truth
 
@@ -92,15 +94,17 @@ def program_truth(target: Target, program: Callable, log_evidence: float, moment
     require_sites(target, {name: np.shape(moment.mean) for name, moment in moments.items()}, "`moments`")
     data = tuple(map(as_float64, data))
     require_sites(target, program_shapes(program, data))
+    posterior, closed_over = in_float64(captured)(PosteriorProgram(program, len(data)), data, target)
+    data = (*data, *closed_over)
 
     @in_float64
     def sample(key, n: int):
         seeds = jax.random.key_data(jax.random.split(key, n))
-        return in_chunks(lambda piece: draw_program(target, program, data, piece), seeds)
+        return in_chunks(lambda piece: draw_program(target, posterior, data, piece), seeds)
 
     @in_float64
     def log_density(z):
-        return in_chunks(lambda piece: program_log_density(target, program, data, piece), z)
+        return in_chunks(lambda piece: program_log_density(target, posterior, data, piece), z)
 
     return Truth(Estimate(log_evidence, 0.0, "closed form"), moments, sample, log_density=log_density)
 
@@ -133,27 +137,45 @@ def program_shapes(program: Callable, data) -> dict[str, tuple]:
     return shapes
 
 
-@compiled(static=("program",), seldom=True)
-def draw_program(target: Target, program, data, seeds):
+@dataclasses.dataclass(frozen=True, eq=False)
+class PosteriorProgram(Captured):
+    """A NumPyro program that draws from the posterior, with what it closes over among its data."""
+
+    function: Callable
+    num_arguments: int
+
+    def model_draw(self, data, seed) -> dict:
+        """One draw of every site; the seed is the data of a key."""
+        trace = handlers.trace(handlers.seed(self.function, jax.random.wrap_key_data(seed))).get_trace(*data)
+        return {name: site["value"] for name, site in trace.items() if site["type"] == "sample"}
+
+    def model_log_prob(self, data, sites):
+        trace = handlers.trace(handlers.substitute(self.function, sites)).get_trace(*data)
+        return sum(jnp.sum(trace[name]["fn"].log_prob(trace[name]["value"])) for name in sites)
+
+    def programs_to_capture(self, target: Target):
+        sites = {site.name: jax.ShapeDtypeStruct(site.shape, float) for site in target.sites}
+        return {"draw": (jax.random.key_data(jax.random.key(0)),), "log_prob": (sites,)}
+
+
+@compiled(static=("posterior",), seldom=True)
+def draw_program(target: Target, posterior: PosteriorProgram, data, seeds):
     """Draws of z, one for each seed (the data of a key), by running the program forward."""
 
     def one(seed):
-        trace = handlers.trace(handlers.seed(program, jax.random.wrap_key_data(seed))).get_trace(*data)
-        sites = {name: trace[name]["value"] for name in target.site_names}
-        return target.ravel(target.density.unconstrain(target.data, sites))
+        sites = posterior.run("draw", data, seed)
+        return target.ravel(target.density.unconstrain(target.data, {name: sites[name] for name in target.site_names}))
 
     return jax.vmap(one)(seeds)
 
 
-@compiled(static=("program",), seldom=True)
-def program_log_density(target: Target, program, data, z):
+@compiled(static=("posterior",), seldom=True)
+def program_log_density(target: Target, posterior: PosteriorProgram, data, z):
     """log density of z under the program, carried over by the target's change of variables."""
 
     def one(z):
         sites, log_det = target.density.constrain(target.data, target.unravel(z))
-        trace = handlers.trace(handlers.substitute(program, sites)).get_trace(*data)
-        drawn = [trace[name] for name in target.site_names]
-        return log_det + sum(jnp.sum(site["fn"].log_prob(site["value"])) for site in drawn)
+        return log_det + posterior.run("log_prob", data, {name: sites[name] for name in target.site_names})
 
     return jax.vmap(one)(z)
 
