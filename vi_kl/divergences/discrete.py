@@ -185,41 +185,47 @@ def kl_divergence_value(p, q, xp):
     return xp.where(beyond, xp.inf, divergence + xp.log1p(outside / inside))
 
 
+def nan_of_rows(*pmfs):
+    """0 for each row of pmfs, or NaN where one of them has a NaN: comparisons take it for a zero."""
+    return sum(jnp.where(jnp.isnan(pmf).any(-1), jnp.nan, 0.0).astype(pmf.dtype) for pmf in pmfs)
+
+
 def safe_log(p, xp, at_zero=-math.inf):
-    """log p without a warning or a NaN derivative at 0."""
-    return xp.where(p > 0, xp.log(xp.where(p > 0, p, 1.0)), at_zero)
+    """log p without a warning or a NaN derivative at 0; NaN for NaN."""
+    return xp.where(p == 0, at_zero, xp.log(xp.where(p == 0, 1.0, p)))
 
 
 @jax.custom_jvp
 @jax.jit
 def entropy_jax(p):
-    return entropy_value(p, jnp)
+    return entropy_value(p, jnp) + nan_of_rows(p)
 
 
 @entropy_jax.defjvp
 def entropy_jvp(primals, tangents):
     (p,), (p_dot,) = primals, tangents
     slope = jnp.where(p > 0, safe_log(p, jnp, at_zero=0.0) + 1, 0.0)
-    return entropy_jax(p), -(slope * p_dot).sum(-1)
+    return entropy_jax(p), -((slope + nan_of_rows(p)[..., None]) * p_dot).sum(-1)
 
 
 @jax.custom_jvp
 @jax.jit
 def cross_entropy_jax(p, q):
-    return cross_entropy_value(p, q, jnp)
+    return cross_entropy_value(p, q, jnp) + nan_of_rows(p, q)
 
 
 @cross_entropy_jax.defjvp
 def cross_entropy_jvp(primals, tangents):
     (p, q), (p_dot, q_dot) = primals, tangents
     by_p = jnp.where(p > 0, safe_log(q, jnp), safe_log(q, jnp, at_zero=0.0))
-    return cross_entropy_jax(p, q), -(by_p * p_dot).sum(-1) - (ratio(p, q) * q_dot).sum(-1)
+    missing = nan_of_rows(p, q)[..., None]
+    return cross_entropy_jax(p, q), -((by_p + missing) * p_dot).sum(-1) - ((ratio(p, q) + missing) * q_dot).sum(-1)
 
 
 @jax.custom_jvp
 @jax.jit
 def kl_divergence_jax(p, q):
-    return kl_divergence_value(p, q, jnp)
+    return kl_divergence_value(p, q, jnp) + nan_of_rows(p, q)
 
 
 @kl_divergence_jax.defjvp
@@ -228,7 +234,8 @@ def kl_divergence_jvp(primals, tangents):
     both = (p > 0) & (q > 0)
     by_p = jnp.where(both, log_ratio(jnp.where(both, p, 1.0), jnp.where(both, q, 1.0)) + 1, 0.0)
     by_p = jnp.where((p > 0) & (q == 0), jnp.inf, by_p)
-    return kl_divergence_jax(p, q), (by_p * p_dot).sum(-1) - (ratio(p, q) * q_dot).sum(-1)
+    missing = nan_of_rows(p, q)[..., None]
+    return kl_divergence_jax(p, q), ((by_p + missing) * p_dot).sum(-1) - ((ratio(p, q) + missing) * q_dot).sum(-1)
 
 
 def ratio(p, q):
@@ -252,6 +259,7 @@ def as_pmfs(axis, normalize, **named):
     for name, value in named.items():
         array = support_last(name, as_array(name, value, in_jax), axis)
         check_values(name, array, value, normalize)
+        array = array if known(array) else nan_unless_pmf(array, value, normalize)
         pmfs[name] = array / array.sum(-1, keepdims=True) if normalize else array
     if len(pmfs) == 2:
         check_shapes(*pmfs.values())
@@ -300,6 +308,23 @@ def check_shapes(p, q):
         ) from None
 
 
+def known(array) -> bool:
+    return not isinstance(array, jax.core.Tracer)
+
+
+def nan_unless_pmf(array, given, normalize):
+    """While values are being traced, what `check_values` would refuse becomes NaN, in all of its row."""
+    valid = (array >= 0).all(-1) & (array < jnp.inf).all(-1)
+    if not normalize:
+        valid = valid & (abs(array.sum(-1) - 1) <= sum_tolerance(given, array))
+    return array * jnp.where(valid, 1.0, jnp.nan).astype(array.dtype)[..., None]  # a product: its slopes are NaN too
+
+
+def sum_tolerance(given, array) -> float:
+    dtype = getattr(given, "dtype", array.dtype)
+    return SUM_TOLERANCE.get(str(dtype), 1e-8 if np.dtype(dtype).kind in "iub" else 1e-2)
+
+
 def check_values(name, array, given, normalize):
     """Errors for what is no pmf; nothing while the values are being traced."""
     if isinstance(array, jax.core.Tracer):
@@ -315,10 +340,8 @@ def check_values(name, array, given, normalize):
         if (sums == 0).any():
             raise ValueError(f"{name} sums to 0 and cannot be normalised.")
         return
-    dtype = getattr(given, "dtype", values.dtype)
-    tolerance = SUM_TOLERANCE.get(str(dtype), 1e-8 if np.dtype(dtype).kind in "iub" else 1e-2)
     off = np.abs(sums - 1)
-    if (off > tolerance).any():
+    if (off > sum_tolerance(given, values)).any():
         where = np.unravel_index(np.argmax(off), off.shape)
         place = f" in batch entry {tuple(int(i) for i in where)}" if where else ""
         raise ValueError(

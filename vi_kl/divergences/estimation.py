@@ -15,7 +15,7 @@ from vi_kl.divergences.estimators.numerical import enumerate_kl, quadrature_kl
 from vi_kl.divergences.estimators.quadrature import NotApplicable, NotConverged
 from vi_kl.divergences.estimators.quasi_monte_carlo import quasi_monte_carlo_kl
 from vi_kl.divergences.kl import are_distributions
-from vi_kl.divergences.registry import NoClosedForm, describe, evaluate, kind
+from vi_kl.divergences.registry import NoClosedForm, describe, evaluate, kind, reject_invalid
 from vi_kl.estimate import Estimate
 from vi_kl.precision import as_float64, in_float64
 
@@ -86,6 +86,7 @@ class Sampling:
 @in_float64
 def estimate_from_distributions(p, q, method, sampling: Sampling):
     check_one_pair(p, q, "estimate_kl")
+    reject_invalid(p=p, q=q)
     p, q = (jax.tree.map(as_float64, distribution) for distribution in (p, q))
     if method not in ("auto", "closed_form"):
         check_same_kind(p, q)
