@@ -48,7 +48,9 @@ def estimate_kl(p, q, *, key=None, method="auto", num_draws=100_000, base=None, 
         error of a mean; its caveat says what the method cannot see. +inf where p is seen to reach beyond q.
 
     Raises:
-        ValueError: an unknown method, batch dimensions, or a sampling method without a key.
+        ValueError: an unknown method, batch dimensions, a sampling method without a key, or a parameter that is NaN or
+            outside its range.
+        NotNormalised: p or q is no distribution: its mass is not 1, or its draws do not follow its density.
         NoClosedForm, NotApplicable: the method asked for cannot give this divergence.
         NotConverged: quadrature or importance sampling did not settle.
     """

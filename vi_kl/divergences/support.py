@@ -34,6 +34,20 @@ def reaches_beyond(p, q):
     return beyond.any(tuple(range(-min(events, np.ndim(beyond)), 0))) if events and np.ndim(beyond) else beyond
 
 
+def lies_within(p, q) -> bool:
+    """Whether p is known not to reach beyond q: what of its draws does is rounding at an edge."""
+    left, right = region_of(p), region_of(q)
+    if None in (left.dimension, right.dimension) or left.dimension != right.dimension or not right.exact:
+        return False
+    if right.is_whole:
+        return True
+    if right.named is not None:
+        return type(left.named) is type(right.named)
+    if not (left.pieces and right.pieces and len(right.pieces) == 1):
+        return False
+    return not any(np.any(beyond) for beyond in ends_beyond(left, right))
+
+
 def ends_beyond(left: Region, right: Region):
     """Whether the lower and the upper end of the first lie beyond those of the second, by more than rounding."""
     one, other = left.hull, right.hull

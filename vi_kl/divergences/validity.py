@@ -107,6 +107,8 @@ def own_checks(distribution):
             yield name, all_last(judged(is_number, value), distribution.event_dim)
             continue
         test, axes = test_of(constraint)
+        if isinstance(distribution, dist.GaussianCopula) and axes == 0 and test not in WHOLE_EVENTS:
+            axes = 1  # the marginals' parameters, one for each coordinate
         yield name, all_last(judged(test, value), axes)
     if {"low", "high"} <= given.keys():
         below = operator.le if isinstance(distribution, dist.DiscreteUniform) else operator.lt
@@ -147,6 +149,9 @@ def has_positive_diagonal(x):
 
 def is_ascending(x):
     return (x[..., 1:] > x[..., :-1]).all(-1) & (x[..., 0] == x[..., 0])
+
+
+WHOLE_EVENTS = (is_simplex, has_positive_diagonal, is_ascending)
 
 
 def judged(test, *values):

@@ -26,6 +26,7 @@ from vi_kl.divergences.estimators.monte_carlo import (
     reject_piled_up,
     supports_allow_control,
     tail_warning,
+    without_strays,
 )
 from vi_kl.divergences.estimators.normalisation import check_normalised
 from vi_kl.divergences.estimators.quadrature import NotApplicable
@@ -119,7 +120,7 @@ def log_ratios(p, q, uniforms) -> np.ndarray:
     reject_piled_up(p, draws)
     log_p = at_own_draws("p", p, draws, log_p)
     reject_nan(p, q, log_p, log_q, "draws from p")
-    return log_p - log_q
+    return np.subtract(*without_strays(p, q, log_p, log_q))
 
 
 @compiled
