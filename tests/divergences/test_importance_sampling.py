@@ -47,7 +47,7 @@ def test_intervals_cover_the_truth(name, key):
     with jax.enable_x64(True):
         p, q, proposal, truth = CASES[name]()
         draw = jax.vmap(lambda key: log_densities_at_draws(q if proposal is None else proposal, p, q, key, 2000))
-        log_p, log_q, log_source = map(np.asarray, jax.jit(draw)(jax.random.split(key, 1000)))
+        _, log_p, log_q, log_source = map(np.asarray, jax.jit(draw)(jax.random.split(key, 1000)))
     estimates = [weighted_mean(a - c, a, b, "", "q") for a, b, c in zip(log_p, log_q, log_source, strict=True)]
     intervals = np.array([estimate.interval(0.95) for estimate in estimates])
     assert 0.93 <= np.mean((intervals[:, 0] <= truth) & (truth <= intervals[:, 1])) <= 0.97

@@ -7,6 +7,7 @@ import jax
 import numpy as np
 import numpyro.distributions as dist
 import pytest
+from numpyro.distributions import constraints
 
 from vi_kl.divergences.estimators.numerical import enumerate_kl, quadrature_kl
 from vi_kl.divergences.estimators.quadrature import (
@@ -15,6 +16,7 @@ from vi_kl.divergences.estimators.quadrature import (
     ends_of_support,
     graded,
     integrate,
+    line_of,
     log_densities_on_the_line,
     panel_edges,
 )
@@ -69,7 +71,7 @@ def test_what_cannot_be_integrated():
 def test_panels_resolve_both_distributions():
     """The mass of a q that p's own panels are a thousand times too wide for."""
     p, q = dist.Normal(0.0, 100.0), dist.Normal(31.4159, 0.01)
-    densities = functools.partial(log_densities_on_the_line, p, q)
+    densities = functools.partial(log_densities_on_the_line, p, q, line_of(p))
     (masses, _, _) = integrate(densities, lambda a, b: np.exp([a, b]), panel_edges(p, q))
     np.testing.assert_allclose(masses, 1, rtol=1e-12)
 
@@ -77,11 +79,11 @@ def test_panels_resolve_both_distributions():
 def test_an_edge_where_the_other_support_ends():
     """On the line of Uniform(0, 2)'s support, which is logit(x / 2), the ends of Uniform(0.5, 3) are at 0.5 only."""
     p, q = dist.Uniform(0.0, 2.0), dist.Uniform(0.5, 3.0)
-    (end,) = ends_of_support(p, q)
+    (end,) = ends_of_support(line_of(p), q)
     assert end == pytest.approx(math.log(0.25 / 0.75), rel=1e-12)
     assert end in panel_edges(p, q)
-    assert ends_of_support(p, dist.Normal(0.0, 1.0)) == []
-    assert ends_of_support(dist.Normal(0.0, 1.0), dist.Gamma(2.0, 1.0)) == [0.0]
+    assert ends_of_support(line_of(p), dist.Normal(0.0, 1.0)) == []
+    assert ends_of_support(constraints.real, dist.Gamma(2.0, 1.0)) == [0.0]
 
 
 def test_graded_edges_keep_the_given_ones_and_no_neighbours_differ_much():

@@ -126,5 +126,4 @@ def test_a_support_that_numpyro_forgets_under_jit():
     """A Levy law's, with its lower end."""
     p, q = dist.Weibull(1.0, 2.0), dist.Levy(0.5, 1.0)
     assert kl_divergence(p, q) == np.inf
-    with pytest.raises(NoClosedForm, match=r"KL\(Weibull \|\| Levy\)"):
-        jax.jit(kl_divergence)(p, q)
+    assert jax.jit(kl_divergence)(p, q) == np.inf

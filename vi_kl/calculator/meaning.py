@@ -3,10 +3,10 @@
 import math
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from numpyro.distributions import Distribution
 
+from vi_kl.divergences.density import log_density
 from vi_kl.estimate import Estimate
 from vi_kl.precision import in_float64
 
@@ -70,7 +70,7 @@ def why_infinite(p, q, names: tuple[str, str] = ("p", "q"), seed: int = 0) -> st
         draws = p.sample(jax.random.key(seed), (PROBES,))
     except NotImplementedError:
         return ""
-    outside = np.isneginf(np.asarray(jnp.where(q.support(draws), q.log_prob(draws), -jnp.inf)))
+    outside = np.isneginf(np.asarray(log_density(q, draws)))
     kind = "probability" if q.is_discrete else "density"
     if outside.any():
         example = np.asarray(draws)[outside][0]

@@ -1,8 +1,12 @@
 """What two distributions must have in common before they can be compared; errors that say what is not."""
 
 import jax.numpy as jnp
+from numpyro.distributions import Distribution, ImproperUniform, Unit
 
+from vi_kl.divergences.region import is_discrete
 from vi_kl.divergences.support import batch_shape
+
+IMPROPER = (ImproperUniform, Unit)
 
 
 def check_event_shapes(p, q):
@@ -23,11 +27,30 @@ def check_batch_shapes(p, q):
 
 
 def check_same_kind(p, q):
-    if p.support is None or q.support is None:  # NumPyro's Levy forgets it under jit
-        return
-    if p.support.is_discrete != q.support.is_discrete:
-        kinds = ["discrete" if d.support.is_discrete else "continuous" for d in (p, q)]
+    reject_improper(p=p, q=q)
+    discrete = [is_discrete(d) for d in (p, q)]
+    if discrete[0] != discrete[1]:
+        kinds = ["discrete" if it_is else "continuous" for it_is in discrete]
         raise ValueError(f"p is {kinds[0]} and q is {kinds[1]}: a pmf and a density cannot be compared.")
+
+
+def reject_improper(**named):
+    """What NumPyro calls a distribution for want of another word."""
+    for name, distribution in named.items():
+        if any(isinstance(part, IMPROPER) for part in parts_of(distribution)):
+            raise ValueError(
+                f"{name}, {type(distribution).__name__}, is no probability distribution: it has no finite integral, so"
+                " that nothing can be compared with it. Give it a proper density."
+            )
+
+
+def parts_of(distribution):
+    """The distribution and those inside it."""
+    yield distribution
+    inside = [getattr(distribution, name, None) for name in ("base_dist", "component_distribution")]
+    for part in (*inside, *getattr(distribution, "component_distributions", ())):
+        if isinstance(part, Distribution):
+            yield from parts_of(part)
 
 
 def check_one_pair(p, q, function: str):

@@ -201,41 +201,47 @@ def kl_divergence_value(p, q, xp):
     return xp.where(beyond, xp.inf, divergence + xp.log1p(outside / inside))
 
 
+def nan_of_rows(*pmfs):
+    """0 for each row of pmfs, or NaN where one of them has a NaN: comparisons take it for a zero."""
+    return sum(jnp.where(jnp.isnan(pmf).any(-1), jnp.nan, 0.0).astype(pmf.dtype) for pmf in pmfs)
+
+
 def safe_log(p, xp, at_zero=-math.inf):
-    """log p without a warning or a NaN derivative at 0."""
-    return xp.where(p > 0, xp.log(xp.where(p > 0, p, 1.0)), at_zero)
+    """log p without a warning or a NaN derivative at 0; NaN for NaN."""
+    return xp.where(p == 0, at_zero, xp.log(xp.where(p == 0, 1.0, p)))
 
 
 @jax.custom_jvp
 @jax.jit
 def entropy_jax(p):
-    return entropy_value(p, jnp)
+    return entropy_value(p, jnp) + nan_of_rows(p)
 
 
 @entropy_jax.defjvp
 def entropy_jvp(primals, tangents):
     (p,), (p_dot,) = primals, tangents
     slope = jnp.where(p > 0, safe_log(p, jnp, at_zero=0.0) + 1, 0.0)
-    return entropy_jax(p), -(slope * p_dot).sum(-1)
+    return entropy_jax(p), -((slope + nan_of_rows(p)[..., None]) * p_dot).sum(-1)
 
 
 @jax.custom_jvp
 @jax.jit
 def cross_entropy_jax(p, q):
-    return cross_entropy_value(p, q, jnp)
+    return cross_entropy_value(p, q, jnp) + nan_of_rows(p, q)
 
 
 @cross_entropy_jax.defjvp
 def cross_entropy_jvp(primals, tangents):
     (p, q), (p_dot, q_dot) = primals, tangents
     by_p = jnp.where(p > 0, safe_log(q, jnp), safe_log(q, jnp, at_zero=0.0))
-    return cross_entropy_jax(p, q), -(by_p * p_dot).sum(-1) - (ratio(p, q) * q_dot).sum(-1)
+    missing = nan_of_rows(p, q)[..., None]
+    return cross_entropy_jax(p, q), -((by_p + missing) * p_dot).sum(-1) - ((ratio(p, q) + missing) * q_dot).sum(-1)
 
 
 @jax.custom_jvp
 @jax.jit
 def kl_divergence_jax(p, q):
-    return kl_divergence_value(p, q, jnp)
+    return kl_divergence_value(p, q, jnp) + nan_of_rows(p, q)
 
 
 @kl_divergence_jax.defjvp
@@ -244,7 +250,8 @@ def kl_divergence_jvp(primals, tangents):
     both = (p > 0) & (q > 0)
     by_p = jnp.where(both, log_ratio(jnp.where(both, p, 1.0), jnp.where(both, q, 1.0)) + 1, 0.0)
     by_p = jnp.where((p > 0) & (q == 0), jnp.inf, by_p)
-    return kl_divergence_jax(p, q), (by_p * p_dot).sum(-1) - (ratio(p, q) * q_dot).sum(-1)
+    missing = nan_of_rows(p, q)[..., None]
+    return kl_divergence_jax(p, q), ((by_p + missing) * p_dot).sum(-1) - ((ratio(p, q) + missing) * q_dot).sum(-1)
 
 
 def ratio(p, q):
@@ -269,6 +276,7 @@ def as_pmfs(axis, normalize, **named):
     for name, value in named.items():
         array = support_last(name, as_array(name, value, in_jax), axis)
         check_values(name, as_given(value, array, axis), value, normalize)
+        array = array if known(array) else nan_unless_pmf(array, value, normalize)
         pmfs[name] = array / array.sum(-1, keepdims=True) if normalize else array
     if len(pmfs) == 2:
         check_shapes(*pmfs.values())
@@ -316,15 +324,20 @@ def sum_tolerance(given, values) -> float:
     """How far the sum of a pmf may be from 1 by rounding, in the precision that its entries came in.
 
     That of its dtype; or float32's, for entries that are float32 numbers one and all, whatever type holds them now.
-    Rounded entries are off by half a step each, relatively, and so is their sum; the sum they were divided by is off
-    by some sqrt(n) steps.
     """
     dtype = getattr(given, "dtype", np.dtype(np.float64))
     if np.array_equal(values.astype(np.float32), values) and not is_narrow(dtype):
         dtype = np.dtype(np.float32)
+    return rounding_of_sum(dtype, values.shape[-1])
+
+
+def rounding_of_sum(dtype, size: int) -> float:
+    """Rounded entries are off by half a step each, relatively, and so is their sum; the sum they were divided by is
+    off by some sqrt(size) steps.
+    """
     if not jnp.issubdtype(dtype, jnp.floating):
         dtype = np.dtype(np.float64)
-    precision, size = jnp.finfo(dtype), values.shape[-1]
+    precision = jnp.finfo(dtype)
     rounding = float(precision.eps) * (4 + math.sqrt(size)) + size * float(precision.smallest_subnormal)
     return max(SUM_TOLERANCE.get(dtype.itemsize, 1e-8), rounding)
 
@@ -352,6 +365,20 @@ def check_shapes(p, q):
         raise ValueError(
             f"The batch shapes of p and q do not broadcast: {p.shape[:-1]} and {q.shape[:-1]} (support last)."
         ) from None
+
+
+def known(array) -> bool:
+    return not isinstance(array, jax.core.Tracer)
+
+
+def nan_unless_pmf(array, given, normalize):
+    """While values are being traced, what `check_values` would refuse becomes NaN, in all of its row."""
+    valid = (array >= 0).all(-1) & (array < jnp.inf).all(-1)
+    if not normalize:
+        valid = valid & (
+            abs(array.sum(-1) - 1) <= rounding_of_sum(getattr(given, "dtype", array.dtype), array.shape[-1])
+        )
+    return array * jnp.where(valid, 1.0, jnp.nan).astype(array.dtype)[..., None]  # a product: its slopes are NaN too
 
 
 def check_values(name, array, given, normalize):

@@ -16,7 +16,7 @@ from vi_kl.divergences.estimators.quadrature import NotApplicable, NotConverged
 from vi_kl.divergences.estimators.quasi_monte_carlo import quasi_monte_carlo_kl
 from vi_kl.divergences.held import widened
 from vi_kl.divergences.kl import are_distributions
-from vi_kl.divergences.registry import NoClosedForm, describe, evaluate, kind
+from vi_kl.divergences.registry import NoClosedForm, describe, evaluate, kind, reject_invalid
 from vi_kl.estimate import Estimate
 from vi_kl.keys import as_key
 from vi_kl.precision import in_float64
@@ -50,7 +50,9 @@ def estimate_kl(p, q, *, key=None, method="auto", num_draws=100_000, base=None, 
         error of a mean; its caveat says what the method cannot see. +inf where p is seen to reach beyond q.
 
     Raises:
-        ValueError: an unknown method, batch dimensions, or a sampling method without a key.
+        ValueError: an unknown method, batch dimensions, a sampling method without a key, or a parameter that is NaN or
+            outside its range.
+        NotNormalised: p or q is no distribution: its mass is not 1, or its draws do not follow its density.
         NoClosedForm, NotApplicable: the method asked for cannot give this divergence.
         NotConverged: quadrature or importance sampling did not settle.
     """
@@ -89,6 +91,7 @@ class Sampling:
 @in_float64
 def estimate_from_distributions(p, q, method, sampling: Sampling):
     check_one_pair(p, q, "estimate_kl")
+    reject_invalid(p=p, q=q)
     p, q = (widened(distribution) for distribution in (p, q))
     if method not in ("auto", "closed_form"):
         check_same_kind(p, q)

@@ -22,8 +22,9 @@ def kl_divergence(p, q, *, base=None, axis=None, normalize=None):
         normalize: for pmf arrays, True to divide counts or weights by their sums first.
 
     Returns:
-        Array of the broadcast batch shape; +inf where p reaches beyond q's support. Never negative, and exact
-        to the dtype's last digits also where p and q almost agree. Differentiable; works under jit and vmap.
+        Array of the broadcast batch shape; +inf where p is proven to reach beyond q's support. Never negative, and
+        exact to the dtype's last digits also where p and q almost agree. Differentiable; works under jit and vmap.
+        NaN where a parameter is NaN or outside its range.
 
     Raises:
         NoClosedForm: no exact expression is known for this pair; `estimate_kl` gives one with an error bar.

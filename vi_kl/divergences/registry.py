@@ -14,9 +14,11 @@ from numpyro.distributions import ExpandedDistribution, Independent, MaskedDistr
 
 from vi_kl.divergences.comparable import check_batch_shapes, check_event_shapes, check_same_kind
 from vi_kl.divergences.support import infinite, reaches_beyond
+from vi_kl.divergences.validity import held_constant, held_to_parameters, invalid_parameters
 from vi_kl.errors import ViKLError
 
 CLOSED_FORMS: dict[tuple[type, type], Callable] = {}
+DELEGATES: set[tuple[type, type]] = set()  # the pairs whose form asks this registry about their parts
 KINDS: dict[tuple[type, type], str] = {}
 ENTROPIES: dict[type, Callable] = {}
 WORDS = {
@@ -36,12 +38,13 @@ class NeedsKnownValues(NoClosedForm):
     """The form needs a value that is being traced, such as where a sum ends."""
 
 
-def closed_form(p_class: type, q_class: type, *, by: str = "closed form"):
+def closed_form(p_class: type, q_class: type, *, by: str = "closed form", delegates: bool = False):
     """Register the decorated function of (p, q) as KL(p||q) for these classes.
 
     Args:
         by: what kind of exact expression it is, for the table of pairs: "closed form", "moments", "finite sum"; or
             "infinite" where it is for all parameters.
+        delegates: whether all parameters are those of parts that the form asks `evaluate` about.
 
     Raises:
         ValueError: the pair has a closed form already.
@@ -55,6 +58,7 @@ def closed_form(p_class: type, q_class: type, *, by: str = "closed form"):
             )
         CLOSED_FORMS[p_class, q_class] = function
         KINDS[p_class, q_class] = by
+        DELEGATES.update([(p_class, q_class)] * delegates)
         return function
 
     return register
@@ -77,11 +81,13 @@ def closed_form_entropy(p_class: type):
 def evaluate(p, q):
     """KL(p||q) in nats by the form registered for the nearest classes; p's own class counts before q's.
 
-    Where there is none, or its conditions are not met, +inf if p reaches beyond q's support.
+    Where there is none, or its conditions are not met, +inf if p reaches beyond q's support. NaN where a parameter is
+    NaN or outside its range.
 
     Raises:
         NoClosedForm: there is none.
-        ValueError: event shapes that differ, batch shapes that do not broadcast, or a pmf against a density.
+        ValueError: event shapes that differ, batch shapes that do not broadcast, or a pmf against a density; a NaN
+            among parameters that a form has to know.
     """
     check_event_shapes(p, q)
     try:
@@ -89,6 +95,7 @@ def evaluate(p, q):
         return jnp.broadcast_to(divergence, jnp.broadcast_shapes(divergence.shape, *expanded_shapes(p, q)))
     except NoClosedForm as error:
         check_batch_shapes(p, q)
+        reject_invalid(p=p, q=q)
         return infinite_or(error, p, q)
     except (ValueError, TypeError):
         check_batch_shapes(p, q)
@@ -99,7 +106,20 @@ def by_form(p, q):
     pair = nearest_pair(p, q)
     if pair is None:
         raise no_closed_form(p, q)
-    return CLOSED_FORMS[pair](p, q)
+    divergence = CLOSED_FORMS[pair](p, q)
+    if KINDS[pair] == "infinite":
+        return held_constant(divergence, p, q)
+    return divergence if pair in DELEGATES else held_to_parameters(divergence, p, q)
+
+
+def reject_invalid(**named):
+    """ValueError for a parameter that is known to be NaN or outside its range."""
+    for name, distribution in named.items():
+        wrong = invalid_parameters(distribution)
+        if wrong:
+            raise ValueError(
+                f"{name}, {describe(distribution)}, has a parameter that is NaN or outside its range: {wrong[0]}."
+            )
 
 
 def nearest_pair(p, q):
@@ -120,7 +140,7 @@ def infinite_or(error, p, q):
     if beyond is None or isinstance(error, NeedsKnownValues) or (known(beyond) and not np.all(beyond)):
         raise error
     shape = jnp.broadcast_shapes(infinite(unexpanded(p), unexpanded(q)).shape, *expanded_shapes(p, q))
-    return jnp.broadcast_to(jnp.where(beyond, jnp.inf, jnp.nan), shape)
+    return held_constant(jnp.broadcast_to(jnp.where(beyond, jnp.inf, jnp.nan), shape), p, q)
 
 
 def evaluate_entropy(p):
@@ -132,7 +152,7 @@ def evaluate_entropy(p):
     family = next((family for family in type(unexpanded(p)).__mro__ if family in ENTROPIES), None)
     if family is None:
         raise NoClosedForm(f"No closed form is known for the entropy of {describe(p)}.")
-    entropy = ENTROPIES[family](unexpanded(p))
+    entropy = held_to_parameters(ENTROPIES[family](unexpanded(p)), p)
     return jnp.broadcast_to(entropy, jnp.broadcast_shapes(entropy.shape, *expanded_shapes(p)))
 
 
@@ -168,7 +188,7 @@ def only_where(condition, divergence, p, q, why: str):
     """
     if known(condition) and not np.all(condition):
         raise no_closed_form(p, q, why)
-    return jnp.where(condition, divergence, jnp.nan)  # in the shape of both
+    return divergence * jnp.where(condition, 1.0, jnp.nan).astype(divergence.dtype)  # a product: its slopes are NaN too
 
 
 def no_closed_form(p, q, why: str = "", error: type[NoClosedForm] = NoClosedForm) -> NoClosedForm:

@@ -1,6 +1,8 @@
-"""Divergences that are infinite because p reaches where q has no probability, told from the supports alone.
+"""Divergences that are infinite because p reaches where q has no probability, told from the two regions alone.
 
 Every family is taken to give probability to all of its support, as NumPyro's do for parameters inside their ranges.
+Where that is not so (counts whose rate is 0, say), or where the region of p is only known to lie inside another,
+nothing is claimed.
 """
 
 import jax
@@ -8,57 +10,64 @@ import jax.numpy as jnp
 import numpy as np
 from numpyro.distributions import Distribution, ExpandedDistribution, constraints
 
-UNBOUNDED = -np.inf, np.inf
-# subsets of the space of vectors that have no volume in it
-THIN = tuple(type(c) for c in (constraints.simplex, constraints.sphere, constraints.zero_sum(1)))
-# subsets that have one, and are not all of it
+from vi_kl.divergences.density import log_density
+from vi_kl.divergences.region import Region, is_discrete, region_of
+
+# subsets of the space of vectors that have a volume in it, and are not all of it
 PARTS = tuple(type(c) for c in (constraints.ordered_vector, constraints.positive_ordered_vector, constraints.l1_ball))
 
 
 def reaches_beyond(p, q):
     """Whether p reaches beyond q's support: True or False, an array where it depends on bounds, None if unknown."""
-    left, right = p.support, q.support
-    vectors = beyond_vectors(innermost(left), innermost(right))
-    if vectors is not None:
-        return vectors
-    left, right = bounds(left), bounds(right)
-    if left is None or right is None:
+    left, right = region_of(p), region_of(q)
+    if None not in (left.dimension, right.dimension) and left.dimension != right.dimension:
+        return True  # the smaller set is nothing in the larger one
+    if left.is_whole and isinstance(right.named, PARTS):
+        return True
+    if not (left.exact and left.pieces and right.pieces):
         return None
-    beyond = (left[0] < right[0]) | (left[1] > right[1])
+    if is_discrete(p):
+        return counts_beyond(p, left, right)
+    beyond = ends_beyond(left, right)
+    beyond = beyond[0] | beyond[1]
     events = len(p.event_shape)
-    return beyond.any(tuple(range(-min(events, beyond.ndim), 0))) if events and jnp.ndim(beyond) else beyond
+    return beyond.any(tuple(range(-min(events, np.ndim(beyond)), 0))) if events and np.ndim(beyond) else beyond
 
 
-def beyond_vectors(left, right):
-    """The same for sets of vectors; None where they are not, or where it is not known."""
-    everything = type(constraints.real_vector.base_constraint), constraints.real.__class__
-    if isinstance(left, everything) and isinstance(right, THIN + PARTS):
+def lies_within(p, q) -> bool:
+    """Whether p is known not to reach beyond q: what of its draws does is rounding at an edge."""
+    left, right = region_of(p), region_of(q)
+    if None in (left.dimension, right.dimension) or left.dimension != right.dimension or not right.exact:
+        return False
+    if right.is_whole:
         return True
-    if isinstance(left, THIN) and isinstance(right, everything + PARTS):
-        return True
-    if isinstance(left, PARTS) and isinstance(right, THIN):
-        return True
-    return None
+    if right.named is not None:
+        return type(left.named) is type(right.named)
+    if not (left.pieces and right.pieces and len(right.pieces) == 1):
+        return False
+    return not any(np.any(beyond) for beyond in ends_beyond(left, right))
 
 
-def innermost(support):
-    """The constraint on each entry of an event."""
-    while isinstance(support, type(constraints.independent(constraints.real, 1))):
-        support = support.base_constraint
-    return support
+def ends_beyond(left: Region, right: Region):
+    """Whether the lower and the upper end of the first lie beyond those of the second, by more than rounding."""
+    one, other = left.hull, right.hull
+    below = one.low + one.low_error + other.low_error < other.low
+    above = one.high - one.high_error - other.high_error > other.high
+    return below, above
 
 
-def bounds(support):
-    """The smallest and the largest value of a set on the line; None where it is no interval."""
-    support = innermost(support)
-    if support is constraints.real or isinstance(support, type(constraints.real)):
-        return UNBOUNDED
-    if support is constraints.boolean or isinstance(support, type(constraints.boolean)):
-        return 0, 1
-    low, high = (getattr(support, name, None) for name in ("lower_bound", "upper_bound"))
-    if low is None and high is None:
+def counts_beyond(p, left: Region, right: Region):
+    """The same for a pmf of numbers, which has to give probability to the nearest count beyond."""
+    if p.event_shape:
         return None
-    return UNBOUNDED[0] if low is None else low, UNBOUNDED[1] if high is None else high
+    below, above = ends_beyond(left, right)
+    beyond = below & has_probability(p, jnp.ceil(right.hull.low) - 1, below)
+    return beyond | (above & has_probability(p, jnp.floor(right.hull.high) + 1, above))
+
+
+def has_probability(p, count, asked):
+    """Whether p gives it any; counts that are not asked about may be infinite."""
+    return log_density(p, jnp.where(asked, count, 0.0)) > -jnp.inf
 
 
 def infinite(p, q):

@@ -10,8 +10,11 @@ import numpy as np
 import numpyro.distributions as dist
 
 from vi_kl.divergences.bregman import namespace
-from vi_kl.divergences.registry import CLOSED_FORMS, closed_form, closed_form_entropy, evaluate, known
+from vi_kl.divergences.density import log_density
+from vi_kl.divergences.region import is_discrete, region_of
+from vi_kl.divergences.registry import CLOSED_FORMS, closed_form, closed_form_entropy, evaluate, known, no_closed_form
 from vi_kl.divergences.support import infinite
+from vi_kl.divergences.validity import held_constant
 from vi_kl.precision import as_float64
 
 
@@ -19,22 +22,27 @@ from vi_kl.precision import as_float64
 def point_masses(p, q):
     xp = namespace(p.v, q.v)  # NumPy values are compared with all their digits
     same = (xp.asarray(p.v) == xp.asarray(q.v)).all(tuple(range(-p.event_dim, 0)))
-    return jnp.where(same, jnp.asarray(p.log_density - q.log_density, dtype=float), jnp.inf)
+    difference = jnp.where(same, jnp.asarray(p.log_density - q.log_density, dtype=float), jnp.inf)
+    return held_constant(difference, p, q)
 
 
 @closed_form(dist.Delta, dist.Distribution)
 def point_mass(p, q):
     """-log q(v) for a pmf q, +inf for a density."""
-    if not q.support.is_discrete:
-        return infinite(p, q)
+    if region_of(q).dimension == 0 and not is_discrete(q):
+        raise no_closed_form(p, q, "q is a point mass, moved")
+    if not is_discrete(q):
+        return held_constant(infinite(p, q), p, q)
     return p.log_density - log_pmf(q, p.v)
 
 
 @closed_form(dist.Distribution, dist.Delta)
 def against_a_point_mass(p, q):
     """0 where p is certain of q's point; otherwise p reaches beyond it."""
-    if not p.support.is_discrete:
-        return infinite(p, q)
+    if region_of(p).dimension == 0 and not is_discrete(p):
+        raise no_closed_form(p, q, "p is a point mass, moved")
+    if not is_discrete(p):
+        return held_constant(infinite(p, q), p, q)
     return jnp.where(log_pmf(p, q.v) == 0, 0.0, jnp.inf)
 
 
@@ -62,5 +70,4 @@ def is_count(value) -> bool:
 
 
 def log_pmf_inside(distribution, value):
-    inside = distribution.support(value)
-    return jnp.where(inside, distribution.log_prob(value), -jnp.inf)
+    return log_density(distribution, value)

@@ -18,7 +18,7 @@ from vi_kl.divergences.registry import (
 NOT_INJECTIVE = (transforms.AbsTransform, transforms.L1BallTransform)
 
 
-@closed_form(dist.Independent, dist.Independent)
+@closed_form(dist.Independent, dist.Independent, delegates=True)
 def independent(p, q):
     """The sum over the event dimensions that both declare independent."""
     shared = min(p.reinterpreted_batch_ndims, q.reinterpreted_batch_ndims)
@@ -40,10 +40,10 @@ def sum_last(values, count):
     return values.sum(tuple(range(-count, 0))) if count else values
 
 
-@closed_form(dist.MaskedDistribution, dist.MaskedDistribution)
-@closed_form(dist.MaskedDistribution, dist.Distribution)
-@closed_form(dist.Distribution, dist.MaskedDistribution)
-@closed_form(dist.Delta, dist.MaskedDistribution)
+@closed_form(dist.MaskedDistribution, dist.MaskedDistribution, delegates=True)
+@closed_form(dist.MaskedDistribution, dist.Distribution, delegates=True)
+@closed_form(dist.Distribution, dist.MaskedDistribution, delegates=True)
+@closed_form(dist.Delta, dist.MaskedDistribution, delegates=True)
 def masked(p, q):
     """What either of them masks counts nothing."""
     (base_p, mask_p), (base_q, mask_q) = unmasked(p), unmasked(q)

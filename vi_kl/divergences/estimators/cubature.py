@@ -16,9 +16,13 @@ import numpy as np
 from numpyro.distributions import Distribution, biject_to
 
 from vi_kl.compilation import compiled
+from vi_kl.divergences.density import log_density
 from vi_kl.divergences.estimators.frame import Frame, frame_of_draws
-from vi_kl.divergences.estimators.quadrature import NotApplicable, NotConverged, log_density
+from vi_kl.divergences.estimators.normalisation import check_normalised, is_plain, not_normalised
+from vi_kl.divergences.estimators.quadrature import NotApplicable, NotConverged
+from vi_kl.divergences.region import is_discrete
 from vi_kl.divergences.registry import describe
+from vi_kl.divergences.unconstrained import values_of
 from vi_kl.estimate import Estimate
 from vi_kl.precision import in_float64
 
@@ -32,6 +36,7 @@ REFINEMENT = 1.5  # not 2: no grid is part of the one before, so that they do no
 MOST_POINTS = 4_000_000  # in one grid: a second or two
 TARGET = 1e-9  # the change between grids to stop at, relative to the integral of p |log p/q|
 SETTLED = 1e-5  # the largest one that counts as an answer
+WRONG = 0.05  # an error in the mass of p that settled, too large for a part that was missed
 MISSED = 1e-8  # the largest part of p that the grid may miss
 MASS, VALUE, SIZE, UNCOVERED = range(4)
 
@@ -48,12 +53,15 @@ def cubature_kl(p: Distribution, q: Distribution) -> Estimate:
         NotConverged: the sums did not settle: densities that jump or have more detail than four million points
             show, or an infinite divergence.
     """
-    shape = unconstrained_shape(p)
-    draws = np.asarray(unconstrained_draws(p, jax.random.key(0))).reshape(NUM_DRAWS, -1)
+    values, shape = unconstrained(p)
+    draws = np.asarray(unconstrained_draws(p, values, jax.random.key(0))).reshape(NUM_DRAWS, -1)
     frame = frame_of_draws(draws)
-    grids = Grids(p, q, frame, shape)
+    check_normalised(q=q)
+    grids = Grids((p, q, values, frame), shape)
     (mass, value, size, uncovered), error = settle(grids, *box_that_matters(grids, frame.inverse(draws)))
     method = f"cubature with {grids.points:,} nodes"
+    if not is_plain(p) and abs(mass - 1) > WRONG and error[MASS] < SETTLED:
+        raise not_normalised("p", p, mass)
     if uncovered > MISSED + error[UNCOVERED]:
         return Estimate(math.inf, 0.0, f"{method}: p has density where q has none")
     missed = abs(1 - mass)
@@ -65,22 +73,26 @@ def cubature_kl(p: Distribution, q: Distribution) -> Estimate:
     return Estimate(value, error[VALUE] + missed * (size + abs(value)) + 1e-15 * size, method)
 
 
-def unconstrained_shape(p) -> tuple[int, ...]:
-    """The shape of p's unconstrained variables; NotApplicable where there are none, or more than three."""
-    if p.is_discrete:
+def unconstrained(p):
+    """The set of p's values, and the shape of its unconstrained variables.
+
+    Raises:
+        NotApplicable: there are none, or more than three.
+    """
+    if is_discrete(p):
         raise NotApplicable(f"{describe(p)} is no density.")
-    try:
-        shape = biject_to(p.support).inverse_shape(p.event_shape)
-    except NotImplementedError:
-        raise NotApplicable(f"the support of {describe(p)} has no map to unconstrained variables.") from None
+    values = values_of(p)
+    if values is None:
+        raise NotApplicable(f"the values of {describe(p)} have no known map to unconstrained variables.")
+    shape = biject_to(values).inverse_shape(p.event_shape)
     if not 1 <= math.prod(shape) <= 3:
         raise NotApplicable(f"{describe(p)} has {math.prod(shape)} variables; cubature takes up to three.")
-    return shape
+    return values, shape
 
 
 @compiled
-def unconstrained_draws(p, key):
-    return biject_to(p.support).inv(p.sample(key, (NUM_DRAWS,)))
+def unconstrained_draws(p, values, key):
+    return biject_to(values).inv(p.sample(key, (NUM_DRAWS,)))
 
 
 def box_that_matters(grids, t: np.ndarray):
@@ -108,8 +120,8 @@ def settle(grids, low, high):
 class Grids:
     """Evaluates integrands at the centres of a grid's cells, and counts the points."""
 
-    def __init__(self, p, q, frame: Frame, shape):
-        self.arguments, self.shape = (p, q, frame), shape
+    def __init__(self, arguments, shape):
+        self.arguments, self.shape = arguments, shape
         self.points = 0
 
     def contents(self, low, step, counts) -> np.ndarray:
@@ -125,10 +137,10 @@ class Grids:
 
 
 @compiled(static=("shape",))
-def contents_of_block(p, q, frame, start, low, step, strides, counts, shape):
+def contents_of_block(p, q, values, frame, start, low, step, strides, counts, shape):
     index = start + jnp.arange(BLOCK)
     t = low + (index[:, None] // strides % counts + 0.5) * step
-    return integrands(*log_densities(p, q, frame, t, shape)) * step ** len(low)
+    return integrands(*log_densities(p, q, values, frame, t, shape)) * step ** len(low)
 
 
 def integrands(log_p, log_q):
@@ -143,9 +155,9 @@ def integrands(log_p, log_q):
     return jnp.stack([mass, loss, jnp.abs(loss), jnp.where(covered, 0.0, mass)])
 
 
-def log_densities(p, q, frame, t, shape):
+def log_densities(p, q, values, frame: Frame, t, shape):
     """The log densities of p and q over the box's coordinates."""
-    bijection = biject_to(p.support)
+    bijection = biject_to(values)
     z, log_stretch = frame.forward(t)
     z = z.reshape(-1, *shape)
     x = bijection(z)

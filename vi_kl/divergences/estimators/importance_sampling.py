@@ -11,10 +11,12 @@ import numpy as np
 from numpyro.distributions import Distribution
 
 from vi_kl.compilation import compiled
+from vi_kl.divergences.density import log_density
 from vi_kl.divergences.estimators.control_variate import controlled_mean
-from vi_kl.divergences.estimators.monte_carlo import infinite, reject_nan
+from vi_kl.divergences.estimators.monte_carlo import at_own_draws, infinite, reject_nan
+from vi_kl.divergences.estimators.normalisation import check_normalised
 from vi_kl.divergences.estimators.pareto import pareto_k
-from vi_kl.divergences.estimators.quadrature import NotConverged, log_density
+from vi_kl.divergences.estimators.quadrature import NotConverged
 from vi_kl.divergences.registry import describe
 from vi_kl.estimate import Estimate
 from vi_kl.precision import in_float64
@@ -45,9 +47,11 @@ def importance_sampling_kl(p: Distribution, q: Distribution, key, num_draws: int
             f"the proposal must have event shape {p.event_shape} and no batch dimensions, but {describe(source)} has"
             f" {source.event_shape} and {source.batch_shape}."
         )
-    log_p, log_q, log_source = map(np.asarray, log_densities_at_draws(source, p, q, key, num_draws))
+    check_normalised(q=q, **({} if proposal is None else {"the proposal": proposal}))  # p by its mean weight
+    draws, log_p, log_q, log_source = map(np.asarray, log_densities_at_draws(source, p, q, key, num_draws))
     name = "q" if proposal is None else "the proposal"
     reject_nan(p, q, log_p, log_q, f"draws from {name}")
+    log_source = at_own_draws(name, source, draws, log_source)
     method = f"importance sampling, {num_draws:,} draws from {name}"
     outside = int((np.isneginf(log_q) & (log_p > -np.inf)).sum())
     if outside:
@@ -85,4 +89,4 @@ def reject_missed(weights: np.ndarray, source: str) -> None:
 @compiled(static=("num_draws",))
 def log_densities_at_draws(source, p, q, key, num_draws):
     draws = source.sample(key, (num_draws,))
-    return log_density(p, draws), log_density(q, draws), source.log_prob(draws)
+    return draws, log_density(p, draws), log_density(q, draws), log_density(source, draws)

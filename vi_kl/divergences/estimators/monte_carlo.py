@@ -9,13 +9,15 @@ import math
 import jax
 import numpy as np
 from numpyro.distributions import Distribution
-from numpyro.distributions.constraints import real, real_vector
 
 from vi_kl.compilation import compiled
+from vi_kl.divergences.density import log_density
 from vi_kl.divergences.estimators.control_variate import capped_ratio, controlled_mean, shortfall
+from vi_kl.divergences.estimators.normalisation import STRAY, check_normalised, reject_strays
 from vi_kl.divergences.estimators.pareto import pareto_k
-from vi_kl.divergences.estimators.quadrature import log_density
+from vi_kl.divergences.region import is_discrete, region_of
 from vi_kl.divergences.registry import describe
+from vi_kl.divergences.support import lies_within
 from vi_kl.estimate import Estimate
 from vi_kl.precision import in_float64
 
@@ -41,13 +43,17 @@ def monte_carlo_kl(p: Distribution, q: Distribution, key, num_draws: int) -> Est
     Raises:
         ValueError: fewer than two draws, draws at which a log density is NaN, or draws of a density that pile up
             on single values, as those of Beta(0.01, 0.01) do where floating point cannot tell them from 1.
+        NotNormalised: p or q is not of mass 1, or contradicts its own draws.
     """
     if num_draws < 2:
         raise ValueError(f"num_draws must be at least 2, got {num_draws}.")
+    check_normalised(p=p, q=q)
     draws, log_p, log_q = map(np.asarray, draws_and_log_densities(p, q, key, num_draws))
     reject_piled_up(p, draws)
+    log_p = at_own_draws("p", p, draws, log_p)
     reject_nan(p, q, log_p, log_q, "draws from p")
     method = f"Monte Carlo, {num_draws:,} draws"
+    log_p, log_q = without_strays(p, q, log_p, log_q)
     outside = int(np.isneginf(log_q).sum())
     if outside:
         return infinite(f"{method}, {outside:,} of them where q has no density", num_draws)
@@ -81,13 +87,41 @@ def log_ratio_at_draws_of_q(p, q, key, num_draws: int) -> np.ndarray | None:
     return None if np.isnan(log_p).any() or not np.isfinite(log_q).all() else log_p - log_q
 
 
+def at_own_draws(name, distribution, draws, log_densities):
+    """The log densities of a distribution at its own draws, the few that rounding takes past the edge included."""
+    reject_strays(name, distribution, log_densities)
+    strays = np.isneginf(log_densities)
+    if strays.any():
+        log_densities = np.where(strays, np.asarray(plain_log_density(distribution, draws)), log_densities)
+    return log_densities
+
+
+def without_strays(p, q, log_p, log_q):
+    """Without the few draws that rounding takes beyond an edge of q's support where p is known to lie within it."""
+    outside = np.isneginf(log_q)
+    if not outside.any() or outside.mean() > STRAY or not lies_within(p, q):
+        return log_p, log_q
+    return log_p[~outside], log_q[~outside]
+
+
+@compiled
+def plain_log_density(distribution, draws):
+    return distribution.log_prob(draws)
+
+
 def supports_allow_control(p, q) -> bool:
     """Whether the two supports are equal, or p's is the whole space.
 
     Elsewhere a few draws from q that p does not reach would decide the control's mean, and none of them would hide
     a bias.
     """
-    return p.support in (real, real_vector) or bool(p.support == q.support)
+    left, right = region_of(p), region_of(q)
+    if left.is_whole or not (left.exact and right.exact) or left.dimension != right.dimension:
+        return left.is_whole
+    if left.named is not None:
+        return type(left.named) is type(right.named)
+    single = [region.pieces[0] for region in (left, right) if region.pieces and len(region.pieces) == 1]
+    return len(single) == 2 and all(np.array_equal(*(getattr(x, end) for x in single)) for end in ("low", "high"))
 
 
 def tail_warning(log_ratio: np.ndarray) -> str:
@@ -103,7 +137,7 @@ def tail_warning(log_ratio: np.ndarray) -> str:
 def draws_and_log_densities(drawn, other, key, num_draws):
     """Draws of the first distribution, its log density there, and the log density of the other."""
     draws = drawn.sample(key, (num_draws,))
-    return draws, drawn.log_prob(draws), log_density(other, draws)
+    return draws, log_density(drawn, draws), log_density(other, draws)
 
 
 def infinite(method: str, num_draws: int) -> Estimate:
@@ -120,7 +154,7 @@ def reject_nan(p, q, log_p, log_q, where: str):
 
 def reject_piled_up(p, draws):
     """Draws from a density repeat only where floating point has merged them; their log densities are then wrong."""
-    if p.is_discrete:
+    if is_discrete(p):
         return
     flat = np.sort(draws.reshape(len(draws), -1), axis=0)
     repeated = float((np.diff(flat, axis=0) == 0).mean(0).max())

@@ -13,14 +13,17 @@ from numpyro.distributions import Distribution
 
 from vi_kl.compilation import compiled
 from vi_kl.divergences.analytic.categorical import logits_kl
+from vi_kl.divergences.density import log_density
+from vi_kl.divergences.estimators.normalisation import check_normalised, is_plain, not_normalised
 from vi_kl.divergences.estimators.quadrature import (
     NotApplicable,
     NotConverged,
     integrate,
+    line_of,
     log_densities_on_the_line,
-    log_density,
     panel_edges,
 )
+from vi_kl.divergences.region import is_discrete
 from vi_kl.divergences.registry import describe
 from vi_kl.estimate import Estimate
 from vi_kl.precision import in_float64
@@ -29,6 +32,7 @@ __all__ = ["NotApplicable", "NotConverged", "enumerate_kl", "log_density", "quad
 
 MISSED = 1e-8  # the largest part of p that quadrature may miss
 UNSETTLED = 1e-6  # the largest relative error that counts as an answer
+WRONG = 0.05  # an error in a mass that settled, too large for a part that was missed
 UNNORMALISED = 1e-5  # the largest error in the sum of a pmf: NumPyro's BetaBinomial is off by 6e-7
 
 
@@ -56,17 +60,27 @@ def pmf_on_support(p, q):
         raise NotApplicable(f"{describe(p)} has no finite support of single values.")
     log_p, log_q = log_densities(p, q, p.enumerate_support(expand=False))
     held = float(jnp.exp(log_p).sum())
+    if abs(held - 1) > WRONG:
+        raise not_normalised("p", p, held)
     if not abs(held - 1) <= UNNORMALISED:
         raise NotApplicable(f"the support that {describe(p)} enumerates holds {held:.8g} of it, not 1.")
     return log_p, log_q, held
 
 
 def normalisation_error(distribution):
-    """How far a pmf on a finite support is from adding up to 1; 0 where its support cannot be enumerated."""
+    """How far a pmf on a finite support is from adding up to 1; 0 where its support cannot be enumerated.
+
+    Raises:
+        NotNormalised: too far for rounding.
+    """
     if not distribution.has_enumerate_support:
+        check_normalised(q=distribution)
         return 0.0
     log_pmf, _ = log_densities(distribution, distribution, distribution.enumerate_support(expand=False))
-    return abs(float(jnp.exp(log_pmf).sum()) - 1)
+    total = float(jnp.exp(log_pmf).sum())
+    if not abs(total - 1) <= WRONG:
+        raise not_normalised("q", distribution, total)
+    return abs(total - 1)
 
 
 @in_float64
@@ -81,9 +95,12 @@ def quadrature_kl(p: Distribution, q: Distribution) -> Estimate:
         NotConverged: the integral did not settle; it may be infinite.
     """
     require_density_on_the_line(p)
-    densities = functools.partial(log_densities_on_the_line, p, q)
-    (mass, value, uncovered), (_, error, _), nodes = integrate(densities, kl_integrands, panel_edges(p), smallest=1.0)
+    densities = functools.partial(log_densities_on_the_line, p, q, line_of(p))
+    integrals, errors, nodes = integrate(densities, kl_integrands, panel_edges(p, jumps_of=(q,)), smallest=1.0)
+    (mass, value, uncovered), (mass_error, error, _) = integrals, errors
     method = f"quadrature with {nodes:,} nodes"
+    reject_wrong_mass("p", p, mass, mass_error)
+    check_mass("q", q)
     if uncovered > MISSED:
         return Estimate(np.inf, 0.0, f"{method}: p has density where q has none")
     missed = abs(1 - mass)
@@ -95,8 +112,30 @@ def quadrature_kl(p: Distribution, q: Distribution) -> Estimate:
     return Estimate(value, error + (missed + 1e-15) * (1 + abs(value)), method)
 
 
+def reject_wrong_mass(name, distribution, mass, error) -> None:
+    """NotNormalised where the integral of a density settled on a number that is far from 1."""
+    if not is_plain(distribution) and abs(mass - 1) > WRONG and error < UNSETTLED * (1 + mass):
+        raise not_normalised(name, distribution, mass)
+
+
+def check_mass(name, distribution) -> None:
+    """The integral of a density over its own line is 1.
+
+    Raises:
+        NotNormalised: it settled on another number.
+        NotConverged: it did not settle, or on a number so close to 1 that a part may have been missed.
+    """
+    if is_plain(distribution):
+        return
+    densities = functools.partial(log_densities_on_the_line, distribution, distribution, line_of(distribution))
+    (mass,), (error,), _ = integrate(densities, lambda log_p, _: np.exp(log_p)[None], panel_edges(distribution))
+    reject_wrong_mass(name, distribution, mass, error)
+    if abs(mass - 1) > UNSETTLED:
+        raise NotConverged(f"quadrature did not converge ({mass:.8g} of the mass of {name}, {describe(distribution)})")
+
+
 def require_density_on_the_line(p):
-    if p.event_shape != () or p.is_discrete:
+    if p.event_shape != () or is_discrete(p):
         raise NotApplicable(f"{describe(p)} is no density of one variable.")
 
 

@@ -13,7 +13,9 @@ import numpy as np
 from numpyro.distributions import biject_to
 
 from vi_kl.compilation import compiled
+from vi_kl.divergences.density import log_density
 from vi_kl.divergences.registry import describe
+from vi_kl.divergences.unconstrained import ends_inside, values_of
 
 NODES = 20  # Gauss-Legendre nodes per panel
 BLOCK = 128  # panels evaluated at a time, so that one compiled program serves every round
@@ -91,7 +93,7 @@ def integrate_block(densities, integrands, low, high):
     return integrals
 
 
-def panel_edges(p, *others) -> np.ndarray:
+def panel_edges(p, *others, jumps_of=()) -> np.ndarray:
     """Panel edges on the unconstrained line of p: quantiles of pooled draws, and tails growing geometrically.
 
     Where the support of one of the others ends, its density may jump: there has to be an edge.
@@ -99,23 +101,32 @@ def panel_edges(p, *others) -> np.ndarray:
     Args:
         p: the distribution whose support defines the line.
         others: distributions whose modes inside p's support are to be resolved too.
+        jumps_of: distributions of which only the ends count.
     """
-    draws = np.concatenate([np.asarray(unconstrained_draws(p, d, jax.random.key(0))) for d in (p, *others)])
+    line = line_of(p)
+    draws = np.concatenate([np.asarray(unconstrained_draws(line, d, jax.random.key(0))) for d in (p, *others)])
     draws = draws[np.isfinite(draws)]
     if len(np.unique(draws)) < 64:
         raise NotApplicable(f"{describe(p)} does not spread over its support enough to be integrated.")
     inner = np.unique(np.quantile(draws, np.linspace(0, 1, 64 * (1 + len(others)) + 1)))
     widths = TAIL_GROWTH ** np.arange(TAIL_PANELS) * (inner[-1] - inner[0]) / 16
     reach = np.cumsum(widths)
-    jumps = [edge for other in others for edge in ends_of_support(p, other)]
+    jumps = [edge for other in (p, *others, *jumps_of) for edge in ends_of_support(line, other)]
     return graded(np.unique(np.concatenate([inner[0] - reach[::-1], inner, inner[-1] + reach, jumps])))
 
 
-def ends_of_support(p, other) -> list[float]:
-    """Where the support of `other` ends inside p's, on the line of p's support."""
-    bounds = [getattr(other.support, name, np.inf) for name in ("lower_bound", "upper_bound")]
-    bounds = jnp.asarray([bound for bound in bounds if np.all(np.isfinite(bound))], dtype=float)
-    images = np.asarray(jnp.where(p.support(bounds), biject_to(p.support).inv(bounds), jnp.nan))
+def line_of(p):
+    """The interval of p's values, which the unconstrained line is mapped to; NotApplicable where it is unknown."""
+    line = values_of(p)
+    if line is None:
+        raise NotApplicable(f"where {describe(p)} has its density is not known.")
+    return line
+
+
+def ends_of_support(line, other) -> list[float]:
+    """Where a piece of the support of `other` ends inside an interval, on the unconstrained line of that."""
+    ends = ends_inside(other, line)
+    images = np.asarray(biject_to(line).inv(jnp.asarray(ends, dtype=float)))
     return images[np.isfinite(images)].tolist()
 
 
@@ -132,15 +143,10 @@ def graded(edges: np.ndarray) -> np.ndarray:
     return edges
 
 
-def log_density(distribution, x):
-    """The log density at x; -inf outside the support, where NumPyro's may be any number."""
-    return jnp.where(distribution.support(x), distribution.log_prob(x), -jnp.inf)
-
-
 @compiled
-def log_densities_on_the_line(p, q, z):
-    """The log densities of p and of q at z, both over the unconstrained line that p's support maps to."""
-    bijection = biject_to(p.support)
+def log_densities_on_the_line(p, q, line, z):
+    """The log densities of p and of q at z, both over the unconstrained line that an interval is mapped to."""
+    bijection = biject_to(line)
     x = bijection(z)
     # beyond the largest number there is nothing to integrate, and log densities may be NaN
     log_jacobian = jnp.where(jnp.isfinite(x), bijection.log_abs_det_jacobian(z, x), -jnp.inf)
@@ -149,7 +155,7 @@ def log_densities_on_the_line(p, q, z):
 
 
 @compiled
-def unconstrained_draws(p, drawn, key):
-    """Draws of `drawn` on the line that p's support maps to; NaN for those outside it."""
+def unconstrained_draws(line, drawn, key):
+    """Draws of `drawn` on the unconstrained line of an interval; NaN for those outside it."""
     draws = drawn.sample(key, (1024,))
-    return jnp.where(p.support(draws), biject_to(p.support).inv(draws), jnp.nan)
+    return jnp.where(line(draws), biject_to(line).inv(draws), jnp.nan)

@@ -16,16 +16,20 @@ import numpy as np
 from numpyro.distributions import Distribution
 
 from vi_kl.compilation import compiled
+from vi_kl.divergences.density import log_density
 from vi_kl.divergences.estimators.control_variate import capped_ratio, shortfall
 from vi_kl.divergences.estimators.monte_carlo import (
     CAVEAT,
+    at_own_draws,
     infinite,
     reject_nan,
     reject_piled_up,
     supports_allow_control,
     tail_warning,
+    without_strays,
 )
-from vi_kl.divergences.estimators.quadrature import NotApplicable, log_density
+from vi_kl.divergences.estimators.normalisation import check_normalised
+from vi_kl.divergences.estimators.quadrature import NotApplicable
 from vi_kl.divergences.estimators.transport import from_uniforms, num_uniforms
 from vi_kl.estimate import Estimate
 from vi_kl.precision import in_float64
@@ -51,6 +55,7 @@ def quasi_monte_carlo_kl(p: Distribution, q: Distribution, key, num_draws: int) 
     dim = num_uniforms(p)
     if num_draws < 2 * RANDOMISATIONS:
         raise ValueError(f"num_draws must be at least {2 * RANDOMISATIONS} for quasi-Monte Carlo, got {num_draws}.")
+    check_normalised(p=p, q=q)
     length = 2 ** int(math.log2(num_draws // RANDOMISATIONS))
     kind = "stratified" if dim == 1 else "Sobol"
     method = f"quasi-Monte Carlo, {RANDOMISATIONS} {kind} sequences of {length:,} draws"
@@ -113,10 +118,11 @@ def log_ratios(p, q, uniforms) -> np.ndarray:
     draws = from_uniforms(p, uniforms)
     log_p, log_q = map(np.asarray, log_densities_at(p, q, draws))
     reject_piled_up(p, draws)
+    log_p = at_own_draws("p", p, draws, log_p)
     reject_nan(p, q, log_p, log_q, "draws from p")
-    return log_p - log_q
+    return np.subtract(*without_strays(p, q, log_p, log_q))
 
 
 @compiled
 def log_densities_at(p, q, draws):
-    return p.log_prob(draws), log_density(q, draws)
+    return log_density(p, draws), log_density(q, draws)

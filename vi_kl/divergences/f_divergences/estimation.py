@@ -12,14 +12,17 @@ from vi_kl.divergences.discrete import as_pmfs
 from vi_kl.divergences.estimators.numerical import (
     MISSED,
     UNSETTLED,
+    check_mass,
     normalisation_error,
     pmf_on_support,
+    reject_wrong_mass,
     require_density_on_the_line,
 )
 from vi_kl.divergences.estimators.quadrature import (
     NotApplicable,
     NotConverged,
     integrate,
+    line_of,
     log_densities_on_the_line,
     panel_edges,
 )
@@ -28,7 +31,7 @@ from vi_kl.divergences.f_divergences.generators import Generator, generator, int
 from vi_kl.divergences.f_divergences.sampling import monte_carlo
 from vi_kl.divergences.held import widened
 from vi_kl.divergences.kl import are_distributions
-from vi_kl.divergences.registry import NoClosedForm, describe
+from vi_kl.divergences.registry import NoClosedForm, describe, reject_invalid
 from vi_kl.estimate import Estimate
 from vi_kl.keys import as_key
 from vi_kl.precision import in_float64
@@ -94,6 +97,7 @@ def from_pmfs(p, q, divergence, method):
 @in_float64
 def from_distributions(p, q, divergence, asked, key, method, num_draws):
     check_one_pair(p, q, "estimate_f_divergence")
+    reject_invalid(p=p, q=q)
     check_same_kind(p, q)
     p, q = (widened(distribution) for distribution in (p, q))
     by_method = {
@@ -142,9 +146,11 @@ def by_quadrature(p: Distribution, q: Distribution, divergence: Generator) -> Es
     line; a part of p or q that is found on neither was missed, and then there is no answer.
     """
     require_density_on_the_line(p)
-    densities = functools.partial(log_densities_on_the_line, p, q)
+    check_mass("q", q)
+    densities = functools.partial(log_densities_on_the_line, p, q, line_of(p))
     integrals, errors, nodes = integrate(densities, functools.partial(columns, divergence), panel_edges(p, q))
     (p_mass, q_mass, p_outside), terms = integrals[:3], integrals[3:]
+    reject_wrong_mass("p", p, p_mass, errors[0])
     q_outside = outside(q, p) if abs(1 - q_mass) > MISSED else 0.0
     p_outside = p_outside if p_outside > MISSED else 0.0
     method = f"quadrature with {nodes:,} nodes"
@@ -169,8 +175,8 @@ def columns(divergence, log_p, log_q):
 
 def outside(inner: Distribution, outer: Distribution) -> float:
     """The part of `inner` that lies where `outer` has no density."""
-    densities = functools.partial(log_densities_on_the_line, inner, outer)
-    (found,), _, _ = integrate(densities, alone_column, panel_edges(inner))
+    densities = functools.partial(log_densities_on_the_line, inner, outer, line_of(inner))
+    (found,), _, _ = integrate(densities, alone_column, panel_edges(inner, jumps_of=(outer,)))
     return found
 
 

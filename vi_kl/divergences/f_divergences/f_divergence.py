@@ -18,6 +18,7 @@ from vi_kl.divergences.discrete import as_pmfs, in_base, narrowed
 from vi_kl.divergences.f_divergences import finite, overlap, power_divergence
 from vi_kl.divergences.f_divergences.generators import generator, plain_number
 from vi_kl.divergences.kl import are_distributions, array_options, reject_array_options
+from vi_kl.divergences.validity import held_to_parameters
 
 
 def jensen_shannon(p, q, *, base=None, axis=None, normalize=None):
@@ -118,7 +119,7 @@ def renyi(p, q, order, *, base=None, axis=None, normalize=None):
     if are_distributions(p=p, q=q):
         reject_array_options(axis=axis, normalize=normalize)
         check_event_shapes(p, q)
-        return in_base(power_divergence.renyi(p, q, order), base)
+        return in_base(held_to_parameters(power_divergence.renyi(p, q, order), p, q), base)
     pmfs = as_pmfs(p=p, q=q, **array_options(axis, normalize))
     return in_base(narrowed(finite.renyi_divergence(order, *pmfs), p, q), base)
 
@@ -159,10 +160,12 @@ def evaluate(kind, p, q, axis, normalize, alpha=None):
 def closed_form(kind, p, q, order=None, alpha=None):
     """The divergence of that kind between distributions; NoClosedForm where none is known."""
     if kind == "renyi":
-        return power_divergence.renyi(p, q, plain_number("order", order))
-    if kind == "alpha":
-        return power_divergence.alpha(p, q, plain_number("alpha", alpha))
-    return CLOSED_FORMS[kind](p, q)
+        value = power_divergence.renyi(p, q, plain_number("order", order))
+    elif kind == "alpha":
+        value = power_divergence.alpha(p, q, plain_number("alpha", alpha))
+    else:
+        value = CLOSED_FORMS[kind](p, q)
+    return held_to_parameters(value, p, q)
 
 
 CLOSED_FORMS = {

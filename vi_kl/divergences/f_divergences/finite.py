@@ -9,7 +9,7 @@ import math
 import numpy as np
 
 from vi_kl.divergences.bregman import log_ratio, log_sum_exp, namespace
-from vi_kl.divergences.discrete import kl_divergence_value, safe_log
+from vi_kl.divergences.discrete import kl_divergence_value, nan_of_rows, safe_log
 from vi_kl.divergences.f_divergences.generators import Generator, hartley, renyi
 
 
@@ -25,7 +25,12 @@ def f_divergence(generator: Generator, p, q):
         total + times(by_p, p_outside) + times(by_q, q_outside)
         for total, by_p, by_q in zip(terms, generator.p_alone, generator.q_alone, strict=True)
     ]
-    return generator.value(integrals)
+    return with_nan(generator.value(integrals), p, q)
+
+
+def with_nan(value, p, q):
+    """NaN where p or q has one, which comparisons take for a zero. NumPy arrays were checked for them."""
+    return value if namespace(p, q) is np else value + nan_of_rows(p, q)
 
 
 def log_pmfs(p, q):
@@ -49,12 +54,12 @@ def times(weight: float, amount):
 def renyi_divergence(order: float, p, q):
     """Renyi's divergence of any order, infinite ones too."""
     if math.isinf(order):
-        return largest_log_ratio(p, q) if order > 0 else -largest_log_ratio(q, p)
+        return with_nan(largest_log_ratio(p, q) if order > 0 else -largest_log_ratio(q, p), p, q)
     if order < 0:
         return order / (1 - order) * renyi_divergence(1 - order, q, p)
     if order == 0:
         return f_divergence(hartley(), p, q)
-    return f_divergence(renyi(order), p, q) if order < 1 else high_renyi(order, p, q)
+    return f_divergence(renyi(order), p, q) if order < 1 else with_nan(high_renyi(order, p, q), p, q)
 
 
 def high_renyi(order, p, q):

@@ -101,8 +101,8 @@ def squared_hellinger(p, q):
 
 def hellinger(p, q):
     square = squared_hellinger(p, q)
-    positive = square > 0
-    return jnp.where(positive, jnp.sqrt(jnp.where(positive, square, 1.0)), 0.0)  # no NaN derivative at 0
+    zero = square == 0
+    return jnp.where(zero, 0.0, jnp.sqrt(jnp.where(zero, 1.0, square)))  # no NaN derivative at 0
 
 
 def chi_squared(p, q):

@@ -12,7 +12,8 @@ import math
 import jax
 import numpy as np
 
-from vi_kl.divergences.estimators.monte_carlo import draws_and_log_densities, reject_piled_up
+from vi_kl.divergences.estimators.monte_carlo import at_own_draws, draws_and_log_densities, reject_piled_up
+from vi_kl.divergences.estimators.normalisation import check_normalised
 from vi_kl.divergences.estimators.pareto import pareto_k
 from vi_kl.divergences.f_divergences.finite import times
 from vi_kl.divergences.f_divergences.generators import Generator, interior
@@ -35,6 +36,7 @@ def monte_carlo(p, q, divergence: Generator, key, num_draws: int) -> Estimate:
     """
     if num_draws < FEWEST_DRAWS:
         raise ValueError(f"num_draws must be at least {FEWEST_DRAWS}, got {num_draws}.")
+    check_normalised(p=p, q=q)
     half = num_draws // 2
     log_p, log_q = log_densities_at_draws(p, q, key, half)
     terms = per_draw(divergence, log_p, log_q)
@@ -88,6 +90,7 @@ def log_densities_at_draws(p, q, key, count):
     from_q, log_q_at_q, log_p_at_q = map(np.asarray, draws_and_log_densities(q, p, second, count))
     reject_piled_up(p, from_p)
     reject_piled_up(q, from_q)
+    log_p, log_q_at_q = at_own_draws("p", p, from_p, log_p), at_own_draws("q", q, from_q, log_q_at_q)
     log_p, log_q = np.stack([log_p, log_p_at_q]), np.stack([log_q, log_q_at_q])
     for name, distribution, values in (("p", p, log_p), ("q", q, log_q)):
         if np.isnan(values).any():

@@ -29,7 +29,7 @@ from vi_kl.divergences.f_divergences.exponential_families import NORMAL, VECTOR
 from vi_kl.divergences.f_divergences.exponential_members import as_member
 from vi_kl.divergences.held import widened
 from vi_kl.divergences.mixtures.components import between, components_of
-from vi_kl.divergences.registry import NoClosedForm
+from vi_kl.divergences.registry import NoClosedForm, reject_invalid
 from vi_kl.precision import in_float64
 
 ORDERS = (0.25, 0.5, 0.75)  # of the Chernoff coefficients tried for the pairwise lower bound
@@ -66,6 +66,7 @@ def mixture_kl_bounds(p: Distribution, q: Distribution, method: str = "best") ->
     for name, mixture in (("p", p), ("q", q)):
         if mixture.batch_shape:
             raise ValueError(f"{name} must be one mixture, but its batch shape is {mixture.batch_shape}.")
+    reject_invalid(p=p, q=q)
     p, q = (components_of(widened(mixture)) for mixture in (p, q))
     divergences = between(p, q), between(p, p)
     if method == "best":

@@ -14,6 +14,7 @@ from vi_kl.divergences.nearest import sums
 from vi_kl.divergences.nearest.families import ParametricFamily
 from vi_kl.divergences.nearest.matching import match_moments
 from vi_kl.divergences.nearest.nodes import nodes_of, nodes_of_pmf
+from vi_kl.divergences.region import region_of
 from vi_kl.divergences.registry import NoClosedForm
 from vi_kl.estimate import Estimate
 
@@ -49,10 +50,11 @@ def project_onto_class(p, family: ParametricFamily, fixed, direction, key, num_d
 def check_space(p, family) -> bool:
     """Whether members are products over the coordinates of p. ValueError where p and family do not fit."""
     event_dim = len(p.event_shape) if isinstance(p, Distribution) else 0
-    simplex = event_dim == 1 and p.support is constraints.simplex
+    region = region_of(p) if event_dim else None
+    simplex = event_dim == 1 and region.named is constraints.simplex
     if event_dim == family.event_dim and simplex == (family.name == "Dirichlet"):
         return False
-    if event_dim == 1 and family.event_dim == 0 and independent_coordinates(p.support):
+    if event_dim == 1 and family.event_dim == 0 and region.pieces is not None:  # whatever the other coordinates are
         return True
     what = f"of event shape {p.event_shape} on {p.support}" if isinstance(p, Distribution) else "a pmf array"
     space = "a simplex" if family.name == "Dirichlet" else ("numbers", "vectors")[family.event_dim]
@@ -60,11 +62,6 @@ def check_space(p, family) -> bool:
         f"{family.name} is a family over {space}, and p is {what}: choose a family over p's space, or project a"
         " transformation of p."
     )
-
-
-def independent_coordinates(support) -> bool:
-    """Whether each coordinate may be anything whatever the others are; on a simplex, say, it may not."""
-    return support is constraints.real_vector or isinstance(support, type(constraints.independent(constraints.real, 1)))
 
 
 def with_total_count(p, family, fixed) -> dict:

@@ -12,8 +12,10 @@ import numpy as np
 from numpyro.distributions import biject_to
 
 from vi_kl.compilation import compiled
-from vi_kl.divergences.estimators.quadrature import NotApplicable, panel_edges
+from vi_kl.divergences.density import log_density
+from vi_kl.divergences.estimators.quadrature import NotApplicable, line_of, panel_edges
 from vi_kl.divergences.nearest.moments import Points
+from vi_kl.divergences.region import is_discrete
 from vi_kl.divergences.registry import describe
 
 NODES = 20  # per panel
@@ -97,13 +99,13 @@ def nodes_of(p, halvings: int = 0) -> Nodes:
     """
     if p.event_shape:
         raise NotApplicable(f"{describe(p)} is not a distribution of one number.")
-    if not p.is_discrete:
+    if not is_discrete(p):
         nodes = density_nodes(p, halvings)
     elif p.has_enumerate_support:
         nodes = count_nodes(p, np.asarray(p.enumerate_support(expand=False)))
     else:
         nodes = unbounded_count_nodes(p)
-    if not nodes.missed <= (UNNORMALISED if p.is_discrete else MISSED):
+    if not nodes.missed <= (UNNORMALISED if is_discrete(p) else MISSED):
         raise NotApplicable(
             f"{nodes.mass.sum():.10g} of {describe(p)} was found by a {nodes.method}, not 1: its tails are too heavy,"
             " or NumPyro's density is not normalised."
@@ -173,7 +175,8 @@ def gauss_legendre(low, high):
 def in_blocks(p, z):
     """`on_the_line` by blocks of one size, so that one program serves them all."""
     blocks = np.pad(z, (0, -len(z) % PADDED_TO), mode="edge").reshape(-1, PADDED_TO) if len(z) else []
-    values = [on_the_line(p, block) for block in blocks]
+    line = line_of(p)
+    values = [on_the_line(p, line, block) for block in blocks]
     if not values:
         return np.zeros((3, 0))
     return np.concatenate([np.stack(value) for value in values], axis=1)[:, : len(z)]
@@ -182,14 +185,14 @@ def in_blocks(p, z):
 @compiled
 def log_densities(distribution, x):
     """The log density at x; -inf outside the support, where NumPyro's may be any number."""
-    return jnp.where(distribution.support(x), distribution.log_prob(x), -jnp.inf)
+    return log_density(distribution, x)
 
 
 @compiled
-def on_the_line(p, z):
-    bijection = biject_to(p.support)
+def on_the_line(p, line, z):
+    bijection = biject_to(line)
     x = bijection(z)
     inside = jnp.isfinite(x)
     safe = jnp.where(inside, x, bijection(jnp.zeros_like(z)))
-    log_p = jnp.where(p.support(safe), p.log_prob(safe), -jnp.inf)
+    log_p = log_density(p, safe)
     return x, log_p, jnp.where(inside, bijection.log_abs_det_jacobian(z, x), -jnp.inf)

@@ -1,0 +1,61 @@
+"""The map from unconstrained variables onto the values that a distribution takes, for integrals over them."""
+
+import numpy as np
+from numpyro.distributions import biject_to, constraints
+
+from vi_kl.divergences.region import Region, region_of
+
+
+def values_of(distribution):
+    """The set of values as a NumPyro constraint; None where it is unknown or has no map from unconstrained variables.
+
+    For values that are there, not being traced. On the line it is the smallest interval around them.
+    """
+    region = region_of(distribution)
+    constraint = named(region, distribution) if region.pieces is None else interval(region)
+    if constraint is None:
+        return None
+    missing = distribution.event_dim - constraint.event_dim
+    constraint = constraints.independent(constraint, missing) if missing else constraint
+    try:
+        biject_to(constraint).inverse_shape(distribution.event_shape)
+    except NotImplementedError:
+        return None
+    return constraint
+
+
+def named(region: Region, distribution):
+    """The set itself; where its repetitions have no name, NumPyro's word for them."""
+    if region.named is not None:
+        return region.named
+    repeated = region.dimension is not None and not isinstance(distribution.support, type(constraints.real))
+    return distribution.support if repeated and region == region_of_support(distribution) else None
+
+
+def region_of_support(distribution) -> Region:
+    from vi_kl.divergences.region import region_of_constraint
+
+    return region_of_constraint(distribution.support, distribution.event_shape)
+
+
+def interval(region: Region):
+    """For each entry; None where some have an end and others have none."""
+    hull = region.hull
+    low, high = (float(end) if np.ndim(end) == 0 else np.asarray(end) for end in (hull.low, hull.high))
+    unbounded = np.isinf(low), np.isinf(high)
+    if any(some.any() != some.all() for some in map(np.asarray, unbounded)):
+        return None
+    if all(np.all(some) for some in unbounded):
+        return constraints.real
+    if np.all(unbounded[1]):
+        return constraints.positive if np.all(low == 0) else constraints.greater_than(low)
+    if np.all(unbounded[0]):
+        return constraints.less_than(high)
+    return constraints.unit_interval if np.all(low == 0) and np.all(high == 1) else constraints.interval(low, high)
+
+
+def ends_inside(distribution, constraint) -> np.ndarray:
+    """Where pieces of a distribution on the line end inside an interval: there its density may jump."""
+    pieces = region_of(distribution).pieces or ()
+    ends = np.array([end for piece in pieces for end in (piece.low, piece.high)], dtype=float).ravel()
+    return np.unique(ends[np.isfinite(ends) & np.asarray(constraint(ends), dtype=bool)])

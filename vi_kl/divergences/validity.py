@@ -1,0 +1,194 @@
+"""NaN in, NaN out: where a parameter is NaN or outside its range, so is every divergence and entropy, and its slopes.
+
+NumPyro checks parameters only where it is asked to, and while a function is traced it cannot. A closed form chooses
+between branches by comparisons, which are all false for NaN, so that it may come to a number. Instead of guarding each
+form, what leaves the registry is held to the parameters that went in.
+
+Matrices are looked at on their diagonals: what else is NaN in them reaches the result through every formula there is.
+"""
+
+import functools
+import operator
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro.distributions as dist
+from numpyro.distributions import constraints
+from numpyro.distributions.mixtures import MixtureGeneral, MixtureSameFamily
+
+from vi_kl.divergences.region import innermost
+
+SUMS_TO_ONE = 1e-5  # how far off the probabilities of a distribution may add up; coarser types than float32: 1e-2
+MATRICES = tuple(
+    type(c) for c in (constraints.lower_cholesky, constraints.corr_cholesky, constraints.positive_definite,
+                      constraints.positive_semidefinite, constraints.corr_matrix)
+)  # fmt: skip
+COMPARED = (
+    constraints.greater_than, constraints.less_than, constraints.interval, constraints.integer_interval,
+    constraints.integer_greater_than, type(constraints.boolean),
+)  # fmt: skip
+
+
+def held_to_parameters(value, *distributions):
+    """The value, or NaN with NaN derivatives where a parameter of the distributions means nothing."""
+    valid = all_of(valid for distribution in distributions for _, valid in checks(distribution))
+    if valid is True:
+        return value
+    return value * jnp.where(valid, 1.0, jnp.nan).astype(value.dtype)
+
+
+def held_constant(value, *distributions):
+    """The same for a value that is computed from none of the parameters, so that no NaN among them reaches it."""
+    value = held_to_parameters(value, *distributions)
+    leaves = [leaf for leaf in jax.tree.leaves(distributions) if is_floating(leaf)]
+    entries = ((judged(is_number, leaf), np.ndim(leaf) - value.ndim) for leaf in leaves)
+    valid = all_of(all_last(numbers, extra) for numbers, extra in entries if extra >= 2)
+    value = value if valid is True else value * jnp.where(valid, 1.0, jnp.nan).astype(value.dtype)
+    traced = [leaf for leaf in leaves if isinstance(leaf, jax.core.Tracer)]
+    return anchored(value, traced) if traced else value
+
+
+def invalid_parameters(distribution) -> list[str]:
+    """The names of those that are known not to be what they may be."""
+    return [
+        name
+        for name, valid in checks(distribution)
+        if valid is not True and not isinstance(valid, jax.core.Tracer) and not np.all(valid)
+    ]
+
+
+def all_of(conditions):
+    kept = [condition for condition in conditions if condition is not True]
+    return functools.reduce(operator.and_, kept) if kept else True
+
+
+def checks(distribution):
+    """Pairs (name of a parameter, whether it is valid)."""
+    match distribution:
+        case dist.ExpandedDistribution():
+            yield from checks(distribution.base_dist)
+        case dist.MaskedDistribution():
+            return  # what is masked counts nothing; the form for masks asks about the rest
+        case dist.Independent():
+            axes = distribution.reinterpreted_batch_ndims
+            yield from ((name, all_last(valid, axes)) for name, valid in checks(distribution.base_dist))
+        case MixtureSameFamily():
+            yield from checks(distribution.mixing_distribution)
+            yield from ((name, all_last(valid, 1)) for name, valid in checks(distribution.component_distribution))
+        case MixtureGeneral():
+            for part in (distribution.mixing_distribution, *distribution.component_distributions):
+                yield from checks(part)
+        case _:
+            yield from own_checks(distribution)
+            if not isinstance(distribution, dist.TransformedDistribution):
+                base = getattr(distribution, "base_dist", None)
+                yield from checks(base) if isinstance(base, dist.Distribution) else ()
+            elif not distribution.arg_constraints:
+                yield from transformed_checks(distribution)
+
+
+def transformed_checks(distribution):
+    base, events = distribution.base_dist, distribution.event_dim
+    yield from checks(base)
+    for transform in distribution.transforms:
+        for leaf in jax.tree.leaves(transform):
+            if is_floating(leaf):
+                yield type(transform).__name__, all_last(judged(is_number, leaf), events)
+
+
+def own_checks(distribution):
+    given = vars(distribution)
+    for name, constraint in distribution.arg_constraints.items():
+        value = given.get(name)
+        if value is None or (name in ("covariance_matrix", "precision_matrix") and "scale_tril" in given):
+            continue
+        if isinstance(distribution, dist.Delta) and name == "v":
+            yield name, all_last(judged(is_number, value), distribution.event_dim)
+            continue
+        test, axes = test_of(constraint)
+        if isinstance(distribution, dist.GaussianCopula) and axes == 0 and test not in WHOLE_EVENTS:
+            axes = 1  # the marginals' parameters, one for each coordinate
+        yield name, all_last(judged(test, value), axes)
+    if {"low", "high"} <= given.keys():
+        below = operator.le if isinstance(distribution, dist.DiscreteUniform) else operator.lt
+        yield "low, high", judged(below, given["low"], given["high"])
+
+
+def test_of(constraint):
+    """A function of an array that holds where the parameter may be so, and how many axes of it are still one event."""
+    base = innermost(constraint)
+    repeated = 0 if base is constraint else constraint.event_dim - base.event_dim
+    if isinstance(base, COMPARED):
+        return base, repeated
+    if isinstance(base, type(constraints.simplex)):
+        return is_simplex, repeated
+    if isinstance(base, MATRICES):
+        return has_positive_diagonal, repeated
+    if isinstance(base, type(constraints.ordered_vector)):
+        return is_ascending, repeated
+    try:
+        return is_number, constraint.event_dim
+    except NotImplementedError:  # it depends on the distribution
+        return is_number, 0
+
+
+def is_number(x):
+    return x == x
+
+
+def is_simplex(x):
+    tolerance = SUMS_TO_ONE if x.dtype.itemsize >= 4 else 1e-2
+    return (x >= 0).all(-1) & (abs(x.sum(-1) - 1) <= tolerance)
+
+
+def has_positive_diagonal(x):
+    xp = jnp if isinstance(x, jax.Array) else np
+    return (xp.diagonal(x, axis1=-2, axis2=-1) > 0).all(-1)
+
+
+def is_ascending(x):
+    return (x[..., 1:] > x[..., :-1]).all(-1) & (x[..., 0] == x[..., 0])
+
+
+WHOLE_EVENTS = (is_simplex, has_positive_diagonal, is_ascending)
+
+
+def judged(test, *values):
+    """The test of values; True where it is known to hold for all of them."""
+    if not all(map(is_near, values)):
+        return test(*map(jnp.asarray, values))
+    result = test(*map(np.asarray, values))
+    return True if np.all(result) else np.asarray(result)
+
+
+def is_near(value) -> bool:
+    """Whether NumPy can look at it without waiting for another device, or for a value that is being traced."""
+    if not isinstance(value, jax.Array):
+        return True
+    return not isinstance(value, jax.core.Tracer) and all(d.platform == "cpu" for d in value.devices())
+
+
+def is_floating(leaf) -> bool:
+    return isinstance(leaf, float) or (hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jnp.floating))
+
+
+def all_last(valid, count):
+    if valid is True or count <= 0:
+        return valid
+    axes = tuple(range(-min(count, np.ndim(valid)), 0))
+    return valid.all(axes) if axes else valid
+
+
+@jax.custom_jvp
+def anchored(value, leaves):
+    """The value, whose derivative by parameters that are NaN is NaN: for values that depend on none of them."""
+    return value
+
+
+@anchored.defjvp
+def anchored_derivative(primals, tangents):
+    (value, leaves), (tangent, slopes) = primals, tangents
+    pairs = zip(jax.tree.leaves(leaves), jax.tree.leaves(slopes), strict=True)
+    total = sum((jnp.where(jnp.isnan(leaf), jnp.nan, 0.0) * slope).sum() for leaf, slope in pairs)
+    return anchored(value, leaves), tangent + jnp.asarray(total, dtype=value.dtype)
