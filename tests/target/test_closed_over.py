@@ -264,6 +264,23 @@ def test_discrete_sites_are_summed_out_given_the_data_of_their_own_target():
     assert clock.programs == 0
 
 
+def shifted_by_global():
+    loc = numpyro.sample("loc", dist.Normal(0.0, 1.0))
+    numpyro.deterministic("shifted", loc + y)
+
+
+def test_deterministic_sites_are_computed_from_the_data_of_their_own_target():
+    global y
+    draws = []
+    for data in (Y, NEW):
+        y = data
+        fit = vi_kl.fit(vi_kl.Target.from_numpyro(shifted_by_global), "laplace", key=0)
+        y = np.zeros(3)  # after it was made
+        draws.append(fit.sample(1, 5))
+        np.testing.assert_allclose(draws[-1]["shifted"], draws[-1]["loc"][:, None] + data, rtol=1e-12)
+    np.testing.assert_allclose(draws[0]["loc"], draws[1]["loc"], rtol=1e-12)
+
+
 def test_bounds_of_a_support_that_are_closed_over():
     top = np.array(3.0)
 

@@ -375,9 +375,8 @@ def nan_unless_pmf(array, given, normalize):
     """While values are being traced, what `check_values` would refuse becomes NaN, in all of its row."""
     valid = (array >= 0).all(-1) & (array < jnp.inf).all(-1)
     if not normalize:
-        valid = valid & (
-            abs(array.sum(-1) - 1) <= rounding_of_sum(getattr(given, "dtype", array.dtype), array.shape[-1])
-        )
+        tolerance = rounding_of_sum(getattr(given, "dtype", array.dtype), array.shape[-1])
+        valid = valid & (abs(array.sum(-1) - 1) <= tolerance)
     return array * jnp.where(valid, 1.0, jnp.nan).astype(array.dtype)[..., None]  # a product: its slopes are NaN too
 
 

@@ -15,8 +15,7 @@ import numpyro
 from vi_kl.compilation import compiled, tracing
 from vi_kl.precision import in_float64
 from vi_kl.target.enumeration import FirstConfiguration
-from vi_kl.target.from_numpyro import NumPyroModel
-from vi_kl.target.inspection import change_of_variables
+from vi_kl.target.inspection import abstractly, change_of_variables
 from vi_kl.target.left_out import Reduced, is_batched
 from vi_kl.target.plates import AllRows
 from vi_kl.target.target import Target, in_chunks
@@ -27,44 +26,46 @@ ROWS = 256  # draws at once: what a model computes may be as long as its data
 @in_float64
 def deterministic_sites(target: Target, z, key) -> dict[str, np.ndarray]:
     """{site: (n, ...)} of the model's deterministic sites at z of shape (n, dim)."""
-    names = deterministic_names(target)
-    if not names:
+    if not getattr(target.density, "deterministic", ()):
         return {}
     keys = jax.random.key_data(jax.random.split(key, len(z)))
-    return in_chunks(lambda z, keys: computed_rows(target, z, keys, names), z, keys, size=ROWS)
+    return in_chunks(lambda z, keys: computed_rows(target, z, keys), z, keys, size=ROWS)
 
 
-@in_float64
-def deterministic_names(target: Target) -> tuple[str, ...]:
-    """The deterministic sites that have a value at a given z; found abstractly."""
-    if not isinstance(target.density, NumPyroModel):
-        return ()
-    discrete = getattr(target.density.model, "discrete", ())
-    z, key = jnp.zeros(target.dim), jax.random.key(0)
-    first = {site.name: site.values(np.zeros(site.num_entries, int)) for site in discrete}
-    with tracing:
-        names = tuple(jax.eval_shape(lambda z: computed(target, z, key, first), z))
-        if not names or not discrete:
-            return names
-        rows = jax.tree.map(lambda x: jax.ShapeDtypeStruct((2, *x.shape), x.dtype), first)
-        return tuple(n for n in names if not is_batched(lambda rows, n=n: computed(target, z, key, rows)[n], rows))
-
-
-@compiled(static=("names",), seldom=True)
-def computed_rows(target: Target, z, keys, names: tuple[str, ...]) -> dict:
-    discrete = getattr(target.density.model, "discrete", ())
-    first = {site.name: site.values(np.zeros(site.num_entries, int)) for site in discrete}
-
+@compiled(seldom=True)
+def computed_rows(target: Target, z, keys) -> dict:
     def one(z, key):
-        found = computed(target, z, jax.random.wrap_key_data(key), first)
-        return {name: found[name] for name in names}
+        return target.density.run("deterministic", target.data, target.unravel(z), key)
 
     return jax.vmap(one)(z, keys)
 
 
-def computed(target: Target, z, key, discrete: dict) -> dict:
-    """{deterministic site: value} of one run of the model at one z and these values of the discrete sites."""
-    density, sites = target.density, target.unravel(z)
+def names_with_a_value(density, data, sites) -> tuple[str, ...]:
+    """The deterministic sites that have a value at a given z; found abstractly."""
+    z = {site.name: jnp.zeros(site.unconstrained_shape) for site in sites}
+    key, first, names = jax.random.key(0), first_values(density), []
+
+    def run(data):
+        names[:] = computed(density, data, z, key, first)
+        return ()
+
+    abstractly(run, data)
+    if not names or not first:
+        return tuple(names)
+    rows = jax.tree.map(lambda x: jax.ShapeDtypeStruct((2, *x.shape), x.dtype), first)
+    with tracing:
+        return tuple(
+            n for n in names if not is_batched(lambda rows, n=n: computed(density, data, z, key, rows)[n], rows)
+        )
+
+
+def first_values(density) -> dict[str, np.ndarray]:
+    """{discrete site: its first values}."""
+    return {site.name: site.values(np.zeros(site.num_entries, int)) for site in density.discrete}
+
+
+def computed(density, data, sites: dict, key, discrete: dict) -> dict:
+    """{deterministic site: value} of one run of the model at unconstrained sites and values of the discrete ones."""
 
     def fill(site):
         if site["type"] != "sample" or site["is_observed"]:
@@ -73,7 +74,7 @@ def computed(target: Target, z, key, discrete: dict) -> dict:
             return discrete[site["name"]]
         return change_of_variables(site)(sites[site["name"]]) if site["name"] in sites else None
 
-    args, kwargs = density.arguments(target.data)
+    args, kwargs = density.arguments(data)
     model = numpyro.handlers.substitute(numpyro.handlers.seed(drawing(density.model), key), substitute_fn=fill)
     trace = numpyro.handlers.trace(model).get_trace(*args, **kwargs)
     return {name: jnp.asarray(site["value"]) for name, site in trace.items() if site["type"] == "deterministic"}

@@ -25,6 +25,8 @@ from vi_kl.target.plates import AllRows
 from vi_kl.target.sharding import at_64_bits, holds_nan, is_sharded
 from vi_kl.target.target import Site, Target
 
+KEY = jax.ShapeDtypeStruct((2,), np.uint32)  # the data of a random key
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class NumPyroModel(Captured):
@@ -36,6 +38,7 @@ class NumPyroModel(Captured):
     model: Callable
     structure: Any
     static: tuple
+    deterministic: tuple[str, ...] = dataclasses.field(default=(), kw_only=True)  # what it computes by name
 
     def arguments(self, data) -> tuple[tuple, dict]:
         """Put the data arrays back into the model's (args, kwargs)."""
@@ -94,10 +97,17 @@ class NumPyroModel(Captured):
         args, kwargs = self.arguments(data)
         return unconstrain_fn(numpyro.handlers.seed(self.model, 0), args, kwargs, sites)
 
+    def model_deterministic(self, data, sites, key):
+        from vi_kl.target.deterministic import computed, first_values
+
+        found = computed(self, data, sites, jax.random.wrap_key_data(key), first_values(self))
+        return {name: found[name] for name in self.deterministic}
+
     def programs_to_capture(self, sites: tuple[Site, ...]) -> dict[str, tuple]:
         """{name: the shapes of what it takes after the data}, of each method `model_<name>`."""
         z, values = unconstrained_shapes(sites), constrained_shapes(sites)
-        return {"log_density": (z,), "constrain": (z,), "unconstrain": (values,)}
+        programs = {"log_density": (z,), "constrain": (z,), "unconstrain": (values,)}
+        return programs | ({"deterministic": (z, KEY)} if self.deterministic else {})
 
     def trace(self, data, constrained: dict):
         """NumPyro's trace of the model with these latent values."""
@@ -144,6 +154,7 @@ class DATA:
 
 @in_float64
 def target_from_numpyro(model: Callable, args: tuple, kwargs: dict, truth) -> Target:
+    from vi_kl.target.deterministic import names_with_a_value
     from vi_kl.target.factors import check_factors
     from vi_kl.target.left_out import examine
 
@@ -152,6 +163,9 @@ def target_from_numpyro(model: Callable, args: tuple, kwargs: dict, truth) -> Ta
     density, found = examine(density, data, found)
     check_factors(density, data, found)
     density = density_of_all_rows(density, data, found)
+    if found.deterministic:
+        names = names_with_a_value(density, data, found.sites)
+        density = dataclasses.replace(density, deterministic=names)
     density, _ = captured(density, data, found.sites)
     target = Target(density, data, found.sites, truth)
     if target.subsampled:

@@ -37,6 +37,7 @@ class Inspection:
         copies: {latent site: observed site}, the pairs that `obs_mask` makes.
         scanned: the latent sites within a scan.
         improper: those whose prior is an ImproperUniform over an unbounded support.
+        deterministic: what it computes by name.
         unlisted: {discrete site: why its values cannot be listed}.
     """
 
@@ -49,6 +50,7 @@ class Inspection:
     copies: dict[str, str]
     scanned: frozenset[str]
     improper: tuple[str, ...]
+    deterministic: tuple[str, ...]
     unlisted: dict[str, ModelError]
 
     @property
@@ -61,7 +63,12 @@ def inspect(density, data) -> Inspection:
     from vi_kl.target.enumeration import discrete_site
 
     found, discrete, axes, rows = [], [], [], ChosenRows()
-    latent, about, unlisted, observed = {}, {"masked": [], "scanned": [], "improper": []}, {}, set()
+    latent, about, unlisted, observed = (
+        {},
+        {"masked": [], "scanned": [], "improper": [], "deterministic": []},
+        {},
+        set(),
+    )
 
     def run(data):
         for seen in (found, discrete, axes, rows.plates, latent, unlisted, observed, *about.values()):
@@ -69,6 +76,8 @@ def inspect(density, data) -> Inspection:
         trace = traced(density, data, rows)
         for name, site in trace.items():
             refuse_unsupported(name, site, trace)
+            if site["type"] == "deterministic":
+                about["deterministic"].append(name)
             if site["type"] != "sample" or site["is_observed"]:
                 observed.add(name)
                 continue
@@ -104,6 +113,7 @@ def inspect(density, data) -> Inspection:
         copies=copies_of_observed(about["masked"], observed),
         scanned=frozenset(about["scanned"]),
         improper=tuple(about["improper"]),
+        deterministic=tuple(about["deterministic"]),
         unlisted=unlisted,
     )
 

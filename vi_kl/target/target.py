@@ -220,9 +220,7 @@ class Target:
         """{site: array} to z of shape (dim,), or (n, dim) where every site has one leading draw axis."""
         extra = set(sites) - set(self.site_names)
         if extra:  # what `sample` gives beside the latent sites
-            from vi_kl.target.deterministic import deterministic_names
-
-            extra -= set(deterministic_names(self))
+            extra -= set(getattr(self.density, "deterministic", ()))
         if extra or not set(self.site_names) <= set(sites):
             raise ValueError(f"Sites {sorted(sites)} given, but the target has {list(self.site_names)}.")
         sites = {name: jnp.asarray(sites[name], dtype=float) for name in self.site_names}
