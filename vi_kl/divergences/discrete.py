@@ -259,7 +259,7 @@ def as_pmfs(axis, normalize, **named):
     for name, value in named.items():
         array = support_last(name, as_array(name, value, in_jax), axis)
         check_values(name, array, value, normalize)
-        array = array if known(array) else nan_unless_pmf(array, value, normalize)
+        array = array if is_there(array) else nan_unless_pmf(array, value, normalize)
         pmfs[name] = array / array.sum(-1, keepdims=True) if normalize else array
     if len(pmfs) == 2:
         check_shapes(*pmfs.values())
@@ -308,7 +308,7 @@ def check_shapes(p, q):
         ) from None
 
 
-def known(array) -> bool:
+def is_there(array) -> bool:
     return not isinstance(array, jax.core.Tracer)
 
 
@@ -316,13 +316,17 @@ def nan_unless_pmf(array, given, normalize):
     """While values are being traced, what `check_values` would refuse becomes NaN, in all of its row."""
     valid = (array >= 0).all(-1) & (array < jnp.inf).all(-1)
     if not normalize:
-        valid = valid & (abs(array.sum(-1) - 1) <= sum_tolerance(given, array))
+        valid = valid & (abs(array.sum(-1) - 1) <= tolerance_while_traced(given, array))
     return array * jnp.where(valid, 1.0, jnp.nan).astype(array.dtype)[..., None]  # a product: its slopes are NaN too
 
 
-def sum_tolerance(given, array) -> float:
-    dtype = getattr(given, "dtype", array.dtype)
-    return SUM_TOLERANCE.get(str(dtype), 1e-8 if np.dtype(dtype).kind in "iub" else 1e-2)
+def tolerance_while_traced(given, array):
+    """How far a sum may be from 1: by the type that the entries came in, or that they all fit in, float32 at least."""
+    size = getattr(given, "dtype", array.dtype).itemsize
+    if size < 4:
+        return 1e-2
+    in_float32 = max(1e-5, float(jnp.finfo(jnp.float32).eps) * (4 + math.sqrt(array.shape[-1])))
+    return in_float32 if size == 4 else jnp.where((array.astype(jnp.float32) == array).all(-1), in_float32, 1e-8)
 
 
 def check_values(name, array, given, normalize):
@@ -340,8 +344,10 @@ def check_values(name, array, given, normalize):
         if (sums == 0).any():
             raise ValueError(f"{name} sums to 0 and cannot be normalised.")
         return
+    dtype = getattr(given, "dtype", values.dtype)
+    tolerance = SUM_TOLERANCE.get(str(dtype), 1e-8 if np.dtype(dtype).kind in "iub" else 1e-2)
     off = np.abs(sums - 1)
-    if (off > sum_tolerance(given, values)).any():
+    if (off > tolerance).any():
         where = np.unravel_index(np.argmax(off), off.shape)
         place = f" in batch entry {tuple(int(i) for i in where)}" if where else ""
         raise ValueError(
