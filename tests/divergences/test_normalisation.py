@@ -106,6 +106,8 @@ def test_improper_ones_are_refused_by_every_way_in(key):
         kl_divergence(NORMAL, flat)
     with pytest.raises(ValueError, match="p, ImproperUniform"):
         kl_divergence(flat, NORMAL)
+    with pytest.raises(ValueError, match="q, ImproperUniform"):
+        kl_divergence(dist.Delta(0.0), flat)
     with pytest.raises(ValueError, match="ImproperUniform"):
         estimate_f_divergence(NORMAL, flat, "hellinger", key=key)
 

@@ -276,7 +276,7 @@ def as_pmfs(axis, normalize, **named):
     for name, value in named.items():
         array = support_last(name, as_array(name, value, in_jax), axis)
         check_values(name, as_given(value, array, axis), value, normalize)
-        array = array if known(array) else nan_unless_pmf(array, value, normalize)
+        array = array if is_there(array) else nan_unless_pmf(array, value, normalize)
         pmfs[name] = array / array.sum(-1, keepdims=True) if normalize else array
     if len(pmfs) == 2:
         check_shapes(*pmfs.values())
@@ -367,7 +367,7 @@ def check_shapes(p, q):
         ) from None
 
 
-def known(array) -> bool:
+def is_there(array) -> bool:
     return not isinstance(array, jax.core.Tracer)
 
 
@@ -375,9 +375,17 @@ def nan_unless_pmf(array, given, normalize):
     """While values are being traced, what `check_values` would refuse becomes NaN, in all of its row."""
     valid = (array >= 0).all(-1) & (array < jnp.inf).all(-1)
     if not normalize:
-        tolerance = rounding_of_sum(getattr(given, "dtype", array.dtype), array.shape[-1])
-        valid = valid & (abs(array.sum(-1) - 1) <= tolerance)
+        valid = valid & (abs(array.sum(-1) - 1) <= tolerance_while_traced(given, array))
     return array * jnp.where(valid, 1.0, jnp.nan).astype(array.dtype)[..., None]  # a product: its slopes are NaN too
+
+
+def tolerance_while_traced(given, array):
+    """`sum_tolerance` of each row, of values that are not known yet."""
+    dtype, size = getattr(given, "dtype", array.dtype), array.shape[-1]
+    if dtype.itemsize <= 4 and jnp.issubdtype(dtype, jnp.floating):
+        return rounding_of_sum(dtype, size)
+    fit_in_float32 = (array.astype(jnp.float32) == array).all(-1)
+    return jnp.where(fit_in_float32, rounding_of_sum(np.dtype(np.float32), size), rounding_of_sum(dtype, size))
 
 
 def check_values(name, array, given, normalize):
@@ -395,8 +403,10 @@ def check_values(name, array, given, normalize):
         if (sums == 0).any():
             raise ValueError(f"{name} sums to 0 and cannot be normalised.")
         return
+    dtype = getattr(given, "dtype", values.dtype)
+    tolerance = SUM_TOLERANCE.get(str(dtype), 1e-8 if np.dtype(dtype).kind in "iub" else 1e-2)
     off = np.abs(sums - 1)
-    if (off > sum_tolerance(given, values)).any():
+    if (off > tolerance).any():
         where = np.unravel_index(np.argmax(off), off.shape)
         place = f" in batch entry {tuple(int(i) for i in where)}" if where else ""
         raise ValueError(

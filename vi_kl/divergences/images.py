@@ -57,9 +57,9 @@ def event_dims(transform) -> tuple[int, int]:
 
 
 def is_known(transform) -> bool:
-    """Whether it is one of NumPyro's own, whose codomains can be trusted."""
+    """Whether it is one of NumPyro's or vi_kl's own, whose codomains can be trusted."""
     inner = transform._inv if isinstance(transform, transforms._InverseTransform) else transform
-    return type(inner).__module__.startswith("numpyro.")
+    return type(inner).__module__.partition(".")[0] in ("numpyro", "vi_kl")
 
 
 def elementwise_image(region: Region, transform) -> Region:
@@ -75,12 +75,13 @@ def elementwise_image(region: Region, transform) -> Region:
 
 
 def codomain_of(transform, region) -> Region:
-    """All that is known where the transform is: it leads no further than its codomain."""
+    """All that is known of other transforms: they lead no further than their codomains, and all over them at most."""
     try:
         around = region_of_constraint(transform.codomain, ())
+        onto = (type(transform), False) not in RULES and is_known(transform) and covers(region, transform.domain)
     except NotImplementedError:
-        around = UNKNOWN
-    return dataclasses.replace(around, exact=False, dimension=region.dimension)
+        around, onto = UNKNOWN, False
+    return dataclasses.replace(around, exact=onto, dimension=region.dimension)
 
 
 def within_domain(rule, region) -> bool:

@@ -24,6 +24,7 @@ MATRICES = tuple(
     type(c) for c in (constraints.lower_cholesky, constraints.corr_cholesky, constraints.positive_definite,
                       constraints.positive_semidefinite, constraints.corr_matrix)
 )  # fmt: skip
+COVARIANCES = ("covariance_matrix", "precision_matrix", "scale_matrix", "rate_matrix", "scale_tril")
 COMPARED = (
     constraints.greater_than, constraints.less_than, constraints.interval, constraints.integer_interval,
     constraints.integer_greater_than, type(constraints.boolean),
@@ -99,10 +100,11 @@ def transformed_checks(distribution):
 
 def own_checks(distribution):
     given = vars(distribution)
+    derived = derived_matrices(given)
     for name, constraint in distribution.arg_constraints.items():
         value = given.get(name)
-        if value is None or (name in ("covariance_matrix", "precision_matrix") and "scale_tril" in given):
-            continue
+        if not isinstance(value, jax.Array | np.ndarray | np.generic | float | int) or name in derived:
+            continue  # not there, or a sparse matrix
         if isinstance(distribution, dist.Delta) and name == "v":
             yield name, all_last(judged(is_number, value), distribution.event_dim)
             continue
@@ -113,6 +115,11 @@ def own_checks(distribution):
     if {"low", "high"} <= given.keys():
         below = operator.le if isinstance(distribution, dist.DiscreteUniform) else operator.lt
         yield "low, high", judged(below, given["low"], given["high"])
+
+
+def derived_matrices(given) -> list[str]:
+    """Of a covariance matrix in its several forms, all but the one that was given, which NumPyro keeps first."""
+    return [name for name, value in given.items() if name in COVARIANCES and value is not None][1:]
 
 
 def test_of(constraint):

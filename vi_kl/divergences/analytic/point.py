@@ -10,6 +10,7 @@ import numpy as np
 import numpyro.distributions as dist
 
 from vi_kl.divergences.bregman import namespace
+from vi_kl.divergences.comparable import reject_improper
 from vi_kl.divergences.density import log_density
 from vi_kl.divergences.region import is_discrete, region_of
 from vi_kl.divergences.registry import CLOSED_FORMS, closed_form, closed_form_entropy, evaluate, known, no_closed_form
@@ -29,6 +30,7 @@ def point_masses(p, q):
 @closed_form(dist.Delta, dist.Distribution)
 def point_mass(p, q):
     """-log q(v) for a pmf q, +inf for a density."""
+    reject_improper(q=q)
     if region_of(q).dimension == 0 and not is_discrete(q):
         raise no_closed_form(p, q, "q is a point mass, moved")
     if not is_discrete(q):
@@ -39,6 +41,7 @@ def point_mass(p, q):
 @closed_form(dist.Distribution, dist.Delta)
 def against_a_point_mass(p, q):
     """0 where p is certain of q's point; otherwise p reaches beyond it."""
+    reject_improper(p=p)
     if region_of(p).dimension == 0 and not is_discrete(p):
         raise no_closed_form(p, q, "p is a point mass, moved")
     if not is_discrete(p):
