@@ -20,7 +20,7 @@ from scipy.special import logsumexp
 
 from vi_kl.diagnostics.evidence import Draws
 from vi_kl.diagnostics.importance import effective_share, smoothed_weights
-from vi_kl.diagnostics.parts import Independent, Part
+from vi_kl.diagnostics.parts import Concentric, Independent, Part
 from vi_kl.diagnostics.psis import pareto_k
 from vi_kl.diagnostics.scouts import Scouts
 from vi_kl.estimate import Estimate, error_of_mean
@@ -185,7 +185,7 @@ def first_look(q: Approximation, pilot: Draws, scouts: Scouts, size: int) -> Wei
 def laid_over(seen: Weighted) -> tuple[Part, ...]:
     """Densities with the moments of the posterior, as far as weighted draws tell them."""
     mean, tril = weighted_moments(seen.z, seen.log_weights)
-    return Student(mean, tril, 5.0), Independent(mean, 0.8 * tril, 4.0), Student(mean, 1.5 * tril, 3.0)
+    return Concentric(mean, tril, (1.0, 1.0, 1.5), 4.0), Independent(mean, 0.8 * tril, 4.0)
 
 
 def weighted_moments(z: np.ndarray, log_weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -210,7 +210,7 @@ def draw_weighted(q: Approximation, own: Draws, parts: Sequence[Part], generator
 
     The posterior's own moments, and modes, have most of the new draws.
     """
-    counts = allotted(n, [4.0, 4.0, 2.0, 2.0, *[6.0] * (len(parts) - 4)])
+    counts = allotted(n, [6.0, 4.0, 2.0, *[6.0] * (len(parts) - 3)])
     new = np.concatenate([part.sample(generator, count) for part, count in zip(parts, counts, strict=True)])
     log_p = finite(log_density_in_chunks(q.target, new, size))
     strata = np.repeat(np.arange(1, 1 + len(parts)), counts)

@@ -1,4 +1,4 @@
-"""Densities that are laid beside q: independent Student t's, and mixtures of any that can be drawn from and evaluated.
+"""Densities that are laid beside q: independent Student t's, and multivariate ones of several scales around one mean.
 
 Multivariate normals and Student t's are in truth/student.py.
 """
@@ -7,7 +7,9 @@ import dataclasses
 from typing import Protocol
 
 import numpy as np
-from scipy.special import gammaln
+from scipy.special import gammaln, logsumexp
+
+from vi_kl.truth.student import Student
 
 
 class Part(Protocol):
@@ -38,21 +40,33 @@ class Independent:
 
     def log_prob(self, z):
         nu, dim = self.degrees_of_freedom, len(self.mean)
-        u = np.linalg.solve(self.tril, (z - self.mean).T)
+        u = (z - self.mean) @ np.linalg.inv(self.tril).T
         constant = dim * (gammaln((nu + 1) / 2) - gammaln(nu / 2) - 0.5 * np.log(nu * np.pi))
-        return constant - np.linalg.slogdet(self.tril)[1] - (nu + 1) / 2 * np.log1p(u**2 / nu).sum(axis=0)
+        return constant - np.linalg.slogdet(self.tril)[1] - (nu + 1) / 2 * np.log1p(u**2 / nu).sum(axis=1)
 
 
 @dataclasses.dataclass(frozen=True)
-class Mixture:
-    """Of parts, in equal shares."""
+class Concentric:
+    """Multivariate Student t's around one mean, of one shape and several scales, in equal shares.
 
-    parts: tuple[Part, ...]
+    Attributes:
+        mean: (dim,).
+        tril: of the one with scale one, (dim, dim).
+    """
+
+    mean: np.ndarray
+    tril: np.ndarray
+    scales: tuple[float, ...]
+    degrees_of_freedom: float
 
     def sample(self, generator, n):
-        counts = generator.multinomial(n, np.full(len(self.parts), 1 / len(self.parts)))
-        drawn = [part.sample(generator, count) for part, count in zip(self.parts, counts, strict=True)]
-        return generator.permutation(np.concatenate(drawn))
+        scale = np.array(self.scales)[generator.integers(len(self.scales), size=n)]
+        narrow = Student(np.zeros(len(self.mean)), self.tril, self.degrees_of_freedom).sample(generator, n)
+        return self.mean + scale[:, None] * narrow
 
     def log_prob(self, z):
-        return np.logaddexp.reduce([part.log_prob(z) for part in self.parts]) - np.log(len(self.parts))
+        nu, dim, scales = self.degrees_of_freedom, len(self.mean), np.array(self.scales)
+        at_mean = Student(self.mean, self.tril, nu).log_prob(self.mean[None])[0]
+        squared = (((z - self.mean) @ np.linalg.inv(self.tril).T) ** 2).sum(axis=1)
+        each = -dim * np.log(scales) - (nu + dim) / 2 * np.log1p(squared[:, None] / (nu * scales**2))
+        return at_mean + logsumexp(each, axis=1) - np.log(len(scales))

@@ -25,6 +25,7 @@ from vi_kl.truth.truth import Moments, Truth
 
 DIM = 3
 APART = 20.0  # sds between the two modes
+NARROW = 0.05  # of q's width, of a mode that climbs seldom end on
 TAIL = 2.5  # degrees of freedom of the heavy-tailed target: it has a variance, just
 
 
@@ -80,6 +81,27 @@ def two_modes_target(means, tril) -> Target:
     return target_of(two_modes_log_density, (means, tril), truth)
 
 
+def mixture_log_density(z, data):
+    """Of normals with the same shape, each with a mean, a scale and a weight of its own."""
+    means, tril, scales, weights = data
+    each = dist.MultivariateNormal(means, scale_tril=scales[:, None, None] * tril, validate_args=False).log_prob(z)
+    return jax.nn.logsumexp(each + jnp.log(weights))
+
+
+def mixture_target(means, tril, scales, weights) -> Target:
+    scales, weights = np.asarray(scales, float), np.asarray(weights, float)
+
+    def draw(generator, n):
+        which = generator.choice(len(weights), size=n, p=weights)
+        return means[which] + scales[which, None] * (generator.standard_normal((n, len(tril))) @ tril.T)
+
+    mean = weights @ means
+    within = (weights @ scales**2) * tril @ tril.T
+    truth = known(draw, mean, within + (means - mean).T @ ((means - mean) * weights[:, None]))
+    data = means, tril, scales, weights
+    return Target.from_log_density(mixture_log_density, len(tril), data=jax.tree.map(jnp.asarray, data), truth=truth)
+
+
 def student_target(mean, tril) -> Target:
     def draw(generator, n):
         normal = generator.standard_normal((n, len(mean))) @ tril.T
@@ -103,12 +125,12 @@ def known(draw, mean, covariance, normal=None) -> Truth:
     return Truth(Estimate(0.0, 0.0, "closed form"), moments, sample, normal=normal)
 
 
-def position(seed: int) -> tuple[np.ndarray, np.ndarray, np.random.Generator]:
+def position(seed: int, dim: int = DIM) -> tuple[np.ndarray, np.ndarray, np.random.Generator]:
     """A mean, and a Cholesky factor of a covariance with sds of 0.5 to 3 in random directions."""
     generator = np.random.default_rng(seed)
-    turn = np.linalg.qr(generator.standard_normal((DIM, DIM)))[0]
-    covariance = (turn * np.geomspace(0.5, 3.0, DIM) ** 2) @ turn.T
-    return generator.uniform(-1, 1, DIM), np.linalg.cholesky(covariance), generator
+    turn = np.linalg.qr(generator.standard_normal((dim, dim)))[0]
+    covariance = (turn * np.geomspace(0.5, 3.0, dim) ** 2) @ turn.T
+    return generator.uniform(-1, 1, dim), np.linalg.cholesky(covariance), generator
 
 
 def full_rank(target: Target, mean, tril) -> Approximation:
@@ -159,6 +181,44 @@ def stopped_early(seed):
     mean, tril, _ = position(seed)
     halfway = np.sqrt(0.1) * tril / np.sqrt(np.diag(tril))[:, None]
     return full_rank(normal_target(mean, tril), mean / 2, halfway)
+
+
+def narrow_mode(seed):
+    """Along an axis of the coordinates or a principal axis of q, in turn."""
+    mean, tril, _ = position(seed, 5)
+    values, axes = np.linalg.eigh(tril @ tril.T)
+    ways = np.concatenate([np.diag(np.linalg.norm(tril, axis=1)), axes.T * np.sqrt(values)[:, None]])
+    return beside_a_narrow_mode(mean, tril, ways[seed % len(ways)])
+
+
+def narrow_mode_aside(seed):
+    mean, tril, generator = position(seed, 5)
+    direction = generator.standard_normal(5)
+    return beside_a_narrow_mode(mean, tril, tril @ (direction / np.linalg.norm(direction)))
+
+
+def beside_a_narrow_mode(mean, tril, way):
+    """Half of the mass `NARROW` times as wide as q, six of the lengths of `way` from it."""
+    return full_rank(mixture_target(np.stack([mean, mean + 6 * way]), tril, [1.0, NARROW], [0.5, 0.5]), mean, tril)
+
+
+def spike_in_slab(seed):
+    """With even seeds q is the spike, with odd ones the slab."""
+    mean, tril, _ = position(seed, 10)
+    target = mixture_target(np.stack([mean, mean]), tril, [1.0, 0.1], [0.7, 0.3])
+    return full_rank(target, mean, tril if seed % 2 else 0.1 * tril)
+
+
+def wide_part(seed):
+    mean, tril, _ = position(seed, 10)
+    return full_rank(mixture_target(np.stack([mean, mean]), tril, [1.0, 10.0], [0.9, 0.1]), mean, tril)
+
+
+def mode_in_many_dimensions(seed):
+    mean, tril, generator = position(seed, 20)
+    direction = generator.standard_normal(20)
+    other = mean + 10.0 * tril @ (direction / np.linalg.norm(direction))
+    return full_rank(mixture_target(np.stack([mean, other]), tril, [1.0, 1.0], [0.5, 0.5]), mean, tril)
 
 
 def no_jacobian(seed):
@@ -272,6 +332,13 @@ FAILURES = (
     failure("sd too large", "q twice as wide.", wide),
     failure("wrong correlation", "Correlations of 0.8, none in q; its sds are right.", no_correlation),
     failure("heavy tail", f"Student t with {TAIL:g} degrees of freedom under a normal q.", thin_tail),
+    failure(
+        "narrow mode", "Half of the mass 6 sds away, a twentieth as wide, in 5 dimensions, on an axis.", narrow_mode
+    ),
+    failure("narrow, aside", "The same in a random direction.", narrow_mode_aside),
+    failure("spike in a slab", "30% of the mass a tenth as wide, in 10 dimensions; q is either.", spike_in_slab),
+    failure("wide part", "A tenth of the mass ten times as wide, in 10 dimensions.", wide_part),
+    failure("mode in 20 dims", "Two equal modes 10 sds apart in a random direction.", mode_in_many_dimensions),
     failure("stopped early", "q halfway from its start to the answer.", stopped_early),
     failure("wrong Jacobian", "q's density lacks the Jacobian of q's draws.", no_jacobian),
     failure("NUTS stuck", "Two modes; the chains of the reference run, and q, are in one of them.", stuck_chains),

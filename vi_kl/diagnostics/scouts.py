@@ -11,9 +11,8 @@ import dataclasses
 import numpy as np
 from scipy.ndimage import maximum_filter1d
 
-from vi_kl.diagnostics.parts import Mixture
+from vi_kl.diagnostics.parts import Concentric
 from vi_kl.target.target import CHUNK, Target, log_density_in_chunks
-from vi_kl.truth.student import Student
 
 SCALES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)  # of q's own
 DEGREES_OF_FREEDOM = 5.0
@@ -21,8 +20,9 @@ NEAR = np.arange(0.5, 16.0, 0.25)  # sds along a ray, at steps that a mode of a 
 FAR = np.geomspace(16.0, 200.0, 24)
 DIAGONALS, RANDOM = 8, 12
 MOST_RAYS = 160
-MOST_STARTS = 6  # of each kind
+MOST_STARTS = 5  # of each kind
 RISE = 3.0  # nats by which a point of a ray has to stand above the lowest on the way there
+NEGLIGIBLE = 40.0  # nats
 OUTERMOST = 2.0 ** np.arange(8, 42, 4)  # sds: how far out the density is asked whether it still falls
 
 
@@ -37,7 +37,7 @@ class Scouts:
         flat: directions (k, dim) along which the density does not fall off as a proper one must.
     """
 
-    wide: Mixture
+    wide: Concentric
     z: np.ndarray
     log_p: np.ndarray
     log_r: np.ndarray
@@ -73,7 +73,7 @@ def scout(
         rays: whether to look along rays too.
         size: of the pieces in which the density is evaluated.
     """
-    wide = Mixture(tuple(Student(mean, scale * tril, DEGREES_OF_FREEDOM) for scale in SCALES))
+    wide = Concentric(mean, tril, SCALES, DEGREES_OF_FREEDOM)
     z, dim = wide.sample(generator, n), len(mean)
     ways, steepest = directions(tril, generator) if rays else (np.empty((0, dim)), np.empty(0))
     reach = np.r_[0.0, NEAR, FAR, OUTERMOST]
@@ -83,7 +83,7 @@ def scout(
     along = values[n:].reshape(len(reach), len(ways))
     inner = len(reach) - len(OUTERMOST)
     peaks = peaks_of(points[:inner], along[:inner])
-    flat = ways[falls_too_slowly(along[inner:], steepest)]
+    flat = ways[falls_too_slowly(along[inner:], along[0], steepest)]
     return Scouts(wide, z, values[:n], wide.log_prob(z), peaks, flat)
 
 
@@ -128,16 +128,21 @@ def peaks_of(points: np.ndarray, values: np.ndarray) -> np.ndarray:
     return points[best[order], order]
 
 
-def falls_too_slowly(along: np.ndarray, slopes: np.ndarray) -> np.ndarray:
+def falls_too_slowly(along: np.ndarray, centre: np.ndarray, slopes: np.ndarray) -> np.ndarray:
     """Whether the density along each ray, farthest out where it is a number, falls too slowly to have an integral.
+
+    What is there has to matter, too: a density that rises again, thousands of nats down, is rounding or a far corner.
 
     Args:
         along: log densities at OUTERMOST, (len(OUTERMOST), k).
+        centre: at q's mean, (k,).
         slopes: of the log density against the log of the distance, below which a proper density's lies, (k,).
     """
     steps = np.diff(np.log(OUTERMOST))[:, None]
     with np.errstate(invalid="ignore"):
         found = np.diff(along, axis=0) / steps
     known = np.isfinite(found)
-    last = len(found) - 1 - np.argmax(known[::-1], axis=0)
-    return known.any(axis=0) & (found[last, np.arange(along.shape[1])] > slopes + 0.01)
+    last, rays = len(found) - 1 - np.argmax(known[::-1], axis=0), np.arange(along.shape[1])
+    with np.errstate(invalid="ignore"):
+        matters = along[last + 1, rays] - slopes * np.log(OUTERMOST[last + 1]) > centre - NEGLIGIBLE
+    return known.any(axis=0) & matters & (found[last, rays] > slopes + 0.01)

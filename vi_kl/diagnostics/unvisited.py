@@ -37,7 +37,7 @@ MOST_STEPS = 100  # of a climb
 FLAT = 1e-2  # Newton decrement below which a climb has ended at a mode
 NOTABLE_SHARE = 0.02  # of the posterior, left out by q
 PILOT = 2048  # draws of q that the search looks at; those that are weighed are others
-INSIDE = 3  # climbs from draws of q with the largest weights
+INSIDE = 2  # climbs from draws of q with the largest weights
 SPIKE = 2.0  # nats by which log p - log Z exceeds log q at the end of a climb inside q, for it to be worth a Hessian
 MOST_SPIKES = 4
 
@@ -136,7 +136,13 @@ def find_unvisited(pilot: Draws, scouts: Scouts | None, log_q: Callable, target:
     if target.dim > MOST_DIMENSIONS or found is None or scouts is None:
         return Search()
     generator, reach = numpy_generator(key), Reach(*found)
-    points, hints = starts(*found, generator), scouts.starts(reach)
+    with np.errstate(over="ignore", invalid="ignore"):  # far out, in line searches
+        return search_around(pilot, scouts, log_q, target, reach, generator, num_draws)
+
+
+def search_around(pilot: Draws, scouts: Scouts, log_q, target: Target, reach: Reach, generator, num_draws) -> Search:
+    """The search itself, as `find_unvisited` has it, around the ellipsoid that holds q."""
+    points, hints = starts(reach.mean, reach.tril, generator), scouts.starts(reach)
     inside = [climb_from(target, start) for start in inner_starts(pilot, reach)]
     home, near = inside[0], None
     if home is not None and home.at_peak and not reach.holds(home.z[None])[0]:

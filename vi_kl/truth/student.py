@@ -22,7 +22,7 @@ class Student:
     def log_prob(self, z: np.ndarray) -> np.ndarray:
         """At points (n, dim)."""
         dim, nu = len(self.mean), self.degrees_of_freedom
-        squared = (np.linalg.solve(self.tril, (z - self.mean).T) ** 2).sum(axis=0)
+        squared = (((z - self.mean) @ np.linalg.inv(self.tril).T) ** 2).sum(axis=1)
         log_det = np.linalg.slogdet(self.tril)[1]
         if np.isinf(nu):
             return -0.5 * squared - log_det - 0.5 * dim * np.log(2 * np.pi)
