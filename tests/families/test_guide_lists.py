@@ -12,7 +12,6 @@ from scipy import stats
 
 from vi_kl.algorithms.svi.svi import SVI
 from vi_kl.diagnostics.evidence import elbo
-from vi_kl.families.approximation import Approximation
 from vi_kl.families.guide import Guide, GuideError
 from vi_kl.objectives import ELBO
 from vi_kl.target import Target
@@ -63,13 +62,24 @@ def test_the_density_of_a_list(target, make):
     params = family.init(jax.random.key(0), target)
     tril = np.array([[0.5, 0.0], [-0.3, 0.8]])
     params = {name: np.zeros_like(value) + 0.2 for name, value in params.items()}
-    q = Approximation(family, params | {"auto_scale_tril": unconstrained(tril)}, target)
+    params |= {"auto_scale_tril": unconstrained(tril)}
     sd = np.log1p(np.exp(0.2))  # as NumPyro's guides have it: the softplus of a free parameter
     z = np.array([0.1, 0.4, -0.2])  # log of the scale, and the slopes: sites by name
     expected = stats.norm.logpdf(0.1, 0.2, sd) + stats.multivariate_normal.logpdf(z[1:], [0.2, 0.2], tril @ tril.T)
-    np.testing.assert_allclose(q.log_prob(z), expected, rtol=1e-7)
-    drawn, log_q = q.sample_and_log_prob(0, 5)
-    np.testing.assert_allclose(q.log_prob(drawn), log_q, rtol=1e-7)
+
+    @jax.jit
+    def densities(z):
+        drawn, log_q = family.sample_and_log_prob(params, target, jax.random.key(0), 2)
+        return [
+            family.log_prob(params, target, z),
+            log_q,
+            jax.vmap(lambda z: family.log_prob(params, target, z))(drawn),
+        ]
+
+    with jax.enable_x64(True):
+        at_z, at_draws, again = map(np.asarray, densities(jnp.asarray(z)))
+    np.testing.assert_allclose(at_z, expected, rtol=1e-9)
+    np.testing.assert_allclose(at_draws, again, rtol=1e-9)
 
 
 def unconstrained(tril):

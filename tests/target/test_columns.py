@@ -1,5 +1,7 @@
 """Data frames, Series, Datasets and dicts of columns as arguments: their numbers are data, their text is asked for."""
 
+import argparse
+
 import jax.numpy as jnp
 import numpy as np
 import numpyro
@@ -106,3 +108,17 @@ def test_text_is_refused_only_where_it_is_used(name, data, words):
 def test_nullable_numbers_hold_nan_where_they_are_missing():
     with pytest.raises(ModelError, match="1 NaN"):
         Target.from_numpyro(lambda data: normal(data["age"]), FRAME)
+
+
+def test_options_in_a_namespace():
+    def model(y, options):
+        assert options.robust
+        normal(y * options.scale)
+
+    options = argparse.Namespace(robust=True, scale=2.0)
+    target = Target.from_numpyro(model, HEIGHT, options)
+    options.scale = 3.0
+    expected = stats.norm.logpdf(0.3) + stats.norm.logpdf(2 * HEIGHT, 0.3).sum()
+    np.testing.assert_allclose(target.log_density(np.array([0.3])), expected, rtol=1e-12)
+    assert Target.from_numpyro(model, HEIGHT, argparse.Namespace(robust=True, scale=2.0)).density == target.density
+    assert Target.from_numpyro(model, HEIGHT, options).density != target.density

@@ -5,7 +5,6 @@ A model sees a data frame (pandas, polars) or a Dataset (xarray) as `Columns`: `
 of its table (`.groupby`, `.values` of a column, categories) gets the table itself, as a constant.
 """
 
-import dataclasses
 import functools
 import hashlib
 import pickle
@@ -24,15 +23,13 @@ NUMERIC = "fiub"
 looked_at: list[str] = []  # the columns without numbers that a model asks for while it is tried, for an error message
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
 class Opaque:
-    """What JAX cannot hold, as a constant of the model, hashed by what it holds."""
+    """What JAX cannot hold, as a constant of the model: a copy, hashed by what it holds."""
 
-    value: Any
-
-    @functools.cached_property
-    def digest(self) -> str:
-        return hashlib.sha256(pickle.dumps(self.value)).hexdigest()
+    def __init__(self, value: Any):
+        written = pickle.dumps(value)
+        self.digest = hashlib.sha256(written).hexdigest()
+        self.value = pickle.loads(written)  # later changes of the original do not reach it
 
     def __hash__(self):
         return hash(self.digest)
@@ -161,6 +158,7 @@ def arguments_that_run(model: Callable, args: tuple, kwargs: dict) -> tuple[tupl
     Raises:
         ModelError: it runs in none; the message names the columns that hold no numbers.
     """
+    args, kwargs = jax.tree.map(hashable, (args, kwargs), is_leaf=is_frame)
     leaves = jax.tree.leaves((args, kwargs), is_leaf=is_frame)
     if not any(is_frame(leaf) or is_series(leaf) or is_text(leaf) for leaf in leaves):
         return args, kwargs
@@ -174,6 +172,20 @@ def arguments_that_run(model: Callable, args: tuple, kwargs: dict) -> tuple[tupl
             continue
         return shown
     raise errors[0] from errors[-1]
+
+
+def hashable(leaf):
+    """Options in a namespace, sets and the like as constants; what cannot be written down stays as it is."""
+    if isinstance(leaf, np.ndarray | jax.Array) or is_frame(leaf) or is_series(leaf):
+        return leaf
+    try:
+        hash(leaf)
+    except TypeError:
+        try:
+            return Opaque(leaf)
+        except Exception:  # pickle's errors are of many types
+            return leaf
+    return leaf
 
 
 def show(form: Callable, leaf):

@@ -88,15 +88,18 @@ class Target:
 
         Args:
             model: a NumPyro model: a function that calls `numpyro.sample`.
-            *args, **kwargs: what the model is called with. Arrays are data; everything else (sizes as Python
-                ints, flags, names) is part of the model, and so are the arrays of which the model needs the numbers
-                in Python (`np.unique(group)`, `int(group.max())`): `constants` names them.
+            *args, **kwargs: what the model is called with. Arrays are data, and so are the numeric columns of data
+                frames; everything else (sizes as Python ints, flags, names) is part of the model, and so are the
+                arrays of which the model needs the numbers in Python (`np.unique(group)`, `int(group.max())`):
+                `constants` names them.
             truth: what is known exactly about the posterior: a `Truth`, or a function from this target to one,
                 called when it is first asked for.
 
         Raises:
             ModelError: the model has no continuous latent site, a discrete one with too many values to sum out, a
-                `numpyro.param`, or data that is NaN where a likelihood needs it; the message names the site.
+                `numpyro.param`, a mask that depends on a latent site, data that is NaN where a likelihood needs it or
+                of another shape than its distribution, or a log density that changes from run to run; the message
+                names the site.
 
         Plates that subsample are run with all of their rows: the target is the posterior given all the data.
 
