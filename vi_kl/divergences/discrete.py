@@ -403,10 +403,8 @@ def check_values(name, array, given, normalize):
         if (sums == 0).any():
             raise ValueError(f"{name} sums to 0 and cannot be normalised.")
         return
-    dtype = getattr(given, "dtype", values.dtype)
-    tolerance = SUM_TOLERANCE.get(str(dtype), 1e-8 if np.dtype(dtype).kind in "iub" else 1e-2)
     off = np.abs(sums - 1)
-    if (off > tolerance).any():
+    if (off > sum_tolerance(given, values)).any():
         where = np.unravel_index(np.argmax(off), off.shape)
         place = f" in batch entry {tuple(int(i) for i in where)}" if where else ""
         raise ValueError(
