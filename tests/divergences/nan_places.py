@@ -11,6 +11,8 @@ import numpyro.distributions as dist
 def places(distribution):
     """Paths of attribute names and indices to the floating parameters, with their values."""
     found = []
+    if isinstance(distribution, dist.MaskedDistribution):
+        return found  # what is masked counts nothing
     for name in distribution.arg_constraints:
         value = vars(distribution).get(name)
         if name == "total_count" and "concentration" in vars(distribution):

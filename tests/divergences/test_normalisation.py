@@ -97,6 +97,13 @@ def test_a_distribution_passes(case):
         check_normalised(p=RIGHT[case]())
 
 
+def test_draws_that_rounding_puts_on_the_edge(key):
+    """1 + x is 1 for one in ten thousand draws x of Gamma(1/4, 1): no infinity, and no number either."""
+    p = dist.TransformedDistribution(dist.Gamma(0.25, 1.0), transforms.AffineTransform(1.0, 1.0))
+    with pytest.raises(ValueError, match="of the draws of p, TransformedDistribution, lie at the edge"):
+        estimate_kl(p, dist.Pareto(1.0, 1.0), key=key, method="monte_carlo")
+
+
 def test_improper_ones_are_refused_by_every_way_in(key):
     flat = dist.ImproperUniform(constraints.real, (), ())
     for method in ("auto", "closed_form", "quadrature", "monte_carlo", "quasi_monte_carlo", "importance_sampling"):

@@ -415,15 +415,19 @@ def product_with_error(a, b):
     return p, error
 
 
-@jax.custom_jvp
 def difference_of_products(a, b, c, d):
     """a b - c d to full relative precision, even where the two products nearly agree."""
+    return difference_of_equal_shapes(*jnp.broadcast_arrays(a, b, c, d))
+
+
+@jax.custom_jvp
+def difference_of_equal_shapes(a, b, c, d):
     left, left_error = product_with_error(a, b)
     right, right_error = product_with_error(c, d)
     return (left - right) + (left_error - right_error)
 
 
-difference_of_products.defjvps(
+difference_of_equal_shapes.defjvps(
     lambda t, out, a, b, c, d: t * b,
     lambda t, out, a, b, c, d: a * t,
     lambda t, out, a, b, c, d: -t * d,

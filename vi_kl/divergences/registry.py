@@ -14,7 +14,7 @@ from numpyro.distributions import ExpandedDistribution, Independent, MaskedDistr
 
 from vi_kl.divergences.comparable import check_batch_shapes, check_event_shapes, check_same_kind
 from vi_kl.divergences.support import infinite, reaches_beyond
-from vi_kl.divergences.validity import held_constant, held_to_parameters, invalid_parameters
+from vi_kl.divergences.validity import held_to_parameters, invalid_parameters
 from vi_kl.errors import ViKLError
 
 CLOSED_FORMS: dict[tuple[type, type], Callable] = {}
@@ -107,9 +107,9 @@ def by_form(p, q):
     if pair is None:
         raise no_closed_form(p, q)
     divergence = CLOSED_FORMS[pair](p, q)
-    if KINDS[pair] == "infinite":
-        return held_constant(divergence, p, q)
-    return divergence if pair in DELEGATES else held_to_parameters(divergence, p, q)
+    if pair in DELEGATES:
+        return divergence
+    return held_to_parameters(divergence, p, q, every_entry=KINDS[pair] == "infinite")
 
 
 def reject_invalid(**named):
@@ -140,7 +140,8 @@ def infinite_or(error, p, q):
     if beyond is None or isinstance(error, NeedsKnownValues) or (known(beyond) and not np.all(beyond)):
         raise error
     shape = jnp.broadcast_shapes(infinite(unexpanded(p), unexpanded(q)).shape, *expanded_shapes(p, q))
-    return held_constant(jnp.broadcast_to(jnp.where(beyond, jnp.inf, jnp.nan), shape), p, q)
+    value = jnp.broadcast_to(jnp.where(beyond, jnp.inf, jnp.nan), shape)
+    return held_to_parameters(value, p, q, every_entry=True)
 
 
 def evaluate_entropy(p):

@@ -3,7 +3,7 @@
 import numpy as np
 from numpyro.distributions import biject_to, constraints
 
-from vi_kl.divergences.region import Region, region_of
+from vi_kl.divergences.region import Region, region_of, region_of_constraint
 
 
 def values_of(distribution):
@@ -25,17 +25,11 @@ def values_of(distribution):
 
 
 def named(region: Region, distribution):
-    """The set itself; where its repetitions have no name, NumPyro's word for them."""
-    if region.named is not None:
+    """The set itself; where it is repeated along more axes, NumPyro's word for that."""
+    if region.named is not None or region.dimension is None or distribution.support is None:
         return region.named
-    repeated = region.dimension is not None and not isinstance(distribution.support, type(constraints.real))
-    return distribution.support if repeated and region == region_of_support(distribution) else None
-
-
-def region_of_support(distribution) -> Region:
-    from vi_kl.divergences.region import region_of_constraint
-
-    return region_of_constraint(distribution.support, distribution.event_shape)
+    repeated = region == region_of_constraint(distribution.support, distribution.event_shape)
+    return distribution.support if repeated else None
 
 
 def interval(region: Region):

@@ -31,23 +31,18 @@ COMPARED = (
 )  # fmt: skip
 
 
-def held_to_parameters(value, *distributions):
-    """The value, or NaN with NaN derivatives where a parameter of the distributions means nothing."""
-    valid = all_of(valid for distribution in distributions for _, valid in checks(distribution))
-    if valid is True:
-        return value
-    return value * jnp.where(valid, 1.0, jnp.nan).astype(value.dtype)
+def held_to_parameters(value, *distributions, every_entry: bool = False):
+    """The value, or NaN with NaN derivatives where a parameter of the distributions means nothing.
 
-
-def held_constant(value, *distributions):
-    """The same for a value that is computed from none of the parameters, so that no NaN among them reaches it."""
-    value = held_to_parameters(value, *distributions)
-    leaves = [leaf for leaf in jax.tree.leaves(distributions) if is_floating(leaf)]
-    entries = ((judged(is_number, leaf), np.ndim(leaf) - value.ndim) for leaf in leaves)
-    valid = all_of(all_last(numbers, extra) for numbers, extra in entries if extra >= 2)
-    value = value if valid is True else value * jnp.where(valid, 1.0, jnp.nan).astype(value.dtype)
-    traced = [leaf for leaf in leaves if isinstance(leaf, jax.core.Tracer)]
-    return anchored(value, traced) if traced else value
+    Args:
+        every_entry: look at those of matrices too, for values that are computed from none of the parameters.
+    """
+    valid = all_of(valid for distribution in distributions for _, valid in checks(distribution, every_entry))
+    if valid is not True:
+        value = value * jnp.where(valid, 1.0, jnp.nan).astype(value.dtype)
+    traced = (leaf for leaf in jax.tree.leaves(distributions) if isinstance(leaf, jax.core.Tracer))
+    leaves = [leaf for leaf in traced if is_floating(leaf) and (every_entry or leaf.ndim < value.ndim + 2)]
+    return anchored(value, leaves) if leaves else value
 
 
 def invalid_parameters(distribution) -> list[str]:
@@ -64,54 +59,55 @@ def all_of(conditions):
     return functools.reduce(operator.and_, kept) if kept else True
 
 
-def checks(distribution):
+def checks(distribution, every_entry=False):
     """Pairs (name of a parameter, whether it is valid)."""
+    inner = functools.partial(checks, every_entry=every_entry)
     match distribution:
         case dist.ExpandedDistribution():
-            yield from checks(distribution.base_dist)
+            yield from inner(distribution.base_dist)
         case dist.MaskedDistribution():
             return  # what is masked counts nothing; the form for masks asks about the rest
         case dist.Independent():
             axes = distribution.reinterpreted_batch_ndims
-            yield from ((name, all_last(valid, axes)) for name, valid in checks(distribution.base_dist))
+            yield from ((name, all_last(valid, axes)) for name, valid in inner(distribution.base_dist))
         case MixtureSameFamily():
-            yield from checks(distribution.mixing_distribution)
-            yield from ((name, all_last(valid, 1)) for name, valid in checks(distribution.component_distribution))
+            yield from inner(distribution.mixing_distribution)
+            yield from ((name, all_last(valid, 1)) for name, valid in inner(distribution.component_distribution))
         case MixtureGeneral():
             for part in (distribution.mixing_distribution, *distribution.component_distributions):
-                yield from checks(part)
+                yield from inner(part)
         case _:
-            yield from own_checks(distribution)
+            yield from own_checks(distribution, every_entry)
             if not isinstance(distribution, dist.TransformedDistribution):
                 base = getattr(distribution, "base_dist", None)
-                yield from checks(base) if isinstance(base, dist.Distribution) else ()
+                yield from inner(base) if isinstance(base, dist.Distribution) else ()
             elif not distribution.arg_constraints:
-                yield from transformed_checks(distribution)
+                yield from inner(distribution.base_dist)
+                yield from transform_checks(distribution)
 
 
-def transformed_checks(distribution):
-    base, events = distribution.base_dist, distribution.event_dim
-    yield from checks(base)
+def transform_checks(distribution):
     for transform in distribution.transforms:
         for leaf in jax.tree.leaves(transform):
             if is_floating(leaf):
-                yield type(transform).__name__, all_last(judged(is_number, leaf), events)
+                yield type(transform).__name__, all_last(judged(is_number, leaf), distribution.event_dim)
 
 
-def own_checks(distribution):
+def own_checks(distribution, every_entry):
     given = vars(distribution)
     derived = derived_matrices(given)
     for name, constraint in distribution.arg_constraints.items():
         value = given.get(name)
         if not isinstance(value, jax.Array | np.ndarray | np.generic | float | int) or name in derived:
             continue  # not there, or a sparse matrix
-        if isinstance(distribution, dist.Delta) and name == "v":
-            yield name, all_last(judged(is_number, value), distribution.event_dim)
-            continue
         test, axes = test_of(constraint)
-        if isinstance(distribution, dist.GaussianCopula) and axes == 0 and test not in WHOLE_EVENTS:
+        if isinstance(distribution, dist.Delta) and name == "v":
+            axes = distribution.event_dim
+        if isinstance(distribution, dist.GaussianCopula) and test not in WHOLE_EVENTS:
             axes = 1  # the marginals' parameters, one for each coordinate
         yield name, all_last(judged(test, value), axes)
+        if every_entry and test is has_positive_diagonal:
+            yield name, all_last(judged(is_number, value), axes + 2)
     if {"low", "high"} <= given.keys():
         below = operator.le if isinstance(distribution, dist.DiscreteUniform) else operator.lt
         yield "low, high", judged(below, given["low"], given["high"])
@@ -196,6 +192,13 @@ def anchored(value, leaves):
 @anchored.defjvp
 def anchored_derivative(primals, tangents):
     (value, leaves), (tangent, slopes) = primals, tangents
-    pairs = zip(jax.tree.leaves(leaves), jax.tree.leaves(slopes), strict=True)
-    total = sum((jnp.where(jnp.isnan(leaf), jnp.nan, 0.0) * slope).sum() for leaf, slope in pairs)
-    return anchored(value, leaves), tangent + jnp.asarray(total, dtype=value.dtype)
+    for leaf, slope in zip(leaves, slopes, strict=True):
+        tangent = tangent + in_batch(jnp.where(jnp.isnan(leaf), jnp.nan, 0.0) * slope, value).astype(value.dtype)
+    return anchored(value, leaves), tangent
+
+
+def in_batch(terms, value):
+    """Summed over what is an event, as far as the shapes tell."""
+    terms = terms.sum(tuple(range(value.ndim, terms.ndim))) if terms.ndim > value.ndim else terms
+    sizes = zip(reversed(terms.shape), reversed(value.shape), strict=False)
+    return terms if all(size in (1, whole) for size, whole in sizes) else terms.sum()

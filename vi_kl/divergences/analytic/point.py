@@ -15,7 +15,7 @@ from vi_kl.divergences.density import log_density
 from vi_kl.divergences.region import is_discrete, region_of
 from vi_kl.divergences.registry import CLOSED_FORMS, closed_form, closed_form_entropy, evaluate, known, no_closed_form
 from vi_kl.divergences.support import infinite
-from vi_kl.divergences.validity import held_constant
+from vi_kl.divergences.validity import held_to_parameters
 from vi_kl.precision import as_float64
 
 
@@ -23,8 +23,7 @@ from vi_kl.precision import as_float64
 def point_masses(p, q):
     xp = namespace(p.v, q.v)  # NumPy values are compared with all their digits
     same = (xp.asarray(p.v) == xp.asarray(q.v)).all(tuple(range(-p.event_dim, 0)))
-    difference = jnp.where(same, jnp.asarray(p.log_density - q.log_density, dtype=float), jnp.inf)
-    return held_constant(difference, p, q)
+    return jnp.where(same, jnp.asarray(p.log_density - q.log_density, dtype=float), jnp.inf)
 
 
 @closed_form(dist.Delta, dist.Distribution)
@@ -34,7 +33,7 @@ def point_mass(p, q):
     if region_of(q).dimension == 0 and not is_discrete(q):
         raise no_closed_form(p, q, "q is a point mass, moved")
     if not is_discrete(q):
-        return held_constant(infinite(p, q), p, q)
+        return held_to_parameters(infinite(p, q), p, q, every_entry=True)
     return p.log_density - log_pmf(q, p.v)
 
 
@@ -45,7 +44,7 @@ def against_a_point_mass(p, q):
     if region_of(p).dimension == 0 and not is_discrete(p):
         raise no_closed_form(p, q, "p is a point mass, moved")
     if not is_discrete(p):
-        return held_constant(infinite(p, q), p, q)
+        return held_to_parameters(infinite(p, q), p, q, every_entry=True)
     return jnp.where(log_pmf(p, q.v) == 0, 0.0, jnp.inf)
 
 

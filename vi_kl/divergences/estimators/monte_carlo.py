@@ -93,6 +93,12 @@ def at_own_draws(name, distribution, draws, log_densities):
     strays = np.isneginf(log_densities)
     if strays.any():
         log_densities = np.where(strays, np.asarray(plain_log_density(distribution, draws)), log_densities)
+    endless = float(np.isinf(log_densities).mean())
+    if endless:
+        raise ValueError(
+            f"{endless:.2%} of the draws of {name}, {describe(distribution)}, lie at the edge of its support as far as"
+            " floating point can tell, where its density is infinite or none: a mean over them would be wrong."
+        )
     return log_densities
 
 
