@@ -1,4 +1,4 @@
-"""Hierarchies, whose densities are highest where there is no mass: what is found there, against formulas and quadrature.
+"""Hierarchies, whose densities are highest where there is no mass: what is found, against formulas and quadrature.
 
 The models, what is known of each and the larger measurements are in tests/benchmarks/measure_hierarchies.py.
 """

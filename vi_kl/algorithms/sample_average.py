@@ -19,7 +19,7 @@ from scipy.optimize import minimize
 
 from vi_kl.algorithms.algorithm import Algorithm, Fit, FitError, History, Ledger, Status, ledger
 from vi_kl.algorithms.start import find_start
-from vi_kl.algorithms.stationary import Slope, slope
+from vi_kl.algorithms.stationary import Slope, slope, unbounded
 from vi_kl.families.approximation import Approximation, has_push
 from vi_kl.families.family import Family
 from vi_kl.families.frame import Frame
@@ -251,6 +251,9 @@ class Search:
 
     def status(self) -> Status:
         found = f"{self.objective.evaluations:,} gradients"
+        settled = self.settled and self.is_accurate and self.is_level
+        if (why := unbounded(self.own_frame(), self.target.coordinate_names, settled)) is not None:
+            return Status(False, f"Not converged after {found}. {why}")
         if not self.settled:
             return Status(
                 False,
