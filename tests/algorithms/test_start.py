@@ -98,7 +98,7 @@ def twice_the_same(z):
 )
 def test_a_flat_direction_is_named_and_not_stumbled_over(method, key):
     fit = vi_kl.fit(Target.from_log_density(twice_the_same, 3), method, key=key)
-    assert not fit.status.converged
-    if method in ("full_rank", "natural_gradient"):
+    if method != "mean_field":  # which has a best member, and many of them
+        assert not fit.status.converged
         assert "improper" in str(fit.status)
         assert "'z[0]'" in str(fit.status) or "'z[1]'" in str(fit.status)

@@ -16,8 +16,9 @@ from vi_kl.families.approximation import Approximation
 from vi_kl.families.frame import Frame
 from vi_kl.target.target import Target, value_and_grad_batch
 
-MOST_SETBACKS = 6  # one after the other, without a chunk of good steps between them
-MOST_SETBACKS_IN_ALL = 40
+MOST_IN_A_ROW = 6  # one after the other, without a chunk of good steps between them
+FEW_SETBACKS = 20  # in all, up to which their share does not count
+MOST_SETBACKS = 0.3  # of all chunks, above which there is no going on
 SELDOM = 20  # good chunks after which a setback is bad luck of its draws, and no sign of too long a step
 
 
@@ -110,7 +111,7 @@ class Run:
         self.books.gradient_evaluations += steps * self.config.objective.density_evaluations
         no_answer = not self.losses and self.schedule.steps + steps >= self.config.max_steps
         unsettled = self.is_hopeless and not self.schedule.has_settled
-        if no_answer or unsettled or self.setbacks > MOST_SETBACKS:
+        if no_answer or unsettled or self.setbacks > MOST_IN_A_ROW:
             refuse_nonfinite(self)
         self.schedule.set_back(steps, smaller=not seldom)
         if jnp.issubdtype(self.key.dtype, jax.dtypes.prng_key):
@@ -121,7 +122,8 @@ class Run:
 
     @property
     def is_hopeless(self) -> bool:
-        return self.setbacks_in_all >= MOST_SETBACKS_IN_ALL
+        chunks = self.schedule.steps / self.config.chunk
+        return self.setbacks_in_all > max(FEW_SETBACKS, MOST_SETBACKS * chunks)
 
     @property
     def done(self) -> bool:
