@@ -75,5 +75,6 @@ def unbounded(frame: Frame | None, names: tuple[str, ...], settled: bool) -> str
         return None
     return (
         f"Its sd along '{names[worst]}' has grown to {sd[worst]:.1g} and nothing seems to hold it: the posterior may "
-        f"be flat there, and so improper. Give '{names[worst]}' a proper prior, or drop what it cannot be told apart from."
+        f"be flat there, and so improper. Give '{names[worst]}' a proper prior, or drop what it "
+        f"cannot be told apart from."
     )
