@@ -35,7 +35,7 @@ MATCHED_DIMENSIONS = 128  # up to which every family gets draws enough for exact
 YARDSTICK = 1024  # draws that two answers are compared on
 FAR = 0.7  # a parameter, in the frame's units, beyond which the frame was not a good one
 MOST_FRAMES = 4  # that are entered one after the other
-FRESH = 256  # draws on which the ELBO must be level
+FRESH = ROWS  # draws on which the ELBO must be level
 LEVEL = 10  # tolerances: sds that an answer may be off the top by along a coordinate
 MOST_EXHAUSTED = 3  # sets of draws one after the other on each of which the optimiser runs out of steps
 
