@@ -86,3 +86,19 @@ def test_a_frame_of_other_dimensions_is_refused(key):
     other = vi_kl.fit(Target.from_log_density(lambda z: -jnp.sum(z**2), 3), "laplace", key=key)
     with pytest.raises(ValueError, match="3 dimensions, the target has 2"):
         start(NORMAL, key, start=other)
+
+
+def twice_the_same(z):
+    """Of two columns that are one only the sum is known; nothing else holds the difference."""
+    return -0.5 * (z[0] + z[1] - 3.0) ** 2 / 0.01 - 0.5 * (z[2] - jnp.exp(0.1 * z[0] + 0.1 * z[1])) ** 2
+
+
+@pytest.mark.parametrize(
+    "method", ["full_rank", "mean_field", "natural_gradient", pytest.param(None, marks=pytest.mark.exhaustive)]
+)
+def test_a_flat_direction_is_named_and_not_stumbled_over(method, key):
+    fit = vi_kl.fit(Target.from_log_density(twice_the_same, 3), method, key=key)
+    if method != "mean_field":  # which has a best member, and many of them
+        assert not fit.status.converged
+        assert "improper" in str(fit.status)
+        assert "'z[0]'" in str(fit.status) or "'z[1]'" in str(fit.status)

@@ -22,7 +22,9 @@ import numpy as np
 from vi_kl.algorithms.algorithm import Algorithm, Fit, FitError, History, Ledger, Status, ledger
 from vi_kl.algorithms.score_matching import Average, Normal, distance, match_batch, match_scores
 from vi_kl.algorithms.start import MATRIX_DIMENSIONS, find_start
+from vi_kl.algorithms.stationary import unbounded
 from vi_kl.families.approximation import Approximation
+from vi_kl.families.frame import Frame
 from vi_kl.families.gaussian import FullRank, full_rank_params
 from vi_kl.keys import numpy_generator
 from vi_kl.objectives.noise import enough_draws, matched_noise, opposite_noise
@@ -100,7 +102,10 @@ def fit_scores(config: ScoreMatching, key, target, start, progress) -> Fit:
         if progress:
             progress(1.0, "done")
         q = run.answer()
-    params = full_rank_params(run.origin + tril @ q.loc, tril_of_root(tril @ q.tril))
+    whole = tril_of_root(tril @ q.tril)
+    params = full_rank_params(run.origin + tril @ q.loc, whole)
+    if (why := unbounded(Frame.of(run.origin, whole), target.coordinate_names, status.converged)) is not None:
+        status = Status(False, f"Not converged after {run.steps} updates. {why}")
     return Fit(Approximation(FullRank(), params, target), status, History(), books.cost(), config)
 
 

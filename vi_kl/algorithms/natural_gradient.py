@@ -18,7 +18,9 @@ import numpy as np
 
 from vi_kl.algorithms.algorithm import Algorithm, Fit, FitError, History, Ledger, Status, ledger
 from vi_kl.algorithms.natural_steps import Normal, ascend, look, shrunk_until_finite
+from vi_kl.algorithms.rivals import frame_of
 from vi_kl.algorithms.start import MATRIX_DIMENSIONS, Start, find_start
+from vi_kl.algorithms.stationary import unbounded
 from vi_kl.families.approximation import Approximation
 from vi_kl.families.family import Family
 from vi_kl.families.frame import Frame
@@ -97,7 +99,8 @@ def settle(config, target, begin: Start, generator, books: Ledger, progress):
         if progress:
             progress(1.0 if done else draws / (2 * most), f"{draws} draws: new noise moves it by {moves:.2g} sd")
         if done or 2 * draws > most:
-            return seen, elbos, status(config, seen.movement, moves, steps, draws)
+            flat = unbounded(frame_of(seen.normal), target.coordinate_names, settled=done)
+            return seen, elbos, status(config, seen.movement, moves, steps, draws, flat)
         draws *= 2
 
 
@@ -123,7 +126,9 @@ def params_of(normal: Normal) -> dict:
     return full_rank_params(normal.loc, tril_of_root(normal.root))
 
 
-def status(config, left: float, moves: float, steps: int, draws: int) -> Status:
+def status(config, left: float, moves: float, steps: int, draws: int, flat: str | None = None) -> Status:
+    if flat is not None:
+        return Status(False, f"Not converged after {steps} steps. {flat}")
     if max(left, moves) < config.tolerance:
         return Status(True, f"Converged after {steps} steps: new noise of {draws} draws moves it by {moves:.1g} sd.")
     if left >= config.tolerance:

@@ -19,7 +19,7 @@ from scipy.optimize import minimize
 
 from vi_kl.algorithms.algorithm import Algorithm, Fit, FitError, History, Ledger, Status, ledger
 from vi_kl.algorithms.start import find_start
-from vi_kl.algorithms.stationary import Slope, slope
+from vi_kl.algorithms.stationary import Slope, slope, unbounded
 from vi_kl.families.approximation import Approximation, has_push
 from vi_kl.families.family import Family
 from vi_kl.families.frame import Frame
@@ -35,7 +35,7 @@ MATCHED_DIMENSIONS = 128  # up to which every family gets draws enough for exact
 YARDSTICK = 1024  # draws that two answers are compared on
 FAR = 0.7  # a parameter, in the frame's units, beyond which the frame was not a good one
 MOST_FRAMES = 4  # that are entered one after the other
-FRESH = 256  # draws on which the ELBO must be level
+FRESH = ROWS  # draws on which the ELBO must be level
 LEVEL = 10  # tolerances: sds that an answer may be off the top by along a coordinate
 MOST_EXHAUSTED = 3  # sets of draws one after the other on each of which the optimiser runs out of steps
 
@@ -251,6 +251,9 @@ class Search:
 
     def status(self) -> Status:
         found = f"{self.objective.evaluations:,} gradients"
+        settled = self.settled and self.is_accurate and self.is_level
+        if (why := unbounded(self.own_frame(), self.target.coordinate_names, settled)) is not None:
+            return Status(False, f"Not converged after {found}. {why}")
         if not self.settled:
             return Status(
                 False,

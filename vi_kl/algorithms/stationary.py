@@ -13,6 +13,8 @@ from scipy.linalg import solve_triangular
 
 from vi_kl.families.frame import Frame
 
+FLAT = 1e6  # times wider than it is given the others, a coordinate has nothing to hold it
+WIDEST = 1e10  # sd in z, beyond which no posterior of a model's parameters is taken for proper
 SURE = 3.0  # standard errors that a slope must differ from zero by
 
 
@@ -55,3 +57,24 @@ def certain(values: np.ndarray) -> np.ndarray:
     pairs = (values[: len(values) // 2] + values[len(values) // 2 :]) / 2
     error = pairs.std(axis=0, ddof=1) / np.sqrt(len(pairs))
     return np.nan_to_num(np.maximum(np.abs(pairs.mean(axis=0)) - SURE * error, 0.0), nan=np.inf)
+
+
+def unbounded(frame: Frame | None, names: tuple[str, ...], settled: bool) -> str | None:
+    """Words for a normal that grows without bound along a coordinate, as it does where a posterior is improper.
+
+    One that is settled may be narrow and long, as those of nearly collinear predictors are.
+    """
+    if frame is None:
+        return None
+    tril = np.asarray(frame.scale_tril)
+    sd = tril if tril.ndim == 1 else np.sqrt((tril**2).sum(axis=1))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        excess = np.maximum(0.0 if settled else sd / np.asarray(frame.conditional_sd) / FLAT, sd / WIDEST)
+    worst = int(np.argmax(np.nan_to_num(excess, nan=np.inf)))
+    if excess[worst] < 1:
+        return None
+    return (
+        f"Its sd along '{names[worst]}' has grown to {sd[worst]:.1g} and nothing seems to hold it: the posterior may "
+        f"be flat there, and so improper. Give '{names[worst]}' a proper prior, or drop what it "
+        f"cannot be told apart from."
+    )

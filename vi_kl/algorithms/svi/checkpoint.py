@@ -91,7 +91,7 @@ class Checkpoint:
         run.state = State(state["params"], optimizer, state["step"], np.asarray(-1))
         run.losses, run.step_sizes = [state["losses"]], [state["step_sizes"]]
         run.schedule.restore(state["schedule"])
-        run.setbacks, run.setbacks_in_all, run.good_since = state["setbacks"]
+        run.setbacks, run.setbacks_in_all = state["setbacks"]
         for name, value in vars(self.before).items():
             setattr(run.books, name, getattr(run.books, name) + value)
         return True
@@ -128,7 +128,7 @@ class Checkpoint:
             "losses": list(run.losses),
             "step_sizes": list(run.step_sizes),
             "schedule": run.schedule.state(),
-            "setbacks": [run.setbacks, run.setbacks_in_all, run.good_since],
+            "setbacks": [run.setbacks, run.setbacks_in_all],
         }
         if now - self.written >= self.seconds:
             self.write()

@@ -18,9 +18,10 @@ from vi_kl.families.frame import Frame
 from vi_kl.families.guide import Guide
 from vi_kl.target.target import Target, value_and_grad_batch
 
-MOST_SETBACKS = 6  # one after the other, without a chunk of good steps between them
-MOST_SETBACKS_IN_ALL = 40
-SELDOM = 20  # good chunks after which a setback is bad luck of its draws, and no sign of too long a step
+LUCK = 2  # chunks in a row that may be bad luck of their draws; more of them are the sign of too long a step
+MOST_IN_A_ROW = 10
+FEW_SETBACKS = 20  # in all, up to which their share does not count
+MOST_SETBACKS = 0.3  # of all chunks, above which there is no going on
 
 
 class Beginning(NamedTuple):
@@ -65,8 +66,7 @@ class Run:
         state: parameters and the optimiser's memory.
         units: in which the parameters are, see `Family.units`.
         schedule: of step sizes.
-        setbacks: chunks that met a value that is not finite, one after the other; `setbacks_in_all`, all of them;
-            `good_since`: good chunks since the last.
+        setbacks: chunks that met a value that is not finite, in a row; `setbacks_in_all`, all of them.
         losses, step_sizes: of each chunk so far.
         books: the ledger.
         error: what ended it, where something did.
@@ -77,7 +77,7 @@ class Run:
         self.impl = jax.random.key_impl(key)
         self.state = self.units = None
         self.schedule = Schedule(config)
-        self.setbacks = self.setbacks_in_all = self.good_since = 0
+        self.setbacks = self.setbacks_in_all = 0
         self.losses: list[np.ndarray] = []
         self.step_sizes: list[np.ndarray] = []
         self.error: FitError | None = None
@@ -106,7 +106,7 @@ class Run:
         if not all(np.isfinite(x).all() for x in (chunk.losses, *jax.tree.leaves(chunk.mean))):
             self.set_back(len(chunk.losses))
             return
-        self.setbacks, self.good_since = 0, self.good_since + 1
+        self.setbacks = 0
         self.key, self.state = chunk.key, chunk.state
         self.books.gradient_evaluations += len(chunk.losses) * self.config.objective.density_evaluations
         self.losses.append(chunk.losses)
@@ -114,15 +114,14 @@ class Run:
         self.schedule.record(chunk.losses, chunk.mean, chunk.draws, force_of(self))
 
     def set_back(self, steps: int) -> None:
-        """Go on from the last good state with other noise, and unless this is seldom with a smaller step."""
-        seldom = self.setbacks_in_all > 0 and self.good_since >= SELDOM
-        self.setbacks, self.setbacks_in_all, self.good_since = self.setbacks + 1, self.setbacks_in_all + 1, 0
+        """Go on from the last good state with other noise, and where that does not help with a smaller step."""
+        self.setbacks, self.setbacks_in_all = self.setbacks + 1, self.setbacks_in_all + 1
         self.books.gradient_evaluations += steps * self.config.objective.density_evaluations
         no_answer = not self.losses and self.schedule.steps + steps >= self.config.max_steps
         unsettled = self.is_hopeless and not self.schedule.has_settled
-        if no_answer or unsettled or self.setbacks > MOST_SETBACKS:
+        if no_answer or unsettled or self.setbacks > MOST_IN_A_ROW:
             refuse_nonfinite(self)
-        self.schedule.set_back(steps, smaller=not seldom)
+        self.schedule.set_back(steps, smaller=self.setbacks > LUCK)
         if jnp.issubdtype(self.key.dtype, jax.dtypes.prng_key):
             self.key = jax.random.fold_in(self.key, self.setbacks)
         else:  # a lane's, as data
@@ -131,7 +130,8 @@ class Run:
 
     @property
     def is_hopeless(self) -> bool:
-        return self.setbacks_in_all >= MOST_SETBACKS_IN_ALL
+        chunks = self.schedule.steps / self.config.chunk
+        return self.setbacks_in_all > max(FEW_SETBACKS, MOST_SETBACKS * chunks)
 
     @property
     def done(self) -> bool:
