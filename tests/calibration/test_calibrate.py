@@ -252,7 +252,7 @@ def test_a_table_a_text_and_the_sizes_that_are_refused(exact):
         ({"num_data_sets": 5}, "at least 10"),
         ({"num_draws": 0}, "num_draws must be at least 1"),
         ({"observed": ()}, "observed is empty"),
-        ({"method": "exactly"}, "Unknown method"),
+        ({"method": "fool-rank"}, "Unknown method"),
     ):
         with pytest.raises(ValueError, match=words):
             vi_kl.calibrate(normal_mean, 4, **{"observed": "y", "key": jax.random.key(0), **wrong})

@@ -53,7 +53,7 @@ def test_nothing_to_compare_is_refused(key):
 
 def test_unknown_methods_are_refused_before_any_work(key):
     with pytest.raises(ValueError, match="Unknown method"):
-        compare(TARGET, [Laplace(), "full-rank"], key=jax.random.key(0))
+        compare(TARGET, [Laplace(), "fool-rank"], key=jax.random.key(0))
 
 
 def test_writing_is_atomic(tmp_path):
