@@ -13,6 +13,7 @@ from vi_kl.algorithms.start import best_mode, mode_of, starting_points
 from vi_kl.families.approximation import Approximation
 from vi_kl.families.gaussian import FullRank, full_rank_params
 from vi_kl.precision import in_float64
+from vi_kl.target.hierarchy import has_proper_priors, hierarchical_sites
 from vi_kl.target.mode import NEAR, Mode
 
 
@@ -60,6 +61,20 @@ class LaplaceNormal(FullRank):
     name = "laplace"
 
 
+def mend_of_no_mode(target, worst: str) -> str:
+    """What may mend a density without a mode: priors are asked for only where the sites can have none."""
+    sites = hierarchical_sites(target)
+    if sites:
+        names = ", ".join(f"'{name}'" for name in sites[:3])
+        return (
+            f"The prior of {names} depends on other latent sites: such a density may rise without end where a scale "
+            'goes to zero. Use the non-centred form, or fit "full_rank".'
+        )
+    if has_proper_priors(target):
+        return 'It may be flat or at a boundary there: fit "full_rank", or write the model in another scale.'
+    return f"The posterior may be flat, improper or at a boundary there: give '{worst}' a prior, or fit \"full_rank\"."
+
+
 def require_proper(target, mode: Mode) -> None:
     if mode.is_proper:
         return
@@ -68,6 +83,6 @@ def require_proper(target, mode: Mode) -> None:
     worst = names[int(np.argmax(np.abs(vectors[:, -1])))]
     raise FitError(
         f"No Laplace approximation: at the highest point found, z = {np.round(mode.z, 3).tolist()}, the log "
-        f"density does not curve down along '{worst}' (eigenvalue {values[-1]:.3g} of the Hessian). The posterior "
-        f"may be flat, improper or at a boundary there: give '{worst}' a prior, or fit 'full_rank' by SVI."
+        f"density does not curve down along '{worst}' (eigenvalue {values[-1]:.3g} of the Hessian). "
+        f"{mend_of_no_mode(target, worst)}"
     )

@@ -9,6 +9,7 @@ from vi_kl.diagnostics.evidence import Draws
 from vi_kl.diagnostics.importance import kl_by_weights, log_evidence_by_weights
 from vi_kl.diagnostics.judgement import look_around
 from vi_kl.diagnostics.psis import RELIABLE
+from vi_kl.diagnostics.rival import rival_evidence
 from vi_kl.diagnostics.sandwich import Limits, elbo_limits, evidence_limits
 from vi_kl.diagnostics.unvisited import PILOT, Search
 from vi_kl.keys import numpy_generator
@@ -71,18 +72,24 @@ def judge_alone(q, draws: Draws, view: View, search: Search, figures) -> dict:
             "log_evidence": log_evidence_by_weights(draws.log_ratio, words),
             "reverse_kl": kl_by_weights(draws.log_ratio, words),
         }
+    else:
+        half = 1 - (1 - CONFIDENCE) / 2
+        lower = lower_evidence(draws, search, weighing, half).lower
+        evidence = Limits(max(lower, rival_evidence(q.target, view.generator, half)), np.inf, CONFIDENCE)
+        limits = evidence.minus(elbo_limits(figures["elbo"])).not_negative()
+        found |= {"evidence_limits": evidence, "limits": limits}
     return found
 
 
-def lower_evidence(draws: Draws, search: Search, weighing: Weighing | None) -> Limits:
+def lower_evidence(draws: Draws, search: Search, weighing: Weighing | None, confidence: float = CONFIDENCE) -> Limits:
     """The better of two lower limits, from q's own draws with the parts outside it, and from the wider draws."""
     own = search.own_log_weights(draws)
     if weighing is None:
-        return evidence_limits(own, search.parts, confidence=CONFIDENCE)
-    each = 1 - (1 - CONFIDENCE) / 2
+        return evidence_limits(own, search.parts, confidence=confidence)
+    each = 1 - (1 - confidence) / 2
     one = evidence_limits(own, search.parts, confidence=each)
     other = evidence_limits(weighing.weighted.log_weights, confidence=each)
-    return Limits(max(one.lower, other.lower), one.upper, CONFIDENCE)
+    return Limits(max(one.lower, other.lower), one.upper, confidence)
 
 
 def errors_by_weights(q, draws: Draws, weighing: Weighing):
