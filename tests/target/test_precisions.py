@@ -15,7 +15,7 @@ from numpyro.contrib.control_flow import scan
 from scipy.stats import halfnorm, norm
 
 import vi_kl
-from vi_kl.target.widened import Widened
+from vi_kl.programs.widened import Widened
 
 Y = np.random.default_rng(5).normal(0.0, 1.0, 15)
 

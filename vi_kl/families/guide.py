@@ -20,10 +20,10 @@ from numpyro.infer import autoguide
 from vi_kl.compilation import CarriesArrays
 from vi_kl.families.family import Family
 from vi_kl.precision import in_float64
+from vi_kl.programs.program import capture, kept, shape_of
 from vi_kl.target.captured import ClosedOver, same
 from vi_kl.target.from_numpyro import NumPyroModel
 from vi_kl.target.plates import AllRows
-from vi_kl.target.program import capture, kept, shape_of
 from vi_kl.target.target import Target
 
 REFUSED = {

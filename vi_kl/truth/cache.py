@@ -37,7 +37,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from vi_kl.target.program import Program
+from vi_kl.programs.program import Program
 from vi_kl.target.target import Target
 
 PACKAGES = ("jax", "jaxlib", "numpyro", "numpy", "scipy", "arviz-stats", "vi_kl")
@@ -152,7 +152,9 @@ def own_source() -> bytes:
 @functools.cache
 def own_files() -> tuple[Path, ...]:
     root = Path(__file__).parent.parent
-    return tuple(sorted([*root.glob("truth/*.py"), *root.glob("target/*.py"), *root.glob("*.py")]))
+    return tuple(
+        sorted([*root.glob("truth/*.py"), *root.glob("target/*.py"), *root.glob("programs/*.py"), *root.glob("*.py")])
+    )
 
 
 class Digest:

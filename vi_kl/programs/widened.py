@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 
-from vi_kl.target.replay import Replay, inner_programs, opened
+from vi_kl.programs.replay import Replay, inner_programs, opened
 
 WIDE = {np.dtype(np.float32): np.dtype(np.float64), np.dtype(np.complex64): np.dtype(np.complex128)}
 # operations on bits, and those that leave JAX: they get the types that they were traced with

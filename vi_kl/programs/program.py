@@ -35,9 +35,9 @@ import numpyro
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal, jaxpr_as_fun
 
 from vi_kl.compilation import tracing
+from vi_kl.programs.replay import Replay, all_constants, identity, inner_programs, opened
+from vi_kl.programs.widened import Narrowed, Widened, as_type
 from vi_kl.reads import PLAIN, Reader, is_yours
-from vi_kl.target.replay import Replay, all_constants, identity, inner_programs, opened
-from vi_kl.target.widened import Narrowed, Widened, as_type
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
