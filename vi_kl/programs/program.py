@@ -35,7 +35,7 @@ import numpyro
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal, jaxpr_as_fun
 
 from vi_kl.compilation import tracing
-from vi_kl.programs.replay import Replay, all_constants, identity, inner_programs, opened
+from vi_kl.programs.replay import Replay, all_constants, identity, inner_programs, needed_operations, opened
 from vi_kl.programs.widened import Narrowed, Widened, as_type
 from vi_kl.reads import PLAIN, Reader, is_yours
 
@@ -142,7 +142,10 @@ def intern(traced: ClosedJaxpr, leaves, inputs, outputs, rewrite: type[Replay] =
     def run(constants, arguments):
         return rewrite(dict(zip(found, constants, strict=True))).run(traced, arguments)
 
-    operations = jax.make_jaxpr(run)([shape_of(constant) for constant in found.values()], leaves)
+    if rewrite is Replay and not found:
+        operations = ClosedJaxpr(traced.jaxpr.replace(constvars=[], eqns=needed_operations(traced.jaxpr)), [])
+    else:
+        operations = jax.make_jaxpr(run)([shape_of(constant) for constant in found.values()], leaves)
     name = name_of(operations, len(found), inputs, outputs, rewrite.__name__)
     with lock:
         program = known.get(name)
