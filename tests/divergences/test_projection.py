@@ -7,6 +7,7 @@ import pytest
 import scipy.stats
 from numpyro.distributions import constraints
 
+from vi_kl.compilation import compile_clock
 from vi_kl.data.worm_teeth import TEETH, observed
 from vi_kl.divergences import kl_divergence, project
 
@@ -161,3 +162,16 @@ def test_families_that_are_no_families():
         project(observed(), lambda p: jnp.stack([binomial(p)] * 2), init=0.5, support=UNIT)
     with pytest.raises(ValueError, match="p sums to"):
         project(observed() * 2, binomial, init=0.5, support=UNIT)
+
+
+scales = np.array([1.0, 0.0])
+
+
+def test_what_a_family_closes_over_is_read_anew_and_compiles_nothing():
+    """Onto N(m * sum of scales, 1), the nearest to N(6, 1) has m = 6 / the sum."""
+    for i, new in enumerate((2.0, 3.0)):
+        globals()["scales"] = np.array([new, 0.0])
+        with compile_clock() as clock:
+            found = project(dist.Normal(6.0, 1.0), lambda m: dist.Normal(m * jnp.sum(scales), 1.0), init=1.0)
+        assert found.params == pytest.approx(6.0 / new, rel=1e-6)
+        assert (clock.programs == 0) == (i == 1)

@@ -119,6 +119,16 @@ def test_other_sizes_are_other_programs():
     assert first.density != second.density
 
 
+def test_data_of_a_log_density_that_it_needs_in_python():
+    def function(z, data):
+        return -0.5 * jnp.sum((z[: len(np.unique(data["g"]))][data["g"]] - data["y"]) ** 2)
+
+    target = vi_kl.Target.from_log_density(function, 4, data={"g": GROUP, "y": Y, "unused": None})
+    assert target.constants == ("data['g']",)
+    z = np.linspace(-1, 1, 4)
+    assert float(target.log_density(z)) == pytest.approx(-0.5 * np.sum((z[GROUP] - Y) ** 2), rel=1e-12)
+
+
 def decides_by_a_latent(y):
     loc = numpyro.sample("loc", dist.Normal(0.0, 1.0))
     numpyro.sample("y", dist.Normal(loc if loc > 0 else 0.0, 1.0), obs=y)

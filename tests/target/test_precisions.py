@@ -15,6 +15,7 @@ from numpyro.contrib.control_flow import scan
 from scipy.stats import halfnorm, norm
 
 import vi_kl
+from vi_kl.programs.widened import Widened
 
 Y = np.random.default_rng(5).normal(0.0, 1.0, 15)
 
@@ -88,6 +89,32 @@ def normal_mean(y):
 
 def test_a_model_that_suits_64_bits_is_traced_in_them():
     assert not vi_kl.Target.from_numpyro(normal_mean, Y).narrow
+
+
+def of_every_kind(x):
+    """Operations that hold programs of their own, and one of each kind of loop."""
+    index = jnp.array([0, 2, 2])
+    total = jnp.zeros(4, x.dtype).at[index].add(x).at[index].max(x) + jnp.cumsum(x)[-1]
+    spread = jax.lax.reduce(x, jnp.ones((), x.dtype), lambda a, b: a * b + 1, (0,))
+    solved = jnp.linalg.solve(jnp.eye(3, dtype=x.dtype) * 2 + x[:, None] * x, x)
+    looped = jax.lax.fori_loop(0, 3, lambda i, s: s * 0.9 + x[i], jnp.zeros((), x.dtype))
+    chosen = jax.lax.cond(x[0] > 0, jnp.sin, jnp.cos, x[1])
+    again = jax.checkpoint(lambda y: jnp.sum(jnp.exp(y)))(x)
+    ordered = jnp.sort(x)[1] * jnp.linalg.cholesky(jnp.eye(3, dtype=x.dtype) + x[:, None] * x)[2, 2]
+    special = jax.scipy.special.gammaln(2 + x).sum() + jax.nn.logsumexp(x) + jax.scipy.special.betainc(2.0, 3.0, 0.5)
+    return total.sum() + spread + solved.sum() + looped + chosen + again + ordered + special
+
+
+def test_every_kind_of_operation_is_widened():
+    x = np.array([0.3, -0.7, 1.1])
+    with jax.enable_x64(False):
+        narrow = jax.make_jaxpr(of_every_kind)(jax.ShapeDtypeStruct((3,), np.float32))
+    with jax.enable_x64(True):
+        widened = jax.jit(jax.value_and_grad(lambda x: Widened({}).run(narrow, [x])[0]))(x)
+        exact = jax.jit(jax.value_and_grad(of_every_kind))(x)
+    # every constant in it is exact in 24 bits, or was written as a short decimal
+    for ours, theirs in zip(widened, exact, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-13)
 
 
 TURNS = """

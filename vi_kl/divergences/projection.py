@@ -6,7 +6,7 @@ of moments. Reverse, KL(q||p), keeps q where p has probability: the objective of
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -24,6 +24,7 @@ from vi_kl.divergences.nearest.families import find_family
 from vi_kl.estimate import Estimate
 from vi_kl.keys import as_key
 from vi_kl.precision import as_numpy, in_float64
+from vi_kl.programs.program import Program, capture, kept
 
 DIRECTIONS = ("forward", "reverse")
 
@@ -184,20 +185,54 @@ def project_onto_function(p, family, init, support, direction, unit, max_steps):
     def divergence_of(q):
         return kl_divergence(p, q) if direction == "forward" else kl_divergence(q, p)
 
-    @compiled
-    def member(z):
+    def parameters_and_member(z):
         params = constrain(z)
         return params, family(params)
 
+    try:
+        member = Captured.of(parameters_and_member, start)
+    except jax.errors.JAXTypeError as error:
+        raise TypeError(
+            "family cannot be differentiated by JAX; write it with jax.numpy and NumPyro, not with NumPy or SciPy:"
+            f" {str(error).splitlines()[0]}"
+        ) from error
     check_start(member, divergence_of, start, init, direction)
-    value_and_gradient = compiled(jax.value_and_grad(lambda z: divergence_of(member(z)[1])))
-    minimum = descend(value_and_gradient, np.asarray(start), bounded, max_steps)
+    value = Captured.of(lambda z: divergence_of(member.program(member.closed_over, z)[1]), start)
+    minimum = descend(value.and_gradient, np.asarray(start), bounded, max_steps)
     params, q = jax.tree.map(as_numpy, member(minimum.z))
     divergence = Estimate(minimum.value).to(unit)
     return Projection(
         plain(params), divergence.value, unit, direction, minimum.converged, minimum.status, q,
         "descent on the exact divergence", minima=((divergence.value, plain(params)),) if minimum.converged else (),
     )  # fmt: skip
+
+
+class Captured(NamedTuple):
+    """A function of z as it is now: another of the same operations, on other numbers, compiles nothing."""
+
+    program: Program
+    closed_over: list
+
+    @classmethod
+    def of(cls, function, z):
+        program, closed_over = capture(function, z)
+        return cls(program, [kept(constant) for constant in closed_over])
+
+    def __call__(self, z):
+        return run(self.closed_over, z, self.program)
+
+    def and_gradient(self, z):
+        return value_and_gradient(self.closed_over, z, self.program)
+
+
+@compiled(static=("program",))
+def run(closed_over, z, program: Program):
+    return program(closed_over, z)
+
+
+@compiled(static=("program",))
+def value_and_gradient(closed_over, z, program: Program):
+    return jax.value_and_grad(lambda z: program(closed_over, z))(z)
 
 
 def unconstrained_start(init, support):
@@ -239,13 +274,7 @@ def constraint_of(path, support):
 
 def check_start(member, divergence_of, start, init, direction):
     """Try the family at `init`, where values are known and its mistakes can be named."""
-    try:
-        _, q = member(start)
-    except jax.errors.JAXTypeError as error:
-        raise TypeError(
-            "family cannot be differentiated by JAX; write it with jax.numpy and NumPyro, not with NumPy or SciPy:"
-            f" {str(error).splitlines()[0]}"
-        ) from error
+    _, q = member(start)
     value = divergence_of(q)
     if jnp.shape(value) != ():
         raise ValueError(f"The family's member at init has a batch shape, {jnp.shape(value)}; it must be one q.")

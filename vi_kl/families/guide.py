@@ -21,10 +21,10 @@ from vi_kl.compilation import CarriesArrays
 from vi_kl.errors import ViKLError
 from vi_kl.families.family import Family
 from vi_kl.precision import in_float64
+from vi_kl.programs.program import capture, kept, shape_of
 from vi_kl.target.captured import ClosedOver, same
 from vi_kl.target.from_numpyro import NumPyroModel, constrained_shapes, unconstrained_shapes
 from vi_kl.target.plates import AllRows
-from vi_kl.target.program import capture, kept, shape_of
 from vi_kl.target.target import Target
 
 REFUSED = {

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from vi_kl.precision import in_float64
-from vi_kl.target.program import Program, capture, kept, shape_of
+from vi_kl.programs.program import Program, capture, kept, shape_of
 
 
 class ChangedError(ValueError):

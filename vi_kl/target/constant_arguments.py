@@ -7,6 +7,7 @@ so, and for each array, or group of them, it is seen whether it can be traced wi
 """
 
 import dataclasses
+import inspect as python
 from collections.abc import Callable
 
 import jax
@@ -68,18 +69,18 @@ def with_constants(density, data: tuple, inspect: Callable):
         for as_numpy in (True, False):
             which = needed(density, data, inspect, as_numpy)
             if which:
-                density, data = fix(density, data, which, as_numpy)
+                density, data = density.with_fixed(data, which, as_numpy)
                 return density, data, inspect(density, data)
         raise
 
 
-def needed(density, data: tuple, inspect: Callable, as_numpy: bool) -> frozenset:
+def needed(density, data, inspect: Callable, as_numpy: bool) -> frozenset:
     """Which arrays have to be constants, as few as are found; none where it does not help."""
 
     def works(fixed: frozenset) -> bool:
-        return runs(inspect, *fix(density, data, fixed, as_numpy))
+        return runs(inspect, *density.with_fixed(data, fixed, as_numpy))
 
-    fixed = frozenset(range(len(data)))
+    fixed = frozenset(range(len(jax.tree.leaves(data))))
     if not fixed or not works(fixed):
         return frozenset()
     for group in halves(sorted(fixed)):
@@ -111,24 +112,8 @@ def halves(group: list) -> list[list]:
     return [half for half in (group[:middle], group[middle:]) if half]
 
 
-def fix(density, data: tuple, which: frozenset, as_numpy: bool):
-    """The density with these of its data arrays as constants, and the others."""
-    from vi_kl.target.from_numpyro import DATA
-
-    names = names_of_arguments(density)
-    static, place = list(density.static), 0
-    for i, leaf in enumerate(static):
-        if leaf is DATA:
-            if place in which:
-                static[i] = Constant(np.asarray(data[place]), as_numpy, names[i])
-            place += 1
-    return dataclasses.replace(density, static=tuple(static)), tuple(x for i, x in enumerate(data) if i not in which)
-
-
 def names_of_arguments(density) -> list[str]:
     """What each leaf of the model's arguments is called: by its parameter where that can be told."""
-    import inspect as python
-
     args, kwargs = jax.tree.unflatten(density.structure, range(len(density.static)))
     try:
         given = dict(python.signature(density.model).bind(*args, **kwargs).arguments)

@@ -7,7 +7,6 @@ first run. Nothing is computed here unless two runs look different.
 
 import inspect
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,10 +15,10 @@ import numpyro
 from jax.interpreters import partial_eval
 
 from vi_kl.compilation import compiler_options, tracing
+from vi_kl.programs.program import capture
 from vi_kl.target.captured import same
 from vi_kl.target.inspection import Inspection, ModelError, abstractly, change_of_variables, traced
 from vi_kl.target.plates import ChosenRows
-from vi_kl.target.program import capture
 
 
 def check_factors(density, data, found: Inspection) -> None:
@@ -180,7 +179,10 @@ def shape_of(result):
     return jax.ShapeDtypeStruct(jnp.shape(result), jnp.result_type(result)) if is_numeric(result) else result
 
 
-def refuse_arguments(name: str, function: Callable, takes_data: bool) -> None:
+def refuse_no_log_density(function: Callable, takes_data: bool) -> None:
+    name = getattr(function, "__name__", type(function).__name__)
+    if not callable(function):
+        raise TypeError(f"function must be a log density, a function of z, got {name}.")
     given = ("z", "data") if takes_data else ("z",)
     try:
         signature = inspect.signature(function)
@@ -195,26 +197,25 @@ def refuse_arguments(name: str, function: Callable, takes_data: bool) -> None:
         ) from None
 
 
-def check_log_density(function: Callable, takes_data: bool, dim: int, data) -> None:
+def check_log_density(density, data, dim: int) -> None:
     """Refuse a log density that is no real number, or another one at each call.
+
+    Args:
+        density: a `LogDensity`, not yet captured.
 
     Raises:
         ModelError: with what it returns instead.
     """
-    name = getattr(function, "__name__", type(function).__name__)
-    if not callable(function):
-        raise TypeError(f"function must be a log density, a function of z, got {name}.")
-    refuse_arguments(name, function, takes_data)
+    name, found = str(density), {}
     z = jax.ShapeDtypeStruct((dim,), float)
 
     def call(z, data):
-        return function(z, data) if takes_data else function(z)
+        return density.model_log_density(data, {"z": z})
 
     def run(arguments):
         found["result"] = shape_of(call(*arguments))
         return ()
 
-    found: dict[str, Any] = {}
     abstractly(run, (z, data))
     result = found["result"]
     if result is None:

@@ -19,7 +19,7 @@ from vi_kl.compilation import tracing
 from vi_kl.precision import as_float64, in_float64
 from vi_kl.target.captured import Captured, captured
 from vi_kl.target.columns import arguments_that_run, thawed
-from vi_kl.target.constant_arguments import Constant, value_of, with_constants
+from vi_kl.target.constant_arguments import Constant, names_of_arguments, value_of, with_constants
 from vi_kl.target.inspection import Inspection, ModelError, change_of_variables, inspect
 from vi_kl.target.plates import AllRows
 from vi_kl.target.sharding import at_64_bits, holds_nan, is_sharded
@@ -45,6 +45,15 @@ class NumPyroModel(Captured):
         arrays = map(jnp.asarray, data)  # a NumPy array cannot be indexed by a traced one
         leaves = [next(arrays) if leaf is DATA else thawed(value_of(leaf)) for leaf in self.static]
         return jax.tree.unflatten(self.structure, leaves)
+
+    def with_fixed(self, data: tuple, which: frozenset, as_numpy: bool) -> tuple["NumPyroModel", tuple]:
+        """The model with these of its data arrays as constants, and the other arrays."""
+        names, static = names_of_arguments(self), list(self.static)
+        places = [i for i, leaf in enumerate(static) if leaf is DATA]
+        for i in which:
+            static[places[i]] = Constant(np.asarray(data[i]), as_numpy, names[places[i]])
+        fixed = dataclasses.replace(self, static=tuple(static))
+        return fixed, tuple(array for i, array in enumerate(data) if i not in which)
 
     @property
     def num_arguments(self) -> int:

@@ -14,8 +14,8 @@ from numpyro.distributions import biject_to, constraints
 
 from vi_kl.compilation import tracing
 from vi_kl.errors import ViKLError
+from vi_kl.programs.program import trace_afresh
 from vi_kl.target.plates import ChosenRows, Plate
-from vi_kl.target.program import trace_afresh
 from vi_kl.target.target import Site
 
 

@@ -126,11 +126,9 @@ class Target:
                 call.
             ValueError: dim is no positive whole number.
         """
-        from vi_kl.target.factors import check_log_density
         from vi_kl.target.from_log_density import target_from_log_density
 
         dim = whole_number("dim", dim, at_least=1)
-        check_log_density(function, data is not None, dim, data)
         return target_from_log_density(function, dim, data, truth)
 
     @functools.cached_property

@@ -2,6 +2,7 @@
 
 An entry's name is a hash of everything that the numbers depend on:
 
+- the programs that were traced of the model, with all that it computes;
 - the model: its source where Python has it, its bytecode and constants, the values that it closes over or has as
   defaults, and the same of every function of yours that it calls by name, and every global that it reads; of
   modules and of what installed packages define, the names only;
@@ -36,6 +37,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
+from vi_kl.programs.program import Program
 from vi_kl.target.target import Target
 
 PACKAGES = ("jax", "jaxlib", "numpyro", "numpy", "scipy", "arviz-stats", "vi_kl")
@@ -150,7 +152,9 @@ def own_source() -> bytes:
 @functools.cache
 def own_files() -> tuple[Path, ...]:
     root = Path(__file__).parent.parent
-    return tuple(sorted([*root.glob("truth/*.py"), *root.glob("target/*.py"), *root.glob("*.py")]))
+    return tuple(
+        sorted([*root.glob("truth/*.py"), *root.glob("target/*.py"), *root.glob("programs/*.py"), *root.glob("*.py")])
+    )
 
 
 class Digest:
@@ -213,6 +217,8 @@ class Digest:
                 self.add_function(value, where)
             case types.CodeType():
                 self.add_code(value, where)
+            case Program():
+                self.write("program", value.name)
             case _:
                 self.add_object(value, where)
 

@@ -35,8 +35,9 @@ import numpyro
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal, jaxpr_as_fun
 
 from vi_kl.compilation import tracing
-from vi_kl.target.replay import Replay, all_constants, identity, inner_programs, opened
-from vi_kl.target.widened import Narrowed, Widened, as_type
+from vi_kl.programs.replay import Replay, all_constants, identity, inner_programs, needed_operations, opened
+from vi_kl.programs.widened import Narrowed, Widened, as_type
+from vi_kl.reads import PLAIN, Reader, is_yours
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -142,7 +143,10 @@ def intern(traced: ClosedJaxpr, leaves, inputs, outputs, rewrite: type[Replay] =
     def run(constants, arguments):
         return rewrite(dict(zip(found, constants, strict=True))).run(traced, arguments)
 
-    operations = jax.make_jaxpr(run)([shape_of(constant) for constant in found.values()], leaves)
+    if rewrite is Replay and not found:
+        operations = ClosedJaxpr(traced.jaxpr.replace(constvars=[], eqns=needed_operations(traced.jaxpr)), [])
+    else:
+        operations = jax.make_jaxpr(run)([shape_of(constant) for constant in found.values()], leaves)
     name = name_of(operations, len(found), inputs, outputs, rewrite.__name__)
     with lock:
         program = known.get(name)
@@ -245,6 +249,7 @@ class Writer:
 
     def __init__(self):
         self.hash = hashlib.sha256()
+        self.seen: dict[int, Any] = {}  # and keeps what it knows by its id
 
     def write(self, *words) -> None:
         for word in words:
@@ -293,24 +298,47 @@ class Writer:
         elif isinstance(value, np.ndarray | jax.Array) or (hasattr(value, "__array__") and hasattr(value, "aval")):
             array = np.asarray(value)
             self.write(array.dtype, array.shape, np.ascontiguousarray(array).tobytes())
-        elif callable(value) and not isinstance(value, type):
+        elif is_function(value):
             self.function(value)
         else:
             self.write(re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value)))
 
-    def function(self, function, depth: int = 0) -> None:
-        """A rule of differentiation, say: by its code, and that of the functions that it closes over."""
-        inner = (
-            getattr(function, "__wrapped__", None) or getattr(function, "f", None) or getattr(function, "func", None)
-        )
-        if callable(inner) and depth < 5:
-            self.function(inner, depth + 1)
-        if isinstance(function, types.FunctionType):
-            code = function.__code__
-            self.write("function", function.__module__, function.__qualname__, code.co_code, code.co_names)
-            for cell in function.__closure__ or ():
-                with contextlib.suppress(ValueError):
-                    if callable(cell.cell_contents) and depth < 5:
-                        self.function(cell.cell_contents, depth + 1)
-        else:
+    def function(self, function) -> None:
+        """A rule of differentiation, say: by its code and all that it reads, through JAX's wrappers of it."""
+        if id(function) in self.seen:
+            return
+        self.seen[id(function)] = function
+        for name in ("__wrapped__", "f", "func", "fun"):
+            if hasattr(function, name):
+                self.function(getattr(function, name))
+        if not isinstance(function, types.FunctionType):
             self.write(type(function).__name__)
+        elif is_yours(function):
+            reader = Reader()
+            reader.add(function)
+            self.write(reader.hash.hexdigest())
+        else:
+            code = function.__code__
+            self.write(function.__module__, function.__qualname__, code.co_code, code.co_names)
+            for value in (*code.co_consts, *contents(function)):
+                if is_function(value):
+                    self.function(value)
+                elif isinstance(value, PLAIN) or (isinstance(value, np.ndarray | jax.Array) and not is_traced(value)):
+                    self.value(value)
+
+
+def is_function(value) -> bool:
+    return (callable(value) or hasattr(value, "f_transformed")) and not isinstance(value, type)
+
+
+def contents(function) -> list:
+    """What a function closes over."""
+    found = []
+    for cell in function.__closure__ or ():
+        with contextlib.suppress(ValueError):  # a name that has no value yet
+            found.append(cell.cell_contents)
+    return found
+
+
+def is_traced(value) -> bool:
+    return isinstance(value, jax.core.Tracer)

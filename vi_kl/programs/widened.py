@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 
-from vi_kl.target.replay import Replay, inner_programs
+from vi_kl.programs.replay import Replay, inner_programs, opened
 
 WIDE = {np.dtype(np.float32): np.dtype(np.float64), np.dtype(np.complex64): np.dtype(np.complex128)}
 # operations on bits, and those that leave JAX: they get the types that they were traced with
@@ -33,10 +33,6 @@ def as_type(value, dtype):
     if jax.dtypes.issubdtype(dtype, jax.dtypes.extended) or jnp.result_type(value) == dtype:
         return value
     return jax.lax.convert_element_type(value, dtype)
-
-
-def combines_numbers(program: Jaxpr | ClosedJaxpr) -> bool:
-    return all(v.aval.shape == () for v in getattr(program, "jaxpr", program).invars)
 
 
 class Retyped(Replay):
@@ -61,29 +57,27 @@ class Retyped(Replay):
         return np.asarray(atom.val, self.type(atom.aval.dtype))
 
     def apply(self, eqn, arguments):
-        if any(True for _ in inner_programs(eqn)):
-            custom = {"custom_jvp_call": self.custom_jvp, "custom_vjp_call": self.custom_vjp}.get(eqn.primitive.name)
-            if custom is not None:
-                return custom(eqn, arguments)
-            special = getattr(self, f"apply_{eqn.primitive.name}", None)
-            if special is not None:
-                return special(eqn.params, arguments)
-            if not all(map(combines_numbers, inner_programs(eqn))):
-                return self.as_traced(eqn, arguments)
-        if any(name in eqn.primitive.name for name in KEPT):
+        name, has_inner = eqn.primitive.name, any(True for _ in inner_programs(eqn))
+        if has_inner and hasattr(self, f"apply_{name}"):
+            return getattr(self, f"apply_{name}")(eqn.params, arguments)
+        if name in ("custom_jvp_call", "custom_vjp_call"):
+            return (self.custom_jvp if name == "custom_jvp_call" else self.custom_vjp)(eqn, arguments)
+        if any(kept in name for kept in KEPT):
             return self.as_traced(eqn, arguments)
         params = {name: self.parameter(value) for name, value in eqn.params.items()}
         found = eqn.primitive.bind(*arguments, **eqn.primitive.get_bind_params(params))
         return found if eqn.primitive.multiple_results else [found]
 
     def parameter(self, value):
-        """Of an operation: types, and the programs by which reductions and scatters combine two numbers."""
-        if not isinstance(value, Jaxpr | ClosedJaxpr):
-            return self.type(value)
-        inputs = getattr(value, "jaxpr", value).invars
-        shapes = [jax.ShapeDtypeStruct(v.aval.shape, self.type(v.aval.dtype)) for v in inputs]
-        program = jax.make_jaxpr(lambda *numbers: self.run(value, numbers))(*shapes)
-        return program if isinstance(value, ClosedJaxpr) else program.jaxpr
+        """A parameter of an operation: a type, or a program such as what a scatter does with two numbers."""
+        if isinstance(value, Jaxpr | ClosedJaxpr):
+            shapes = [jax.ShapeDtypeStruct(v.aval.shape, self.type(v.aval.dtype)) for v in opened(value)[0].invars]
+            program = jax.make_jaxpr(lambda *arguments: self.run(value, arguments))(*shapes)
+            return program if isinstance(value, ClosedJaxpr) else program.jaxpr
+        if isinstance(value, tuple) and any(isinstance(entry, Jaxpr | ClosedJaxpr) for entry in value):
+            entries = map(self.parameter, value)
+            return type(value)(*entries) if hasattr(value, "_fields") else tuple(entries)
+        return self.type(value)
 
     def as_traced(self, eqn, arguments):
         """In the types that it was traced with, and the result in the others."""
