@@ -386,12 +386,25 @@ def test_batches_of_different_numbers_of_trials():
     assert values[2] == np.inf
 
 
+TRACED_TRIALS = (
+    dist.Binomial(jnp.array([3, 5, 3, 10, 0]), jnp.full(5, 0.3)),
+    dist.Binomial(jnp.array([3, 3, 5, 1000, 2]), jnp.full(5, 0.4)),
+)
+
+
 def test_traced_numbers_of_trials():
-    """Equal ones work, p reaching beyond q is infinite, and the sum that cannot be formed is NaN, not a guess."""
-    trials_p, trials_q = jnp.array([3, 5, 3]), jnp.array([3, 3, 5])
-    values = jax.jit(kl_divergence)(dist.Binomial(trials_p, 0.3), dist.Binomial(trials_q, 0.4))
-    expected = kl_divergence(dist.Binomial(3, 0.3), dist.Binomial(3, 0.4))
-    np.testing.assert_allclose(values, [expected, np.inf, np.nan], rtol=1e-6)
+    """As where they are known: a sum of a length that the program finds out."""
+    expected = kl_divergence(*TRACED_TRIALS)
+    np.testing.assert_allclose(jax.jit(kl_divergence)(*TRACED_TRIALS), expected, rtol=1e-6)
+
+
+@pytest.mark.exhaustive
+def test_traced_numbers_of_trials_under_vmap_and_grad():
+    mapped = jax.jit(jax.vmap(kl_divergence))(*TRACED_TRIALS)
+    np.testing.assert_allclose(mapped, kl_divergence(*TRACED_TRIALS), rtol=1e-6)
+    q = dist.Binomial(12, 0.3)
+    slope = jax.jit(jax.grad(lambda x, n: kl_divergence(dist.Binomial(n, x), q)))(0.3, 10)
+    assert slope == pytest.approx(float(jax.grad(lambda x: kl_divergence(dist.Binomial(10, x), q))(0.3)), rel=1e-5)
 
 
 def test_subclasses_use_their_parents_form():

@@ -1,5 +1,7 @@
 """A covariance that a distribution holds is factored in float64, not taken from NumPyro's float32 factor."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import mpmath
@@ -122,7 +124,7 @@ def test_categories_by_cutpoints_keep_their_digits():
     p, q = (dist.OrderedLogistic(jnp.asarray(x), jnp.asarray(cutpoints)) for x in predictors)
     with mpmath.workdps(40):
         above = [[1, *(1 / (1 + mpmath.exp(float(c) - float(x))) for c in cutpoints), 0] for x in predictors]
-        pmfs = [[a - b for a, b in zip(row[:-1], row[1:], strict=True)] for row in above]
+        pmfs = [[a - b for a, b in itertools.pairwise(row)] for row in above]
         expected = float(sum(a * mpmath.log(a / b) for a, b in zip(*pmfs, strict=True)))
     assert kl_divergence(p, q) == pytest.approx(expected, rel=1e-6)
     assert entropy(p) == pytest.approx(float(-sum(a * mpmath.log(a) for a in pmfs[0])), rel=1e-6)

@@ -42,9 +42,9 @@ def test_many_entries_may_add_up_to_more_rounding():
     p = weights / np.cumsum(weights)[-1]
     assert abs(p.astype(float).sum() - 1) > 1e-5  # more than six entries may be off by
     assert d.entropy(p) == pytest.approx(np.log(1e6) - (1 - np.euler_gamma), rel=1e-3)
-    with pytest.raises(ValueError, match="sums to 1.001"):
+    with pytest.raises(ValueError, match=r"sums to 1\.001"):
         d.entropy(p * np.float32(1.001))
-    with pytest.raises(ValueError, match="sums to 1.0000"):
+    with pytest.raises(ValueError, match=r"sums to 1\.0000"):
         d.entropy(softmax(0) * np.float32(1.00004))
 
 

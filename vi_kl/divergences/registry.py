@@ -22,6 +22,7 @@ WORDS = {
     "closed form": "closed form",
     "moments": "closed form, by moments",
     "finite sum": "exact finite sum",
+    "sum": "sum over counts, up to where nothing of p is left",
     "infinite": "infinite for all members of these families",
 }
 WRAPPERS = (ExpandedDistribution, Independent, MaskedDistribution)

@@ -4,7 +4,6 @@ import dataclasses
 import functools
 import math
 
-import jax
 import numpy as np
 from numpyro.distributions import Distribution
 

@@ -20,7 +20,6 @@ import contextlib
 import dataclasses
 import math
 
-import jax
 import numpy as np
 from numpyro.distributions import Distribution
 from scipy.linalg import solve_triangular

@@ -8,7 +8,7 @@ import numpyro.distributions as dist
 
 from vi_kl.divergences.analytic.gaussian.triangular import first_entry, tril_of_square_root
 from vi_kl.divergences.bregman import difference_of_products, itakura_saito
-from vi_kl.divergences.registry import closed_form, known, closed_form_entropy
+from vi_kl.divergences.registry import closed_form, closed_form_entropy, known
 from vi_kl.divergences.wide import in_wide_precision
 
 DENSE = 512  # up to this size a product with the matrix, as the FFT has no second derivative for a float32 caller
