@@ -10,9 +10,8 @@ import math
 import numpy as np
 from numpyro.distributions import Distribution
 
-from vi_kl.compilation import compiled
 from vi_kl.divergences.estimators.control_variate import controlled_mean
-from vi_kl.divergences.estimators.monte_carlo import infinite, reject_nan
+from vi_kl.divergences.estimators.monte_carlo import in_chunks, infinite, reject_nan
 from vi_kl.divergences.estimators.pareto import pareto_k
 from vi_kl.divergences.estimators.quadrature import NotConverged, log_density
 from vi_kl.divergences.registry import describe
@@ -82,7 +81,11 @@ def reject_missed(weights: np.ndarray, source: str) -> None:
         )
 
 
-@compiled(static=("num_draws",))
 def log_densities_at_draws(source, p, q, key, num_draws):
+    return in_chunks(at_draws_of_source, (source, p, q), key, num_draws)
+
+
+def at_draws_of_source(distributions, key, num_draws):
+    source, p, q = distributions
     draws = source.sample(key, (num_draws,))
     return log_density(p, draws), log_density(q, draws), source.log_prob(draws)
