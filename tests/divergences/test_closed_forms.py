@@ -12,6 +12,7 @@ import numpyro.distributions as dist
 import pytest
 from covering import covering
 from mpmath import mpf
+from numpyro.distributions.transforms import AffineTransform, ExpTransform
 from truths import CASES, Draws, entropies, exact, truncated_gamma, truncation, univariate
 from truths.formulas import dirichlet, gamma, multivariate_normal, normal, sigmoid, trial
 
@@ -475,6 +476,15 @@ ENTROPY_TRUTHS = {
     dist.DiscreteUniform: (dist.DiscreteUniform(-2, 4), lambda: mpmath.log(7)),
     dist.GeometricProbs: (dist.GeometricProbs(1e-6), lambda: discrete_entropy([1e-6, 1 - mpf(1e-6)]) / mpf(1e-6)),
     dist.GeometricLogits: (dist.GeometricLogits(np.log(3 / 7)), lambda: discrete_entropy([0.3, 0.7]) / mpf(0.3)),
+    dist.Poisson: (dist.Poisson(2.5), lambda: counts_entropy(mpmath.exp(mpf(-2.5)), lambda k: mpf(2.5) / (k + 1))),
+    dist.GammaPoisson: (
+        dist.GammaPoisson(1.5, 1.0),
+        lambda: counts_entropy(mpf(0.5) ** mpf(1.5), lambda k: mpf(0.5) * (mpf(1.5) + k) / (k + 1)),
+    ),
+    dist.TransformedDistribution: (
+        dist.TransformedDistribution(dist.Gamma(2.0, 3.0), [AffineTransform(1.0, -4.0), ExpTransform()]),
+        lambda: gamma_entropy(2) - mpmath.log(3) + mpmath.log(4) + 1 - mpf(8) / 3,
+    ),
     dist.Independent: (
         dist.Normal(np.zeros(4), 3.0).to_event(1),
         lambda: 4 * (mpmath.log(3) + mpmath.log(2 * mpmath.pi * mpmath.e) / 2),
@@ -491,6 +501,14 @@ def dirichlet_entropy(a):
     total = sum(a)
     value = sum(mpmath.loggamma(x) - (x - 1) * mpmath.digamma(x) for x in a) - mpmath.loggamma(total)
     return value + (total - len(a)) * mpmath.digamma(total)
+
+
+def counts_entropy(pmf, ratio):
+    """From the pmf at 0 and the ratio of the next to it at each count."""
+    total = mpf(0)
+    for k in range(1000):
+        total, pmf = total - pmf * mpmath.log(pmf), pmf * ratio(k)
+    return total
 
 
 def discrete_entropy(p):

@@ -131,7 +131,9 @@ def evaluate_entropy(p):
     """
     family = next((family for family in type(unexpanded(p)).__mro__ if family in ENTROPIES), None)
     if family is None:
-        raise NoClosedForm(f"No closed form is known for the entropy of {describe(p)}.")
+        raise NoClosedForm(
+            f"No closed form is known for the entropy of {describe(p)}. estimate_entropy(p, key=...) has an estimate."
+        )
     entropy = ENTROPIES[family](unexpanded(p))
     return jnp.broadcast_to(entropy, jnp.broadcast_shapes(entropy.shape, *expanded_shapes(p)))
 
