@@ -84,7 +84,7 @@ def summed(values, event_shape):
 
 
 def no_entropy(p, why: str) -> NoClosedForm:
-    base = f"{type(p).__name__}({describe(p.base_dist)})"
+    name = f"{type(p).__name__}({describe(p.base_dist)})"
     return NoClosedForm(
-        f"No closed form is known for the entropy of {base} ({why}). estimate_entropy(p) has an estimate."
+        f"No closed form is known for the entropy of {name} ({why}). estimate_entropy(p, key=...) has an estimate."
     )
