@@ -342,3 +342,39 @@ def test_a_spinner_only_where_it_takes_long(monkeypatch, seconds, expected):
     with patience(Console(file=(piped := io.StringIO())), "Thinking"):
         time.sleep(seconds)
     assert piped.getvalue() == ""
+
+
+@pytest.mark.parametrize(
+    ("p", "q", "reason"),
+    [
+        ("Bernoulli(1)", "Bernoulli(0)", "100% of its draws are there, such as 1."),
+        ("Binomial(10, 1)", "Binomial(10, 0)", "100% of its draws are there, such as 10."),
+        ("Multinomial(10**6, [0.5, 0.5])", "Multinomial(10**6, [1, 0])", "where q has none: category [1]."),
+        ("Multinomial(10**6, [0.5, 0.5])", "Multinomial(10, [0.5, 0.5])", "p has 1,000,000 trials and q has 10:"),
+        ("DirichletMultinomial([1, 2], 10**6)", "DirichletMultinomial([1, 2], 7)", "they have no outcome in common."),
+        ("Delta(1)", "Normal(0, 1)", "p has probability at the single value 1, which the density of q gives none."),
+    ],
+)  # fmt: skip
+def test_the_reason_for_an_infinity_needs_no_draws_that_do_not_fit(p, q, reason):
+    found = kl_as_json(p, q)["kl_p_q"]
+    assert found["infinite"] is True
+    assert reason in found["why_infinite"]
+
+
+@pytest.mark.parametrize("seed", ["9223372036854775808", "-1"])
+def test_seeds_that_are_none(seed):
+    result = kl("Normal(0, 1)", "HalfNormal(1)", "--seed", seed)
+    assert result.exit_code == 2
+    assert "should be" in result.output
+    assert "--seed" in result.output
+
+
+def test_whole_numbers_serve_as_real_parameters():
+    for written in ("Gamma(2, 3)", "Beta(1, 2)", "Normal(0, 1)", "Geometric(1)", "StudentT(4, 0, 1)", "Poisson(2)"):
+        assert kl_as_json(written, written, "--both")["kl_p_q"]["value"] == pytest.approx(0, abs=1e-12)
+
+
+def test_a_mixture_that_numpyro_does_not_have_is_refused_for_what_it_is():
+    result = kl("MixtureSameFamily(Categorical([0.5, 0.5]), Uniform([0, 2], [1, 3]))", "Uniform(0, 3)")
+    assert result.exit_code == 2
+    assert "that of Uniform depends on its parameters" in " ".join(result.output.split())

@@ -26,6 +26,7 @@ app = typer.Typer(
 
 
 MOST_DRAWS = 100_000_000
+LARGEST_SEED = 2**63 - 1  # of JAX's keys
 
 
 class Base(enum.StrEnum):
@@ -44,7 +45,7 @@ def root() -> None:
 def worms(
     out: Annotated[Path, typer.Option(help="Folder for the page, the figures and the numbers.")] = Path("worms-report"),
     base: Annotated[Base, typer.Option(help="Unit of everything shown.")] = Base.bits,
-    seed: Annotated[int, typer.Option(help="The same seed gives the same numbers.", min=0)] = 0,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same numbers.", min=0, max=LARGEST_SEED)] = 0,
     quick: Annotated[bool, typer.Option("--quick", help="Two models only: about a third of the time.")] = False,
 ) -> None:
     """The worm-teeth story: a histogram, its stand-ins, and five posteriors, each approximation checked.
@@ -77,7 +78,7 @@ def kl(
     draws: Annotated[
         int | None, typer.Option(help="Draws, for the methods that draw.", min=2, show_default=False)
     ] = None,
-    seed: Annotated[int, typer.Option(help="The same seed gives the same numbers.", min=0)] = 0,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same numbers.", min=0, max=LARGEST_SEED)] = 0,
     both: Annotated[bool, typer.Option("--both", help="KL(q || p) too.")] = False,
     normalize: Annotated[
         bool, typer.Option("--normalize", help="Bare lists are counts: divide them by their sums.")

@@ -12,6 +12,7 @@ import numpyro.distributions as dist
 import pytest
 from covering import covering
 from mpmath import mpf
+from numpyro.distributions.transforms import AffineTransform, ExpTransform
 from truths import CASES, Draws, entropies, exact, truncated_gamma, truncation, univariate
 from truths.formulas import dirichlet, gamma, multivariate_normal, normal, sigmoid, trial
 
@@ -386,12 +387,25 @@ def test_batches_of_different_numbers_of_trials():
     assert values[2] == np.inf
 
 
+TRACED_TRIALS = (
+    dist.Binomial(jnp.array([3, 5, 3, 10, 0]), jnp.full(5, 0.3)),
+    dist.Binomial(jnp.array([3, 3, 5, 1000, 2]), jnp.full(5, 0.4)),
+)
+
+
 def test_traced_numbers_of_trials():
-    """Equal ones work, p reaching beyond q is infinite, and the sum that cannot be formed is NaN, not a guess."""
-    trials_p, trials_q = jnp.array([3, 5, 3]), jnp.array([3, 3, 5])
-    values = jax.jit(kl_divergence)(dist.Binomial(trials_p, 0.3), dist.Binomial(trials_q, 0.4))
-    expected = kl_divergence(dist.Binomial(3, 0.3), dist.Binomial(3, 0.4))
-    np.testing.assert_allclose(values, [expected, np.inf, np.nan], rtol=1e-6)
+    """As where they are known: a sum of a length that the program finds out."""
+    expected = kl_divergence(*TRACED_TRIALS)
+    np.testing.assert_allclose(jax.jit(kl_divergence)(*TRACED_TRIALS), expected, rtol=1e-6)
+
+
+@pytest.mark.exhaustive
+def test_traced_numbers_of_trials_under_vmap_and_grad():
+    mapped = jax.jit(jax.vmap(kl_divergence))(*TRACED_TRIALS)
+    np.testing.assert_allclose(mapped, kl_divergence(*TRACED_TRIALS), rtol=1e-6)
+    q = dist.Binomial(12, 0.3)
+    slope = jax.jit(jax.grad(lambda x, n: kl_divergence(dist.Binomial(n, x), q)))(0.3, 10)
+    assert slope == pytest.approx(float(jax.grad(lambda x: kl_divergence(dist.Binomial(10, x), q))(0.3)), rel=1e-5)
 
 
 def test_subclasses_use_their_parents_form():
@@ -462,6 +476,15 @@ ENTROPY_TRUTHS = {
     dist.DiscreteUniform: (dist.DiscreteUniform(-2, 4), lambda: mpmath.log(7)),
     dist.GeometricProbs: (dist.GeometricProbs(1e-6), lambda: discrete_entropy([1e-6, 1 - mpf(1e-6)]) / mpf(1e-6)),
     dist.GeometricLogits: (dist.GeometricLogits(np.log(3 / 7)), lambda: discrete_entropy([0.3, 0.7]) / mpf(0.3)),
+    dist.Poisson: (dist.Poisson(2.5), lambda: counts_entropy(mpmath.exp(mpf(-2.5)), lambda k: mpf(2.5) / (k + 1))),
+    dist.GammaPoisson: (
+        dist.GammaPoisson(1.5, 1.0),
+        lambda: counts_entropy(mpf(0.5) ** mpf(1.5), lambda k: mpf(0.5) * (mpf(1.5) + k) / (k + 1)),
+    ),
+    dist.TransformedDistribution: (
+        dist.TransformedDistribution(dist.Gamma(2.0, 3.0), [AffineTransform(1.0, -4.0), ExpTransform()]),
+        lambda: gamma_entropy(2) - mpmath.log(3) + mpmath.log(4) + 1 - mpf(8) / 3,
+    ),
     dist.Independent: (
         dist.Normal(np.zeros(4), 3.0).to_event(1),
         lambda: 4 * (mpmath.log(3) + mpmath.log(2 * mpmath.pi * mpmath.e) / 2),
@@ -478,6 +501,14 @@ def dirichlet_entropy(a):
     total = sum(a)
     value = sum(mpmath.loggamma(x) - (x - 1) * mpmath.digamma(x) for x in a) - mpmath.loggamma(total)
     return value + (total - len(a)) * mpmath.digamma(total)
+
+
+def counts_entropy(pmf, ratio):
+    """From the pmf at 0 and the ratio of the next to it at each count."""
+    total = mpf(0)
+    for k in range(1000):
+        total, pmf = total - pmf * mpmath.log(pmf), pmf * ratio(k)
+    return total
 
 
 def discrete_entropy(p):

@@ -8,6 +8,7 @@ import mpmath
 import numpy as np
 import numpyro.distributions as dist
 import pytest
+import scipy
 from mpmath import mpf
 from truths.counting import poisson, waiting
 from truths.finite_sum import beta_binomial_pmf, beta_negative_binomial_pmf, divergence, poisson_pmf
@@ -15,7 +16,7 @@ from truths.formulas import binomial_pmf
 from truths.gated import behind_gates, chance_of_zero, truncated_poisson, truncated_waiting
 from truths.multinomial import compositions, dirichlet_multinomial_pmf
 
-from vi_kl.divergences import NoClosedForm, entropy, kl_divergence
+from vi_kl.divergences import NoClosedForm, entropy, estimate_kl, kl_divergence
 from vi_kl.divergences.analytic.counts.urns import long_urns_kl, urns_kl
 from vi_kl.divergences.analytic.counts.zero_truncated import langevin
 
@@ -361,27 +362,123 @@ def test_different_numbers_of_draws_in_a_batch():
     assert values[0] == pytest.approx(0.0, abs=1e-12)  # one draw shows the means only, which are equal
 
 
-def test_concentrations_that_differ_have_no_form():
-    with pytest.raises(NoClosedForm, match="equal concentration"):
-        kl_divergence(dist.GammaPoisson(2.0, 1.0), dist.GammaPoisson(2.5, 1.0))
-    with pytest.raises(NoClosedForm, match="equal concentration"):
-        kl_divergence(dist.GeometricProbs(0.5), dist.NegativeBinomialProbs(2.0, 0.5))
-    values = jax.jit(lambda r: kl_divergence(dist.GammaPoisson(r, 1.0), dist.GammaPoisson(2.0, 2.0)))(
-        jnp.array([2.0, 3.0])
-    )
-    expected = kl_divergence(dist.GammaPoisson(2.0, 1.0), dist.GammaPoisson(2.0, 2.0))
-    np.testing.assert_allclose(values, [expected, np.nan], rtol=1e-6)
+def by_sum(p, q):
+    """Of two of SciPy's distributions."""
+    k = np.arange(3000)
+    log_p, log_q = p.logpmf(k), q.logpmf(k)
+    held = log_p > -600
+    return (np.exp(log_p[held]) * (log_p - log_q)[held]).sum()
+
+
+UNBOUNDED_PAIRS = {
+    "unequal concentrations": (
+        dist.GammaPoisson(3.0, 1.0), dist.GammaPoisson(2.0, 2.0),
+        scipy.stats.nbinom(3, 0.5), scipy.stats.nbinom(2, 2 / 3),
+    ),
+    "geometric, Poisson": (
+        dist.GeometricProbs(0.3), dist.Poisson(2.0), scipy.stats.geom(0.3, loc=-1), scipy.stats.poisson(2.0)
+    ),
+    "Poisson, geometric": (
+        dist.Poisson(2.0), dist.GeometricLogits(-1.0),
+        scipy.stats.poisson(2.0), scipy.stats.geom(1 / (1 + np.e), loc=-1),
+    ),
+    "Poisson, broad geometric": (
+        dist.Poisson(2.0), dist.GeometricProbs(1e-6), scipy.stats.poisson(2.0), scipy.stats.geom(1e-6, loc=-1)
+    ),
+    "Poisson, heavy tail": (
+        dist.Poisson(2.0), dist.BetaNegativeBinomial(3.0, 2.0, 2.0),
+        scipy.stats.poisson(2.0), scipy.stats.betanbinom(2, 2, 3),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", UNBOUNDED_PAIRS)
+def test_counts_without_an_end_are_summed(name):
+    """Up to where nothing of p is left."""
+    p, q, law_p, law_q = UNBOUNDED_PAIRS[name]
+    expected = by_sum(law_p, law_q)
+    assert kl_divergence(p, q) == pytest.approx(expected, rel=1e-6)
+    assert estimate_kl(p, q).standard_error == 0
+
+
+TRACED = ("Poisson, broad geometric",)
+
+
+@pytest.mark.parametrize(
+    "name", [name if name in TRACED else pytest.param(name, marks=pytest.mark.exhaustive) for name in UNBOUNDED_PAIRS]
+)
+def test_the_program_finds_where_a_traced_sum_ends(name):
+    p, q, law_p, law_q = UNBOUNDED_PAIRS[name]
+    assert jax.jit(kl_divergence)(p, q) == pytest.approx(by_sum(law_p, law_q), rel=1e-6)
+
+
+@pytest.mark.exhaustive
+def test_gradients_of_sums_without_an_end():
+    slope = jax.jit(jax.grad(lambda r: kl_divergence(dist.GammaPoisson(r, 1.0), dist.Poisson(2.0))))
+    nearby = [by_sum(scipy.stats.nbinom(r, 0.5), scipy.stats.poisson(2.0)) for r in (2 + 1e-5, 2 - 1e-5)]
+    assert slope(2.0) == pytest.approx((nearby[0] - nearby[1]) / 2e-5, rel=1e-4)
+
+
+def test_near_equal_concentrations_keep_their_digits():
+    p, q = dist.GammaPoisson(2.0, 1.0), dist.GammaPoisson(2.0002, 1.0)
+    step = float(np.float32(2.0002)) - 2
+    k = np.arange(200)
+    weights = scipy.stats.nbinom(2, 0.5).pmf(k)
+    slopes = scipy.special.digamma(k + 2) - scipy.special.digamma(2) + np.log(0.5)
+    fisher = weights @ slopes**2
+    assert kl_divergence(p, q) == pytest.approx(0.5 * fisher * step**2, rel=1e-3)  # to first order in the step
+
+
+def test_entropies_of_counts_without_an_end():
+    laws = {
+        dist.Poisson(3.0): scipy.stats.poisson(3.0),
+        dist.NegativeBinomialProbs(2.5, 0.6): scipy.stats.nbinom(2.5, 0.4),
+    }
+    for p, law in laws.items():
+        assert entropy(p) == pytest.approx(law.entropy(), rel=1e-6)
+    gated = dist.ZeroInflatedPoisson(0.3, 3.0)
+    pmf = 0.7 * scipy.stats.poisson(3.0).pmf(np.arange(60)) + 0.3 * (np.arange(60) == 0)
+    assert entropy(gated) == pytest.approx(scipy.stats.entropy(pmf), rel=1e-6)
 
 
 def test_sums_that_cannot_be_formed_are_refused():
-    with pytest.raises(NoClosedForm, match="total_count, low or high is being traced"):
-        jax.jit(lambda n: kl_divergence(dist.BetaBinomial(1.0, 2.0, n), dist.Poisson(1.0)))(3)
     with pytest.raises(NoClosedForm, match="the sum would have"):
         kl_divergence(dist.DiscreteUniform(0, 10**8), dist.Binomial(10**8, 0.5))
-    with pytest.raises(NoClosedForm, match="only p of finite support"):
-        kl_divergence(dist.ZeroInflatedPoisson(0.5, 1.0), dist.GammaPoisson(2.0, 1.0))
-    with pytest.raises(NoClosedForm, match="its support has no end"):
-        entropy(dist.ZeroInflatedPoisson(0.5, 1.0))
+    with pytest.raises(NoClosedForm, match="the sum would have"):
+        kl_divergence(dist.Poisson(1e7), dist.GammaPoisson(1e6, 0.1))
+    with pytest.raises(NoClosedForm, match="only p of finite support, or with a light tail"):
+        kl_divergence(
+            dist.ZeroInflatedDistribution(dist.BetaNegativeBinomial(1.0, 2.0, 2.0), gate=0.5), dist.Poisson(1)
+        )
+    with pytest.raises(NoClosedForm, match="build the distributions inside"):
+        jax.jit(kl_divergence)(dist.ZeroInflatedPoisson(0.5, 1.0), dist.GammaPoisson(2.0, 1.0))
+    with pytest.raises(NoClosedForm, match="No closed form is known for the entropy"):
+        entropy(dist.BetaNegativeBinomial(1.0, 2.0, 2.0))
+    gated = kl_divergence(dist.ZeroInflatedPoisson(0.5, 1.0), dist.GammaPoisson(2.0, 1.0))
+    k = np.arange(60)
+    pmf = 0.5 * scipy.stats.poisson(1.0).pmf(k) + 0.5 * (k == 0)
+    assert gated == pytest.approx(scipy.stats.entropy(pmf, scipy.stats.nbinom(2, 0.5).pmf(k)), rel=1e-6)
+
+
+@pytest.mark.exhaustive
+def test_numbers_of_trials_that_are_traced_reach_every_sum():
+    cases = [
+        (dist.BetaBinomial(1.0, 2.0, 7), dist.Poisson(2.0)),
+        (dist.DiscreteUniform(2, 5), dist.Binomial(9, 0.4)),
+        (dist.Binomial(9, 0.4), dist.BetaBinomial(1.0, 2.0, 12)),
+    ]
+    for p, q in cases:
+        assert jax.jit(kl_divergence)(p, q) == pytest.approx(float(kl_divergence(p, q)), rel=1e-6)
+    with pytest.raises(NoClosedForm, match="build the distributions inside"):
+        jax.jit(kl_divergence)(cases[1][0], dist.Categorical(jnp.full(9, 1 / 9)))
+
+
+def test_multinomials_under_vmap():
+    """Their number of trials is no data to JAX, and keeps the axes of the whole batch."""
+    shares = jnp.array([[0.2, 0.3, 0.5], [0.1, 0.1, 0.8]])
+    for make in (lambda x: dist.Multinomial(5, x), lambda x: dist.DirichletMultinomial(x, 5)):
+        p, q = make(shares), make(shares[::-1])
+        np.testing.assert_allclose(jax.vmap(kl_divergence)(p, q), kl_divergence(p, q), rtol=1e-6)
 
 
 def test_numbers_of_categories_that_differ_are_an_error():

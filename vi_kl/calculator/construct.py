@@ -42,7 +42,7 @@ def construct(name: str, arguments: list[Argument], place: Place) -> Distributio
     bound = bind(name, arguments, place)
     for parameter, argument in bound.items():
         check_kind(name, parameter, argument)
-    values = {parameter: as_parameter(parameter, argument) for parameter, argument in bound.items()}
+    values = {parameter: as_parameter(name, parameter, argument) for parameter, argument in bound.items()}
     try:
         with numpyro.validation_enabled():
             distribution = constructors()[name](**values)
@@ -99,14 +99,34 @@ def check_kind(name: str, parameter: str, argument: Argument) -> None:
         raise ExpressionError(f"{parameter} must be finite: {signature(name)}.", argument.place)
 
 
-def as_parameter(parameter: str, argument: Argument):
-    """Lists of whole numbers as floats, unless they count something; shapes as tuples."""
+def as_parameter(name: str, parameter: str, argument: Argument):
+    """Whole numbers as floats, unless they count something; shapes as tuples."""
     value = argument.value
     if parameter in SHAPES:
         return as_sizes(value, argument.place)
-    if isinstance(value, np.ndarray) and value.dtype.kind == "i" and parameter not in WHOLE_NUMBERS:
-        return value.astype(np.float64)
-    return value
+    if isinstance(value, bool) or np.asarray(value).dtype.kind != "i":
+        return value
+    is_list = isinstance(value, np.ndarray) and parameter not in WHOLE_NUMBERS
+    return np.asarray(value, dtype=np.float64)[()] if is_list or is_continuous(name, parameter) else value
+
+
+def is_continuous(name: str, parameter: str) -> bool:
+    """Whether a class says that the parameter is a real number: Bernoulli(1) cannot be drawn from by its whole number.
+
+    A factory such as Bernoulli(probs) has the parameters of one of its classes. A Delta is where it is, counts too.
+    """
+    if name == "Delta":
+        return False
+    classes = (getattr(dist, f"{name}{kind}", None) for kind in ("", "Probs", "Logits"))
+    constraints = [getattr(found, "arg_constraints", {}).get(parameter) for found in classes]
+    return any(constraint is not None and is_real(constraint) for constraint in constraints)
+
+
+def is_real(constraint) -> bool:
+    try:
+        return constraint.is_discrete is False
+    except NotImplementedError:  # it depends on other parameters
+        return False
 
 
 def explained(error: Exception, name: str, bound: dict[str, Argument], place: Place) -> ExpressionError:
@@ -117,6 +137,13 @@ def explained(error: Exception, name: str, bound: dict[str, Argument], place: Pl
     if one_of := EXACTLY_ONE.search(message):
         choices = one_of.group(1).replace("'", "")
         return ExpressionError(f"Give exactly one of {choices}: {signature(name)}.", place)
+    if "support that does not depend" in message:
+        component = type(bound["component_distribution"].value).__name__
+        sentence = (
+            f"A mixture needs components with one support, and that of {component} depends on its parameters: NumPyro"
+            " has no mixture of these."
+        )
+        return ExpressionError(sentence, bound["component_distribution"].place)
     if "component_distribution" in bound:
         sentence = (
             "component_distribution needs one component for each weight, in its last batch dimension, such as"

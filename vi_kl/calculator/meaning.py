@@ -3,9 +3,12 @@
 import math
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+import numpyro.distributions as dist
 from numpyro.distributions import Distribution
 
+from vi_kl.divergences import NoClosedForm, kl_divergence
 from vi_kl.divergences.density import log_density
 from vi_kl.estimate import Estimate
 from vi_kl.precision import in_float64
@@ -56,7 +59,7 @@ def readable(count: int) -> str:
 
 @in_float64
 def why_infinite(p, q, names: tuple[str, str] = ("p", "q"), seed: int = 0) -> str:
-    """Why KL(p||q) is infinite, as far as draws from p show it; "" where p has no draws.
+    """Why KL(p||q) is infinite: by what the two are, or as far as draws from p show it; "" where p has no draws.
 
     Args:
         p, q: distributions, or one-dimensional pmf arrays.
@@ -66,11 +69,13 @@ def why_infinite(p, q, names: tuple[str, str] = ("p", "q"), seed: int = 0) -> st
     if not isinstance(p, Distribution):
         missing = np.flatnonzero((np.asarray(p) > 0) & (np.asarray(q) == 0))
         return f"{p_name} has probability where {q_name} has none: {entries_of(missing)}."
+    if reason := by_their_kind(p, q, p_name, q_name):
+        return reason
     try:
         draws = p.sample(jax.random.key(seed), (PROBES,))
     except NotImplementedError:
         return ""
-    outside = np.isneginf(np.asarray(log_density(q, draws)))
+    outside = np.asarray(is_impossible(q, draws))
     kind = "probability" if q.is_discrete else "density"
     if outside.any():
         example = np.asarray(draws)[outside][0]
@@ -84,8 +89,58 @@ def why_infinite(p, q, names: tuple[str, str] = ("p", "q"), seed: int = 0) -> st
     )
 
 
-def entries_of(indices: np.ndarray) -> str:
+def by_their_kind(p, q, p_name: str, q_name: str) -> str:
+    """The reason that needs no draws: numbers of trials, categories, or a single point that p may be on."""
+    if isinstance(p, CATEGORIES_COUNTED) and isinstance(q, CATEGORIES_COUNTED):
+        trials = [int(np.max(d.total_count)) for d in (p, q)]
+        if trials[0] != trials[1]:
+            counts = f"{trials[0]:,} trials and {q_name} has {trials[1]:,}"
+            return f"{p_name} has {counts}: they have no outcome in common."
+        if isinstance(p, MULTINOMIAL) and isinstance(q, MULTINOMIAL):
+            missing = np.flatnonzero((np.asarray(p.probs) > 0) & (np.asarray(q.probs) == 0))
+            return f"{p_name} has probability where {q_name} has none: {entries_of(missing, 'category', 'categories')}."
+    atom = None if q.is_discrete else atom_of(p)
+    if atom is None or is_point_mass(q):
+        return ""
+    return f"{p_name} has probability at the single value {atom}, which the density of {q_name} gives none."
+
+
+CATEGORIES_COUNTED = (dist.MultinomialProbs, dist.MultinomialLogits, dist.DirichletMultinomial)
+MULTINOMIAL = CATEGORIES_COUNTED[:2]
+
+
+def atom_of(distribution) -> str | None:
+    """A value that it has with a positive probability beside or instead of a density; None where it has none."""
+    while isinstance(distribution, dist.Independent | dist.ExpandedDistribution | dist.MaskedDistribution):
+        distribution = distribution.base_dist
+    if isinstance(distribution, dist.Delta):
+        return f"{np.asarray(distribution.v).ravel()[0]:.4g}"
+    if isinstance(distribution, dist.HurdleProbs | dist.ZeroInflatedProbs) and not distribution.base_dist.is_discrete:
+        return "0"
+    return None
+
+
+def is_point_mass(distribution) -> bool:
+    while isinstance(distribution, dist.Independent | dist.ExpandedDistribution | dist.MaskedDistribution):
+        distribution = distribution.base_dist
+    return isinstance(distribution, dist.Delta)
+
+
+def is_impossible(q, draws):
+    """Where q has no density or probability; of single counts by their exact probabilities: NumPyro's are never 0."""
+    outside = np.isneginf(np.asarray(log_density(q, draws)))
+    if not q.is_discrete or q.event_shape:
+        return outside
+    values, places = np.unique(np.asarray(draws), return_inverse=True)
+    try:
+        exact = np.isinf(np.asarray(kl_divergence(dist.Delta(jnp.asarray(values)), q)))
+    except (NoClosedForm, ValueError):
+        return outside
+    return outside | exact[places.reshape(outside.shape)]
+
+
+def entries_of(indices: np.ndarray, one: str = "entry", several: str = "entries") -> str:
     """Entries of a list, the first few by number."""
     shown = ", ".join(f"[{index}]" for index in indices[:5])
     more = f" and {len(indices) - 5} more" if len(indices) > 5 else ""
-    return f"{'entry' if len(indices) == 1 else 'entries'} {shown}{more}"
+    return f"{one if len(indices) == 1 else several} {shown}{more}"

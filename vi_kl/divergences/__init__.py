@@ -6,6 +6,7 @@ distributions. Everything is in nats unless `base=2` asks for bits.
     kl_divergence(p, q)     what is lost when q stands in for p; exact, or NoClosedForm
     estimate_kl(p, q)       the same by the best method there is, with its error: use it where kl_divergence
                             raises NoClosedForm
+    estimate_entropy(p)     the entropy of p by the best method there is, with its error
     estimate_kl_from_draws(x, y)  of two sets of draws whose densities nobody knows
     entropy(p)              what a symbol of p costs in the code made for p
     cross_entropy(p, q)     what it costs in the code made for q: entropy + kl_divergence
@@ -23,13 +24,15 @@ distributions. Everything is in nats unless `base=2` asks for bits.
     kl             exact divergences and entropies of distributions
     analytic       the closed forms, on the primitives in bregman, evaluated in float64 by wide
     registry       which pairs have one; support tells which are infinite
-    estimation     the choice of a method where there is none, and estimators the methods
+    estimation     the choice of a method where there is none, and estimators the methods; entropy_estimation likewise
+    labelled, held what arguments carry beside numbers: labels and masks, and the parameters as they were given
     projection     the nearest member; nearest finds it for NumPyro's classes
     f_divergences  the divergences beside KL
     mixtures       bounds for mixtures
 """
 
 from vi_kl.divergences.discrete import code_lengths, smooth
+from vi_kl.divergences.entropy_estimation import estimate_entropy
 from vi_kl.divergences.estimation import estimate_kl
 from vi_kl.divergences.estimators.nearest_neighbours import estimate_kl_from_draws
 from vi_kl.divergences.f_divergences.estimation import estimate_f_divergence
@@ -58,6 +61,7 @@ __all__ = [
     "code_lengths",
     "cross_entropy",
     "entropy",
+    "estimate_entropy",
     "estimate_f_divergence",
     "estimate_kl",
     "estimate_kl_from_draws",

@@ -34,6 +34,7 @@ import jax.numpy as jnp
 import numpy as np
 
 SERIES_RADIUS = 0.3  # inside it the series lose nothing, outside it the direct expressions lose under one digit
+TINY = 1e-30  # below it, a quotient is taken by its roots, which stay in the floating range, float32's too
 FULL, SINGLE = 17, 9  # digits: of float64, and what a result in float32 needs
 BINET_SHIFT = {FULL: 8, SINGLE: 4}  # arguments above it need only so many Stirling terms
 STIRLING_TERMS = {FULL: 11, SINGLE: 6}
@@ -190,7 +191,12 @@ def itakura_saito_jax(x, y, difference, digits):
     d, ratio = difference * per_y, x * per_y
     near = abs(d) < SERIES_RADIUS
     far = jnp.where(near | (ratio == jnp.inf), 1.0, ratio)
-    direct = far - 1 - jnp.log(far)
+    if digits == FULL:
+        tiny = ratio < TINY
+        rest = jnp.where(tiny, log_of_quotient(jnp.where(tiny, x, 1.0), jnp.where(tiny, y, 1.0)), 0.0)
+        direct = far - 1 - rest - jnp.log(jnp.where(tiny, 1.0, far))
+    else:  # what came in float32 stays in the range of float64
+        direct = far - 1 - jnp.log(far)
     return phi_series(jnp.where(near, d, 0.0), digits) + direct + jnp.where(ratio == jnp.inf, jnp.inf, 0.0)
 
 

@@ -360,7 +360,7 @@ def check_shapes(p, q):
             " Give both every point of the joint support, with zeros where one has none."
         )
     try:
-        np.broadcast_shapes(p.shape, q.shape)
+        jnp.broadcast_shapes(p.shape, q.shape)  # JAX's, for symbolic sizes too
     except ValueError:
         raise ValueError(
             f"The batch shapes of p and q do not broadcast: {p.shape[:-1]} and {q.shape[:-1]} (support last)."

@@ -25,6 +25,7 @@ WORDS = {
     "closed form": "closed form",
     "moments": "closed form, by moments",
     "finite sum": "exact finite sum",
+    "sum": "sum over counts, up to where nothing of p is left",
     "infinite": "infinite for all members of these families",
 }
 WRAPPERS = (ExpandedDistribution, Independent, MaskedDistribution)
@@ -152,7 +153,9 @@ def evaluate_entropy(p):
     """
     family = next((family for family in type(unexpanded(p)).__mro__ if family in ENTROPIES), None)
     if family is None:
-        raise NoClosedForm(f"No closed form is known for the entropy of {describe(p)}.")
+        raise NoClosedForm(
+            f"No closed form is known for the entropy of {describe(p)}. estimate_entropy(p, key=...) has an estimate."
+        )
     entropy = held_to_parameters(ENTROPIES[family](unexpanded(p)), p)
     return jnp.broadcast_to(entropy, jnp.broadcast_shapes(entropy.shape, *expanded_shapes(p)))
 

@@ -17,7 +17,7 @@ from vi_kl.divergences.bregman import FULL, SINGLE
 SMALL = 10_000  # numbers
 
 
-def in_wide_precision(*event_dims: int, digits: bool = False):
+def in_wide_precision(*event_dims: int, digits: bool = False, forward: bool = False):
     """Jit a function of parameter arrays in float64; return its result in their common dtype.
 
     Args:
@@ -25,6 +25,8 @@ def in_wide_precision(*event_dims: int, digits: bool = False):
             before them are batches, which broadcast. The function returns one number per batch entry, and keyword
             arguments are part of its code.
         digits: whether the function takes a keyword `digits`, how many of them the result needs: see bregman.
+        forward: whether the derivative is computed in forward mode, by one number per distribution at a time: loops
+            of a length that depends on the arrays have no other.
 
     The derivative, too, is computed inside the float64 scope, as one gradient per batch entry: JAX runs the
     backward pass outside it, where it could no longer create float64 arrays.
@@ -32,17 +34,17 @@ def in_wide_precision(*event_dims: int, digits: bool = False):
 
     def decorate(function):
         values = functools.cache(functools.partial(value_program, function))
-        gradients = functools.cache(functools.partial(gradient_program, function))
+        gradients = functools.cache(functools.partial(slopes_program if forward else gradient_program, function))
 
         @functools.wraps(function)
         def wrapped(*arrays, **static):
             dtype = jnp.result_type(float, *arrays)  # Python numbers and NumPy arrays follow JAX's default
             if digits:
                 static["digits"] = FULL if dtype == jnp.float64 else SINGLE
-            arrays = with_common_batch_shape(arrays, event_dims)
+            arrays, shapes = with_common_batch_shape(arrays, event_dims)
             traced = tuple(i for i, array in enumerate(arrays) if isinstance(array, jax.Array))
             keywords = tuple(sorted(static.items()))
-            return evaluate_wide(values(*keywords), gradients(traced, *keywords), arrays, traced, dtype)
+            return evaluate_wide(values(*keywords), gradients(traced, *keywords), arrays, shapes, traced, dtype)
 
         return wrapped
 
@@ -63,19 +65,36 @@ def gradient_program(function, differentiated, *static):
     return compiled(jax.grad(total, argnums=differentiated), seldom=is_small) if differentiated else None
 
 
+def slopes_program(function, differentiated, *static):
+    """The same in forward mode, of arrays with one number per distribution."""
+    keywords = dict(static)
+
+    def slopes(*arrays):
+        def along(i):
+            tangents = [jnp.ones_like(a) if j == i else jnp.zeros_like(a) for j, a in enumerate(arrays)]
+            return jax.jvp(lambda *values: function(*values, **keywords), arrays, tuple(tangents))[1]
+
+        return tuple(along(i) for i in differentiated)
+
+    return compiled(slopes, seldom=is_small) if differentiated else None
+
+
 def is_small(*arrays) -> bool:
     """Whether compiling takes longer than computing will."""
-    return all(jax.core.is_constant_dim(array.size) and array.size <= SMALL for array in arrays)
+    return all(isinstance(array.size, int) and array.size <= SMALL for array in arrays)
 
 
-def evaluate_wide(value, gradient, arrays, traced, dtype):
+def evaluate_wide(value, gradient, arrays, shapes, traced, dtype):
     """The value with its derivative by the JAX arrays; the others keep their own digits and are constants."""
     # JAX keeps the function below for as long as what it is traced in: it must not hold on to what is traced
     constants = [None if i in traced else array for i, array in enumerate(arrays)]
 
     def widened(parameters):
         values = dict(zip(traced, parameters, strict=True))
-        return [jnp.asarray(values.get(i, array), dtype=jnp.float64) for i, array in enumerate(constants)]
+        wide = [jnp.asarray(values.get(i, array), dtype=jnp.float64) for i, array in enumerate(constants)]
+        return [
+            a if i in traced or a.shape == shapes[i] else jnp.broadcast_to(a, shapes[i]) for i, a in enumerate(wide)
+        ]
 
     @jax.custom_jvp
     def evaluate(*parameters):
@@ -94,14 +113,24 @@ def evaluate_wide(value, gradient, arrays, traced, dtype):
 
 
 def with_common_batch_shape(arrays, event_dims):
-    """The arrays with their batch axes broadcast against each other; NumPy arrays remain NumPy arrays."""
+    """The arrays with their batch axes broadcast against each other, and the shapes that makes.
+
+    NumPy arrays remain NumPy arrays; `broadcast` says what of a symbolic batch shape, which `jax.export` allows.
+    """
     arrays = [as_floats(array) for array in arrays]
     shapes = [(a.shape[: a.ndim - dims], a.shape[a.ndim - dims :]) for a, dims in zip(arrays, event_dims, strict=True)]
-    batch = jnp.broadcast_shapes(*(shape for shape, _ in shapes))  # JAX's, for symbolic sizes too
-    broadcast = [jnp if isinstance(array, jax.Array) else np for array in arrays]
-    return [
-        xp.broadcast_to(array, batch + event) for xp, array, (_, event) in zip(broadcast, arrays, shapes, strict=True)
-    ]
+    batch = jnp.broadcast_shapes(*(shape for shape, _ in shapes))
+    shapes = [batch + event for _, event in shapes]
+    return [broadcast(array, shape) for array, shape in zip(arrays, shapes, strict=True)], shapes
+
+
+def broadcast(array, shape):
+    """NumPy arrays remain NumPy arrays; of a symbolic shape they get the event's axes only."""
+    if isinstance(array, jax.Array):
+        return jnp.broadcast_to(array, shape)
+    if all(isinstance(size, int) for size in shape):
+        return np.broadcast_to(array, shape)
+    return np.broadcast_to(array, [size if isinstance(size, int) else 1 for size in shape])
 
 
 def as_floats(array):

@@ -12,6 +12,7 @@
     categorical    Categorical, by probabilities or logits
     counts         Binomial, Poisson, negative binomials, multinomials; finite supports; hurdles
     structure      Independent, masks, transforms that p and q share
+    transformed    entropies of TransformedDistribution
     point          Delta
 
 Each is a sum of the terms in `divergences.bregman`, none of which is negative. To add one: write the form as
@@ -30,6 +31,7 @@ from vi_kl.divergences.analytic import (
     real_line,
     simplex,
     structure,
+    transformed,
     truncations,
     unit_interval,
     univariate,
@@ -46,6 +48,7 @@ __all__ = [
     "real_line",
     "simplex",
     "structure",
+    "transformed",
     "truncations",
     "unit_interval",
     "univariate",

@@ -20,12 +20,12 @@ def normal_entropy(p):
     return normal_entropy_of(p.loc, p.scale)
 
 
-@in_wide_precision(0, 0, 0, 0)
-def normal_kl(loc_p, scale_p, loc_q, scale_q):
+@in_wide_precision(0, 0, 0, 0, digits=True)
+def normal_kl(loc_p, scale_p, loc_q, scale_q, *, digits):
     """The spread's divergence, plus half the squared differences in units of q's scale."""
     z = (loc_p - loc_q) / scale_q
     d = (scale_p - scale_q) / scale_q
-    return itakura_saito(scale_p, scale_q) + 0.5 * (d * d + z * z)
+    return itakura_saito(scale_p, scale_q, digits=digits) + 0.5 * (d * d + z * z)
 
 
 @in_wide_precision(0, 0)

@@ -10,10 +10,9 @@ import math
 import numpy as np
 from numpyro.distributions import Distribution
 
-from vi_kl.compilation import compiled
 from vi_kl.divergences.density import log_density
 from vi_kl.divergences.estimators.control_variate import controlled_mean
-from vi_kl.divergences.estimators.monte_carlo import at_own_draws, infinite, reject_nan
+from vi_kl.divergences.estimators.monte_carlo import at_own_draws, in_chunks, infinite, reject_nan
 from vi_kl.divergences.estimators.normalisation import check_normalised
 from vi_kl.divergences.estimators.pareto import pareto_k
 from vi_kl.divergences.estimators.quadrature import NotConverged
@@ -86,7 +85,11 @@ def reject_missed(weights: np.ndarray, source: str) -> None:
         )
 
 
-@compiled(static=("num_draws",))
 def log_densities_at_draws(source, p, q, key, num_draws):
+    return in_chunks(at_draws_of_source, (source, p, q), key, num_draws)
+
+
+def at_draws_of_source(distributions, key, num_draws):
+    source, p, q = distributions
     draws = source.sample(key, (num_draws,))
     return draws, log_density(p, draws), log_density(q, draws), log_density(source, draws)

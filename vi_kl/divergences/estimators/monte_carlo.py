@@ -24,6 +24,9 @@ from vi_kl.precision import in_float64
 FEWEST_FOR_K_HAT = 100
 FEWEST_FOR_CONTROL = 2000  # the residuals are skewed: the mean of fewer has too small an error where p and q are close
 HEAVY_TAIL = 0.7
+MATRICES_AT_A_TIME = 2048
+TRIALS_AT_A_TIME = 20_000_000
+MOST_TRIALS = 20_000_000_000
 CAVEAT = (
     "Regions that p reaches too rarely to be drawn go unseen; they count where q is far smaller still, and the"
     " standard error is then too small."
@@ -139,11 +142,55 @@ def tail_warning(log_ratio: np.ndarray) -> str:
     return HEAVY.format(k_hat) if k_hat > HEAVY_TAIL else ""
 
 
-@compiled(static=("num_draws",))
 def draws_and_log_densities(drawn, other, key, num_draws):
-    """Draws of the first distribution, its log density there, and the log density of the other."""
+    """Draws of the first distribution, its log density there, and the log density of the other.
+
+    Raises:
+        ValueError: draws that would take too long, as of a Multinomial of a million trials.
+    """
+    return in_chunks(at_draws_of_first, (drawn, other), key, num_draws)
+
+
+def at_draws_of_first(distributions, key, num_draws):
+    drawn, other = distributions
     draws = drawn.sample(key, (num_draws,))
     return draws, log_density(drawn, draws), log_density(other, draws)
+
+
+def in_chunks(evaluate, distributions, key, num_draws: int):
+    """`evaluate(distributions, key, num_draws)`, a part of the draws at a time where all at once are too many.
+
+    NumPyro draws a Multinomial trial by trial, and XLA takes minutes over a batch of many small matrices that it takes
+    a second over in parts.
+    """
+    trials = max(map(trials_of_a_draw, distributions))
+    if trials * num_draws > MOST_TRIALS:
+        raise ValueError(
+            f"A draw here takes {trials:,} trials, and {num_draws:,} draws too long: pass num_draws="
+            f"{max(MOST_TRIALS // trials, 2):,} or fewer."
+        )
+    matrices = any(d.event_dim > 1 for d in distributions)
+    chunk = min(MATRICES_AT_A_TIME if matrices else num_draws, max(TRIALS_AT_A_TIME // trials, 1))
+    if num_draws <= chunk:
+        return at_once(distributions, key, num_draws=num_draws, evaluate=evaluate)
+    return by_chunks(distributions, key, num_draws=num_draws, chunk=chunk, evaluate=evaluate)
+
+
+def trials_of_a_draw(distribution) -> int:
+    counted = getattr(distribution, "total_count", 1) if distribution.event_shape else 1
+    return max(int(np.max(counted)) * int(np.prod(distribution.event_shape)), 1)
+
+
+@compiled(static=("num_draws", "evaluate"))
+def at_once(distributions, key, num_draws, evaluate):
+    return evaluate(distributions, key, num_draws)
+
+
+@compiled(static=("num_draws", "chunk", "evaluate"))
+def by_chunks(distributions, key, num_draws, chunk, evaluate):
+    keys = jax.random.split(key, -(-num_draws // chunk))
+    parts = jax.lax.map(lambda part: evaluate(distributions, part, chunk), keys)
+    return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[:num_draws], parts)
 
 
 def infinite(method: str, num_draws: int) -> Estimate:

@@ -171,7 +171,7 @@ def on_tuples(divergence, **settings):
     return lambda p, q: inner(*p, *q, **settings)
 
 
-NORMAL = Family((0, 0), mix_normal, on_tuples(normal_kl), largest_normal_ratio)
+NORMAL = Family((0, 0), mix_normal, on_tuples(normal_kl, digits=FULL), largest_normal_ratio)
 VECTOR = Family((1, 2), mix_vector, on_tuples(cholesky_kl), canonical=loc_and_factor)
 GAMMA = Family((0, 0), mix_concentrations, on_tuples(gamma_kl, digits=FULL), largest_gamma_ratio)
 DIRICHLET = Family((1,), mix_dirichlet, on_tuples(dirichlet_divergence), largest_dirichlet_ratio)

@@ -17,11 +17,7 @@ COUNTS = (dist.BernoulliProbs, dist.BinomialProbs, *BY_LOGITS)
 
 
 def binomial(p, q):
-    """With equally many trials n, n times the divergence of one trial; otherwise an exact finite sum.
-
-    The sum needs to know the numbers of trials. Where they are traced (a Binomial passed into a jitted
-    function) and p has fewer trials than q, the result is NaN.
-    """
+    """With equally many trials n, n times the divergence of one trial; otherwise an exact finite sum."""
     trials = trials_of(p), trials_of(q)
     if known(*trials) and np.any(trials[0] != trials[1]):
         return finite_sum(p, q)
@@ -29,9 +25,7 @@ def binomial(p, q):
     divergence = trials[0] * trial_kl(array_p, array_q, p_logits=p_logits, q_logits=q_logits)
     if known(*trials) or trials[0] is trials[1]:
         return divergence
-    reaches_beyond = (trials[0] > trials[1]) & (p.probs > 0)
-    unequal = jnp.where(reaches_beyond, jnp.inf, jnp.nan)
-    return jnp.where(trials[0] == trials[1], divergence, unequal).astype(divergence.dtype)
+    return jnp.where(trials[0] == trials[1], divergence, finite_sum(p, q)).astype(divergence.dtype)
 
 
 for pair in itertools.product(COUNTS, COUNTS):
@@ -47,8 +41,20 @@ def parameter(distribution):
 
 
 def trials_of(distribution):
+    """The number of trials; where it is no data to JAX, as a Multinomial's, without axes that vmap has taken off."""
     trials = getattr(distribution, "total_count", 1)
-    return np.asarray(trials) if known(trials) else trials
+    if not known(trials):
+        return trials
+    trials, extra = np.asarray(trials), np.ndim(trials) - len(batch_shape_of_parameter(distribution))
+    return trials.reshape(trials.shape[extra:]) if extra > 0 and set(trials.shape[:extra]) == {1} else trials
+
+
+def batch_shape_of_parameter(distribution):
+    """Of the probabilities, logits or concentrations, without the axis of the categories where there is one."""
+    held = distribution.__dict__
+    name = next((name for name in ("probs", "logits", "concentration") if name in held), None)
+    shape = np.shape(held[name]) if name else np.shape(getattr(distribution, "total_count", 1))
+    return shape[:-1] if distribution.event_shape else shape
 
 
 @in_wide_precision(0, 0)

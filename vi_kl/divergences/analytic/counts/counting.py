@@ -13,8 +13,9 @@ import numpy as np
 import numpyro.distributions as dist
 
 from vi_kl.divergences.analytic.counts.count import exact_difference, log_of, logit_kl, times
+from vi_kl.divergences.analytic.counts.finite_sum import finite_entropy, finite_sum
 from vi_kl.divergences.bregman import SERIES_RADIUS, generalized_kl
-from vi_kl.divergences.registry import closed_form, closed_form_entropy, known, only_where
+from vi_kl.divergences.registry import closed_form, closed_form_entropy, known
 from vi_kl.divergences.wide import in_wide_precision
 
 WAITING = (dist.GeometricProbs, dist.GeometricLogits, dist.GammaPoisson)
@@ -31,20 +32,23 @@ def poisson_kl(rate_p, rate_q):
 
 
 def waiting(p, q):
-    """Between geometric and negative binomial distributions that wait for equally many failures."""
+    """Between geometric and negative binomial distributions: those that wait for equally many failures; else a sum."""
     (array_p, kind_p), (array_q, kind_q) = chance_of(p), chance_of(q)
-    return equal_failures(p, q, waiting_kl(array_p, array_q, failures_of(p), kind_p=kind_p, kind_q=kind_q))
+    equal = equal_failures(p, q)
+    if known(equal) and not np.all(equal):
+        return finite_sum(p, q)
+    divergence = waiting_kl(array_p, array_q, failures_of(p), kind_p=kind_p, kind_q=kind_q)
+    return divergence if known(equal) else jnp.where(equal, divergence, finite_sum(p, q))
 
 
-def equal_failures(p, q, divergence):
-    """The divergence, which holds for equal concentrations."""
+def equal_failures(p, q):
+    """Whether the two wait for equally many failures; where that is being traced, an array that will tell."""
     failures = failures_of(p), failures_of(q)
     if failures[0] is failures[1]:
-        return divergence
+        return True
     if known(*failures):
         failures = tuple(np.asarray(r, dtype=np.float64) for r in failures)
-    why = "only negative binomials of equal concentration (total_count) have one; a Geometric has 1"
-    return only_where(failures[0] == failures[1], divergence, p, q, why)
+    return failures[0] == failures[1]
 
 
 for pair in itertools.product(WAITING, WAITING):
@@ -58,6 +62,8 @@ def geometric_entropy(p):
 
 for geometric in (dist.GeometricProbs, dist.GeometricLogits):
     closed_form_entropy(geometric)(geometric_entropy)
+for unbounded in (dist.Poisson, dist.GammaPoisson):
+    closed_form_entropy(unbounded)(finite_entropy)
 
 
 def failures_of(distribution):

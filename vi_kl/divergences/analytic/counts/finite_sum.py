@@ -1,7 +1,8 @@
-"""Divergences and entropies as exact sums over a finite support of single counts.
+"""Divergences and entropies as sums over single counts.
 
-p's support is listed, so its ends must be known; q may reach beyond it, without a limit too. The divergence is that
-of log-sum-exp over p's support, and the cost of the probability that q has elsewhere.
+p's support is listed: up to its end, or to where next to nothing of it is left (grid_length.py); q may reach beyond
+it, without a limit too. The divergence is that of log-sum-exp over p's support, and the cost of the probability that
+q has elsewhere.
 """
 
 from types import SimpleNamespace
@@ -12,7 +13,12 @@ import numpy as np
 
 from vi_kl.divergences.analytic.categorical import logits_kl, masked_log_sum_exp
 from vi_kl.divergences.analytic.counts.gates import gated, gated_ratio
-from vi_kl.divergences.analytic.counts.members import Member, TracedSupport, member_of
+from vi_kl.divergences.analytic.counts.grid_length import (
+    HAVE_LIGHT_TAILS,
+    last_count,
+    reach,
+)
+from vi_kl.divergences.analytic.counts.members import Member, member_of
 from vi_kl.divergences.analytic.counts.pmf_grid import (
     added_up,
     log_step_ratios,
@@ -20,13 +26,18 @@ from vi_kl.divergences.analytic.counts.pmf_grid import (
     most_likely,
     steps_of,
 )
-from vi_kl.divergences.analytic.counts.tails import EXTENSION, with_tail
+from vi_kl.divergences.analytic.counts.running_sum import running_entropy, running_kl
+from vi_kl.divergences.analytic.counts.tails import with_tail
 from vi_kl.divergences.discrete import safe_log
-from vi_kl.divergences.registry import NeedsKnownValues, NoClosedForm, describe, no_closed_form
+from vi_kl.divergences.registry import NeedsKnownValues, NoClosedForm, describe, known, no_closed_form
 from vi_kl.divergences.wide import in_wide_precision
 
 MOST_COUNTS = 2_000_000
 SMALLEST_GRID = 16
+TRACED = (
+    "the counts of Categorical, zero-inflated and hurdle distributions are listed, but where they end is being traced"
+    " (total_count, low, high, or a rate): build the distributions inside the compiled function, from numbers"
+)
 # the arrays of a member in the order in which the program takes them, with their event dimensions
 ARRAYS = {
     "parameter": 0,
@@ -44,52 +55,76 @@ ARRAYS = {
 
 
 def finite_sum(p, q):
-    """KL(p||q) for p of finite support.
+    """KL(p||q) as a sum over p's support, or as much of it as counts.
+
+    Where the last count is being traced and comes out larger than any sum is long, the result is NaN.
 
     Raises:
-        NoClosedForm: p's support has no end, its ends are being traced, or it is too large to be listed; or one of
-            the two is of no family whose probabilities are known here.
+        NoClosedForm: p's support has no end and too heavy a tail to be cut off, or is too large to be listed; or one
+            of the two is of no family whose probabilities are known here.
     """
-    try:
-        left, right = member_of(p), member_of(q)
-    except TracedSupport:
-        why = "it is a sum over p's support, but total_count, low or high is being traced"
-        raise no_closed_form(p, q, why, NeedsKnownValues) from None
-    if left is None or right is None or not left.is_finite:
-        raise no_closed_form(p, q, "only p of finite support has an exact sum")
+    left, right = member_of(p), member_of(q)
+    if left is None or right is None or not (left.is_finite or left.tail in HAVE_LIGHT_TAILS):
+        raise no_closed_form(p, q, "only p of finite support, or with a light tail, has a sum")
+    if not ends_are_known(left, right):
+        if not (is_plain(left) and is_plain(right)):
+            raise no_closed_form(p, q, TRACED, NeedsKnownValues)
+        kinds = {"kind_p": kind_of(left), "kind_q": kind_of(right)}
+        return traced_kl(*plain_arrays_of(left), *plain_arrays_of(right), **kinds)
+    left = cut_off(left)
     grid = grid_for(left, right, lambda why: no_closed_form(p, q, why))
     arrays = (*arrays_of(left, grid), *arrays_of(right, grid))
-    kinds = {"kind_p": kind_of(left), "kind_q": kind_of(right), "gates": left.is_gated or right.is_gated}
-    return finite_kl(grid, *arrays, **kinds)
+    gates = left.is_gated or right.is_gated
+    return finite_kl(grid, *arrays, kind_p=kind_of(left), kind_q=kind_of(right), gates=gates)
 
 
 def finite_entropy(p):
-    """The entropy of p of finite support.
+    """The entropy of p, by the same sum.
 
     Raises:
         NoClosedForm: as for `finite_sum`.
     """
-    try:
-        member = member_of(p)
-    except TracedSupport:
-        raise NoClosedForm(
-            f"The entropy of {describe(p)} is a sum over its support, but total_count, low or high is being traced."
-        ) from None
-    if member is None or not member.is_finite:
+    member = member_of(p)
+    if member is None or not (member.is_finite or member.tail in HAVE_LIGHT_TAILS):
         raise NoClosedForm(f"No closed form is known for the entropy of {describe(p)}: its support has no end.")
+    if not ends_are_known(member):
+        if not is_plain(member):
+            raise NoClosedForm(f"The entropy of {describe(p)} is not known here: {TRACED}.")
+        return traced_entropy_of(*plain_arrays_of(member), kind=kind_of(member))
+    member = cut_off(member)
     grid = grid_for(member, member, lambda why: NoClosedForm(f"The entropy of {describe(p)} is not summed: {why}."))
     return finite_entropy_of(grid, *arrays_of(member, grid), kind=kind_of(member), gates=member.is_gated)
 
 
+def is_plain(member: Member) -> bool:
+    return member.table is None and not member.is_gated
+
+
+def ends_are_known(p: Member, q: Member | None = None) -> bool:
+    """Whether the counts that a sum takes can be listed now, and not only when the program runs."""
+    ends = [p.low, p.high, *((q.low, q.high) if q else ()), *(() if p.is_finite else (p.parameter, p.a))]
+    return known(*ends)
+
+
+def cut_off(member: Member) -> Member:
+    """p with a last count, beyond which nothing of it is left."""
+    if member.is_finite:
+        return member
+    numbers = {
+        name: np.asarray(value, np.float64) for name, value in (("parameter", member.parameter), ("a", member.a))
+    }
+    return member._replace(high=np.nan_to_num(reach(member._replace(**numbers), member.tail), posinf=np.inf), tail="")
+
+
 def grid_for(p: Member, q: Member, error):
     """All counts that p or, where it has a last one, q may have; and so many more that a tail has settled."""
-    low = int(min(np.min(p.low), np.min(q.low), 0 if p.is_gated or q.is_gated else np.inf))
-    high = int(np.max(p.high))
-    high = max(high, int(np.max(q.high))) if q.is_finite else EXTENSION * max(high, 0) + 2 * EXTENSION**2
+    low = min(np.min(p.low), np.min(q.low), 0 if p.is_gated or q.is_gated else np.inf)
+    high = last_count(np.max(p.high), np.max(q.high), q.is_finite)
     size = high - low + 1
     if size > MOST_COUNTS:
-        raise error(f"the sum would have {size:,} terms")
-    return low + np.arange(max(SMALLEST_GRID, 1 << (size - 1).bit_length()))  # few sizes, so few programs
+        raise error(f"the sum would have {size:,.0f} terms")
+    size = max(SMALLEST_GRID, 1 << (int(size) - 1).bit_length())  # few sizes, so few programs
+    return int(low) + np.arange(size)
 
 
 def kind_of(member: Member) -> str:
@@ -99,6 +134,12 @@ def kind_of(member: Member) -> str:
 def arrays_of(member: Member, grid):
     values = member._asdict()
     values["table"] = np.zeros(1) if member.table is None else padded(member, grid)
+    return [values[name] for name in ARRAYS]
+
+
+def plain_arrays_of(member: Member):
+    """Of one without a table, which needs no grid."""
+    values = {**member._asdict(), "table": np.zeros(1)}
     return [values[name] for name in ARRAYS]
 
 
@@ -117,6 +158,50 @@ def as_member(arrays):
 @in_wide_precision(1, *ARRAYS.values(), *ARRAYS.values())
 def finite_kl(grid, *arrays, kind_p, kind_q, gates):
     p, q = as_member(arrays[: len(ARRAYS)]), as_member(arrays[len(ARRAYS) :])
+    return sum_over(grid, p, q, kind_p, kind_q, gates)
+
+
+@in_wide_precision(*ARRAYS.values(), *ARRAYS.values(), forward=True)
+def traced_kl(*arrays, kind_p, kind_q):
+    """The same where the counts to be summed are known only when the program runs."""
+    p, q = whole(as_member(arrays[: len(ARRAYS)])), whole(as_member(arrays[len(ARRAYS) :]))
+    p.high = last_of(p, kind_p)
+    q_last = last_of(q, kind_q) if kind_q in ("factors", *HAVE_LIGHT_TAILS) else jnp.inf
+    q_tail = "" if kind_q == "factors" else kind_q
+    q_ends = (q_last <= last_count(p.high, 0, False, jnp)) if q_tail else True
+    last = jnp.where(q_ends, jnp.maximum(p.high, q_last), p.high)
+    return within_reach(running_kl(p, q, jnp.minimum(p.low, q.low), within(last), q_tail, q_ends), last)
+
+
+@in_wide_precision(*ARRAYS.values(), forward=True)
+def traced_entropy_of(*arrays, kind):
+    p = whole(as_member(arrays))
+    p.high = last_of(p, kind)
+    return within_reach(running_entropy(p, p.low, within(p.high)), p.high)
+
+
+def whole(member):
+    """Counts are not differentiated by."""
+    for name in ("n", "low", "high"):
+        setattr(member, name, jax.lax.stop_gradient(getattr(member, name)))
+    return member
+
+
+def last_of(member, kind: str):
+    """The last count that matters."""
+    return member.high if kind == "factors" else jax.lax.stop_gradient(reach(member, kind, jnp))
+
+
+def within(last):
+    """No further than any sum goes; and at once where the last count is NaN."""
+    return jnp.where(last <= MOST_COUNTS, last, 0.0)
+
+
+def within_reach(value, last):
+    return jnp.where(last <= MOST_COUNTS, value, jnp.nan)
+
+
+def sum_over(grid, p, q, kind_p, kind_q, gates):
     log_p, log_q, delta = log_pmfs(p, q, grid, kind_p, kind_q)
     if gates:
         zero = jnp.pad(grid == 0, [(0, 0)] * (grid.ndim - 1) + [(0, 1)])
@@ -127,7 +212,10 @@ def finite_kl(grid, *arrays, kind_p, kind_q, gates):
 
 @in_wide_precision(1, *ARRAYS.values())
 def finite_entropy_of(grid, *arrays, kind, gates):
-    p = as_member(arrays)
+    return entropy_over(grid, as_member(arrays), kind, gates)
+
+
+def entropy_over(grid, p, kind, gates):
     log_p, _, _ = log_pmfs(p, p, grid, kind, kind)
     if gates:
         log_p = gated(p, log_p, jnp.pad(grid == 0, [(0, 0)] * (grid.ndim - 1) + [(0, 1)]))

@@ -1,4 +1,5 @@
-"""Registers the exact sums: of any p of finite support against any q on counts; and DiscreteUniform's closed form.
+"""Registers the sums: of any p of finite support, or with a light tail, against any q on counts; and DiscreteUniform's
+closed form.
 
 Binomials of equally many trials and Categoricals have better forms, in `count` and `categorical`; pairs in which one
 is zero-inflated or a hurdle are in `gated`.
@@ -17,7 +18,8 @@ from vi_kl.divergences.registry import CLOSED_FORMS, closed_form, closed_form_en
 from vi_kl.divergences.wide import in_wide_precision
 
 FINITE = (*COUNTS, dist.BetaBinomial, dist.DiscreteUniform, *CATEGORICAL)
-UNBOUNDED = (dist.Poisson, dist.GeometricProbs, dist.GeometricLogits, dist.GammaPoisson, dist.BetaNegativeBinomial)
+WITH_LIGHT_TAILS = (dist.Poisson, dist.GeometricProbs, dist.GeometricLogits, dist.GammaPoisson)
+UNBOUNDED = (*WITH_LIGHT_TAILS, dist.BetaNegativeBinomial)
 
 
 @closed_form(dist.DiscreteUniform, dist.DiscreteUniform)
@@ -44,4 +46,7 @@ def discrete_uniform_entropy_of(low, high):
 for pair in itertools.product(FINITE, FINITE + UNBOUNDED):
     if pair not in CLOSED_FORMS:
         closed_form(*pair, by="finite sum")(finite_sum)
+for pair in itertools.product(WITH_LIGHT_TAILS, UNBOUNDED):
+    if pair not in CLOSED_FORMS:
+        closed_form(*pair, by="sum")(finite_sum)
 closed_form_entropy(dist.BetaBinomial)(finite_entropy)

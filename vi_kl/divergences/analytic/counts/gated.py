@@ -12,6 +12,7 @@ import itertools
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import numpyro.distributions as dist
 
 from vi_kl.divergences.analytic.counts.count import log_of, trial_kl
@@ -30,7 +31,7 @@ from vi_kl.divergences.analytic.counts.finite_support import FINITE, UNBOUNDED
 from vi_kl.divergences.analytic.counts.gates import log_sum
 from vi_kl.divergences.analytic.counts.zero_truncated import truncated_poisson, truncated_waiting
 from vi_kl.divergences.bregman import generalized_kl, log_ratio
-from vi_kl.divergences.registry import closed_form, closed_form_entropy, evaluate, unexpanded
+from vi_kl.divergences.registry import closed_form, closed_form_entropy, evaluate, known, unexpanded
 from vi_kl.divergences.wide import in_wide_precision
 
 GATED = (dist.ZeroInflatedProbs, dist.HurdleProbs)
@@ -48,7 +49,11 @@ def gated(p, q):
         (x_p, kind_p), (x_q, kind_q) = map(chance_of, bases)
         failures = failures_of(bases[0])
         kinds = {"kind_p": kind_p, "kind_q": kind_q}
-        return equal_failures(*bases, gated_waiting_kl(gate_p, x_p, gate_q, x_q, failures, **forms, **kinds))
+        equal = equal_failures(*bases)
+        if known(equal) and not np.all(equal):
+            return finite_sum(p, q)
+        divergence = gated_waiting_kl(gate_p, x_p, gate_q, x_q, failures, **forms, **kinds)
+        return divergence if known(equal) else jnp.where(equal, divergence, finite_sum(p, q))
     if not any(base.is_discrete for base in bases):
         return hurdle_of_densities(p, q, *bases)
     if isinstance(bases[0], UNBOUNDED) and isinstance(bases[1], FINITE):

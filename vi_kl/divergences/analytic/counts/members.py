@@ -73,16 +73,8 @@ class Member(NamedTuple):
         return self.gate is not Member().gate
 
 
-class TracedSupport(Exception):
-    """The ends of a support are being traced, so its values cannot be listed."""
-
-
 def member_of(distribution) -> Member | None:
-    """The distribution as a Member; None where it is of no family that has such a form.
-
-    Raises:
-        TracedSupport: total_count, low or high is being traced.
-    """
+    """The distribution as a Member; None where it is of no family that has such a form."""
     distribution = unexpanded(distribution)
     if isinstance(distribution, dist.ZeroInflatedProbs | dist.HurdleProbs):
         return gated_member(distribution)
@@ -102,9 +94,7 @@ def gated_member(distribution):
 
 
 def bounds(*values):
-    if not known(*values):
-        raise TracedSupport
-    return [np.asarray(value) for value in values]
+    return [np.asarray(value) if known(value) else value for value in values]
 
 
 def binomial(distribution, parameter, odds):

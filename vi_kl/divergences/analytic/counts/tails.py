@@ -13,7 +13,6 @@ from vi_kl.divergences.analytic.counts.pmf_grid import finite, positive, quotien
 from vi_kl.divergences.analytic.positive import binet_function
 from vi_kl.divergences.bregman import generalized_kl
 
-EXTENSION = 4  # the grid is that many times as long as p's support
 ROUNDING = 4e-16  # of a sum of probabilities
 
 

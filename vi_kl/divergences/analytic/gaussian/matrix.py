@@ -59,7 +59,9 @@ def matrix_normal_kl(loc_p, row_p, column_p, loc_q, row_q, column_q):
         (factors[0] / factors[2], (rows * rows).sum(-1)), (factors[1] / factors[3], (columns * columns).sum(-1))
     )
     shift = whitened(loc_p - loc_q, row_q, column_q)
-    return products_divergence(*factors) + 0.5 * (squares.sum((-2, -1)) + sum_of_squares(shift))
+    products = products_divergence(*factors)
+    rest = 0.5 * (squares.sum((-2, -1)) + sum_of_squares(shift))
+    return jnp.where(products == jnp.inf, jnp.inf, products + rest)  # beyond the floating range rest may be NaN
 
 
 @in_wide_precision(2, 2, 2, 2, 2)

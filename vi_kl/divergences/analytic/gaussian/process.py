@@ -44,7 +44,8 @@ def zero_sum_normal_entropy(p):
 @in_wide_precision(0, 0)
 def normal_divergences(scale_p, scale_q, *, count):
     """Of `count` independent centred normals each."""
-    return 0.5 * count * itakura_saito(scale_p * scale_p, scale_q * scale_q, (scale_p - scale_q) * (scale_p + scale_q))
+    d = (scale_p - scale_q) / scale_q
+    return count * (itakura_saito(scale_p, scale_q) + 0.5 * d * d)
 
 
 @in_wide_precision(0)

@@ -52,7 +52,9 @@ def sum_of_squares(matrix):
 
 def factor_divergence(tril_p, tril_q):
     """KL between centred Gaussians: of the factors' diagonals, and half of ||L_q^-1 (L_p - L_q)||^2."""
-    return diagonal_divergence(tril_p, tril_q) + 0.5 * sum_of_squares(solve_lower(tril_q, tril_p - tril_q))
+    diagonals = diagonal_divergence(tril_p, tril_q)
+    rest = 0.5 * sum_of_squares(solve_lower(tril_q, tril_p - tril_q))
+    return jnp.where(diagonals == jnp.inf, jnp.inf, diagonals + rest)  # beyond the floating range rest may be NaN
 
 
 def diagonal_divergence(tril_p, tril_q):
@@ -63,7 +65,8 @@ def cholesky_kl(loc_p, tril_p, loc_q, tril_q):
     """The divergence between the Cholesky diagonals, plus half of ||L_q^-1 (L_p - L_q)||^2 and ||z||^2."""
     shift = jnp.broadcast_to((loc_p - loc_q)[..., None], tril_q[..., :1].shape)  # one mean may serve every entry
     scaled = solve_lower(tril_q, jnp.concatenate([jnp.tril(tril_p - tril_q), shift], axis=-1))
-    return diagonal_divergence(tril_p, tril_q) + 0.5 * sum_of_squares(scaled)
+    diagonals = diagonal_divergence(tril_p, tril_q)
+    return jnp.where(diagonals == jnp.inf, jnp.inf, diagonals + 0.5 * sum_of_squares(scaled))
 
 
 def tril_of_square_root(root):

@@ -33,7 +33,7 @@ from vi_kl.divergences.analytic.gaussian.low_rank import loc_and_tril_of_low_ran
 from vi_kl.divergences.analytic.gaussian.triangular import cholesky_kl, diagonal, diagonal_matrix, sum_of_squares
 from vi_kl.divergences.held import held_matrix
 from vi_kl.divergences.registry import closed_form, closed_form_entropy, no_closed_form
-from vi_kl.divergences.wide import in_wide_precision
+from vi_kl.divergences.wide import broadcast, in_wide_precision
 
 
 class Gaussian(NamedTuple):
@@ -72,10 +72,10 @@ def loc_and_scale(independent):
     base, shape = independent, independent.event_shape
     while isinstance(base, dist.Independent | dist.ExpandedDistribution):
         if isinstance(base, dist.ExpandedDistribution):  # only then is the declared shape more than the parameters'
-            shape = np.broadcast_shapes(shape, base.batch_shape + base.event_shape)
+            shape = jnp.broadcast_shapes(shape, base.batch_shape + base.event_shape)
         base = base.base_dist
-    shape = np.broadcast_shapes(shape, np.shape(base.loc), np.shape(base.scale))
-    return tuple((jnp if isinstance(x, jax.Array) else np).broadcast_to(x, shape) for x in (base.loc, base.scale))
+    shape = jnp.broadcast_shapes(shape, jnp.shape(base.loc), jnp.shape(base.scale))
+    return tuple(broadcast(x, shape) for x in (base.loc, base.scale))
 
 
 def loc_and_tril_of_random_walk(scale):

@@ -17,6 +17,8 @@ from vi_kl.divergences.held import held_matrix
 from vi_kl.divergences.registry import closed_form, closed_form_entropy
 from vi_kl.divergences.wide import in_wide_precision
 
+VANISHING = -300.0  # the log of a quotient whose squares may leave the floating range
+
 
 @closed_form(dist.Wishart, dist.Wishart)
 @closed_form(dist.WishartCholesky, dist.WishartCholesky)
@@ -100,8 +102,11 @@ def mean_divergence_of_factors(a, tril_p, b, tril_q):
     diagonal_p, diagonal_q = diagonal(tril_p), diagonal(tril_q)
     change = a * (diagonal_p - diagonal_q) * (diagonal_p + diagonal_q) + (a - b) * diagonal_q * diagonal_q
     diagonals = itakura_saito(a * diagonal_p * diagonal_p, b * diagonal_q * diagonal_q, change)
+    log_quotient = log_ratio(a, b) + 2 * log_ratio(diagonal_p, diagonal_q)
+    diagonals = jnp.where(log_quotient < VANISHING, -1 - log_quotient, diagonals)
     below = jnp.tril(solve_lower(tril_q, jnp.tril(tril_p - tril_q)), -1)
-    return (b * diagonals + a * (below * below).sum(-1)).sum(-1)
+    total = (b * diagonals + a * (below * below).sum(-1)).sum(-1)
+    return jnp.where((diagonals == jnp.inf).any(-1), jnp.inf, total)
 
 
 def freedom_divergence(b, a, size):

@@ -1,5 +1,7 @@
 """Two laws of one family on the line: the forms that keep their digits where the two nearly agree."""
 
+import math
+
 import jax.numpy as jnp
 import numpyro.distributions as dist
 
@@ -18,6 +20,8 @@ from vi_kl.divergences.bregman import (
 )
 from vi_kl.divergences.registry import closed_form, only_where
 from vi_kl.divergences.wide import in_wide_precision
+
+LARGE = 1e300  # beyond it, a logarithm is taken by parts
 
 
 @in_wide_precision(*[0] * 8)
@@ -47,7 +51,7 @@ def gumbel_kl(loc_p, scale_p, loc_q, scale_q):
     steps = (scale_p - scale_q) / scale_q
     cumulant = log_gamma(2 + steps, jnp.full_like(steps, 2.0), steps)
     shift = (loc_q - loc_p) / scale_q + cumulant + steps * digamma(jnp.full_like(steps, 2.0))
-    return em(shift) + cumulant + phi(steps)
+    return jnp.where(steps == jnp.inf, jnp.inf, em(shift) + cumulant + phi(steps))
 
 
 @in_wide_precision(*[0] * 10)
@@ -66,23 +70,35 @@ def asymmetric_laplace_kl(loc_p, scale_p, u_p, v_p, w_p, loc_q, scale_q, u_q, v_
     left, right = families.laplace_scales(scale_p, u_p, v_p, w_p)
     other_left, other_right = families.laplace_scales(scale_q, u_q, v_q, w_q)
     share = right / (left + right)
-    ratio_left, ratio_right = jnp.exp(log_left), jnp.exp(log_right)
-    difference = ratio_left * jnp.expm1(log_right - log_left)  # R - L
+    ratio_left = jnp.exp(log_left)
+    equal = log_right == log_left
+    difference = jnp.where(equal, 0.0, ratio_left) * jnp.expm1(log_right - log_left)  # R - L
     excess = share * jnp.expm1(-log_right) + (1 - share) * jnp.expm1(-log_left)  # 1 / S - 1
     scales = psi(excess) / (1 + excess)
-    scales = scales + share * difference * (1 - share) * (difference / (share * ratio_left + (1 - share) * ratio_right))
+    log_excess = jnp.logaddexp(jnp.log(share) - log_right, jnp.log1p(-share) - log_left)  # of 1 / S
+    scales = jnp.where(excess < LARGE, scales, log_excess - 1)
+    turn = jnp.expm1(log_right - log_left)  # R / L - 1
+    scales = scales + jnp.where(
+        turn == 0, turn, share * difference * (1 - share) * (turn / (share + (1 - share) * (1 + turn)))
+    )
     shift = loc_q - loc_p
     near = jnp.where(shift > 0, right, left)  # p's scale on the side of q's location
     fraction = jnp.where(shift > 0, share, 1 - share)
-    curved = near * fraction * (1 / other_left + 1 / other_right) * em(-abs(shift) / near)
-    return scales + curved - shift / (left + right) * difference
+    moved = fraction * em(-abs(shift) / near)
+    curved = jnp.where(moved > 0, (near / other_left + near / other_right) * moved, moved)
+    difference = jnp.where((shift == 0) & jnp.isinf(difference), 0.0, difference)
+    return jnp.where(scales == jnp.inf, jnp.inf, scales + curved - shift / (left + right) * difference)
 
 
 @in_wide_precision(*[0] * 4)
 def cauchy_kl(loc_p, scale_p, loc_q, scale_q):
     """Chyzak & Nielsen (2019)."""
     d, z = scale_p - scale_q, loc_p - loc_q
-    return jnp.log1p(0.25 * ((d / scale_p) * (d / scale_q) + (z / scale_p) * (z / scale_q)))
+    excess = 0.25 * ((d / scale_p) * (d / scale_q) + (z / scale_p) * (z / scale_q))
+    large = excess > LARGE
+    apart = jnp.hypot(jnp.where(large, d, 1.0), jnp.where(large, z, 1.0))
+    far = 2 * jnp.log(apart) - jnp.log(scale_p) - jnp.log(scale_q) - 2 * math.log(2)
+    return jnp.where(large, far, jnp.log1p(jnp.where(large, 0.0, excess)))
 
 
 @in_wide_precision(*[0] * 3)
@@ -134,7 +150,9 @@ def tilted_kl(low_p, high_p, exponent_p, low_q, high_q, exponent_q):
     inside = log_mass(tilt_q, low_p, high_p)
     below, above = log_mass(tilt_q, jnp.maximum(low_q, 0), low_p), log_mass(tilt_q, high_p, high_q)
     outside = jnp.exp(below - inside) + jnp.exp(above - inside) + jnp.maximum(-low_q, 0) * jnp.exp(-inside)
-    cost = tilt_cumulant(tilt_p, exponent_q - exponent_p, width) + jnp.log1p(outside)
+    largest = jnp.maximum(jnp.maximum(below, above), jnp.log(jnp.maximum(-low_q, 0))) - inside
+    spread = jnp.where(outside < LARGE, jnp.log1p(jnp.where(outside < LARGE, outside, 0.0)), largest)
+    cost = tilt_cumulant(tilt_p, exponent_q - exponent_p, width) + spread
     return jnp.where(nested, cost, jnp.inf)
 
 
@@ -153,7 +171,9 @@ def log_mass(tilt, low, high):
 def uniform_kl(low_p, high_p, low_q, high_q):
     nested = (low_p >= low_q) & (high_p <= high_q)
     outside = jnp.where(nested, (low_p - low_q) + (high_q - high_p), 0.0)
-    return jnp.where(nested, jnp.log1p(outside / (high_p - low_p)), jnp.inf)
+    share = outside / (high_p - low_p)
+    far = log_ratio(jnp.where(nested, high_q - low_q, 1.0), high_p - low_p)
+    return jnp.where(nested, jnp.where(share < LARGE, jnp.log1p(jnp.where(share < LARGE, share, 0.0)), far), jnp.inf)
 
 
 @in_wide_precision(0, 0)
