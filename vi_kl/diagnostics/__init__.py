@@ -3,7 +3,8 @@
 `check(fit)` puts them together into a `Certificate`: the ELBO, KL in both directions with their errors, limits of
 the evidence and of KL that hold whatever the tails, Pareto's k-hat and the effective sample size of the importance
 weights, modes that q never visits, the errors of means, sds, quantiles and correlations with and without importance
-weights, the transport distance, and in words a verdict, what it cannot see, and what to try next.
+weights, the transport distance, and in words a verdict, what it cannot see, and what to try next. A fit's status is
+judged in the same way (judgement.py).
 `explain_gap(fit)` says how much of KL is the family's fault and how much the optimiser's.
 `detection_table()` plants failures and counts which diagnostic sees which.
 

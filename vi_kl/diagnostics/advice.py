@@ -7,6 +7,7 @@ from vi_kl.diagnostics.judgement import SCALE
 if TYPE_CHECKING:
     from vi_kl.diagnostics.certificate import Certificate
 
+FAR_OFF = 10.0  # nats, of a lower limit: q is not in the mass
 LARGEST_FLOW = 100  # dimensions; above, a flow takes minutes and seldom pays
 NORMAL = ("mean_field", "full_rank", "laplace", "low_rank", "block_normal")
 FLOWS = ("flow", "iaf", "bnaf")  # parts of the names of families that bend in any way
@@ -31,6 +32,8 @@ def try_next(c: "Certificate") -> tuple[str, ...]:
         )
     if c.is_beside and c.converged is not False:
         advice.append("A longer fit, or one from another start: q is not where the posterior is highest.")
+    if kl is None and c.limits.to("nats").lower > FAR_OFF and not c.is_beside:
+        advice.append("A fit from another start: there are approximations nearer by as much as the limit says.")
     if c.converged is False:
         advice.append("Let the optimiser finish: its status says what to raise.")
     if c.misses_mode:
