@@ -7,7 +7,7 @@ import numpyro.distributions as dist
 import pytest
 from numpyro.distributions import transforms
 
-from vi_kl.divergences import NoClosedForm, kl_divergence
+from vi_kl.divergences import NoClosedForm, estimate_kl, kl_divergence
 from vi_kl.divergences.registry import CLOSED_FORMS
 
 
@@ -74,6 +74,14 @@ def test_the_pairs_of_this_table_have_no_form_of_their_own():
     pairs = [tuple(type(d) for d in make()) for make in BEYOND.values()]
     scalar = [pair for pair in pairs if dist.Independent not in pair]
     assert not CLOSED_FORMS.keys() & set(scalar)
+
+
+def test_an_atom_has_no_density():
+    """A hurdle at 0 before a gamma, against densities; the density itself is only thinner under the hurdle."""
+    hurdle, gamma = dist.HurdleGamma(0.3, 2.0, 1.0), dist.Gamma(2.0, 1.0)
+    assert kl_divergence(hurdle, dist.HalfCauchy(1.0)) == np.inf
+    assert kl_divergence(hurdle, dist.Normal(0.0, 1.0)) == np.inf
+    assert estimate_kl(gamma, hurdle).value == pytest.approx(-np.log(0.7), rel=1e-6)
 
 
 def test_under_vmap_the_mapped_axis_is_not_counted_twice():

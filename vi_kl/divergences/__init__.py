@@ -23,7 +23,8 @@ distributions. Everything is in nats unless `base=2` asks for bits.
     discrete       the pmf arrays
     kl             exact divergences and entropies of distributions
     analytic       the closed forms, on the primitives in bregman, evaluated in float64 by wide
-    registry       which pairs have one; support tells which are infinite
+    registry       which pairs have one; support tells which are infinite; validity makes NaN of NaN
+    region         where a distribution has its probability, by images through transforms; density, its density there
     estimation     the choice of a method where there is none, and estimators the methods; entropy_estimation likewise
     labelled, held what arguments carry beside numbers: labels and masks, and the parameters as they were given
     projection     the nearest member; nearest finds it for NumPyro's classes

@@ -102,6 +102,8 @@ def region_of(distribution) -> Region:
     if support is None:
         return UNKNOWN
     region = region_of_constraint(support, distribution.event_shape)
+    if has_an_atom(distribution):
+        return dataclasses.replace(region, dimension=None)
     return dataclasses.replace(region, exact=False) if isinstance(distribution, CENSORED) else region
 
 
@@ -242,6 +244,13 @@ DIMENSIONS = {
     type(constraints.corr_matrix): triangle_without_diagonal,
     constraints.multinomial: lambda _, shape: 0,
 }
+
+
+def has_an_atom(distribution) -> bool:
+    """Whether it is a hurdle before a density: neither a density nor a pmf."""
+    if isinstance(distribution, dist.ExpandedDistribution):
+        return has_an_atom(distribution.base_dist)
+    return isinstance(distribution, dist.HurdleProbs) and not is_discrete(distribution.base_dist)
 
 
 def is_discrete(distribution) -> bool:

@@ -8,10 +8,10 @@ nothing is claimed.
 import jax
 import jax.numpy as jnp
 import numpy as np
-from numpyro.distributions import Distribution, ExpandedDistribution, constraints
+from numpyro.distributions import Distribution, ExpandedDistribution, HurdleLogits, constraints
 
 from vi_kl.divergences.density import log_density
-from vi_kl.divergences.region import Region, is_discrete, region_of
+from vi_kl.divergences.region import Region, has_an_atom, is_discrete, region_of
 
 # subsets of the space of vectors that have a volume in it, and are not all of it
 PARTS = tuple(type(c) for c in (constraints.ordered_vector, constraints.positive_ordered_vector, constraints.l1_ball))
@@ -22,6 +22,8 @@ def reaches_beyond(p, q):
     left, right = region_of(p), region_of(q)
     if None not in (left.dimension, right.dimension) and left.dimension != right.dimension:
         return True  # the smaller set is nothing in the larger one
+    if has_an_atom(p) and right.dimension == 1 and q.event_shape == ():
+        return atom_of(p) > 0
     if left.is_whole and isinstance(right.named, PARTS):
         return True
     if not (left.exact and left.pieces and right.pieces):
@@ -32,6 +34,13 @@ def reaches_beyond(p, q):
     beyond = beyond[0] | beyond[1]
     events = len(p.event_shape)
     return beyond.any(tuple(range(-min(events, np.ndim(beyond)), 0))) if events and np.ndim(beyond) else beyond
+
+
+def atom_of(hurdle):
+    """The probability of 0, or of something that is 0 where it is."""
+    while isinstance(hurdle, ExpandedDistribution):
+        hurdle = hurdle.base_dist
+    return jax.nn.sigmoid(hurdle.gate_logits) if isinstance(hurdle, HurdleLogits) else hurdle.gate
 
 
 def lies_within(p, q) -> bool:

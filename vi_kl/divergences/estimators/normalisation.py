@@ -73,6 +73,8 @@ def reject_strays(name: str, distribution, log_densities: np.ndarray) -> None:
 def is_plain(distribution) -> bool:
     """Whether it is one of the plain families, or built from them by rules that keep the mass."""
     match distribution:
+        case dist.HurdleProbs() | dist.ZeroInflatedProbs():
+            return is_plain(distribution.base_dist)
         case dist.ExpandedDistribution() | dist.Independent() | dist.FoldedDistribution():
             return is_plain(distribution.base_dist)
         case MixtureSameFamily():
