@@ -21,6 +21,7 @@ import dataclasses
 import functools
 import math
 
+import jax
 import numpy as np
 from numpyro.distributions import Distribution
 from scipy.linalg import solve_triangular
