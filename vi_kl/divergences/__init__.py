@@ -20,6 +20,9 @@ distributions. Everything is in nats unless `base=2` asks for bits.
     estimate_f_divergence(p, q, kind)   each of these by the best method there is, with its error
     mixture_kl_bounds(p, q)             what KL(p||q) of mixtures lies between, from their components alone
 
+    mixture_prior_kl(p, q, key), mixture_prior_kl_bounds(p, q)
+                            the same of a batch of Gaussians and one mixture, inside a loss
+
     discrete       the pmf arrays
     kl             exact divergences and entropies of distributions
     analytic       the closed forms, on the primitives in bregman, evaluated in float64 by wide
@@ -49,6 +52,7 @@ from vi_kl.divergences.f_divergences.f_divergence import (
 )
 from vi_kl.divergences.kl import cross_entropy, entropy, kl_divergence
 from vi_kl.divergences.mixtures.bounds import MixtureBounds, mixture_kl_bounds
+from vi_kl.divergences.mixtures.priors import mixture_prior_kl, mixture_prior_kl_bounds
 from vi_kl.divergences.projection import Projection, project
 from vi_kl.divergences.registry import NoClosedForm
 
@@ -70,6 +74,8 @@ __all__ = [
     "jensen_shannon",
     "kl_divergence",
     "mixture_kl_bounds",
+    "mixture_prior_kl",
+    "mixture_prior_kl_bounds",
     "project",
     "renyi",
     "smooth",

@@ -18,8 +18,10 @@ pairwise distances", Entropy 19(7), eqs. 9-12.
 
 import contextlib
 import dataclasses
+import functools
 import math
 
+import jax
 import numpy as np
 from numpyro.distributions import Distribution
 from scipy.linalg import solve_triangular
@@ -37,12 +39,16 @@ SWEEPS = 2000
 SETTLED = 1e-12  # relative change of the bound from one sweep to the next
 
 
+@functools.partial(jax.tree_util.register_dataclass, data_fields=("lower", "upper"), meta_fields=("method",))
 @dataclasses.dataclass(frozen=True)
 class MixtureBounds:
-    """KL(p||q) of two mixtures lies between `lower` and `upper`, in nats; `method` says whose bounds they are."""
+    """KL(p||q) of two mixtures lies between `lower` and `upper`, in nats; `method` says whose bounds they are.
 
-    lower: float
-    upper: float
+    Of a batch (priors.py) they are arrays.
+    """
+
+    lower: float | jax.Array
+    upper: float | jax.Array
     method: str
 
 
