@@ -102,9 +102,10 @@ def fit_scores(config: ScoreMatching, key, target, start, progress) -> Fit:
         if progress:
             progress(1.0, "done")
         q = run.answer()
-    whole = tril_of_root(tril @ q.tril)
+        whole = tril_of_root(tril @ q.tril)
+        why = unbounded(Frame.of(run.origin, whole), target.coordinate_names, status.converged)
     params = full_rank_params(run.origin + tril @ q.loc, whole)
-    if (why := unbounded(Frame.of(run.origin, whole), target.coordinate_names, status.converged)) is not None:
+    if why is not None:
         status = Status(False, f"Not converged after {run.steps} updates. {why}")
     return Fit(Approximation(FullRank(), params, target), status, History(), books.cost(), config)
 

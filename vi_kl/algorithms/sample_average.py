@@ -228,11 +228,15 @@ class Search:
         self.losses.append(float(intermediate_result.fun))
 
     def shrink_into_support(self) -> None:
-        """A frame that reaches to where the log density is not finite is made narrower before the first step."""
+        """A frame that reaches to where the log density is not finite is made narrower before the first step.
+
+        So is the answer so far, where more draws reach further than those that it was found on.
+        """
         for _ in range(6):
             if np.isfinite(self.objective(self.x)[0]):
                 return
-            self.enter(self.frame.scaled(0.3))
+            frame = None if self.marginals is None else self.own_frame()
+            self.enter((self.frame if frame is None else frame).scaled(0.3))
         z, _ = self.objective.draws(self.x)
         bad = z[np.argmin(np.isfinite(self.objective.log_ratio))]
         reason = self.target.density.explain(self.target.data, self.target.unravel(bad))

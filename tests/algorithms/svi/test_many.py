@@ -10,6 +10,7 @@ from programs import exponential_rate, linear_regression
 
 from vi_kl.algorithms import SVI, Algorithm, FitError, Laplace
 from vi_kl.algorithms.svi import many as module
+from vi_kl.algorithms.svi import run as run_module
 from vi_kl.compilation import compile_clock
 from vi_kl.families import FullRank, MeanField
 from vi_kl.objectives import ELBO
@@ -128,3 +129,18 @@ def test_progress_and_shares_of_the_seconds(three_lanes, key):
     assert [done for done, _ in seen] == sorted(done for done, _ in seen)
     assert len({fit.cost.seconds for fit in found}) == 1
     assert found[0].cost.run_seconds > 0
+
+
+def test_numbers_out_of_their_range_stay_in_their_place_too(three_lanes, key, monkeypatch):
+    """A start that overflows for one of three targets, as the climbs of hierarchies did."""
+    targets, honest = regressions(3), run_module.find_start
+
+    def overflows(target, *args, **kwargs):
+        if target is targets[1]:
+            raise OverflowError(34, "Numerical result out of range")
+        return honest(target, *args, **kwargs)
+
+    monkeypatch.setattr(run_module, "find_start", overflows)
+    fits = QUICK.fit_many(key, targets)
+    assert [isinstance(fit, FitError) for fit in fits] == [False, True, False]
+    assert "OverflowError" in str(fits[1])

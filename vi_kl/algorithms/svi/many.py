@@ -15,7 +15,7 @@ from vi_kl.algorithms.algorithm import Cost, Fit, FitError, Ledger, Status, ledg
 from vi_kl.algorithms.svi.run import Run, as_it_is_now, optimizer_of, to_numpy
 from vi_kl.algorithms.svi.step import run_chunks
 from vi_kl.compilation import compiled
-from vi_kl.errors import ViKLError
+from vi_kl.errors import ViKLError, numerical_failures_named
 from vi_kl.precision import in_float64
 from vi_kl.target.stacked import Layout
 from vi_kl.target.target import Target
@@ -79,7 +79,8 @@ def start_each(starts: Sequence[Callable], ended: list) -> Iterator[LaneRun]:
     """Runs in their order; the error of one that cannot start goes to its place in `ended`."""
     for index, start in enumerate(starts):
         try:
-            run = start()
+            with numerical_failures_named():
+                run = start()
         except ViKLError as error:
             ended[index] = error
         else:
