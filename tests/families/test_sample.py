@@ -61,12 +61,14 @@ def path(y):
 
     last, _ = scan(step, 0.0, y)
     numpyro.deterministic("last", last)
+    numpyro.deterministic("label", "no number")
 
 
 def test_deterministic_sites_in_a_scan():
     draws = member(Target.from_numpyro(path, Y)).sample(0, 300)  # more than go through the model at once
     np.testing.assert_allclose(draws["double"], 2 * draws["x"], rtol=1e-12)
     np.testing.assert_allclose(draws["last"], draws["x"][:, -1], rtol=1e-12)
+    assert "label" not in draws
 
 
 def missing_rows(x, y, seen):

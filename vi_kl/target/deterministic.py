@@ -15,6 +15,7 @@ import numpyro
 from vi_kl.compilation import compiled, tracing
 from vi_kl.precision import in_float64
 from vi_kl.target.enumeration import FirstConfiguration
+from vi_kl.target.factors import is_numeric
 from vi_kl.target.inspection import abstractly, change_of_variables
 from vi_kl.target.left_out import Reduced, is_batched
 from vi_kl.target.plates import AllRows
@@ -77,7 +78,8 @@ def computed(density, data, sites: dict, key, discrete: dict) -> dict:
     args, kwargs = density.arguments(data)
     model = numpyro.handlers.substitute(numpyro.handlers.seed(drawing(density.model), key), substitute_fn=fill)
     trace = numpyro.handlers.trace(model).get_trace(*args, **kwargs)
-    return {name: jnp.asarray(site["value"]) for name, site in trace.items() if site["type"] == "deterministic"}
+    values = {name: site["value"] for name, site in trace.items() if site["type"] == "deterministic"}
+    return {name: jnp.asarray(value) for name, value in values.items() if is_numeric(value)}
 
 
 def drawing(model: Callable) -> Callable:

@@ -109,9 +109,9 @@ def check_shape(name: str, site: dict, batch: tuple, whole: tuple) -> None:
 
 
 def refuse_impure_model(density, data, found: Inspection) -> None:
-    first = {site.name: site.values(np.zeros(site.num_entries, int)) for site in found.discrete}
-
     def factors(data, z, key):
+        first = {site.name: site.values(np.zeros(site.num_entries, int)) for site in found.discrete}
+
         def fill(site):
             if site["type"] != "sample" or site["is_observed"]:
                 return None
