@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 
-from vi_kl.diagnostics.defence import Weighing, defend, density_of, has_density
+from vi_kl.diagnostics.defence import Weighing, defend, density_of, finite, has_density
 from vi_kl.diagnostics.errors import errors, reference_from_weights
 from vi_kl.diagnostics.evidence import Draws
 from vi_kl.diagnostics.importance import kl_by_weights, log_evidence_by_weights
@@ -30,6 +30,7 @@ class View:
     def __init__(self, q, key, n: int):
         draws_key, self.generator = key, numpy_generator(jax.random.fold_in(key, 1))
         self.pilot = Draws(q, draws_key, PILOT)
+        self.pilot.log_p = finite(self.pilot.log_p)
         self.q = q
         self.scouts = look_around(q, self.pilot, self.generator, n, rays=True)
 

@@ -223,7 +223,7 @@ def check(fit, truth=None, *, key=None, num_draws: int = 2 * CHUNK) -> Certifica
     if known is None or known.source != "closed form":
         view = View(q, keys[6], num_draws // 4)
         search = find_unvisited(view.pilot, view.scouts, view.log_q, q.target, keys[3], num_draws // 2)
-        figures["improper"] = view.improper_along(q.target)
+        figures["improper"] = view.improper_along(q.target) if known is None or not known.is_exact else ()
     figures |= what_climbs_found(search, draws)
     if known is None:
         figures |= judge_alone(q, draws, view, search, figures)

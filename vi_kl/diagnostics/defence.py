@@ -156,7 +156,7 @@ def defend(
     fixed = (scouts.wide, *modes)
     seen, best, evaluations = first_look(q, pilot, scouts, size), None, 0
     for round_ in range(ROUNDS):
-        parts = (*laid_over(seen), *fixed)
+        parts = (*laid_over(seen, scouts.wide), *fixed)
         more = n * (1 + round_ // 2)
         found = weigh(draw_weighted(q, own, parts, generator, more, size))
         evaluations += more
@@ -182,9 +182,12 @@ def first_look(q: Approximation, pilot: Draws, scouts: Scouts, size: int) -> Wei
     return Weighted(z, log_p, np.logaddexp(wide, log_q + np.log(len(pilot) / len(z))), strata, log_q)
 
 
-def laid_over(seen: Weighted) -> tuple[Part, ...]:
-    """Densities with the moments of the posterior, as far as weighted draws tell them."""
-    mean, tril = weighted_moments(seen.z, seen.log_weights)
+def laid_over(seen: Weighted, wide: Concentric) -> tuple[Part, ...]:
+    """Densities with the moments of the posterior, as far as weighted draws tell them; with q's where they do not."""
+    try:
+        mean, tril = weighted_moments(seen.z, seen.log_weights)
+    except np.linalg.LinAlgError:
+        mean, tril = wide.mean, wide.tril
     return Concentric(mean, tril, (1.0, 1.0, 1.5), 4.0), Independent(mean, 0.8 * tril, 4.0)
 
 
@@ -202,6 +205,8 @@ def weighted_moments(z: np.ndarray, log_weights: np.ndarray) -> tuple[np.ndarray
     covariance = centred.T @ (centred * weights[:, None])
     sd = np.sqrt(np.maximum(np.diag(covariance), 1e-300))
     correlation = covariance / np.outer(sd, sd) + 1e-6 * np.eye(len(sd))
+    if not np.isfinite(correlation).all():
+        raise np.linalg.LinAlgError("The moments of the weighted draws are not finite.")
     return mean, sd[:, None] * np.linalg.cholesky(correlation)
 
 

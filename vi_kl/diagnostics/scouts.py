@@ -94,8 +94,8 @@ def directions(tril: np.ndarray, generator) -> tuple[np.ndarray, np.ndarray]:
     for all those around them, one that falls no faster than distance^-dim.
     """
     dim = len(tril)
-    values, axes = np.linalg.eigh(tril @ tril.T)
-    principal = axes.T * np.sqrt(np.maximum(values, 0.0))[:, None]
+    axes, sds, _ = np.linalg.svd(tril)
+    principal = (axes * sds).T
     upright = np.diag(np.linalg.norm(tril, axis=1))
     signs = np.where(generator.random((DIAGONALS, dim)) < 0.5, -1.0, 1.0)
     signs[0] = 1.0

@@ -33,7 +33,7 @@ def label(c: "Certificate") -> str:
 
 def saturates(c: "Certificate") -> bool:
     """Whether so many draws are at a bound that the KL is one to another posterior than the model's."""
-    return any(s.share > SATURATED for s in c.saturated)
+    return c.source != "closed form" and any(s.share > SATURATED for s in c.saturated)
 
 
 def in_nats_and_bits(nats: float) -> str:
