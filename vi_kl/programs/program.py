@@ -130,6 +130,18 @@ def capture(function: Callable, *examples) -> tuple[Program, list]:
         return intern(traced, leaves, inputs, jax.tree.structure(result))
 
 
+def in_either_precision(function: Callable, *args):
+    """`function(*args)`, in 32 bits where it raises an error in 64; the error in 64 where it does in both."""
+    try:
+        return function(*args)
+    except Exception as error:  # a user's own errors are of any type
+        try:
+            with jax.enable_x64(False):
+                return function(*args)
+        except Exception:
+            raise error from None
+
+
 def traced_program(function, shapes):
     # a function of its own for each trace: JAX remembers by the function how it was traced
     return trace_afresh(lambda *args: jax.make_jaxpr(lambda *x: function(*x), return_shape=True)(*args), *shapes)

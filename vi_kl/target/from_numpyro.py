@@ -17,6 +17,7 @@ from numpyro.infer.util import potential_energy, unconstrain_fn
 
 from vi_kl.compilation import tracing
 from vi_kl.precision import as_float64, in_float64
+from vi_kl.programs.program import in_either_precision
 from vi_kl.target.captured import Captured, captured
 from vi_kl.target.columns import arguments_that_run, thawed
 from vi_kl.target.constant_arguments import Constant, names_of_arguments, value_of, with_constants
@@ -169,7 +170,7 @@ def target_from_numpyro(model: Callable, args: tuple, kwargs: dict, truth) -> Ta
 
     density, data = split_data(model, args, kwargs)
     density, data, found = with_constants(density, data, inspect)
-    density, found = examine(density, data, found)
+    density, found = in_either_precision(examine, density, data, found)
     check_factors(density, data, found)
     density = density_of_all_rows(density, data, found)
     if found.deterministic:
@@ -227,7 +228,7 @@ def model_to_enumerate(model: Callable, args: tuple, kwargs: dict) -> tuple[NumP
 
     density, data = split_data(model, args, kwargs)
     density, data, found = with_constants(density, data, inspect)
-    density, found = examine(density, data, found)
+    density, found = in_either_precision(examine, density, data, found)
     if found.sites:
         raise ModelError(
             f"Latent site '{found.sites[0].name}' is continuous, so there are no configurations to list: make a target "

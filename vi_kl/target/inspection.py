@@ -14,7 +14,7 @@ from numpyro.distributions import biject_to, constraints
 
 from vi_kl.compilation import tracing
 from vi_kl.errors import ViKLError
-from vi_kl.programs.program import trace_afresh
+from vi_kl.programs.program import in_either_precision, trace_afresh
 from vi_kl.target.plates import ChosenRows, Plate
 from vi_kl.target.target import Site
 
@@ -159,14 +159,7 @@ def is_masked(fn) -> bool:
 def abstractly(run, data) -> None:
     """Trace `run(data)`, under the model's own types where 64 bits do not suit it. Nothing is computed."""
     with tracing:
-        try:
-            trace_afresh(jax.make_jaxpr(run), data)
-        except Exception as error:  # the model's own errors are of any type
-            try:
-                with jax.enable_x64(False):
-                    trace_afresh(jax.make_jaxpr(run), data)
-            except Exception:
-                raise error from None
+        in_either_precision(lambda: trace_afresh(jax.make_jaxpr(lambda data: run(data)), data))
 
 
 def traced(density, data, rows: ChosenRows) -> dict:
