@@ -73,6 +73,7 @@ def find_start(target: Target, key, books: Ledger, start: Any = None, max_steps:
 
 def start_without_mode(target: Target, highest: Mode, points, key, books: Ledger, max_steps: int) -> Start:
     """Where climbs find no top: the best of the normals on the way up and of a broad one, all improved."""
+    points = points[:ENOUGH_FAILURES]
     keys = jax.random.split(key, len(points) + 1)
     best = None
     for point, one_key in zip(points, keys[1:], strict=True):
