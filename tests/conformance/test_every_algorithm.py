@@ -374,6 +374,6 @@ def test_choosing_by_family_algorithm_or_not_at_all():
     assert choose_algorithm(GAUSSIAN, Flow()).family == Flow()
     assert choose_algorithm(GAUSSIAN, SVI(MeanField(), ELBO(3))).objective.num_draws == 3
     with pytest.raises(ValueError, match="full_rank"):
-        choose_algorithm(GAUSSIAN, "fullrank")
+        choose_algorithm(GAUSSIAN, "fulrank")
     with pytest.raises(TypeError, match="NumPyro guide"):
         choose_algorithm(GAUSSIAN, 3)
