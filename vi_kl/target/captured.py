@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 from typing import Any
 
 import jax
@@ -76,7 +77,7 @@ class Captured:
                 f"run of the function itself: make the target anew."
             )
 
-    @property
+    @functools.cached_property
     def identity(self) -> tuple:
         """What compiled code depends on. The function itself counts where nothing was captured of it."""
         skipped = ("programs", "closed_over", *(("model", "function") if self.programs else ()))
@@ -86,15 +87,20 @@ class Captured:
     def __eq__(self, other):
         return self is other or (isinstance(other, Captured) and self.identity == other.identity)
 
-    def __hash__(self):
+    @functools.cached_property
+    def hash(self) -> int:
         return hash(self.identity)
+
+    def __hash__(self):
+        return self.hash
 
     def __deepcopy__(self, memo):
         return self
 
     def __getstate__(self):
         shapes = {name: (program.shapes, program.constant_shapes) for name, program, _ in self.programs}
-        return {**vars(self), "programs": (shapes, [places for *_, places in self.programs])}
+        state = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return state | {"programs": (shapes, [places for *_, places in self.programs])}
 
     def __setstate__(self, state):
         """Trace the function again; the values that it closes over come with the data."""
