@@ -249,13 +249,17 @@ def has_density(q: Approximation) -> bool:
 
 def density_of(q: Approximation, z: np.ndarray, size: int = CHUNK) -> np.ndarray:
     """log q; a normal's without compiling anything."""
+    normal = normal_of(q)
+    return finite(log_prob_in_chunks(q, z, size)) if normal is None else Student(*normal).log_prob(z)
+
+
+def normal_of(q: Approximation) -> tuple[np.ndarray, np.ndarray] | None:
+    """Mean and factor of the covariance, where q is a normal by its parameters; else None."""
     if isinstance(q.family, FullRank):
-        tril = np.asarray(scale_tril(q.params))
-    elif isinstance(q.family, MeanField):
-        tril = np.diag(np.exp(np.asarray(q.params["log_scale"])))
-    else:
-        return finite(log_prob_in_chunks(q, z, size))
-    return Student(np.asarray(q.params["loc"]), tril).log_prob(z)
+        return np.asarray(q.params["loc"]), np.asarray(scale_tril(q.params))
+    if isinstance(q.family, MeanField):
+        return np.asarray(q.params["loc"]), np.diag(np.exp(np.asarray(q.params["log_scale"])))
+    return None
 
 
 def finite(log_values: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ import dataclasses
 import jax
 import numpy as np
 
-from vi_kl.diagnostics.defence import MOST_DIMENSIONS, defend
+from vi_kl.diagnostics.defence import MOST_DIMENSIONS, defend, normal_of
 from vi_kl.diagnostics.evidence import Draws
 from vi_kl.diagnostics.importance import kl_by_weights
 from vi_kl.diagnostics.psis import RELIABLE, pareto_k
@@ -71,7 +71,7 @@ def look_around(q: Approximation, pilot: Draws, generator, n: int, *, rays: bool
     found = moments_of_draws(pilot.z)
     if found is None or q.target.dim > MOST_DIMENSIONS:
         return None
-    return scout(q.target, *found, generator, n, rays=rays, size=size)
+    return scout(q.target, *(normal_of(q) or found), generator, n, rays=rays, size=size)
 
 
 def judge(q: Approximation, key, n: int) -> Judgement:
