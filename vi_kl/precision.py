@@ -13,6 +13,12 @@ import numpy as np
 from vi_kl.numpy_constants import tell_precisions_apart
 
 
+def wide_types():
+    """A context with 64-bit JAX types. Every switch that meets arrays of the caller goes through here."""
+    tell_precisions_apart()
+    return jax.enable_x64(True)
+
+
 def in_float64(function):
     """Run `function` with 64-bit JAX types; return its concrete arrays as NumPy arrays.
 
@@ -24,8 +30,7 @@ def in_float64(function):
     def wrapped(*args, **kwargs):
         if jax.config.jax_enable_x64:
             return function(*args, **kwargs)
-        tell_precisions_apart()
-        with jax.enable_x64(True):
+        with wide_types():
             result = function(*args, **kwargs)
         return jax.tree.map(as_numpy, result, is_leaf=is_not_container)
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from vi_kl.compilation import compiled
 from vi_kl.divergences.bregman import FULL, SINGLE
+from vi_kl.precision import wide_types
 
 SMALL = 10_000  # numbers
 
@@ -98,12 +99,12 @@ def evaluate_wide(value, gradient, arrays, shapes, traced, dtype):
 
     @jax.custom_jvp
     def evaluate(*parameters):
-        with jax.enable_x64(True):
+        with wide_types():
             return value(*widened(parameters)).astype(dtype)
 
     @evaluate.defjvp
     def derivative(parameters, tangents):
-        with jax.enable_x64(True):
+        with wide_types():
             slopes = [slope.astype(dtype) for slope in gradient(*widened(parameters))]
         result = evaluate(*parameters)
         terms = [slope * tangent for slope, tangent in zip(slopes, tangents, strict=True)]

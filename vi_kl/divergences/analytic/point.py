@@ -16,7 +16,7 @@ from vi_kl.divergences.region import is_discrete, region_of
 from vi_kl.divergences.registry import CLOSED_FORMS, closed_form, closed_form_entropy, evaluate, known, no_closed_form
 from vi_kl.divergences.support import infinite
 from vi_kl.divergences.validity import held_to_parameters
-from vi_kl.precision import as_float64
+from vi_kl.precision import as_float64, wide_types
 
 
 @closed_form(dist.Delta, dist.Delta)
@@ -61,7 +61,7 @@ def log_pmf(distribution, value):
     if (dist.DiscreteUniform, type(distribution)) in CLOSED_FORMS and is_count(value):
         point = np.asarray(value, dtype=int)
         return -evaluate(dist.DiscreteUniform(point, point), distribution)  # more exact than NumPyro's log_prob
-    with jax.enable_x64(True):
+    with wide_types():
         distribution, value = jax.tree.map(as_float64, (distribution, value))
         return log_pmf_inside(distribution, value).astype(dtype)
 
