@@ -40,6 +40,7 @@ PILOT = 2048  # draws of q that the search looks at; those that are weighed are 
 INSIDE = 2  # climbs from draws of q with the largest weights
 SPIKE = 2.0  # nats by which log p - log Z exceeds log q at the end of a climb inside q, for it to be worth a Hessian
 MOST_SPIKES = 4
+VISITED = 0.01  # of q's draws in a mode's ellipsoid: no spike, but a q that is wider than its mode
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,7 +74,7 @@ class Unvisited:
 
     def holds(self, z: np.ndarray) -> np.ndarray:
         """Whether points (n, dim) lie in its ellipsoid."""
-        return squared_distance(self.mode.z, self.mode.scale_tril, z) < chi2.ppf(HELD, z.shape[1])
+        return in_ellipsoid(self.mode, z)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,6 +114,11 @@ class Search:
             return 0.0
         outside = np.logaddexp.reduce([part.log_mass for part in self.parts])
         return float(np.exp(outside - np.logaddexp(outside, log_mean_exp(self.own_log_weights(draws)))))
+
+
+def in_ellipsoid(mode: Mode, z: np.ndarray) -> np.ndarray:
+    """Whether points (n, dim) lie in the ellipsoid around a mode that holds all but a little of it, were it normal."""
+    return squared_distance(mode.z, mode.scale_tril, z) < chi2.ppf(HELD, z.shape[1])
 
 
 def squared_distance(mean, tril, z: np.ndarray) -> np.ndarray:
@@ -157,7 +163,7 @@ def search_around(pilot: Draws, scouts: Scouts, log_q, target: Target, reach: Re
         if not any(part.holds(mode.z[None])[0] for part in parts):
             parts.append(measure(mode, parts, reach, target, generator, num_draws))
     inner = [end for end in (*inside, *led) if end is not None and end.at_peak and reach.holds(end.z[None])[0]]
-    spikes = find_spikes(different(inner), log_q, known)
+    spikes = find_spikes(different(inner), pilot, log_q, known)
     return Search(len(points) + len(hints) + len(inside), tuple(parts), near is not None, reach, spikes)
 
 
@@ -167,13 +173,14 @@ def inner_starts(pilot: Draws, reach: Reach) -> np.ndarray:
     return np.concatenate([reach.mean[None], pilot.z[heaviest]])
 
 
-def find_spikes(ends: list[Climb], log_q, known: float) -> tuple[Mode, ...]:
-    """Modes within q's reach at which the density is far above q's own, the likeliest first."""
+def find_spikes(ends: list[Climb], pilot: Draws, log_q, known: float) -> tuple[Mode, ...]:
+    """Modes within q's reach, far above q's own density and hardly visited by q, the likeliest first."""
     if not ends:
         return ()
     above = np.array([end.log_density for end in ends]) - log_q(np.stack([end.z for end in ends])) - known
     high = [ends[i] for i in np.argsort(-above)[:MOST_SPIKES] if above[i] > SPIKE]
-    return tuple(distinct([mode for mode in map(as_mode, high) if mode is not None]))
+    modes = distinct([mode for mode in map(as_mode, high) if mode is not None])
+    return tuple(mode for mode in modes if in_ellipsoid(mode, pilot.z).mean() < VISITED)
 
 
 def different(ends: list[Climb]) -> list[Climb]:
