@@ -152,7 +152,7 @@ def evaluate_entropy(p):
     family = next((family for family in type(unexpanded(p)).__mro__ if family in ENTROPIES), None)
     if family is None:
         raise NoClosedForm(f"No closed form is known for the entropy of {describe(p)}.")
-    entropy = held_to_parameters(ENTROPIES[family](unexpanded(p)), p)
+    entropy = held_to_parameters(ENTROPIES[family](unexpanded(p)), p, every_entry=True)  # those of diagonals
     return jnp.broadcast_to(entropy, jnp.broadcast_shapes(entropy.shape, *expanded_shapes(p)))
 
 
