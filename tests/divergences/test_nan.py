@@ -72,6 +72,10 @@ QUICK_ENTROPIES = {dist.Normal, dist.CategoricalLogits, dist.Gamma}
 )
 def test_a_nan_in_any_parameter_of_an_entropy(kind):
     p, _, _ = CASES[P_CASES[kind]](Draws(seed=7, dtype=np.float32))
+    try:
+        entropy(p)
+    except NoClosedForm:
+        pytest.skip("this member has none")
     assert failures(entropy, p) == []
     assert failures_without_tracing(entropy, p) == []
 

@@ -156,7 +156,7 @@ def evaluate_entropy(p):
         raise NoClosedForm(
             f"No closed form is known for the entropy of {describe(p)}. estimate_entropy(p, key=...) has an estimate."
         )
-    entropy = held_to_parameters(ENTROPIES[family](unexpanded(p)), p)
+    entropy = held_to_parameters(ENTROPIES[family](unexpanded(p)), p, every_entry=True)  # those of diagonals
     return jnp.broadcast_to(entropy, jnp.broadcast_shapes(entropy.shape, *expanded_shapes(p)))
 
 

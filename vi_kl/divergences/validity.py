@@ -4,7 +4,8 @@ NumPyro checks parameters only where it is asked to, and while a function is tra
 between branches by comparisons, which are all false for NaN, so that it may come to a number. Instead of guarding each
 form, what leaves the registry is held to the parameters that went in.
 
-Matrices are looked at on their diagonals: what else is NaN in them reaches the result through every formula there is.
+Where a formula takes in all of a matrix, as KL's do, only the diagonal is looked at: NaN elsewhere gets through by
+itself.
 """
 
 import functools
@@ -35,7 +36,7 @@ def held_to_parameters(value, *distributions, every_entry: bool = False):
     """The value, or NaN with NaN derivatives where a parameter of the distributions means nothing.
 
     Args:
-        every_entry: look at those of matrices too, for values that are computed from none of the parameters.
+        every_entry: look at those of matrices too, for values that are not computed from all of them.
     """
     valid = all_of(valid for distribution in distributions for _, valid in checks(distribution, every_entry))
     if valid is not True:

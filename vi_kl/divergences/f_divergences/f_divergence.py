@@ -119,7 +119,8 @@ def renyi(p, q, order, *, base=None, axis=None, normalize=None):
     if are_distributions(p=p, q=q):
         reject_array_options(axis=axis, normalize=normalize)
         check_event_shapes(p, q)
-        return in_base(held_to_parameters(power_divergence.renyi(p, q, order), p, q), base)
+        nats = held_to_parameters(power_divergence.renyi(p, q, order), p, q, every_entry=True)
+        return in_base(nats, base)
     pmfs = as_pmfs(p=p, q=q, **array_options(axis, normalize))
     return in_base(narrowed(finite.renyi_divergence(order, *pmfs), p, q), base)
 
@@ -165,7 +166,7 @@ def closed_form(kind, p, q, order=None, alpha=None):
         value = power_divergence.alpha(p, q, plain_number("alpha", alpha))
     else:
         value = CLOSED_FORMS[kind](p, q)
-    return held_to_parameters(value, p, q)
+    return held_to_parameters(value, p, q, every_entry=True)
 
 
 CLOSED_FORMS = {
