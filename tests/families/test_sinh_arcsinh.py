@@ -59,3 +59,16 @@ def test_a_skewed_posterior_is_fitted_far_better_than_by_a_normal():
     assert value > -4 * error
     assert value < 0.02
     assert kl["full_rank"][0] > 5 * value
+
+
+@pytest.mark.parametrize(("skew", "log_tail"), [(40.0, 0.0), (-40.0, 1.0), (5.0, 40.0), (-12.0, -60.0)])
+def test_maps_that_undo_each_other_keep_draws_apart_whatever_the_parameters(skew, log_tail):
+    """One brings values together, the next stretches them: the slopes are those between draws, not of a few values."""
+    u = np.linspace(-4.0, 4.0, 2001)
+    with jax.enable_x64(True):
+        there, slope = sinh_arcsinh(u, skew, log_tail)
+        back, slope_back = sinh_arcsinh(there, -skew, -log_tail)
+    assert len(np.unique(back)) == len(u)
+    between = np.log(np.diff(np.asarray(back))) - np.log(np.diff(u))
+    log_slope = np.asarray(slope) + np.asarray(slope_back)
+    np.testing.assert_allclose(between, (log_slope[1:] + log_slope[:-1]) / 2, atol=0.02)

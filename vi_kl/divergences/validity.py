@@ -104,6 +104,8 @@ def own_checks(distribution, every_entry):
         test, axes = test_of(constraint)
         if isinstance(distribution, dist.Delta) and name == "v":
             axes = distribution.event_dim
+        if isinstance(distribution, dist.VonMises) and name == "concentration":
+            test = constraints.nonnegative  # without any it is uniform on the circle
         if isinstance(distribution, dist.GaussianCopula) and test not in WHOLE_EVENTS:
             axes = 1  # the marginals' parameters, one for each coordinate
         yield name, all_last(judged(test, value), axes)

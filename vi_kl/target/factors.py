@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import numpyro
+import numpyro.distributions as dist
 from jax.interpreters import partial_eval
 
 from vi_kl.compilation import compiler_options, tracing
@@ -87,15 +88,18 @@ def is_numeric(x) -> bool:
 def check_shape(name: str, site: dict, batch: tuple, whole: tuple) -> None:
     """An observation has the shape of its distribution, is one number, or gives the distribution its rows."""
     fn = site["fn"]
-    split = len(whole) - len(fn.event_shape)
-    rows, event = whole[: max(split, 0)], whole[max(split, 0) :]
+    if isinstance(fn, dist.Independent) and len(whole) >= len(fn.event_shape):  # its entries are as good as rows
+        batch, rows, event, wanted = tuple(fn.shape()), whole, (), ()
+    else:
+        split, wanted = max(len(whole) - len(fn.event_shape), 0), tuple(fn.event_shape)
+        rows, event = whole[:split], whole[split:]
     plates = ", ".join(f"'{frame.name}' of {frame.size} rows at axis {frame.dim}" for frame in site["cond_indep_stack"])
     plates = f" in plate {plates}" if plates else ""
     described = (
         f"Observed site '{name}' has data of shape {whole}, and a distribution of shape {tuple(fn.shape())}{plates}"
     )
-    if whole and event != tuple(fn.event_shape):
-        raise ModelError(f"{described}: one event has shape {tuple(fn.event_shape)}, and the data's {event}.")
+    if whole and event != wanted:
+        raise ModelError(f"{described}: one event has shape {wanted}, and the data's {event}.")
     try:
         both = jnp.broadcast_shapes(rows, batch)
     except ValueError:

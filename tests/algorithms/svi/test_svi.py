@@ -10,6 +10,7 @@ import pytest
 from programs import exponential_rate, linear_regression
 
 from vi_kl.algorithms import SVI, FitError
+from vi_kl.algorithms.svi.many import finite_losses
 from vi_kl.algorithms.svi.schedule import Schedule
 from vi_kl.compilation import compile_clock
 from vi_kl.families import Flow, FullRank, MeanField
@@ -223,8 +224,21 @@ def test_restarts_that_agree_say_so_and_repeat(key):
 
 
 def test_restarts_all_failing_give_the_error(key):
+    def holey(z):  # half of any draws meet NaN
+        return jnp.where(jnp.sin(1e6 * z[0]) > 0, -0.5 * z[0] ** 2, jnp.nan)
+
     with pytest.raises(FitError, match=r"at step \d+"):
-        SVI(MeanField(), num_restarts=2).fit(key, Target.from_log_density(breaks, 1))
+        SVI(MeanField(), num_restarts=2).fit(key, Target.from_log_density(holey, 1))
+
+
+def test_restarts_are_compared_where_all_of_them_are_finite(key):
+    """One of two ends where some of its draws meet NaN; the loss there is no better than any other."""
+    losses = np.array([[1.0, np.nan, 3.0], [2.0, 2.5, 3.5]])
+    np.testing.assert_array_equal(finite_losses(losses), losses[:, [0, 2]])
+    assert np.argmin(finite_losses(np.array([[np.nan, np.nan], [9.0, 9.0]])).mean(axis=1)) == 1
+    fit = SVI(MeanField(), num_restarts=2).fit(jax.random.key(0), Target.from_log_density(breaks, 1))
+    assert "nan" not in str(fit.status)
+    assert "restarts agree on it, 1 failed" in str(fit.status)
 
 
 def test_progress_is_reported(key):

@@ -22,6 +22,7 @@ from vi_kl.target.target import Target
 
 LANES = 64  # fits side by side: more gain little on a CPU
 COMPARISON_KEYS = 64  # evaluations of the loss by which restarts are compared
+HUGE = 1e300  # stands for a loss that is not finite
 
 
 class LaneRun(Run):
@@ -157,7 +158,7 @@ def fit_restarts(config, key, target: Target, start, progress) -> Fit:
         runs = [run for run in ended if isinstance(run, Run) and run.error is None]
         if not runs:
             raise next(run if isinstance(run, Exception) else run.error for run in ended)
-        losses = compare(config, runs, keys[number], books)
+        losses = finite_losses(compare(config, runs, keys[number], books))
         best = int(np.argmin(losses.mean(axis=1)))
         fit = runs[best].result(Cost(0))
         if progress:
@@ -174,6 +175,12 @@ def compare(config, runs: list[LaneRun], key, books: Ledger) -> np.ndarray:
     units = stacked([run.units for run in runs])
     books.density_evaluations += len(runs) * COMPARISON_KEYS * config.objective.density_evaluations
     return np.asarray(losses_of(answers, units, key, runs[0].target, config.family, config.objective))
+
+
+def finite_losses(losses: np.ndarray) -> np.ndarray:
+    """Those at the random numbers at which every run's is finite; where there are too few, one that is not is huge."""
+    usable = np.isfinite(losses).all(axis=0)
+    return losses[:, usable] if usable.sum() >= 2 else np.where(np.isfinite(losses), losses, HUGE)
 
 
 @compiled(static=("family", "objective"), seldom=True)
