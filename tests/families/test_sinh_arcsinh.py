@@ -61,7 +61,7 @@ def test_a_skewed_posterior_is_fitted_far_better_than_by_a_normal():
     assert kl["full_rank"][0] > 5 * value
 
 
-@pytest.mark.parametrize(("skew", "log_tail"), [(40.0, 0.0), (-40.0, 1.0), (5.0, 40.0), (-12.0, -60.0)])
+@pytest.mark.parametrize(("skew", "log_tail"), [(40.0, 3.0), (-40.0, 2.5), (5.0, 40.0), (-12.0, -60.0)])
 def test_maps_that_undo_each_other_keep_draws_apart_whatever_the_parameters(skew, log_tail):
     """One brings values together, the next stretches them: the slopes are those between draws, not of a few values."""
     u = np.linspace(-4.0, 4.0, 2001)
