@@ -40,6 +40,7 @@ def held_to_parameters(value, *distributions, every_entry: bool = False):
     """
     valid = all_of(valid for distribution in distributions for _, valid in checks(distribution, every_entry))
     if valid is not True:
+        valid = all_last(valid, np.ndim(valid) - value.ndim)  # of what a distribution holds beyond its batch
         value = value * jnp.where(valid, 1.0, jnp.nan).astype(value.dtype)
     traced = (leaf for leaf in jax.tree.leaves(distributions) if isinstance(leaf, jax.core.Tracer))
     leaves = [leaf for leaf in traced if is_floating(leaf) and (every_entry or leaf.ndim < value.ndim + 2)]
@@ -104,6 +105,8 @@ def own_checks(distribution, every_entry):
         test, axes = test_of(constraint)
         if isinstance(distribution, dist.Delta) and name == "v":
             axes = distribution.event_dim
+        if isinstance(distribution, dist.MatrixNormal) and name == "loc":
+            axes = 2  # NumPyro calls it a vector
         if isinstance(distribution, dist.VonMises) and name == "concentration":
             test = constraints.nonnegative  # without any it is uniform on the circle
         if isinstance(distribution, dist.GaussianCopula) and test not in WHOLE_EVENTS:

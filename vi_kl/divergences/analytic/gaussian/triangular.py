@@ -4,6 +4,8 @@ No gathers, and no slices of what is differentiated: JAX lowers the former and t
 float64 scope (see share_of_maximum).
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -41,9 +43,28 @@ def first_entry(array, axes):
     return (array * first).sum(axes, keepdims=True)
 
 
+@functools.partial(jax.custom_jvp, nondiff_argnums=(2,))
+def solve_triangular(tril, right, transpose):
+    return lax.linalg.triangular_solve(tril, right, left_side=True, lower=True, transpose_a=transpose)
+
+
+@solve_triangular.defjvp
+def solve_triangular_jvp(transpose, primals, tangents):
+    """One solve for both tangents, and so one for both cotangents.
+
+    JAX's own rule has one for each, which differ in nothing, cost twice as much, and run at the same time: with as many
+    of them as threads, XLA's CPU backend (jax 0.10) waits for ever over large batches.
+    """
+    (tril, _), (tril_dot, right_dot) = primals, tangents
+    solution = solve_triangular(*primals, transpose)
+    tril_dot = jnp.tril(tril_dot)
+    change = right_dot - (transposed(tril_dot) if transpose else tril_dot) @ solution
+    return solution, solve_triangular(tril, change, transpose)
+
+
 def solve_lower(tril, right, *, transpose=False):
     """L^-1 B, or L^-T B, for lower triangular L."""
-    return lax.linalg.triangular_solve(tril, right, left_side=True, lower=True, transpose_a=transpose)
+    return solve_triangular(tril, right, transpose)
 
 
 def sum_of_squares(matrix):
