@@ -121,6 +121,12 @@ def test_an_improper_posterior_is_said_to_be_none(slope, key):
     assert "prior" in c.try_next[0]
 
 
+@pytest.mark.parametrize(("power", "improper"), [(1.0, True), (1.2, False)])
+def test_on_the_line_one_over_the_distance_has_no_integral(power, improper, key):
+    target = Target.from_log_density(lambda z: -0.5 * power * jnp.log1p(z[0] ** 2), 1)
+    assert check(full_rank(target, [0.0], np.eye(1)), key=key).improper == (("z[0]",) if improper else ())
+
+
 @pytest.mark.parametrize("name", ["cauchy", "beta"])
 def test_heavy_tails_that_have_an_integral_are_not_called_improper(name, key):
     densities = {

@@ -105,8 +105,9 @@ def directions(tril: np.ndarray, generator) -> tuple[np.ndarray, np.ndarray]:
     # diagonals of the coordinates in their own scales, and random directions in q's units
     slanted = np.concatenate([unit[:DIAGONALS] @ upright, unit[DIAGONALS:] @ tril.T])
     rays = np.concatenate([principal, upright, slanted]) if dim > 1 else upright
-    slopes = np.full(len(rays), -1.0)
-    slopes[2 * dim :] = -float(dim)
+    # on the line 1 / distance itself has none; a slice of more dimensions may fall so and the rest grow narrower
+    slopes = np.full(len(rays), -0.99 if dim > 1 else -1.01)
+    slopes[2 * dim :] = 0.01 - float(dim)
     if len(rays) > MOST_RAYS:
         chosen = generator.choice(len(rays), MOST_RAYS, replace=False)
         rays, slopes = rays[chosen], slopes[chosen]
@@ -145,4 +146,4 @@ def falls_too_slowly(along: np.ndarray, centre: np.ndarray, slopes: np.ndarray) 
     last, rays = len(found) - 1 - np.argmax(known[::-1], axis=0), np.arange(along.shape[1])
     with np.errstate(invalid="ignore"):
         matters = along[last + 1, rays] - slopes * np.log(OUTERMOST[last + 1]) > centre - NEGLIGIBLE
-    return known.any(axis=0) & matters & (found[last, rays] > slopes + 0.01)
+    return known.any(axis=0) & matters & (found[last, rays] > slopes)
