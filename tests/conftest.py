@@ -1,7 +1,13 @@
 """Fixtures shared by all tests. JAX keeps its own default (float32): vi_kl has to switch to float64 by itself."""
 
+from pathlib import Path
+
 import jax
 import pytest
+
+from vi_kl.compilation import let_go_of_programs
+
+MOST_MAPS = 30_000  # of the 65,530 that Linux allows a process
 
 
 @pytest.fixture
@@ -16,6 +22,15 @@ def compiled_quickly():
     jax.config.update("jax_disable_most_optimizations", True)
     yield
     jax.config.update("jax_disable_most_optimizations", before)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def memory_maps_to_spare():
+    """A worker compiles more programs than a process may hold: see `let_go_of_programs`."""
+    yield
+    maps = Path("/proc/self/maps")
+    if maps.exists() and maps.read_bytes().count(b"\n") > MOST_MAPS:
+        let_go_of_programs()
 
 
 @pytest.fixture(autouse=True)

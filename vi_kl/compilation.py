@@ -121,7 +121,7 @@ def jitted(function, static: tuple[str, ...], seldom, static_places):
         if any(isinstance(leaf, jax.core.Tracer) for leaf in leaves):
             return plain(*args, **kwargs)  # compiler options belong to the outermost compilation only
         program = tuned(seldom(*args, **kwargs) if callable(seldom) else seldom)
-        signature = structure, tuple(map(describe, leaves))
+        signature = generation, structure, tuple(map(describe, leaves))
         if signature not in seen:
             start = time.perf_counter()
             with tracing:
@@ -133,6 +133,20 @@ def jitted(function, static: tuple[str, ...], seldom, static_places):
         return program(*args, **kwargs)
 
     return call
+
+
+generation = 0  # of programs: those compiled before they were let go of count as not compiled
+
+
+def let_go_of_programs() -> None:
+    """Let go of every compiled program in this process, those that are not vi_kl's too; they are compiled when wanted.
+
+    Each holds about a dozen memory maps, of which Linux allows a process 65,530 unless told otherwise: one that has
+    compiled some five thousand programs breaks down in the compiler.
+    """
+    global generation
+    generation += 1
+    jax.clear_caches()
 
 
 def describe(leaf):

@@ -299,7 +299,7 @@ def capture(history):
 
 def test_capture_and_recapture():
     """Against the probability of each history given its first capture, by recursion over the last sighting."""
-    history = np.array([[1, 0, 1, 0], [0, 1, 0, 0], [0, 0, 1, 1], [1, 1, 0, 0], [0, 0, 0, 1]])
+    history = np.array([[1, 0, 1, 0], [0, 1, 0, 0], [1, 1, 0, 0], [0, 0, 0, 1]])  # few enough to be enumerated
     target = Target.from_numpyro(capture, history)
     z = np.array([0.4, 0.9])
     p, phi = 1 / (1 + np.exp(-z))
