@@ -61,6 +61,14 @@ def identity(constant):
     return array.__array_interface__["data"][0], array.shape, array.strides, array.dtype
 
 
+def fixed_and_carried(params) -> tuple[int, int]:
+    """Of a scan's arguments, how many stay the same from step to step, and how many are carried on."""
+    if "ft_in" in params:  # since jax 0.12
+        fixed, carried, _ = params["ft_in"].unpack()
+        return len(fixed), len(carried)
+    return params["num_consts"], params["num_carry"]
+
+
 class Replay:
     """Runs programs with their constants replaced.
 
@@ -122,7 +130,7 @@ class Replay:
     apply_checkpoint = apply_remat2
 
     def apply_scan(self, params, arguments):
-        ends = np.cumsum([params["num_consts"], params["num_carry"]])
+        ends = np.cumsum(fixed_and_carried(params))
         fixed, carry, rows = (arguments[a:b] for a, b in zip((0, *ends), (*ends, None), strict=True))
 
         def step(carry, row):
