@@ -17,7 +17,7 @@ from numpyro import handlers
 from numpyro.distributions import biject_to, constraints
 from numpyro.infer import autoguide
 
-from vi_kl.compilation import CarriesArrays
+from vi_kl.compilation import CarriesArrays, tracing
 from vi_kl.errors import ViKLError
 from vi_kl.families.family import Family
 from vi_kl.precision import in_float64
@@ -103,7 +103,8 @@ class Guide(Family, CarriesArrays):
             handlers.seed(AllRows(self.guide), key), data=target.constrain(np.zeros(target.dim))
         )
         try:
-            trace = handlers.trace(guide).get_trace(*args, **kwargs)
+            with tracing:
+                trace = handlers.trace(guide).get_trace(*args, **kwargs)
         except TypeError as error:
             if accepts(self.guide, args, kwargs):
                 raise
@@ -179,7 +180,8 @@ class Guide(Family, CarriesArrays):
 
         guide = handlers.substitute(handlers.seed(AllRows(self.guide), key), substitute_fn=fill)
         args, kwargs = target.density.arguments(given)
-        return handlers.trace(guide).get_trace(*args, **kwargs)
+        with tracing:
+            return handlers.trace(guide).get_trace(*args, **kwargs)
 
     def distribution(self, params, target):
         if isinstance(self.guide, autoguide.AutoContinuous):
