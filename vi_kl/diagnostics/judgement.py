@@ -10,7 +10,7 @@ import dataclasses
 import jax
 import numpy as np
 
-from vi_kl.diagnostics.defence import MOST_DIMENSIONS, defend, normal_of
+from vi_kl.diagnostics.defence import MOST_DIMENSIONS, defend, finite, normal_of
 from vi_kl.diagnostics.evidence import Draws
 from vi_kl.diagnostics.importance import kl_by_weights
 from vi_kl.diagnostics.psis import RELIABLE, pareto_k
@@ -81,8 +81,7 @@ def judge(q: Approximation, key, n: int) -> Judgement:
     """
     keys = jax.random.split(key, 3)
     own = Draws(q, keys[0], n, size=n)
-    if np.isnan(own.log_p).any():
-        own.log_p = np.where(np.isnan(own.log_p), -np.inf, own.log_p)
+    own.log_p = finite(own.log_p)
     if not np.isfinite(own.log_ratio).all():
         return Judgement(-np.inf, None, np.inf, n)
     elbo, k_hat = float(own.log_ratio.mean()), pareto_k(own.log_ratio)

@@ -11,7 +11,7 @@ from vi_kl.compilation import compiled
 from vi_kl.divergences import discrete
 from vi_kl.divergences.density import log_density
 from vi_kl.divergences.estimation import ENUMERATION_CAVEAT, QUADRATURE_CAVEAT, with_note
-from vi_kl.divergences.estimators.monte_carlo import HEAVY_TAIL, at_own_draws, in_chunks, reject_piled_up
+from vi_kl.divergences.estimators.monte_carlo import at_own_draws, in_chunks, reject_piled_up, tail_warning
 from vi_kl.divergences.estimators.normalisation import check_normalised
 from vi_kl.divergences.estimators.numerical import (
     MISSED,
@@ -20,7 +20,6 @@ from vi_kl.divergences.estimators.numerical import (
     reject_wrong_mass,
     require_density_on_the_line,
 )
-from vi_kl.divergences.estimators.pareto import pareto_k
 from vi_kl.divergences.estimators.quadrature import NotApplicable, NotConverged, integrate, line_of, panel_edges
 from vi_kl.divergences.estimators.quasi_monte_carlo import RANDOMISATIONS, mean_of_sequences, sequences
 from vi_kl.divergences.estimators.transport import from_uniforms, num_uniforms
@@ -31,7 +30,6 @@ from vi_kl.precision import in_float64
 
 compiled_log_density = compiled(log_density)
 
-FEWEST_FOR_K_HAT = 100
 SAMPLING_CAVEAT = "Regions that p reaches too rarely to be drawn go unseen; they count where its density is smallest."
 HEAVY = " -log p has so heavy a tail (k-hat {:.2f}) that its variance, or the entropy itself, may be infinite."
 
@@ -153,7 +151,7 @@ def by_quasi_monte_carlo(p, key, num_draws):
     value, error, freedom = mean_of_sequences(surprises.mean(1), np.array([]))
     kind = "stratified" if dim == 1 else "Sobol"
     method = f"quasi-Monte Carlo, {RANDOMISATIONS} {kind} sequences of {length:,} draws"
-    caveat = SAMPLING_CAVEAT + tail_warning(surprises.ravel())
+    caveat = SAMPLING_CAVEAT + tail_warning(surprises.ravel(), HEAVY)
     return Estimate(value, error, method, num_draws=surprises.size, caveat=caveat, degrees_of_freedom=freedom)
 
 
@@ -164,7 +162,7 @@ def by_monte_carlo(p, key, num_draws):
     check_normalised(p=p)
     draws, log_p = map(np.asarray, in_chunks(draws_of, (p,), key, num_draws))
     surprises = checked(p, draws, -log_p)
-    caveat = SAMPLING_CAVEAT + tail_warning(surprises)
+    caveat = SAMPLING_CAVEAT + tail_warning(surprises, HEAVY)
     method = f"Monte Carlo, {num_draws:,} draws"
     return Estimate(surprises.mean(), error_of_mean(surprises), method, num_draws=num_draws, caveat=caveat)
 
@@ -185,14 +183,6 @@ def checked(p, draws, surprises):
         bad = int(np.isnan(surprises).sum())
         raise ValueError(f"The log density of p, {describe(p)}, is NaN at {bad} of its own draws.")
     return -at_own_draws("p", p, draws, -surprises)
-
-
-def tail_warning(surprises) -> str:
-    if len(surprises) < FEWEST_FOR_K_HAT:
-        return ""
-    with np.errstate(divide="ignore"):
-        k_hat = pareto_k(np.log(np.abs(surprises)))
-    return HEAVY.format(k_hat) if k_hat > HEAVY_TAIL else ""
 
 
 def require_key(p, key):

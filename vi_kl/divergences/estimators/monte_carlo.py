@@ -133,13 +133,13 @@ def supports_allow_control(p, q) -> bool:
     return len(single) == 2 and all(np.array_equal(*(getattr(x, end) for x in single)) for end in ("low", "high"))
 
 
-def tail_warning(log_ratio: np.ndarray) -> str:
-    """A sentence where the log ratios themselves, which are averaged, have no finite variance."""
-    if len(log_ratio) < FEWEST_FOR_K_HAT:
+def tail_warning(averaged: np.ndarray, sentence: str = HEAVY) -> str:
+    """The sentence, with their k-hat, where the numbers that are averaged have no finite variance."""
+    if len(averaged) < FEWEST_FOR_K_HAT:
         return ""
     with np.errstate(divide="ignore"):
-        k_hat = pareto_k(np.log(np.abs(log_ratio)))
-    return HEAVY.format(k_hat) if k_hat > HEAVY_TAIL else ""
+        k_hat = pareto_k(np.log(np.abs(averaged)))
+    return sentence.format(k_hat) if k_hat > HEAVY_TAIL else ""
 
 
 def draws_and_log_densities(drawn, other, key, num_draws):
