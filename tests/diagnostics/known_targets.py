@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
 from jax.scipy.special import gammaln
+from scipy.special import logsumexp
 
 from vi_kl.precision import in_float64
 from vi_kl.target import Target
@@ -123,6 +124,35 @@ def known(kind: str, dim: int, seed: int, label: str, **constants) -> Known:
     return Known(f"{label}, {dim} dims, {turned}", kind, target, log_evidence)
 
 
+def hierarchy(z, data):
+    """A centred normal hierarchy: z holds a mean, the log of a spread, and the groups' own numbers."""
+    mean, spread, groups = z[0], jnp.exp(z[1]), z[2:]
+    prior = dist.Normal(0.0, 5.0).log_prob(mean) + dist.HalfCauchy(5.0).log_prob(spread) + z[1]
+    groups_prior = dist.Normal(mean, spread, validate_args=False).log_prob(groups).sum()
+    return prior + groups_prior + dist.Normal(groups, data["sd"]).log_prob(data["y"]).sum()
+
+
+@in_float64
+def known_hierarchy(groups: int, spread: float, seed: int) -> Known:
+    """The groups' numbers and the mean integrate out by hand, the spread on a grid."""
+    generator = np.random.default_rng([seed, groups])
+    sd = generator.uniform(0.5, 2.0, groups)
+    y = 2.0 + spread * generator.standard_normal(groups) + sd * generator.standard_normal(groups)
+    log_spread = np.linspace(-60.0, 20.0, 400_001)
+    values = []
+    for piece in np.array_split(log_spread, 40):
+        variance = sd**2 + np.exp(2 * piece)[:, None]
+        precision = (1 / variance).sum(axis=1) + 1 / 25
+        mean = (y / variance).sum(axis=1) / precision
+        fit = (np.log(2 * np.pi * variance) + y**2 / variance).sum(axis=1)
+        prior = np.log(2 / (5 * np.pi)) - np.log1p(np.exp(2 * piece) / 25) + piece
+        values.append(prior - 0.5 * (fit + np.log(25 * precision) - mean**2 * precision))
+    values = np.concatenate(values)
+    log_evidence = float(logsumexp(values) + np.log(log_spread[1] - log_spread[0]))
+    target = Target.from_log_density(hierarchy, groups + 2, data={"y": jnp.asarray(y), "sd": jnp.asarray(sd)})
+    return Known(f"centred hierarchy, {groups} groups, spread {spread}", "hierarchy", target, log_evidence)
+
+
 def modes(dim: int, apart: float, sds, weights, *, axis: bool = False):
     """Means `apart` from one another along a diagonal or an axis."""
     direction = np.eye(dim)[0] if axis else np.ones(dim) / np.sqrt(dim)
@@ -165,4 +195,5 @@ def catalogue() -> list[Known]:
         known("mixture", 10, 20, "spike in a slab", **modes(10, 0.0, [1.0, 0.1], [0.7, 0.3])),
         known("heavy_together", 5, 22, "multivariate t, df 5", df=5.0),
     ]
+    found += [known_hierarchy(g, spread, seed) for g in (4, 8, 16, 28) for seed, spread in enumerate((0.2, 1.0, 4.0))]
     return found

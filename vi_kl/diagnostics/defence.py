@@ -153,7 +153,7 @@ def defend(
         n: draws of what is laid beside q, in each of the first rounds; later ones have more.
         size: of the pieces in which densities are evaluated.
     """
-    fixed = (scouts.wide, *modes)
+    fixed = (*scouts.parts, *modes)
     seen, best, evaluations = first_look(q, pilot, scouts, size), None, 0
     for round_ in range(ROUNDS):
         parts = (*laid_over(seen, scouts.wide), *fixed)

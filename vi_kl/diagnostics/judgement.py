@@ -12,6 +12,7 @@ import numpy as np
 
 from vi_kl.diagnostics.defence import MOST_DIMENSIONS, defend, finite, normal_of
 from vi_kl.diagnostics.evidence import Draws
+from vi_kl.diagnostics.funnel import find_funnel
 from vi_kl.diagnostics.importance import kl_by_weights
 from vi_kl.diagnostics.psis import RELIABLE, pareto_k
 from vi_kl.diagnostics.scouts import Scouts, scout
@@ -21,6 +22,7 @@ from vi_kl.keys import numpy_generator
 from vi_kl.target.target import CHUNK
 from vi_kl.truth.student import moments_of_draws
 
+GRADIENTS = 16  # for each draw around q, of looking for a funnel, at most
 SCALE = (
     (1e-4, "indistinguishable from it in practice"),
     (1e-2, "very close"),
@@ -71,7 +73,9 @@ def look_around(q: Approximation, pilot: Draws, generator, n: int, *, rays: bool
     found = moments_of_draws(pilot.z)
     if found is None or q.target.dim > MOST_DIMENSIONS:
         return None
-    return scout(q.target, *(normal_of(q) or found), generator, n, rays=rays, size=size)
+    scouts = scout(q.target, *(normal_of(q) or found), generator, n, rays=rays, size=size)
+    funnel, gradients = find_funnel(q.target, pilot.z, generator, GRADIENTS * n)
+    return dataclasses.replace(scouts, funnel=funnel, evaluations=scouts.evaluations + gradients)
 
 
 def judge(q: Approximation, key, n: int) -> Judgement:
@@ -89,7 +93,8 @@ def judge(q: Approximation, key, n: int) -> Judgement:
     scouts = look_around(q, pilot, generator, n // 4, rays=False, size=n)
     if scouts is not None and np.isfinite(pilot.log_ratio).all():
         found = defend(q, pilot, own, scouts, (), generator, n // 2, size=n)
-        return Judgement(elbo, found.kl if found.is_known else None, k_hat, n + n // 2 + found.evaluations)
+        evaluations = n + n // 4 + scouts.evaluations + found.evaluations
+        return Judgement(elbo, found.kl if found.is_known else None, k_hat, evaluations)
     known = k_hat < RELIABLE
     kl = kl_by_weights(own.log_ratio, f"importance weights of {n:,} draws of q") if known else None
     return Judgement(elbo, kl, k_hat, n + n // 4)

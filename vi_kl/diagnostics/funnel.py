@@ -1,0 +1,214 @@
+"""Find coordinates that set the scale of others, and lay over the posterior a density that follows them.
+
+In a centred hierarchy the groups' coordinates narrow with the spread of their prior. Draws of q, and of any density
+whose shape is the same everywhere, hardly ever fall into such a neck, which can hold a notable share of the mass: then
+no weight shows that q leaves it out. So the curvature of the log density around q is asked which coordinates it
+changes with. Given these, the others are taken as normal around their conditional mode (Laplace), as in nested Laplace
+approximations. That is worked out at nodes; a point belongs to the nearest of them.
+
+References: Neal (2003), "Slice sampling" (the funnel); Rue, Martino & Chopin (2009), "Approximate Bayesian inference
+for latent Gaussian models by using integrated nested Laplace approximations".
+"""
+
+import dataclasses
+
+import numpy as np
+from scipy.spatial import cKDTree
+from scipy.special import gammaln
+
+from vi_kl.diagnostics.defence import weighted_moments
+from vi_kl.diagnostics.parts import Concentric
+from vi_kl.target.target import Target, value_and_grad_batch
+
+SEEN, FEWEST_SEEN = 64, 16  # draws of q at which the curvature is looked at
+STRETCH = 2.5  # how far from q's mean they are moved: q may be narrower than the posterior where scales are small
+NOTABLE = 0.4  # spread of the log of a coordinate's curvature, in the units of a standard deviation
+EXPLAINED = 0.5  # share of its variance, in ranks, that one other coordinate has to explain
+MOST_SCALES = 6  # coordinates that set scales; nodes do not fill a space of more
+MOST_NODES, FEWEST_NODES = 512, 32
+NEWTON_STEPS = 3
+STEP = 1e-4  # of differences of gradients, in q's sds
+REACH = 20.0  # sds of one scale that nodes span
+WIDTHS, SCALES_FREEDOM = (
+    (1.0, 2.0, 4.0),
+    5.0,
+)  # of the Student t's over the scales: in their sds, and degrees of freedom
+OTHERS_FREEDOM = 10.0  # of the Student t's that stand for the conditional normals
+PIECE = 4_000_000  # numbers
+
+
+@dataclasses.dataclass(frozen=True)
+class Conditionals:
+    """The normals that the other coordinates have, nearly, given the scales.
+
+    Attributes:
+        nodes: values of the scales, (n, k).
+        means: of the others there, (n, m).
+        factors: F, with F F' their covariances, (n, m, m).
+        log_marginal: of the scales there, (n,), up to a constant (Laplace).
+    """
+
+    nodes: np.ndarray
+    means: np.ndarray
+    factors: np.ndarray
+    log_marginal: np.ndarray
+
+
+class Funnel:
+    """Student t's over some coordinates, and given these, around the conditional mode of the others.
+
+    Attributes:
+        scales, others: indices of the coordinates that set scales, (k,), and of the rest, (m,).
+        over: the density of the scales.
+        given: the conditionals of the others.
+    """
+
+    def __init__(self, scales: np.ndarray, others: np.ndarray, over: Concentric, given: Conditionals):
+        self.scales, self.others, self.over, self.given = scales, others, over, given
+        self.inverses = np.linalg.inv(given.factors)
+        self.log_dets = np.linalg.slogdet(given.factors)[1]
+        self.tree = cKDTree(self.in_units(given.nodes))
+
+    def in_units(self, scales: np.ndarray) -> np.ndarray:
+        return np.linalg.solve(self.over.tril, (scales - self.over.mean).T).T
+
+    def nearest(self, scales: np.ndarray) -> np.ndarray:
+        """Which node each point (n, k) belongs to."""
+        return self.tree.query(self.in_units(scales))[1]
+
+    def sample(self, generator, n):
+        z = np.empty((n, len(self.scales) + len(self.others)))
+        z[:, self.scales] = self.over.sample(generator, n)
+        node = self.nearest(z[:, self.scales])
+        u = generator.standard_t(OTHERS_FREEDOM, (n, len(self.others)))
+        z[:, self.others] = self.given.means[node] + times(self.given.factors, node, u)
+        return z
+
+    def log_prob(self, z):
+        node, nu = self.nearest(z[:, self.scales]), OTHERS_FREEDOM
+        u = times(self.inverses, node, z[:, self.others] - self.given.means[node])
+        constant = len(self.others) * (gammaln((nu + 1) / 2) - gammaln(nu / 2) - 0.5 * np.log(nu * np.pi))
+        given = constant - self.log_dets[node] - (nu + 1) / 2 * np.log1p(u**2 / nu).sum(axis=1)
+        return self.over.log_prob(z[:, self.scales]) + given
+
+
+def times(matrices: np.ndarray, which: np.ndarray, vectors: np.ndarray) -> np.ndarray:
+    """Each vector (n, m) times the matrix that belongs to it, in pieces that fit into memory."""
+    pieces = np.array_split(np.arange(len(vectors)), 1 + matrices[0].size * len(vectors) // PIECE)
+    return np.concatenate([np.einsum("nij,nj->ni", matrices[which[piece]], vectors[piece]) for piece in pieces])
+
+
+def find_funnel(target: Target, z: np.ndarray, generator, budget: int) -> tuple[Funnel | None, int]:
+    """The density that follows the funnel around draws of q; None where there is no funnel.
+
+    Args:
+        z: the draws, (n, dim).
+        generator: NumPy's.
+        budget: about how many gradients may be spent.
+
+    Returns:
+        The density or None, and the gradients spent.
+    """
+    centre, steps = z.mean(axis=0), STEP * z.std(axis=0)
+    seen = min(SEEN, budget // (4 * target.dim))
+    if seen < FEWEST_SEEN:
+        return None, 0
+    around = centre + STRETCH * (z[:seen] - centre)
+    scales = scale_coordinates(around, curvatures(target, around, steps))
+    spent, others = 2 * seen * target.dim, target.dim - len(scales)
+    count = min(MOST_NODES, (budget - spent) // (3 * NEWTON_STEPS * max(others, 1)))
+    if not 0 < len(scales) <= MOST_SCALES or not others or count < FEWEST_NODES:
+        return None, spent
+    spent += 3 * NEWTON_STEPS * others * count
+    try:
+        return lay_over(target, z, scales, steps, generator, count), spent
+    except np.linalg.LinAlgError:
+        return None, spent
+
+
+def lay_over(target: Target, z: np.ndarray, scales, steps, generator, count: int) -> Funnel | None:
+    """The density by nodes: half as many where q's scales are, to see where the posterior's are, and then there."""
+    centre = z.mean(axis=0)
+    over = t_of(centre[scales], np.linalg.cholesky(np.atleast_2d(np.cov(z[:, scales].T))))
+    first = conditionals(target, over.sample(generator, count // 2), scales, centre, steps)
+    if len(first.nodes) < FEWEST_NODES // 2:
+        return None
+    over = t_of(*weighted_moments(first.nodes, first.log_marginal - over.log_prob(first.nodes)))
+    given = conditionals(target, nodes_of(over, generator, count), scales, centre, steps)
+    others = np.setdiff1d(np.arange(target.dim), scales)
+    return Funnel(scales, others, over, given) if len(given.nodes) >= FEWEST_NODES else None
+
+
+def t_of(mean: np.ndarray, tril: np.ndarray) -> Concentric:
+    return Concentric(mean, tril, WIDTHS, SCALES_FREEDOM)
+
+
+def nodes_of(over: Concentric, generator, count: int) -> np.ndarray:
+    """Where the conditionals are worked out: even steps along one coordinate, draws of the density in more."""
+    if len(over.mean) == 1:
+        return over.mean + np.linspace(-REACH, REACH, count)[:, None] * over.tril
+    return over.sample(generator, count)
+
+
+def scale_coordinates(z: np.ndarray, curvature: np.ndarray) -> np.ndarray:
+    """Indices of the coordinates with which the curvatures of others change, by rank correlation.
+
+    Args:
+        z: points, (n, dim).
+        curvature: second derivatives of the log density along each coordinate, (n, dim).
+    """
+    dim = z.shape[1]
+    logs = np.log(np.maximum(np.abs(np.nan_to_num(curvature)), 1e-300))
+    lower, upper = np.quantile(logs, [0.16, 0.84], axis=0)
+    changing = upper - lower > 2 * NOTABLE
+    ranks = np.argsort(np.argsort(np.concatenate([z, logs], axis=1), axis=0), axis=0)
+    correlation = np.corrcoef(ranks.T)[:dim, dim:]
+    np.fill_diagonal(correlation, 0.0)
+    return np.flatnonzero((np.where(changing, correlation**2, 0.0) > EXPLAINED).any(axis=1))
+
+
+def curvatures(target: Target, z: np.ndarray, steps: np.ndarray) -> np.ndarray:
+    """Second derivatives of the log density along the coordinates, (n, dim), by differences of gradients."""
+    points = z[:, None, None] + np.stack([np.diag(steps), -np.diag(steps)])
+    slopes = value_and_grad_batch(target, points.reshape(-1, len(steps)))[1].reshape(points.shape)
+    along = np.diagonal(slopes, axis1=2, axis2=3)
+    return (along[:, 0] - along[:, 1]) / (2 * steps)
+
+
+def conditionals(target: Target, nodes, scales, centre, steps) -> Conditionals:
+    """What the other coordinates have at the nodes: modes by Newton's method from q's mean, and the curvature there.
+
+    Nodes where the curvature is not that of a mode are left out.
+    """
+    others = np.setdiff1d(np.arange(target.dim), scales)
+    z = np.tile(centre, (len(nodes), 1))
+    z[:, scales] = nodes
+    for _ in range(NEWTON_STEPS):
+        slope, precision = slope_and_precision(target, z, others, steps)
+        factors = inverse_factors(precision)
+        z[:, others] += np.einsum("nij,nkj,nk->ni", factors, factors, slope)
+    known = np.isfinite(factors).all(axis=(1, 2)) & np.isfinite(z).all(axis=1)
+    nodes, z, factors = nodes[known], z[known], factors[known]
+    log_density = np.nan_to_num(value_and_grad_batch(target, z)[0], nan=-np.inf)
+    return Conditionals(nodes, z[:, others], factors, log_density + np.linalg.slogdet(factors)[1])
+
+
+def slope_and_precision(target: Target, z, others, steps) -> tuple[np.ndarray, np.ndarray]:
+    """Gradient (n, m) and minus the Hessian (n, m, m) of the log density in some coordinates."""
+    moves = np.zeros((2, len(others), z.shape[1]))
+    moves[:, np.arange(len(others)), others] = np.stack([steps[others], -steps[others]])
+    points = z[:, None, None] + moves
+    slopes = value_and_grad_batch(target, points.reshape(-1, z.shape[1]))[1].reshape(points.shape)[..., others]
+    precision = (slopes[:, 1] - slopes[:, 0]) / (2 * steps[others][:, None])
+    return slopes.mean(axis=(1, 2)), 0.5 * (precision + precision.transpose(0, 2, 1))
+
+
+def inverse_factors(precisions: np.ndarray) -> np.ndarray:
+    """F with F F' the inverse of each precision (n, m, m); NaN where one is not positive definite."""
+    sd = 1 / np.sqrt(np.maximum(np.diagonal(precisions, axis1=1, axis2=2), 1e-300))
+    correlations = precisions * sd[:, None, :] * sd[:, :, None]
+    usable = np.isfinite(correlations).all(axis=(1, 2))
+    values, vectors = np.linalg.eigh(np.where(usable[:, None, None], correlations, np.eye(sd.shape[1])))
+    usable &= values[:, 0] > np.finfo(float).eps
+    roots = np.sqrt(np.where(usable[:, None], values, np.nan))
+    return sd[:, :, None] * vectors / roots[:, None, :]
