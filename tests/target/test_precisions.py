@@ -1,5 +1,6 @@
 """Models that state 32-bit types, and processes in which 32 and 64 bits take turns."""
 
+import importlib.util
 import os
 import subprocess
 import sys
@@ -174,3 +175,50 @@ def test_32_and_64_bits_take_turns_in_one_process(turns):
     run = [sys.executable, "-c", textwrap.dedent(TURNS), turns]
     done = subprocess.run(run, capture_output=True, text=True, timeout=300, env=env, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
+
+
+SEEN = (np.random.default_rng(6).uniform(size=(12, 4)) < 0.5).astype(int)
+
+
+def survival(seen):
+    """A state of 32-bit integers, discrete sites under a mask, and a deterministic site: capture and recapture."""
+    stay = numpyro.sample("stay", dist.Uniform(0.0, 1.0))
+    found = numpyro.sample("found", dist.Uniform(0.0, 1.0))
+    numpyro.deterministic("odds", stay / (1 - stay))
+
+    def step(state, now):
+        alive, known = state
+        with numpyro.plate("animals", len(seen)), numpyro.handlers.mask(mask=known):
+            alive = numpyro.sample("alive", dist.Bernoulli(dist.util.clamp_probs(alive * stay)))
+            numpyro.sample("seen", dist.Bernoulli(dist.util.clamp_probs(alive * found)), obs=now)
+        return (alive, known | now.astype(bool)), None
+
+    everyone = jnp.ones(len(seen), dtype=jnp.int32)
+    scan(step, (everyone, jnp.zeros(len(seen), dtype=bool)), seen.T)
+
+
+def of_survival(stay, found):
+    """The forward algorithm, animal by animal: what is masked is as likely one as the other."""
+    total = 0.0
+    for row in SEEN:
+        alive, dead = 0.5, 0.5
+        for time, now in enumerate(row):
+            if not row[:time].any():
+                continue
+            alive, dead = alive * stay, dead + alive * (1 - stay)
+            alive, dead = (alive * found, 0.0) if now else (alive * (1 - found), dead)
+        total += np.log(alive + dead)
+    return total
+
+
+@pytest.mark.skipif(importlib.util.find_spec("funsor") is None, reason="the extra vi_kl[enum]")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # funsor's and its dependencies' own
+def test_every_step_of_making_a_target_takes_a_model_of_32_bit_types():
+    """Looking for masked and discrete sites, summing them out, deterministic sites: each runs the model."""
+    target = vi_kl.Target.from_numpyro(survival, SEEN)
+    assert target.narrow
+    z = np.array([target.unconstrain({"stay": stay, "found": found}) for stay, found in ((0.6, 0.7), (0.3, 0.4))])
+    jacobian = np.log([0.6 * 0.4 * 0.7 * 0.3, 0.3 * 0.7 * 0.4 * 0.6])
+    difference = np.subtract(*(np.asarray(target.log_density(z)) - jacobian))
+    assert difference == pytest.approx(of_survival(0.6, 0.7) - of_survival(0.3, 0.4), rel=1e-5)
+    assert target.density.deterministic == ("odds",)

@@ -34,6 +34,7 @@ import numpyro
 from jax.extend.core import ClosedJaxpr, Jaxpr, jaxpr_as_fun
 
 from vi_kl.compilation import tracing
+from vi_kl.errors import ViKLError
 from vi_kl.programs.names import name_of
 from vi_kl.programs.replay import Replay, all_constants, identity, inner_programs, needed_operations, opened
 from vi_kl.programs.widened import Narrowed, Widened, as_type
@@ -131,15 +132,18 @@ def capture(function: Callable, *examples) -> tuple[Program, list]:
 
 
 def in_either_precision(function: Callable, *args):
-    """`function(*args)`, in 32 bits where it raises an error in 64; the error in 64 where it does in both."""
+    """`function(*args)`, in 32 bits where it raises an error in 64.
+
+    Where it does in both, the error in 64 bits is raised; but one of vi_kl's own, which says what to do, before another.
+    """
     try:
         return function(*args)
     except Exception as error:  # a user's own errors are of any type
         try:
             with jax.enable_x64(False):
                 return function(*args)
-        except Exception:
-            raise error from None
+        except Exception as other:
+            raise (other if isinstance(other, ViKLError) and not isinstance(error, ViKLError) else error) from None
 
 
 def traced_program(function, shapes):

@@ -54,7 +54,7 @@ class FactorisedModel(NumPyroModel):
         except Exception as error:  # funsor and the model itself raise errors of many types
             names = ", ".join(f"'{site.name}'" for site in self.discrete)
             raise ModelError(
-                f"The discrete latent sites {names} cannot be summed out in parallel: {error} Each value that is tried "
+                f"The discrete latent sites {names} cannot be summed out in parallel ({str(error) or type(error).__name__}). Each value that is tried "
                 f"gets an axis of its own, left of the plates: index by the discrete site alone (loc[k], or "
                 f"numpyro.ops.indexing.Vindex), and put what is independent into numpyro.plate."
             ) from error

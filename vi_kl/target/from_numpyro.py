@@ -164,18 +164,9 @@ class DATA:
 
 @in_float64
 def target_from_numpyro(model: Callable, args: tuple, kwargs: dict, truth) -> Target:
-    from vi_kl.target.deterministic import names_with_a_value
-    from vi_kl.target.factors import check_factors
-    from vi_kl.target.left_out import examine
-
     density, data = split_data(model, args, kwargs)
     density, data, found = with_constants(density, data, inspect)
-    density, found = in_either_precision(examine, density, data, found)
-    check_factors(density, data, found)
-    density = density_of_all_rows(density, data, found)
-    if found.deterministic:
-        names = names_with_a_value(density, data, found.sites)
-        density = dataclasses.replace(density, deterministic=names)
+    density, found = in_either_precision(examined, density, data, found)
     density, _ = captured(density, data, found.sites)
     target = Target(density, data, found.sites, truth)
     if target.subsampled:
@@ -185,6 +176,21 @@ def target_from_numpyro(model: Callable, args: tuple, kwargs: dict, truth) -> Ta
     if any(holds_nan(array) for array in target.data):
         refuse_missing_data(target)
     return target
+
+
+def examined(density: NumPyroModel, data, found: Inspection) -> tuple[NumPyroModel, Inspection]:
+    """The density of the continuous sites that matter, given all rows, and what was found out about the model."""
+    from vi_kl.target.deterministic import names_with_a_value
+    from vi_kl.target.factors import check_factors
+    from vi_kl.target.left_out import examine
+
+    density, found = examine(density, data, found)
+    check_factors(density, data, found)
+    density = density_of_all_rows(density, data, found)
+    if found.deterministic:
+        names = names_with_a_value(density, data, found.sites)
+        density = dataclasses.replace(density, deterministic=names)
+    return density, found
 
 
 def unconstrained_shapes(sites) -> dict:
