@@ -47,9 +47,15 @@ def is_your_module(root: str) -> bool:
 
 
 class Reader:
-    """Takes values into a hash, each object once."""
+    """Takes values into a hash, each object once.
 
-    def __init__(self):
+    Args:
+        by_identity: whether objects and functions of installed packages count as themselves, and not by their names:
+            where the values are kept for as long as the hash is used.
+    """
+
+    def __init__(self, by_identity: bool = False):
+        self.by_identity = by_identity
         self.hash = hashlib.sha256()
         self.seen: set[int] = set()
 
@@ -97,13 +103,19 @@ class Reader:
             case type():
                 self.add_class(value)
             case _:
-                self.write(type(value).__qualname__)
+                self.write(type(value).__qualname__, id(value) if self.by_identity and self.is_opaque(value) else "")
                 if is_yours(type(value)) or hasattr(value, "__wrapped__"):
                     self.add({**getattr(value, "__dict__", {}), "__wrapped__": getattr(value, "__wrapped__", None)})
+
+    @staticmethod
+    def is_opaque(value) -> bool:
+        """Whether what an object of an installed package, or of C, holds cannot be seen."""
+        return not is_yours(type(value)) and not isinstance(value, types.ModuleType | types.BuiltinFunctionType)
 
     def add_function(self, function) -> None:
         self.write(function.__module__, function.__qualname__)
         if not is_yours(function):
+            self.write(id(function) if self.by_identity and function.__closure__ else "")
             return
         names = names_in(function.__code__)
         self.write(function.__code__.co_code)

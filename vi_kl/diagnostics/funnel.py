@@ -172,7 +172,8 @@ def curvatures(target: Target, z: np.ndarray, steps: np.ndarray) -> np.ndarray:
     points = z[:, None, None] + np.stack([np.diag(steps), -np.diag(steps)])
     slopes = value_and_grad_batch(target, points.reshape(-1, len(steps)))[1].reshape(points.shape)
     along = np.diagonal(slopes, axis1=2, axis2=3)
-    return (along[:, 0] - along[:, 1]) / (2 * steps)
+    with np.errstate(invalid="ignore"):
+        return (along[:, 0] - along[:, 1]) / (2 * steps)
 
 
 def conditionals(target: Target, nodes, scales, centre, steps) -> Conditionals:
@@ -199,7 +200,8 @@ def slope_and_precision(target: Target, z, others, steps) -> tuple[np.ndarray, n
     moves[:, np.arange(len(others)), others] = np.stack([steps[others], -steps[others]])
     points = z[:, None, None] + moves
     slopes = value_and_grad_batch(target, points.reshape(-1, z.shape[1]))[1].reshape(points.shape)[..., others]
-    precision = (slopes[:, 1] - slopes[:, 0]) / (2 * steps[others][:, None])
+    with np.errstate(invalid="ignore"):  # far out slopes may be infinite: such nodes are left out
+        precision = (slopes[:, 1] - slopes[:, 0]) / (2 * steps[others][:, None])
     return slopes.mean(axis=(1, 2)), 0.5 * (precision + precision.transpose(0, 2, 1))
 
 

@@ -90,6 +90,11 @@ class Writer:
         if id(function) in self.seen:
             return
         self.seen[id(function)] = function
+        if hasattr(function, "callback_func"):  # it runs outside JAX, so that no program shows what it does
+            reader = Reader(by_identity=True)
+            reader.add(function.callback_func)
+            self.write("callback", reader.hash.hexdigest())
+            return
         for name in ("__wrapped__", "f", "func", "fun"):
             if hasattr(function, name):
                 self.function(getattr(function, name))

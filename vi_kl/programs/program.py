@@ -35,6 +35,7 @@ from jax.extend.core import ClosedJaxpr, Jaxpr, jaxpr_as_fun
 
 from vi_kl.compilation import tracing
 from vi_kl.errors import ViKLError
+from vi_kl.programs.callbacks import Bitwise, has_wide_callbacks
 from vi_kl.programs.names import name_of
 from vi_kl.programs.replay import Replay, all_constants, identity, inner_programs, needed_operations, opened
 from vi_kl.programs.widened import Narrowed, Widened, as_type
@@ -128,7 +129,8 @@ def capture(function: Callable, *examples) -> tuple[Program, list]:
             except Exception:
                 raise error from None
             return intern(traced, leaves, inputs, jax.tree.structure(result), Widened)
-        return intern(traced, leaves, inputs, jax.tree.structure(result))
+        rewrite = Bitwise if has_wide_callbacks(traced) else Replay
+        return intern(traced, leaves, inputs, jax.tree.structure(result), rewrite)
 
 
 def in_either_precision(function: Callable, *args):
