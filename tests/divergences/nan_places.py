@@ -7,6 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
 
+from vi_kl.divergences import NoClosedForm
+
 
 def places(distribution):
     """Paths of attribute names and indices to the floating parameters, with their values."""
@@ -31,7 +33,8 @@ def places(distribution):
 
 
 def is_floating(value):
-    return isinstance(value, float) or (hasattr(value, "dtype") and jnp.issubdtype(value.dtype, jnp.floating))
+    """SciPy's sparse matrices are no arrays."""
+    return isinstance(value, float) or (hasattr(value, "__array__") and jnp.issubdtype(value.dtype, jnp.floating))
 
 
 def with_value(thing, path, value):
@@ -61,7 +64,7 @@ def program(function, *distributions):
     Returns:
         The paths, (values, gradients) with one row per NaN.
     """
-    found = [(i, path, value) for i, d in enumerate(distributions) for path, value in places(d)]
+    found = places_of(distributions)
     values = [np.asarray(value, dtype=np.float32) for _, _, value in found]
 
     def of_values(values):
@@ -77,9 +80,21 @@ def program(function, *distributions):
     return found, jax.jit(jax.vmap(jax.value_and_grad(of_values)))(stacks)
 
 
+def places_of(distributions):
+    """(which distribution, path, value) of every place; none beside one that is masked, where nothing counts either."""
+    if any(isinstance(d, dist.MaskedDistribution) for d in distributions):
+        return []
+    return [(i, path, value) for i, d in enumerate(distributions) for path, value in places(d)]
+
+
 def failures(function, *distributions):
-    """The places from which a NaN reaches neither the value nor its own gradient."""
-    found, (values, gradients) = program(function, *distributions)
+    """The places from which a NaN reaches neither the value nor its own gradient; none where it is not traceable."""
+    try:
+        found, (values, gradients) = program(function, *distributions)
+    except NoClosedForm as error:
+        if "is being traced" not in str(error):
+            raise
+        return []  # a form that has to know its parameters: `failures_without_tracing` has it
     missed = []
     for k, (i, path, _) in enumerate(found):
         if not np.isnan(values[k]):
@@ -92,16 +107,15 @@ def failures(function, *distributions):
 def failures_without_tracing(function, *distributions):
     """The same where the values are known: NaN, or an error that says so."""
     missed = []
-    for i, distribution in enumerate(distributions):
-        for path, value in places(distribution):
-            changed = list(distributions)
-            changed[i] = with_value(distribution, path, spoilt(value))
-            try:
-                result = function(*changed)
-            except ValueError as error:
-                if "NaN" not in str(error):
-                    missed.append(("pq"[i], path, str(error)))
-                continue
-            if not np.isnan(np.asarray(result)).any():  # in its batch entry
-                missed.append(("pq"[i], path, np.asarray(result).tolist()))
+    for i, path, value in places_of(distributions):
+        changed = list(distributions)
+        changed[i] = with_value(distributions[i], path, spoilt(value))
+        try:
+            result = function(*changed)
+        except ValueError as error:
+            if "NaN" not in str(error):
+                missed.append(("pq"[i], path, str(error)))
+            continue
+        if not np.isnan(np.asarray(result)).any():  # in its batch entry
+            missed.append(("pq"[i], path, np.asarray(result).tolist()))
     return missed

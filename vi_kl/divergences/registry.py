@@ -150,14 +150,23 @@ def evaluate_entropy(p):
 
     Raises:
         NoClosedForm: there is none.
+        ValueError: a parameter is NaN or outside its range, and the form has to know it.
     """
+    try:
+        entropy = entropy_by_form(p)
+    except NoClosedForm:
+        reject_invalid(p=p)
+        raise
+    return jnp.broadcast_to(entropy, jnp.broadcast_shapes(entropy.shape, *expanded_shapes(p)))
+
+
+def entropy_by_form(p):
     family = next((family for family in type(unexpanded(p)).__mro__ if family in ENTROPIES), None)
     if family is None:
         raise NoClosedForm(
             f"No closed form is known for the entropy of {describe(p)}. estimate_entropy(p, key=...) has an estimate."
         )
-    entropy = held_to_parameters(ENTROPIES[family](unexpanded(p)), p, every_entry=True)  # those of diagonals
-    return jnp.broadcast_to(entropy, jnp.broadcast_shapes(entropy.shape, *expanded_shapes(p)))
+    return held_to_parameters(ENTROPIES[family](unexpanded(p)), p, every_entry=True)  # those of diagonals
 
 
 def unexpanded(distribution):

@@ -149,8 +149,10 @@ def tilted_kl(low_p, high_p, exponent_p, low_q, high_q, exponent_q):
     tilt_p, tilt_q = exponent_p + 1, exponent_q + 1
     inside = log_mass(tilt_q, low_p, high_p)
     below, above = log_mass(tilt_q, jnp.maximum(low_q, 0), low_p), log_mass(tilt_q, high_p, high_q)
-    outside = jnp.exp(below - inside) + jnp.exp(above - inside) + jnp.maximum(-low_q, 0) * jnp.exp(-inside)
-    largest = jnp.maximum(jnp.maximum(below, above), jnp.log(jnp.maximum(-low_q, 0))) - inside
+    negative = jnp.maximum(-low_q, 0)
+    log_negative = jnp.where(negative > 0, jnp.log(jnp.where(negative > 0, negative, 1.0)), -jnp.inf)
+    outside = jnp.exp(below - inside) + jnp.exp(above - inside) + negative * jnp.exp(-inside)
+    largest = jnp.maximum(jnp.maximum(below, above), log_negative) - inside
     spread = jnp.where(outside < LARGE, jnp.log1p(jnp.where(outside < LARGE, outside, 0.0)), largest)
     cost = tilt_cumulant(tilt_p, exponent_q - exponent_p, width) + spread
     return jnp.where(nested, cost, jnp.inf)
