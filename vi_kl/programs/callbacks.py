@@ -20,9 +20,7 @@ PLAIN = (np.dtype(np.float64), np.dtype(np.int64), np.dtype(np.uint64))
 def has_wide_callbacks(program: Jaxpr | ClosedJaxpr) -> bool:
     """Whether a program, or one inside it, calls back with 64-bit numbers."""
     for eqn in opened(program)[0].eqns:
-        if eqn.primitive.name == "pure_callback" and any(
-            v.aval.dtype in PLAIN for v in (*eqn.invars, *eqn.outvars)
-        ):
+        if eqn.primitive.name == "pure_callback" and any(v.aval.dtype in PLAIN for v in (*eqn.invars, *eqn.outvars)):
             return True
         if any(map(has_wide_callbacks, inner_programs(eqn))):
             return True
