@@ -136,7 +136,7 @@ def capture(function: Callable, *examples) -> tuple[Program, list]:
 def in_either_precision(function: Callable, *args):
     """`function(*args)`, in 32 bits where it raises an error in 64.
 
-    Where it does in both, the error in 64 bits is raised; but one of vi_kl's own, which says what to do, before another.
+    Where it does in both, the error in 64 bits is raised; but one of vi_kl's own, which says what to do, comes first.
     """
     try:
         return function(*args)

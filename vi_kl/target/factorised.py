@@ -54,9 +54,10 @@ class FactorisedModel(NumPyroModel):
         except Exception as error:  # funsor and the model itself raise errors of many types
             names = ", ".join(f"'{site.name}'" for site in self.discrete)
             raise ModelError(
-                f"The discrete latent sites {names} cannot be summed out in parallel ({str(error) or type(error).__name__}). Each value that is tried "
-                f"gets an axis of its own, left of the plates: index by the discrete site alone (loc[k], or "
-                f"numpyro.ops.indexing.Vindex), and put what is independent into numpyro.plate."
+                f"The discrete latent sites {names} cannot be summed out in parallel "
+                f"({str(error) or type(error).__name__}). Each value that is tried gets an axis of its own, left of "
+                f"the plates: index by the discrete site alone (loc[k], or numpyro.ops.indexing.Vindex), and put what "
+                f"is independent into numpyro.plate."
             ) from error
         return self
 
