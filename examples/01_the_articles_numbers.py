@@ -9,7 +9,7 @@
 import numpy as np
 from scipy.stats import binom
 
-from vi_kl.data.worm_teeth import TEETH, WORMS, observed
+from vi_kl.demo.worms.data import TEETH, WORMS, observed
 from vi_kl.divergences import code_lengths, cross_entropy, entropy, kl_divergence, smooth
 
 p = observed()

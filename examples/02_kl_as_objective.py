@@ -12,7 +12,7 @@ import numpy as np
 import numpyro.distributions as dist
 from numpyro.distributions import constraints
 
-from vi_kl.data.worm_teeth import TEETH, observed
+from vi_kl.demo.worms.data import TEETH, observed
 from vi_kl.divergences import cross_entropy, kl_divergence, project
 
 p = observed()

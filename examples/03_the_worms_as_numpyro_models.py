@@ -13,8 +13,8 @@ import numpyro.distributions as dist
 from scipy.special import betaln, gammaln
 
 import vi_kl
-from vi_kl.data.worm_teeth import TEETH, WORMS
-from vi_kl.models import worms
+from vi_kl.demo.worms import models as worms
+from vi_kl.demo.worms.data import TEETH, WORMS
 
 # %% [markdown]
 # ## A model

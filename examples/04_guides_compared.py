@@ -11,7 +11,7 @@ import numpyro
 import numpyro.distributions as dist
 
 import vi_kl
-from vi_kl.models import worms
+from vi_kl.demo.worms import models as worms
 
 # %% [markdown]
 # ## A guide written by hand

@@ -11,9 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
 
-from vi_kl.data.worm_teeth import observed
+from vi_kl.demo.worms.data import observed
 from vi_kl.divergences import kl_divergence, project
-from vi_kl.report import plots
+from vi_kl.report import figures as plots
 
 weights, humps = jnp.array([0.4, 0.6]), dist.Normal(jnp.array([-3.0, 3.0]), jnp.array([0.7, 1.0]))
 p = dist.MixtureSameFamily(dist.Categorical(weights), humps)

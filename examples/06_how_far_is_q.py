@@ -12,7 +12,7 @@ import numpyro
 import numpyro.distributions as dist
 
 import vi_kl
-from vi_kl.target.enumeration import discrete_posterior
+from vi_kl.targets.numpyro.enumeration import discrete_posterior
 
 counts = np.array([4, 5, 3, 6, 4, 2, 5, 1, 0, 2, 1, 1, 0, 1, 2])
 

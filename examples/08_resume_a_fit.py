@@ -68,7 +68,7 @@ except ValueError as error:
 # was made for, and for no other.
 
 # %%
-resumed.save(folder / "line.vikl")
+vi_kl.save(resumed, folder / "line.vikl")
 loaded = vi_kl.load(folder / "line.vikl", vi_kl.Target.from_numpyro(line, x, y))
 print(loaded.status == resumed.status)
 slope = np.asarray(loaded.approximation.sample(jax.random.key(1), 10_000)["slope"])

@@ -6,7 +6,7 @@ from pathlib import Path
 import jax
 import pytest
 
-from vi_kl.compilation import let_go_of_programs
+from vi_kl.core.compilation import let_go_of_programs
 
 MOST_MAPS = 30_000  # of the 65,530 that Linux allows a process
 tests_done = itertools.count(1)

@@ -49,7 +49,7 @@ def test_the_accuracy_figures_are_those_of_the_registry():
     """Every exact pair was measured, beside some that subclasses inherit, and all meet the bar."""
     figures = json.loads((ROOT / "docs" / "accuracy.json").read_text())
     concrete = {f"{p.__name__} {q.__name__}" for p, q in CLOSED_FORMS if dist.Distribution not in (p, q)}
-    again = "run python tests/divergences/measure_accuracy.py"
+    again = "run python tests/benchmarks/measure_accuracy.py"
     assert figures.keys() >= concrete, f"{again}: {concrete - figures.keys()}"
     for pair, row in figures.items():
         assert float(row["float32"]) <= 1e-5, pair

@@ -11,9 +11,9 @@ import pytest
 from numpyro.infer.autoguide import AutoNormal
 
 import vi_kl
-from vi_kl.algorithms.choose import BY_NAME, choose_algorithm
+from vi_kl.algorithms.registry import BY_NAME, choose_algorithm
+from vi_kl.core.random_keys import as_key
 from vi_kl.divergences import estimate_kl
-from vi_kl.keys import as_key
 
 pytestmark = pytest.mark.usefixtures("compiled_quickly")
 X, Y = np.arange(4.0), np.array([0.1, 2.2, 3.9, 6.3])
@@ -119,7 +119,7 @@ def test_spelling_and_other_peoples_names(target, given, name):
 
 
 def test_no_name_means_two_methods():
-    from vi_kl.algorithms.asked import SYNONYMS, plain
+    from vi_kl.algorithms.arguments import SYNONYMS, plain
 
     names = [plain(x) for method in BY_NAME for x in (method, *SYNONYMS.get(method, ()))]
     assert len(names) == len(set(names))

@@ -62,5 +62,5 @@ def test_importing_changes_nothing_and_prints_nothing():
 
 
 def test_importing_does_not_wait_for_jax():
-    done = run(sys.executable, "-c", "import sys, vi_kl, vi_kl.cli; print('jax' in sys.modules)")
+    done = run(sys.executable, "-c", "import sys, vi_kl, vi_kl.cli.main; print('jax' in sys.modules)")
     assert done.stdout.strip() == "False", done.stdout + done.stderr

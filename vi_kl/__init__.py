@@ -8,7 +8,7 @@ The flow, and the names in its order:
     certificate = vi_kl.check(fit, key=key)                # how many nats q is off, how sure that is, and why
     table = vi_kl.compare(target, ["mean_field", "full_rank", "flow"], key=key)
 
-`fit` and `compare` take names (`vi_kl.algorithms.choose.BY_NAME`), families, algorithms and NumPyro guides. With no
+`fit` and `compare` take names (`vi_kl.algorithms.registry.BY_NAME`), families, algorithms and NumPyro guides. With no
 choice made, `fit` begins with a cheap normal and climbs to richer families only while it must (`Ladder`).
 
 And, without any model, `vi_kl.divergences`: KL, entropy and cross-entropy of histograms and of NumPyro
@@ -24,14 +24,14 @@ __version__ = "0.1.0"
 # Where each public name lives, in the order of the flow. They are imported at first use, so that `import vi_kl` and
 # `vi-kl --help` do not wait for JAX.
 SOURCES = {
-    "Target": "vi_kl.target",
-    "Truth": "vi_kl.truth",
-    "closed_form_truth": "vi_kl.truth",
-    "gaussian_truth": "vi_kl.truth",
-    "truth_by_quadrature": "vi_kl.truth",
-    "reference_run": "vi_kl.truth",
-    "enumerate_posterior": "vi_kl.truth",
-    "find_truth": "vi_kl.truth",
+    "Target": "vi_kl.targets",
+    "Truth": "vi_kl.reference",
+    "closed_form_truth": "vi_kl.reference",
+    "gaussian_truth": "vi_kl.reference",
+    "truth_by_quadrature": "vi_kl.reference",
+    "reference_run": "vi_kl.reference",
+    "enumerate_posterior": "vi_kl.reference",
+    "find_truth": "vi_kl.reference",
     "Family": "vi_kl.families",
     "MeanField": "vi_kl.families",
     "FullRank": "vi_kl.families",
@@ -68,18 +68,18 @@ SOURCES = {
     "BatchAndMatch": "vi_kl.algorithms",
     "NaturalGradient": "vi_kl.algorithms",
     "Fit": "vi_kl.algorithms",
-    "save": "vi_kl.storage",
-    "load": "vi_kl.storage",
+    "save": "vi_kl.algorithms.storage",
+    "load": "vi_kl.algorithms.storage",
     "Approximation": "vi_kl.families",
     "check": "vi_kl.diagnostics",
     "Certificate": "vi_kl.diagnostics",
     "explain_gap": "vi_kl.diagnostics",
     "Gap": "vi_kl.diagnostics",
-    "calibrate": "vi_kl.calibration",
-    "Calibration": "vi_kl.calibration",
-    "compare": "vi_kl.report.compare",
-    "Comparison": "vi_kl.report.compare",
-    "Estimate": "vi_kl.estimate",
+    "calibrate": "vi_kl.workflows.calibration",
+    "Calibration": "vi_kl.workflows.calibration",
+    "compare": "vi_kl.workflows.compare",
+    "Comparison": "vi_kl.workflows.compare",
+    "Estimate": "vi_kl.core.estimate",
 }
 
 __all__ = list(SOURCES)

@@ -7,8 +7,8 @@ from scipy.special import logsumexp
 from scipy.stats import halfcauchy, norm
 
 from vi_kl.families.gaussian import scale_tril
-from vi_kl.models.classics import EFFECTS, STANDARD_ERRORS
-from vi_kl.target import Target
+from vi_kl.models.textbook import EFFECTS, STANDARD_ERRORS
+from vi_kl.targets import Target
 
 
 def gaussian_log_density(z, data):

@@ -10,7 +10,7 @@ from scipy.optimize import brentq, minimize_scalar
 from vi_kl.algorithms import BatchAndMatch, FitError, GaussianScoreMatching, fit
 from vi_kl.algorithms.score_matching import Average, Normal, distance, match_batch, match_scores
 from vi_kl.families.frame import Frame
-from vi_kl.target import Target
+from vi_kl.targets import Target
 
 GENERATOR = np.random.default_rng(5)
 SQUARE = GENERATOR.normal(size=(3, 3))

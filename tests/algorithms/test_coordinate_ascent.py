@@ -9,8 +9,8 @@ from oracles import elbo, two_bumps
 from scipy.special import betaln, gammaln
 
 from vi_kl.algorithms import CoordinateAscent, FitError, fit
-from vi_kl.models.classics import logistic_regression
-from vi_kl.target import Target
+from vi_kl.models.textbook import logistic_regression
+from vi_kl.targets import Target
 
 GENERATOR = np.random.default_rng(2)
 Y = GENERATOR.normal(1.5, 0.8, size=12)

@@ -10,14 +10,14 @@ from benchmarks.measure_hierarchies import MODELS, best_mean_field, data, exact,
 
 import vi_kl
 from vi_kl.algorithms.algorithm import Ledger
+from vi_kl.algorithms.initialization import find_start
 from vi_kl.algorithms.natural_steps import Normal, look
-from vi_kl.algorithms.sample_average import SampleAverage
-from vi_kl.algorithms.start import find_start
+from vi_kl.algorithms.sample_average_approximation import SampleAverage
 from vi_kl.families import MeanField
 from vi_kl.families.frame import Frame
-from vi_kl.models.classics import eight_schools_centred
+from vi_kl.models.textbook import eight_schools_centred
 from vi_kl.objectives.noise import matched_noise
-from vi_kl.target import Target
+from vi_kl.targets import Target
 
 
 def elbo_of_start(kind, strength, groups, seed):

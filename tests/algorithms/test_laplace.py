@@ -5,7 +5,7 @@ import pytest
 from programs import exponential_rate
 
 from vi_kl.algorithms import FitError, Laplace
-from vi_kl.target import Target
+from vi_kl.targets import Target
 
 WAITS = np.array([0.4, 1.3, 0.9])
 

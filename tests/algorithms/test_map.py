@@ -9,7 +9,7 @@ from oracles import hard_gaussian, two_bumps
 from programs import exponential_rate
 
 from vi_kl.algorithms import MAP, FitError, fit
-from vi_kl.target import Target
+from vi_kl.targets import Target
 
 WAITS = np.array([0.4, 1.3, 0.9])
 RATE = Target.from_numpyro(exponential_rate, WAITS)

@@ -12,13 +12,13 @@ from scipy.optimize import approx_fprime
 from vi_kl.algorithms import FitError, NaturalGradient, fit
 from vi_kl.algorithms.algorithm import Ledger
 from vi_kl.algorithms.natural_steps import Normal, look, step_from
+from vi_kl.core.precision import in_float64
 from vi_kl.families import Flow, MeanField
 from vi_kl.families.frame import Frame
-from vi_kl.models.classics import eight_schools_centred
+from vi_kl.models.textbook import eight_schools_centred
 from vi_kl.objectives.noise import enough_draws, matched_noise
-from vi_kl.precision import in_float64
-from vi_kl.target import Target
-from vi_kl.target.target import value_and_grad_batch
+from vi_kl.targets import Target
+from vi_kl.targets.target import value_and_grad_batch
 
 
 @pytest.mark.parametrize("dim", [2, pytest.param(50, marks=pytest.mark.exhaustive)])

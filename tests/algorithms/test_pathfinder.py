@@ -18,15 +18,15 @@ from scipy.stats import multivariate_normal
 
 from vi_kl.algorithms import FitError, Pathfinder, fit
 from vi_kl.algorithms.algorithm import Ledger
+from vi_kl.algorithms.initialization import find_start
 from vi_kl.algorithms.path import best_on_path, bfgs_update, normals_along
 from vi_kl.algorithms.pathfinder import kl, log_normal, weigh
-from vi_kl.algorithms.start import find_start
+from vi_kl.core.precision import in_float64
 from vi_kl.families import FullRank, Mixture
 from vi_kl.families.frame import Frame
-from vi_kl.models.classics import eight_schools_centred
-from vi_kl.precision import in_float64
-from vi_kl.target import Target
-from vi_kl.target.mode import Climb
+from vi_kl.models.textbook import eight_schools_centred
+from vi_kl.targets import Target
+from vi_kl.targets.modes import Climb
 
 
 @pytest.mark.parametrize("dim", [2, 10, pytest.param(50, marks=pytest.mark.exhaustive)])

@@ -16,7 +16,7 @@ from vi_kl.algorithms.svgd import directions
 from vi_kl.diagnostics import check
 from vi_kl.families import NoDensity
 from vi_kl.families.frame import Frame
-from vi_kl.target import Target
+from vi_kl.targets import Target
 
 
 def particles_of(found):

@@ -67,7 +67,7 @@ def fit_ours(model, args, certificates: bool):
     import jax
 
     import vi_kl
-    from vi_kl.compilation import in_threads
+    from vi_kl.core.compilation import in_threads
 
     yield  # imports are done
     key = jax.random.key(0)
@@ -160,7 +160,7 @@ def elbos(draws: dict, model, args) -> dict[str, float]:
     import jax
 
     import vi_kl
-    from vi_kl.target.target import log_density_in_chunks
+    from vi_kl.targets.target import log_density_in_chunks
 
     target, found = vi_kl.Target.from_numpyro(model, *args), {}
     for name, draw in draws.items():

@@ -35,7 +35,7 @@ from scipy.special import logsumexp
 
 import vi_kl
 from vi_kl.algorithms.algorithm import FitError
-from vi_kl.target.target import log_density_in_chunks
+from vi_kl.targets.target import log_density_in_chunks
 
 OBSERVATIONS = 5
 LOG_2PI = math.log(2 * math.pi)
@@ -223,7 +223,7 @@ def measure(kind: str, strength: str, groups: int, seed: int, method: str) -> di
 
 
 def log_density_in_float64(target, z):
-    from vi_kl.precision import in_float64
+    from vi_kl.core.precision import in_float64
 
     return in_float64(log_density_in_chunks)(target, z)
 

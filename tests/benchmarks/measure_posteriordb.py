@@ -30,10 +30,10 @@ import pandas as pd
 from arviz_stats.base import array_stats
 
 import vi_kl
+from vi_kl.core.precision import in_float64
 from vi_kl.diagnostics.psis import pareto_k
 from vi_kl.models.posteriordb import Posterior, names, posterior
-from vi_kl.precision import in_float64
-from vi_kl.target.target import log_density_in_chunks
+from vi_kl.targets.target import log_density_in_chunks
 
 ACCURATE = 0.05
 K_HAT_DRAWS = 16_384

@@ -18,12 +18,12 @@ import numpyro.distributions as dist
 import optax
 
 from vi_kl.algorithms.svi.step import ADAM, first_state, run_and_measure
-from vi_kl.compilation import compiled
+from vi_kl.core.compilation import compiled
 from vi_kl.families import MeanField
 from vi_kl.families.frame import Frame
 from vi_kl.objectives import ELBO
-from vi_kl.target import Target
-from vi_kl.target.target import log_density
+from vi_kl.targets import Target
+from vi_kl.targets.target import log_density
 
 DIM, ROWS, STEPS, REPEATS = 20, 1_000, 500, 40
 

@@ -12,11 +12,11 @@ from scipy import stats
 from scipy.optimize import brentq
 from scipy.special import digamma, gammaln, polygamma
 
-from vi_kl.estimate import Estimate
+from vi_kl.core.estimate import Estimate
 from vi_kl.families import Constrained, Guide
 from vi_kl.families.approximation import site_distributions
-from vi_kl.target import Target
-from vi_kl.truth import Moments, Truth
+from vi_kl.reference import Moments, Truth
+from vi_kl.targets import Target
 
 # The normal one --------------------------------------------------------------------------------------------------
 

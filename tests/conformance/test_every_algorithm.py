@@ -20,12 +20,12 @@ from programs import exponential_rate
 
 import vi_kl
 from vi_kl.algorithms import SVI, Fit, FitError
-from vi_kl.algorithms.choose import BY_NAME, choose_algorithm
-from vi_kl.compilation import compile_clock
+from vi_kl.algorithms.registry import BY_NAME, choose_algorithm
+from vi_kl.core.compilation import compile_clock
 from vi_kl.families import Flow, MeanField
 from vi_kl.families.frame import Frame
 from vi_kl.objectives import ELBO
-from vi_kl.target import Target
+from vi_kl.targets import Target
 
 KEY = jax.random.key(20261123)
 GAUSSIAN, SKEWED = known.gaussian(), known.skewed()
@@ -250,7 +250,7 @@ def test_the_same_key_gives_the_same_fit_and_compiles_nothing(name):
 @pytest.mark.parametrize("name", FITTED)
 def test_saved_and_loaded_it_draws_the_same(name, tmp_path):
     fit = run(name, "gaussian").fit
-    fit.save(tmp_path / "fit.vikl")
+    vi_kl.save(fit, tmp_path / "fit.vikl")
     loaded = vi_kl.load(tmp_path / "fit.vikl", GAUSSIAN)
     assert jax.tree.structure(loaded.approximation.params) == jax.tree.structure(fit.approximation.params)
     ours, theirs = (f.approximation.sample(KEY, 20) for f in (fit, loaded))

@@ -32,7 +32,7 @@ from vi_kl.families import (
 )
 from vi_kl.families.guide import guide_family
 from vi_kl.objectives import ELBO
-from vi_kl.target import Target
+from vi_kl.targets import Target
 
 pytestmark = pytest.mark.usefixtures("compiled_quickly")
 
@@ -177,7 +177,7 @@ def test_saved_and_loaded_it_draws_the_same(name, tmp_path):
     """Guides are code, which the loader is given: tests/test_storage.py."""
     q = member(name)
     config = SVI(q.family, ELBO(2))
-    Fit(q, Status(False, "Not fitted."), History(), Cost(0), config).save(tmp_path / "fit.vikl")
+    vi_kl.save(Fit(q, Status(False, "Not fitted."), History(), Cost(0), config), tmp_path / "fit.vikl")
     loaded = vi_kl.load(tmp_path / "fit.vikl", TARGET)
     assert loaded.approximation.family == q.family
     assert loaded.algorithm == config

@@ -15,8 +15,8 @@ import numpyro.distributions as dist
 from jax.scipy.special import gammaln
 from scipy.special import logsumexp
 
-from vi_kl.precision import in_float64
-from vi_kl.target import Target
+from vi_kl.core.precision import in_float64
+from vi_kl.targets import Target
 
 HALF_LOG_TWO_PI = 0.5 * np.log(2 * np.pi)
 

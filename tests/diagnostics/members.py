@@ -6,7 +6,7 @@ import numpy as np
 
 from vi_kl.families import Approximation, FullRank, MeanField
 from vi_kl.families.gaussian import full_rank_params
-from vi_kl.target import Target
+from vi_kl.targets import Target
 
 
 def member(family, target, **params) -> Approximation:

@@ -8,12 +8,12 @@ import pytest
 from diagnostics.members import log_gamma, member
 from scipy import integrate, stats
 
+from vi_kl.demo.worms import models as worms
 from vi_kl.diagnostics import check
 from vi_kl.families import Approximation, Flow, FullRank, Guide, MeanField
 from vi_kl.families.gaussian import full_rank_params
-from vi_kl.models import worms
-from vi_kl.target import Target
-from vi_kl.truth import truth_by_quadrature
+from vi_kl.reference import truth_by_quadrature
+from vi_kl.targets import Target
 
 KEYS = [jax.random.key(seed) for seed in range(200)]
 

@@ -11,14 +11,14 @@ from diagnostics.members import full_rank, normal_on_line
 from scipy import stats
 
 import vi_kl
+from vi_kl.core.random_keys import numpy_generator
 from vi_kl.diagnostics import check
-from vi_kl.diagnostics.alone import View
 from vi_kl.diagnostics.defence import allotted, defend
 from vi_kl.diagnostics.evidence import Draws, elbo
 from vi_kl.diagnostics.saturation import piled_up
+from vi_kl.diagnostics.without_reference import View
 from vi_kl.families import Approximation, Flow
-from vi_kl.keys import numpy_generator
-from vi_kl.target import Target
+from vi_kl.targets import Target
 
 
 def kl_of(target, q) -> tuple[float, float]:

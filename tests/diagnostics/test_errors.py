@@ -25,11 +25,11 @@ from vi_kl.diagnostics.errors import (
     weighted_quantiles,
 )
 from vi_kl.diagnostics.evidence import Draws
-from vi_kl.diagnostics.planted_failures import healthy, no_jacobian
 from vi_kl.diagnostics.wasserstein import wasserstein
-from vi_kl.target import Target
-from vi_kl.target.target import constrain_in_chunks
-from vi_kl.truth import truth_by_quadrature
+from vi_kl.reference import truth_by_quadrature
+from vi_kl.targets import Target
+from vi_kl.targets.target import constrain_in_chunks
+from vi_kl.workflows.planted_failures import healthy, no_jacobian
 
 
 def skewed_certificate(key):

@@ -6,10 +6,10 @@ import pytest
 from diagnostics.known_targets import known, known_hierarchy
 from diagnostics.members import full_rank
 
+from vi_kl.core.precision import in_float64
 from vi_kl.diagnostics import check
 from vi_kl.diagnostics.evidence import elbo
 from vi_kl.diagnostics.funnel import find_funnel
-from vi_kl.precision import in_float64
 
 CASE = known_hierarchy(groups=8, spread=0.2, seed=0)
 

@@ -9,13 +9,13 @@ import pytest
 from diagnostics.members import full_rank, log_gamma, member, normal_on_line
 from scipy import integrate, optimize, stats
 
+from vi_kl.core.estimate import Estimate
+from vi_kl.demo.worms import models as worms
 from vi_kl.diagnostics.gap import best_scales, explain_gap, kl_of_normals, normal_parts, parts_from_draws, split_kl
-from vi_kl.estimate import Estimate
 from vi_kl.families import MeanField
-from vi_kl.models import worms
-from vi_kl.target import Target
-from vi_kl.truth import Moments, Truth, truth_by_quadrature
-from vi_kl.truth.draws import PosteriorDraws
+from vi_kl.reference import Moments, Truth, truth_by_quadrature
+from vi_kl.reference.mcmc.draws import PosteriorDraws
+from vi_kl.targets import Target
 
 COVARIANCE = np.array([[4.0, 1.9, 0.3], [1.9, 1.0, 0.1], [0.3, 0.1, 0.5]])
 MEAN = np.array([1.0, -2.0, 0.5])

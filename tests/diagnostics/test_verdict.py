@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from diagnostics.members import full_rank, normal_on_line, two_modes
 
+from vi_kl.core.estimate import Estimate
 from vi_kl.diagnostics import check
 from vi_kl.diagnostics.density import density_excess
 from vi_kl.diagnostics.evidence import Draws
-from vi_kl.estimate import Estimate
 from vi_kl.families import Approximation, Delta
-from vi_kl.target import Target
-from vi_kl.truth import Moments, Truth, truth_by_quadrature
+from vi_kl.reference import Moments, Truth, truth_by_quadrature
+from vi_kl.targets import Target
 
 
 def standard_normal(z):

@@ -13,7 +13,7 @@ from scipy.stats import binom
 from truths import exact
 from truths.formulas import categorical
 
-from vi_kl.data.worm_teeth import TEETH, observed
+from vi_kl.demo.worms.data import TEETH, observed
 from vi_kl.divergences import code_lengths, cross_entropy, entropy, kl_divergence, smooth
 
 UNIFORM = np.full(11, 1 / 11)

@@ -9,6 +9,7 @@ import numpyro.distributions as dist
 import pytest
 from scipy import stats
 
+from vi_kl.core.precision import as_float64
 from vi_kl.divergences import (
     NoClosedForm,
     chi_squared,
@@ -20,7 +21,6 @@ from vi_kl.divergences import (
 from vi_kl.divergences.estimators.monte_carlo import draws_and_log_densities
 from vi_kl.divergences.estimators.quadrature import NotApplicable, NotConverged
 from vi_kl.divergences.f_divergences import sampling
-from vi_kl.precision import as_float64
 
 GAMMAS = dist.Gamma(2.0, 3.0), dist.Gamma(2.5, 3.0)
 NORMALS = dist.Normal(0.0, 1.0), dist.Normal(1.0, 2.0)

@@ -7,8 +7,8 @@ import pytest
 import scipy.stats
 from numpyro.distributions import constraints
 
-from vi_kl.compilation import compile_clock
-from vi_kl.data.worm_teeth import TEETH, observed
+from vi_kl.core.compilation import compile_clock
+from vi_kl.demo.worms.data import TEETH, observed
 from vi_kl.divergences import kl_divergence, project
 
 UNIT = constraints.unit_interval

@@ -12,18 +12,18 @@ import pytest
 import scipy.special
 import scipy.stats
 
-from vi_kl.data.worm_teeth import TEETH, observed
+from vi_kl.core.precision import as_float64, in_float64
+from vi_kl.demo.worms.data import TEETH, observed
 from vi_kl.divergences import NoClosedForm, project
-from vi_kl.divergences.nearest.equations import (
+from vi_kl.divergences.projection.equations import (
     concentration_of_gap,
     concentration_of_length,
     dirichlet_concentration,
     inverse_digamma,
 )
-from vi_kl.divergences.nearest.families import find_family
-from vi_kl.divergences.nearest.formulas import formulas
-from vi_kl.divergences.nearest.matching import match_moments
-from vi_kl.precision import as_float64, in_float64
+from vi_kl.divergences.projection.families import find_family
+from vi_kl.divergences.projection.formulas import formulas
+from vi_kl.divergences.projection.matching import match_moments
 
 WEIGHTS = np.array([0.4, 0.6])
 with jax.enable_x64(True):  # NumPyro keeps parameters in the precision of the moment

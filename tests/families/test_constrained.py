@@ -12,10 +12,10 @@ from scipy.special import digamma, gammaln
 
 from vi_kl.algorithms import SVI
 from vi_kl.algorithms.algorithm import ledger
-from vi_kl.algorithms.start import find_start
+from vi_kl.algorithms.initialization import find_start
 from vi_kl.families import Approximation, Constrained
 from vi_kl.objectives import ELBO
-from vi_kl.target import Target
+from vi_kl.targets import Target
 
 pytestmark = pytest.mark.usefixtures("compiled_quickly")
 

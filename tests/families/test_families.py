@@ -27,7 +27,7 @@ from vi_kl.families import (
 )
 from vi_kl.families.gaussian import full_rank_params, scale_tril
 from vi_kl.families.guide import guide_family
-from vi_kl.target import Target
+from vi_kl.targets import Target
 
 pytestmark = pytest.mark.usefixtures("compiled_quickly")
 

@@ -14,7 +14,7 @@ from vi_kl.algorithms.svi.svi import SVI
 from vi_kl.diagnostics.evidence import elbo
 from vi_kl.families.guide import Guide, GuideError
 from vi_kl.objectives import ELBO
-from vi_kl.target import Target
+from vi_kl.targets import Target
 
 pytestmark = pytest.mark.usefixtures("compiled_quickly")
 X = np.array([[0.3, 1.0], [-1.2, 0.4], [0.8, -0.5], [1.5, 0.2]])

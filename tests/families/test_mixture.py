@@ -9,7 +9,7 @@ from vi_kl.algorithms import SVI
 from vi_kl.families import Mixture
 from vi_kl.families.frame import Frame
 from vi_kl.objectives import ELBO
-from vi_kl.target import Target
+from vi_kl.targets import Target
 
 pytestmark = pytest.mark.usefixtures("compiled_quickly")
 

@@ -11,9 +11,9 @@ from scipy.stats import multivariate_normal
 from vi_kl.families import BlockNormal, Coupling, FullRank, LowRank, MeanField, Mixture, Skewed, StudentT
 from vi_kl.families.frame import Frame
 from vi_kl.families.low_rank import nearest_low_rank
-from vi_kl.target import Target
-from vi_kl.target.from_log_density import LogDensity
-from vi_kl.target.target import Site
+from vi_kl.targets import Target
+from vi_kl.targets.log_density import LogDensity
+from vi_kl.targets.target import Site
 
 pytestmark = pytest.mark.usefixtures("compiled_quickly")
 

@@ -14,7 +14,7 @@ from numpyro.infer.reparam import LocScaleReparam, TransformReparam
 import vi_kl
 from vi_kl.families.approximation import Approximation
 from vi_kl.families.gaussian import MeanField
-from vi_kl.target import Target
+from vi_kl.targets import Target
 
 pytestmark = pytest.mark.usefixtures("compiled_quickly")
 X, Y = np.array([0.5, 1.0, 2.0]), np.array([0.3, 1.2, 2.5])

@@ -10,7 +10,7 @@ from scipy.special import gammaln
 from vi_kl.algorithms import SVI
 from vi_kl.families import FullRank, Skewed
 from vi_kl.families.sinh_arcsinh import sinh_arcsinh, sinh_arcsinh_inverse
-from vi_kl.target import Target
+from vi_kl.targets import Target
 
 pytestmark = pytest.mark.usefixtures("compiled_quickly")
 

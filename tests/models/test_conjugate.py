@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from vi_kl.compilation import compile_clock
+from vi_kl.core.compilation import compile_clock
 from vi_kl.models import conjugate
-from vi_kl.target.target import CHUNK
-from vi_kl.truth import truth_by_quadrature
+from vi_kl.reference import truth_by_quadrature
+from vi_kl.targets.target import CHUNK
 
 NAMES = sorted(conjugate.TARGETS)
 

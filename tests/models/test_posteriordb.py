@@ -19,12 +19,12 @@ import pandas as pd
 import pytest
 from benchmarks import measure_posteriordb
 
-from vi_kl.compilation import compiled
+from vi_kl.core.compilation import compiled
+from vi_kl.core.precision import in_float64
 from vi_kl.models import posteriordb
 from vi_kl.models.posteriordb import PORTS, Port, database
-from vi_kl.precision import in_float64
-from vi_kl.target import Target
-from vi_kl.target.target import log_density
+from vi_kl.targets import Target
+from vi_kl.targets.target import log_density
 
 pytestmark = pytest.mark.usefixtures("compiled_quickly")
 FULL_NAMES = {full_name.rpartition("-")[2]: full_name for full_name in PORTS}

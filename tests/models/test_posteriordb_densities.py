@@ -13,10 +13,10 @@ import pytest
 from scipy import stats
 from scipy.special import logsumexp
 
+from vi_kl.core.precision import in_float64
 from vi_kl.models import posteriordb
 from vi_kl.models.posteriordb import PORTS, regressions
-from vi_kl.precision import in_float64
-from vi_kl.target import Target
+from vi_kl.targets import Target
 
 pytestmark = pytest.mark.usefixtures("compiled_quickly")
 FULL_NAMES = {full_name.rpartition("-")[2]: full_name for full_name in PORTS}

@@ -12,7 +12,7 @@ import numpy as np
 from jax.scipy.special import log_ndtr, logsumexp
 
 from vi_kl.families import MeanField
-from vi_kl.target import Target
+from vi_kl.targets import Target
 
 HALF_LOG_2PI = 0.5 * np.log(2 * np.pi)
 

@@ -18,7 +18,7 @@ from test_elbo import EXACT, MIXTURE, TwoNormals
 
 from vi_kl.families import FullRank
 from vi_kl.objectives import ELBO, IWELBO, ChiSquared, ObjectiveError, Renyi
-from vi_kl.target import Target
+from vi_kl.targets import Target
 
 pytestmark = pytest.mark.usefixtures("compiled_quickly")
 

@@ -23,7 +23,7 @@ from expectations import (
 from vi_kl.families import Flow, FullRank, Guide, MeanField
 from vi_kl.families.family import Family
 from vi_kl.objectives import ELBO, ObjectiveError
-from vi_kl.target import Target
+from vi_kl.targets import Target
 
 pytestmark = pytest.mark.usefixtures("compiled_quickly")
 

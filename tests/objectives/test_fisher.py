@@ -12,7 +12,7 @@ from test_elbo import EXACT, MIXTURE, TwoNormals
 from vi_kl.families import FullRank
 from vi_kl.families.gaussian import full_rank_params, scale_tril
 from vi_kl.objectives import Fisher, ObjectiveError
-from vi_kl.target import Target
+from vi_kl.targets import Target
 
 pytestmark = pytest.mark.usefixtures("compiled_quickly")
 

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from scipy.optimize import approx_fprime
 
+from vi_kl.core.random_keys import numpy_generator
 from vi_kl.families import FullRank, MeanField
 from vi_kl.families.frame import Frame
-from vi_kl.keys import numpy_generator
 from vi_kl.objectives.fixed_noise import FixedNoiseELBO
 from vi_kl.objectives.noise import matched_noise
-from vi_kl.target import Target
+from vi_kl.targets import Target
 
 
 @pytest.mark.parametrize(("dim", "n"), [(1, 64), (3, 64), (10, 128), (40, 256)])

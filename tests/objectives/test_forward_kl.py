@@ -15,8 +15,8 @@ from vi_kl.families import Flow, FullRank, Guide, MeanField
 from vi_kl.families.frame import Frame
 from vi_kl.families.gaussian import scale_tril
 from vi_kl.objectives import ELBO, ForwardKL, ForwardKLToDraws, ObjectiveError, TargetWithDraws, with_draws
-from vi_kl.target import Target
-from vi_kl.truth.draws import PosteriorDraws
+from vi_kl.reference.mcmc.draws import PosteriorDraws
+from vi_kl.targets import Target
 
 pytestmark = pytest.mark.usefixtures("compiled_quickly")
 

@@ -7,9 +7,9 @@ import numpyro.distributions as dist
 import pytest
 import scipy.stats
 
-from vi_kl.data.worm_teeth import TEETH, observed
+from vi_kl.demo.worms.data import TEETH, observed
 from vi_kl.divergences import project
-from vi_kl.report import plots
+from vi_kl.report import figures as plots
 
 WEIGHTS = np.array([0.4, 0.6])
 TWO_HUMPS = dist.MixtureSameFamily(dist.Categorical(WEIGHTS), dist.Normal(np.array([-3.0, 3.0]), np.array([0.7, 1.0])))

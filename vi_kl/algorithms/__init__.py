@@ -18,17 +18,17 @@ whether it is done and by which figure. `fit(target, "full_rank", key=key)` pick
 """
 
 from vi_kl.algorithms.algorithm import Algorithm, Cost, Fit, FitError, History, Status
+from vi_kl.algorithms.auto_fit import Ladder
 from vi_kl.algorithms.batch_and_match import BatchAndMatch, GaussianScoreMatching
-from vi_kl.algorithms.choose import fit
 from vi_kl.algorithms.coordinate_ascent import CoordinateAscent
-from vi_kl.algorithms.ladder import Ladder
 from vi_kl.algorithms.laplace import Laplace
 from vi_kl.algorithms.linear_response import LinearResponse
 from vi_kl.algorithms.map import MAP
 from vi_kl.algorithms.moment_matching import MomentMatching
 from vi_kl.algorithms.natural_gradient import NaturalGradient
 from vi_kl.algorithms.pathfinder import Pathfinder
-from vi_kl.algorithms.sample_average import SampleAverage
+from vi_kl.algorithms.registry import fit
+from vi_kl.algorithms.sample_average_approximation import SampleAverage
 from vi_kl.algorithms.svgd import SVGD
 from vi_kl.algorithms.svi.svi import SVI
 

@@ -11,14 +11,14 @@ from typing import Any
 import jax
 import numpy as np
 
-from vi_kl.compilation import compile_clock
-from vi_kl.errors import FitError, ViKLError, numerical_failures_named
+from vi_kl.core.compilation import compile_clock
+from vi_kl.core.errors import FitError, ViKLError, numerical_failures_named
+from vi_kl.core.random_keys import as_key
 from vi_kl.families.approximation import Approximation
 from vi_kl.families.family import Family
-from vi_kl.keys import as_key
 from vi_kl.objectives.objective import Objective
-from vi_kl.target.asked import in_words, the_target
-from vi_kl.target.target import Target
+from vi_kl.targets.arguments import in_words, the_target
+from vi_kl.targets.target import Target
 
 __all__ = ["Algorithm", "Cost", "Fit", "FitError", "History", "Ledger", "Status", "ledger"]
 
@@ -109,12 +109,6 @@ class Fit:
     def log_prob(self, z):
         """log q(z) for z of shape (dim,) or (n, dim)."""
         return self.approximation.log_prob(z)
-
-    def save(self, path) -> None:
-        """Write it to a file, which `vi_kl.load(path, target)` reads; see `vi_kl.storage`."""
-        from vi_kl.storage import save
-
-        save(self, path)
 
     def __repr__(self):
         return f"Fit({self.name} of {self.target.density}: {self.status})"

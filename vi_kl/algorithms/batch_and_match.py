@@ -20,17 +20,17 @@ import jax
 import numpy as np
 
 from vi_kl.algorithms.algorithm import Algorithm, Fit, FitError, History, Ledger, Status, ledger
+from vi_kl.algorithms.initialization import MATRIX_DIMENSIONS, find_start
 from vi_kl.algorithms.score_matching import Average, Normal, distance, match_batch, match_scores
-from vi_kl.algorithms.start import MATRIX_DIMENSIONS, find_start
 from vi_kl.algorithms.stationary import unbounded
+from vi_kl.core.cholesky import tril_of_root
+from vi_kl.core.precision import in_float64
+from vi_kl.core.random_keys import numpy_generator
 from vi_kl.families.approximation import Approximation
 from vi_kl.families.frame import Frame
 from vi_kl.families.gaussian import FullRank, full_rank_params
-from vi_kl.keys import numpy_generator
 from vi_kl.objectives.noise import enough_draws, matched_noise, opposite_noise
-from vi_kl.precision import in_float64
-from vi_kl.target.factor import tril_of_root
-from vi_kl.target.target import value_and_grad_batch
+from vi_kl.targets.target import value_and_grad_batch
 
 FULL = 1e6  # the weight of an update that is taken in full
 WINDOW = 5  # updates, whose typical movement is compared with that of the ones before

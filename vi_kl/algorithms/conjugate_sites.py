@@ -16,8 +16,8 @@ import numpyro.distributions as dist
 from scipy import stats
 from scipy.special import digamma, expit
 
+from vi_kl.core.cholesky import tril_of_covariance
 from vi_kl.families.gaussian import full_rank_params, scale_tril
-from vi_kl.target.factor import tril_of_covariance
 
 
 @dataclasses.dataclass(frozen=True)

@@ -30,14 +30,14 @@ from vi_kl.algorithms.conjugate_sites import (
     InverseGammaSite,
     NormalSite,
 )  # fmt: skip
-from vi_kl.algorithms.start import find_start
-from vi_kl.compilation import compiled, tracing
+from vi_kl.algorithms.initialization import find_start
+from vi_kl.core.compilation import compiled, tracing
+from vi_kl.core.precision import in_float64
+from vi_kl.core.random_keys import numpy_generator
 from vi_kl.families.approximation import Approximation
 from vi_kl.families.guide import Guide
-from vi_kl.keys import numpy_generator
-from vi_kl.precision import in_float64
-from vi_kl.target.from_numpyro import NumPyroModel
-from vi_kl.target.target import Target, in_chunks, log_density
+from vi_kl.targets.numpyro.model import NumPyroModel
+from vi_kl.targets.target import Target, in_chunks, log_density
 
 FAMILIES = [
     (constraints.real, [NormalSite]),

@@ -9,12 +9,12 @@ import dataclasses
 import numpy as np
 
 from vi_kl.algorithms.algorithm import Algorithm, Fit, FitError, History, Status, ledger
-from vi_kl.algorithms.start import best_mode, mode_of, starting_points
+from vi_kl.algorithms.initialization import best_mode, mode_of, starting_points
+from vi_kl.core.precision import in_float64
 from vi_kl.families.approximation import Approximation
 from vi_kl.families.gaussian import FullRank, full_rank_params
-from vi_kl.precision import in_float64
-from vi_kl.target.hierarchy import has_proper_priors, hierarchical_sites
-from vi_kl.target.mode import NEAR, Mode
+from vi_kl.targets.modes import NEAR, Mode
+from vi_kl.targets.numpyro.priors import has_proper_priors, hierarchical_sites
 
 
 @dataclasses.dataclass(frozen=True)

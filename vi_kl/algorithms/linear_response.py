@@ -14,11 +14,11 @@ import dataclasses
 import numpy as np
 
 from vi_kl.algorithms.algorithm import Algorithm, Fit, FitError, History, Status, ledger
-from vi_kl.algorithms.sample_average import SampleAverage, Search, searched
+from vi_kl.algorithms.sample_average_approximation import SampleAverage, Search, searched
+from vi_kl.core.cholesky import tril_of_covariance, tril_of_root
+from vi_kl.core.precision import in_float64
 from vi_kl.families.approximation import Approximation
 from vi_kl.families.gaussian import FullRank, MeanField, full_rank_params
-from vi_kl.precision import in_float64
-from vi_kl.target.factor import tril_of_covariance, tril_of_root
 
 STEP = 1e-4  # in the frame's units, in which curvature is of order one
 

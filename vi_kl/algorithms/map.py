@@ -16,12 +16,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from vi_kl.algorithms.algorithm import Algorithm, Fit, FitError, History, Status, ledger
-from vi_kl.algorithms.start import best_mode, starting_points
+from vi_kl.algorithms.initialization import best_mode, starting_points
+from vi_kl.core.precision import in_float64
 from vi_kl.families.approximation import Approximation
 from vi_kl.families.delta import Delta
-from vi_kl.precision import in_float64
-from vi_kl.target.mode import NEAR, Mode
-from vi_kl.target.target import Target
+from vi_kl.targets.modes import NEAR, Mode
+from vi_kl.targets.target import Target
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,10 +11,10 @@ import dataclasses
 import numpy as np
 
 from vi_kl.algorithms.algorithm import Algorithm, Fit, FitError, History, Status, ledger
+from vi_kl.core.cholesky import tril_of_covariance
+from vi_kl.core.precision import in_float64
 from vi_kl.families.approximation import Approximation
 from vi_kl.families.gaussian import FullRank, full_rank_params
-from vi_kl.precision import in_float64
-from vi_kl.target.factor import tril_of_covariance
 
 
 @dataclasses.dataclass(frozen=True)

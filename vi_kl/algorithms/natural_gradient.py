@@ -17,18 +17,18 @@ import jax.numpy as jnp
 import numpy as np
 
 from vi_kl.algorithms.algorithm import Algorithm, Fit, FitError, History, Ledger, Status, ledger
+from vi_kl.algorithms.initialization import MATRIX_DIMENSIONS, Start, find_start
 from vi_kl.algorithms.natural_steps import Normal, ascend, look, shrunk_until_finite
 from vi_kl.algorithms.rivals import frame_of
-from vi_kl.algorithms.start import MATRIX_DIMENSIONS, Start, find_start
 from vi_kl.algorithms.stationary import unbounded
+from vi_kl.core.cholesky import tril_of_root
+from vi_kl.core.precision import in_float64
+from vi_kl.core.random_keys import numpy_generator
 from vi_kl.families.approximation import Approximation
 from vi_kl.families.family import Family
 from vi_kl.families.frame import Frame
 from vi_kl.families.gaussian import FullRank, MeanField, full_rank_params
-from vi_kl.keys import numpy_generator
 from vi_kl.objectives.noise import enough_draws, matched_noise
-from vi_kl.precision import in_float64
-from vi_kl.target.factor import tril_of_root
 
 
 @dataclasses.dataclass(frozen=True)

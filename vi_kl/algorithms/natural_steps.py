@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from vi_kl.algorithms.algorithm import Ledger
-from vi_kl.target.target import Target, value_and_grad_batch
+from vi_kl.targets.target import Target, value_and_grad_batch
 
 LEAST, MOST = 0.25, 16.0  # by which one step may multiply the precision in a direction
 SMALLEST_STEP = 1e-3

@@ -16,11 +16,11 @@ from typing import NamedTuple
 import numpy as np
 
 from vi_kl.algorithms.algorithm import Ledger
+from vi_kl.core.cholesky import tril_of_covariance, tril_of_precision
+from vi_kl.core.random_keys import numpy_generator
 from vi_kl.families.frame import Frame
-from vi_kl.keys import numpy_generator
-from vi_kl.target.factor import tril_of_covariance, tril_of_precision
-from vi_kl.target.mode import Climb, hessian, is_negative_definite
-from vi_kl.target.target import Target, value_and_grad_batch
+from vi_kl.targets.modes import Climb, hessian, is_negative_definite
+from vi_kl.targets.target import Target, value_and_grad_batch
 
 NUM_DRAWS = 16  # of each normal, the same noise for all of them: what is compared are differences
 FINAL_DRAWS = 128  # of each of the best few

@@ -19,8 +19,10 @@ from scipy.linalg import solve_triangular
 from scipy.special import logsumexp
 
 from vi_kl.algorithms.algorithm import Algorithm, Fit, FitError, History, Ledger, Status, ledger
+from vi_kl.algorithms.initialization import MATRIX_DIMENSIONS, frame_of, require_dimensions, starting_points, unwrapped
 from vi_kl.algorithms.path import FINAL_DRAWS, OnPath, antithetic, best_on_path, judge
-from vi_kl.algorithms.start import MATRIX_DIMENSIONS, frame_of, require_dimensions, starting_points, unwrapped
+from vi_kl.core.precision import in_float64
+from vi_kl.core.random_keys import numpy_generator
 from vi_kl.diagnostics.importance import smoothed_weights
 from vi_kl.diagnostics.psis import RELIABLE, pareto_k
 from vi_kl.families.approximation import Approximation
@@ -28,10 +30,8 @@ from vi_kl.families.family import Family
 from vi_kl.families.frame import Frame
 from vi_kl.families.gaussian import FullRank, full_rank_params
 from vi_kl.families.mixture import Mixture, mixture_params
-from vi_kl.keys import numpy_generator
-from vi_kl.precision import in_float64
-from vi_kl.target.mode import Climb, find_mode
-from vi_kl.target.target import value_and_grad_batch
+from vi_kl.targets.modes import Climb, find_mode
+from vi_kl.targets.target import value_and_grad_batch
 
 SAME = 0.01  # nats between normals, both ways, up to which two paths have found the same
 LEAST_WEIGHT = 1e-6  # of a component that is kept

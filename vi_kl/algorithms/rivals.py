@@ -13,12 +13,12 @@ import numpy as np
 
 from vi_kl.algorithms.algorithm import Ledger
 from vi_kl.algorithms.natural_steps import Normal, ascend, look, shrunk_until_finite
+from vi_kl.core.cholesky import tril_of_root
+from vi_kl.core.random_keys import numpy_generator
 from vi_kl.families.frame import Frame
-from vi_kl.keys import numpy_generator
 from vi_kl.objectives.noise import enough_draws, matched_noise
-from vi_kl.target.factor import tril_of_root
-from vi_kl.target.mode import Mode
-from vi_kl.target.target import ROWS, Target
+from vi_kl.targets.modes import Mode
+from vi_kl.targets.target import ROWS, Target
 
 BROAD = 0.5  # sd of the start, in z: about the spread of places where climbs begin
 BROKEN_PROMISE = 2.0  # nats between the mass that a mode's curvature promises and the ELBO of its normal

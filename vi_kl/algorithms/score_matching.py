@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.linalg import solve_triangular
 
-from vi_kl.target.factor import tril_of_covariance
+from vi_kl.core.cholesky import tril_of_covariance
 
 
 class Normal(NamedTuple):

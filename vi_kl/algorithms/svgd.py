@@ -21,13 +21,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from vi_kl.algorithms.algorithm import Algorithm, Fit, FitError, History, Ledger, Status, ledger
-from vi_kl.algorithms.start import find_start
-from vi_kl.compilation import compiled
+from vi_kl.algorithms.initialization import find_start
+from vi_kl.core.compilation import compiled
+from vi_kl.core.precision import in_float64
+from vi_kl.core.random_keys import numpy_generator
 from vi_kl.families.particles import ParticleApproximation, Particles
-from vi_kl.keys import numpy_generator
 from vi_kl.objectives.noise import sobol_normals
-from vi_kl.precision import in_float64
-from vi_kl.target.target import value_and_grad_batch
+from vi_kl.targets.target import value_and_grad_batch
 
 STEP = 0.2  # of the way that the particles are sent, in the units of the frame
 SMALLEST_STEP = 1e-4

@@ -6,29 +6,25 @@ weights, modes that q never visits, the errors of means, sds, quantiles and corr
 weights, the transport distance, and in words a verdict, what it cannot see, and what to try next. A fit's status is
 judged in the same way (judgement.py).
 `explain_gap(fit)` says how much of KL is the family's fault and how much the optimiser's.
-`detection_table()` plants failures and counts which diagnostic sees which.
 
 Any q can be checked, however it was found.
 """
 
 from vi_kl.diagnostics.certificate import Certificate, check
-from vi_kl.diagnostics.detection import DetectionTable, detection_table
 from vi_kl.diagnostics.errors import Errors, SiteErrors
 from vi_kl.diagnostics.evidence import elbo
+from vi_kl.diagnostics.evidence_bounds import Limits
 from vi_kl.diagnostics.gap import Gap, explain_gap
-from vi_kl.diagnostics.kl_to_truth import forward_kl, reverse_kl_by_gap, reverse_kl_by_integration
+from vi_kl.diagnostics.kl_to_reference import forward_kl, reverse_kl_by_gap, reverse_kl_by_integration
 from vi_kl.diagnostics.psis import pareto_k
-from vi_kl.diagnostics.sandwich import Limits
 
 __all__ = [
     "Certificate",
-    "DetectionTable",
     "Errors",
     "Gap",
     "Limits",
     "SiteErrors",
     "check",
-    "detection_table",
     "elbo",
     "explain_gap",
     "forward_kl",

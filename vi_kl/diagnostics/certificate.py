@@ -10,33 +10,33 @@ from typing import Any
 import jax
 import numpy as np
 
+from vi_kl.core.errors import UnsuitableError
+from vi_kl.core.estimate import Estimate
+from vi_kl.core.numbers import whole_number
+from vi_kl.core.precision import in_float64
 from vi_kl.diagnostics import verdict
 from vi_kl.diagnostics.advice import try_next
-from vi_kl.diagnostics.against_truth import judge_against
-from vi_kl.diagnostics.alone import View, judge_alone
-from vi_kl.diagnostics.asked import approximation_of, truth_and_key
-from vi_kl.diagnostics.contradictions import contradictions
+from vi_kl.diagnostics.against_reference import judge_against
+from vi_kl.diagnostics.arguments import approximation_of, truth_and_key
+from vi_kl.diagnostics.consistency import contradictions
 from vi_kl.diagnostics.density import density_excess
 from vi_kl.diagnostics.errors import Errors
 from vi_kl.diagnostics.evidence import Draws, elbo_of
+from vi_kl.diagnostics.evidence_bounds import Limits, evidence_limits
 from vi_kl.diagnostics.importance import effective_share, smoothed_weights
+from vi_kl.diagnostics.missed_modes import NOTABLE_SHARE, Search, Unvisited, find_unvisited
 from vi_kl.diagnostics.psis import pareto_k
-from vi_kl.diagnostics.sandwich import Limits, evidence_limits
 from vi_kl.diagnostics.saturation import Saturation, saturations
-from vi_kl.diagnostics.unvisited import NOTABLE_SHARE, Search, Unvisited, find_unvisited
 from vi_kl.diagnostics.wasserstein import Wasserstein
-from vi_kl.errors import UnsuitableError
-from vi_kl.estimate import Estimate
+from vi_kl.diagnostics.without_reference import View, judge_alone
 from vi_kl.families.approximation import Approximation
 from vi_kl.families.delta import Delta
 from vi_kl.families.gaussian import MeanField
-from vi_kl.numbers import whole_number
-from vi_kl.precision import in_float64
-from vi_kl.target.hierarchy import hierarchical_sites
-from vi_kl.target.target import CHUNK
-from vi_kl.truth.find import MOST_INTEGRATED
-from vi_kl.truth.quadrature import QuadratureError, truth_by_quadrature
-from vi_kl.truth.truth import Truth
+from vi_kl.reference.find import MOST_INTEGRATED
+from vi_kl.reference.posterior import Truth
+from vi_kl.reference.quadrature.integrate import QuadratureError, truth_by_quadrature
+from vi_kl.targets.numpyro.priors import hierarchical_sites
+from vi_kl.targets.target import CHUNK
 
 FEWEST = 500  # draws that k-hat and the limits are worth anything with
 TOLERANCE, MOST_NODES = 1e-4, 300_000  # of the quadrature that is tried before anything is called unknown

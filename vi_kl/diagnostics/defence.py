@@ -18,16 +18,16 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.special import logsumexp
 
+from vi_kl.core.estimate import Estimate, error_of_mean
+from vi_kl.core.student import Student
 from vi_kl.diagnostics.evidence import Draws
 from vi_kl.diagnostics.importance import effective_share, smoothed_weights
 from vi_kl.diagnostics.parts import Concentric, Independent, Part
 from vi_kl.diagnostics.psis import pareto_k
 from vi_kl.diagnostics.scouts import Scouts
-from vi_kl.estimate import Estimate, error_of_mean
 from vi_kl.families.approximation import Approximation, log_prob_in_chunks
 from vi_kl.families.gaussian import FullRank, MeanField, scale_tril
-from vi_kl.target.target import CHUNK, log_density_in_chunks
-from vi_kl.truth.student import Student
+from vi_kl.targets.target import CHUNK, log_density_in_chunks
 
 MOST_DIMENSIONS = 100  # above, nothing laid beside q comes near a posterior that q does not fit
 ROUNDS = 4  # of looking for what to lay beside q, at most

@@ -7,12 +7,12 @@ any tails (limits.py), so an alarm is never an accident of heavy weights.
 
 import numpy as np
 
+from vi_kl.core.precision import in_float64
+from vi_kl.core.random_keys import numpy_generator
+from vi_kl.core.student import Student, moments_of_draws
 from vi_kl.diagnostics.evidence import Draws
 from vi_kl.diagnostics.limits import log_lower_limit
 from vi_kl.families.approximation import Approximation, log_prob_in_chunks
-from vi_kl.keys import numpy_generator
-from vi_kl.precision import in_float64
-from vi_kl.truth.student import Student, moments_of_draws
 
 CONFIDENCE = 0.9995  # each; a healthy q raises one false alarm in a thousand checks
 ROUNDING = 1e-6  # nats

@@ -10,8 +10,8 @@ from collections.abc import Iterable
 import numpy as np
 from scipy.special import ndtri
 
-from vi_kl.target.target import Target, constrain_in_chunks
-from vi_kl.truth.truth import Truth
+from vi_kl.reference.posterior import Truth
+from vi_kl.targets.target import Target, constrain_in_chunks
 
 PROBABILITIES = (0.05, 0.5, 0.95)
 NORMAL_RANGE = float(ndtri(0.95) - ndtri(0.05))  # of a normal, from 5 to 95%, in sds

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from vi_kl.estimate import Estimate, error_of_mean
+from vi_kl.core.estimate import Estimate, error_of_mean
+from vi_kl.core.precision import in_float64
 from vi_kl.families.approximation import Approximation, draw
-from vi_kl.precision import in_float64
-from vi_kl.target.target import CHUNK, log_density_in_chunks
+from vi_kl.targets.target import CHUNK, log_density_in_chunks
 
 
 class Draws:

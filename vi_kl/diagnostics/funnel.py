@@ -18,7 +18,7 @@ from scipy.special import gammaln
 
 from vi_kl.diagnostics.defence import weighted_moments
 from vi_kl.diagnostics.parts import Concentric
-from vi_kl.target.target import Target, value_and_grad_batch
+from vi_kl.targets.target import Target, value_and_grad_batch
 
 SEEN, FEWEST_SEEN = 64, 16  # draws of q at which the curvature is looked at
 STRETCH = 2.5  # how far from q's mean they are moved: q may be narrower than the posterior where scales are small

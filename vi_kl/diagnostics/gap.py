@@ -28,19 +28,19 @@ import numpy as np
 import numpyro.distributions as dist
 from scipy.optimize import minimize
 
-from vi_kl.diagnostics.asked import approximation_of, truth_and_key
+from vi_kl.core.estimate import Estimate
+from vi_kl.core.precision import in_float64
+from vi_kl.core.random_keys import numpy_generator
+from vi_kl.diagnostics.arguments import approximation_of, truth_and_key
 from vi_kl.diagnostics.certificate import check, held_to
 from vi_kl.diagnostics.evidence import mean_estimate
-from vi_kl.diagnostics.kl_to_truth import reverse_kl_by_integration
-from vi_kl.estimate import Estimate
+from vi_kl.diagnostics.kl_to_reference import reverse_kl_by_integration
 from vi_kl.families.approximation import Approximation, is_pushed_noise, push_batch
 from vi_kl.families.gaussian import FullRank, MeanField, full_rank_params
-from vi_kl.keys import numpy_generator
 from vi_kl.objectives.fixed_noise import FixedNoiseELBO
 from vi_kl.objectives.noise import enough_draws, matched_noise
-from vi_kl.precision import in_float64
-from vi_kl.target.target import in_chunks, log_density_in_chunks
-from vi_kl.truth.draws import PosteriorDraws
+from vi_kl.reference.mcmc.draws import PosteriorDraws
+from vi_kl.targets.target import in_chunks, log_density_in_chunks
 
 FIXED_NOISE = 512  # draws of it, at least
 BLOCKS = 20  # of posterior draws, for the errors of the normal parts

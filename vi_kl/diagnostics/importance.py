@@ -10,8 +10,8 @@ Reference: Vehtari, Simpson, Gelman, Yao & Gabry (2024), "Pareto smoothed import
 import numpy as np
 from scipy.special import logsumexp
 
+from vi_kl.core.estimate import Estimate, error_of_mean
 from vi_kl.divergences.estimators.pareto import pareto_k, smooth_tail
-from vi_kl.estimate import Estimate, error_of_mean
 
 
 def log_mean_exp(log_values: np.ndarray) -> float:

@@ -10,17 +10,17 @@ import dataclasses
 import jax
 import numpy as np
 
+from vi_kl.core.estimate import Estimate
+from vi_kl.core.random_keys import numpy_generator
+from vi_kl.core.student import moments_of_draws
 from vi_kl.diagnostics.defence import MOST_DIMENSIONS, defend, finite, normal_of
 from vi_kl.diagnostics.evidence import Draws
 from vi_kl.diagnostics.funnel import find_funnel
 from vi_kl.diagnostics.importance import kl_by_weights
 from vi_kl.diagnostics.psis import RELIABLE, pareto_k
 from vi_kl.diagnostics.scouts import Scouts, scout
-from vi_kl.estimate import Estimate
 from vi_kl.families.approximation import Approximation
-from vi_kl.keys import numpy_generator
-from vi_kl.target.target import CHUNK
-from vi_kl.truth.student import moments_of_draws
+from vi_kl.targets.target import CHUNK
 
 GRADIENTS = 16  # for each draw around q, of looking for a funnel, at most
 SCALE = (

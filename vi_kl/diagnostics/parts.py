@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 from scipy.special import gammaln, logsumexp
 
-from vi_kl.truth.student import Student
+from vi_kl.core.student import Student
 
 
 class Part(Protocol):

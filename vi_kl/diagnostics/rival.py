@@ -8,9 +8,9 @@ of z, as guides do, and climbs for a few seconds, proves most of it.
 import numpy as np
 
 from vi_kl.diagnostics.evidence import mean_estimate
+from vi_kl.diagnostics.evidence_bounds import elbo_limits
 from vi_kl.diagnostics.limits import log_lower_limit
-from vi_kl.diagnostics.sandwich import elbo_limits
-from vi_kl.target.target import CHUNK, ROWS, Target, log_density_in_chunks, value_and_grad_batch
+from vi_kl.targets.target import CHUNK, ROWS, Target, log_density_in_chunks, value_and_grad_batch
 
 STEPS = 200
 FIRST, LAST = 0.2, 0.01  # step sizes of the first and the last step

@@ -8,7 +8,7 @@ import dataclasses
 
 import numpy as np
 
-from vi_kl.target.target import Target, constrain_in_chunks
+from vi_kl.targets.target import Target, constrain_in_chunks
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,7 +12,7 @@ import numpy as np
 from scipy.ndimage import maximum_filter1d
 
 from vi_kl.diagnostics.parts import Concentric, Part
-from vi_kl.target.target import CHUNK, Target, log_density_in_chunks
+from vi_kl.targets.target import CHUNK, Target, log_density_in_chunks
 
 SCALES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)  # of q's own
 DEGREES_OF_FREEDOM = 5.0

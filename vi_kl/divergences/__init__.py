@@ -53,7 +53,7 @@ from vi_kl.divergences.f_divergences.f_divergence import (
 from vi_kl.divergences.kl import cross_entropy, entropy, kl_divergence
 from vi_kl.divergences.mixtures.bounds import MixtureBounds, mixture_kl_bounds
 from vi_kl.divergences.mixtures.priors import mixture_prior_kl, mixture_prior_kl_bounds
-from vi_kl.divergences.projection import Projection, project
+from vi_kl.divergences.projection.project import Projection, project
 from vi_kl.divergences.registry import NoClosedForm
 
 __all__ = [

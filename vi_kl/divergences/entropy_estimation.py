@@ -7,7 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 from numpyro.distributions import Distribution, biject_to
 
-from vi_kl.compilation import compiled
+from vi_kl.core.compilation import compiled
+from vi_kl.core.estimate import Estimate, error_of_mean
+from vi_kl.core.precision import in_float64
 from vi_kl.divergences import discrete
 from vi_kl.divergences.density import log_density
 from vi_kl.divergences.estimation import ENUMERATION_CAVEAT, QUADRATURE_CAVEAT, with_note
@@ -25,8 +27,6 @@ from vi_kl.divergences.estimators.quasi_monte_carlo import RANDOMISATIONS, mean_
 from vi_kl.divergences.estimators.transport import from_uniforms, num_uniforms
 from vi_kl.divergences.held import widened
 from vi_kl.divergences.registry import NoClosedForm, describe, evaluate_entropy, reject_invalid
-from vi_kl.estimate import Estimate, error_of_mean
-from vi_kl.precision import in_float64
 
 compiled_log_density = compiled(log_density)
 

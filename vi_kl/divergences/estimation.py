@@ -6,6 +6,9 @@ from collections.abc import Callable
 import jax
 import numpy as np
 
+from vi_kl.core.estimate import Estimate
+from vi_kl.core.precision import in_float64
+from vi_kl.core.random_keys import as_key
 from vi_kl.divergences import discrete
 from vi_kl.divergences.comparable import check_one_pair, check_same_kind
 from vi_kl.divergences.estimators.cubature import cubature_kl
@@ -17,9 +20,6 @@ from vi_kl.divergences.estimators.quasi_monte_carlo import quasi_monte_carlo_kl
 from vi_kl.divergences.held import widened
 from vi_kl.divergences.kl import are_distributions
 from vi_kl.divergences.registry import NoClosedForm, describe, evaluate, kind, reject_invalid
-from vi_kl.estimate import Estimate
-from vi_kl.keys import as_key
-from vi_kl.precision import in_float64
 
 ENUMERATION_CAVEAT = "It trusts the pmfs: an error in one that does not show in its sum goes unseen."
 QUADRATURE_CAVEAT = (

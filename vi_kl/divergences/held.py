@@ -12,8 +12,8 @@ import numpy as np
 import numpyro.distributions as dist
 from numpyro.distributions import Distribution
 
+from vi_kl.core.precision import as_float64
 from vi_kl.divergences.registry import known
-from vi_kl.precision import as_float64
 
 # what each attribute is to the covariance
 MATRICES = {

@@ -11,9 +11,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vi_kl.compilation import compiled
+from vi_kl.core.compilation import compiled
+from vi_kl.core.precision import wide_types
 from vi_kl.divergences.bregman import FULL, SINGLE
-from vi_kl.precision import wide_types
 
 SMALL = 10_000  # numbers
 

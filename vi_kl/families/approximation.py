@@ -6,17 +6,17 @@ from typing import Any
 import jax
 import numpy as np
 
-from vi_kl.compilation import attached, compiled, detached, tracing
+from vi_kl.core.code_hash import reads
+from vi_kl.core.compilation import attached, compiled, detached, tracing
+from vi_kl.core.numbers import whole_number
+from vi_kl.core.precision import in_float64
+from vi_kl.core.random_keys import as_key, is_key, numpy_generator
 from vi_kl.families.constrained import Constrained, SiteProduct
 from vi_kl.families.family import Family
 from vi_kl.families.guide import Guide, GuideDistribution
-from vi_kl.keys import as_key, is_key, numpy_generator
-from vi_kl.numbers import whole_number
-from vi_kl.precision import in_float64
-from vi_kl.reads import reads
-from vi_kl.target.deterministic import deterministic_sites
-from vi_kl.target.target import CHUNK, Target, constrain_in_chunks, in_chunks
-from vi_kl.truth.closed_form import draw_sites
+from vi_kl.reference.closed_form import draw_sites
+from vi_kl.targets.numpyro.deterministic import deterministic_sites
+from vi_kl.targets.target import CHUNK, Target, constrain_in_chunks, in_chunks
 
 
 @jax.tree_util.register_pytree_node_class

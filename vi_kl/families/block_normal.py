@@ -15,10 +15,10 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
 
-from vi_kl.errors import UnsuitableError
+from vi_kl.core.cholesky import tril_of_precision
+from vi_kl.core.errors import UnsuitableError
 from vi_kl.families.family import Family
 from vi_kl.families.frame import Frame
-from vi_kl.target.factor import tril_of_precision
 
 
 @dataclasses.dataclass(frozen=True)

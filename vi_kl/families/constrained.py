@@ -20,13 +20,13 @@ import numpy as np
 import numpyro.distributions as dist
 from numpyro.distributions import biject_to, constraints, transforms
 
-from vi_kl.compilation import tracing
-from vi_kl.errors import UnsuitableError
+from vi_kl.core.compilation import tracing
+from vi_kl.core.errors import UnsuitableError
+from vi_kl.core.precision import in_float64
 from vi_kl.families.family import Family
 from vi_kl.families.gaussian import MeanField
-from vi_kl.precision import in_float64
-from vi_kl.target.from_numpyro import NumPyroModel
-from vi_kl.target.target import Target
+from vi_kl.targets.numpyro.model import NumPyroModel
+from vi_kl.targets.target import Target
 
 
 @dataclasses.dataclass(frozen=True)

@@ -16,11 +16,11 @@ import numpyro.distributions as dist
 from numpyro.distributions import constraints
 from numpyro.distributions.transforms import LowerCholeskyAffine, Transform
 
-from vi_kl.errors import UnsuitableError
+from vi_kl.core.errors import UnsuitableError
+from vi_kl.core.random_keys import numpy_generator
 from vi_kl.families.family import Family
 from vi_kl.families.gaussian import FullRank, full_rank_params, scale_tril
 from vi_kl.families.sinh_arcsinh import sinh_arcsinh, sinh_arcsinh_inverse
-from vi_kl.keys import numpy_generator
 
 LARGEST = 2.0  # log scale or skewness that one layer chooses: no step of a fit makes a draw overflow
 

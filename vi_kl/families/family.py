@@ -16,7 +16,7 @@ from numpyro.distributions import Distribution
 
 from vi_kl.families.frame import Frame
 from vi_kl.families.push_forward import push_forward
-from vi_kl.target.target import Target
+from vi_kl.targets.target import Target
 
 INITIAL_SCALE = 0.1
 

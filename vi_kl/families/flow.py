@@ -14,10 +14,10 @@ from numpyro.distributions.flows import InverseAutoregressiveTransform
 from numpyro.distributions.transforms import LowerCholeskyAffine, PermuteTransform
 from numpyro.nn.auto_reg_nn import AutoregressiveNN
 
-from vi_kl.errors import UnsuitableError
+from vi_kl.core.errors import UnsuitableError
+from vi_kl.core.random_keys import numpy_generator
 from vi_kl.families.family import Family
 from vi_kl.families.gaussian import FullRank, full_rank_params, scale_tril
-from vi_kl.keys import numpy_generator
 
 
 @dataclasses.dataclass(frozen=True)

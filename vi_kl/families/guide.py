@@ -17,15 +17,15 @@ from numpyro import handlers
 from numpyro.distributions import biject_to, constraints
 from numpyro.infer import autoguide
 
-from vi_kl.compilation import CarriesArrays, tracing
-from vi_kl.errors import ViKLError
+from vi_kl.core.compilation import CarriesArrays, tracing
+from vi_kl.core.errors import ViKLError
+from vi_kl.core.precision import in_float64
+from vi_kl.core.programs.program import capture, kept, shape_of
 from vi_kl.families.family import Family
-from vi_kl.precision import in_float64
-from vi_kl.programs.program import capture, kept, shape_of
-from vi_kl.target.captured import ClosedOver, same
-from vi_kl.target.from_numpyro import NumPyroModel, constrained_shapes, unconstrained_shapes
-from vi_kl.target.plates import AllRows
-from vi_kl.target.target import Target
+from vi_kl.targets.captured import ClosedOver, same
+from vi_kl.targets.numpyro.model import NumPyroModel, constrained_shapes, unconstrained_shapes
+from vi_kl.targets.numpyro.plates import AllRows
+from vi_kl.targets.target import Target
 
 REFUSED = {
     autoguide.AutoDelta: "it is a point, and the KL of a point from a density is infinite: use 'laplace'",

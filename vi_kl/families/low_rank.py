@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
 
-from vi_kl.errors import UnsuitableError
+from vi_kl.core.errors import UnsuitableError
 from vi_kl.families.family import Family
 from vi_kl.families.frame import Frame
 

@@ -20,9 +20,9 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
 
+from vi_kl.core.random_keys import numpy_generator
 from vi_kl.families.family import Family
 from vi_kl.families.gaussian import FullRank, MeanField, full_rank_params, scale_tril
-from vi_kl.keys import numpy_generator
 
 SPREAD = 0.5  # of the components' centres: their mean squared distance from the origin, in units of the frame
 

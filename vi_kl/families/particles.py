@@ -8,14 +8,14 @@ import dataclasses
 import jax
 import numpy as np
 
-from vi_kl.errors import ViKLError
+from vi_kl.core.cholesky import tril_of_covariance
+from vi_kl.core.errors import ViKLError
+from vi_kl.core.precision import in_float64
+from vi_kl.core.random_keys import numpy_generator
 from vi_kl.families.approximation import Approximation, asked_draws, sites_at
 from vi_kl.families.family import Family
 from vi_kl.families.frame import Frame
-from vi_kl.keys import numpy_generator
-from vi_kl.precision import in_float64
-from vi_kl.target.factor import tril_of_covariance
-from vi_kl.target.target import constrain_in_chunks
+from vi_kl.targets.target import constrain_in_chunks
 
 
 class NoDensity(ViKLError, ValueError):

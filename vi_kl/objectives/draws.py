@@ -10,12 +10,12 @@ from typing import NamedTuple
 import jax
 import numpyro.distributions as dist
 
-from vi_kl.compilation import tracing
+from vi_kl.core.compilation import tracing
+from vi_kl.core.precision import in_float64
 from vi_kl.families.family import Family
 from vi_kl.families.guide import GuideDistribution
 from vi_kl.objectives.objective import ObjectiveError
-from vi_kl.precision import in_float64
-from vi_kl.target.target import Target, log_density
+from vi_kl.targets.target import Target, log_density
 
 # NumPyro does not say of these that their draws are differentiable in every parameter, but they are.
 REPARAMETERISED = (dist.CirculantNormal, dist.GaussianStateSpace, dist.EulerMaruyama, dist.Levy)

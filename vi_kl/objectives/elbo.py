@@ -35,8 +35,8 @@ from vi_kl.objectives.draws import (
     with_gradient_of,
 )
 from vi_kl.objectives.objective import Objective, ObjectiveError, check_choice, check_count
-from vi_kl.target.minibatch import minibatch
-from vi_kl.target.target import Target
+from vi_kl.targets.numpyro.minibatch import minibatch
+from vi_kl.targets.target import Target
 
 
 @dataclasses.dataclass(frozen=True)

@@ -22,7 +22,7 @@ import jax.numpy as jnp
 
 from vi_kl.objectives.draws import look_at_member
 from vi_kl.objectives.objective import Objective, ObjectiveError, check_count
-from vi_kl.target.target import log_density
+from vi_kl.targets.target import log_density
 
 
 @dataclasses.dataclass(frozen=True)

@@ -18,9 +18,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
-from vi_kl.compilation import compiled
+from vi_kl.core.compilation import compiled
 from vi_kl.families.family import Family
-from vi_kl.target.target import Target, in_chunks, value_and_grad_batch
+from vi_kl.targets.target import Target, in_chunks, value_and_grad_batch
 
 PIECE = 256  # draws that the family's programs take at once: one shape, and so one compilation, for any number
 

@@ -3,9 +3,9 @@
 import abc
 import dataclasses
 
-from vi_kl.errors import ViKLError
+from vi_kl.core.errors import ViKLError
 from vi_kl.families.family import Family
-from vi_kl.target.target import Target
+from vi_kl.targets.target import Target
 
 
 class ObjectiveError(ViKLError, ValueError):

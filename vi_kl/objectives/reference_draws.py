@@ -21,12 +21,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from vi_kl.core.precision import in_float64
 from vi_kl.objectives.draws import log_q_at, require_log_prob
 from vi_kl.objectives.objective import Objective, ObjectiveError, check_count
-from vi_kl.precision import in_float64
-from vi_kl.target.asked import of_a_target
-from vi_kl.target.target import Target
-from vi_kl.truth.draws import PosteriorDraws
+from vi_kl.reference.mcmc.draws import PosteriorDraws
+from vi_kl.targets.arguments import of_a_target
+from vi_kl.targets.target import Target
 
 
 @jax.tree_util.register_pytree_node_class

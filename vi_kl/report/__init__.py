@@ -1,1 +1,1 @@
-"""Reports: what a person looks at. `compare` fits several approximations of one target and checks each."""
+"""What a person looks at: tables, figures and pages of records that other parts have made. Nothing is fitted here."""

@@ -6,8 +6,8 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
-from vi_kl.diagnostics.detection import DETECTORS, DetectionTable
-from vi_kl.diagnostics.planted_failures import FAILURES, HEALTHY
+from vi_kl.workflows.detection import DETECTORS, DetectionTable
+from vi_kl.workflows.planted_failures import FAILURES, HEALTHY
 
 
 def show_detection(table: DetectionTable, as_json: bool, console: Console) -> None:

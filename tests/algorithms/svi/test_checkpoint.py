@@ -16,12 +16,12 @@ import pytest
 from programs import exponential_rate, linear_regression
 
 import vi_kl
-from vi_kl import archive
 from vi_kl.algorithms import SVI
 from vi_kl.algorithms.svi.checkpoint import CLASSES, CheckpointError
+from vi_kl.core import serialization
 from vi_kl.families import FullRank, MeanField
 from vi_kl.objectives import ELBO
-from vi_kl.target import Target
+from vi_kl.targets import Target
 
 X = np.linspace(-1, 1, 8)
 LINE = Target.from_numpyro(linear_regression, X, 2 * X)
@@ -132,7 +132,7 @@ def test_what_is_no_checkpoint_is_refused(stored, tmp_path):
         with pytest.raises(CheckpointError, match=r"damaged.*Delete it"):
             CONFIG.fit(jax.random.key(1), LINE, checkpoint=path)
         assert path.read_bytes() == content
-    archive.write(path, {"format": 1})
+    serialization.write(path, {"format": 1})
     with pytest.raises(CheckpointError, match="not a checkpoint"):
         CONFIG.fit(jax.random.key(1), LINE, checkpoint=path)
     with pytest.raises(CheckpointError, match="no folder"):
@@ -174,7 +174,7 @@ def run_and_kill(path, chance) -> int:
 def test_a_fit_killed_at_random_moments_goes_on_to_the_same_answer(kills, tmp_path):
     path, chance = tmp_path / "fit.checkpoint", random.Random(kills)
     chunks = sum(run_and_kill(path, chance) for _ in range(kills))
-    steps = len(archive.Archive(path).get("run", CLASSES)["losses"])
+    steps = len(serialization.Archive(path).get("run", CLASSES)["losses"])
     assert steps >= LONG.chunk * (chunks - kills)
     config = dataclasses.replace(LONG, max_steps=steps + 400)
     assert_same(config.fit(jax.random.key(1), LINE, checkpoint=path), config.fit(jax.random.key(1), LINE))

@@ -11,10 +11,10 @@ from programs import exponential_rate, linear_regression
 from vi_kl.algorithms import SVI, Algorithm, FitError, Laplace
 from vi_kl.algorithms.svi import many as module
 from vi_kl.algorithms.svi import run as run_module
-from vi_kl.compilation import compile_clock
+from vi_kl.core.compilation import compile_clock
 from vi_kl.families import FullRank, MeanField
 from vi_kl.objectives import ELBO
-from vi_kl.target import Target
+from vi_kl.targets import Target
 
 X = np.linspace(-1, 1, 8)
 QUICK = SVI(FullRank(), ELBO(4), step_size=0.1, tolerance=0.005, chunk=20, max_steps=1500)

@@ -9,11 +9,11 @@ import pytest
 
 from vi_kl.algorithms.svi import step as module
 from vi_kl.algorithms.svi.step import ADAM, first_state, scan_steps
+from vi_kl.core.precision import in_float64
 from vi_kl.families import FullRank, LowRank, MeanField, Mixture
 from vi_kl.families.frame import Frame
 from vi_kl.objectives import ELBO, Renyi
-from vi_kl.precision import in_float64
-from vi_kl.target import Target
+from vi_kl.targets import Target
 
 
 def skewed(z):

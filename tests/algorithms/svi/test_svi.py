@@ -12,12 +12,12 @@ from programs import exponential_rate, linear_regression
 from vi_kl.algorithms import SVI, FitError
 from vi_kl.algorithms.svi.many import finite_losses
 from vi_kl.algorithms.svi.schedule import Schedule
-from vi_kl.compilation import compile_clock
+from vi_kl.core.compilation import compile_clock
 from vi_kl.families import Flow, FullRank, MeanField
 from vi_kl.families.frame import Frame
 from vi_kl.families.gaussian import scale_tril
 from vi_kl.objectives import ELBO
-from vi_kl.target import Target
+from vi_kl.targets import Target
 
 RATE = Target.from_numpyro(exponential_rate, np.array([0.4, 1.3, 0.9]))
 

@@ -14,14 +14,14 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from vi_kl import archive
 from vi_kl.algorithms.algorithm import Ledger
 from vi_kl.algorithms.svi.run import Run, optimizer_of
 from vi_kl.algorithms.svi.schedule import Answer, Batch
 from vi_kl.algorithms.svi.step import State
-from vi_kl.archive import Archive, ArchiveError
-from vi_kl.errors import ViKLError
-from vi_kl.target.fingerprint import differences, fingerprint
+from vi_kl.core import serialization
+from vi_kl.core.errors import ViKLError
+from vi_kl.core.serialization import Archive, ArchiveError
+from vi_kl.targets.fingerprint import differences, fingerprint
 
 FORMAT = 2
 CLASSES = {kind.__qualname__: kind for kind in (Answer, Batch, State)}
@@ -65,7 +65,7 @@ class Checkpoint:
         self.owner = {
             "format": FORMAT,
             "target": fingerprint(run.target),
-            "config": {name: described(value) for name, value in archive.fields_of(run.config).items()},
+            "config": {name: described(value) for name, value in serialization.fields_of(run.config).items()},
             "key": described(run.key),
             "start": described(start),
         }
@@ -143,7 +143,7 @@ class Checkpoint:
             "compile_seconds": self.run.books.compile_seconds,
             "wall_seconds": self.before.wall_seconds + time.monotonic() - self.began,
         }
-        archive.write(self.path, {**self.owner, "cost": cost, "run": {**self.noted, **joined}})
+        serialization.write(self.path, {**self.owner, "cost": cost, "run": {**self.noted, **joined}})
         self.noted, self.written = None, time.monotonic()
 
     def __enter__(self):
@@ -153,7 +153,7 @@ class Checkpoint:
     def __exit__(self, kind, *exception):
         self.write()
         if kind is None:
-            archive.remove_leftovers(self.path)
+            serialization.remove_leftovers(self.path)
 
 
 def in_words(description) -> str:
@@ -164,7 +164,7 @@ def in_words(description) -> str:
 def described(value):
     """What a value is, in plain values that are equal where the values are; code by its name and what it holds."""
     arrays: dict[str, np.ndarray] = {}
-    words = archive.encode(value, "", arrays, describe_code)
+    words = serialization.encode(value, "", arrays, describe_code)
     if not arrays and not isinstance(words, dict):
         return words
     digest = hashlib.sha256()

@@ -14,11 +14,11 @@ import numpy as np
 from vi_kl.algorithms.algorithm import Cost, Fit, FitError, Ledger, Status, ledger
 from vi_kl.algorithms.svi.run import Run, as_it_is_now, optimizer_of, to_numpy
 from vi_kl.algorithms.svi.step import run_chunks
-from vi_kl.compilation import compiled
-from vi_kl.errors import ViKLError, numerical_failures_named
-from vi_kl.precision import in_float64
-from vi_kl.target.stacked import Layout
-from vi_kl.target.target import Target
+from vi_kl.core.compilation import compiled
+from vi_kl.core.errors import ViKLError, numerical_failures_named
+from vi_kl.core.precision import in_float64
+from vi_kl.targets.batching import Layout
+from vi_kl.targets.target import Target
 
 LANES = 64  # fits side by side: more gain little on a CPU
 COMPARISON_KEYS = 64  # evaluations of the loss by which restarts are compared

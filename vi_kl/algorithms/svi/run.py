@@ -9,14 +9,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from vi_kl.algorithms.algorithm import Cost, Fit, FitError, History, Ledger, Status
-from vi_kl.algorithms.start import find_start
+from vi_kl.algorithms.initialization import find_start
 from vi_kl.algorithms.svi.schedule import Schedule
 from vi_kl.algorithms.svi.step import ADAM, Chunk, first_state, placed, run_and_measure, run_chunk
-from vi_kl.compilation import tracing
+from vi_kl.core.compilation import tracing
 from vi_kl.families.approximation import Approximation
 from vi_kl.families.frame import Frame
 from vi_kl.families.guide import Guide
-from vi_kl.target.target import Target, value_and_grad_batch
+from vi_kl.targets.target import Target, value_and_grad_batch
 
 LUCK = 2  # chunks in a row that may be bad luck of their draws; more of them are the sign of too long a step
 MOST_IN_A_ROW = 10

@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from vi_kl.compilation import compiled
+from vi_kl.core.compilation import compiled
 from vi_kl.objectives.elbo import ELBO
-from vi_kl.target.target import is_small
+from vi_kl.targets.target import is_small
 
 ADAM = optax.scale_by_adam(b2=0.99)
 MOST_NOISE = 2**18  # numbers drawn ahead of the steps that use them; where a step takes more, it is no short one

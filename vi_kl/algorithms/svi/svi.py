@@ -20,12 +20,12 @@ from vi_kl.algorithms.svi.many import fit_many_svi, fit_restarts
 from vi_kl.algorithms.svi.run import Run, as_it_is_now
 from vi_kl.algorithms.svi.schedule import Schedule
 from vi_kl.algorithms.svi.step import run_chunk
+from vi_kl.core.precision import in_float64
 from vi_kl.families.family import Family
 from vi_kl.families.gaussian import FullRank
 from vi_kl.objectives.elbo import ELBO
 from vi_kl.objectives.objective import Objective
-from vi_kl.precision import in_float64
-from vi_kl.target.stacked import are_alike
+from vi_kl.targets.batching import are_alike
 
 __all__ = ["SVI", "Schedule", "run_chunk"]
 

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
 
+from vi_kl.core.precision import as_float64, wide_types
 from vi_kl.divergences.bregman import namespace
 from vi_kl.divergences.comparable import reject_improper
 from vi_kl.divergences.density import log_density
@@ -16,7 +17,6 @@ from vi_kl.divergences.region import is_discrete, region_of
 from vi_kl.divergences.registry import CLOSED_FORMS, closed_form, closed_form_entropy, evaluate, known, no_closed_form
 from vi_kl.divergences.support import infinite
 from vi_kl.divergences.validity import held_to_parameters
-from vi_kl.precision import as_float64, wide_types
 
 
 @closed_form(dist.Delta, dist.Delta)

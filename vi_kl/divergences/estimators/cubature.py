@@ -15,7 +15,9 @@ import jax.numpy as jnp
 import numpy as np
 from numpyro.distributions import Distribution, biject_to
 
-from vi_kl.compilation import compiled
+from vi_kl.core.compilation import compiled
+from vi_kl.core.estimate import Estimate
+from vi_kl.core.precision import in_float64
 from vi_kl.divergences.density import log_density
 from vi_kl.divergences.estimators.frame import Frame, frame_of_draws
 from vi_kl.divergences.estimators.normalisation import check_normalised, is_plain, not_normalised
@@ -23,8 +25,6 @@ from vi_kl.divergences.estimators.quadrature import NotApplicable, NotConverged
 from vi_kl.divergences.region import is_discrete
 from vi_kl.divergences.registry import describe
 from vi_kl.divergences.unconstrained import values_of
-from vi_kl.estimate import Estimate
-from vi_kl.precision import in_float64
 
 NUM_DRAWS = 4096
 BLOCK = 2**14  # points evaluated at a time, so that one compiled program serves every grid

@@ -10,6 +10,8 @@ import math
 import numpy as np
 from numpyro.distributions import Distribution
 
+from vi_kl.core.estimate import Estimate
+from vi_kl.core.precision import in_float64
 from vi_kl.divergences.density import log_density
 from vi_kl.divergences.estimators.control_variate import controlled_mean
 from vi_kl.divergences.estimators.monte_carlo import at_own_draws, in_chunks, infinite, reject_nan
@@ -17,8 +19,6 @@ from vi_kl.divergences.estimators.normalisation import check_normalised
 from vi_kl.divergences.estimators.pareto import pareto_k
 from vi_kl.divergences.estimators.quadrature import NotConverged
 from vi_kl.divergences.registry import describe
-from vi_kl.estimate import Estimate
-from vi_kl.precision import in_float64
 
 FEWEST = 1000
 UNRELIABLE = 0.7  # k-hat; Vehtari et al. (2024)

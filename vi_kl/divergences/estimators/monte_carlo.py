@@ -10,7 +10,9 @@ import jax
 import numpy as np
 from numpyro.distributions import Distribution
 
-from vi_kl.compilation import compiled
+from vi_kl.core.compilation import compiled
+from vi_kl.core.estimate import Estimate
+from vi_kl.core.precision import in_float64
 from vi_kl.divergences.density import log_density
 from vi_kl.divergences.estimators.control_variate import capped_ratio, controlled_mean, shortfall
 from vi_kl.divergences.estimators.normalisation import STRAY, check_normalised, reject_strays
@@ -18,8 +20,6 @@ from vi_kl.divergences.estimators.pareto import pareto_k
 from vi_kl.divergences.region import is_discrete, region_of
 from vi_kl.divergences.registry import describe
 from vi_kl.divergences.support import lies_within
-from vi_kl.estimate import Estimate
-from vi_kl.precision import in_float64
 
 FEWEST_FOR_K_HAT = 100
 FEWEST_FOR_CONTROL = 2000  # the residuals are skewed: the mean of fewer has too small an error where p and q are close

@@ -9,10 +9,10 @@ import math
 import numpy as np
 from scipy.spatial import cKDTree
 
+from vi_kl.core.estimate import Estimate
 from vi_kl.divergences.estimators.frame import cholesky_factor
 from vi_kl.divergences.estimators.rounding import COARSEST, most_by_chance, precision_of, rounding_of, within_cells
 from vi_kl.divergences.labelled import in_one_order, reject_mask
-from vi_kl.estimate import Estimate
 
 FEWEST_PER_NEIGHBOUR = 10  # draws of each set
 MANY_DIMENSIONS = 5

@@ -19,7 +19,7 @@ import numpyro.distributions as dist
 from numpyro.distributions import biject_to
 from numpyro.distributions.mixtures import MixtureGeneral, MixtureSameFamily
 
-from vi_kl.compilation import compiled
+from vi_kl.core.compilation import compiled
 from vi_kl.divergences.density import log_density
 from vi_kl.divergences.estimators.quadrature import NotApplicable
 from vi_kl.divergences.images import is_known, single_transforms

@@ -11,7 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 from numpyro.distributions import Distribution
 
-from vi_kl.compilation import compiled
+from vi_kl.core.compilation import compiled
+from vi_kl.core.estimate import Estimate
+from vi_kl.core.precision import in_float64
 from vi_kl.divergences.analytic.categorical import logits_kl
 from vi_kl.divergences.density import log_density
 from vi_kl.divergences.estimators.normalisation import check_normalised, is_plain, not_normalised
@@ -25,8 +27,6 @@ from vi_kl.divergences.estimators.quadrature import (
 )
 from vi_kl.divergences.region import is_discrete
 from vi_kl.divergences.registry import describe
-from vi_kl.estimate import Estimate
-from vi_kl.precision import in_float64
 
 __all__ = ["NotApplicable", "NotConverged", "enumerate_kl", "log_density", "quadrature_kl"]
 

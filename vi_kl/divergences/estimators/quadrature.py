@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpyro.distributions import biject_to
 
-from vi_kl.compilation import compiled
+from vi_kl.core.compilation import compiled
 from vi_kl.divergences.density import log_density
 from vi_kl.divergences.registry import describe
 from vi_kl.divergences.unconstrained import ends_inside, values_of

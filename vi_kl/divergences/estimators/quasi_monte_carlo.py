@@ -15,7 +15,9 @@ import jax
 import numpy as np
 from numpyro.distributions import Distribution
 
-from vi_kl.compilation import compiled
+from vi_kl.core.compilation import compiled
+from vi_kl.core.estimate import Estimate
+from vi_kl.core.precision import in_float64
 from vi_kl.divergences.density import log_density
 from vi_kl.divergences.estimators.control_variate import capped_ratio, shortfall
 from vi_kl.divergences.estimators.monte_carlo import (
@@ -31,8 +33,6 @@ from vi_kl.divergences.estimators.monte_carlo import (
 from vi_kl.divergences.estimators.normalisation import check_normalised
 from vi_kl.divergences.estimators.quadrature import NotApplicable
 from vi_kl.divergences.estimators.transport import from_uniforms, num_uniforms
-from vi_kl.estimate import Estimate
-from vi_kl.precision import in_float64
 
 RANDOMISATIONS = 16
 BITS = 52  # of a Sobol number: half a step more is a float64 strictly between 0 and 1

@@ -7,6 +7,9 @@ import math
 import numpy as np
 from numpyro.distributions import Distribution
 
+from vi_kl.core.estimate import Estimate
+from vi_kl.core.precision import in_float64
+from vi_kl.core.random_keys import as_key
 from vi_kl.divergences.comparable import check_one_pair, check_same_kind
 from vi_kl.divergences.discrete import as_pmfs
 from vi_kl.divergences.estimators.numerical import (
@@ -32,9 +35,6 @@ from vi_kl.divergences.f_divergences.sampling import monte_carlo
 from vi_kl.divergences.held import widened
 from vi_kl.divergences.kl import are_distributions
 from vi_kl.divergences.registry import NoClosedForm, describe, reject_invalid
-from vi_kl.estimate import Estimate
-from vi_kl.keys import as_key
-from vi_kl.precision import in_float64
 
 METHODS = ("closed_form", "enumeration", "quadrature", "monte_carlo")
 ROUNDING = 1e-15  # of an integrand, relative to the densities

@@ -12,13 +12,13 @@ import math
 import jax
 import numpy as np
 
+from vi_kl.core.estimate import Estimate
 from vi_kl.divergences.estimators.monte_carlo import at_own_draws, draws_and_log_densities, reject_piled_up
 from vi_kl.divergences.estimators.normalisation import check_normalised
 from vi_kl.divergences.estimators.pareto import pareto_k
 from vi_kl.divergences.f_divergences.finite import times
 from vi_kl.divergences.f_divergences.generators import Generator, interior
 from vi_kl.divergences.registry import describe
-from vi_kl.estimate import Estimate
 
 FEWEST_DRAWS = 4
 FEWEST_FOR_K_HAT = 100

@@ -27,12 +27,12 @@ from numpyro.distributions import Distribution
 from scipy.linalg import solve_triangular
 from scipy.special import kl_div, logsumexp
 
+from vi_kl.core.precision import in_float64
 from vi_kl.divergences.f_divergences.exponential_families import NORMAL, VECTOR
 from vi_kl.divergences.f_divergences.exponential_members import as_member
 from vi_kl.divergences.held import widened
 from vi_kl.divergences.mixtures.components import between, components_of
 from vi_kl.divergences.registry import NoClosedForm, reject_invalid
-from vi_kl.precision import in_float64
 
 ORDERS = (0.25, 0.5, 0.75)  # of the Chernoff coefficients tried for the pairwise lower bound
 SWEEPS = 2000

@@ -23,7 +23,7 @@ from collections.abc import Callable
 from vi_kl.models.conjugate.counts import beta_binomial, dirichlet_categorical, dirichlet_multinomial, gamma_poisson
 from vi_kl.models.conjugate.regression import linear_regression, linear_regression_known_noise, normal_normal
 from vi_kl.models.conjugate.state_space import autoregression_plus_noise, local_level
-from vi_kl.target import Target
+from vi_kl.targets import Target
 
 TARGETS: dict[str, Callable[..., Target]] = {
     "beta_binomial": beta_binomial,

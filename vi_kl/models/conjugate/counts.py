@@ -6,8 +6,8 @@ import numpyro.distributions as dist
 from scipy.special import betaln, gammaln
 
 from vi_kl.models.conjugate.checks import counts, positive, refuse, same_length
-from vi_kl.target import Target
-from vi_kl.truth import closed_form_truth
+from vi_kl.reference import closed_form_truth
+from vi_kl.targets import Target
 
 
 def beta_binomial_model(successes, trials, a, b):

@@ -11,8 +11,8 @@ from scipy.special import gammaln
 
 from vi_kl.models.conjugate.checks import numbers, positive, same_length, vector_of
 from vi_kl.models.conjugate.least_squares import least_squares, log_evidence
-from vi_kl.target import Target
-from vi_kl.truth import Moments, closed_form_truth
+from vi_kl.reference import Moments, closed_form_truth
+from vi_kl.targets import Target
 
 # Made up: twelve children's lung volume in litres, with height in cm and weight in kg, which say nearly the same.
 HEIGHT = np.array([112.0, 118.0, 121.0, 126.0, 131.0, 133.0, 138.0, 142.0, 147.0, 151.0, 158.0, 163.0])

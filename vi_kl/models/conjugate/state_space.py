@@ -13,8 +13,8 @@ import numpyro.distributions as dist
 
 from vi_kl.models.conjugate.checks import numbers, positive, refuse
 from vi_kl.models.conjugate.least_squares import least_squares
-from vi_kl.target import Target
-from vi_kl.truth import closed_form_truth
+from vi_kl.reference import closed_form_truth
+from vi_kl.targets import Target
 
 # Made up: a level that rises, and a deviation that comes and goes.
 LEVEL = np.array([1.2, 0.7, 1.9, 1.4, 2.8, 2.1, 2.6, 3.9, 3.1, 3.4, 4.4, 3.7, 4.9, 4.6, 4.1])

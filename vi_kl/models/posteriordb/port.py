@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from vi_kl.core.precision import in_float64
 from vi_kl.models.posteriordb.database import gather, read_chains, read_data
-from vi_kl.precision import in_float64
-from vi_kl.target import Target
+from vi_kl.targets import Target
 
 
 def unchanged(values: Mapping, *arguments) -> Mapping:

@@ -1,0 +1,91 @@
+"""The ladder stops where it should, climbs where it must, and says which way it went."""
+
+import dataclasses
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from programs import linear_regression
+
+import vi_kl
+from vi_kl.algorithms import FitError, Ladder
+from vi_kl.algorithms import auto_fit as ladder
+from vi_kl.diagnostics import check
+from vi_kl.families import Approximation, Coupling, Skewed
+from vi_kl.targets import Target
+
+X = np.linspace(50, 90, 12)  # not standardised
+
+
+def bent(z):
+    """A banana: a normal coordinate, and another that follows its square."""
+    return -0.5 * z[0] ** 2 / 4 - 0.5 * ((z[1] - z[0] ** 2) / 0.5) ** 2
+
+
+def test_a_normal_posterior_needs_no_more_than_its_mode(key):
+    """Nothing is left to gain after Laplace."""
+    scale = np.array([1e-3, 1e4])
+    target = Target.from_log_density(lambda z: -0.5 * jnp.sum((z / scale) ** 2), 2)
+    fit = vi_kl.fit(target, key=key)
+    assert fit.status.converged
+    assert str(fit.status).startswith("Kept laplace")
+    assert fit.cost.gradient_evaluations < 200
+
+
+def test_a_regression_in_its_own_units_ends_at_the_best_normal(key):
+    y = 3.0 * X - 20 + np.random.default_rng(0).normal(size=12)
+    fit = vi_kl.fit(Target.from_numpyro(linear_regression, X, y), key=key)
+    assert str(fit.status).startswith(("Kept full_rank", "Kept laplace"))
+    assert fit.cost.gradient_evaluations < 3000
+    assert fit.cost.density_evaluations > 0
+
+
+@pytest.mark.parametrize(("max_steps", "share"), [(1500, 0.8), pytest.param(20_000, 0.1, marks=pytest.mark.exhaustive)])
+def test_a_bent_posterior_needs_a_flow_and_gets_closer_by_it(max_steps, share, key, monkeypatch):
+    monkeypatch.setattr(ladder, "FLOW", dataclasses.replace(ladder.FLOW, max_steps=max_steps))
+    target = Target.from_log_density(bent, 2, truth=vi_kl.truth_by_quadrature)
+    fit = vi_kl.fit(target, key=key)
+    assert isinstance(fit.approximation.family, Coupling)
+    words = str(fit.status)
+    assert "Kept flow" in words
+    assert "full_rank" in words  # the way to it
+    normal = vi_kl.fit(target, "full_rank", key=key)
+    ours, theirs = (check(f, key=key).reverse_kl.value for f in (fit, normal))
+    assert ours < share * theirs
+
+
+def heavy(z):
+    return -1.1 * jnp.log1p(jnp.sum(z**2))
+
+
+def test_one_dimension_has_no_flow_to_climb_to(key):
+    """A heavy-tailed posterior in one dimension: the best skewed normal, whose KL the status has right."""
+    fit = vi_kl.fit(Target.from_log_density(heavy, 1), key=key)
+    assert isinstance(fit.approximation.family, Skewed)
+    known = Target.from_log_density(heavy, 1, truth=vi_kl.truth_by_quadrature)
+    exact = check(Approximation(fit.approximation.family, fit.approximation.params, known), key=key).reverse_kl
+    said, error = map(float, re.search(r"skewed \(KL about ([\d.e-]+) ± ([\d.e-]+)", str(fit.status)).groups())
+    assert abs(said - exact.value) < 4 * error + 0.05 * exact.value  # two digits are printed
+    assert ("close enough" in str(fit.status)) == (said + 2 * error < 0.05)
+
+
+def test_a_density_with_no_mode_is_refused_with_every_reason(key):
+    with pytest.raises((FitError, ValueError), match="log density"):
+        vi_kl.fit(Target.from_log_density(lambda z: jnp.sum(z) * jnp.nan, 2), key=key)
+
+
+def test_thresholds_are_the_users(key):
+    target = Target.from_log_density(bent, 2)
+    fit = Ladder(good_enough=100.0, nothing_to_gain=100.0).fit(key, target)
+    assert not str(fit.status).startswith("Kept flow")
+
+
+def test_the_same_key_gives_the_same_path(key):
+    y = np.sqrt(X)
+    target = Target.from_numpyro(linear_regression, X, y)
+    first, second = (vi_kl.fit(target, key=key) for _ in range(2))
+    assert first.status == second.status
+    for a, b in zip(*map(jax.tree.leaves, (first.approximation.params, second.approximation.params)), strict=True):
+        np.testing.assert_array_equal(a, b)

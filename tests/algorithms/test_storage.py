@@ -1,0 +1,255 @@
+"""A saved fit comes back to the last bit, for its own target only, and without running code from the file."""
+
+import dataclasses
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro
+import numpyro.distributions as dist
+import optax
+import pytest
+from numpyro.infer.autoguide import AutoNormal
+from programs import exponential_rate, linear_regression
+
+import vi_kl
+from vi_kl.algorithms import SVI, Cost, Fit, History, Laplace, Status
+from vi_kl.algorithms.storage import StorageError
+from vi_kl.core import serialization
+from vi_kl.families import Approximation, Flow, FullRank, Guide, MeanField
+from vi_kl.families.guide import guide_family
+from vi_kl.objectives import ELBO
+from vi_kl.targets import Target
+
+X = np.linspace(-1, 1, 8)
+Y = np.array([0.4, 1.3, 0.9])
+LINE = Target.from_numpyro(linear_regression, X, 2 * X)
+RATE = Target.from_numpyro(exponential_rate, Y)
+ROOT = Path(__file__).parent.parent
+
+
+def exponential_guide(y):
+    a = numpyro.param("a", 3.0, constraint=dist.constraints.positive)
+    b = numpyro.param("b", 2.0, constraint=dist.constraints.positive)
+    numpyro.sample("rate", dist.Gamma(a, b))
+
+
+def short(family, **options):
+    return SVI(family, ELBO(2), max_steps=40, chunk=20, **options)
+
+
+def assert_same(loaded: Fit, fit: Fit, key):
+    params = loaded.approximation.params, fit.approximation.params
+    for a, b in zip(*map(jax.tree.leaves, params), strict=True):
+        assert np.asarray(a).tobytes() == np.asarray(b).tobytes()
+    assert jax.tree.structure(params[0]) == jax.tree.structure(params[1])
+    for a, b in zip(*(f.approximation.sample_and_log_prob(key, 50) for f in (loaded, fit)), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert loaded.status == fit.status
+    assert loaded.cost == fit.cost
+    np.testing.assert_array_equal(loaded.history.loss, fit.history.loss)
+    np.testing.assert_array_equal(loaded.history.step_size, fit.history.step_size)
+
+
+def unfitted(family, key):
+    """A fit that is made of numbers of its own, quicker than by fitting."""
+    config = SVI(family, ELBO(3, "total"), tolerance=0.1, max_steps=17)
+    with jax.enable_x64(True):
+        params = jax.tree.map(lambda x: x + 0.1 / 3, family.init(key, LINE))
+    status, history = Status(False, "Not fitted."), History(np.array([1.5, np.nan]), np.array([0.1, 0.1]))
+    return Fit(Approximation(family, params, LINE), status, history, Cost(7, 3, 0.25, 1 / 3), config)
+
+
+@pytest.mark.parametrize(
+    "make", [Laplace().fit, MeanField(), FullRank(), Flow(hidden=3)], ids=lambda m: type(m).__name__
+)
+def test_a_fit_comes_back_to_the_last_bit(make, key, tmp_path):
+    fit = make(key, LINE) if callable(make) else unfitted(make, key)
+    vi_kl.save(fit, tmp_path / "fit.vikl")
+    loaded = vi_kl.load(tmp_path / "fit.vikl", LINE)
+    assert_same(loaded, fit, key)
+    assert loaded.algorithm == fit.algorithm
+    assert loaded.approximation.family == fit.approximation.family
+    assert loaded.target is LINE
+
+
+LOAD_ELSEWHERE = """
+import sys
+import jax, numpy as np
+sys.path.insert(0, "tests")
+from programs import exponential_rate
+import vi_kl
+target = vi_kl.Target.from_numpyro(exponential_rate, np.array([0.4, 1.3, 0.9]))
+z, _ = vi_kl.load(sys.argv[1], target).approximation.sample_and_log_prob(jax.random.key(5), 3)
+print([x.hex() for x in np.ravel(z).tolist()])
+"""
+
+
+def test_another_process_draws_the_same(key, tmp_path):
+    fit = Laplace().fit(key, RATE)
+    vi_kl.save(fit, tmp_path / "fit.vikl")
+    command = [sys.executable, "-c", LOAD_ELSEWHERE, str(tmp_path / "fit.vikl")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    z, _ = fit.approximation.sample_and_log_prob(jax.random.key(5), 3)
+    assert done.stdout.strip() == str([x.hex() for x in np.ravel(z).tolist()])
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    path = tmp_path_factory.mktemp("storage") / "fit.vikl"
+    vi_kl.save(Laplace().fit(jax.random.key(0), LINE), path)
+    return path
+
+
+def wider_prior(x, y):
+    slope = numpyro.sample("slope", dist.Normal(0, 10.001))
+    intercept = numpyro.sample("intercept", dist.Normal(0, 10))
+    with numpyro.plate("rows", len(y)):
+        numpyro.sample("y", dist.Normal(intercept + slope * x, 0.5), obs=y)
+
+
+def two_slopes(x, y):
+    slope = numpyro.sample("slope", dist.Normal(0, 10).expand([2]).to_event(1))
+    numpyro.sample("y", dist.Normal(slope[0] + slope[1] * x, 0.5), obs=y)
+
+
+@pytest.mark.parametrize(
+    ("target", "words"),
+    [
+        (
+            Target.from_numpyro(linear_regression, X, 2 * X + 1e-13),
+            r"data array 1, of shape \(8,\), holds",
+        ),
+        (Target.from_numpyro(linear_regression, X[:7], X[:7]), r"data array 0 was <f8\[8\] then and is <f8\[7\] now"),
+        (Target.from_numpyro(wider_prior, X, 2 * X), "log density at z = 0 was .* the model has changed"),
+        (Target.from_numpyro(two_slopes, X, 2 * X), r"'intercept' had shape \(\) then and was absent now.*'slope' had"),
+    ],
+    ids=["numbers", "shape", "model", "sites"],
+)
+def test_another_target_is_refused(saved, target, words):
+    with pytest.raises(StorageError, match=f"another target: .*{words}"):
+        vi_kl.load(saved, target)
+
+
+def test_the_same_model_and_data_made_again_are_the_same_target(saved):
+    assert vi_kl.load(saved, Target.from_numpyro(linear_regression, X.copy(), 2 * X)).status.converged
+
+
+def test_a_guide_is_given_again(key, tmp_path):
+    path = tmp_path / "guide.vikl"
+    fit = vi_kl.fit(RATE, short(Guide(exponential_guide)), key=key)
+    vi_kl.save(fit, path)
+    with pytest.raises(StorageError, match="family=exponential_guide"):
+        vi_kl.load(path, RATE)
+    for given in (exponential_guide, Guide(exponential_guide)):
+        loaded = vi_kl.load(path, RATE, family=given)
+        assert_same(loaded, fit, key)
+        assert loaded.algorithm.family == loaded.approximation.family
+    with pytest.raises(StorageError, match=r"has parameters.*rate_auto_loc"):
+        vi_kl.load(path, RATE, family=AutoNormal)
+
+
+def test_an_autoguide_is_given_again(key, tmp_path):
+    fit = short(guide_family(AutoNormal, RATE)).fit(key, RATE)
+    vi_kl.save(fit, tmp_path / "auto.vikl")
+    assert_same(vi_kl.load(tmp_path / "auto.vikl", RATE, family=AutoNormal), fit, key)
+
+
+@dataclasses.dataclass(frozen=True)
+class Mine(MeanField):
+    width: float = 1.0
+
+    name = "mine"
+
+
+def test_classes_of_ones_own_are_given(key, tmp_path):
+    path = tmp_path / "mine.vikl"
+    fit = short(Mine(2.0)).fit(key, RATE)
+    vi_kl.save(fit, path)
+    with pytest.raises(StorageError, match=r"`Mine` of .*test_storage.*classes=\[Mine\]"):
+        vi_kl.load(path, RATE)
+    assert vi_kl.load(path, RATE, classes=[Mine]).approximation.family == Mine(2.0)
+
+
+def test_what_is_code_is_not_saved(key, tmp_path):
+    path = tmp_path / "fit.vikl"
+    fit = short(MeanField(), optimizer=optax.adam(0.1)).fit(key, RATE)
+    with pytest.raises(StorageError, match=r"algorithm.optimizer.* is a function.*optimizer=None") as raised:
+        vi_kl.save(fit, path)
+    assert not list(tmp_path.iterdir())
+    assert "dataclasses.replace(fit" in str(raised.value)
+    vi_kl.save(dataclasses.replace(fit, algorithm=dataclasses.replace(fit.algorithm, optimizer=None)), path)
+    assert_same(vi_kl.load(path, RATE), fit, key)
+
+
+def test_a_damaged_file_says_so(saved, tmp_path):
+    whole = saved.read_bytes()
+    for length in (0, 100, len(whole) // 2, len(whole) - 5):
+        (tmp_path / "part").write_bytes(whole[:length])
+        with pytest.raises(StorageError, match="damaged"):
+            vi_kl.load(tmp_path / "part", LINE)
+    with pytest.raises(FileNotFoundError):
+        vi_kl.load(tmp_path / "nowhere", LINE)
+
+
+def test_a_file_of_a_later_format_is_refused(tmp_path):
+    serialization.write(tmp_path / "later", {"format": 99, "vi_kl": "9.9", "family": None})
+    with pytest.raises(StorageError, match=r"by vi_kl 9\.9 in format 99.*upgrade"):
+        vi_kl.load(tmp_path / "later", LINE)
+
+
+def test_there_is_no_pickle_in_it(saved):
+    with zipfile.ZipFile(saved) as file:
+        for name in file.namelist():
+            np.lib.format.read_array(file.open(name), allow_pickle=False)
+
+
+def test_an_interrupted_write_leaves_the_old_file(saved, tmp_path, monkeypatch):
+    path = tmp_path / "fit.vikl"
+    path.write_bytes(saved.read_bytes())
+    monkeypatch.setattr(serialization.np, "savez", lambda file, **arrays: file.write(b"half") and 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        serialization.write(path, {"anything": 1})
+    assert path.read_bytes() == saved.read_bytes()
+    assert [file.name for file in tmp_path.iterdir()] == ["fit.vikl"]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        None, True, 3, 2**70, 0.1, float("inf"), -0.0, "text", [1, [2.5]], (1, (2,)), {"a": {"b": (None,)}}, {1: "one"},
+        np.arange(6.0).reshape(2, 3), np.float32(0.5), np.array(3), np.array([np.nan, -0.0]), np.zeros((0, 2)),
+        vi_kl.families.family.Frame.around(np.zeros(2), 0.5), ELBO(3, "total"),
+    ],
+    ids=repr,
+)  # fmt: skip
+def test_values_come_back(value, tmp_path):
+    serialization.write(tmp_path / "value", {"value": value})
+    classes = {kind.__qualname__: kind for kind in (vi_kl.families.family.Frame, ELBO)}
+    found = serialization.Archive(tmp_path / "value").get("value", classes)
+    assert jax.tree.structure(found) == jax.tree.structure(value)
+    assert type(found) is type(value) or isinstance(value, np.generic)
+    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(value), strict=True):
+        np.testing.assert_array_equal(a, b)
+        assert np.array_equal(np.signbit(a), np.signbit(b)) if isinstance(b, float) else True
+        assert getattr(a, "dtype", None) == getattr(b, "dtype", None)
+
+
+def test_random_keys_come_back(key, tmp_path):
+    for one in (key, jax.random.key(3, impl="rbg")):
+        serialization.write(tmp_path / "key", {"key": one})
+        found = serialization.Archive(tmp_path / "key").get("key")
+        assert jax.random.key_impl(found) == jax.random.key_impl(one)
+        np.testing.assert_array_equal(jax.random.normal(found, (3,)), jax.random.normal(one, (3,)))
+
+
+def test_jax_arrays_keep_their_type(tmp_path):
+    with jax.enable_x64(True):
+        serialization.write(tmp_path / "arrays", {"double": jnp.ones(2), "single": jnp.ones(2, jnp.float32)})
+    stored = serialization.Archive(tmp_path / "arrays")
+    assert (stored.get("double").dtype, stored.get("single").dtype) == (np.float64, np.float32)

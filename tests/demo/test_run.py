@@ -1,0 +1,105 @@
+"""The whole story: what the issue of truth demands of every fit in it, and the folder it writes.
+
+By default the quick story is run once, and one approximation of each model that it leaves out; the whole chapters,
+the flow's among them, are exhaustive.
+"""
+
+import dataclasses
+import json
+import math
+import subprocess
+import sys
+
+import jax
+import pytest
+from typer.testing import CliRunner
+
+import vi_kl.demo.worms.run
+from vi_kl.cli.main import app
+from vi_kl.demo.worms import models as worms
+from vi_kl.demo.worms.fits import CHAPTERS, tell_chapter
+
+pytestmark = pytest.mark.slow
+ALLOWED = {"beta_guide": 1e-4, "dirichlet_guide": 1e-4}
+ONE_OF_EACH = {  # of the models that the quick story leaves out
+    "block": (worms.beta_guide,),
+    "categorical": (worms.dirichlet_guide,),
+    "beta_binomial": ("laplace",),
+}
+QUICK = ("worms", "--quick", "--base", "nats", "--seed", "3", "--out")
+
+
+def chapters():
+    for chapter in CHAPTERS:
+        yield pytest.param(chapter, id=chapter.name, marks=pytest.mark.exhaustive)
+        if chapter.name in ONE_OF_EACH:
+            brief = dataclasses.replace(chapter, methods=ONE_OF_EACH[chapter.name])
+            yield pytest.param(brief, id=f"{chapter.name}, one of its approximations")
+
+
+@pytest.mark.parametrize("chapter", list(chapters()))
+def test_every_fit_of_the_story(chapter):
+    told = tell_chapter(chapter, jax.random.key(1))
+    assert len(told.comparison.fits) == len(chapter.methods)
+    check_every_fit(told)
+
+
+def check_every_fit(told):
+    two_kinds = told.chapter.name == "two_kinds"
+    assert not told.comparison.failures
+    for fit, certificate in zip(told.comparison.fits, told.comparison.certificates, strict=True):
+        assert certificate.ways_agree, (certificate.name, str(certificate.gap), str(certificate.integrated))
+        if certificate.name in ALLOWED:
+            assert certificate.integrated.method == "closed form"
+            assert certificate.reverse_kl.value < ALLOWED[certificate.name]
+            assert fit.status.converged
+        if two_kinds and certificate.name in ("full_rank", "laplace", "flow"):
+            assert abs(certificate.reverse_kl.value - math.log(2)) < 0.02
+            assert 0.45 < certificate.coverage < 0.55
+        if two_kinds and certificate.name == "moment_matching":
+            assert certificate.coverage > 0.95
+            assert certificate.reverse_kl.value > 50
+    frame = told.comparison.to_dataframe("bits")
+    assert list(frame["ELBO [bits]"]) == sorted(frame["ELBO [bits]"], reverse=True)
+    assert json.dumps([c.to_dict() for c in told.comparison.certificates])
+
+
+def test_the_quick_story_and_every_fit_in_it(tmp_path, monkeypatch):
+    """`vi-kl worms` in this process, where its fits can be looked at."""
+    told = {}
+
+    def tell_and_keep(chapter, *args):
+        told[chapter.name] = tell_chapter(chapter, *args)
+        return told[chapter.name]
+
+    monkeypatch.setattr(vi_kl.demo.worms.run, "tell_chapter", tell_and_keep)
+    result = CliRunner().invoke(app, [*QUICK, str(tmp_path / "report")])
+    assert result.exit_code == 0, result.output
+    check_story(result.stdout, tmp_path / "report")
+    assert [fit.name for fit in told["two_kinds"].comparison.fits].count("moment_matching") == 1
+    for part in told.values():
+        check_every_fit(part)
+
+
+@pytest.mark.exhaustive
+def test_the_quick_story_as_a_process(tmp_path):
+    command = [sys.executable, "-m", "vi_kl.cli.main", *QUICK, str(tmp_path / "report")]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert result.returncode == 0, result.stderr
+    check_story(result.stdout, tmp_path / "report")
+
+
+def check_story(printed, report):
+    for words in ("What happened", "log 2 = 0.693 nats", "Seconds:", "importing", "compiling"):
+        assert words in " ".join(printed.split())
+    page = (report / "index.html").read_text()
+    assert page.count("<svg") == 3 + 2 + 1 + 2
+    for outside in ('src="http', "<link", "<script", "@import"):
+        assert outside not in page
+    numbers = json.loads((report / "results.json").read_text())
+    assert numbers["seed"] == 3
+    assert [model["name"] for model in numbers["models"]] == ["binomial", "two_kinds"]
+    assert all(figure["agrees"] for figure in numbers["article"])
+    pictures = {path.stem for path in (report / "figures").glob("*.svg")}
+    assert pictures == {path.stem for path in (report / "figures").glob("*.png")}
+    assert len(pictures) == 8

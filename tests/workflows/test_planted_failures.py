@@ -1,0 +1,54 @@
+"""What each diagnostic sees: the statements of blindness, held to planted failures."""
+
+import pytest
+
+from vi_kl.workflows.detection import DETECTORS, alarms, detection_table
+from vi_kl.workflows.planted_failures import FAILURES, HEALTHY
+
+SEEDS = 3
+# what must be seen, and what is known to be blind to it
+SEEN = {
+    "missed mode": {"gap", "forward KL", "moments", "coverage", "transport"},
+    "sd too small": {"ESS", "KL limit", "gap", "forward KL", "sandwich", "moments"},
+    "sd too large": {"KL by weights", "KL limit", "moments by weights", "gap", "sandwich", "moments"},
+    "wrong correlation": {"KL limit", "gap", "forward KL", "sandwich"},
+    "heavy tail": {"k-hat", "KL by weights", "KL limit", "gap", "forward KL", "moments"},
+    "narrow mode": {"KL by weights", "KL limit", "climbs", "gap", "forward KL"},
+    "narrow, aside": {"gap", "forward KL", "coverage"},
+    "spike in a slab": {"KL by weights", "KL limit", "gap", "forward KL"},
+    "wide part": {"KL by weights", "KL limit", "gap", "forward KL"},
+    "mode in 20 dims": {"KL by weights", "KL limit", "climbs", "gap", "forward KL"},
+    "stopped early": {"k-hat", "ESS", "KL limit", "gap", "forward KL", "moments"},
+    "wrong Jacobian": {"density"},
+    "NUTS stuck": {"limit above evidence", "climbs"},
+    "NUTS unconverged": {"reference checks"},
+}
+BLIND = {
+    "missed mode": {"k-hat", "ESS"},
+    "sd too large": {"k-hat", "coverage"},
+    "narrow, aside": {"k-hat", "ESS"},
+    "mode in 20 dims": {"k-hat", "ESS"},
+    "wrong correlation": {"moments"},
+    "wrong Jacobian": {"k-hat", "ESS", "moments"},
+    "NUTS stuck": {"reference checks", "gap", "forward KL", "moments", "k-hat"},
+}
+
+
+@pytest.mark.parametrize("planted", [p for p in FAILURES if p.name in SEEN], ids=lambda p: p.name)
+def test_every_failure_is_seen_by_what_should_see_it(planted):
+    seen = [{name for name, alarm in alarms(planted, seed).items() if alarm} for seed in range(SEEDS)]
+    for found in seen:
+        assert SEEN[planted.name] <= found
+        assert not BLIND.get(planted.name, set()) & found
+
+
+def test_a_density_that_is_too_low_takes_the_elbo_above_the_evidence():
+    wrong = next(p for p in FAILURES if p.name == "wrong Jacobian")
+    assert [alarms(wrong, seed)["ELBO above evidence"] for seed in (0, 1)] == [False, True]
+
+
+def test_a_healthy_q_raises_no_alarm():
+    table = detection_table(SEEDS, [HEALTHY])
+    assert table.false_alarms == {}
+    assert set(table.rates["healthy"]) == {d.name for d in DETECTORS}
+    assert list(table.to_dataframe().columns) == ["needs", "healthy"]

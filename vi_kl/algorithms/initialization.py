@@ -1,0 +1,192 @@
+"""Where a fit begins: a frame, the normal guess of the posterior in whose units families are fitted.
+
+By default it is Laplace's at the best of the modes that a few climbs from random places reach; two that agree are
+enough. Where there is no mode, or its normal does not hold the mass that the curvature promises, climbs of the ELBO
+take over (rivals.py). Anything a person knows better may take its place: a fit, an approximation, or a point.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+from vi_kl.algorithms.algorithm import Ledger
+from vi_kl.algorithms.path import best_on_path
+from vi_kl.algorithms.rivals import best_rival, keeps_its_promise
+from vi_kl.core.cholesky import tril_of_covariance, tril_of_root
+from vi_kl.core.errors import UnsuitableError
+from vi_kl.families.approximation import Approximation, draw
+from vi_kl.families.delta import Delta
+from vi_kl.families.frame import Frame
+from vi_kl.targets.modes import Climb, Mode, find_mode, same_mode
+from vi_kl.targets.target import Target
+
+MOST_STARTS = 4
+ENOUGH_FAILURES = 2  # climbs without a top after which a fit starts without a mode
+MATRIX_DIMENSIONS = 400  # above, only each coordinate's own scale is found
+FLATTEST = 1e-6  # curvature, in units of the coordinates' own, that a direction is taken to have at least
+
+
+@dataclasses.dataclass(frozen=True)
+class Start:
+    """A frame and how it was found; `mode` is None where it was not at a mode."""
+
+    frame: Frame
+    words: str
+    mode: Mode | None = None
+
+
+def find_start(target: Target, key, books: Ledger, start: Any = None, max_steps: int = 500) -> Start:
+    """The frame that a fit begins in.
+
+    Args:
+        target: what will be approximated.
+        key: a JAX random key.
+        books: where its gradients are counted.
+        start: None; a Frame; a Fit or an Approximation, whose mean and covariance are taken; or one point, as
+            z of shape (dim,) or {site: value}, from which to climb.
+        max_steps: of each climb.
+    """
+    if isinstance(start, Start):
+        return start
+    if isinstance(start, Frame):
+        require_dimensions(start, target)
+        return Start(start, "the frame given")
+    start = unwrapped(start)
+    if isinstance(start, Approximation):
+        return Start(frame_of(start, target, key), f"the moments of {start.name}")
+    points = starting_points(target, key, start)
+    rival_key = jax.random.fold_in(key, 1)
+    if target.dim > MATRIX_DIMENSIONS:
+        return start_with_scales(target, points[0], rival_key, books, max_steps)
+    mode = best_mode(target, points, books, max_steps, most_failures=ENOUGH_FAILURES)
+    if not mode.is_proper:
+        return start_without_mode(target, mode, points, rival_key, books, max_steps)
+    frame = frame_at(mode)
+    if keeps_its_promise(target, mode, rival_key, books):
+        return Start(frame, "the normal at a mode", mode)
+    better = best_rival(target, [frame], points[0], rival_key, books)
+    return Start(frame if better is None else better, "the best normal near, as the mode is far from the mass", mode)
+
+
+def start_without_mode(target: Target, highest: Mode, points, key, books: Ledger, max_steps: int) -> Start:
+    """Where climbs find no top: the best of the normals on the way up and of a broad one, all improved."""
+    points = points[:ENOUGH_FAILURES]
+    keys = jax.random.split(key, len(points) + 1)
+    best = None
+    for point, one_key in zip(points, keys[1:], strict=True):
+        climb = Climb(target, point, max_steps)
+        books.gradient_evaluations += climb.evaluations
+        found = best_on_path(target, climb, one_key, books)
+        if found is not None and (best is None or found.elbo > best.elbo):
+            best = found
+    # a path's normals may lie deep in a funnel's neck, from where the way out is long: a broad one competes
+    frame = best_rival(target, [] if best is None else [best.frame], points[0], keys[0], books)
+    if frame is None:
+        return Start(frame_at(highest), "a point that is no mode", highest)
+    return Start(frame, "the best normal near, as there is no mode")
+
+
+def mode_of(start: Any) -> Mode | None:
+    """The mode that a `Start` was found at; None for anything else."""
+    return start.mode if isinstance(start, Start) else None
+
+
+def unwrapped(start: Any) -> Any:
+    """The approximation of a fit, the point of a `Delta`, and anything else as it is."""
+    q = getattr(start, "approximation", start)
+    return np.asarray(q.params["loc"]) if isinstance(q, Approximation) and isinstance(q.family, Delta) else q
+
+
+def require_dimensions(frame: Frame, target: Target) -> None:
+    if frame.dim != target.dim:
+        raise UnsuitableError(f"start is a Frame of {frame.dim} dimensions, the target has {target.dim}.")
+
+
+def starting_points(target: Target, key, start) -> list[np.ndarray]:
+    """Where climbs begin."""
+    start = unwrapped(start)
+    if isinstance(start, Approximation):
+        frame = start.family.frame(start.params)
+        start = draw(start, key, 1024)[0].mean(axis=0) if frame is None else frame.loc
+    elif isinstance(start, Start | Frame):
+        frame = getattr(start, "frame", start)
+        require_dimensions(frame, target)
+        start = frame.loc
+    if start is None:
+        # where no start is finite, the first says so, and why
+        return [np.asarray(target.initial_position(k)) for k in jax.random.split(key, MOST_STARTS)]
+    z = target.unconstrain(start) if isinstance(start, Mapping) else target.checked(start)
+    if np.shape(z) != (target.dim,):
+        raise UnsuitableError(f"start must be one point: z of shape ({target.dim},), not {np.shape(z)}.")
+    value = float(target.log_density(z))
+    if not np.isfinite(value):
+        raise UnsuitableError(
+            f"The log density at start is {value}. {target.density.explain(target.data, target.unravel(z))}"
+        )
+    return [np.asarray(z, float)]
+
+
+def best_mode(target: Target, points, books: Ledger, max_steps: int, most_failures: int | None = None) -> Mode:
+    """The mode with the most mass around it; climbs end when two of them agree on the best.
+
+    They end as well when so many have found no top, and none has found one.
+    """
+    modes: list[Mode] = []
+    for point in points:
+        modes.append(find_mode(target, point, max_steps))
+        books.gradient_evaluations += modes[-1].evaluations
+        proper = [mode for mode in modes if mode.is_proper]
+        if proper:
+            best = max(proper, key=lambda mode: mode.log_mass)
+            if sum(same_mode(mode, best) for mode in proper) > 1:
+                return best
+        elif len(modes) == most_failures:
+            break
+    return max(modes, key=lambda mode: (mode.is_proper, mode.log_mass if mode.is_proper else mode.log_density))
+
+
+def frame_at(mode: Mode) -> Frame:
+    """Laplace's normal at a point, with directions that do not curve down taken as nearly flat."""
+    if mode.is_proper:
+        return Frame.of(mode.z, mode.scale_tril)
+    diagonal = np.nan_to_num(np.abs(np.diag(mode.hessian)), posinf=0.0)
+    scale = 1 / np.sqrt(np.where(diagonal > 0, diagonal, 1.0))
+    values, vectors = np.linalg.eigh(np.nan_to_num(-mode.hessian * np.outer(scale, scale), posinf=0.0, neginf=0.0))
+    root = vectors / np.sqrt(np.maximum(np.abs(values), FLATTEST))
+    return Frame.of(mode.z, scale[:, None] * tril_of_root(root))
+
+
+def frame_of(q: Approximation, target: Target, key, num_draws: int = 4096) -> Frame:
+    """The normal with q's mean and covariance."""
+    if q.target.dim != target.dim:
+        raise UnsuitableError(f"start is an approximation over {q.target.dim} dimensions, the target has {target.dim}.")
+    frame = q.family.frame(q.params)
+    if frame is not None:
+        return frame
+    z = draw(q, key, max(num_draws, 4 * target.dim))[0]
+    return Frame.of(z.mean(axis=0), tril_of_covariance(np.atleast_2d(np.cov(z, rowvar=False))))
+
+
+def start_with_scales(target: Target, point, key, books: Ledger, max_steps: int, num_probes: int = 32) -> Start:
+    """A climb, and the diagonal of the Hessian at its end from random probes (Bekas, Kokiopoulou & Saad 2007).
+
+    Climbs of the ELBO, from there and from a broad start, go on to where the mass is.
+    """
+    climb = Climb(target, point, max_steps)
+    probes = np.where(np.random.default_rng(0).random((num_probes, target.dim)) < 0.5, -1.0, 1.0)
+    step = 1e-4
+    up, down = np.split(climb.gradients(np.concatenate([climb.z + step * probes, climb.z - step * probes])), 2)
+    with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is looked at below
+        curvature = -np.mean(probes * (up - down) / (2 * step), axis=0)
+    books.gradient_evaluations += climb.evaluations
+    positive = curvature[np.isfinite(curvature) & (curvature > 0)]
+    least = 1e-8 * np.median(positive) if len(positive) else 1.0
+    sds = 1 / np.sqrt(np.where(np.isfinite(curvature), np.maximum(curvature, least), 1.0))
+    top = Frame.of(climb.z, sds)
+    better = best_rival(target, [top], point, key, books)
+    if better is None:
+        return Start(top, "a climb, with each coordinate's own scale")
+    return Start(better, "the best normal of independent coordinates near")

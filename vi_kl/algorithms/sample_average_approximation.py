@@ -1,0 +1,322 @@
+"""SampleAverage: the ELBO on fixed draws, minimised by a quasi-Newton method, with draws doubled until they suffice.
+
+Requires of the family: draws that are an image of standard normal noise, and a place in a frame (the normal
+families, flows). Requires of the target: a differentiable log density. Where that holds it takes a tenth or less of
+the gradients of SVI, ends at an optimum that can be checked, and has no step size.
+
+One answer is found on n draws and another on 2n. What separates them, in sds of q, is the Monte-Carlo error of the
+first and more than that of the second; draws are doubled until it is within the tolerance. Then fresh draws say whether
+the ELBO is level there (stationary.py), and where it is not, the search goes on in the units of the answer itself.
+
+References: see `vi_kl.objectives.fixed_noise`.
+"""
+
+import dataclasses
+
+import jax
+import numpy as np
+from scipy.optimize import minimize
+
+from vi_kl.algorithms.algorithm import Algorithm, Fit, FitError, History, Ledger, Status, ledger
+from vi_kl.algorithms.initialization import find_start
+from vi_kl.algorithms.stationary import Slope, slope, unbounded
+from vi_kl.core.precision import in_float64
+from vi_kl.core.random_keys import numpy_generator
+from vi_kl.families.approximation import Approximation, has_push
+from vi_kl.families.family import Family
+from vi_kl.families.frame import Frame
+from vi_kl.families.gaussian import FullRank
+from vi_kl.objectives.fixed_noise import FixedNoiseELBO
+from vi_kl.objectives.noise import PER_DIMENSION, matched_noise
+from vi_kl.targets.target import ROWS, value_and_grad_batch
+
+MATRIX_PARAMETERS = 700  # up to which BFGS keeps its dense matrix
+MATCHED_DIMENSIONS = 128  # up to which every family gets draws enough for exact second moments
+YARDSTICK = 1024  # draws that two answers are compared on
+FAR = 0.7  # a parameter, in the frame's units, beyond which the frame was not a good one
+MOST_FRAMES = 4  # that are entered one after the other
+FRESH = ROWS  # draws on which the ELBO must be level
+LEVEL = 10  # tolerances: sds that an answer may be off the top by along a coordinate
+MOST_EXHAUSTED = 3  # sets of draws one after the other on each of which the optimiser runs out of steps
+
+
+@dataclasses.dataclass(frozen=True)
+class SampleAverage(Algorithm):
+    """Minimise KL(q||posterior) on fixed quasi-random draws.
+
+    Attributes:
+        family: the set to choose from.
+        tolerance: of the answer, in sds of q: the largest change of a marginal that doubling the draws may still
+            make, in Wasserstein distance (of normals: of mean and sd together).
+        num_draws: to begin with; None for 64, or four per dimension of the noise for families that see correlation.
+        max_draws: where doubling ends, converged or not.
+        max_steps: of the optimiser, for each number of draws.
+    """
+
+    family: Family = dataclasses.field(default_factory=FullRank)
+    tolerance: float = 0.02
+    num_draws: int | None = None
+    max_draws: int = 16_384
+    max_steps: int = 200
+
+    def __post_init__(self):
+        if not self.tolerance > 0:
+            raise ValueError(f"tolerance must be positive, got {self.tolerance}.")
+        if self.num_draws is not None and (self.num_draws < 2 or self.num_draws % 2):
+            raise ValueError(f"num_draws must be even, for draws come in opposite pairs, got {self.num_draws}.")
+
+    @property
+    def name(self):
+        return self.family.name
+
+    def fit(self, key, target, *, start=None, progress=None):
+        return fit_sample_average(self, key, target, start, progress)
+
+
+@in_float64
+def fit_sample_average(config: SampleAverage, key, target, start, progress) -> Fit:
+    with ledger() as books:
+        search = searched(config, key, target, start, books, progress)
+        books.gradient_evaluations += search.objective.evaluations
+        approximation = search.approximation()
+        if progress:
+            progress(1.0, "done")
+    return Fit(approximation, search.status(), History(np.array(search.losses)), books.cost(), config)
+
+
+def searched(config: SampleAverage, key, target, start, books: Ledger, progress, share: float = 1.0) -> "Search":
+    """A search that is done; `share` is how much of the caller's progress it makes up."""
+    frame_key, init_key, noise_key = jax.random.split(key, 3)
+    require(config, target)
+    search = Search(config, target, find_start(target, frame_key, books, start).frame, init_key, noise_key)
+    while not search.done:
+        search.double()
+        if progress:
+            progress(share * search.progress, search.words)
+    search.confirm()
+    return search
+
+
+def require(config: SampleAverage, target) -> None:
+    """Refuse families that take no frame."""
+    family = config.family
+    family.require(target)
+    if not family.takes_frame:
+        raise FitError(
+            f"SampleAverage moves parameters in a frame, and {family.name} is written over the model's own sites: "
+            f"fit it by SVI."
+        )
+
+
+class Search:
+    """The best member on n draws, then on 2n, and so on."""
+
+    def __init__(self, config: SampleAverage, target, frame, init_key, noise_key):
+        self.config, self.target, self.family, self.noise_key = config, target, config.family, noise_key
+        self.losses: list[float] = []
+        self.change: float | None = None
+        self.settled = self.done = False
+        self.exhausted = 0  # sets of draws, up to the present one, on which the optimiser ran out of steps
+        self.left: Slope | None = None
+        params = self.family.standard(init_key, target)
+        self.noise_dim = self.family.noise_dim(target)
+        self.num_draws = config.num_draws or first_draws(params, target.dim, self.noise_dim)
+        refuse_too_few(self.num_draws, params, target.dim, self.noise_dim)
+        self.objective = FixedNoiseELBO(self.family, params, None, target, self.noise(self.num_draws))
+        self.enter(frame)
+        if not has_push(self.approximation()):
+            raise FitError(
+                f"SampleAverage needs draws that are an image of standard normal noise; those of {self.family.name} "
+                f"are not: fit it by SVI."
+            )
+        self.yardstick = self.noise(max(YARDSTICK, 2 * self.noise_dim))
+        self.marginals: np.ndarray | None = None
+
+    def noise(self, n: int, fresh: bool = False) -> np.ndarray:
+        """n draws, the same each time; `fresh` for others than what is fitted to, whose numbers are even."""
+        generator = numpy_generator(jax.random.fold_in(self.noise_key, n + fresh))
+        return matched_noise(generator, n, self.noise_dim)
+
+    def enter(self, frame: Frame) -> None:
+        """Begin as the standard member of a frame."""
+        self.frame, self.objective.units = frame, self.family.units(frame, self.target)
+        self.x, self.inverse = self.objective.start, None
+
+    def double(self) -> None:
+        """One round: the best member on the present draws, compared with that of the round before."""
+        if self.marginals is not None:
+            self.num_draws *= 2
+            self.objective.u = self.noise(self.num_draws)
+        self.minimise()
+        for _ in range(MOST_FRAMES):
+            if np.abs(self.x).max() <= FAR or (frame := self.own_frame()) is None:
+                break
+            self.enter(frame)  # the old frame was a poor guess
+            self.minimise()
+        before, self.marginals = self.marginals, np.sort(self.objective.draws(self.x, self.yardstick)[0], axis=0)
+        if before is not None:
+            # a small change may be luck, and one of zero means that the optimiser saw no reason to move
+            luck = 0.0 if self.change is None else self.change / 2
+            self.change = max(largest_change(before, self.marginals), luck, self.accuracy)
+        stuck = self.exhausted >= MOST_EXHAUSTED
+        self.done = self.is_accurate or 2 * self.num_draws > self.config.max_draws or stuck
+
+    def own_frame(self) -> Frame | None:
+        """The frame in which the present member is the standard one."""
+        return self.family.reframed(self.objective.params(self.x), self.frame)
+
+    def confirm(self) -> None:
+        """Ask fresh draws whether the answer is at the top; from its own frame go on where it is not."""
+        if not self.family.shifts_and_stretches:
+            return
+        noise = self.noise(FRESH, fresh=True)
+        self.left, elbo = self.look(noise)
+        for _ in range(MOST_FRAMES):
+            if self.is_level or (frame := self.own_frame()) is None:
+                return
+            before = self.frame, self.objective.units, self.x, self.inverse, self.settled
+            self.enter(frame)
+            self.minimise()
+            left, new_elbo = self.look(noise)
+            if not new_elbo > elbo:
+                self.frame, self.objective.units, self.x, self.inverse, self.settled = before
+                return
+            self.left, elbo = left, new_elbo
+
+    def look(self, noise: np.ndarray) -> tuple[Slope, float]:
+        """The ELBO and its slope at the present member."""
+        z, log_q = self.objective.draws(self.x, noise)
+        log_p, gradients = value_and_grad_batch(self.target, z)
+        self.objective.evaluations += len(z)
+        with np.errstate(invalid="ignore", over="ignore"):
+            elbo = float(np.mean(log_p - log_q))
+            return slope(z, gradients, self.family.frame(self.objective.params(self.x))), elbo
+
+    @property
+    def is_level(self) -> bool:
+        """Whether what is left of the slope is within what the draws fitted to can have caused."""
+        if self.left is None:
+            return True
+        tolerance = self.config.tolerance
+        few_nats = 0.1 + 2 * self.target.dim * tolerance**2
+        return self.left.largest < LEVEL * tolerance and self.left.nats < few_nats
+
+    @property
+    def accuracy(self) -> float:
+        """Of the optimiser: the gradient that it leaves, which in the frame's units is about a distance in sds."""
+        return self.config.tolerance / 4
+
+    @property
+    def is_accurate(self) -> bool:
+        return self.change is not None and self.change <= self.config.tolerance
+
+    def minimise(self) -> None:
+        self.shrink_into_support()
+        few = len(self.x) <= MATRIX_PARAMETERS
+        options = {"maxiter": self.config.max_steps, "gtol": self.accuracy}
+        if few and self.inverse is not None:
+            options["hess_inv0"] = self.inverse
+        result = minimize(
+            self.objective, self.x, jac=True, method="BFGS" if few else "L-BFGS-B", options=options, callback=self.note
+        )
+        self.x = result.x
+        self.inverse = positive(result.hess_inv) if few else None
+        self.settled = bool(np.abs(result.jac).max() <= 2 * self.accuracy)
+        self.exhausted = self.exhausted + 1 if not self.settled and result.nit >= self.config.max_steps else 0
+
+    def note(self, intermediate_result) -> None:
+        self.losses.append(float(intermediate_result.fun))
+
+    def shrink_into_support(self) -> None:
+        """A frame that reaches to where the log density is not finite is made narrower before the first step.
+
+        So is the answer so far, where more draws reach further than those that it was found on.
+        """
+        for _ in range(6):
+            if np.isfinite(self.objective(self.x)[0]):
+                return
+            frame = None if self.marginals is None else self.own_frame()
+            self.enter((self.frame if frame is None else frame).scaled(0.3))
+        z, _ = self.objective.draws(self.x)
+        bad = z[np.argmin(np.isfinite(self.objective.log_ratio))]
+        reason = self.target.density.explain(self.target.data, self.target.unravel(bad))
+        raise FitError(f"The log density or its gradient is not finite at draws around the start. {reason}")
+
+    @property
+    def progress(self) -> float:
+        return float(np.log2(self.num_draws) / np.log2(2 * self.config.max_draws))
+
+    @property
+    def words(self) -> str:
+        return f"loss {self.losses[-1] if self.losses else np.nan:.3f} on {self.num_draws} draws"
+
+    def approximation(self) -> Approximation:
+        return Approximation(self.family, self.objective.params(self.x), self.target)
+
+    def status(self) -> Status:
+        found = f"{self.objective.evaluations:,} gradients"
+        settled = self.settled and self.is_accurate and self.is_level
+        if (why := unbounded(self.own_frame(), self.target.coordinate_names, settled)) is not None:
+            return Status(False, f"Not converged after {found}. {why}")
+        if not self.settled:
+            return Status(
+                False,
+                f"Not converged after {found}: the optimiser stopped short of a minimum on {self.num_draws:,} draws. "
+                f"Raise max_steps (now {self.config.max_steps}).",
+            )
+        if not self.is_accurate:
+            moved = (
+                "" if self.change is None else f"doubling the draws still moved the answer by {self.change:.2g} sd. "
+            )
+            remedy = f"Raise max_draws (now {self.config.max_draws:,})."
+            return Status(False, f"Not converged after {found}: {moved}{remedy}")
+        if not self.is_level:
+            name = self.target.coordinate_names[self.left.coordinate]
+            return Status(
+                False,
+                f"Not converged after {found}: on fresh draws the ELBO still rises, by about {self.left.nats:.2g} nats "
+                f"and the furthest along '{name}' ({self.left.largest:.2g} sd). Start elsewhere (start=...), or raise "
+                f"num_draws.",
+            )
+        return Status(
+            True,
+            f"Converged after {found}: the answer on {self.num_draws:,} draws is within {self.change:.2g} sd of that "
+            f"on half of them.",
+        )
+
+
+def positive(matrix: np.ndarray) -> np.ndarray | None:
+    """The matrix, symmetrised; None where it is not positive definite beyond what rounding may take from it."""
+    matrix = (matrix + matrix.T) / 2
+    if not np.isfinite(matrix).all():
+        return None
+    values = np.linalg.eigvalsh(matrix)
+    return matrix if values[0] > 1e-12 * values[-1] else None
+
+
+def first_draws(params, dim: int, noise_dim: int) -> int:
+    """Enough for exact second moments, which a covariance needs and which no family regrets where they are cheap."""
+    matched = sees_correlation(params, dim) or dim <= MATCHED_DIMENSIONS
+    return int(2 ** np.ceil(np.log2(max(ROWS, PER_DIMENSION * noise_dim if matched else ROWS))))
+
+
+def sees_correlation(params, dim: int) -> bool:
+    """Whether a member has more parameters than a location and a scale per coordinate."""
+    return sum(np.size(leaf) for leaf in jax.tree.leaves(params)) > 2 * dim
+
+
+def refuse_too_few(num_draws: int, params, dim: int, noise_dim: int) -> None:
+    if sees_correlation(params, dim) and num_draws <= 2 * noise_dim:
+        raise FitError(
+            f"{num_draws} draws are too few for a covariance in {dim} dimensions: the ELBO on them has no maximum. "
+            f"Take at least {PER_DIMENSION * noise_dim}, or leave num_draws out."
+        )
+
+
+def largest_change(before: np.ndarray, after: np.ndarray) -> float:
+    """Of any coordinate, from its draws in order before and after, (n, dim), in sds.
+
+    It is the Wasserstein distance of the two marginals, which for normals is the root of the squared changes of mean
+    and sd; of a family with tails and skewness of its own it sees the changes of these too.
+    """
+    return float((np.sqrt(np.mean((after - before) ** 2, axis=0)) / after.std(axis=0)).max())

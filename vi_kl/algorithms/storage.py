@@ -1,0 +1,220 @@
+"""Save a fit to a file and load it again, without pickle.
+
+The file holds the family, its parameters, the algorithm, the status, the history and the cost, but not the target: a
+model is code. It holds the target's fingerprint instead (sites, data, log density), and a fit is loaded only for the
+target that it was made for. Loading runs nothing that comes with the file: it makes instances of vi_kl's own classes,
+and of those it is given.
+
+    vi_kl.save(fit, "worms.vikl")
+    fit = vi_kl.load("worms.vikl", target)
+"""
+
+import dataclasses
+import hashlib
+import importlib
+from collections.abc import Iterable
+
+import jax
+import numpy as np
+
+from vi_kl.algorithms.algorithm import Algorithm, Cost, Fit, History, Status
+from vi_kl.algorithms.conjugate_sites import ConjugateGuide, ConjugateSite
+from vi_kl.core import serialization
+from vi_kl.core.precision import in_float64
+from vi_kl.core.serialization import Archive, ArchiveError
+from vi_kl.families.approximation import Approximation
+from vi_kl.families.family import Family
+from vi_kl.families.guide import Guide, guide_family
+from vi_kl.families.particles import ParticleApproximation, Particles
+from vi_kl.objectives.objective import Objective
+from vi_kl.targets.arguments import in_words, the_target
+from vi_kl.targets.fingerprint import describe_leaf, differences, fingerprint
+from vi_kl.targets.target import Target
+
+FORMAT = 1
+PARTS = (Status, History, Cost)
+
+
+class StorageError(ArchiveError):
+    """A fit that cannot be saved or loaded; the message says what stands in the way."""
+
+
+@dataclasses.dataclass(frozen=True)
+class GivenAtLoad:
+    """In the place of a family that is code (a NumPyro guide), which the loader has to be given.
+
+    Attributes:
+        name: of the guide.
+        closed_over: a hash of the arrays that it closed over.
+    """
+
+    name: str
+    closed_over: str = ""
+
+
+def digest_of(family: Guide) -> str:
+    return hashlib.sha256(repr([describe_leaf(leaf) for leaf in family.closed_over]).encode()).hexdigest()
+
+
+@in_float64
+def save(fit: Fit, path) -> None:
+    """Write a fit to a file.
+
+    The file appears whole or not at all. A fit of a NumPyro guide is saved without the guide, which is code.
+
+    Args:
+        fit: what to save.
+        path: of the file; any ending, its folder must exist.
+
+    Raises:
+        StorageError: part of the fit is code, such as an optax optimiser; the message names it.
+    """
+    if not isinstance(fit, Fit):
+        other = "the fit comes first: save(fit, path)" if isinstance(path, Fit) else "fit a target first"
+        raise TypeError(f"save takes a Fit, not {in_words(fit)}: {other}.")
+    if type(fit.approximation) not in (Approximation, ParticleApproximation):
+        raise StorageError(f"A fit whose approximation is a {type(fit.approximation).__name__} cannot be saved.")
+    version = importlib.import_module("vi_kl").__version__
+    fields = {name: value for name, value in serialization.fields_of(fit).items() if name != "approximation"}
+    fit_document = {
+        "family": without_guide(fit.approximation.family),
+        "params": fit.approximation.params,
+        **{name: without_guide(value) for name, value in fields.items()},
+    }
+    try:
+        serialization.write(
+            path, {"format": FORMAT, "vi_kl": version, "target": fingerprint(fit.target), **fit_document}
+        )
+    except ArchiveError as error:
+        raise StorageError(f"{error} {remedy(str(error))}") from None
+
+
+def remedy(words: str) -> str:
+    if words.startswith("algorithm."):
+        return (
+            "To save the rest, replace it: dataclasses.replace(fit, algorithm=dataclasses.replace(fit.algorithm, "
+            "optimizer=None))."
+        )
+    return "Only numbers, strings, arrays, containers of them, dataclasses and NamedTuples can."
+
+
+def without_guide(value):
+    """The same with every guide, which is code, replaced by its name."""
+    if isinstance(value, Guide) and not isinstance(value.guide, ConjugateGuide):
+        return GivenAtLoad(value.name, digest_of(value) if value.programs else "")
+    if isinstance(value, Algorithm | Family | Objective):
+        changed = {
+            name: without_guide(entry)
+            for name, entry in serialization.fields_of(value).items()
+            if isinstance(entry, Guide | Algorithm | Family | Objective)
+        }
+        return dataclasses.replace(value, **changed) if changed else value
+    return value
+
+
+@in_float64
+def load(path, target: Target, *, family=None, classes: Iterable[type] = ()) -> Fit:
+    """Read a fit that `save` has written.
+
+    Args:
+        path: of the file.
+        target: the posterior that was fitted, made from the same model and data.
+        family: for fits of a NumPyro guide: the guide (function, autoguide or autoguide class), or its family.
+        classes: families, objectives and algorithms of your own that the fit is made of.
+
+    Returns:
+        The fit, with the same parameters to the last bit.
+
+    Raises:
+        StorageError: the file is damaged or of a later format, belongs to another target (the message says what
+            differs), or holds a class that is neither vi_kl's nor among `classes`.
+        FileNotFoundError: there is no such file.
+    """
+    target = the_target(target, "load(path, target)")
+    try:
+        stored = Archive(path)
+        require_format(stored)
+        require_same_target(stored, target)
+        known = known_classes(classes)
+        values = {name: stored.get(name, known) for name in stored.words if name not in ("format", "vi_kl", "target")}
+    except StorageError:
+        raise
+    except ArchiveError as error:
+        raise StorageError(str(error)) from None
+    family = family_of(values.pop("family"), values["params"], target, family)
+    values["algorithm"] = with_guide(values["algorithm"], family)
+    kind = ParticleApproximation if isinstance(family, Particles) else Approximation
+    return Fit(approximation=kind(family, values.pop("params"), target), **values)
+
+
+def require_format(stored: Archive) -> None:
+    found = stored.get("format")
+    if not isinstance(found, int) or "family" not in stored.words:
+        raise StorageError(f"{stored.path} holds no fit.")
+    if found > FORMAT:
+        raise StorageError(
+            f"{stored.path} was saved by vi_kl {stored.get('vi_kl')} in format {found}; this version reads up to "
+            f"{FORMAT}: upgrade vi_kl."
+        )
+
+
+def require_same_target(stored: Archive, target: Target) -> None:
+    different = differences(stored.get("target"), target)
+    if different:
+        raise StorageError(f"{stored.path} is a fit to another target: {'; '.join(different)}.")
+
+
+def known_classes(extra: Iterable[type]) -> dict[str, type]:
+    """{name: class} of vi_kl's own families, objectives and algorithms, of what those hold, and of those given."""
+    for package in ("families", "objectives", "algorithms"):
+        importlib.import_module(f"vi_kl.{package}")
+    found = [GivenAtLoad, ConjugateGuide, *PARTS]
+    waiting = [Family, Objective, Algorithm, ConjugateSite]
+    while waiting:
+        kind = waiting.pop()
+        waiting += kind.__subclasses__()
+        if kind.__module__.split(".")[0] == "vi_kl":
+            found.append(kind)
+    return {kind.__qualname__: kind for kind in (*found, *extra)}
+
+
+def family_of(stored, params, target: Target, given) -> Family:
+    """The family in the file, or for a guide the one given, once it is seen to have these parameters."""
+    if given is None and isinstance(stored, GivenAtLoad):
+        raise StorageError(
+            f"The fit is of the guide '{stored.name}', which is code and not in the file: "
+            f"load(path, target, family={stored.name})."
+        )
+    if given is None:
+        return stored
+    family = given if isinstance(given, Family) else guide_family(given, target)
+    if isinstance(family, Guide):
+        family = family.captured(target)
+        if isinstance(stored, GivenAtLoad) and stored.closed_over not in ("", digest_of(family)):
+            raise StorageError(f"The arrays that the guide '{family.name}' closes over hold other numbers now.")
+    if isinstance(stored, Family) and stored != family:
+        raise StorageError(f"The fit is of the family {stored}, not of {family}: leave `family` out.")
+    expected = shapes_of(family.init(jax.random.key(0), target))
+    if expected != shapes_of(params):
+        raise StorageError(f"'{family.name}' has parameters {expected}, but those in the file are {shapes_of(params)}.")
+    return family
+
+
+def shapes_of(params) -> dict:
+    leaves, _ = jax.tree_util.tree_flatten_with_path(params)
+    return {jax.tree_util.keystr(path): np.shape(leaf) for path, leaf in leaves}
+
+
+def with_guide(value, family: Family):
+    """The inverse of `without_guide`."""
+    if isinstance(value, GivenAtLoad):
+        return family
+    if isinstance(value, Algorithm | Family | Objective):
+        fields = serialization.fields_of(value)
+        changed = {
+            name: with_guide(entry, family)
+            for name, entry in fields.items()
+            if isinstance(entry, GivenAtLoad | Algorithm | Family | Objective)
+        }
+        return dataclasses.replace(value, **changed) if changed else value
+    return value

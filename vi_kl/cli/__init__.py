@@ -1,0 +1,1 @@
+"""The `vi-kl` command: one file for each of its commands."""

@@ -1,0 +1,146 @@
+"""What a divergence says, in a sentence or two."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro.distributions as dist
+from numpyro.distributions import Distribution
+
+from vi_kl.core.estimate import Estimate
+from vi_kl.core.precision import in_float64
+from vi_kl.divergences import NoClosedForm, kl_divergence
+from vi_kl.divergences.density import log_density
+
+PROBES = 4_096  # draws that look for where q has no density
+STRONG = 20.0  # odds that count as strong evidence (Kass & Raftery 1995)
+
+
+def meaning(estimate: Estimate, p: str = "p", q: str = "q") -> str:
+    """What it costs to use q for p: in bits as a code's length, in nats as evidence.
+
+    Evidence against q grows by KL(p||q) nats a draw on average, so log(20) / KL draws from p bring the odds of p
+    against q to 20 to 1 (in the mean of the log).
+    """
+    nats, error = estimate.to("nats").value, estimate.to("nats").standard_error
+    if math.isinf(nats):
+        return f"Using {q} for {p} costs without bound: over draws from {p}, log {p} - log {q} has no finite mean."
+    drawn = estimate.num_draws is not None
+    if nats == 0 and error == 0 and drawn:
+        return f"{p} and {q} have the same density at every draw."
+    if nats == 0 and error == 0:
+        return f"{p} and {q} are the same distribution: using {q} for {p} costs nothing."
+    if nats <= 2 * error and not drawn:
+        return f"Within its error this is zero: {q} does as well as {p}."
+    if nats <= 2 * error:
+        return f"The error is as large as the number: this does not say what using {q} for {p} costs; more --draws may."
+    amount = f"{estimate.value:,.0f}" if 1_000 <= estimate.value < 1e15 else f"{estimate.value:.3g}"
+    cost = f"Using {q} for {p} costs {amount} {estimate.unit} a draw"
+    if estimate.unit == "bits":
+        return f"{cost}: a code made for {q} is that much longer on average than one made for {p}."
+    draws = math.log(STRONG) / nats
+    if draws > 1:
+        count = readable(math.ceil(draws))
+        return f"{cost}: it takes about {count} draws from {p} for odds of {STRONG:g} to 1 against {q}."
+    odds = f"{math.exp(nats):,.0f}" if nats < math.log(1e6) else f"10^{nats / math.log(10):,.0f}"
+    return f"{cost}: a single draw from {p} is typically {odds} times as likely under {p} as under {q}."
+
+
+def readable(count: int) -> str:
+    """A count to two digits."""
+    if count < 100:
+        return str(count)
+    if count >= 1e12:
+        return f"{count:.0e}"
+    step = 10 ** (len(str(count)) - 2)
+    return f"{round(count / step) * step:,}"
+
+
+@in_float64
+def why_infinite(p, q, names: tuple[str, str] = ("p", "q"), seed: int = 0) -> str:
+    """Why KL(p||q) is infinite: by what the two are, or as far as draws from p show it; "" where p has no draws.
+
+    Args:
+        p, q: distributions, or one-dimensional pmf arrays.
+        names: what to call them.
+    """
+    p_name, q_name = names
+    if not isinstance(p, Distribution):
+        missing = np.flatnonzero((np.asarray(p) > 0) & (np.asarray(q) == 0))
+        return f"{p_name} has probability where {q_name} has none: {entries_of(missing)}."
+    if reason := by_their_kind(p, q, p_name, q_name):
+        return reason
+    try:
+        draws = p.sample(jax.random.key(seed), (PROBES,))
+    except NotImplementedError:
+        return ""
+    outside = np.asarray(is_impossible(q, draws))
+    kind = "probability" if q.is_discrete else "density"
+    if outside.any():
+        example = np.asarray(draws)[outside][0]
+        at = f", such as {float(example):.4g}" if example.ndim == 0 else ""
+        share = f"{outside.mean():.2g}" if outside.mean() < 0.01 else f"{outside.mean():.0%}"
+        return f"{p_name} reaches where {q_name} has no {kind}: {share} of its draws are there{at}."
+    thinner = "" if p.event_shape == () else f", or {p_name} lies on a set too thin to have any {kind} under {q_name}"
+    return (
+        f"None of {PROBES:,} draws from {p_name} falls where {q_name} has no {kind}, so it is most likely the tails,"
+        f" where {q_name} falls off too fast for {p_name}{thinner}."
+    )
+
+
+def by_their_kind(p, q, p_name: str, q_name: str) -> str:
+    """The reason that needs no draws: numbers of trials, categories, or a single point that p may be on."""
+    if isinstance(p, CATEGORIES_COUNTED) and isinstance(q, CATEGORIES_COUNTED):
+        trials = [int(np.max(d.total_count)) for d in (p, q)]
+        if trials[0] != trials[1]:
+            counts = f"{trials[0]:,} trials and {q_name} has {trials[1]:,}"
+            return f"{p_name} has {counts}: they have no outcome in common."
+        if isinstance(p, MULTINOMIAL) and isinstance(q, MULTINOMIAL):
+            missing = np.flatnonzero((np.asarray(p.probs) > 0) & (np.asarray(q.probs) == 0))
+            return f"{p_name} has probability where {q_name} has none: {entries_of(missing, 'category', 'categories')}."
+    atom = None if q.is_discrete else atom_of(p)
+    if atom is None or is_point_mass(q):
+        return ""
+    return f"{p_name} has probability at the single value {atom}, which the density of {q_name} gives none."
+
+
+CATEGORIES_COUNTED = (dist.MultinomialProbs, dist.MultinomialLogits, dist.DirichletMultinomial)
+MULTINOMIAL = CATEGORIES_COUNTED[:2]
+
+
+def atom_of(distribution) -> str | None:
+    """A value that it has with a positive probability beside or instead of a density; None where it has none."""
+    while isinstance(distribution, dist.Independent | dist.ExpandedDistribution | dist.MaskedDistribution):
+        distribution = distribution.base_dist
+    if isinstance(distribution, dist.Delta):
+        return f"{np.asarray(distribution.v).ravel()[0]:.4g}"
+    if isinstance(distribution, dist.HurdleProbs | dist.ZeroInflatedProbs) and not distribution.base_dist.is_discrete:
+        return "0"
+    return None
+
+
+def is_point_mass(distribution) -> bool:
+    while isinstance(distribution, dist.Independent | dist.ExpandedDistribution | dist.MaskedDistribution):
+        distribution = distribution.base_dist
+    return isinstance(distribution, dist.Delta)
+
+
+def is_impossible(q, draws):
+    """Where q has no density or probability; of single counts by their exact probabilities: NumPyro's are never 0."""
+    outside = np.isneginf(np.asarray(log_density(q, draws)))
+    if not q.is_discrete or q.event_shape:
+        return outside
+    values, places = np.unique(np.asarray(draws), return_inverse=True)
+    try:
+        exact = np.isinf(np.asarray(kl_divergence(dist.Delta(jnp.asarray(values)), q)))
+    except (NoClosedForm, ValueError):
+        return outside
+    return outside | exact[places.reshape(outside.shape)]
+
+
+def entries_of(indices: np.ndarray, one: str = "entry", several: str = "entries") -> str:
+    """Entries of a list, the first few by number."""
+    shown = ", ".join(f"[{index}]" for index in indices[:5])
+    more = f" and {len(indices) - 5} more" if len(indices) > 5 else ""
+    return f"{one if len(indices) == 1 else several} {shown}{more}"

@@ -1,0 +1,220 @@
+"""Compiling: quick to compile on the CPU, and counted.
+
+For most models compilation costs more than running. On the CPU, XLA's fusion emitters double the compile time of
+the special functions that log densities are made of and do not make them faster, so they are switched off for
+vi_kl's own functions only (the caller's settings are untouched).
+"""
+
+import contextlib
+import dataclasses
+import functools
+import inspect
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import jax
+
+from vi_kl.core.code_hash import reads
+
+QUICK_TO_COMPILE = {"xla_cpu_use_fusion_emitters": False}
+# for programs that run a few times only: half the compile time, up to twice the run time
+RUN_SELDOM = {**QUICK_TO_COMPILE, "xla_backend_optimization_level": 0}
+
+# NumPyro keeps its effect handlers on one global stack, so only one thread at a time may trace a model. XLA's
+# compiling, which takes longer, runs outside this lock.
+tracing = threading.RLock()
+
+
+@functools.cache
+def compiler_options(seldom: bool) -> dict:
+    """Those of the options that this backend and JAX version accept."""
+    if jax.default_backend() != "cpu":
+        return {}
+    options = RUN_SELDOM if seldom else QUICK_TO_COMPILE
+    return {name: value for name, value in options.items() if is_accepted(name, value)}
+
+
+@functools.cache
+def is_accepted(name: str, value) -> bool:
+    try:
+        jax.jit(lambda x: x, compiler_options={name: value})(0)
+    except Exception:  # an unknown option is an error of XLA's own type, which varies between versions
+        return False
+    return True
+
+
+class CarriesArrays:
+    """What is part of the code of compiled programs, but for some arrays, which are arguments of theirs."""
+
+    def detached(self) -> tuple[Any, Any]:
+        """This without the arrays, hashable; and the arrays, a pytree."""
+        raise NotImplementedError
+
+    def attached(self, arrays) -> Any:
+        """The inverse, of what `detached` gives first."""
+        raise NotImplementedError
+
+
+def detached(value) -> tuple[Any, Any]:
+    return value.detached() if isinstance(value, CarriesArrays) else (value, ())
+
+
+def attached(value, arrays):
+    return value.attached(arrays) if isinstance(value, CarriesArrays) else value
+
+
+def compiled(function=None, *, static: tuple[str, ...] = (), seldom: bool | Callable[..., bool] = False):
+    """`jax.jit` with vi_kl's compiler options, safe to call from several threads.
+
+    Args:
+        static: names of the arguments that are part of the code; see `CarriesArrays` for those that hold arrays. Of
+            classes that are not vi_kl's, what they read besides their fields counts too (`reads`).
+        seldom: whether the program runs so seldom, or is so small, that compiling it well does not pay; or a
+            function that tells it from the call's arguments.
+    """
+    if function is None:
+        return functools.partial(compiled, static=static, seldom=seldom)
+    if static:
+        return with_static(function, static, seldom)
+    return jitted(function, (), seldom, ())
+
+
+def with_static(function, static: tuple[str, ...], seldom):
+    """`compiled` where some arguments are part of the code: their arrays are an argument of their own."""
+    signature = inspect.signature(function)
+
+    def inner(arrays, what_is_read, /, **kwargs):
+        return function(**{**kwargs, **{name: attached(kwargs[name], found) for name, found in arrays.items()}})
+
+    inner.__name__ = function.__name__
+    is_seldom = (lambda arrays, what_is_read, /, **kwargs: seldom(*kwargs.values())) if callable(seldom) else seldom
+    program = jitted(inner, static, is_seldom, 1)
+
+    @functools.wraps(function)
+    def call(*args, **kwargs):
+        given, arrays = signature.bind(*args, **kwargs).arguments, {}
+        what_is_read = tuple(reads(given[name]) for name in static)
+        for name in static:
+            given[name], found = detached(given[name])
+            if jax.tree.leaves(found):
+                arrays[name] = found
+        return program(arrays, what_is_read, **given)
+
+    return call
+
+
+def jitted(function, static: tuple[str, ...], seldom, static_places):
+    settings = {"static_argnames": static, "static_argnums": static_places}
+    plain = jax.jit(function, **settings)
+    seen = set()
+
+    @functools.cache
+    def tuned(seldom: bool):
+        return jax.jit(function, **settings, compiler_options=compiler_options(seldom))
+
+    @functools.wraps(function)
+    def call(*args, **kwargs):
+        leaves, structure = jax.tree.flatten((args, kwargs))
+        if any(isinstance(leaf, jax.core.Tracer) for leaf in leaves):
+            return plain(*args, **kwargs)  # compiler options belong to the outermost compilation only
+        program = tuned(seldom(*args, **kwargs) if callable(seldom) else seldom)
+        signature = generation, structure, tuple(map(describe, leaves))
+        if signature not in seen:
+            start = time.perf_counter()
+            with tracing:
+                waited = time.perf_counter() - start
+                lowered = program.lower(*args, **kwargs)
+            lowered.compile()
+            record(time.perf_counter() - start - waited)
+            seen.add(signature)
+        return program(*args, **kwargs)
+
+    return call
+
+
+generation = 0  # of programs: those compiled before they were let go of count as not compiled
+
+
+def let_go_of_programs() -> None:
+    """Let go of every compiled program in this process, those that are not vi_kl's too; they are compiled when wanted.
+
+    Each holds about a dozen memory maps, of which Linux allows a process 65,530 unless told otherwise: one that has
+    compiled some five thousand programs breaks down in the compiler.
+    """
+    global generation
+    generation += 1
+    jax.clear_caches()
+
+
+def describe(leaf):
+    """What of an argument a compiled program depends on: shape, type and layout of arrays, the value of the rest."""
+    if hasattr(leaf, "dtype"):
+        sharding = getattr(leaf, "sharding", None)
+        layout = sharding if sharding is not None and len(sharding.device_set) > 1 else None
+        return leaf.shape, leaf.dtype, getattr(leaf, "weak_type", False), layout
+    return type(leaf) if isinstance(leaf, float | complex) else leaf
+
+
+@dataclasses.dataclass(eq=False)  # two clocks are never the same one
+class CompileClock:
+    """Seconds spent tracing and compiling vi_kl's programs, and how many were compiled."""
+
+    seconds: float = 0.0
+    programs: int = 0
+
+
+class Running(threading.local):
+    """The clocks that run in this thread."""
+
+    def __init__(self):
+        self.clocks: tuple[CompileClock, ...] = ()
+
+
+running = Running()
+
+
+def record(seconds: float) -> None:
+    for clock in running.clocks:
+        clock.seconds += seconds
+        clock.programs += 1
+
+
+@contextlib.contextmanager
+def compile_clock():
+    """Count what is compiled inside the block: `with compile_clock() as clock: ...; clock.seconds`."""
+    clock, before = CompileClock(), running.clocks
+    running.clocks = (*before, clock)
+    try:
+        yield clock
+    finally:
+        running.clocks = before
+
+
+def in_threads(function, *arguments, workers: int) -> Iterator:
+    """`map` over threads, in order, with the caller's compile clocks running in them too.
+
+    The work begins at once, before the first result is asked for. Worth it where most of the time goes into
+    compiling, during which Python is free. What has not begun when the caller stops looking (an error, an
+    interruption) is not begun at all.
+    """
+    if workers <= 1:
+        return map(function, *arguments)
+    clocks = running.clocks
+
+    def with_clocks(*args):
+        running.clocks = clocks
+        return function(*args)
+
+    pool = ThreadPoolExecutor(max_workers=workers)
+    return results_in_order(pool, [pool.submit(with_clocks, *args) for args in zip(*arguments, strict=True)])
+
+
+def results_in_order(pool: ThreadPoolExecutor, futures: list[Future]) -> Iterator:
+    try:
+        for future in futures:
+            yield future.result()
+    finally:
+        pool.shutdown(cancel_futures=True)

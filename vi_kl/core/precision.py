@@ -1,0 +1,61 @@
+"""Float64 inside, whatever the caller's default.
+
+JAX computes in float32 unless told otherwise. vi_kl never changes that setting for its caller; its public
+functions switch to float64 for their own duration only, and hand concrete results back as NumPy arrays, because
+a float64 JAX array outside the switch would be rounded to float32 at its next use.
+"""
+
+import functools
+
+import jax
+import numpy as np
+
+from vi_kl.core.numpy_constants import tell_precisions_apart
+
+
+def wide_types():
+    """A context with 64-bit JAX types. Every switch that meets arrays of the caller goes through here."""
+    tell_precisions_apart()
+    return jax.enable_x64(True)
+
+
+def in_float64(function):
+    """Run `function` with 64-bit JAX types; return its concrete arrays as NumPy arrays.
+
+    Inside another such call, or where the caller has switched 64-bit types on, nothing changes. Values that are
+    being traced (inside jit, grad or vmap) stay as they are.
+    """
+
+    @functools.wraps(function)
+    def wrapped(*args, **kwargs):
+        if jax.config.jax_enable_x64:
+            return function(*args, **kwargs)
+        with wide_types():
+            result = function(*args, **kwargs)
+        return jax.tree.map(as_numpy, result, is_leaf=is_not_container)
+
+    return wrapped
+
+
+def is_not_container(value) -> bool:
+    """Only plain containers are looked into: a Target or a fit is handed back as it is."""
+    return not isinstance(value, tuple | list | dict)
+
+
+def as_numpy(leaf):
+    """A concrete JAX array as a NumPy array; anything else (tracers, keys, other objects) as it is."""
+    if not isinstance(leaf, jax.Array) or isinstance(leaf, jax.core.Tracer):
+        return leaf
+    if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+        return leaf
+    return np.asarray(leaf)
+
+
+def as_float64(leaf):
+    """A float or integer array at 64 bits (call it inside `in_float64`); booleans and the rest as they are."""
+    array = np.asarray(leaf) if not isinstance(leaf, jax.core.Tracer) else leaf
+    if array.dtype.kind == "f":
+        return array.astype(np.float64)
+    if array.dtype.kind in "iu":
+        return array.astype(np.int64)
+    return leaf

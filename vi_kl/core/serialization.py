@@ -1,0 +1,209 @@
+"""Values as files, without pickle: plain values as JSON, arrays beside them, in one npz that is written whole.
+
+What can be stored: None, booleans, numbers, strings, arrays of numbers, random keys, dicts, lists, tuples, and
+dataclasses and NamedTuples of these. A file names the classes it holds; only those that the reader is given are made
+from it, so that reading a file runs no code that came with it.
+"""
+
+import contextlib
+import dataclasses
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from vi_kl.core.errors import ViKLError
+
+DOCUMENT = "document"
+
+
+class ArchiveError(ViKLError, ValueError):
+    """A value that cannot be stored, or a file that cannot be read; the message says which part."""
+
+
+def write(path, document: dict) -> None:
+    """Store a document, replacing the file at `path` only when all of it has been written.
+
+    Args:
+        path: of the file; its folder must exist.
+        document: {name: value}.
+
+    Raises:
+        ArchiveError: a value cannot be stored.
+        OSError: the file cannot be written.
+    """
+    arrays: dict[str, np.ndarray] = {}
+    words = json.dumps({name: encode(value, name, arrays) for name, value in document.items()})
+    write_arrays(Path(path), {DOCUMENT: np.frombuffer(words.encode(), np.uint8), **arrays})
+
+
+def write_arrays(path: Path, arrays: Mapping) -> None:
+    """Write an npz to a temporary file beside it and move it into place."""
+    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            np.savez(file, **arrays)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def remove_leftovers(path: Path) -> None:
+    """Delete what writes of `path` that were killed have left behind."""
+    for leftover in path.parent.glob(f".{path.name}.*.tmp"):
+        with contextlib.suppress(OSError):
+            leftover.unlink()
+
+
+class Archive:
+    """A stored document, its values made when they are asked for.
+
+    Args:
+        path: of a file that `write` has written.
+
+    Raises:
+        ArchiveError: it is no such file, or damaged.
+        FileNotFoundError: there is none.
+    """
+
+    def __init__(self, path):
+        self.path = Path(path)
+        try:
+            with np.load(self.path, allow_pickle=False) as archive:
+                self.arrays = {name: archive[name] for name in archive.files}
+            self.words = json.loads(self.arrays.pop(DOCUMENT).tobytes())
+        except FileNotFoundError:
+            raise
+        except Exception as error:  # whatever a damaged file makes NumPy, zipfile, zlib or json say
+            raise ArchiveError(f"{self.path} is not a file that vi_kl has saved, or is damaged ({error}).") from None
+
+    def get(self, name: str, classes: Mapping[str, type] | None = None) -> Any:
+        """The value stored under `name`, or None; `classes` are those that may be made, by name."""
+        if name not in self.words:
+            return None
+        try:
+            return decode(self.words[name], self.arrays, classes or {})
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ArchiveError(f"{self.path} is damaged: '{name}' cannot be read ({error}).") from error
+
+
+# Values to JSON --------------------------------------------------------------------------------------------------
+
+
+def encode(value, where: str, arrays: dict, other: Callable | None = None):
+    """`value` as JSON, its arrays put into `arrays`.
+
+    Args:
+        where: what the value is called in an error message.
+        arrays: {name: array}, added to.
+        other: `other(value, where)` gives JSON for what cannot be stored; by default that is an error.
+    """
+
+    def inner(entry, where):
+        return encode(entry, where, arrays, other)
+
+    match value:
+        case None | bool() | str():
+            return value
+        case float() if type(value) is float:
+            return value if np.isfinite(value) else {"float": repr(value)}
+        case int() if type(value) is int:
+            return value
+        case np.ndarray() | np.generic() | jax.Array():
+            return encode_array(value, where, arrays)
+        case dict():
+            return {"dict": [[inner(k, where), inner(v, f"{where}[{k!r}]")] for k, v in value.items()]}
+        case list():
+            return {"list": [inner(entry, f"{where}[{i}]") for i, entry in enumerate(value)]}
+        case tuple() if type(value) is tuple:
+            return {"tuple": [inner(entry, f"{where}[{i}]") for i, entry in enumerate(value)]}
+    fields = fields_of(value)
+    if fields is not None:
+        kind = type(value)
+        entries = {name: inner(entry, f"{where}.{name}") for name, entry in fields.items()}
+        return {"class": kind.__qualname__, "module": kind.__module__, "fields": entries}
+    if other is not None:
+        return other(value, where)
+    what = "a function" if callable(value) else f"a {type(value).__name__}"
+    raise ArchiveError(f"{where} is {what}, which cannot be saved.")
+
+
+def fields_of(value) -> dict | None:
+    """The fields of a dataclass or a NamedTuple, or None."""
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return value._asdict()
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value) if field.init}
+    return None
+
+
+def encode_array(value, where: str, arrays: dict):
+    if isinstance(value, jax.Array) and jax.dtypes.issubdtype(value.dtype, jax.dtypes.prng_key):
+        data = encode_array(jax.random.key_data(value), where, arrays)
+        return {"key": str(jax.random.key_impl(value)), **data}
+    array = np.asarray(value)
+    if array.dtype.kind not in "biufc":
+        raise ArchiveError(f"{where} is an array of {array.dtype}, which cannot be saved.")
+    name = str(len(arrays))
+    arrays[name] = array
+    return {"array": name}
+
+
+# JSON to values --------------------------------------------------------------------------------------------------
+
+
+def decode(words, arrays: Mapping, classes: Mapping[str, type]):
+    """The value that `encode` was given."""
+
+    def inner(words):
+        return decode(words, arrays, classes)
+
+    match words:
+        case {"float": text}:
+            return float(text)
+        case {"key": impl, "array": name}:
+            return jax.random.wrap_key_data(arrays[name], impl=impl)
+        case {"array": name}:
+            return arrays[name]
+        case {"dict": entries}:
+            return {inner(key): inner(value) for key, value in entries}
+        case {"list": entries}:
+            return [inner(entry) for entry in entries]
+        case {"tuple": entries}:
+            return tuple(inner(entry) for entry in entries)
+        case {"class": name, "module": module, "fields": fields}:
+            return make(name, module, {field: inner(value) for field, value in fields.items()}, classes)
+        case dict():
+            raise ArchiveError(f"The file holds something that this version of vi_kl does not know: {words}.")
+        case _:
+            return words
+
+
+def make(name: str, module: str, fields: dict, classes: Mapping[str, type]):
+    """An instance of one of the classes that may be made."""
+    kind = classes.get(name) or imported_tuple(name, module)
+    if kind is None:
+        raise ArchiveError(
+            f"The file holds a `{name}` of {module}, which is not one of vi_kl's own classes: "
+            f"pass it to load as classes=[{name}]."
+        )
+    try:
+        return kind(**fields)
+    except TypeError as error:
+        raise ArchiveError(f"`{name}` is not what it was when the file was saved: {error}.") from error
+
+
+def imported_tuple(name: str, module: str) -> type | None:
+    """A NamedTuple of a module that is imported already: plain containers, such as the states of optimisers."""
+    kind = getattr(sys.modules.get(module), name, None)
+    is_named = isinstance(kind, type) and issubclass(kind, tuple) and hasattr(kind, "_fields")
+    return kind if is_named else None

@@ -1,0 +1,1 @@
+"""Worked stories that the package carries."""

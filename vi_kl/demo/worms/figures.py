@@ -1,0 +1,211 @@
+"""The figures of the worm-teeth story, each drawn once and kept as SVG and PNG with a caption in words."""
+
+import numpy as np
+
+from vi_kl.core.estimate import UNITS
+from vi_kl.demo.worms.data import TEETH, observed
+from vi_kl.demo.worms.fits import Told
+from vi_kl.demo.worms.page import Article, binomial_pmf, block_pmf, kl_curve
+from vi_kl.report import figures as plots
+from vi_kl.report.picture import Picture, draw_picture
+
+WORMS_COUNTED = 1000
+
+
+def histogram(article: Article, unit: str) -> Picture:
+    p, factor = observed(), UNITS[unit]
+    curves = {"uniform": "#0072B2", "binomial": "#D55E00", "blocks": "#009E73"}
+    fig, ax = plots.subplots(figsize=(7.2, 3.6))
+    ax.bar(TEETH, p, color=plots.FILL, width=0.9, label="observed worms")
+    for name, q in article.approximations.items():
+        kl = float(np.sum(p * np.log(p / q))) / factor
+        ax.step(
+            np.append(TEETH - 0.5, 10.5), np.append(q, q[-1]), where="post", linewidth=1.8,
+            color=curves[name.split("(")[0].split(",")[0]], label=f"{name}:  KL {kl:.3f} {unit}",
+        )  # fmt: skip
+    ax.set(xlabel="number of teeth", ylabel="fraction of worms", xticks=TEETH, ylim=(0, 0.27))
+    ax.legend(loc="upper left", fontsize=9)
+    caption = (
+        "The worms' teeth, and three distributions that are cheaper to send. KL(observed || q) is what each costs "
+        f"per worm, in {unit}, beyond the entropy of the observed distribution. The one-parameter binomial has the "
+        "right mean and the wrong shape: it is worse than the uniform distribution, which has no parameter at all."
+    )
+    return draw_picture("histogram", "A histogram and cheaper stand-ins", caption, fig)
+
+
+def objective(article: Article, unit: str) -> Picture:
+    factor = UNITS[unit]
+    grid = np.linspace(0.2, 0.85, 131)
+    fig, ax = plots.subplots(figsize=(7.2, 3.6))
+    for name, pmf, best, hue, where in (
+        ("binomial", binomial_pmf, article.best_binomial, "#D55E00", 48),
+        ("blocks", block_pmf, article.best_block, "#009E73", -20),
+    ):
+        curve = kl_curve(pmf, grid) / factor
+        lowest = float(kl_curve(pmf, np.array([best]))[0]) / factor
+        ax.plot(grid, curve, color=hue, linewidth=1.8)
+        ax.plot(best, lowest, "o", color=hue, markersize=6)
+        ax.annotate(
+            f"{name}: p = {best:.2f}, {lowest:.3f} {unit}", (best, lowest), xytext=(0, where),
+            textcoords="offset points", color=hue, ha="center",
+        )  # fmt: skip
+    ax.set(xlabel="p", ylabel=f"KL(observed || q) [{unit} per worm]", ylim=(0, 2 * np.log(2) / factor))
+    caption = (
+        "KL as the objective: each value of p is one candidate distribution, and the lowest point of its curve is the "
+        "best of them. Nothing was fitted by eye; the minima are where the gradient vanishes."
+    )
+    return draw_picture("objective", "KL as the objective", caption, fig)
+
+
+def directions(article: Article, unit: str) -> Picture:
+    p, factor = observed(), UNITS[unit]
+    grid = np.linspace(0.3, 0.8, 101)
+    fig, (left, right) = plots.subplots(1, 2, figsize=(8.2, 3.4), width_ratios=(1, 1.1))
+    left.bar(TEETH, p, color=plots.FILL, width=0.9)
+    for name, best, direction, hue, style in (
+        ("forward KL(observed || q)", article.best_binomial, "forward", "#0072B2", "-"),
+        ("reverse KL(q || observed)", article.best_binomial_reverse, "reverse", "#D55E00", (0, (5, 2))),
+    ):
+        q = np.asarray(binomial_pmf(best))
+        left.plot(TEETH, q, marker="o", markersize=3.5, linewidth=1.4, linestyle=style, color=hue)
+        right.plot(grid, kl_curve(binomial_pmf, grid, direction) / factor, color=hue, linestyle=style, label=name)
+        lowest = kl_curve(binomial_pmf, np.array([best]), direction)[0] / factor
+        right.plot(best, lowest, "o", color=hue)
+        right.annotate(
+            f"p = {best:.3f}", (best, lowest), xytext=(0, 12 if direction == "forward" else -18),
+            textcoords="offset points", color=hue, ha="center",
+        )  # fmt: skip
+    left.set(xlabel="number of teeth", ylabel="probability", xticks=TEETH[::2], title="The two best binomials")
+    right.set(xlabel="p", ylabel=unit, title="The two objectives", ylim=(0, None))
+    right.legend(fontsize=9, loc="upper center")
+    caption = (
+        "The divergence is not a distance: it depends on the direction. Forward KL pays where worms are and q is "
+        "not, so it matches the mean of all of them. Reverse KL pays where q is and worms are not, so it leans to "
+        "where the most worms are. Variational inference minimises the reverse one, because it needs averages "
+        "under q only."
+    )
+    return draw_picture("directions", "The two directions", caption, fig)
+
+
+def traces(told: list[Told], unit: str) -> Picture:
+    columns = min(len(told), 3)
+    rows = -(-len(told) // columns)
+    longest = max(10, *(len(fit.history.loss) for part in told for fit in part.comparison.fits))
+    fig, axes = plots.subplots(rows, columns, figsize=(3.0 * columns, 2.8 * rows), sharey=True, squeeze=False)
+    for ax, part in zip(axes.ravel(), told, strict=False):
+        plots.plot_trace(ax, part.comparison.fits, part.log_evidence.value, unit)
+        if part.chapter.name == "two_kinds":
+            ax.axhline(np.log(2) / UNITS[unit], color=plots.INK, linewidth=0.9, linestyle=":", label="log 2")
+        ax.set_title(part.chapter.title)
+        ax.set_xlim(0.8, 1.3 * longest)
+        ax.legend(fontsize=8, loc="upper right")
+        ax.set_ylabel("")
+    for ax in axes.ravel()[len(told) :]:
+        ax.remove()
+    fig.supylabel(f"log evidence − ELBO [{unit}]", fontsize=10)
+    caption = (
+        "How far below the log evidence each ELBO is, iteration by iteration. That distance is KL(q||posterior), the "
+        f"{unit} that the data cost beyond the model's own price. Guides and flows follow stochastic gradients, "
+        "for hundreds of steps. The normals start at the mode, and fixed draws tell a quasi-Newton method the rest: a "
+        "few iterations, marked by dots, or none at all. A trace that has come to a level has reached its family's "
+        "best; for the two kinds of worms that level is log 2, which no more steps will bring down."
+    )
+    return draw_picture("traces", "Descending to the evidence", caption, fig)
+
+
+def posteriors(part: Told) -> Picture:
+    sites = part.comparison.target.sites
+    scalars = [site.name for site in sites if not site.shape]
+    vectors = [site.name for site in sites if site.shape]
+    count = len(scalars) + len(vectors)
+    width = 7.6 if vectors else 3.1 * count + 1.2
+    fig, axes = plots.subplots(1, count, figsize=(max(width, 5.5), 3.1), squeeze=False)
+    for ax, name in zip(axes[0], scalars, strict=False):
+        draws = {q: sites[name] for q, sites in part.draws.items()}
+        plots.plot_marginal(ax, part.exact[name], draws, name)
+    for ax, name in zip(axes[0][len(scalars) :], vectors, strict=True):
+        moments = part.comparison.target.truth.moments[name]
+        draws = {q: sites[name] for q, sites in part.draws.items()}
+        plots.plot_many_means(ax, moments.mean, moments.sd, draws, f"{name}: number of teeth")
+    handles, labels = axes[0][0].get_legend_handles_labels()
+    fig.legend(handles, labels, loc="outside upper center", ncols=len(labels), fontsize=8.5)
+    return draw_picture(
+        f"posterior_{part.chapter.name}",
+        f"{part.chapter.title}: the posterior and every q",
+        "The exact posterior in grey, and each approximation over it, in the model's own units.",
+        fig,
+    )
+
+
+def two_modes(part: Told) -> Picture:
+    """p1 against p2: the exact posterior's two modes, one q on one of them, one q across both."""
+    fig, axes = plots.subplots(1, 3, figsize=(9.0, 3.3), sharex=True, sharey=True)
+    one_mode = "full_rank"
+    shown = [("exact posterior", part.exact, plots.INK)]
+    for name, title in ((one_mode, "reverse KL: full rank"), ("moment_matching", "forward KL: same moments")):
+        if name in part.draws:
+            shown.append((title, part.draws[name], plots.colour(name)))
+    for ax, (title, draws, hue) in zip(axes, shown, strict=True):
+        ax.plot(draws["p1"][:3000], draws["p2"][:3000], ".", markersize=1.5, alpha=0.4, color=hue, rasterized=True)
+        ax.plot([0, 1], [0, 1], color=plots.FILL, linewidth=0.8, zorder=0)
+        ax.set(xlim=(0, 1), ylim=(0, 1), xlabel="p1", title=title, aspect="equal")
+        ax.label_outer()
+    axes[0].set_ylabel("p2")
+    caption = (
+        "Which kind is called the first is arbitrary, so the exact posterior has two mirror images. Reverse KL settles "
+        "on one and pays log 2 nats, one bit: the price of saying which. The normal that is best in the forward "
+        "direction has the posterior's own mean and covariance; it covers both, and puts most of its mass where no "
+        "worms are."
+    )
+    return draw_picture("two_modes", "Two modes, one q", caption, fig)
+
+
+def bits_to_send(told: list[Told], article: Article, unit: str) -> Picture:
+    factor = UNITS[unit]
+    entropy = WORMS_COUNTED * float(-np.sum(observed() * np.log(observed()))) / factor
+    uniform = WORMS_COUNTED * np.log(11) / factor
+    span = max(-part.log_evidence.value for part in told) / factor - entropy
+    heights = [0.5 + 0.3 * len(part.comparison.certificates) for part in told]
+    fig, axes = plots.subplots(
+        len(told), 2, figsize=(8.6, 0.6 + sum(heights)), height_ratios=heights, squeeze=False,
+        width_ratios=(1, 1.5), sharex="col",
+    )  # fmt: skip
+    for (left, right), part in zip(axes, told, strict=True):
+        price = -part.log_evidence.value / factor
+        left.barh(0, price - entropy, left=entropy, color="#0072B2", height=0.5)
+        left.axvline(uniform, color=plots.QUIET, linewidth=1, linestyle=":")
+        left.axvline(entropy, color=plots.INK, linewidth=1)
+        left.text(price + 0.012 * (uniform - entropy), 0, f"{price:,.1f}", fontsize=9, va="center")
+        left.set(yticks=[], ylim=(-0.6, 0.6), xlim=(entropy - 0.05 * span, entropy + 1.2 * span))
+        left.set_title(part.chapter.title)
+        left.spines["left"].set_visible(False)
+        plots.plot_extra_bits(right, part.comparison.certificates, unit)
+        for ax in (left, right):
+            ax.set_xlabel("")
+            ax.tick_params(labelbottom=part is told[-1])
+    most = max(c.reverse_kl.to(unit).value for part in told for c in part.comparison.certificates)
+    axes[0][1].set_xlim(plots.FLOOR / 2, 3 * most)
+    axes[-1][0].set_xlabel(f"{unit} for all 1,000 worms: −log evidence")
+    axes[-1][1].set_xlabel(f"{unit} on top for using q: KL(q||posterior)")
+    caption = (
+        f"The price of sending all 1,000 counts. Left: what each model charges with its exact posterior. The solid "
+        f"line is 1,000 times the entropy ({entropy:,.0f} {unit}), which only someone who already has the histogram "
+        f"could pay; the dotted line is no model at all ({uniform:,.0f} {unit}). Right: what each approximation adds, "
+        "with its 95% interval, on a log scale; a dot at the left edge adds nothing that can be measured."
+    )
+    return draw_picture("bits_to_send", "The bill", caption, fig)
+
+
+def of_the_article(article: Article, unit: str) -> list[Picture]:
+    """Figures of the first half of the story. Call it inside `plots.style()`."""
+    return [draw(article, unit) for draw in (histogram, objective, directions)]
+
+
+def of_the_chapter(part: Told) -> list[Picture]:
+    """Figures of one model."""
+    return [posteriors(part), two_modes(part)] if part.chapter.name == "two_kinds" else [posteriors(part)]
+
+
+def of_the_bill(told: list[Told], article: Article, unit: str) -> list[Picture]:
+    """Figures that hold all models together."""
+    return [bits_to_send(told, article, unit), traces(told, unit)]

@@ -1,0 +1,81 @@
+"""The second half of the story: the same divergence, between an approximation and a posterior."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+
+import jax
+import numpy as np
+
+from vi_kl.demo.worms import models as worms
+from vi_kl.targets import Target
+from vi_kl.workflows.compare import Comparison, compare
+
+DRAWS_FOR_FIGURES = 65_536
+
+
+@dataclasses.dataclass(frozen=True)
+class Chapter:
+    """One model of the worms: its target, and the approximations to try on it."""
+
+    name: str
+    title: str
+    make: Callable[[], Target]
+    methods: Sequence
+
+
+CHAPTERS = (
+    Chapter("binomial", "Binomial", worms.binomial, (worms.beta_guide, "mean_field", "laplace")),
+    Chapter("block", "Two blocks", worms.block, (worms.beta_guide, "mean_field", "laplace")),
+    Chapter(
+        "categorical",
+        "Free histogram",
+        worms.categorical,
+        (worms.dirichlet_guide, "mean_field", "full_rank", "laplace"),
+    ),
+    Chapter("beta_binomial", "Beta-binomial", worms.beta_binomial, ("mean_field", "full_rank", "laplace")),
+    Chapter(
+        "two_kinds",
+        "Two kinds of worms",
+        worms.two_kinds,
+        ("mean_field", "full_rank", "flow", "laplace", "moment_matching"),
+    ),
+)
+QUICK = ("binomial", "two_kinds")
+QUICK_METHODS = ("mean_field", "full_rank", "laplace", "moment_matching")
+
+
+@dataclasses.dataclass(frozen=True)
+class Told:
+    """A chapter's outcome, with draws for its figures."""
+
+    chapter: Chapter
+    comparison: Comparison
+    exact: dict[str, np.ndarray]
+    draws: dict[str, dict[str, np.ndarray]]
+
+    @property
+    def log_evidence(self):
+        return self.comparison.target.truth.log_evidence
+
+
+def chapters(quick: bool) -> list[Chapter]:
+    """All five, or two with the approximations that compile fast."""
+    if not quick:
+        return list(CHAPTERS)
+    short = [chapter for chapter in CHAPTERS if chapter.name in QUICK]
+    return [
+        dataclasses.replace(c, methods=tuple(m for m in c.methods if callable(m) or m in QUICK_METHODS)) for c in short
+    ]
+
+
+def tell_chapter(chapter: Chapter, key, progress: Callable[[str], None] | None = None) -> Told:
+    """Fit and check every approximation of one model."""
+    target = chapter.make()
+    fit_key, draw_key = jax.random.split(key)
+    comparison = compare(target, chapter.methods, key=fit_key, progress=progress, workers=1)
+    exact = target.constrain(target.truth.sample(draw_key, DRAWS_FOR_FIGURES))
+    draws = {
+        fit.name: fit.sample(jax.random.fold_in(draw_key, i), DRAWS_FOR_FIGURES, deterministic=False)
+        for i, fit in enumerate(comparison.fits)
+    }
+    return Told(chapter, comparison, exact, draws)

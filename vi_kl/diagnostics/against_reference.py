@@ -1,0 +1,69 @@
+"""q held to what is known of the posterior: both directions of KL, averages, what is left out, transport."""
+
+import numpy as np
+
+from vi_kl.core.estimate import Estimate
+from vi_kl.core.random_keys import numpy_generator
+from vi_kl.core.student import moments_of_draws
+from vi_kl.diagnostics.errors import errors, reference_from_truth
+from vi_kl.diagnostics.evidence import Draws
+from vi_kl.diagnostics.evidence_bounds import elbo_limits, evidence_limits
+from vi_kl.diagnostics.kl_to_reference import forward_kl, reverse_kl_by_gap, reverse_kl_by_integration
+from vi_kl.diagnostics.missed_modes import MOST_DIMENSIONS, NOTABLE_SHARE, Reach, Search, leads_outside
+from vi_kl.diagnostics.wasserstein import wasserstein
+from vi_kl.families.approximation import Approximation
+from vi_kl.reference.mcmc.draws import PosteriorDraws
+from vi_kl.reference.posterior import Truth
+from vi_kl.targets.target import constrain_in_chunks
+
+NEGLIGIBLE = 1e-4  # nats
+REGION = 0.999  # of q's mass, the highest-density region by which coverage is judged
+
+
+def judge_against(q: Approximation, truth: Truth, draws: Draws, weights, search: Search, figures, keys) -> dict:
+    """q held to what is known of the posterior."""
+    gap = reverse_kl_by_gap(draws, q.target)
+    integrated = reverse_kl_by_integration(q, keys[1], len(draws))
+    posterior = truth.draws(keys[2], len(draws))
+    forward, log_q, log_p = forward_kl(q, posterior)
+    inverse = None if log_q is None else log_q - log_p
+    evidence = evidence_limits(search.own_log_weights(draws), search.parts, posterior, inverse)
+    reference = reference_from_truth(q.target, truth, posterior)
+    sites = constrain_in_chunks(q.target, draws.z)
+    covered, misses_mode = coverage(q, draws, posterior, log_q)
+    return {
+        "source": truth.source,
+        "evidence_limits": evidence,
+        "limits": evidence.minus(elbo_limits(figures["elbo"])).not_negative(),
+        "log_evidence": truth.log_evidence,
+        "reverse_kl": the_better(gap, integrated),
+        "gap": gap,
+        "integrated": integrated,
+        "forward_kl": forward,
+        "coverage": covered,
+        "misses_mode": misses_mode or figures["misses_mode"],
+        "errors": errors(sites, reference),
+        "corrected": errors(sites, reference, weights),
+        "distance": wasserstein(draws.z, posterior.z, numpy_generator(keys[4])),
+        "complaints": truth.complaints,
+    }
+
+
+def coverage(q: Approximation, draws: Draws, posterior: PosteriorDraws, log_q) -> tuple[float | None, bool]:
+    """The share of posterior draws in q's own 99.9% region of highest density; whether those outside have a mode."""
+    if log_q is None:
+        return None, False
+    is_outside = log_q < np.quantile(draws.log_q, 1 - REGION)
+    found = moments_of_draws(draws.z)
+    if is_outside.mean() < NOTABLE_SHARE or found is None or q.target.dim > MOST_DIMENSIONS:
+        return 1 - float(is_outside.mean()), False
+    some = posterior.z[is_outside][:: max(1, int(is_outside.sum()) // 4)][:4]
+    return 1 - float(is_outside.mean()), leads_outside(Reach(*found), q.target, some)
+
+
+def the_better(gap: Estimate, integrated: Estimate | None) -> Estimate:
+    """Integration where nothing in it is random and hardly any error is left, else the smaller error."""
+    if integrated is None:
+        return gap
+    is_exact = integrated.num_draws is None and integrated.standard_error < NEGLIGIBLE
+    return integrated if is_exact or integrated.standard_error <= gap.standard_error else gap

@@ -1,0 +1,39 @@
+"""Figures that cannot all be right: a density that is none, an ELBO above the evidence, two ways that disagree."""
+
+from vi_kl.reference.posterior import Truth
+
+
+def contradictions(figures: dict, truth: Truth | None, excess: float) -> tuple[str, ...]:
+    """Figures that cannot all be right."""
+    found = []
+    if excess:
+        found.append(
+            f"log q is not the log density of q's draws: it is off by {excess:.2g} nats or more somewhere. Is a "
+            "Jacobian missing?"
+        )
+    if truth is None:
+        return tuple(found)
+    evidence, lower = truth.log_evidence, figures["evidence_limits"].lower
+    upper, rounding = figures["evidence_limits"].upper, 1e-9 * (1 + abs(evidence.value))
+    if upper < evidence.value - 4 * evidence.standard_error - rounding:
+        found.append(
+            f"The log evidence is at most {upper:.6g} by posterior draws, and {evidence.value:.6g} by "
+            f"{evidence.method}: the draws are not this posterior's, or a density is wrong."
+        )
+    if lower > evidence.value + 4 * evidence.standard_error + rounding:
+        found.append(
+            f"The log evidence is at least {lower:.6g} by importance weights, and {evidence.value:.6g} by "
+            f"{evidence.method}: that misses a part of the posterior, or a density is wrong."
+        )
+    gap, integrated = figures["gap"], figures["integrated"]
+    if gap.value < -4 * gap.standard_error - rounding:
+        found.append(f"The ELBO exceeds the log evidence by {-gap.value:.2g} nats, which it cannot.")
+    if integrated is not None and not gap.agrees_with(integrated, 4.0):
+        found.append(
+            f"The two ways of computing the KL disagree ({gap.value:.4g} and {integrated.value:.4g} nats): trust "
+            "neither until that is explained."
+        )
+    second = truth.second_opinion
+    if second is not None and not evidence.agrees_with(second, 4.0):
+        found.append(f"Two opinions on the log evidence disagree: {evidence}, and {second}.")
+    return tuple(found)

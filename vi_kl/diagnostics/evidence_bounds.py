@@ -1,0 +1,110 @@
+"""The evidence between two confidence limits, and KL(q||posterior) with it.
+
+The lower limit is from importance weights, whose mean is at most the evidence whatever q misses; the upper from
+draws of the posterior, over which q(z) / p(z, data) has a mean of at most 1 / evidence. Both are limits by betting
+(limits.py): they hold for weights with any tails, and so need no k-hat to vouch for them. What the upper limit
+needs is that the posterior draws are what they claim to be, and independent. KL's limits need the ELBO's too, which
+are the central limit theorem's.
+
+References: Burda, Grosse & Salakhutdinov (2016), "Importance weighted autoencoders", for the lower limit; Grosse,
+Ghahramani & Adams (2015), "Sandwiching the marginal likelihood using bidirectional Monte Carlo", for the pair.
+"""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from scipy.stats import rankdata
+
+from vi_kl.core.estimate import Estimate
+from vi_kl.diagnostics.limits import log_lower_limit
+from vi_kl.diagnostics.missed_modes import Unvisited
+from vi_kl.reference.mcmc.draws import PosteriorDraws
+
+
+@dataclasses.dataclass(frozen=True)
+class Limits:
+    """Confidence limits of one number, in nats unless `unit` says otherwise; infinite where nothing is known.
+
+    Attributes:
+        lower, upper: the number lies between them.
+        confidence: the probability that both hold, at least.
+    """
+
+    lower: float
+    upper: float
+    confidence: float
+    unit: str = "nats"
+
+    def to(self, unit: str) -> "Limits":
+        factor = Estimate(1.0, unit=self.unit).to(unit).value
+        return Limits(self.lower * factor, self.upper * factor, self.confidence, unit)
+
+    def minus(self, other: "Limits") -> "Limits":
+        """Of a difference; the doubts add up."""
+        doubt = (1 - self.confidence) + (1 - other.confidence)
+        return Limits(self.lower - other.upper, self.upper - other.lower, 1 - doubt, self.unit)
+
+    def not_negative(self) -> "Limits":
+        """Of a number that is known to be at least zero."""
+        return dataclasses.replace(self, lower=max(self.lower, 0.0))
+
+    def __contains__(self, value) -> bool:
+        return self.lower <= float(value) <= self.upper
+
+    def __str__(self):
+        level = f"with {100 * self.confidence:.4g}% confidence"
+        if math.isinf(self.upper):
+            return f"at least {self.lower:.4g} {self.unit}, {level}"
+        return f"between {self.lower:.4g} and {self.upper:.4g} {self.unit}, {level}"
+
+
+def evidence_limits(
+    log_weights: np.ndarray,
+    parts: Sequence[Unvisited] = (),
+    posterior: PosteriorDraws | None = None,
+    log_inverse_weights: np.ndarray | None = None,
+    confidence: float = 0.975,
+) -> Limits:
+    """Limits of the log evidence.
+
+    Args:
+        log_weights: log p(z, data) - log q(z) at draws of q; -inf for draws that stray into one of `parts`. Draws of a
+            mixture, so many of each part as its share, do too: bets on values of unequal means win no more than on
+            equal ones, for the logarithm is concave.
+        parts: of the posterior that q does not visit, with weights of their own.
+        posterior: draws of the posterior, and
+        log_inverse_weights: log q(z) - log p(z, data) there; without them there is no upper limit.
+        confidence: that both limits hold. For dependent draws the upper one holds as far as thinning makes them
+            independent.
+    """
+    doubt = (1 - confidence) / (1 if log_inverse_weights is None else 2)
+    each = 1 - doubt / (1 + len(parts))
+    lower = np.logaddexp.reduce([log_lower_limit(x, each) for x in (log_weights, *(p.log_weights for p in parts))])
+    if log_inverse_weights is None:
+        return Limits(float(lower), math.inf, confidence)
+    apart = thin(posterior, np.where(np.isnan(log_inverse_weights), -np.inf, log_inverse_weights))
+    return Limits(float(lower), -log_lower_limit(apart, 1 - doubt), confidence)
+
+
+def thin(posterior: PosteriorDraws, log_values: np.ndarray) -> np.ndarray:
+    """So few of the values that they are about as good as independent: none where they hardly move.
+
+    Both the values, which the bets are on, and their ranks have to be.
+    """
+    highest = log_values.max()
+    if posterior.independent or highest == -np.inf:
+        return log_values
+    numbers = [posterior.effective_number(x) for x in (np.exp(log_values - highest), rankdata(log_values))]
+    if not min(numbers) >= 1:
+        return np.array([-np.inf])
+    stride = math.ceil(len(log_values) / min(numbers))
+    return log_values.reshape(posterior.chains.shape[:2])[:, ::stride].ravel()
+
+
+def elbo_limits(elbo: Estimate, confidence: float = 0.975) -> Limits:
+    """Of the ELBO, by the central limit theorem: a mean of logarithms, whose tails are light unless q's are heavier
+    than the posterior's.
+    """
+    return Limits(*elbo.interval(confidence), confidence)

@@ -1,0 +1,101 @@
+"""What draws of q, and of wider densities beside it, tell of KL(q||posterior): no truth is needed, and none is had."""
+
+import jax
+import numpy as np
+
+from vi_kl.core.random_keys import numpy_generator
+from vi_kl.core.student import Student, moments_of_draws
+from vi_kl.diagnostics.defence import Weighing, defend, density_of, finite, has_density
+from vi_kl.diagnostics.errors import errors, reference_from_weights
+from vi_kl.diagnostics.evidence import Draws
+from vi_kl.diagnostics.evidence_bounds import Limits, elbo_limits, evidence_limits
+from vi_kl.diagnostics.importance import kl_by_weights, log_evidence_by_weights
+from vi_kl.diagnostics.judgement import look_around
+from vi_kl.diagnostics.missed_modes import PILOT, Search
+from vi_kl.diagnostics.psis import RELIABLE
+from vi_kl.diagnostics.rival import rival_evidence
+from vi_kl.targets.target import constrain_in_chunks
+
+CONFIDENCE = 0.975
+
+
+class View:
+    """What is around q: draws of it that no figure rests on, the density there, and a generator for what follows.
+
+    Attributes:
+        pilot: draws of q.
+        scouts: points around q; None where q's draws do not span the space, or in too many dimensions.
+    """
+
+    def __init__(self, q, key, n: int):
+        draws_key, self.generator = key, numpy_generator(jax.random.fold_in(key, 1))
+        self.pilot = Draws(q, draws_key, PILOT)
+        self.pilot.log_p = finite(self.pilot.log_p)
+        self.q = q
+        self.scouts = look_around(q, self.pilot, self.generator, n, rays=True)
+
+    def log_q(self, z: np.ndarray) -> np.ndarray:
+        """q's log density at points; where it is not known, that of a normal with its moments."""
+        if has_density(self.q):
+            return density_of(self.q, z)
+        return Student(*moments_of_draws(self.pilot.z)).log_prob(z)
+
+    def improper_along(self, target) -> tuple[str, ...]:
+        """Names of the coordinates that a direction in which the density does not fall off is mostly made of."""
+        if self.scouts is None:
+            return ()
+        names, sds = target.coordinate_names, self.pilot.z.std(axis=0)
+        found = [names[int(np.argmax(np.abs(way) / sds))] for way in self.scouts.flat]
+        return tuple(dict.fromkeys(found))
+
+
+def judge_alone(q, draws: Draws, view: View, search: Search, figures) -> dict:
+    """What draws of q and of wider densities tell, with those over the modes that climbs found."""
+    found = {"source": ""}
+    weighing = None
+    if view.scouts is not None:
+        parts = search.laid_over
+        weighing = defend(q, view.pilot, draws, view.scouts, parts, view.generator, len(draws) // 2)
+    evidence = lower_evidence(draws, search, weighing)
+    found |= {
+        "evidence_limits": evidence,
+        "limits": evidence.minus(elbo_limits(figures["elbo"])).not_negative(),
+    }
+    if figures["improper"]:  # its evidence is infinite, and there is no distance to be limited
+        return found | {"limits": Limits(0.0, np.inf, evidence.confidence)}
+    if weighing is not None and weighing.is_known:
+        found |= {"log_evidence": weighing.log_evidence, "reverse_kl": weighing.kl}
+        if not search.parts:
+            found["errors"] = errors_by_weights(q, draws, weighing)
+    elif weighing is None and not search.parts and figures["k_hat"] <= RELIABLE:
+        words = f"importance weights of {len(draws):,} draws of q"
+        found |= {
+            "log_evidence": log_evidence_by_weights(draws.log_ratio, words),
+            "reverse_kl": kl_by_weights(draws.log_ratio, words),
+        }
+    else:
+        half = 1 - (1 - CONFIDENCE) / 2
+        lower = lower_evidence(draws, search, weighing, half).lower
+        evidence = Limits(max(lower, rival_evidence(q.target, view.generator, half)), np.inf, CONFIDENCE)
+        limits = evidence.minus(elbo_limits(figures["elbo"])).not_negative()
+        found |= {"evidence_limits": evidence, "limits": limits}
+    return found
+
+
+def lower_evidence(draws: Draws, search: Search, weighing: Weighing | None, confidence: float = CONFIDENCE) -> Limits:
+    """The better of two lower limits, from q's own draws with the parts outside it, and from the wider draws."""
+    own = search.own_log_weights(draws)
+    if weighing is None:
+        return evidence_limits(own, search.parts, confidence=confidence)
+    each = 1 - (1 - confidence) / 2
+    one = evidence_limits(own, search.parts, confidence=each)
+    other = evidence_limits(weighing.weighted.log_weights, confidence=each)
+    return Limits(max(one.lower, other.lower), one.upper, confidence)
+
+
+def errors_by_weights(q, draws: Draws, weighing: Weighing):
+    """Of q's averages, held to those over the wider draws with their weights."""
+    weights = weighing.weighted.normalised
+    matters = weights > 0
+    posterior = constrain_in_chunks(q.target, weighing.weighted.z[matters])
+    return errors(constrain_in_chunks(q.target, draws.z), reference_from_weights(posterior, weights[matters]))

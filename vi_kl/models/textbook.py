@@ -1,0 +1,96 @@
+"""Classics: the posteriors that every sampler and every approximation is tried on.
+
+The eight schools (Rubin 1981) ask how much eight coaching programmes raise test scores. Written centred, the
+posterior has a funnel, which most methods do badly at; written non-centred, it is the same model and an easy
+posterior. Models and data are posteriordb's. Logistic regression is on data simulated from a fixed seed.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import numpyro
+import numpyro.distributions as dist
+
+from vi_kl.reference import truth_by_quadrature
+from vi_kl.targets import Target
+
+EFFECTS = np.array([28.0, 8.0, -3.0, 7.0, -1.0, 1.0, 18.0, 12.0])
+STANDARD_ERRORS = np.array([15.0, 10.0, 16.0, 11.0, 9.0, 11.0, 10.0, 18.0])
+SEED = 20261123
+LARGEST_BY_QUADRATURE = 3  # dimensions
+
+
+# The models ----------------------------------------------------------------------------------------------------
+
+
+def eight_schools_centred_model(sigma, y):
+    """Each school's effect is drawn from the population, and measured with the standard error sigma."""
+    mu = numpyro.sample("mu", dist.Normal(0, 5))
+    tau = numpyro.sample("tau", dist.HalfCauchy(5))
+    with numpyro.plate("schools", len(y)):
+        theta = numpyro.sample("theta", dist.Normal(mu, tau))
+        numpyro.sample("y", dist.Normal(theta, sigma), obs=y)
+
+
+def eight_schools_noncentred_model(sigma, y):
+    """The same, with each school's effect in units of tau from mu."""
+    mu = numpyro.sample("mu", dist.Normal(0, 5))
+    tau = numpyro.sample("tau", dist.HalfCauchy(5))
+    with numpyro.plate("schools", len(y)):
+        theta_raw = numpyro.sample("theta_raw", dist.Normal(0, 1))
+        numpyro.sample("y", dist.Normal(mu + tau * theta_raw, sigma), obs=y)
+
+
+def logistic_regression_model(x, y):
+    """Yes or no from predictors x (rows, predictors)."""
+    intercept = numpyro.sample("intercept", dist.Normal(0, 2.5))
+    slopes = numpyro.sample("slopes", dist.Normal(0, 2.5).expand([x.shape[1]]).to_event(1))
+    with numpyro.plate("rows", len(y)):
+        numpyro.sample("y", dist.Bernoulli(logits=intercept + x @ slopes), obs=y)
+
+
+# Targets -------------------------------------------------------------------------------------------------------
+
+
+def eight_schools_centred() -> Target:
+    """Ten dimensions with a funnel. No truth is attached: it takes a reference run, and a careful one."""
+    return Target.from_numpyro(eight_schools_centred_model, STANDARD_ERRORS, EFFECTS)
+
+
+def eight_schools_noncentred() -> Target:
+    """Ten dimensions, skewed in tau only. No truth is attached: a reference run gives it in seconds."""
+    return Target.from_numpyro(eight_schools_noncentred_model, STANDARD_ERRORS, EFFECTS)
+
+
+def logistic_regression(rows: int = 200, predictors: int = 3) -> Target:
+    """Simulated data, the same at every call; with one or two predictors the truth is there, by quadrature.
+
+    Args:
+        rows: observations.
+        predictors: standard normal ones, beside an intercept.
+
+    Raises:
+        ValueError: fewer than one row or predictor.
+    """
+    x, y = simulated_logistic_data(rows, predictors)
+    truth = truth_by_quadrature if predictors + 1 <= LARGEST_BY_QUADRATURE else None
+    return Target.from_numpyro(logistic_regression_model, x, y, truth=truth)
+
+
+def simulated_logistic_data(rows: int, predictors: int) -> tuple[np.ndarray, np.ndarray]:
+    """x (rows, predictors) and y (rows,) from an intercept of -0.5 and slopes 1, -1/2, 1/4, ..."""
+    for name, value in (("rows", rows), ("predictors", predictors)):
+        if value < 1:
+            raise ValueError(f"{name} must be at least 1, got {value}.")
+    generator = np.random.default_rng(SEED)
+    x = generator.normal(size=(rows, predictors))
+    slopes = (-0.5) ** np.arange(predictors)
+    probability = 1 / (1 + np.exp(0.5 - x @ slopes))
+    return x, (generator.random(rows) < probability).astype(np.int64)
+
+
+TARGETS: dict[str, Callable[..., Target]] = {
+    "eight_schools_centred": eight_schools_centred,
+    "eight_schools_noncentred": eight_schools_noncentred,
+    "logistic_regression": logistic_regression,
+}

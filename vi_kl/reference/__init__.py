@@ -1,0 +1,50 @@
+"""Truth: what is known about a posterior, from the best source there is.
+
+`find_truth` picks the first that serves of these:
+
+- `closed_form_truth` takes it from a conjugate calculation;
+- `gaussian_truth` finds and verifies a posterior that is exactly normal in z, without anyone doing the algebra;
+- `truth_by_quadrature` integrates any smooth target of up to three dimensions, several modes and heavy tails included;
+- `reference_run` samples any other by NUTS, refuses chains that fail their checks, and finds the log evidence by
+  bridge sampling, with a second opinion by annealing.
+
+The last two ways to an evidence serve alone too: `log_evidence_by_bridge`, `log_evidence_by_annealing`, and
+`log_evidence_by_reverse_annealing`, a stochastic upper limit.
+`enumerate_posterior` lists the exact posterior of a model whose latent sites are all discrete.
+A certificate measures q against a `Truth`; each of its figures carries its method and its error.
+"""
+
+from vi_kl.reference.closed_form import closed_form_truth
+from vi_kl.reference.enumeration import EnumeratedPosterior, enumerate_posterior
+from vi_kl.reference.find import find_truth
+from vi_kl.reference.gaussian import NotGaussian, gaussian_truth
+from vi_kl.reference.mcmc.annealing import log_evidence_by_annealing, log_evidence_by_reverse_annealing
+from vi_kl.reference.mcmc.bridge import log_evidence_by_bridge
+from vi_kl.reference.mcmc.checks import Checks
+from vi_kl.reference.mcmc.draws import PosteriorDraws
+from vi_kl.reference.mcmc.reference_run import UntrustworthyReference, reference_run
+from vi_kl.reference.mcmc.tempering import Annealing, AnnealingError, Start
+from vi_kl.reference.posterior import Moments, Truth
+from vi_kl.reference.quadrature.integrate import truth_by_quadrature
+
+__all__ = [
+    "Annealing",
+    "AnnealingError",
+    "Checks",
+    "EnumeratedPosterior",
+    "Moments",
+    "NotGaussian",
+    "PosteriorDraws",
+    "Start",
+    "Truth",
+    "UntrustworthyReference",
+    "closed_form_truth",
+    "enumerate_posterior",
+    "find_truth",
+    "gaussian_truth",
+    "log_evidence_by_annealing",
+    "log_evidence_by_bridge",
+    "log_evidence_by_reverse_annealing",
+    "reference_run",
+    "truth_by_quadrature",
+]

@@ -1,0 +1,1 @@
+"""Reference posteriors from checked runs of MCMC, with their evidence."""

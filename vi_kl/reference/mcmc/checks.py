@@ -1,0 +1,120 @@
+"""What a reference run has to pass before anything is measured against it.
+
+References: Vehtari, Gelman, Simpson, Carpenter & Bürkner (2021), "Rank-normalization, folding, and localization: an
+improved R-hat"; Betancourt (2016), "Diagnosing suboptimal cotangent disintegrations in Hamiltonian Monte Carlo", for
+the E-BFMI.
+"""
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+
+from vi_kl.reference.mcmc.nuts import Run
+
+
+@dataclasses.dataclass(frozen=True)
+class Checks:
+    """Limits of the figures that are measured.
+
+    Attributes:
+        max_r_hat: rank-normalised split R-hat, the largest over the coordinates of z.
+        min_ess: effective sample size of all chains together, the smallest over the coordinates, in bulk and tails.
+        max_divergent_share: of the trajectories.
+        min_e_bfmi: energy fraction of missing information, the smallest over the chains.
+        max_disagreement: in standard errors: of one chain's log evidence with the others', and of the log evidences
+            by bridge sampling and by annealing.
+    """
+
+    max_r_hat: float = 1.01
+    min_ess: float = 400.0
+    max_divergent_share: float = 0.001
+    min_e_bfmi: float = 0.3
+    max_disagreement: float = 4.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Check:
+    """One figure: how it is called, whether a low one is good, its limit in `Checks`, and what a bad one means."""
+
+    words: str
+    limit: str
+    form: str
+    advice: str
+    low_is_good: bool = True
+
+    def complaint(self, value: float, checks: Checks, where: str) -> str | None:
+        """A sentence where the figure does not pass (NaN does not); None where it does."""
+        limit = getattr(checks, self.limit)
+        if (value <= limit) if self.low_is_good else (value >= limit):
+            return None
+        side = "at most" if self.low_is_good else "at least"
+        figures = f"{value:{self.form}}{where}, and should be {side} {limit:{self.form}}"
+        return f"{self.words} is {figures}: {self.advice}"
+
+
+MORE = "run more warm-up and more draws (num_warmup, num_draws)"
+OF_THE_CHAINS = {
+    "r_hat": Check("R-hat", "max_r_hat", ".4f", f"the chains do not agree; {MORE}, and look for several modes."),
+    "ess_bulk": Check("The bulk effective sample size", "min_ess", ".0f", f"{MORE}.", False),
+    "ess_tail": Check("The tail effective sample size", "min_ess", ".0f", f"{MORE}.", False),
+    "divergent_share": Check(
+        "The share of divergent trajectories",
+        "max_divergent_share",
+        ".3%",
+        "a part of the posterior is too narrow for the step size; write the model non-centred, or raise "
+        "target_accept_prob towards 0.99.",
+    ),
+    "e_bfmi": Check(
+        "E-BFMI",
+        "min_e_bfmi",
+        ".2f",
+        "the energy hardly moves, as in heavy tails and funnels; write the model non-centred, or transform its scales.",
+        False,
+    ),
+}
+OF_THE_EVIDENCE = {
+    "chains_apart": Check(
+        "The distance in standard errors of one chain's log evidence from the others'",
+        "max_disagreement",
+        ".1f",
+        f"the chains have not seen the same posterior; {MORE}, and look for several modes.",
+    ),
+    "methods_apart": Check(
+        "The distance in standard errors between the log evidences by bridge sampling and by annealing",
+        "max_disagreement",
+        ".1f",
+        "one of them misses a part of the posterior, such as a mode; compare num_draws and annealing=Annealing(...) of "
+        "several sizes, and several keys.",
+    ),
+}
+PER_COORDINATE = ("r_hat", "ess_bulk", "ess_tail")
+
+
+def measure(run: Run) -> dict[str, np.ndarray]:
+    """The figures of the chains: R-hat and the sample sizes by coordinate of z, the rest as single numbers."""
+    from arviz_stats.base import array_stats  # here, as it takes seconds to import
+
+    by_coordinate = np.moveaxis(run.z, -1, 0)
+    change = np.diff(run.energy, axis=1)
+    return {
+        "r_hat": np.atleast_1d(array_stats.rhat(by_coordinate, method="rank")),
+        "ess_bulk": np.atleast_1d(array_stats.ess(by_coordinate, method="bulk")),
+        "ess_tail": np.atleast_1d(array_stats.ess(by_coordinate, method="tail", prob=0.05)),
+        "divergent_share": np.asarray(run.diverging.mean()),
+        "e_bfmi": np.asarray(np.min((change**2).mean(axis=1) / run.energy.var(axis=1))),
+    }
+
+
+def complaints(figures, checks: Checks, kinds: dict[str, Check], coordinate_names: tuple[str, ...]) -> tuple[str, ...]:
+    """A sentence for each check that fails."""
+    found = (judge(name, kinds[name], figures[name], checks, coordinate_names) for name in kinds)
+    return tuple(filter(None, found))
+
+
+def judge(name: str, check: Check, value, checks: Checks, coordinate_names) -> str | None:
+    if name not in PER_COORDINATE:
+        return check.complaint(float(value), checks, "")
+    worst: Callable = np.argmax if check.low_is_good else np.argmin  # both go to a NaN first
+    index = int(worst(value))
+    return check.complaint(float(value[index]), checks, f" in {coordinate_names[index]}")

@@ -1,0 +1,197 @@
+"""The truth by a reference run: NUTS, checked, with the log evidence by bridge sampling and a second opinion.
+
+Requires a differentiable log density, whose posterior NUTS can explore; a run that fails its checks is refused. Use
+it where there is no closed form and quadrature does not reach. It costs seconds for small models; `cache` makes a
+comparison pay for it once.
+"""
+
+import dataclasses
+import json
+from collections.abc import Callable
+
+import jax
+import numpy as np
+
+from vi_kl.core.errors import ViKLError
+from vi_kl.core.estimate import Estimate
+from vi_kl.core.precision import in_float64
+from vi_kl.core.random_keys import numpy_generator
+from vi_kl.reference.cache import cache_folder, cached, fingerprint
+from vi_kl.reference.mcmc.annealing import anneal
+from vi_kl.reference.mcmc.bridge import cross_bridge
+from vi_kl.reference.mcmc.checks import OF_THE_CHAINS, OF_THE_EVIDENCE, Checks, complaints, measure
+from vi_kl.reference.mcmc.draws import PosteriorDraws
+from vi_kl.reference.mcmc.nuts import NUTS, run_nuts
+from vi_kl.reference.mcmc.tempering import Annealing, Start
+from vi_kl.reference.posterior import Moments, Truth
+from vi_kl.targets.arguments import of_a_target
+from vi_kl.targets.target import Target, constrain_in_chunks
+
+SHARE_OF_NUTS = 0.7  # of the progress
+
+
+class UntrustworthyReference(ViKLError, RuntimeError):
+    """A reference run failed its checks.
+
+    Attributes:
+        complaints: a sentence for each failed check, with the figure, its limit and what to do.
+    """
+
+    def __init__(self, target: Target, complaints: tuple[str, ...]):
+        self.complaints = complaints
+        lines = "".join(f"\n- {sentence}" for sentence in complaints)
+        super().__init__(
+            f"The reference run of {target} failed {len(complaints)} of its checks:{lines}\n"
+            'With on_failure="keep" the run is kept, and its complaints with it.'
+        )
+
+
+@of_a_target
+@in_float64
+def reference_run(
+    target: Target,
+    *,
+    key,
+    num_chains: int = 4,
+    num_warmup: int = 1000,
+    num_draws: int = 2000,
+    target_accept_prob: float = 0.8,
+    checks: Checks = Checks(),  # noqa: B008 (immutable)
+    annealing: Annealing = Annealing(),  # noqa: B008
+    on_failure: str = "raise",
+    cache=None,
+    progress: Callable[[float, str], None] | None = None,
+) -> Truth:
+    """What chains of NUTS say about a posterior: draws, moments, log evidence, and a second opinion on the last.
+
+    Args:
+        target: the posterior.
+        key: a JAX random key.
+        num_chains: chains, from starting points uniform on (-2, 2) in every coordinate of z.
+        num_warmup: steps of each chain that are thrown away.
+        num_draws: draws kept of each chain.
+        target_accept_prob: raise it towards 0.99 where trajectories diverge.
+        checks: the limits of what is measured.
+        annealing: settings of the second opinion.
+        on_failure: "raise", or "keep" a run that failed, with its complaints in the truth.
+        cache: a folder, True for the default one (see `cache_folder`), or None for no caching.
+        progress: called with the share done and a few words.
+
+    Returns:
+        A Truth with source "reference run", whose `sample` picks from the stored draws.
+
+    Raises:
+        UntrustworthyReference: a check failed; of a run whose chains failed no evidence is computed.
+        ValueError: a setting out of range, or no starting point with a finite log density.
+    """
+    if on_failure not in ("raise", "keep"):
+        raise ValueError(f'on_failure must be "raise" or "keep", got {on_failure!r}.')
+    nuts = NUTS(num_chains, num_warmup, num_draws, target_accept_prob)
+    work = Work(target, key, nuts, annealing, Teller(progress))
+    folder = cache_folder(cache)
+    name = "" if folder is None else fingerprint(target, nuts, key)
+    chains = cached(folder, f"{name}-chains", work.run, ("z", *OF_THE_CHAINS))
+    found = complaints(chains, checks, OF_THE_CHAINS, target.coordinate_names)
+    if found and on_failure == "raise":
+        raise UntrustworthyReference(target, found)
+    name = "" if folder is None else fingerprint(target, (nuts, annealing), key)
+    evidence = cached(folder, f"{name}-evidence", lambda: work.weigh(chains["z"]), work.needs())
+    found += complaints(evidence, checks, OF_THE_EVIDENCE, target.coordinate_names)
+    if found and on_failure == "raise":
+        raise UntrustworthyReference(target, found)
+    work.teller(1.0, "done")
+    return make_truth(target, chains["z"], evidence, found)
+
+
+@dataclasses.dataclass(frozen=True)
+class Teller:
+    """Progress of the whole, from the progress of its parts."""
+
+    progress: Callable | None
+
+    def __call__(self, share: float, words: str) -> None:
+        if self.progress:
+            self.progress(share, words)
+
+    def of_nuts(self, share: float, words: str) -> None:
+        self(SHARE_OF_NUTS * share, words)
+
+
+@dataclasses.dataclass(frozen=True)
+class Work:
+    """What takes time, as {name: array}, which is how the cache keeps it."""
+
+    target: Target
+    key: jax.Array
+    nuts: NUTS
+    annealing: Annealing
+    teller: Teller
+
+    def run(self) -> dict:
+        """The chains, and the figures that they are judged by."""
+        run = run_nuts(self.target, self.nuts, jax.random.fold_in(self.key, 0), self.teller.of_nuts)
+        return {"z": run.z, **measure(run)}
+
+    def weigh(self, z) -> dict:
+        """The log evidence in two ways, how far apart they are, and the moments."""
+        self.teller(SHARE_OF_NUTS, "bridge sampling")
+        draws = PosteriorDraws(z, independent=False)
+        bridge = cross_bridge(self.target, draws, jax.random.fold_in(self.key, 1))
+        self.teller(SHARE_OF_NUTS + 0.05, "annealing")
+        second, _ = anneal(self.target, Start.around(draws.z), self.annealing, jax.random.fold_in(self.key, 2))
+        difference = bridge.estimate.minus(second, "difference")
+        return {
+            "log_evidence": to_text(bridge.estimate),
+            "second_opinion": to_text(second),
+            "chains_apart": bridge.disagreement,
+            "methods_apart": abs(difference.value) / difference.standard_error,
+            **moments(self.target, z),
+        }
+
+    def needs(self) -> tuple[str, ...]:
+        sites = [f"{what}/{name}" for what in ("mean", "sd", "error") for name in self.target.site_names]
+        return ("log_evidence", "second_opinion", *OF_THE_EVIDENCE, *sites)
+
+
+def moments(target: Target, z) -> dict[str, np.ndarray]:
+    """Mean, sd and Monte-Carlo standard error of the mean (the largest, in sds) of every site in the model's space."""
+    from arviz_stats.base import array_stats  # here, as it takes seconds to import
+
+    result = {}
+    for name, x in constrain_in_chunks(target, z.reshape(-1, z.shape[-1])).items():
+        mean, sd = x.mean(axis=0), x.std(axis=0, ddof=1)
+        entries = x.reshape(*z.shape[:2], -1)
+        varies = np.ptp(entries, axis=(0, 1)) > 1e-12 * np.abs(entries).max(axis=(0, 1))  # entries of a factor do not
+        numbers = np.atleast_1d(array_stats.ess(np.moveaxis(entries[..., varies], -1, 0), method="mean"))
+        error = np.max(1 / np.sqrt(numbers), initial=0.0)
+        result |= {f"mean/{name}": mean, f"sd/{name}": sd, f"error/{name}": np.asarray(error)}
+    return result
+
+
+def make_truth(target: Target, chains, evidence, complaints: tuple[str, ...]) -> Truth:
+    z = chains.reshape(-1, chains.shape[-1])
+
+    def sample(key, n: int) -> np.ndarray:
+        """n of the stored draws, each at most once where there are enough."""
+        return z[numpy_generator(key).choice(len(z), n, replace=n > len(z))]
+
+    return Truth(
+        log_evidence=from_text(evidence["log_evidence"]),
+        moments={
+            name: Moments(evidence[f"mean/{name}"], evidence[f"sd/{name}"], float(evidence[f"error/{name}"]))
+            for name in target.site_names
+        },
+        sample=sample,
+        source="reference run",
+        chains=chains,
+        second_opinion=from_text(evidence["second_opinion"]),
+        complaints=complaints,
+    )
+
+
+def to_text(estimate: Estimate) -> str:
+    return json.dumps(estimate.to_dict())
+
+
+def from_text(text) -> Estimate:
+    return Estimate(**json.loads(str(text)))

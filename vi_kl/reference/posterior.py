@@ -1,0 +1,73 @@
+"""Truth: what is known about a posterior, and how.
+
+A truth is a log evidence and draws from the posterior; the posterior density of z then follows as
+exp(log_density(z) - log_evidence). Every figure carries its method and its error.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+
+import numpy as np
+from numpyro.distributions import Distribution
+
+from vi_kl.core.estimate import Estimate
+from vi_kl.reference.mcmc.draws import PosteriorDraws
+
+
+@dataclasses.dataclass(frozen=True)
+class Moments:
+    """Posterior mean and standard deviation of every entry of one site, with the error of the mean.
+
+    Attributes:
+        mean, sd: arrays of the site's shape, in the model's own (constrained) space.
+        error: the largest standard error of a mean, in posterior sd.
+    """
+
+    mean: np.ndarray
+    sd: np.ndarray
+    error: float = 0.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Truth:
+    """What is known about the posterior of a target.
+
+    Attributes:
+        log_evidence: log of the integral of exp(log_density), in nats.
+        moments: {site: Moments} in the model's own (constrained) space.
+        sample: `sample(key, n)` gives n draws of z from the posterior, shape (n, dim): independent ones, except
+            where `chains` holds all that there are.
+        source: "closed form", "quadrature" or "reference run".
+        log_density: `log_density(z)` of z (n, dim) gives the posterior's normalised log density (n,) by another
+            program than the model's; None where the model's, less the log evidence, is all there is.
+        distributions: {site: NumPyro distribution} where the posterior is known in closed form and its sites are
+            independent; None otherwise.
+        normal: (mean, covariance) of z where the posterior is exactly normal in z; None otherwise.
+        chains: the draws of a reference run, (chains, length, dim); None where `sample` makes new ones.
+        second_opinion: the log evidence by an independent method; None where nothing but arithmetic could be
+            wrong with the first.
+        complaints: the checks that a reference run failed, a sentence each. A truth with complaints exists only
+            where its maker was told to keep it, and no certificate uses one without saying so.
+    """
+
+    log_evidence: Estimate
+    moments: Mapping[str, Moments]
+    sample: Callable
+    source: str = "closed form"
+    log_density: Callable | None = None
+    distributions: Mapping[str, Distribution] | None = None
+    normal: tuple[np.ndarray, np.ndarray] | None = None
+    chains: np.ndarray | None = None
+    second_opinion: Estimate | None = None
+    complaints: tuple[str, ...] = ()
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether nothing in it rests on random draws."""
+        return self.chains is None
+
+    def draws(self, key, n: int) -> PosteriorDraws:
+        """Draws of z to take averages over: n new ones, or all of the reference run's."""
+        if self.chains is not None:
+            return PosteriorDraws(self.chains, independent=False)
+        return PosteriorDraws(np.asarray(self.sample(key, n))[None], independent=True)

@@ -1,0 +1,1 @@
+"""Reference posteriors by adaptive integration, in up to three dimensions."""

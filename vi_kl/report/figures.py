@@ -1,0 +1,316 @@
+"""Figures of fits and comparisons. Each function draws on the axes it is given and returns them.
+
+Nothing here changes matplotlib's settings: the look comes from `style()`, a context for the caller to use.
+"""
+
+import itertools
+from collections.abc import Sequence
+
+import matplotlib
+import numpy as np
+from matplotlib import ticker
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpyro.distributions import Distribution
+from scipy.ndimage import gaussian_filter1d
+
+from vi_kl.algorithms.algorithm import Fit
+from vi_kl.core.estimate import UNITS
+from vi_kl.core.precision import in_float64
+from vi_kl.diagnostics.certificate import Certificate
+from vi_kl.divergences import Projection, estimate_kl
+from vi_kl.divergences.projection.nodes import log_densities, nodes_of
+
+INK, QUIET, FILL = "#222222", "#767676", "#d9d9d9"
+DASHED, DOTTED, DASH_DOT = (0, (5, 2)), (0, (1, 1)), (0, (4, 1, 1, 1))
+# Okabe & Ito's palette, which stays apart for colour-blind readers. What looks for the same q has one colour.
+COLOURS = {
+    "laplace": "#E69F00",
+    "mean_field": "#0072B2",
+    "linear_response": "#0072B2",
+    "coordinate_ascent": "#0072B2",
+    "full_rank": "#009E73",
+    "natural_gradient": "#009E73",
+    "batch_and_match": "#009E73",
+    "gaussian_score_matching": "#009E73",
+    "flow": "#CC79A7",
+    "iaf": "#CC79A7",
+    "moment_matching": "#D55E00",
+    "skewed": "#56B4E9",
+    "low_rank": "#56B4E9",
+    "block_normal": "#56B4E9",
+    "mixture": "#7B5EA7",
+    "constrained": "#7B5EA7",
+    "pathfinder": "#8C6D31",
+    "svgd": "#8C6D31",
+    "student_t": "#444444",
+    "automatic": "#444444",
+}
+OTHERS = ("#56B4E9", "#7B5EA7", "#8C6D31", "#444444")
+DASHES = {
+    "laplace": DOTTED,
+    "mean_field": DASHED,
+    "linear_response": DOTTED,
+    "coordinate_ascent": DASH_DOT,
+    "natural_gradient": DASHED,
+    "batch_and_match": DOTTED,
+    "gaussian_score_matching": DASH_DOT,
+    "iaf": DASHED,
+    "moment_matching": DASH_DOT,
+    "low_rank": DASHED,
+    "block_normal": DOTTED,
+    "constrained": DASHED,
+    "svgd": DASHED,
+    "student_t": DASHED,
+}
+DIRECTION_COLOURS = {"forward": "#0072B2", "reverse": "#D55E00"}
+DIRECTION_DASHES = {"forward": "-", "reverse": (0, (5, 1.5))}
+FLOOR = 1e-7  # nats; smaller divergences are drawn here, at the axis
+FEW = 30  # iterations, each of which gets a mark
+
+
+def style():
+    """A context manager: with plots.style(): figure = ..."""
+    return matplotlib.rc_context(
+        {
+            "font.size": 10,
+            "font.family": "sans-serif",
+            "axes.titlesize": 11,
+            "axes.titleweight": "bold",
+            "axes.titlelocation": "left",
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.edgecolor": QUIET,
+            "axes.labelcolor": INK,
+            "text.color": INK,
+            "xtick.color": QUIET,
+            "ytick.color": QUIET,
+            "xtick.labelcolor": INK,
+            "ytick.labelcolor": INK,
+            "legend.frameon": False,
+            "svg.fonttype": "none",
+            "savefig.dpi": 150,
+        }
+    )
+
+
+def subplots(rows: int = 1, columns: int = 1, *, figsize, **kwargs):
+    """Like pyplot's `subplots`, without pyplot's global list of figures."""
+    figure = Figure(figsize=figsize, layout="constrained")
+    return figure, figure.subplots(rows, columns, **kwargs)
+
+
+def label(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def colour(name: str) -> str:
+    return COLOURS.get(name, OTHERS[sum(map(ord, name)) % len(OTHERS)])
+
+
+def dash(name: str):
+    return DASHES.get(name, "-")
+
+
+def plot_trace(ax: Axes, fits: Sequence[Fit], log_evidence: float | None, unit: str) -> Axes:
+    """How far each ELBO is below the log evidence, by iteration: that distance is KL(q||posterior).
+
+    An iteration is a stochastic gradient step, or a quasi-Newton step on fixed draws; of those there are few, and
+    they get marks. The vertical axis is linear up to a tenth and logarithmic above, because the estimates scatter
+    around zero at the end. Without a log evidence the loss itself is drawn.
+    """
+    for fit in fits:
+        if not len(fit.history.loss):
+            continue
+        steps, loss = averaged_by_step(fit.history.loss)
+        distance = (loss + (log_evidence or 0.0)) / UNITS[unit]
+        ax.plot(
+            steps, distance, color=colour(fit.name), linewidth=1.3, linestyle=dash(fit.name), label=label(fit.name),
+            marker="o" if len(fit.history.loss) <= FEW else None, markersize=3.5,
+        )  # fmt: skip
+    ax.axhline(0, color=QUIET, linewidth=0.8)
+    ax.set_xscale("log")
+    ax.set_yscale("symlog", linthresh=0.1, linscale=0.8)
+    ax.set(xlabel="iteration", ylabel=f"log evidence − ELBO [{unit}]", ylim=(-0.1, None))
+    return ax
+
+
+def averaged_by_step(loss: np.ndarray, bins: int = 60) -> tuple[np.ndarray, np.ndarray]:
+    """Mean losses over bins that grow with the step, so that a log axis shows even noise throughout."""
+    edges = np.unique(np.geomspace(1, len(loss) + 1, bins).astype(int)) - 1
+    pieces = [(0.5 * (a + b + 1), loss[a:b].mean()) for a, b in itertools.pairwise(edges)]
+    return tuple(np.array(pieces).T)
+
+
+def plot_marginal(ax: Axes, exact: np.ndarray, draws: dict[str, np.ndarray], xlabel: str) -> Axes:
+    """The exact posterior of one number, filled, with the density of every q over it."""
+    values = np.concatenate([exact, *draws.values()])
+    x = np.linspace(*np.quantile(values, [0.0005, 0.9995]), 1000)
+    curve = density(exact, x)
+    ax.fill_between(x, curve, color=FILL, linewidth=0, label="exact posterior")
+    top = curve.max()
+    for name, values in draws.items():
+        curve = density(values, x)
+        ax.plot(x, curve, color=colour(name), linestyle=dash(name), linewidth=1.5, label=label(name))
+        top = max(top, curve.max())
+    ax.set(xlabel=xlabel, yticks=[], ylim=(0, 1.08 * top))
+    ax.spines["left"].set_visible(False)
+    return ax
+
+
+def density(values: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """A kernel density of many draws on an even grid: a fine histogram, smoothed.
+
+    The bandwidth follows the narrowest lump (the shortest interval that holds a fifth of the draws), so that
+    separate modes are not smeared into one another.
+    """
+    ordered, fifth = np.sort(values), len(values) // 5
+    sd = (ordered[fifth:] - ordered[:-fifth]).min() / 0.507  # in a normal it is 0.507 sd wide
+    step = x[1] - x[0]
+    edges = np.append(x, x[-1] + step) - step / 2
+    counts = np.histogram(values, edges)[0] / (len(values) * step)
+    return gaussian_filter1d(counts, 0.9 * sd * len(values) ** -0.2 / step, mode="constant")
+
+
+def plot_many_means(ax: Axes, means, sds, draws: dict[str, np.ndarray], xlabel: str) -> Axes:
+    """For a vector site: q's error of each mean in posterior sd, with the exact interval of ±1 sd behind it."""
+    positions = np.arange(len(means))
+    ax.fill_between([-0.6, len(means) - 0.4], -1, 1, color=FILL, linewidth=0, label="exact posterior ±1 sd")
+    offsets = np.linspace(-0.28, 0.28, len(draws))
+    for offset, (name, values) in zip(offsets, draws.items(), strict=True):
+        centre = (values.mean(axis=0) - means) / sds
+        ax.errorbar(
+            positions + offset, centre, yerr=values.std(axis=0) / sds, fmt="o", markersize=3, linewidth=1.2,
+            color=colour(name), label=label(name),
+        )  # fmt: skip
+    ax.set(xlabel=xlabel, ylabel="posterior sd from the exact mean", xticks=positions, ylim=(-1.6, 1.6))
+    ax.set_xlim(-0.6, len(means) - 0.4)
+    return ax
+
+
+def plot_extra_bits(ax: Axes, certificates: Sequence[Certificate], unit: str) -> Axes:
+    """KL(q||posterior) of each approximation, on a log scale with its 95% interval: the bits q adds."""
+    for row, c in enumerate(reversed(certificates)):
+        kl = c.reverse_kl.to(unit)
+        low, high = kl.interval(0.95)
+        left, right = max(low, FLOOR), max(high, FLOOR)
+        ax.plot([left, right], [row, row], color=colour(c.name), linewidth=3, alpha=0.35, solid_capstyle="butt")
+        ax.plot(max(kl.value, FLOOR), row, "o", color=colour(c.name), markersize=6)
+    ax.set(xscale="log", xlabel=f"KL(q||posterior) [{unit}]", ylim=(-0.6, len(certificates) - 0.4))
+    ax.set_yticks(range(len(certificates)), [label(c.name) for c in reversed(certificates)])
+    ax.xaxis.set_major_locator(ticker.LogLocator(numticks=12))
+    ax.grid(axis="x", color=FILL, linewidth=0.6)
+    ax.set_axisbelow(True)
+    return ax
+
+
+def plot_projections(ax: Axes, p, projections: dict[str, Projection], xlabel: str = "x") -> Axes:
+    """p, filled, with its nearest member of a family in each direction, and what either divergence is at each.
+
+    Drawn this way, two humps show the difference: the forward member covers both, the reverse one keeps to one.
+    Each member carries both divergences, the one that it makes smallest in bold.
+
+    Args:
+        ax: the axes to draw on.
+        p: what was projected: a NumPyro distribution of one number, or a pmf array.
+        projections: what `project` made of p, by the names to label them with, such as "forward" and "reverse".
+        xlabel: what the horizontal axis counts.
+    """
+    x, curve, members = curves_of(p, projections.values())
+    discrete = not isinstance(p, Distribution)
+    if discrete:
+        ax.bar(x, curve, color=FILL, width=0.9)
+    else:
+        ax.fill_between(x, curve, color=FILL, linewidth=0)
+    for projection, member in zip(projections.values(), members, strict=True):
+        marks = {"marker": "o", "markersize": 4} if discrete else {}
+        seen = np.where(discrete | (member > 2e-3 * member.max()), member, np.nan)  # no dashes along the axis
+        ax.plot(
+            x, seen, color=DIRECTION_COLOURS[projection.direction], linewidth=1.8,
+            linestyle=DIRECTION_DASHES[projection.direction], **marks,
+        )  # fmt: skip
+    ax.set(xlabel=xlabel, yticks=[], ylim=(0, 1.4 * max(curve.max(), *(member.max() for member in members))))
+    ax.margins(x=0.01)
+    ax.spines["left"].set_visible(False)
+    label_projections(ax, p, x, curve, members, projections)
+    return ax
+
+
+def curves_of(p, projections):
+    """Where to draw, p there, and each nearest member there."""
+    if not isinstance(p, Distribution):
+        x = np.arange(len(p))
+        return x, np.asarray(p), [densities(projection.q, x) for projection in projections]
+    middle = in_float64(nodes_of)(p).points()
+    low, high = middle.quantile(1e-4), middle.quantile(1 - 1e-4)
+    x = np.linspace(low - 0.12 * (high - low), high + 0.12 * (high - low), 1201)
+    x = x[np.asarray(p.support(x))]
+    curves = [densities(p, x), *(densities(projection.q, x) for projection in projections)]
+    seen = np.flatnonzero(np.max(curves, axis=0) > 4e-3 * np.max(curves))
+    inner = slice(seen[0], seen[-1] + 1)
+    return x[inner], curves[0][inner], [curve[inner] for curve in curves[1:]]
+
+
+@in_float64
+def densities(distribution, x):
+    return np.exp(np.asarray(log_densities(distribution, x)))
+
+
+def label_projections(ax, p, x, curve, members, projections):
+    """The name and the figures of each member where there is room beside its own curve, and a p."""
+    heights, peaks = [member.max() for member in members], [x[np.argmax(member)] for member in members]
+    span = x[-1] - x[0]
+    alike = np.ptp(peaks) < 0.15 * span and min(heights) > 0.6 * max(heights)
+    anchors = beside_each_other(x, members, peaks) if alike else above_each(x, [curve, *members], members)
+    for (name, projection), (anchor, align) in zip(projections.items(), anchors, strict=True):
+        write_lines(ax, anchor, [name, *figures_of(p, projection)], align, DIRECTION_COLOURS[projection.direction])
+    if alike:
+        ax.set_ylim(0, 1.15 * max(curve.max(), *heights))
+    hump = int(np.argmax(curve - np.max(members, axis=0)))  # where p shows
+    ax.annotate(
+        "p", (x[hump], curve[hump]), xytext=(0, 3), textcoords="offset points", ha="center", color=QUIET, style="italic"
+    )
+
+
+def above_each(x, curves, members):
+    """Over the top of each curve, moved to where the others leave most room."""
+    tops, half_a_label = np.max(curves, axis=0), len(x) // 10
+    for member in members:
+        near = np.flatnonzero(member > 0.8 * member.max())
+        reach = [tops[max(0, place - half_a_label) : place + half_a_label + 1].max() for place in near]
+        off_centre = np.abs(near - np.argmax(member)) / len(x)
+        best = np.argmin(reach + 1e-3 * tops.max() * off_centre)
+        yield (x[near[best]], reach[best] + 0.03 * tops.max()), "center"
+
+
+def beside_each_other(x, members, peaks):
+    """For curves that nearly coincide: the left one's label on its left flank if that has room, else lower down."""
+    gap, leftmost = 0.02 * (x[-1] - x[0]), int(np.argmin(peaks))
+    for index, member in enumerate(members):
+        left = np.flatnonzero(member > 0.6 * member.max())[0]
+        if index == leftmost and x[left] - x[0] > 0.3 * (x[-1] - x[0]):
+            yield (x[left] - gap, member[left]), "right"
+        else:
+            level = 0.25 if index == leftmost else 0.6
+            right = np.flatnonzero(member > level * member.max())[-1]
+            yield (x[right] + gap, member[right]), "left"
+
+
+def write_lines(ax, anchor, lines, align, colour):
+    """Lines of text, the last at the anchor; the second, the figure that was minimised, in bold."""
+    for up, (line, weight) in enumerate(zip(lines[::-1], ("normal", "bold", "normal"), strict=True)):
+        ax.annotate(
+            line, anchor, xytext=(0, 2 + 13 * up), textcoords="offset points", ha=align, va="bottom",
+            fontsize=9, fontweight=weight, color=colour,
+        )  # fmt: skip
+
+
+def figures_of(p, projection) -> list[str]:
+    """Both divergences of a projection, the one that it minimised first."""
+    pairs = {"KL(p‖q)": (p, projection.q), "KL(q‖p)": (projection.q, p)}
+    if not isinstance(p, Distribution):
+        q = densities(projection.q, np.arange(len(p)))
+        pairs = {"KL(p‖q)": (p, q), "KL(q‖p)": (q, p)}
+    values = {name: estimate_kl(*pair).to(projection.unit).value for name, pair in pairs.items()}
+    figures = [f"{name} = {value:.2f} {projection.unit}" for name, value in values.items()]
+    return figures if projection.direction == "forward" else figures[::-1]

@@ -1,0 +1,57 @@
+"""What a person gives where a target and a key are wanted."""
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from vi_kl.core.random_keys import as_key, is_key
+from vi_kl.targets.target import Target
+
+
+def own_target(asked: Any) -> Target | None:
+    """The target that something is, or has (a Fit, an Approximation, a Comparison); else None."""
+    if isinstance(asked, Target):
+        return asked
+    if isinstance(asked, type):
+        return None
+    target = getattr(asked, "target", None)
+    return target if isinstance(target, Target) else None
+
+
+def the_target(asked: Any, caller: str) -> Target:
+    """The same, or an error that says what to pass.
+
+    Raises:
+        TypeError: it is no target and has none.
+    """
+    target = own_target(asked)
+    if target is None:
+        name = asked.__name__ if isinstance(asked, type) else in_words(asked)
+        raise TypeError(
+            f"{caller} takes a Target first, and got {name}. Make one by Target.from_numpyro(model, *args, **kwargs), "
+            f"or Target.from_log_density(function, dim)."
+        )
+    return target
+
+
+def in_words(value: Any) -> str:
+    if is_key(value):
+        return "a random key"
+    name = type(value).__name__
+    article = "an" if name[:1].lower() in "aeiou" else "a"
+    return f"{article} {name} {value!r}" if isinstance(value, str | int | float) else f"{article} {name}"
+
+
+def of_a_target(function: Callable) -> Callable:
+    """A function of a target, and perhaps a key, that takes whatever has one, and any key."""
+    parameter = inspect.signature(function).parameters.get("key")
+    wants_key = parameter is not None and parameter.kind is parameter.KEYWORD_ONLY
+
+    @functools.wraps(function)
+    def asked(target, *args, **kwargs):
+        if wants_key and (kwargs.get("key") is not None or parameter.default is parameter.empty):
+            kwargs["key"] = as_key(kwargs.get("key"))
+        return function(the_target(target, function.__name__), *args, **kwargs)
+
+    return asked

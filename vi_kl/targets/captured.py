@@ -1,0 +1,171 @@
+"""What a density keeps of the functions it is made of: their programs, with what they close over among its data."""
+
+import contextlib
+import dataclasses
+import functools
+from typing import Any
+
+import jax
+import numpy as np
+
+from vi_kl.core.precision import in_float64
+from vi_kl.core.programs.program import Program, capture, kept, shape_of
+
+
+class ChangedError(ValueError):
+    """A function reads other values than when the target was made of it."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Captured:
+    """A density whose methods `model_<name>`, which run a user's function, are kept as programs.
+
+    Its data are `num_arguments` arrays that the function is called with, and then those that it closes over. Two
+    are equal where the programs are: what runs in compiled code is a program, and never the function itself.
+
+    Attributes:
+        programs: (name, program, places of what it closes over among all arrays closed over) of each.
+        closed_over: the arrays themselves, for data that are given without them.
+    """
+
+    programs: tuple[tuple[str, Program, tuple[int, ...]], ...] = dataclasses.field(default=(), kw_only=True, repr=False)
+    closed_over: tuple = dataclasses.field(default=(), kw_only=True, repr=False)
+
+    def run(self, name: str, data, *arguments):
+        """What `model_<name>(data, *arguments)` gave when the density was made, or gives now if it was not captured."""
+        for own, program, places in self.programs:
+            if own == name:
+                given, closed_over = self.split(data)
+                return program([closed_over[i] for i in places], given, *arguments)
+        return getattr(self, f"model_{name}")(data, *arguments)
+
+    def split(self, data) -> tuple[tuple, tuple]:
+        """The arrays that the function is called with, and those that it closes over."""
+        return tuple(data[: self.num_arguments]), tuple(data[self.num_arguments :])
+
+    def complete(self, data):
+        """The data with what the function closes over, if they are new arguments for it without that."""
+        if isinstance(data, tuple) and len(data) == self.num_arguments:
+            return (*data, *self.closed_over)
+        return data
+
+    @property
+    def narrow(self) -> bool:
+        """Whether the function cannot be traced in 64 bits."""
+        return any(program.narrow for _, program, _ in self.programs)
+
+    def own_precision(self):
+        """The context in which the function itself can be run."""
+        return jax.enable_x64(False) if self.narrow else contextlib.nullcontext()
+
+    @in_float64
+    def require_unchanged(self, data) -> None:
+        """Raise an error where the function itself, which is about to be run, is no longer what it was.
+
+        Raises:
+            ChangedError: it reads other values now.
+        """
+        if not self.programs:
+            return
+        name, program, places = self.programs[0]
+        now, constants = capture(getattr(self, f"model_{name}"), *program.shapes)
+        _, then = self.split(data)
+        if now is not program or not all(same(then[i], x) for i, x in zip(places, constants, strict=True)):
+            raise ChangedError(
+                f"'{self}' reads values (globals, attributes, variables of an enclosing function) that have been "
+                f"replaced since the target was made. Its log density is still that of the old ones, but this takes a "
+                f"run of the function itself: make the target anew."
+            )
+
+    @functools.cached_property
+    def identity(self) -> tuple:
+        """What compiled code depends on. The function itself counts where nothing was captured of it."""
+        skipped = ("programs", "closed_over", *(("model", "function") if self.programs else ()))
+        own = tuple(getattr(self, f.name) for f in dataclasses.fields(self) if f.name not in skipped)
+        return type(self), self.programs, getattr(self, "discrete", ()), *own
+
+    def __eq__(self, other):
+        return self is other or (isinstance(other, Captured) and self.identity == other.identity)
+
+    @functools.cached_property
+    def hash(self) -> int:
+        return hash(self.identity)
+
+    def __hash__(self):
+        return self.hash
+
+    def __deepcopy__(self, memo):
+        return self
+
+    def __getstate__(self):
+        shapes = {name: (program.shapes, program.constant_shapes) for name, program, _ in self.programs}
+        state = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return state | {"programs": (shapes, [places for *_, places in self.programs])}
+
+    def __setstate__(self, state):
+        """Trace the function again; the values that it closes over come with the data."""
+        shapes, places = state["programs"]
+        vars(self).update(state, programs=())
+        programs = []
+        for (name, (arguments, constants)), where in zip(shapes.items(), places, strict=True):
+            program = in_float64(capture)(getattr(self, f"model_{name}"), *arguments)[0]
+            if program.constant_shapes != constants:
+                raise ChangedError(f"'{self}' is not the function that the target was made of.")
+            programs.append((name, program, where))
+        vars(self).update(programs=tuple(programs))
+
+
+def captured(density: Captured, given: Any, *more: Any) -> tuple[Captured, tuple]:
+    """The density with its programs, and the arrays that they close over.
+
+    Args:
+        density: it has `programs_to_capture(*more)`: {name: shapes of what `model_<name>` takes after the data}.
+        given: what it is called with, a pytree of arrays.
+    """
+    given = jax.tree.map(shape_of, given)
+    found, programs = ClosedOver(), []
+    for name, shapes in density.programs_to_capture(*more).items():
+        try:
+            program, constants = capture(getattr(density, f"model_{name}"), given, *shapes)
+        except Exception as error:
+            raise explained(density, name, error) from error
+        programs.append((name, program, found.places(constants)))
+    closed_over = tuple(map(kept, found.constants))
+    return dataclasses.replace(density, programs=tuple(programs), closed_over=closed_over), closed_over
+
+
+def explained(density, name: str, error: Exception) -> Exception:
+    explain = getattr(density, "explain_failure", None)
+    return error if explain is None else explain(name, error)
+
+
+class ClosedOver:
+    """The arrays that several programs close over, each once."""
+
+    def __init__(self):
+        self.constants: list = []
+
+    def places(self, constants) -> tuple[int, ...]:
+        before = len(self.constants)
+        return tuple(self.place(constant, before) for constant in constants)
+
+    def place(self, constant, before: int) -> int:
+        """Where it stands; within one program no two are merged, whatever they hold."""
+        for i, other in enumerate(self.constants[:before]):
+            if same(other, constant):
+                return i
+        self.constants.append(constant)
+        return len(self.constants) - 1
+
+
+def same(a, b) -> bool:
+    """Whether two constants hold the same, as far as can be seen."""
+    if a is b:
+        return True
+    if isinstance(a, jax.core.Tracer) or isinstance(b, jax.core.Tracer):
+        return isinstance(a, jax.core.Tracer) != isinstance(b, jax.core.Tracer)
+    if np.shape(a) != np.shape(b) or a.dtype != b.dtype:
+        return False
+    if jax.dtypes.issubdtype(a.dtype, jax.dtypes.prng_key):
+        a, b = jax.random.key_data(a), jax.random.key_data(b)
+    return np.asarray(a).tobytes() == np.asarray(b).tobytes()

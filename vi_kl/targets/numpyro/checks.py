@@ -1,0 +1,244 @@
+"""What a model, or a log density, adds up: real numbers, of data that fit their distributions, the same at every run.
+
+NumPyro and JAX let much of it pass. An observation of shape (n, 1) against n means counts every pair of rows; NumPy's
+random numbers, a counter, `numpyro.prng_key()` or a latent site under `handlers.block` are frozen at the value of the
+first run. Nothing is computed here unless two runs look different.
+"""
+
+import inspect
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro
+import numpyro.distributions as dist
+from jax.interpreters import partial_eval
+
+from vi_kl.core.compilation import compiler_options, tracing
+from vi_kl.core.programs.program import capture
+from vi_kl.targets.captured import same
+from vi_kl.targets.numpyro.inspection import Inspection, ModelError, abstractly, change_of_variables, traced
+from vi_kl.targets.numpyro.plates import ChosenRows
+
+
+def check_factors(density, data, found: Inspection) -> None:
+    """Refuse, by name, sites whose log probability is no real number or of a shape that their data do not have.
+
+    Raises:
+        ModelError: also where two runs of the model differ.
+    """
+    shapes = []
+
+    def run(data):
+        shapes.clear()  # of what an earlier attempt saw
+        trace = traced(density, data, ChosenRows())
+        for name, site in trace.items():
+            if site["type"] == "sample":
+                check_factor(name, site)
+                if site["is_observed"] and site["fn"].event_shape != (0,):  # of numpyro.factor
+                    shapes.append((name, jnp.shape(site["value"])))
+        return ()
+
+    abstractly(run, data)
+    if shapes and not any(np.prod(shape) for _, shape in shapes):
+        each = ", ".join(f"'{name}' {shape}" for name, shape in shapes)
+        raise ModelError(f"The data have no rows: nothing is observed at {each}. Is a filter or a join empty?")
+    refuse_impure_model(density, data, found)
+
+
+def check_factor(name: str, site: dict) -> None:
+    fn, value = site["fn"], site["value"]
+    batch, whole = tuple(fn.batch_shape), jnp.shape(value)
+    if site["is_observed"] and fn.event_shape != (0,):
+        if not is_numeric(value):
+            raise ModelError(
+                f"The value of observed site '{name}' is a {type(value).__name__}, not an array of numbers."
+            )
+        if jnp.issubdtype(jnp.result_type(value), jnp.complexfloating):
+            raise ModelError(f"The data of observed site '{name}' are complex: give real and imaginary part apart.")
+        check_shape(name, site, batch, whole)
+    if fn.event_shape == (0,) and not is_numeric(getattr(fn, "log_factor", 0.0)):
+        raise ModelError(
+            f"numpyro.factor('{name}') is given a {type(fn.log_factor).__name__}, not a number: does a function lack "
+            f"its return statement?"
+        )
+    try:
+        found = fn.log_prob(value)
+    except (ValueError, TypeError) as error:
+        raise ModelError(
+            f"The log probability of site '{name}', whose value has shape {whole} and whose distribution "
+            f"({type(fn).__name__}) has shape {tuple(fn.shape())}, cannot be computed: {error}"
+        ) from error
+    if jnp.issubdtype(jnp.result_type(found), jnp.complexfloating):
+        raise ModelError(
+            f"The log probability of site '{name}' is complex, and a density is real: take its real part (jnp.real), "
+            f"or look for the square root or logarithm of a negative number cast to complex."
+        )
+
+
+def is_numeric(x) -> bool:
+    try:
+        jnp.result_type(x)
+    except (TypeError, ValueError):
+        return False
+    return not isinstance(x, str | type(None))
+
+
+def check_shape(name: str, site: dict, batch: tuple, whole: tuple) -> None:
+    """An observation has the shape of its distribution, is one number, or gives the distribution its rows."""
+    fn = site["fn"]
+    if isinstance(fn, dist.Independent) and len(whole) >= len(fn.event_shape):  # its entries are as good as rows
+        batch, rows, event, wanted = tuple(fn.shape()), whole, (), ()
+    else:
+        split, wanted = max(len(whole) - len(fn.event_shape), 0), tuple(fn.event_shape)
+        rows, event = whole[:split], whole[split:]
+    plates = ", ".join(f"'{frame.name}' of {frame.size} rows at axis {frame.dim}" for frame in site["cond_indep_stack"])
+    plates = f" in plate {plates}" if plates else ""
+    described = (
+        f"Observed site '{name}' has data of shape {whole}, and a distribution of shape {tuple(fn.shape())}{plates}"
+    )
+    if whole and event != wanted:
+        raise ModelError(f"{described}: one event has shape {wanted}, and the data's {event}.")
+    try:
+        both = jnp.broadcast_shapes(rows, batch)
+    except ValueError:
+        raise ModelError(f"{described}: they do not fit. Give as many observations as the distribution has.") from None
+    if rows and np.prod(rows) != np.prod(both):
+        raise ModelError(
+            f"{described}: broadcast against each other they make {both}, and each observation counts "
+            f"{int(np.prod(both) // max(np.prod(rows), 1))} times. Give both one shape (for example y[:, 0], or "
+            f"jnp.squeeze); if a repetition is meant, write it out by jnp.broadcast_to."
+        )
+
+
+def refuse_impure_model(density, data, found: Inspection) -> None:
+    def factors(data, z, key):
+        first = {site.name: site.values(np.zeros(site.num_entries, int)) for site in found.discrete}
+
+        def fill(site):
+            if site["type"] != "sample" or site["is_observed"]:
+                return None
+            return first[site["name"]] if site["name"] in first else some_value(site)
+
+        args, kwargs = density.arguments(data)
+        model = numpyro.handlers.substitute(numpyro.handlers.seed(density.model, key), substitute_fn=fill)
+        with ChosenRows():
+            trace = numpyro.handlers.trace(model).get_trace(*args, **kwargs)
+        return {
+            name: jnp.sum(site["fn"].log_prob(site["value"]))
+            for name, site in trace.items()
+            if site["type"] == "sample"
+        }
+
+    differing = what_differs(factors, (data, ()))
+    if differing:
+        sites = ", ".join(f"'{name}'" for name in differing)
+        raise ModelError(
+            f"The log probability of {sites} changes from one run of the model to the next at the same latent values, "
+            f"so that there is no one posterior: the model draws random numbers itself (NumPy's, numpyro.prng_key(), a "
+            f"latent site under handlers.block), or keeps a state between runs. Draw them outside and pass them as "
+            f"data, or make them latent sites."
+        )
+
+
+def some_value(site: dict):
+    """A value of a continuous latent site at which nothing is likely to vanish or cancel."""
+    if site["fn"].support.is_discrete:
+        return None
+    transform = change_of_variables(site)
+    shape = transform.inverse_shape((*site["kwargs"].get("sample_shape", ()), *site["fn"].shape()))
+    return transform(jnp.asarray(scattered(shape)))
+
+
+def scattered(shape: tuple) -> jax.Array:
+    return jnp.asarray(0.3 + 0.5 * np.sin(1.0 + np.arange(np.prod(shape, dtype=int))).reshape(shape))
+
+
+def what_differs(function: Callable, args: tuple) -> list[str]:
+    """The names of `function(*args, key)`, {name: number}, whose value is not the same in two runs and for any key."""
+    keys = jax.random.split(jax.random.key(0))
+    runs = [capture(function, *args, keys[0]) for _ in range(2)]
+    (first, read), (second, read_again) = runs
+    if first is second and all(map(same, read, read_again)) and not uses_last(first.operations):
+        return []
+    values = [evaluate(program, constants, *args, key) for (program, constants), key in zip(runs, keys, strict=True)]
+    every = dict.fromkeys([*values[0], *values[1]])
+    return [n for n in every if not np.array_equal(*(v.get(n, ()) for v in values), equal_nan=True)]
+
+
+def evaluate(program, constants, *args):
+    with tracing:
+        return jax.jit(program.__call__, compiler_options=compiler_options(True))(constants, *args)
+
+
+def uses_last(program) -> bool:
+    """Whether what a program returns depends on its last argument."""
+    used = partial_eval.dce_jaxpr(program.jaxpr, [True] * len(program.jaxpr.outvars))[1]
+    return used[-1]
+
+
+def shape_of(result):
+    """The shape and type of a single array; anything else as it is."""
+    return jax.ShapeDtypeStruct(jnp.shape(result), jnp.result_type(result)) if is_numeric(result) else result
+
+
+def refuse_no_log_density(function: Callable, takes_data: bool) -> None:
+    name = getattr(function, "__name__", type(function).__name__)
+    if not callable(function):
+        raise TypeError(f"function must be a log density, a function of z, got {name}.")
+    given = ("z", "data") if takes_data else ("z",)
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # some built in functions have none
+        return
+    try:
+        signature.bind(*given)
+    except TypeError as error:
+        mend = "" if takes_data else " What it takes besides z is given as data=..."
+        raise TypeError(
+            f"The log density '{name}' cannot be called with ({', '.join(given)}): {error}.{mend}"
+        ) from None
+
+
+def check_log_density(density, data, dim: int) -> None:
+    """Refuse a log density that is no real number, or another one at each call.
+
+    Args:
+        density: a `LogDensity`, not yet captured.
+
+    Raises:
+        ModelError: with what it returns instead.
+    """
+    name, found = str(density), {}
+    z = jax.ShapeDtypeStruct((dim,), float)
+
+    def call(z, data):
+        return density.model_log_density(data, {"z": z})
+
+    def run(arguments):
+        found["result"] = shape_of(call(*arguments))
+        return ()
+
+    abstractly(run, (z, data))
+    result = found["result"]
+    if result is None:
+        raise ModelError(f"The log density '{name}' returns None: does it lack a return statement?")
+    if not isinstance(result, jax.ShapeDtypeStruct):
+        raise ModelError(
+            f"The log density '{name}' returns a {type(result).__name__}, and must return one real number, log p(z)."
+        )
+    if result.shape != ():
+        raise ModelError(
+            f"The log density '{name}' returns an array of shape {result.shape} for one z of shape ({dim},), and must "
+            f"return one real number, log p(z): sum the terms (jnp.sum)."
+        )
+    if jnp.issubdtype(result.dtype, jnp.complexfloating):
+        raise ModelError(f"The log density '{name}' returns a complex number: take its real part (jnp.real).")
+    if not jnp.issubdtype(result.dtype, jnp.floating):
+        raise ModelError(f"The log density '{name}' returns {result.dtype}, whatever z: it must depend on z smoothly.")
+    if what_differs(lambda z, data, key: {name: call(z, data)}, (jnp.asarray(scattered((dim,))), data)):
+        raise ModelError(
+            f"The log density '{name}' changes from one call to the next at the same z: it draws random numbers, or "
+            f"keeps a state. Draw them outside, and pass them as data."
+        )

@@ -1,0 +1,91 @@
+"""What a model computes from its latent sites by name: `numpyro.deterministic`, and the sites that a reparameterisation
+(`TransformReparam`, `LocScaleReparam`) has written as functions of others.
+
+A site that depends on a discrete latent site, which was summed out, has no value at a given z, and is left out. Missing
+counts and predictions, on which nothing else depends, are drawn from the model where a site depends on them.
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro
+
+from vi_kl.core.compilation import compiled, tracing
+from vi_kl.core.precision import in_float64
+from vi_kl.targets.numpyro.checks import is_numeric
+from vi_kl.targets.numpyro.enumeration import FirstConfiguration
+from vi_kl.targets.numpyro.inspection import abstractly, change_of_variables
+from vi_kl.targets.numpyro.plates import AllRows
+from vi_kl.targets.numpyro.unused_sites import Reduced, is_batched
+from vi_kl.targets.target import Target, in_chunks
+
+ROWS = 256  # draws at once: what a model computes may be as long as its data
+
+
+@in_float64
+def deterministic_sites(target: Target, z, key) -> dict[str, np.ndarray]:
+    """{site: (n, ...)} of the model's deterministic sites at z of shape (n, dim)."""
+    if not getattr(target.density, "deterministic", ()):
+        return {}
+    keys = jax.random.key_data(jax.random.split(key, len(z)))
+    return in_chunks(lambda z, keys: computed_rows(target, z, keys), z, keys, size=ROWS)
+
+
+@compiled(seldom=True)
+def computed_rows(target: Target, z, keys) -> dict:
+    def one(z, key):
+        return target.density.run("deterministic", target.data, target.unravel(z), key)
+
+    return jax.vmap(one)(z, keys)
+
+
+def names_with_a_value(density, data, sites) -> tuple[str, ...]:
+    """The deterministic sites that have a value at a given z; found abstractly."""
+    z = {site.name: jnp.zeros(site.unconstrained_shape) for site in sites}
+    key, first, names = jax.random.key(0), first_values(density), []
+
+    def run(data):
+        names[:] = computed(density, data, z, key, first)
+        return ()
+
+    abstractly(run, data)
+    if not names or not first:
+        return tuple(names)
+    rows = jax.tree.map(lambda x: jax.ShapeDtypeStruct((2, *x.shape), x.dtype), first)
+    with tracing:
+        return tuple(
+            n for n in names if not is_batched(lambda rows, n=n: computed(density, data, z, key, rows)[n], rows)
+        )
+
+
+def first_values(density) -> dict[str, np.ndarray]:
+    """{discrete site: its first values}."""
+    return {site.name: site.values(np.zeros(site.num_entries, int)) for site in density.discrete}
+
+
+def computed(density, data, sites: dict, key, discrete: dict) -> dict:
+    """{deterministic site: value} of one run of the model at unconstrained sites and values of the discrete ones."""
+
+    def fill(site):
+        if site["type"] != "sample" or site["is_observed"]:
+            return None
+        if site["name"] in discrete:
+            return discrete[site["name"]]
+        return change_of_variables(site)(sites[site["name"]]) if site["name"] in sites else None
+
+    args, kwargs = density.arguments(data)
+    model = numpyro.handlers.substitute(numpyro.handlers.seed(drawing(density.model), key), substitute_fn=fill)
+    trace = numpyro.handlers.trace(model).get_trace(*args, **kwargs)
+    values = {name: site["value"] for name, site in trace.items() if site["type"] == "deterministic"}
+    return {name: jnp.asarray(value) for name, value in values.items() if is_numeric(value)}
+
+
+def drawing(model: Callable) -> Callable:
+    """The model with its discrete sites back, and those that were left out drawn."""
+    if isinstance(model, FirstConfiguration):
+        return drawing(model.full)
+    if isinstance(model, AllRows):
+        return AllRows(drawing(model.function))
+    return model.drawing if isinstance(model, Reduced) else model

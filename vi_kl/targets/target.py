@@ -1,0 +1,358 @@
+"""Target: an unnormalised posterior over a flat unconstrained vector z.
+
+Everything in vi_kl is fitted and checked in z, because KL does not change under a bijection. A Target is a pytree
+whose leaves are its data: compiled functions take it as an argument, so new data of the same shape does not
+recompile, and the log density and its gradient are compiled once and shared by every algorithm.
+"""
+
+import dataclasses
+import functools
+import math
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from vi_kl.core.compilation import compiled
+from vi_kl.core.errors import UnsuitableError
+from vi_kl.core.numbers import whole_number
+from vi_kl.core.precision import in_float64
+from vi_kl.core.random_keys import numpy_generator
+
+
+class Density(Protocol):
+    """What a Target is made of: hashable, and free of data, so that it can be a static part of compiled code."""
+
+    def log_density(self, data: Any, sites: dict) -> jax.Array:
+        """log of prior times likelihood times |d constrained / d unconstrained|, at unconstrained sites."""
+
+    def constrain(self, data: Any, sites: dict) -> tuple[dict, jax.Array]:
+        """Unconstrained sites to the values the model sees, and log |d constrained / d unconstrained|."""
+
+    def unconstrain(self, data: Any, sites: dict) -> dict:
+        """The inverse of `constrain`."""
+
+    def explain(self, data: Any, sites: dict) -> str:
+        """Which part of the density is not finite at these unconstrained sites, for an error message."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Site:
+    """One latent variable: its name, its shape in the model, and its shape when unconstrained."""
+
+    name: str
+    shape: tuple[int, ...]
+    unconstrained_shape: tuple[int, ...]
+
+    @property
+    def size(self) -> int:
+        return math.prod(self.unconstrained_shape)
+
+
+@jax.tree_util.register_pytree_node_class
+class Target:
+    """An unnormalised posterior: `log_density(z)`, and the map between z and the model's sites.
+
+    Attributes:
+        dim: the length of z.
+        sites: the latent sites in the order in which z holds them (alphabetical, as NumPyro's guides have it).
+        truth: what is known of the posterior (a `Truth`), or None. It is knowledge *about* the target and does not
+            travel into compiled functions.
+    """
+
+    def __init__(
+        self,
+        density: Density,
+        data: Any,
+        sites: tuple[Site, ...],
+        truth: "Callable[[Target], Any] | Any | None" = None,
+    ):
+        self.density = density
+        self.data = density.complete(data) if hasattr(density, "complete") else data
+        self.sites = tuple(sites)
+        self._truth = truth
+        self.truth_lock = threading.RLock()
+
+    def __getstate__(self):
+        return {name: value for name, value in vars(self).items() if name != "truth_lock"}
+
+    def __setstate__(self, state):
+        vars(self).update(state, truth_lock=threading.RLock())
+
+    @classmethod
+    def from_numpyro(cls, model: Callable, *args, truth=None, **kwargs) -> "Target":
+        """The posterior of a NumPyro model given its data.
+
+        Args:
+            model: a NumPyro model: a function that calls `numpyro.sample`.
+            *args, **kwargs: what the model is called with. Arrays are data, and so are the numeric columns of data
+                frames; everything else (sizes as Python ints, flags, names) is part of the model, and so are the
+                arrays of which the model needs the numbers in Python (`np.unique(group)`, `int(group.max())`):
+                `constants` names them.
+            truth: what is known exactly about the posterior: a `Truth`, or a function from this target to one,
+                called when it is first asked for.
+
+        Raises:
+            ModelError: the model has no continuous latent site, a discrete one with too many values to sum out, a
+                `numpyro.param`, a mask that depends on a latent site, data that is NaN where a likelihood needs it or
+                of another shape than its distribution, or a log density that changes from run to run; the message
+                names the site.
+
+        Plates that subsample are run with all of their rows: the target is the posterior given all the data.
+
+        What the model reads besides (globals, attributes, variables of an enclosing function) is read now, and its
+        arrays are data too: replacing them later changes the next target, and not this one.
+        """
+        from vi_kl.targets.numpyro.model import target_from_numpyro
+
+        return target_from_numpyro(model, args, kwargs, truth)
+
+    @classmethod
+    @in_float64
+    def from_log_density(cls, function: Callable, dim: int, *, data: Any = None, truth=None) -> "Target":
+        """A target from a log density over z itself, with one site `z` of shape (dim,).
+
+        Args:
+            function: `function(z)`, or `function(z, data)` when data is given; any constant may be missing. What it
+                reads besides is read now, and its arrays are data too.
+            dim: the length of z.
+            data: a pytree of arrays.
+
+        Raises:
+            ModelError: the function returns no real number (None, a vector, a complex number), or another one at each
+                call.
+            ValueError: dim is no positive whole number.
+        """
+        from vi_kl.targets.log_density import target_from_log_density
+
+        dim = whole_number("dim", dim, at_least=1)
+        return target_from_log_density(function, dim, data, truth)
+
+    @functools.cached_property
+    def dim(self) -> int:
+        return sum(site.size for site in self.sites)
+
+    @property
+    def site_names(self) -> tuple[str, ...]:
+        return tuple(site.name for site in self.sites)
+
+    @property
+    def coordinate_names(self) -> tuple[str, ...]:
+        """A name for each coordinate of z: `p`, `theta[0]`, `theta[1]`, ..."""
+        return tuple(
+            site.name + ("[" + ",".join(map(str, index)) + "]" if site.unconstrained_shape else "")
+            for site in self.sites
+            for index in np.ndindex(*site.unconstrained_shape)
+        )
+
+    @property
+    @in_float64
+    def truth(self):
+        """What is known about the posterior; computed at the first look where it takes work (quadrature)."""
+        with self.truth_lock:  # other threads wait; in this one nothing is known while the truth is being made
+            if callable(self._truth):
+                make, self._truth = self._truth, None
+                try:
+                    self._truth = make(self)
+                except BaseException:
+                    self._truth = make
+                    raise
+            return self._truth
+
+    @property
+    def subsampled(self) -> bool:
+        """Whether the model has subsampling plates, so that `minibatch` can estimate its log density from few rows."""
+        return bool(getattr(self.density, "plates", ()))
+
+    @property
+    def constants(self) -> tuple[str, ...]:
+        """The array arguments of which the model needs the numbers in Python, and which are no data therefore."""
+        return getattr(self.density, "constants", ())
+
+    @property
+    def closed_over(self) -> tuple:
+        """The arrays that the model reads besides its arguments, as they were when the target was made."""
+        return self.density.split(self.data)[1] if hasattr(self.density, "split") else ()
+
+    @property
+    def narrow(self) -> bool:
+        """Whether the model can be traced in 32 bits only: it is computed in 64, its constants rounded to 24 bits."""
+        return getattr(self.density, "narrow", False)
+
+    def with_truth(self, truth) -> "Target":
+        """The same target with other knowledge about it."""
+        return Target(self.density, self.data, self.sites, truth)
+
+    @in_float64
+    def shard(self, mesh) -> "Target":
+        """The same target with its data laid out over devices: every fit and check of it is then data-parallel.
+
+        Each data array is divided along its first axis over the mesh's first axis where its length is divisible by
+        the number of devices there, and replicated otherwise. On several hosts (`jax.distributed`), every process
+        makes the target from the full data, of which each device keeps its own rows.
+
+        Args:
+            mesh: for example `jax.make_mesh((jax.device_count(),), ("rows",))`.
+
+        Raises:
+            TypeError: mesh is no `jax.sharding.Mesh`.
+            ValueError: no data array's first axis is divisible.
+        """
+        from vi_kl.targets.sharding import shard_data
+
+        return Target(self.density, shard_data(self.data, mesh), self.sites, self._truth)
+
+    @in_float64
+    def log_density(self, z) -> jax.Array:
+        """log of the unnormalised posterior density of z, Jacobian included; z is (..., dim)."""
+        z = self.checked(z)
+        return log_density(self, z) if z.ndim == 1 else log_density_batch(self, z)
+
+    @in_float64
+    def constrain(self, z) -> dict[str, jax.Array]:
+        """z of shape (..., dim) to {site: array of shape (..., *site shape)}, as the model sees it."""
+        return constrain(self, self.checked(z))
+
+    @in_float64
+    def unconstrain(self, sites: Mapping[str, Any]) -> jax.Array:
+        """{site: array} to z of shape (dim,), or (n, dim) where every site has one leading draw axis."""
+        extra = set(sites) - set(self.site_names)
+        if extra:  # what `sample` gives beside the latent sites
+            extra -= set(getattr(self.density, "deterministic", ()))
+        if extra or not set(self.site_names) <= set(sites):
+            raise ValueError(f"Sites {sorted(sites)} given, but the target has {list(self.site_names)}.")
+        sites = {name: jnp.asarray(sites[name], dtype=float) for name in self.site_names}
+        first = self.sites[0]
+        batched = jnp.ndim(sites[first.name]) > len(first.shape)
+        return unconstrain_batch(self, sites) if batched else unconstrain(self, sites)
+
+    @in_float64
+    def initial_position(self, key) -> jax.Array:
+        """A starting z, uniform on (-2, 2) in every coordinate, where the log density is finite.
+
+        Raises:
+            ValueError: it is finite at none of 100 tries; the message says which site of the model is not.
+        """
+        generator = numpy_generator(key)
+        for _ in range(100):
+            z = jnp.asarray(generator.uniform(-2.0, 2.0, self.dim))
+            value, gradient = value_and_grad(self, z)
+            if np.isfinite(value) and np.isfinite(gradient).all():
+                return z
+        reason = self.density.explain(self.data, self.unravel(z))
+        raise UnsuitableError(f"No starting point found: the log density is not finite at 100 of them. {reason}")
+
+    def unravel(self, z) -> dict[str, jax.Array]:
+        """One z of shape (dim,) as {site: unconstrained array}."""
+        ends = np.cumsum([site.size for site in self.sites])
+        parts = jnp.split(z, ends[:-1])
+        return {site.name: part.reshape(site.unconstrained_shape) for site, part in zip(self.sites, parts, strict=True)}
+
+    def ravel(self, sites: Mapping[str, Any]) -> jax.Array:
+        """The inverse of `unravel`."""
+        return jnp.concatenate([jnp.ravel(sites[name]) for name in self.site_names])
+
+    def checked(self, z):
+        z = jnp.asarray(z, dtype=float)
+        if z.ndim == 0 or z.shape[-1] != self.dim:
+            raise ValueError(f"z must have shape (..., {self.dim}), got {z.shape}.")
+        return z
+
+    def __repr__(self):
+        sites = ", ".join(f"{site.name}{list(site.shape) or ''}" for site in self.sites)
+        notes = f", constants: {', '.join(self.constants)}" if self.constants else ""
+        notes += ", traced in 32 bits" if self.narrow else ""
+        return f"Target({self.density}, {sites}, dim={self.dim}{notes})"
+
+    def tree_flatten(self):
+        return (self.data,), (self.density, self.sites)
+
+    @classmethod
+    def tree_unflatten(cls, static, children):
+        return cls(static[0], children[0], static[1])
+
+
+# Compiled once per target and shape of z, because the target is an argument; the algorithms share them.
+
+
+@compiled
+def log_density(target: Target, z):
+    return target.density.log_density(target.data, target.unravel(z))
+
+
+@compiled
+def log_density_batch(target: Target, z):
+    """z of shape (..., dim), flattened to one batch."""
+    flat = jax.vmap(log_density, in_axes=(None, 0))(target, z.reshape(-1, target.dim))
+    return flat.reshape(z.shape[:-1])
+
+
+def is_small(target: Target, evaluations: int = 1) -> bool:
+    """Whether so few numbers are read per step that compiling takes longer than even a slow program runs."""
+    numbers = target.dim + sum(np.size(leaf) for leaf in jax.tree.leaves(target.data))
+    return numbers * evaluations < 5_000
+
+
+@compiled(seldom=lambda target, z: is_small(target))
+def value_and_grad(target: Target, z):
+    """The log density and its gradient at one z."""
+    return jax.value_and_grad(log_density, argnums=1)(target, z)
+
+
+@compiled(seldom=lambda target, z: is_small(target, ROWS))
+def value_and_grad_rows(target: Target, z):
+    """The log density and its gradient at each z of (ROWS, dim)."""
+    return jax.vmap(jax.value_and_grad(log_density, argnums=1), in_axes=(None, 0))(target, z)
+
+
+def value_and_grad_batch(target: Target, z) -> tuple[np.ndarray, np.ndarray]:
+    """The log density, (n,), and its gradient, (n, dim), at z of shape (n, dim), for any n."""
+    return in_chunks(lambda piece: value_and_grad_rows(target, piece), z, size=ROWS)
+
+
+@compiled(seldom=True)
+def constrain(target: Target, z):
+    def one(z):
+        return target.density.constrain(target.data, target.unravel(z))[0]
+
+    flat = jax.vmap(one)(z.reshape(-1, target.dim))
+    return jax.tree.map(lambda x: x.reshape(z.shape[:-1] + x.shape[1:]), flat)
+
+
+@compiled(seldom=True)
+def unconstrain(target: Target, sites):
+    return target.ravel(target.density.unconstrain(target.data, sites))
+
+
+@compiled(seldom=True)
+def unconstrain_batch(target: Target, sites):
+    return jax.vmap(unconstrain, in_axes=(None, 0))(target, sites)
+
+
+CHUNK = 8192  # long batches are evaluated in pieces of this one shape, so that they are compiled once
+ROWS = 64  # the same for gradients, which are asked for a few hundred at a time
+
+
+def in_chunks(function, *arrays, size: int = CHUNK) -> Any:
+    """`function` over long arrays along their first axis, piece by piece, as NumPy arrays."""
+    length = len(arrays[0])
+    pieces = []
+    for start in range(0, length, size):
+        piece = [np.asarray(array[start : start + size]) for array in arrays]
+        padding = [((0, size - len(x)), *((0, 0),) * (x.ndim - 1)) for x in piece]
+        padded = [jnp.asarray(np.pad(x, pad, mode="edge")) for x, pad in zip(piece, padding, strict=True)]
+        pieces.append(jax.tree.map(np.asarray, function(*padded)))
+    return jax.tree.map(lambda *parts: np.concatenate(parts)[:length], *pieces)
+
+
+def log_density_in_chunks(target: Target, z, size: int = CHUNK) -> np.ndarray:
+    """The log density at z of shape (n, dim), for any n, in pieces of one size."""
+    return in_chunks(lambda piece: log_density_batch(target, piece), z, size=size)
+
+
+def constrain_in_chunks(target: Target, z) -> dict[str, np.ndarray]:
+    """z of shape (n, dim) as {site: (n, ...)}, for any n."""
+    return in_chunks(lambda piece: constrain(target, piece), z)

@@ -1,0 +1,6 @@
+"""Procedures that make many fits, and return records of what they found.
+
+compare       several approximations of one target, each checked
+calibration   whether a fitting procedure is right on average over data that the model itself simulates
+detection     planted failures, and how often each diagnostic notices them
+"""

@@ -1,0 +1,147 @@
+"""How often each diagnostic sees each planted failure: what the statements of blindness rest on.
+
+A diagnostic raises an alarm by a rule fixed here. What it needs stands beside it: draws of q alone, the evidence,
+or draws of the posterior.
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable, Sequence
+
+import jax
+
+from vi_kl.diagnostics.certificate import Certificate, check
+from vi_kl.diagnostics.errors import Errors
+from vi_kl.workflows.planted_failures import FAILURES, HEALTHY, PlantedFailure
+
+MATTERS = 0.05  # nats
+
+
+@dataclasses.dataclass(frozen=True)
+class Detector:
+    """A diagnostic with the rule by which it raises an alarm.
+
+    Attributes:
+        name: for tables.
+        needs: "q" (draws of q alone), "evidence", or "posterior" (draws of it).
+        rule: in words.
+        alarm: the rule, of a certificate.
+    """
+
+    name: str
+    needs: str
+    rule: str
+    alarm: Callable[[Certificate], bool]
+
+
+def off(errors: Errors | None) -> bool:
+    return errors is not None and errors.notable
+
+
+def far(estimate) -> bool:
+    return estimate is not None and estimate.interval(0.95)[0] > MATTERS
+
+
+def says(c: Certificate, words: str) -> bool:
+    return any(words in sentence for sentence in c.contradictions)
+
+
+# fmt: off
+DETECTORS = (
+    Detector("k-hat", "q", "above 0.7",
+             lambda c: c.k_hat > 0.7),
+    Detector("ESS", "q", "below a fifth of the draws",
+             lambda c: c.ess < 0.2),
+    Detector("KL by weights", "q", f"95% interval above {MATTERS} nats",
+             lambda c: far(c.reverse_kl)),
+    Detector("KL limit", "q", f"lower 95% limit above {MATTERS} nats",
+             lambda c: c.limits.lower > MATTERS),
+    Detector("moments by weights", "q", "off by 0.1 sd or 10% of an sd",
+             lambda c: off(c.errors)),
+    Detector("climbs", "q", "2% of the mass outside q, or a mode in its reach",
+             lambda c: c.unvisited_share > 0.02 or c.inner_modes > 0),
+    Detector("density", "q", "proved to exceed what a density can",
+             lambda c: says(c, "log q is not")),
+    Detector("gap", "evidence", f"95% interval above {MATTERS} nats",
+             lambda c: far(c.gap)),
+    Detector("ELBO above evidence", "evidence", "by 4 standard errors",
+             lambda c: says(c, "The ELBO exceeds")),
+    Detector("limit above evidence", "evidence", "the lower limit, by 4 standard errors",
+             lambda c: says(c, "The log evidence is at least")),
+    Detector("reference checks", "posterior", "R-hat, ESS, divergences, energy, a second evidence",
+             lambda c: bool(c.complaints)),
+    Detector("forward KL", "posterior", f"95% interval above {MATTERS} nats",
+             lambda c: far(c.forward_kl)),
+    Detector("sandwich", "posterior", f"both 95% limits of KL above {MATTERS} nats, and finite",
+             lambda c: c.limits.lower > MATTERS and math.isfinite(c.limits.upper)),
+    Detector("moments", "posterior", "off by 0.1 sd or 10% of an sd",
+             lambda c: off(c.errors)),
+    Detector("coverage", "posterior", "q's 99.9% region holds less than 99%",
+             lambda c: c.coverage is not None and c.coverage < 0.99),
+    Detector("transport", "posterior", "a quarter above two posterior samples",
+             lambda c: c.distance is not None and c.distance.value > 1.25 * c.distance.floor),
+)
+# fmt: on
+
+
+@dataclasses.dataclass(frozen=True)
+class DetectionTable:
+    """Shares of the seeds in which a diagnostic raised an alarm.
+
+    Attributes:
+        rates: {failure: {detector: share}}; the failure "healthy" has the false alarms.
+        repetitions: seeds per failure.
+    """
+
+    rates: dict[str, dict[str, float]]
+    repetitions: int
+
+    def to_dataframe(self):
+        """One row per diagnostic with what it needs, one column per failure."""
+        import pandas as pd
+
+        table = pd.DataFrame(self.rates)
+        table.insert(0, "needs", [d.needs for d in DETECTORS])
+        return table
+
+    def to_dict(self) -> dict:
+        return {"repetitions": self.repetitions, "rates": self.rates}
+
+    @property
+    def unseen(self) -> list[str]:
+        """Failures that no diagnostic saw in at least nine of ten seeds."""
+        return [name for name, row in self.rates.items() if name != HEALTHY.name and max(row.values()) < 0.9]
+
+    @property
+    def false_alarms(self) -> dict[str, float]:
+        return {name: rate for name, rate in self.rates[HEALTHY.name].items() if rate > 0}
+
+
+def detection_table(
+    repetitions: int = 20,
+    failures: Sequence[PlantedFailure] = (HEALTHY, *FAILURES),
+    num_draws: int = 8192,
+    progress: Callable[[float, str], None] | None = None,
+) -> DetectionTable:
+    """Plant each failure `repetitions` times, check it with and without its truth, and count the alarms."""
+    counts = {planted.name: dict.fromkeys((d.name for d in DETECTORS), 0) for planted in failures}
+    for i, planted in enumerate(failures):
+        for seed in range(repetitions):
+            if progress:
+                progress((i + seed / repetitions) / len(failures), planted.name)
+            for name, alarm in alarms(planted, seed, num_draws).items():
+                counts[planted.name][name] += alarm
+    if progress:
+        progress(1.0, "done")
+    rates = {name: {d: count / repetitions for d, count in row.items()} for name, row in counts.items()}
+    return DetectionTable(rates, repetitions)
+
+
+def alarms(planted: PlantedFailure, seed: int, num_draws: int = 8192) -> dict[str, bool]:
+    """Which diagnostics see one planted failure."""
+    q = planted.plant(seed)
+    key = jax.random.key(seed)
+    with_truth = check(q, key=key, num_draws=num_draws)
+    q.target = q.target.with_truth(None)
+    alone = check(q, key=key, num_draws=num_draws)
+    return {d.name: bool(d.alarm(alone if d.needs == "q" else with_truth)) for d in DETECTORS}
