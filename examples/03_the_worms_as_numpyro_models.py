@@ -54,10 +54,12 @@ empty = np.sum((10 - TEETH) * WORMS)
 arrangements = gammaln(11) - gammaln(TEETH + 1) - gammaln(11 - TEETH)
 log_evidence = betaln(1 + filled, 1 + empty) - betaln(1, 1) + np.sum(WORMS * arrangements)
 
-target = target.with_truth(vi_kl.closed_form_truth(target, {"p": dist.Beta(1 + filled, 1 + empty)}, log_evidence))
+target = target.with_reference(
+    vi_kl.closed_form_reference(target, {"p": dist.Beta(1 + filled, 1 + empty)}, log_evidence)
+)
 print(f"posterior: Beta({1 + filled}, {1 + empty})")
 print(f"log evidence, closed form: {log_evidence:.9f} nats")
-print(f"log evidence, quadrature:  {vi_kl.truth_by_quadrature(target).log_evidence.value:.9f} nats")
+print(f"log evidence, quadrature:  {vi_kl.reference_by_quadrature(target).log_evidence.value:.9f} nats")
 
 # %% [markdown]
 # ## The evidence is a price
@@ -68,7 +70,7 @@ print(f"log evidence, quadrature:  {vi_kl.truth_by_quadrature(target).log_eviden
 # %%
 print(f"{'no model':<15} {1000 * np.log2(11):9,.1f} bits")
 for name, make in worms.TARGETS.items():
-    price = make().truth.log_evidence.to("bits")
+    price = make().reference.log_evidence.to("bits")
     print(f"{name:<15} {-price.value:9,.1f} bits   by {price.method}")
 
 # %% [markdown]

@@ -29,7 +29,7 @@ def beta_guide(teeth, counts):
 
 target = worms.block()
 fit = vi_kl.fit(target, beta_guide, key=jax.random.key(0))
-q, posterior = fit.approximation.distribution.site_distributions()["p"], target.truth.distributions["p"]
+q, posterior = fit.approximation.distribution.site_distributions()["p"], target.reference.distributions["p"]
 print(fit.status)
 print(f"fitted: Beta({q.concentration1:.0f}, {q.concentration0:.0f})")
 print(f"exact:  Beta({posterior.concentration1:.0f}, {posterior.concentration0:.0f})")

@@ -37,17 +37,17 @@ print(vi_kl.check(fit, key=jax.random.key(1)))
 
 # %% [markdown]
 # That was without a yardstick: the limit on KL is proved by draws of q alone, whatever the tails of the weights. With
-# the truth, here by quadrature, the figures are exact. The limit lay below the KL, as it has to.
+# the reference, here by quadrature, the figures are exact. The limit lay below the KL, as it has to.
 
 # %%
-certificate = vi_kl.check(fit, vi_kl.find_truth, key=jax.random.key(1))
+certificate = vi_kl.check(fit, vi_kl.find_reference, key=jax.random.key(1))
 print(certificate.to("bits"))
 
 # %% [markdown]
 # Is the family to blame, or the optimiser? And what can a normal not follow?
 
 # %%
-print(vi_kl.explain_gap(fit, vi_kl.find_truth, key=jax.random.key(2)))
+print(vi_kl.explain_gap(fit, vi_kl.find_reference, key=jax.random.key(2)))
 
 # %% [markdown]
 # When did the rate change? The probabilities of the discrete site are averaged over draws of q.

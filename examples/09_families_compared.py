@@ -22,7 +22,7 @@ def bioassay(dose, animals, deaths):
 
 
 data = np.array([-0.86, -0.30, -0.05, 0.73]), np.array([5, 5, 5, 5]), np.array([0, 1, 3, 5])
-target = vi_kl.Target.from_numpyro(bioassay, *data, truth=vi_kl.truth_by_quadrature)
+target = vi_kl.Target.from_numpyro(bioassay, *data, reference=vi_kl.reference_by_quadrature)
 
 # %% [markdown]
 # The mixture gets no more than 1,500 steps here: it would go on for long.

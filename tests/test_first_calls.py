@@ -11,7 +11,7 @@ import pytest
 from numpyro.infer.autoguide import AutoNormal
 
 import vi_kl
-from vi_kl.algorithms.registry import BY_NAME, choose_algorithm
+from vi_kl.algorithms.registry import METHODS, choose_algorithm
 from vi_kl.core.random_keys import as_key
 from vi_kl.divergences import estimate_kl
 
@@ -76,9 +76,9 @@ def test_every_function_takes_an_integer_for_a_key(target, fit, certificate):
     np.testing.assert_array_equal(fit.sample(3, 2)["slope"], fit.approximation.sample(jax.random.key(3), 2)["slope"])
     assert np.isfinite(target.initial_position(0)).all()
     assert vi_kl.check(fit, 1).elbo == vi_kl.check(fit, key=np.int32(1)).elbo == certificate.elbo
-    truth = vi_kl.find_truth(fit, key=0)
-    assert truth.draws(0, 3).z.shape == (3, 1)
-    assert vi_kl.explain_gap(fit, truth, key=0).total.value < 1e-9
+    reference = vi_kl.find_reference(fit, key=0)
+    assert reference.draws(0, 3).z.shape == (3, 1)
+    assert vi_kl.explain_gap(fit, reference, key=0).total.value < 1e-9
     first, second = (estimate_kl(dist.Gamma(2, 3), dist.LogNormal(0, 1), method="monte_carlo", key=k) for k in (0, KEY))
     assert first == second
 
@@ -115,15 +115,15 @@ def test_comparisons_of_anything_with_a_target(target, fit):
     ],
 )  # fmt: skip
 def test_spelling_and_other_peoples_names(target, given, name):
-    assert choose_algorithm(target, given).name == (BY_NAME[name]().name if name in BY_NAME else name)
+    assert choose_algorithm(target, given).name == (METHODS[name]().name if name in METHODS else name)
 
 
 def test_no_name_means_two_methods():
     from vi_kl.algorithms.arguments import SYNONYMS, plain
 
-    names = [plain(x) for method in BY_NAME for x in (method, *SYNONYMS.get(method, ()))]
+    names = [plain(x) for method in METHODS for x in (method, *SYNONYMS.get(method, ()))]
     assert len(names) == len(set(names))
-    assert set(SYNONYMS) <= set(BY_NAME)
+    assert set(SYNONYMS) <= set(METHODS)
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ def test_no_name_means_two_methods():
         (lambda t, f, c: vi_kl.check(t, key=0), "fit it first"),
         (lambda t, f, c: vi_kl.check(c, key=0), "not a Certificate"),
         (lambda t, f, c: vi_kl.check(f, key=0, num_draws=-3), "num_draws must be at least"),
-        (lambda t, f, c: vi_kl.check(f, "exact", key=0), "truth must be a Truth"),
+        (lambda t, f, c: vi_kl.check(f, "exact", key=0), "truth must be a ReferencePosterior"),
         (lambda t, f, c: vi_kl.explain_gap(t, key=0), "explain_gap takes a Fit"),
         (lambda t, f, c: f.sample(KEY, 0), "number of draws, must be at least 1, got 0"),
         (lambda t, f, c: f.sample(KEY, -2), "at least 1"),
@@ -160,8 +160,8 @@ def test_no_name_means_two_methods():
         (lambda t, f, c: f.sample_and_log_prob(KEY, "10"), "whole number"),
         (lambda t, f, c: vi_kl.reference_run(line, key=0), "reference_run takes a Target"),
         (lambda t, f, c: vi_kl.reference_run(t), "random key is wanted"),
-        (lambda t, f, c: vi_kl.truth_by_quadrature(c), "truth_by_quadrature takes a Target"),
-        (lambda t, f, c: vi_kl.gaussian_truth(line), "gaussian_truth takes a Target"),
+        (lambda t, f, c: vi_kl.reference_by_quadrature(c), "reference_by_quadrature takes a Target"),
+        (lambda t, f, c: vi_kl.gaussian_reference(line), "gaussian_reference takes a Target"),
         (lambda t, f, c: vi_kl.calibrate(t, observed="y", key=0), "calibrate takes the model"),
         (lambda t, f, c: vi_kl.calibrate(line, X, key=0), "observed is empty"),
         (lambda t, f, c: vi_kl.calibrate(line, X, observed="y", key=0, num_data_sets=12.5), "whole number"),
@@ -182,4 +182,4 @@ def test_every_public_function_with_a_key_has_been_tried():
     """A new one belongs into the tests above."""
     public = [getattr(vi_kl, name) for name in vi_kl.__all__]
     taking = {f.__name__ for f in public if inspect.isfunction(f) and "key" in inspect.signature(f).parameters}
-    assert taking == {"fit", "check", "compare", "calibrate", "explain_gap", "reference_run", "find_truth"}
+    assert taking == {"fit", "check", "compare", "calibrate", "explain_gap", "reference_run", "find_reference"}

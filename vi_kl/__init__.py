@@ -8,8 +8,8 @@ The flow, and the names in its order:
     certificate = vi_kl.check(fit, key=key)                # how many nats q is off, how sure that is, and why
     table = vi_kl.compare(target, ["mean_field", "full_rank", "flow"], key=key)
 
-`fit` and `compare` take names (`vi_kl.algorithms.registry.BY_NAME`), families, algorithms and NumPyro guides. With no
-choice made, `fit` begins with a cheap normal and climbs to richer families only while it must (`Ladder`).
+`fit` and `compare` take names (`vi_kl.algorithms.registry.METHODS`), families, algorithms and NumPyro guides. With no
+choice made, `fit` begins with a cheap normal and climbs to richer families only while it must (`AutoFit`).
 
 And, without any model, `vi_kl.divergences`: KL, entropy and cross-entropy of histograms and of NumPyro
 distributions, and KL as an objective (`project`).
@@ -25,13 +25,13 @@ __version__ = "0.1.0"
 # `vi-kl --help` do not wait for JAX.
 SOURCES = {
     "Target": "vi_kl.targets",
-    "Truth": "vi_kl.reference",
-    "closed_form_truth": "vi_kl.reference",
-    "gaussian_truth": "vi_kl.reference",
-    "truth_by_quadrature": "vi_kl.reference",
+    "ReferencePosterior": "vi_kl.reference",
+    "closed_form_reference": "vi_kl.reference",
+    "gaussian_reference": "vi_kl.reference",
+    "reference_by_quadrature": "vi_kl.reference",
     "reference_run": "vi_kl.reference",
     "enumerate_posterior": "vi_kl.reference",
-    "find_truth": "vi_kl.reference",
+    "find_reference": "vi_kl.reference",
     "Family": "vi_kl.families",
     "MeanField": "vi_kl.families",
     "FullRank": "vi_kl.families",
@@ -55,9 +55,9 @@ SOURCES = {
     "Fisher": "vi_kl.objectives",
     "fit": "vi_kl.algorithms",
     "SVI": "vi_kl.algorithms",
-    "SampleAverage": "vi_kl.algorithms",
+    "SampleAverageApproximation": "vi_kl.algorithms",
     "LinearResponse": "vi_kl.algorithms",
-    "Ladder": "vi_kl.algorithms",
+    "AutoFit": "vi_kl.algorithms",
     "Laplace": "vi_kl.algorithms",
     "MomentMatching": "vi_kl.algorithms",
     "Pathfinder": "vi_kl.algorithms",

@@ -9,10 +9,10 @@ import pytest
 from benchmarks.measure_hierarchies import MODELS, best_mean_field, data, exact, measure
 
 import vi_kl
-from vi_kl.algorithms.algorithm import Ledger
-from vi_kl.algorithms.initialization import find_start
+from vi_kl.algorithms.algorithm import CostCounter
+from vi_kl.algorithms.initialization import initialize
 from vi_kl.algorithms.natural_steps import Normal, look
-from vi_kl.algorithms.sample_average_approximation import SampleAverage
+from vi_kl.algorithms.sample_average_approximation import SampleAverageApproximation
 from vi_kl.families import MeanField
 from vi_kl.families.frame import Frame
 from vi_kl.models.textbook import eight_schools_centred
@@ -24,9 +24,9 @@ def elbo_of_start(kind, strength, groups, seed):
     x = data(kind, strength, groups, seed)
     target = Target.from_numpyro(MODELS[kind], x)
     with jax.enable_x64(True):
-        frame = find_start(target, jax.random.key(seed), Ledger()).frame
+        frame = initialize(target, jax.random.key(seed), CostCounter()).frame
         noise = matched_noise(np.random.default_rng(0), 1024, target.dim)
-        seen = look(target, Normal(np.asarray(frame.loc), np.asarray(frame.full_tril)), noise, Ledger())
+        seen = look(target, Normal(np.asarray(frame.loc), np.asarray(frame.full_tril)), noise, CostCounter())
     return seen.elbo + 0.5 * target.dim * (1 + np.log(2 * np.pi)), x
 
 
@@ -64,7 +64,7 @@ def test_mean_field_ends_at_the_best_whatever_it_starts_from(kind):
     column = target.coordinate_names.index("log_tau" if kind == "precision" else "tau")
     loc, sd = np.zeros(target.dim), np.full(target.dim, 1e-4)
     loc[column], sd[column] = (12.0, 1.0) if kind == "precision" else (-6.0, 1.0)
-    fit = SampleAverage(MeanField()).fit(jax.random.key(0), target, start=Frame.of(loc, sd))
+    fit = SampleAverageApproximation(MeanField()).fit(jax.random.key(0), target, start=Frame.of(loc, sd))
     z, log_q = fit.approximation.sample_and_log_prob(jax.random.key(1), 4096)
     log_ratio = np.asarray(target.log_density(np.asarray(z))) - np.asarray(log_q)
     noise = log_ratio.std() / np.sqrt(len(log_ratio))

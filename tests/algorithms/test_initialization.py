@@ -9,8 +9,8 @@ import pytest
 from jax import enable_x64
 
 import vi_kl
-from vi_kl.algorithms.algorithm import Ledger
-from vi_kl.algorithms.initialization import find_start
+from vi_kl.algorithms.algorithm import CostCounter
+from vi_kl.algorithms.initialization import initialize
 from vi_kl.families.frame import Frame
 from vi_kl.targets import Target
 
@@ -25,18 +25,18 @@ def two_modes(z):
 
 
 def start(target, key, **arguments):
-    books = Ledger()
+    counter = CostCounter()
     with enable_x64(True):
-        return find_start(target, key, books, **arguments), books
+        return initialize(target, key, counter, **arguments), counter
 
 
 def test_the_frame_of_a_normal_posterior_is_the_posterior(key):
-    found, books = start(NORMAL, key)
+    found, counter = start(NORMAL, key)
     np.testing.assert_allclose(found.frame.loc, MEAN, rtol=1e-8)
     np.testing.assert_allclose(found.frame.scale_tril, TRIL, rtol=1e-6, atol=1e-7)
     np.testing.assert_allclose(found.frame.conditional_sd, 1 / np.sqrt(np.diag(PRECISION)), rtol=1e-6)
     np.testing.assert_allclose(found.frame.precision, PRECISION, rtol=1e-6)
-    assert books.gradient_evaluations > 10
+    assert counter.gradient_evaluations > 10
 
 
 def test_of_two_modes_the_one_with_more_mass_is_taken(key):
@@ -51,10 +51,10 @@ def test_starts_by_hand(key):
     fit = vi_kl.fit(NORMAL, "laplace", key=key)
     frame = Frame.of(MEAN, TRIL)
     for given in (fit, fit.approximation, frame):
-        found, books = start(NORMAL, key, start=given)
+        found, counter = start(NORMAL, key, start=given)
         np.testing.assert_allclose(found.frame.loc, MEAN, rtol=1e-7)
         np.testing.assert_allclose(found.frame.scale_tril, TRIL, rtol=1e-5, atol=1e-6)
-        assert books.gradient_evaluations == 0
+        assert counter.gradient_evaluations == 0
 
 
 def positive(y):

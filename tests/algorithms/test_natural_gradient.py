@@ -10,7 +10,7 @@ from oracles import eight_schools_log_evidence, elbo, hard_gaussian, kl_to_gauss
 from scipy.optimize import approx_fprime
 
 from vi_kl.algorithms import FitError, NaturalGradient, fit
-from vi_kl.algorithms.algorithm import Ledger
+from vi_kl.algorithms.algorithm import CostCounter
 from vi_kl.algorithms.natural_steps import Normal, look, step_from
 from vi_kl.core.precision import in_float64
 from vi_kl.families import Flow, MeanField
@@ -37,7 +37,7 @@ def test_one_step_is_exact_on_a_gaussian():
     target, mean, precision = hard_gaussian(3, condition=5.0)
     root = np.linalg.inv(np.linalg.cholesky(precision)).T @ np.diag([1.5, 0.7, 1.0])
     noise = matched_noise(np.random.default_rng(0), 64, 3)
-    after = step_from(look(target, Normal(mean + 1.0, root), noise, Ledger()), 1.0, None)
+    after = step_from(look(target, Normal(mean + 1.0, root), noise, CostCounter()), 1.0, None)
     np.testing.assert_allclose(after.loc, mean, rtol=1e-10)
     np.testing.assert_allclose(after.covariance, np.linalg.inv(precision), rtol=1e-9)
 
@@ -91,7 +91,7 @@ def test_steps_follow_the_gradient_of_the_fixed_noise_elbo():
         moved = Normal(normal.loc + normal.root @ v[:2], normal.root @ change)
         return value_and_grad_batch(target, moved.image(noise))[0].mean() + moved.log_det
 
-    seen = look(target, normal, noise, Ledger())
+    seen = look(target, normal, noise, CostCounter())
     away = np.eye(2) - seen.curvature
     expected = np.array([*seen.pull, away[0, 0], 2 * away[0, 1], away[1, 1]])
     np.testing.assert_allclose(approx_fprime(np.zeros(5), objective, 1e-6), expected, rtol=1e-4, atol=1e-5)

@@ -17,8 +17,8 @@ from scipy.special import softmax
 from scipy.stats import multivariate_normal
 
 from vi_kl.algorithms import FitError, Pathfinder, fit
-from vi_kl.algorithms.algorithm import Ledger
-from vi_kl.algorithms.initialization import find_start
+from vi_kl.algorithms.algorithm import CostCounter
+from vi_kl.algorithms.initialization import initialize
 from vi_kl.algorithms.path import best_on_path, bfgs_update, normals_along
 from vi_kl.algorithms.pathfinder import kl, log_normal, weigh
 from vi_kl.core.precision import in_float64
@@ -74,7 +74,7 @@ def test_the_mixtures_density_is_that_of_its_parts(key):
 def test_two_normals_of_one_mode_share_its_mass():
     target = two_bumps()
     frames = [Frame.of(np.full(2, at), np.eye(2) * scale) for at, scale in [(-4, 1.0), (-4, 1.1), (4, 1.0)]]
-    weights, k_hat = weigh(Pathfinder(num_draws=6000), target, frames, np.random.default_rng(1), Ledger())
+    weights, k_hat = weigh(Pathfinder(num_draws=6000), target, frames, np.random.default_rng(1), CostCounter())
     assert weights[2] == pytest.approx(0.3, abs=4 * np.sqrt(0.21 / 6000))
     assert k_hat < 0.5
 
@@ -113,8 +113,8 @@ def test_normals_distances_are_the_textbooks(key):
 def test_a_funnel_without_a_mode_starts_where_its_mass_is(key):
     """The eight schools written centred, whose density has no top as tau goes to zero."""
     target = eight_schools_centred()
-    books = Ledger()
-    begin = find_start(target, key, books)
+    counter = CostCounter()
+    begin = initialize(target, key, counter)
     assert begin.mode is None
     assert "no mode" in begin.words
     noise = np.random.default_rng(0).normal(size=(4096, 10))
@@ -122,7 +122,7 @@ def test_a_funnel_without_a_mode_starts_where_its_mass_is(key):
     entropy = np.log(np.diag(begin.frame.scale_tril)).sum() + 5 * (1 + np.log(2 * np.pi))
     gap = eight_schools_log_evidence() - (values.mean() + entropy)
     assert 0 < gap < 2.5  # nats; the best full-rank normal is 1.28 away
-    assert 1000 < books.gradient_evaluations < 40_000
+    assert 1000 < counter.gradient_evaluations < 40_000
 
 
 def test_it_says_when_its_weights_cannot_be_trusted(key):
@@ -156,4 +156,4 @@ def test_refusals(key):
 def test_a_climb_of_no_steps_has_no_normal(key):
     target = two_bumps()
     climb = Climb(target, np.full(2, 4.0), max_steps=0)
-    assert best_on_path(target, climb, key, Ledger()) is None
+    assert best_on_path(target, climb, key, CostCounter()) is None

@@ -1,11 +1,11 @@
-"""SampleAverage and linear response: known optima, few gradients, and an honest account of the draws' error."""
+"""SAA and linear response: known optima, few gradients, and an honest account of the draws' error."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from vi_kl.algorithms import FitError, LinearResponse, SampleAverage
+from vi_kl.algorithms import FitError, LinearResponse, SampleAverageApproximation
 from vi_kl.algorithms import sample_average_approximation as sample_average
 from vi_kl.families import FullRank, MeanField
 from vi_kl.families.gaussian import scale_tril
@@ -38,7 +38,7 @@ def normal_of(fit):
 @pytest.mark.parametrize("dim", [2, 50])
 def test_a_normal_posterior_is_found_exactly(dim, key):
     target, mean, covariance = ill_conditioned(dim)
-    for algorithm in (SampleAverage(FullRank()), LinearResponse()):
+    for algorithm in (SampleAverageApproximation(FullRank()), LinearResponse()):
         fit = algorithm.fit(key, target)
         assert fit.status.converged
         assert kl_of_normals(*normal_of(fit), mean, covariance) < 1e-6
@@ -47,7 +47,7 @@ def test_a_normal_posterior_is_found_exactly(dim, key):
 @pytest.mark.parametrize("dim", [2, 50])
 def test_the_mean_field_optimum(dim, key):
     target, mean, covariance = ill_conditioned(dim)
-    params = SampleAverage(MeanField()).fit(key, target).approximation.params
+    params = SampleAverageApproximation(MeanField()).fit(key, target).approximation.params
     conditional_sd = 1 / np.sqrt(np.diag(np.linalg.inv(covariance)))
     np.testing.assert_allclose(np.exp(params["log_scale"]), conditional_sd, rtol=1e-3)
     np.testing.assert_allclose(params["loc"], mean, atol=1e-3 * conditional_sd.min())
@@ -62,7 +62,7 @@ def log_gammas(z):
 
 def test_a_skewed_posteriors_best_normal(key):
     """Of log-gamma(a): variance 1/a and mean log a - 1/(2a). The tolerance is on a change, not a limit on errors."""
-    fit = SampleAverage(FullRank(), tolerance=0.005).fit(key, Target.from_log_density(log_gammas, 2))
+    fit = SampleAverageApproximation(FullRank(), tolerance=0.005).fit(key, Target.from_log_density(log_gammas, 2))
     loc, covariance = normal_of(fit)
     assert fit.status.converged
     np.testing.assert_allclose(np.sqrt(np.diag(covariance)), 1 / np.sqrt(A), rtol=0.006)
@@ -74,7 +74,7 @@ def test_the_stated_change_bounds_the_error_over_many_noises(key):
     target = Target.from_log_density(log_gammas, 2)
     inside = []
     for one in jax.random.split(key, 20):
-        fit = SampleAverage(FullRank(), tolerance=0.05).fit(one, target)
+        fit = SampleAverageApproximation(FullRank(), tolerance=0.05).fit(one, target)
         loc, covariance = normal_of(fit)
         error = np.abs(loc - np.log(A) + 0.5 / A) * np.sqrt(A)
         error = max(error.max(), np.abs(np.log(np.sqrt(np.diag(covariance) * A))).max())
@@ -87,7 +87,7 @@ def test_half_of_the_change_before_counts_too(key, monkeypatch):
     """After a change of 0.5 none at all may be luck: it takes two doublings more until 0.5 / 4 is within 0.2."""
     changes = iter([0.5, 0.0, 0.0])
     monkeypatch.setattr(sample_average, "largest_change", lambda before, after: next(changes))
-    fit = SampleAverage(FullRank(), tolerance=0.2).fit(key, Target.from_log_density(log_gammas, 2))
+    fit = SampleAverageApproximation(FullRank(), tolerance=0.2).fit(key, Target.from_log_density(log_gammas, 2))
     assert "the answer on 512 draws is within 0.12 sd" in str(fit.status)
 
 
@@ -104,7 +104,7 @@ def test_linear_response_sees_the_correlation_that_the_mean_field_misses(key):
     _, covariance = normal_of(LinearResponse(tolerance=0.005).fit(key, target))
     v = polygamma(1, A)
     exact = np.array([[v[0], v[0]], [v[0], v[0] + v[1]]])
-    mean_field = np.exp(2 * SampleAverage(MeanField()).fit(key, target).approximation.params["log_scale"])
+    mean_field = np.exp(2 * SampleAverageApproximation(MeanField()).fit(key, target).approximation.params["log_scale"])
     np.testing.assert_allclose(covariance, exact, rtol=0.2)
     assert mean_field[0] < 0.4 * exact[0, 0]
 
@@ -115,7 +115,7 @@ def test_a_poor_start_costs_no_accuracy(key):
 
     target, mean, covariance = ill_conditioned(3, 100)
     frame = Frame.of(mean + 30, 5 * np.linalg.cholesky(covariance))
-    fit = SampleAverage(FullRank()).fit(key, target, start=frame)
+    fit = SampleAverageApproximation(FullRank()).fit(key, target, start=frame)
     assert kl_of_normals(*normal_of(fit), mean, covariance) < 1e-4
 
 
@@ -125,25 +125,27 @@ def test_it_starts_narrower_where_the_density_is_not_defined_everywhere(key):
 
     from vi_kl.families.frame import Frame
 
-    fit = SampleAverage(MeanField()).fit(key, Target.from_log_density(bounded, 1), start=Frame.around([0.0], 8.0))
+    fit = SampleAverageApproximation(MeanField()).fit(
+        key, Target.from_log_density(bounded, 1), start=Frame.around([0.0], 8.0)
+    )
     assert float(np.exp(fit.approximation.params["log_scale"][0])) == pytest.approx(1, rel=0.01)
 
 
 def test_what_it_cannot_do_is_refused(key):
     target = Target.from_log_density(log_gammas, 2)
     with pytest.raises(FitError, match="4 draws are too few for a covariance in 2 dimensions"):
-        SampleAverage(FullRank(), num_draws=4).fit(key, target)
+        SampleAverageApproximation(FullRank(), num_draws=4).fit(key, target)
     with pytest.raises(ValueError, match="even"):
-        SampleAverage(num_draws=7)
+        SampleAverageApproximation(num_draws=7)
     with pytest.raises(ValueError, match="tolerance"):
-        SampleAverage(tolerance=0)
+        SampleAverageApproximation(tolerance=0)
 
 
 def test_stopping_early_is_said(key):
     target = Target.from_log_density(log_gammas, 2)
-    few = SampleAverage(FullRank(), tolerance=1e-5, max_draws=128).fit(key, target)
+    few = SampleAverageApproximation(FullRank(), tolerance=1e-5, max_draws=128).fit(key, target)
     assert not few.status.converged
     assert "max_draws" in str(few.status)
-    short = SampleAverage(FullRank(), max_steps=0).fit(key, target)
+    short = SampleAverageApproximation(FullRank(), max_steps=0).fit(key, target)
     assert not short.status.converged
     assert "max_steps" in str(short.status)

@@ -74,7 +74,7 @@ def judged(c, truth: Estimate) -> dict:
         "limit": c.limits.lower,
         "broken": c.limits.lower > truth.value + 3 * truth.standard_error + rounding,
         "unknown but close": not claims and truth.value < 0.05,
-        "missed": c.unvisited_share,
+        "missed": c.missed_share,
     }
 
 

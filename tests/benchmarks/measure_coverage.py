@@ -25,7 +25,7 @@ from vi_kl.diagnostics.psis import RELIABLE, pareto_k
 from vi_kl.families import Approximation, FullRank
 from vi_kl.families.gaussian import full_rank_params
 from vi_kl.models import conjugate
-from vi_kl.reference import truth_by_quadrature
+from vi_kl.reference import reference_by_quadrature
 from vi_kl.targets import Target
 from vi_kl.targets.target import CHUNK
 
@@ -44,8 +44,8 @@ def two_modes(z):
 
 def models() -> dict[str, Target]:
     quadrature = {
-        "skewed": Target.from_log_density(skewed, 2, truth=truth_by_quadrature),
-        "two modes": Target.from_log_density(two_modes, 1, truth=truth_by_quadrature),
+        "skewed": Target.from_log_density(skewed, 2, reference=reference_by_quadrature),
+        "two modes": Target.from_log_density(two_modes, 1, reference=reference_by_quadrature),
         "worms: beta_binomial": worms.beta_binomial(),
         "worms: two_kinds": worms.two_kinds(),
     }
@@ -55,7 +55,7 @@ def models() -> dict[str, Target]:
 @in_float64
 def somewhat_off(target: Target) -> Approximation:
     """The normal with the posterior's mean and covariance, moved and shrunk."""
-    z = target.truth.sample(jax.random.key(0), 100_000)
+    z = target.reference.sample(jax.random.key(0), 100_000)
     tril = np.linalg.cholesky(np.atleast_2d(np.cov(z, rowvar=False)))
     shift = SHIFT / np.sqrt(target.dim) * tril.sum(axis=1)
     return Approximation(FullRank(), full_rank_params(z.mean(axis=0) + shift, NARROWER * tril), target)
@@ -66,14 +66,14 @@ def exact_kls(q: Approximation) -> tuple[Estimate, Estimate]:
     """KL in both directions, far more precisely than one check has them."""
     many = Draws(q, jax.random.key(1), MANY)
     reverse = kl_by_base_quadrature(q) if q.target.dim <= 2 else reverse_kl_by_gap(many, q.target)
-    return reverse, forward_kl(q, q.target.truth.draws(jax.random.key(2), MANY))[0]
+    return reverse, forward_kl(q, q.target.reference.draws(jax.random.key(2), MANY))[0]
 
 
-def inside(estimate: Estimate, truth: Estimate) -> bool:
+def inside(estimate: Estimate, reference: Estimate) -> bool:
     """Whether the interval holds the truth, the truth's own error counted in."""
-    total = np.hypot(estimate.standard_error, truth.standard_error)
+    total = np.hypot(estimate.standard_error, reference.standard_error)
     low, high = dataclasses.replace(estimate, standard_error=float(total)).interval(0.95)
-    return low <= truth.value <= high
+    return low <= reference.value <= high
 
 
 @in_float64
@@ -84,7 +84,7 @@ def coverage(target: Target, repetitions: int = REPETITIONS, draws: int = DRAWS)
     rows = []
     for seed in range(repetitions):
         keys = jax.random.split(jax.random.key(1000 + seed), 2)
-        ours, posterior = Draws(q, keys[0], draws), target.truth.draws(keys[1], draws)
+        ours, posterior = Draws(q, keys[0], draws), target.reference.draws(keys[1], draws)
         ahead, log_q, log_p = forward_kl(q, posterior)
         limits = evidence_limits(ours.log_ratio, (), posterior, log_q - log_p).minus(elbo_limits(elbo_of(ours)))
         claimed = pareto_k(ours.log_ratio) <= RELIABLE

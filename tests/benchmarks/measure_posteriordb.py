@@ -7,7 +7,7 @@ For every posterior and method: fit, draw from the approximation, and compare wh
     mean       RMSE over the parameters of (mean - reference mean) / reference sd
     sd         RMSE over the parameters of sd / reference sd - 1
     mean_floor, sd_floor    the reference's own Monte-Carlo error in the same units: less cannot be told apart from none
-    compile, run            seconds of the fit, from its ledger; with --cold, of a fresh process
+    compile, run            seconds of the fit, from its cost; with --cold, of a fresh process
     gradients, densities    evaluations of the log density with and without its gradient
     k_hat                   of the importance weights, from 16,384 draws
 

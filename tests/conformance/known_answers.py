@@ -15,7 +15,7 @@ from scipy.special import digamma, gammaln, polygamma
 from vi_kl.core.estimate import Estimate
 from vi_kl.families import Constrained, Guide
 from vi_kl.families.approximation import site_distributions
-from vi_kl.reference import Moments, Truth
+from vi_kl.reference import Moments, ReferencePosterior
 from vi_kl.targets import Target
 
 # The normal one --------------------------------------------------------------------------------------------------
@@ -43,7 +43,7 @@ def gaussian() -> Target:
     scales = SDS * np.array([1.0, np.sqrt(1 - CORRELATION**2)])
     target = Target.from_numpyro(two_normals, MEAN, CORRELATION * SDS[1] / SDS[0], scales)
     moments = {name: Moments(np.asarray(MEAN[i]), np.asarray(SDS[i])) for i, name in enumerate(("first", "second"))}
-    return target.with_truth(Truth(Estimate(0.0), moments, normal_draws, normal=(MEAN, COVARIANCE)))
+    return target.with_reference(ReferencePosterior(Estimate(0.0), moments, normal_draws, normal=(MEAN, COVARIANCE)))
 
 
 def kl_to_gaussian(q) -> float:
@@ -81,7 +81,7 @@ def skewed() -> Target:
     target = Target.from_numpyro(two_rates, PRIOR.astype(np.float32), WAITS)
     evidence = np.sum(PRIOR * np.log(2.0) - gammaln(PRIOR) + gammaln(SHAPE) - SHAPE * np.log(RATE))
     moments = {"rate": Moments(SHAPE / RATE, np.sqrt(SHAPE) / RATE)}
-    return target.with_truth(Truth(Estimate(float(evidence)), moments, gamma_draws))
+    return target.with_reference(ReferencePosterior(Estimate(float(evidence)), moments, gamma_draws))
 
 
 def kl_to_skewed(loc, variance) -> float:

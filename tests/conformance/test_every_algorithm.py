@@ -20,7 +20,7 @@ from programs import exponential_rate
 
 import vi_kl
 from vi_kl.algorithms import SVI, Fit, FitError
-from vi_kl.algorithms.registry import BY_NAME, choose_algorithm
+from vi_kl.algorithms.registry import METHODS, choose_algorithm
 from vi_kl.core.compilation import compile_clock
 from vi_kl.families import Flow, MeanField
 from vi_kl.families.frame import Frame
@@ -164,7 +164,7 @@ EXPECTED = {
 
 
 def test_every_name_is_in_the_suite():
-    assert set(EXPECTED) == set(BY_NAME)
+    assert set(EXPECTED) == set(METHODS)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -294,7 +294,7 @@ def test_a_skewed_posterior_of_float32_data(name):
 @pytest.mark.parametrize("name", [n for n in FITTED_AGAIN if EXPECTED[n.values[0]].early])
 def test_stopped_early_it_says_so_and_what_to_raise(name):
     expected = EXPECTED[name]
-    algorithm = dataclasses.replace(BY_NAME[name](), **expected.early)
+    algorithm = dataclasses.replace(METHODS[name](), **expected.early)
     status = algorithm.fit(KEY, SKEWED, start=expected.start).status
     assert not status.converged
     assert next(iter(expected.early)) in str(status)

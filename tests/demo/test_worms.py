@@ -28,8 +28,8 @@ def block_pmf(p):
 @pytest.mark.parametrize(("make", "pmf"), [(worms.binomial, binomial_pmf), (worms.block, block_pmf)])
 @pytest.mark.parametrize("counts", [SMALL, WORMS])
 def test_one_parameter_evidence_and_moments_by_scipy(make, pmf, counts):
-    truth = make(counts).truth
-    peak = truth.moments["p"].mean
+    reference = make(counts).reference
+    peak = reference.moments["p"].mean
 
     def integrand(p, power=0):
         return np.exp(np.sum(counts * np.log(pmf(p))) - shift) * (p - peak) ** power
@@ -40,9 +40,9 @@ def test_one_parameter_evidence_and_moments_by_scipy(make, pmf, counts):
         integrate.quad(integrand, 1e-9, 1 - 1e-9, (power,), points=nodes, epsabs=1e-13, limit=200)[0]
         for power in range(3)
     )
-    np.testing.assert_allclose(truth.log_evidence.value, np.log(mass) + shift, rtol=1e-9)
+    np.testing.assert_allclose(reference.log_evidence.value, np.log(mass) + shift, rtol=1e-9)
     np.testing.assert_allclose(first / mass, 0.0, atol=1e-7)
-    np.testing.assert_allclose(truth.moments["p"].sd, np.sqrt(second / mass), rtol=1e-5)
+    np.testing.assert_allclose(reference.moments["p"].sd, np.sqrt(second / mass), rtol=1e-5)
 
 
 def test_categorical_evidence_is_the_chain_rule_of_predictions():
@@ -52,7 +52,7 @@ def test_categorical_evidence_is_the_chain_rule_of_predictions():
     for teeth in np.random.default_rng(0).permutation(sequence):
         total += np.log((seen[teeth] + 1) / (seen.sum() + 11))
         seen[teeth] += 1
-    np.testing.assert_allclose(worms.categorical(SMALL).truth.log_evidence.value, total, rtol=1e-12)
+    np.testing.assert_allclose(worms.categorical(SMALL).reference.log_evidence.value, total, rtol=1e-12)
 
 
 def test_beta_binomial_evidence_by_scipy():
@@ -67,8 +67,8 @@ def test_beta_binomial_evidence_by_scipy():
         return logsumexp(log_joint, b=7.5 * weights[:, None] * 0.5 * weights)
 
     assert abs(log_mass(160) - log_mass(120)) < 1e-8  # all of its digits that are needed
-    truth = worms.beta_binomial(SMALL).truth
-    assert abs(truth.log_evidence.value - log_mass(160)) < max(3 * truth.log_evidence.standard_error, 1e-7)
+    reference = worms.beta_binomial(SMALL).reference
+    assert abs(reference.log_evidence.value - log_mass(160)) < max(3 * reference.log_evidence.standard_error, 1e-7)
 
 
 @pytest.mark.exhaustive
@@ -81,10 +81,10 @@ def test_two_kinds_evidence_by_brute_force_and_its_symmetry():
         mixture = w * pmf[:, None] + (1 - w) * pmf[None]
         total.append(logsumexp(np.einsum("t,ijt->ij", MEDIUM, np.log(mixture))))
     midpoint_rule = logsumexp(total) - np.log(200 * 200 * 60)
-    truth = worms.two_kinds(MEDIUM).truth
-    np.testing.assert_allclose(truth.log_evidence.value, midpoint_rule, atol=2e-3)
-    np.testing.assert_allclose(truth.moments["p1"].mean, truth.moments["p2"].mean, rtol=1e-5)
-    np.testing.assert_allclose(truth.moments["weight"].mean, 0.5, atol=1e-5)
+    reference = worms.two_kinds(MEDIUM).reference
+    np.testing.assert_allclose(reference.log_evidence.value, midpoint_rule, atol=2e-3)
+    np.testing.assert_allclose(reference.moments["p1"].mean, reference.moments["p2"].mean, rtol=1e-5)
+    np.testing.assert_allclose(reference.moments["weight"].mean, 0.5, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", sorted(worms.TARGETS))
@@ -127,10 +127,10 @@ def test_a_mode_of_the_mixture_is_worth_half():
         logits = jnp.logaddexp(*(log_weights + kinds))
         numpyro.factor("teeth", jnp.sum(counts * logits))
 
-    from vi_kl.reference import truth_by_quadrature
+    from vi_kl.reference import reference_by_quadrature
 
-    half = truth_by_quadrature(Target.from_numpyro(ordered, TEETH, WORMS))
-    whole = worms.two_kinds().truth
+    half = reference_by_quadrature(Target.from_numpyro(ordered, TEETH, WORMS))
+    whole = worms.two_kinds().reference
     np.testing.assert_allclose(whole.log_evidence.value - half.log_evidence.value, np.log(2), atol=1e-6)
 
 

@@ -12,13 +12,13 @@ from vi_kl.demo.worms import models as worms
 from vi_kl.diagnostics import check
 from vi_kl.families import Approximation, Flow, FullRank, Guide, MeanField
 from vi_kl.families.gaussian import full_rank_params
-from vi_kl.reference import truth_by_quadrature
+from vi_kl.reference import reference_by_quadrature
 from vi_kl.targets import Target
 
 KEYS = [jax.random.key(seed) for seed in range(200)]
 
 
-SKEWED = Target.from_log_density(log_gamma, 1, truth=truth_by_quadrature)
+SKEWED = Target.from_log_density(log_gamma, 1, reference=reference_by_quadrature)
 LOC, SCALE = 0.9, 0.5
 
 
@@ -49,8 +49,8 @@ def test_the_intervals_cover_the_truth_at_their_level():
     q = member(MeanField(), SKEWED, loc=[LOC], log_scale=[np.log(SCALE)])
     certificates = [check(q, key=key, num_draws=4096) for key in KEYS]
     reverse, forward = skewed_truth()
-    for name, truth in (("gap", reverse), ("forward_kl", forward)):
-        inside = [low <= truth <= high for low, high in (getattr(c, name).interval(0.95) for c in certificates)]
+    for name, reference in (("gap", reverse), ("forward_kl", forward)):
+        inside = [low <= reference <= high for low, high in (getattr(c, name).interval(0.95) for c in certificates)]
         assert np.mean(inside) >= 0.95 - 3 * 0.0154
     agree = [c.ways_agree for c in certificates]
     assert np.mean(agree) > 0.97
@@ -58,7 +58,7 @@ def test_the_intervals_cover_the_truth_at_their_level():
 
 def test_moment_errors_have_their_sign_and_unit(key):
     """q one posterior sd to the right and half as wide."""
-    target = Target.from_log_density(lambda z: -0.5 * jnp.sum((z / 3.0) ** 2), 1, truth=truth_by_quadrature)
+    target = Target.from_log_density(lambda z: -0.5 * jnp.sum((z / 3.0) ** 2), 1, reference=reference_by_quadrature)
     certificate = check(member(MeanField(), target, loc=[3.0], log_scale=[np.log(1.5)]), key=key)
     errors = certificate.errors.sites["z"]
     assert errors.mean_error[0] == pytest.approx(1.0, abs=4 * errors.noise)
@@ -68,7 +68,7 @@ def test_moment_errors_have_their_sign_and_unit(key):
 
 def test_closed_form_and_gap_for_a_beta_guide(key):
     target = worms.binomial()
-    exact = target.truth.distributions["p"]
+    exact = target.reference.distributions["p"]
     a, b = float(exact.concentration1), float(exact.concentration0)
     q = member(Guide(worms.beta_guide), target, a=np.log(0.8 * a), b=np.log(0.82 * b))
     certificate = check(q, key=key)
@@ -97,7 +97,7 @@ def one_mode_of_two(key, label_log_scale=1.05):
     def two(z):
         return jnp.logaddexp(-0.5 * z[0] ** 2, -0.5 * (z[0] - 20) ** 2)
 
-    target = Target.from_log_density(two, 1, truth=truth_by_quadrature)
+    target = Target.from_log_density(two, 1, reference=reference_by_quadrature)
     return check(member(MeanField(), target, loc=[0.0], log_scale=[np.log(label_log_scale)]), key=key)
 
 
@@ -122,8 +122,10 @@ def test_wrong_evidence_makes_the_two_ways_disagree(key):
 
     target = worms.binomial()
     wrong = dataclasses.replace(
-        target.truth,
-        log_evidence=dataclasses.replace(target.truth.log_evidence, value=target.truth.log_evidence.value + 0.05),
+        target.reference,
+        log_evidence=dataclasses.replace(
+            target.reference.log_evidence, value=target.reference.log_evidence.value + 0.05
+        ),
     )
     q = member(MeanField(), target, loc=[0.2823], log_scale=[np.log(0.0202)])
     first = check(q, key=key)
@@ -155,7 +157,7 @@ def test_heavy_weights_show_in_k_hat(key):
 def test_a_certificate_reads_and_serialises(key):
     import json
 
-    target = Target.from_log_density(lambda z: -0.5 * z @ z, 2, truth=truth_by_quadrature)
+    target = Target.from_log_density(lambda z: -0.5 * z @ z, 2, reference=reference_by_quadrature)
     params = full_rank_params(np.array([0.1, 0.0]), np.array([[1.0, 0.0], [0.3, 0.9]]))
     certificate = check(member(FullRank(), target, **params), key=key)
     assert "KL(q||post.)" in str(certificate)

@@ -14,26 +14,26 @@ from scipy import stats
 from vi_kl.diagnostics import check
 from vi_kl.diagnostics.density import density_excess
 from vi_kl.diagnostics.errors import (
-    Reference,
+    ReferenceSummary,
     SiteErrors,
     Summary,
     correlations,
     errors,
-    reference_from_truth,
-    reference_from_weights,
     summarise,
+    summary_from_weights,
+    summary_of_reference,
     weighted_quantiles,
 )
 from vi_kl.diagnostics.evidence import Draws
 from vi_kl.diagnostics.wasserstein import wasserstein
-from vi_kl.reference import truth_by_quadrature
+from vi_kl.reference import reference_by_quadrature
 from vi_kl.targets import Target
 from vi_kl.targets.target import constrain_in_chunks
 from vi_kl.workflows.planted_failures import healthy, no_jacobian
 
 
 def skewed_certificate(key):
-    target = Target.from_log_density(log_gamma, 1, truth=truth_by_quadrature)
+    target = Target.from_log_density(log_gamma, 1, reference=reference_by_quadrature)
     return check(normal_on_line(target, 0.9, 0.8), key=key)
 
 
@@ -58,7 +58,9 @@ def test_importance_weights_correct_what_they_can(key):
 def test_correlation_error_in_the_models_space(key):
     covariance = np.array([[1.0, 0.8], [0.8, 1.0]])
     precision = jnp.asarray(np.linalg.inv(covariance))
-    target = Target.from_log_density(lambda z, p: -0.5 * z @ p @ z, 2, data=precision, truth=truth_by_quadrature)
+    target = Target.from_log_density(
+        lambda z, p: -0.5 * z @ p @ z, 2, data=precision, reference=reference_by_quadrature
+    )
     c = check(full_rank(target, np.zeros(2), np.eye(2)), key=key)
     assert c.errors.correlation == pytest.approx(0.8, abs=0.03)
     assert c.errors.worst_sd == pytest.approx(1.0, abs=0.03)
@@ -94,8 +96,8 @@ def test_transport_between_normals(shift, scale):
 # Entries without a unit, and the rule by which an error is notable -------------------------------------------------
 
 
-def reference(summaries: dict, noise: float = 0.0) -> Reference:
-    return Reference(summaries, None, dict.fromkeys(summaries, noise), "a formula")
+def reference(summaries: dict, noise: float = 0.0) -> ReferenceSummary:
+    return ReferenceSummary(summaries, None, dict.fromkeys(summaries, noise), "a formula")
 
 
 def summary(law) -> Summary:
@@ -114,12 +116,12 @@ def correlation_factor():
 def test_entries_that_do_not_vary_have_no_error(key):
     """The first row of a Cholesky factor of a correlation, whose sd by quadrature is rounding and not zero."""
     target = Target.from_numpyro(correlation_factor)
-    truth = truth_by_quadrature(target)
+    truth = reference_by_quadrature(target)
     ours = truth.sample(jax.random.key(1), 4000)
     sites = constrained(target, ours)
     posterior = truth.draws(key, 4000)
     weights = np.random.default_rng(0).dirichlet(np.ones(4000))
-    by_truth, by_weights = reference_from_truth(target, truth, posterior), reference_from_weights(sites, weights)
+    by_truth, by_weights = summary_of_reference(target, truth, posterior), summary_from_weights(sites, weights)
     for against in (by_truth, by_weights):
         for found in (errors(sites, against), errors(sites, against, weights)):
             site = found.sites["factor"]
@@ -183,9 +185,9 @@ def test_without_any_moments_the_worst_is_nan():
 def test_quadrature_of_a_heavy_tail_claims_no_moments(key):
     """Its finite sums over a Cauchy are no moments."""
     target = Target.from_log_density(lambda z: -jnp.log1p(z[0] ** 2), 1)
-    truth = truth_by_quadrature(target)
+    truth = reference_by_quadrature(target)
     ours = constrained(target, truth.sample(jax.random.key(1), 20_000))
-    found = errors(ours, reference_from_truth(target, truth, truth.draws(key, 20_000)))
+    found = errors(ours, summary_of_reference(target, truth, truth.draws(key, 20_000)))
     assert found.without_moments == ["z"]
     assert np.isnan(found.worst_mean)
     assert 0 < found.worst_quantile < 0.3

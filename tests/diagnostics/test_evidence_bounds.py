@@ -71,10 +71,10 @@ def test_a_missing_mode_is_found_without_any_truth(key):
     c = check(normal_on_line(TWO, 0.0, 1.05), key=key)
     kl = math.log(2) + 0.5 * (1.05**2 - 1) - math.log(1.05)
     assert c.k_hat < 0.5
-    assert len(c.unvisited) == 1
-    assert c.unvisited[0].mode.z == pytest.approx([20.0], abs=1e-3)
-    assert c.unvisited_share == pytest.approx(0.5, abs=0.02)
-    assert c.to("bits").unvisited_share == c.unvisited_share
+    assert len(c.missed_modes) == 1
+    assert c.missed_modes[0].mode.z == pytest.approx([20.0], abs=1e-3)
+    assert c.missed_share == pytest.approx(0.5, abs=0.02)
+    assert c.to("bits").missed_share == c.missed_share
     assert abs(c.reverse_kl.value - kl) < 4 * c.reverse_kl.standard_error
     assert abs(c.log_evidence.value - TWO_MODES_EVIDENCE) < 4 * c.log_evidence.standard_error
     assert 0.65 < c.limits.lower < kl
@@ -85,7 +85,7 @@ def test_a_missing_mode_is_found_without_any_truth(key):
 
 
 def test_the_parts_around_modes_add_up_to_the_evidence():
-    """Over keys, evidence and KL with an unvisited mode have errors of the size that they claim."""
+    """Over keys, evidence and KL with a missed mode have errors of the size that they claim."""
     q = normal_on_line(TWO, 0.0, 1.05)
     scores = []
     for seed in range(60):
@@ -98,7 +98,7 @@ def test_the_parts_around_modes_add_up_to_the_evidence():
 def test_a_mode_too_small_to_matter_is_not_named(key):
     target = Target.from_log_density(lambda z: jnp.logaddexp(-0.5 * z[0] ** 2, -12 - 0.5 * (z[0] - 20) ** 2), 1)
     c = check(normal_on_line(target, 0.0, 1.0), key=key)
-    assert c.unvisited == ()
+    assert c.missed_modes == ()
     assert c.reverse_kl.value < 1e-4
     assert "mode is missing" not in c.verdict
 

@@ -75,12 +75,12 @@ def test_the_conditionals_of_a_hierarchy_are_its_algebra(q):
 def test_certificates_count_the_neck(q, key):
     """The neck holds a good part of the mass, and hardly a draw of q falls into it."""
     found = elbo(q, jax.random.key(5), 400_000)
-    truth = CASE.log_evidence - found.value
+    reference = CASE.log_evidence - found.value
     c = check(q, key=key)
     assert c.label == "estimated"
-    assert abs(c.reverse_kl.value - truth) < 4 * c.reverse_kl.standard_error
-    assert c.reverse_kl.standard_error < 0.02 * truth
-    assert c.limits.lower < truth
+    assert abs(c.reverse_kl.value - reference) < 4 * c.reverse_kl.standard_error
+    assert c.reverse_kl.standard_error < 0.02 * reference
+    assert c.limits.lower < reference
 
 
 def test_where_nothing_sets_scales_there_is_no_funnel():

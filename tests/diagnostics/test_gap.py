@@ -13,7 +13,7 @@ from vi_kl.core.estimate import Estimate
 from vi_kl.demo.worms import models as worms
 from vi_kl.diagnostics.gap import best_scales, explain_gap, kl_of_normals, normal_parts, parts_from_draws, split_kl
 from vi_kl.families import MeanField
-from vi_kl.reference import Moments, Truth, truth_by_quadrature
+from vi_kl.reference import Moments, ReferencePosterior, reference_by_quadrature
 from vi_kl.reference.mcmc.draws import PosteriorDraws
 from vi_kl.targets import Target
 
@@ -28,8 +28,8 @@ def normal(z, data):
 
 def normal_target() -> Target:
     target = Target.from_log_density(normal, 3, data=(jnp.asarray(MEAN), jnp.asarray(np.linalg.inv(COVARIANCE))))
-    found = truth_by_quadrature(target)
-    return target.with_truth(dataclasses.replace(found, normal=(MEAN, COVARIANCE)))
+    found = reference_by_quadrature(target)
+    return target.with_reference(dataclasses.replace(found, normal=(MEAN, COVARIANCE)))
 
 
 def kl_by_formula(m, s, mean, covariance):
@@ -76,7 +76,7 @@ def least_kl_to_log_gamma():
 def test_a_skewed_posterior_under_a_normal_has_a_shape(key):
     """The best normal by scipy's own optimiser over its own quadrature."""
     target = Target.from_log_density(log_gamma, 1)
-    target = target.with_truth(truth_by_quadrature(target))
+    target = target.with_reference(reference_by_quadrature(target))
     gap = explain_gap(normal_on_line(target, 0.5, 0.9), key=key)
     p = stats.loggamma(3)
     assert gap.label == "estimated"
@@ -145,7 +145,9 @@ def test_a_reference_run_gives_parts_with_errors(key):
         z[:, i] = 0.5 * z[:, i - 1] + np.sqrt(0.75) * steps[:, i]
     chains = MEAN + z[:, 50:] @ np.linalg.cholesky(COVARIANCE).T
     target = normal_target()
-    known: Truth = dataclasses.replace(target.truth, normal=None, chains=chains, source="reference run")
+    known: ReferencePosterior = dataclasses.replace(
+        target.reference, normal=None, chains=chains, source="reference run"
+    )
     loc = MEAN + np.array([0.5, 0.0, 0.0])
     gap = explain_gap(full_rank(target, loc, COVARIANCE), known, key=key)
     location = gap.normal.location
@@ -167,14 +169,14 @@ def wide(dim: int, log_density=None, **fields) -> Target:
     evidence = 0.5 * np.linalg.slogdet(2 * np.pi * covariance)[1]
     moments = {"z": Moments(mean, np.sqrt(np.diag(covariance)))}
     density = stats.multivariate_normal(mean, covariance).logpdf if log_density else None
-    truth = Truth(Estimate(evidence), moments, sample, log_density=density, **fields)
+    reference = ReferencePosterior(Estimate(evidence), moments, sample, log_density=density, **fields)
     data = (mean, np.linalg.inv(covariance))  # in float64
-    return Target.from_log_density(normal, dim, data=data, truth=truth)
+    return Target.from_log_density(normal, dim, data=data, reference=reference)
 
 
 def far_off(target: Target):
     """A full-rank member far from the posterior, and its KL to it."""
-    mean, covariance = target.truth.moments["z"].mean, 0.5 * np.eye(target.dim) + 0.5
+    mean, covariance = target.reference.moments["z"].mean, 0.5 * np.eye(target.dim) + 0.5
     loc, own = mean + 1.0, 0.1 * np.eye(target.dim)
     return full_rank(target, loc, own), kl_by_formula(loc, own, mean, covariance)
 
@@ -207,7 +209,7 @@ def test_from_the_posterior_itself_on_nothing_is_left_to_either_part(key):
     """Within their errors, which are rounding here; and the family's part is not clipped at zero."""
     target = wide(5)
     covariance = 0.5 * np.eye(5) + 0.5
-    gap = explain_gap(full_rank(target, target.truth.moments["z"].mean, covariance), key=key)
+    gap = explain_gap(full_rank(target, target.reference.moments["z"].mean, covariance), key=key)
     assert abs(gap.family.value) <= 4 * gap.family.standard_error + 1e-9
     assert 0 <= gap.optimisation.value < 4 * gap.optimisation.standard_error + 1e-9
 
@@ -218,8 +220,8 @@ COMPLAINT = "R-hat is 1.2000, and should be at most 1.0100: the chains do not ag
 @pytest.mark.parametrize("exact", [False, True])
 def test_a_truth_with_complaints_is_not_used_silently(key, exact):
     target = normal_target()
-    normal_form = target.truth.normal if exact else None
-    target = target.with_truth(dataclasses.replace(target.truth, complaints=(COMPLAINT,), normal=normal_form))
+    normal_form = target.reference.normal if exact else None
+    target = target.with_reference(dataclasses.replace(target.reference, complaints=(COMPLAINT,), normal=normal_form))
     gap = explain_gap(full_rank(target, MEAN, 1.2 * COVARIANCE), key=key)
     assert gap.warnings == (COMPLAINT,)
     assert gap.label == "unknown"
@@ -230,9 +232,9 @@ def test_a_truth_with_complaints_is_not_used_silently(key, exact):
 def test_figures_that_contradict_each_other_are_warned_of(key):
     """An evidence that is a nat too small: the ELBO exceeds it."""
     target = wide(4)
-    evidence = Estimate(target.truth.log_evidence.value - 1.0)
-    target = target.with_truth(dataclasses.replace(target.truth, log_evidence=evidence))
-    gap = explain_gap(full_rank(target, target.truth.moments["z"].mean, 0.5 * np.eye(4) + 0.5), key=key)
+    evidence = Estimate(target.reference.log_evidence.value - 1.0)
+    target = target.with_reference(dataclasses.replace(target.reference, log_evidence=evidence))
+    gap = explain_gap(full_rank(target, target.reference.moments["z"].mean, 0.5 * np.eye(4) + 0.5), key=key)
     assert any("ELBO exceeds" in sentence for sentence in gap.warnings)
     assert gap.label == "unknown"
     assert gap.family.value == pytest.approx(-1.0, abs=0.05)
@@ -273,6 +275,6 @@ def test_the_error_of_a_sum_of_parts_is_not_that_of_independent_ones():
 def test_the_shape_has_the_error_of_that_sum():
     q = full_rank(wide(1), np.array([3.0]), np.array([[9.0]]))
     with jax.enable_x64(True):
-        parts = normal_parts(q, q.target.truth, Estimate(7.0, 0.0), None, 400)
+        parts = normal_parts(q, q.target.reference, Estimate(7.0, 0.0), None, 400)
     separate = np.hypot(parts.location.standard_error, parts.scale.standard_error)
     assert parts.shape.standard_error > 1.2 * separate

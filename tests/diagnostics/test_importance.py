@@ -34,11 +34,11 @@ def test_intervals_of_kl_and_evidence_cover_at_their_level(pair):
     for _ in range(REPETITIONS):
         x = q.rvs(DRAWS, random_state=rng)
         log_weights = 3.0 + p.logpdf(x) - q.logpdf(x)
-        for i, (estimate, truth) in enumerate(
+        for i, (estimate, reference) in enumerate(
             ((kl_by_weights(log_weights, ""), kl), (log_evidence_by_weights(log_weights, ""), 3.0))
         ):
             low, high = estimate.interval(0.95)
-            covered[i] += low <= truth <= high
+            covered[i] += low <= reference <= high
     assert np.all(covered / REPETITIONS >= 0.95 - 3 * math.sqrt(0.95 * 0.05 / REPETITIONS))
     assert np.all(covered / REPETITIONS <= 0.99)
 
@@ -70,9 +70,9 @@ def test_smoothing_lowers_the_error_of_a_mean():
     for _ in range(300):
         u = rng.random(1000)
         log_weights = -0.7 * np.log(u)
-        truth = 0.3 / 1.3  # E[w u] / E[w] = (1 / 1.3) / (1 / 0.3)
-        errors["raw"].append(relative_weights(log_weights) @ u / 1000 - truth)
-        errors["smoothed"].append(smoothed_weights(log_weights) @ u - truth)
+        reference = 0.3 / 1.3  # E[w u] / E[w] = (1 / 1.3) / (1 / 0.3)
+        errors["raw"].append(relative_weights(log_weights) @ u / 1000 - reference)
+        errors["smoothed"].append(smoothed_weights(log_weights) @ u - reference)
     assert np.mean(np.square(errors["smoothed"])) < np.mean(np.square(errors["raw"]))
 
 

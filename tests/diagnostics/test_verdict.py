@@ -15,7 +15,7 @@ from vi_kl.diagnostics import check
 from vi_kl.diagnostics.density import density_excess
 from vi_kl.diagnostics.evidence import Draws
 from vi_kl.families import Approximation, Delta
-from vi_kl.reference import Moments, Truth, truth_by_quadrature
+from vi_kl.reference import Moments, ReferencePosterior, reference_by_quadrature
 from vi_kl.targets import Target
 
 
@@ -23,16 +23,16 @@ def standard_normal(z):
     return -0.5 * jnp.sum(z**2)
 
 
-def known_normal(dim: int) -> Truth:
+def known_normal(dim: int) -> ReferencePosterior:
     def sample(key, n):
         return np.random.default_rng(np.asarray(jax.random.key_data(key))).standard_normal((n, dim))
 
     evidence = Estimate(0.5 * dim * np.log(2 * np.pi))
-    return Truth(evidence, {"z": Moments(np.zeros(dim), np.ones(dim))}, sample)
+    return ReferencePosterior(evidence, {"z": Moments(np.zeros(dim), np.ones(dim))}, sample)
 
 
 def test_a_narrow_q_in_many_dimensions_misses_no_mode(key):
-    target = Target.from_log_density(standard_normal, 50, truth=known_normal(50))
+    target = Target.from_log_density(standard_normal, 50, reference=known_normal(50))
     c = check(full_rank(target, np.zeros(50), 0.49 * np.eye(50)), key=key)
     assert c.coverage < 0.9
     assert not c.misses_mode
@@ -57,8 +57,8 @@ def test_a_part_that_holds_q_is_not_counted_twice(key):
         return jnp.logaddexp(spike, -0.5 * (z[0] - 1.0) ** 2) - jnp.log(2.0) - 0.5 * jnp.log(2 * jnp.pi)
 
     c = check(normal_on_line(Target.from_log_density(spiked, 1), 0.0, 0.0101), key=key)
-    assert len(c.unvisited) == 1
-    assert c.unvisited_share == pytest.approx(0.5, abs=0.03)
+    assert len(c.missed_modes) == 1
+    assert c.missed_share == pytest.approx(0.5, abs=0.03)
     assert 0.5 < c.limits.lower <= math.log(2)
     if c.reverse_kl is not None:
         assert abs(c.log_evidence.value) < 4 * c.log_evidence.standard_error
@@ -87,10 +87,10 @@ def test_where_the_posterior_has_no_density_the_divergence_is_infinite(key):
     assert "infinite" in str(nowhere)
 
 
-@pytest.mark.parametrize("truth", [None, known_normal(1)], ids=["without", "with"])
-def test_a_point_is_infinitely_far_and_that_is_said_in_one_sentence(truth, key):
+@pytest.mark.parametrize("reference", [None, known_normal(1)], ids=["without", "with"])
+def test_a_point_is_infinitely_far_and_that_is_said_in_one_sentence(reference, key):
     target = Target.from_log_density(standard_normal, 1)
-    c = check(Approximation(Delta(), {"loc": np.zeros(1)}, target), truth, key=key)
+    c = check(Approximation(Delta(), {"loc": np.zeros(1)}, target), reference, key=key)
     assert c.reverse_kl.value == math.inf
     assert c.elbo.value == -math.inf
     assert c.label == "exact"
@@ -127,9 +127,9 @@ def test_draws_of_another_posterior_contradict_the_evidence(key):
     assert "not this posterior's" in c.verdict
 
 
-def chains_of(target: Target, length: int = 1000, **changes) -> Truth:
+def chains_of(target: Target, length: int = 1000, **changes) -> ReferencePosterior:
     """A reference run that is in fact exact draws."""
-    known = target.truth
+    known = target.reference
     z = np.asarray(known.sample(jax.random.key(9), 4 * length)).reshape(4, length, target.dim)
     evidence = dataclasses.replace(known.log_evidence, standard_error=0.002, method="bridge")
     return dataclasses.replace(known, log_evidence=evidence, chains=z, source="reference run", **changes)
@@ -137,7 +137,7 @@ def chains_of(target: Target, length: int = 1000, **changes) -> Truth:
 
 def test_the_label_of_a_reference_run(key):
     target = Target.from_log_density(standard_normal, 2)
-    target = target.with_truth(known_normal(2))
+    target = target.with_reference(known_normal(2))
     good = full_rank(target, np.zeros(2), np.eye(2))
     certified = check(good, chains_of(target), key=key)
     assert certified.label == "certified"
@@ -154,7 +154,7 @@ def test_the_label_of_a_reference_run(key):
 def test_chains_that_missed_a_mode_are_contradicted_by_climbs(key):
     """Draws of one mode, the evidence of one mode, q on it: everything agrees, except what climbs find."""
     target = Target.from_log_density(two_modes, 1)
-    half = Target.from_log_density(standard_normal, 1, truth=known_normal(1))
+    half = Target.from_log_density(standard_normal, 1, reference=known_normal(1))
     c = check(normal_on_line(target, 0.0, 1.02), chains_of(half), key=key)
     assert c.forward_kl.value < 0.01
     assert c.label == "unknown"
@@ -163,7 +163,7 @@ def test_chains_that_missed_a_mode_are_contradicted_by_climbs(key):
 
 
 def test_json_has_no_nan_and_says_which_unit(key):
-    target = Target.from_log_density(standard_normal, 1, truth=truth_by_quadrature)
+    target = Target.from_log_density(standard_normal, 1, reference=reference_by_quadrature)
     c = check(normal_on_line(target, 0.1, 1.0), key=key)
     found = json.loads(json.dumps(c.to("bits").to_dict(), allow_nan=False))
     assert found["reverse_kl"]["unit"] == "bits"

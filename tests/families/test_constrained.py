@@ -11,8 +11,8 @@ from scipy import stats
 from scipy.special import digamma, gammaln
 
 from vi_kl.algorithms import SVI
-from vi_kl.algorithms.algorithm import ledger
-from vi_kl.algorithms.initialization import find_start
+from vi_kl.algorithms.algorithm import counting_costs
+from vi_kl.algorithms.initialization import initialize
 from vi_kl.families import Approximation, Constrained
 from vi_kl.objectives import ELBO
 from vi_kl.targets import Target
@@ -65,8 +65,8 @@ def kls(approximation):
 def test_the_frame_at_the_mode_is_the_conjugate_posterior_already():
     """The mode and the curvature of a gamma, beta or Dirichlet in z tell its parameters exactly."""
     family = Constrained()
-    with jax.enable_x64(True), ledger() as books:
-        frame = find_start(TARGET, jax.random.key(0), books).frame
+    with jax.enable_x64(True), counting_costs() as counter:
+        frame = initialize(TARGET, jax.random.key(0), counter).frame
         params = family.place(family.standard(None, TARGET), family.units(frame, TARGET))
     found = kls(Approximation(family, params, TARGET))
     assert max(found.values()) < 1e-6, found

@@ -44,10 +44,10 @@ def test_gradients_are_unbiased_those_of_the_weights_too(gradient):
         evaluate = jax.jit(jax.vmap(jax.value_and_grad(objective, 1), in_axes=(0, None, None, None)), static_argnums=2)
         values, slopes = evaluate(keys, params, family, TARGET)
     pairs = [(values, exact_kl), *zip(jax.tree.leaves(slopes), jax.tree.leaves(exact), strict=True)]
-    for draws, truth in pairs:
+    for draws, reference in pairs:
         draws = np.asarray(draws)
         error = draws.std(axis=0, ddof=1) / np.sqrt(len(draws))
-        assert np.all(np.abs(draws.mean(axis=0) - np.asarray(truth)) < 4.5 * error + 1e-9)
+        assert np.all(np.abs(draws.mean(axis=0) - np.asarray(reference)) < 4.5 * error + 1e-9)
     assert np.abs(exact["logits"]).max() > 0.02  # or unbiasedness would say nothing about the weights
 
 

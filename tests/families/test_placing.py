@@ -120,9 +120,9 @@ def test_block_normals_are_the_product_of_conditional_covariances():
 def test_low_rank_finds_a_covariance_of_its_own_kind(rank):
     rng = np.random.default_rng(rank)
     scale, factor = rng.uniform(0.01, 10, 12), rng.normal(size=(12, rank)) * rng.uniform(0.1, 30, (12, 1))
-    truth = np.diag(scale**2) + factor @ factor.T
-    found_scale, found_factor = nearest_low_rank(np.linalg.inv(truth), rank)
-    np.testing.assert_allclose(np.diag(found_scale**2) + found_factor @ found_factor.T, truth, rtol=1e-5, atol=1e-8)
+    reference = np.diag(scale**2) + factor @ factor.T
+    found_scale, found_factor = nearest_low_rank(np.linalg.inv(reference), rank)
+    np.testing.assert_allclose(np.diag(found_scale**2) + found_factor @ found_factor.T, reference, rtol=1e-5, atol=1e-8)
 
 
 @pytest.mark.parametrize("seed", range(3))

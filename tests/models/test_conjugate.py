@@ -9,7 +9,7 @@ from scipy import stats
 
 from vi_kl.core.compilation import compile_clock
 from vi_kl.models import conjugate
-from vi_kl.reference import truth_by_quadrature
+from vi_kl.reference import reference_by_quadrature
 from vi_kl.targets.target import CHUNK
 
 NAMES = sorted(conjugate.TARGETS)
@@ -49,7 +49,7 @@ def target_of(name: str, default: bool = False):
 def draws_of(name: str):
     """One chunk of exact draws, in z and as sites."""
     target = target_of(name)
-    z = target.truth.sample(jax.random.key(5), CHUNK)
+    z = target.reference.sample(jax.random.key(5), CHUNK)
     return z, target.constrain(z)
 
 
@@ -189,16 +189,18 @@ def test_joint_less_posterior_is_the_evidence_everywhere(name, default):
     """Bayes' rule, at points three times as spread out as the posterior; the caller computes in float32."""
     assert not jax.config.jax_enable_x64
     target = target_of(name, default)
-    z = target.truth.sample(jax.random.key(1), CHUNK)
+    z = target.reference.sample(jax.random.key(1), CHUNK)
     z = z.mean(axis=0) + 3 * (z - z.mean(axis=0))
-    posterior = target.truth.log_density(z)
+    posterior = target.reference.log_density(z)
     assert posterior.dtype == np.float64
-    np.testing.assert_allclose(target.log_density(z) - posterior, target.truth.log_evidence.value, rtol=0, atol=1e-9)
+    np.testing.assert_allclose(
+        target.log_density(z) - posterior, target.reference.log_evidence.value, rtol=0, atol=1e-9
+    )
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_evidence_by_another_calculation(name):
-    evidence = target_of(name).truth.log_evidence
+    evidence = target_of(name).reference.log_evidence
     np.testing.assert_allclose(evidence.value, EVIDENCE[name](**OTHER[name]), rtol=1e-10)
     assert evidence.standard_error == 0
     assert evidence.method == "closed form"
@@ -207,10 +209,10 @@ def test_evidence_by_another_calculation(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_moments_are_those_of_the_margins_and_of_the_draws(name):
     exact, (_, sites) = margins(name), draws_of(name)
-    truth = target_of(name).truth
-    assert truth.moments.keys() == exact.keys()
+    reference = target_of(name).reference
+    assert reference.moments.keys() == exact.keys()
     for site, entries in exact.items():
-        mean, sd = np.ravel(truth.moments[site].mean), np.ravel(truth.moments[site].sd)
+        mean, sd = np.ravel(reference.moments[site].mean), np.ravel(reference.moments[site].sd)
         np.testing.assert_allclose(mean, [q.mean() for q in entries], rtol=1e-8)
         np.testing.assert_allclose(sd, [q.std() for q in entries], rtol=1e-8)
         x = sites[site].reshape(CHUNK, -1)
@@ -241,13 +243,13 @@ def test_draws_of_the_regression_have_the_right_dependence():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_normal_posteriors_say_so_and_their_draws_have_that_covariance(name):
-    truth = target_of(name).truth
+    reference = target_of(name).reference
     if name not in NORMAL:
-        assert truth.normal is None
+        assert reference.normal is None
         return
     mean, covariance = normal_posterior(name, **OTHER[name])
-    np.testing.assert_allclose(truth.normal[0], mean, rtol=1e-8)
-    np.testing.assert_allclose(truth.normal[1], covariance, rtol=1e-6, atol=1e-9 * covariance.max())
+    np.testing.assert_allclose(reference.normal[0], mean, rtol=1e-8)
+    np.testing.assert_allclose(reference.normal[1], covariance, rtol=1e-6, atol=1e-9 * covariance.max())
     white = np.linalg.solve(np.linalg.cholesky(covariance), (draws_of(name)[0] - mean).T)
     excess = np.atleast_2d(np.cov(white)) - np.eye(len(mean))
     assert np.abs(excess).max() < 5 * np.sqrt(2 / CHUNK)  # up to 120 products: 5 standard errors
@@ -255,7 +257,7 @@ def test_normal_posteriors_say_so_and_their_draws_have_that_covariance(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_distributions_are_given_where_sites_are_independent(name):
-    distributions = target_of(name).truth.distributions
+    distributions = target_of(name).reference.distributions
     if name == "linear_regression":
         assert distributions is None
     else:
@@ -266,15 +268,15 @@ def test_distributions_are_given_where_sites_are_independent(name):
 def test_the_same_key_gives_the_same_draws(name):
     target = target_of(name)
     z = draws_of(name)[0]
-    assert np.array_equal(z, target.truth.sample(jax.random.key(5), CHUNK))
-    assert not np.array_equal(z, target.truth.sample(jax.random.key(6), CHUNK))
+    assert np.array_equal(z, target.reference.sample(jax.random.key(5), CHUNK))
+    assert not np.array_equal(z, target.reference.sample(jax.random.key(6), CHUNK))
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_new_data_and_priors_in_the_same_shapes_compile_nothing(name):
     def use(target):
-        z = target.truth.sample(jax.random.key(2), CHUNK)
-        return target.log_density(z) - target.truth.log_density(z)
+        z = target.reference.sample(jax.random.key(2), CHUNK)
+        return target.log_density(z) - target.reference.log_density(z)
 
     before = use(conjugate.TARGETS[name]())
     with compile_clock() as clock:
@@ -294,10 +296,10 @@ def test_new_data_and_priors_in_the_same_shapes_compile_nothing(name):
 def test_quadrature_of_the_models_own_density_agrees(name):
     """Skewed posteriors in one to three dimensions; no algebra is shared."""
     target = target_of(name)
-    numeric = truth_by_quadrature(target)
+    numeric = reference_by_quadrature(target)
     error = max(numeric.log_evidence.standard_error, 1e-9)
-    assert abs(numeric.log_evidence.value - target.truth.log_evidence.value) < 3 * error
-    for site, moments in target.truth.moments.items():
+    assert abs(numeric.log_evidence.value - target.reference.log_evidence.value) < 3 * error
+    for site, moments in target.reference.moments.items():
         np.testing.assert_allclose(numeric.moments[site].mean, moments.mean, rtol=1e-5, atol=1e-5 * moments.sd.max())
         np.testing.assert_allclose(numeric.moments[site].sd, moments.sd, rtol=1e-5)
 
@@ -305,10 +307,10 @@ def test_quadrature_of_the_models_own_density_agrees(name):
 @pytest.mark.exhaustive
 def test_quadrature_of_the_regression_with_unknown_noise_agrees():
     target = conjugate.linear_regression(x=X[:, :2], y=Y, prior_scale=(9.0, 0.2), a=3.0, b=0.7)
-    numeric = truth_by_quadrature(target, tolerance=1e-4)
+    numeric = reference_by_quadrature(target, tolerance=1e-4)
     error = max(numeric.log_evidence.standard_error, 1e-9)
-    assert abs(numeric.log_evidence.value - target.truth.log_evidence.value) < 3 * error
-    for site, moments in target.truth.moments.items():
+    assert abs(numeric.log_evidence.value - target.reference.log_evidence.value) < 3 * error
+    for site, moments in target.reference.moments.items():
         np.testing.assert_allclose(numeric.moments[site].mean, moments.mean, rtol=1e-3)
         np.testing.assert_allclose(numeric.moments[site].sd, moments.sd, rtol=1e-3)
 
@@ -319,9 +321,9 @@ def test_regression_posterior_is_right_where_predictors_are_nearly_collinear():
     x = np.stack([np.ones(40), years, years**2], axis=1)
     y = 1e-4 * (years - 2000) ** 2 + 0.3 * np.cos(years)
     target = conjugate.linear_regression_known_noise(x, y, 0.5, 0.0, 1e5)
-    z = target.truth.sample(jax.random.key(3), 100)
+    z = target.reference.sample(jax.random.key(3), 100)
     np.testing.assert_allclose(
-        target.log_density(z) - target.truth.log_density(z), target.truth.log_evidence.value, rtol=0, atol=1e-7
+        target.log_density(z) - target.reference.log_density(z), target.reference.log_evidence.value, rtol=0, atol=1e-7
     )
 
 

@@ -22,7 +22,7 @@ from benchmarks import measure_posteriordb
 from vi_kl.core.compilation import compiled
 from vi_kl.core.precision import in_float64
 from vi_kl.models import posteriordb
-from vi_kl.models.posteriordb import PORTS, Port, database
+from vi_kl.models.posteriordb import PORTS, PosteriordbModel, database
 from vi_kl.targets import Target
 from vi_kl.targets.target import log_density
 
@@ -172,7 +172,7 @@ def test_a_wrong_port_is_noticed(name, mistake):
             posterior.port.model(*arguments)
         numpyro.factor("mistake", mistake(sites))
 
-    target = Port(wrong, posterior.port.arguments).target(posterior.data)
+    target = PosteriordbModel(wrong, posterior.port.arguments).target(posterior.data)
     assert max(worst_violations(target, posterior.reference_z()[::THINNED])) > STANDARD_ERRORS
 
 

@@ -47,13 +47,13 @@ def test_eight_schools_densities_against_scipy():
 
 @pytest.mark.exhaustive
 def test_eight_schools_noncentred_is_trusted_and_agrees_with_quadrature():
-    truth = reference_run(eight_schools_noncentred(), key=KEY)
-    assert truth.complaints == ()
+    reference = reference_run(eight_schools_noncentred(), key=KEY)
+    assert reference.complaints == ()
     exact = eight_schools_log_evidence()
-    for estimate in (truth.log_evidence, truth.second_opinion):
+    for estimate in (reference.log_evidence, reference.second_opinion):
         low, high = estimate.interval(0.999)
         assert low < exact < high
-    assert truth.log_evidence.standard_error < 0.01
+    assert reference.log_evidence.standard_error < 0.01
 
 
 def test_eight_schools_centred_is_refused():
@@ -64,15 +64,15 @@ def test_eight_schools_centred_is_refused():
 @pytest.mark.exhaustive
 def test_eight_schools_centred_with_care_still_tells_of_its_funnel():
     settings = {"target_accept_prob": 0.99, "num_warmup": 2000, "num_draws": 10_000}
-    truth = reference_run(eight_schools_centred(), key=KEY, on_failure="keep", **settings)
-    assert any("E-BFMI" in sentence for sentence in truth.complaints)
-    assert abs(truth.log_evidence.value - eight_schools_log_evidence()) < 0.2
+    reference = reference_run(eight_schools_centred(), key=KEY, on_failure="keep", **settings)
+    assert any("E-BFMI" in sentence for sentence in reference.complaints)
+    assert abs(reference.log_evidence.value - eight_schools_log_evidence()) < 0.2
 
 
 @pytest.mark.exhaustive
 def test_logistic_regression_in_three_ways():
     target = logistic_regression(rows=60, predictors=2)
-    exact = target.truth
+    exact = target.reference
     assert exact.log_evidence.standard_error < 1e-6
     run = reference_run(target, key=KEY, num_draws=1000, annealing=Annealing(num_particles=64))
     for estimate in (run.log_evidence, run.second_opinion):
@@ -85,7 +85,7 @@ def test_logistic_regression_in_three_ways():
 
 @pytest.mark.exhaustive
 def test_logistic_regression_of_the_default_size_without_a_truth():
-    assert logistic_regression().truth is None
+    assert logistic_regression().reference is None
     run = reference_run(logistic_regression(), key=KEY)
     assert run.log_evidence.agrees_with(run.second_opinion)
 

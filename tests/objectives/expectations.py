@@ -127,7 +127,11 @@ def assert_means(found, expected, sigmas=4.0, at_most=np.inf):
 
     They are at most `at_most`, or that share of a truth above 1.
     """
-    for draws, truth in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+    for draws, reference in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
         error = draws.std(axis=0, ddof=1) / np.sqrt(len(draws))
-        assert np.all(np.abs(draws.mean(axis=0) - truth) < sigmas * error + 1e-12), (draws.mean(axis=0), truth, error)
-        assert np.all(error < at_most * np.maximum(1.0, np.abs(truth)))
+        assert np.all(np.abs(draws.mean(axis=0) - reference) < sigmas * error + 1e-12), (
+            draws.mean(axis=0),
+            reference,
+            error,
+        )
+        assert np.all(error < at_most * np.maximum(1.0, np.abs(reference)))

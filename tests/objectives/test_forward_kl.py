@@ -113,12 +113,12 @@ def rate_guide(y):
 
 
 def test_draws_come_as_sites_too_and_travel_with_the_target():
-    plain = Target.from_numpyro(rate_model, np.array([0.5]), truth="known")
+    plain = Target.from_numpyro(rate_model, np.array([0.5]), reference="known")
     rates = np.array([0.5, 1.0, 2.5])
     target = with_draws(plain, {"rate": rates})
     np.testing.assert_allclose(target.draws[:, 0], np.log(rates), rtol=1e-12)
-    assert target.truth == "known"
-    assert isinstance(target.with_truth(None), TargetWithDraws)
+    assert target.reference == "known"
+    assert isinstance(target.with_reference(None), TargetWithDraws)
     np.testing.assert_array_equal(with_draws(plain, PosteriorDraws(target.draws[None], True)).draws, target.draws)
     leaves, structure = jax.tree.flatten(target)
     assert any(leaf is target.draws for leaf in leaves)

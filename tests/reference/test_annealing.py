@@ -13,7 +13,7 @@ from vi_kl.reference.mcmc.annealing import anneal, combine, log_evidence_by_anne
 from vi_kl.reference.mcmc.tempering import (
     Annealing,
     AnnealingError,
-    Start,
+    StartingDensity,
     choose_plan,
     follow,
     starting_particles,
@@ -48,8 +48,8 @@ CASES = {
 
 
 def make(name):
-    function, data, truth = CASES[name]
-    return Target.from_log_density(function, 2, data=data), truth
+    function, data, reference = CASES[name]
+    return Target.from_log_density(function, 2, data=data), reference
 
 
 EXHAUSTIVE = [pytest.param(name, 100, marks=pytest.mark.exhaustive) for name in CASES]
@@ -58,12 +58,12 @@ EXHAUSTIVE = [pytest.param(name, 100, marks=pytest.mark.exhaustive) for name in 
 @pytest.mark.parametrize(("name", "repetitions"), [("two modes", 12), *EXHAUSTIVE])
 def test_the_interval_covers(name, repetitions):
     """Over repetitions from scratch; the error has few degrees of freedom, and the interval says so."""
-    target, truth = make(name)
+    target, reference = make(name)
     ranks = []
     for seed in range(repetitions):
         estimate = log_evidence_by_annealing(target, key=jax.random.key(seed), num_particles=128)
         assert estimate.degrees_of_freedom == 7
-        ranks.append(stats.t.cdf((estimate.value - truth) / estimate.standard_error, 7))
+        ranks.append(stats.t.cdf((estimate.value - reference) / estimate.standard_error, 7))
     assert stats.kstest(ranks, "uniform").pvalue > 0.01
     inside = np.mean(np.abs(np.array(ranks) - 0.5) < 0.475)
     assert inside > 0.95 - 3 * np.sqrt(0.95 * 0.05 / repetitions)
@@ -74,29 +74,29 @@ FEW = Annealing(num_populations=512, num_particles=16, num_moves=1)
 
 def test_each_population_is_unbiased_and_its_log_a_lower_limit():
     """With few particles and moves: the mean of the evidences is right, and that of their logs is below (Jensen)."""
-    target, truth = make("skewed")
+    target, reference = make("skewed")
     keys = jax.random.split(jax.random.key(0), 3)
     with jax.enable_x64(True):
-        start = Start.broad(2)
+        start = StartingDensity.broad(2)
         plan = choose_plan(target, start, FEW, keys[0])
         particles = starting_particles(start, FEW, keys[1])
-        errors = np.asarray(follow(target, start, plan, particles, FEW, keys[2]).log_z) - truth
+        errors = np.asarray(follow(target, start, plan, particles, FEW, keys[2]).log_z) - reference
     assert abs(np.mean(np.exp(errors)) - 1) < 3 * stats.sem(np.exp(errors)) < 0.3
     assert np.mean(errors) < -2 * stats.sem(errors)
 
 
 def test_from_exact_draws_back_to_the_start_is_an_upper_limit():
     """With few particles above the truth on average, with more close to it."""
-    target, truth = make("skewed")
+    target, reference = make("skewed")
     draws = np.log(np.random.default_rng(0).gamma(SHAPES, 1 / np.array([1.0, 30.0]), size=(2000, 2)))
     keys = jax.random.split(jax.random.key(0), 2)
     with jax.enable_x64(True):
-        start = Start.around(draws)
+        start = StartingDensity.around(draws)
         plan = choose_plan(target, start, FEW, keys[0]).reversed(start)
         limits = -np.asarray(follow(target, start, plan, np.resize(draws, (512 * 16, 2)), FEW, keys[1]).log_z)
-    assert np.mean(limits) > truth + 2 * stats.sem(limits)
+    assert np.mean(limits) > reference + 2 * stats.sem(limits)
     tight = log_evidence_by_reverse_annealing(target, draws, key=jax.random.key(1), num_particles=128)
-    assert truth - 3 * tight.standard_error < tight.value < truth + 0.1
+    assert reference - 3 * tight.standard_error < tight.value < reference + 0.1
     assert "upper limit only if the draws" in tight.caveat
 
 
@@ -115,7 +115,7 @@ def test_both_modes_are_found_in_their_proportion():
 def test_a_mode_out_of_reach_is_missed_as_the_caveat_says():
     """A start that is narrow and sits on the light mode: the answer is that mode's mass, with a small error."""
     target, _ = make("two modes")
-    start = Start(-FAR, 0.7 * np.eye(2), 50.0)
+    start = StartingDensity(-FAR, 0.7 * np.eye(2), 50.0)
     estimate = log_evidence_by_annealing(target, key=jax.random.key(0), start=start, num_particles=128)
     assert abs(estimate.value - np.log(0.2)) < 0.1
     assert "can be missing in every population" in estimate.caveat
@@ -124,18 +124,18 @@ def test_a_mode_out_of_reach_is_missed_as_the_caveat_says():
 def test_a_numpyro_model_with_a_closed_form():
     y = np.array([0.4, 1.3, 0.9, 0.1])
     a, b = 3 + len(y), 2 + y.sum()
-    truth = 3 * np.log(2) - gammaln(3) + gammaln(a) - a * np.log(b)
+    reference = 3 * np.log(2) - gammaln(3) + gammaln(a) - a * np.log(b)
     estimate = log_evidence_by_annealing(
         Target.from_numpyro(exponential_rate, y), key=jax.random.key(1), num_particles=128
     )
     assert estimate.standard_error < 0.05
     low, high = estimate.interval(0.999)
-    assert low < truth < high
+    assert low < reference < high
 
 
 def test_the_start_is_the_distribution_that_it_says():
     """Its density against SciPy's, its gradient against differences, its draws against its scale."""
-    start = Start(np.array([1.0, -2.0]), np.array([[2.0, 0], [1.5, 0.3]]), 4.0)
+    start = StartingDensity(np.array([1.0, -2.0]), np.array([[2.0, 0], [1.5, 0.3]]), 4.0)
     exact = stats.multivariate_t(start.location, start.scale_tril @ start.scale_tril.T, 4.0)
     z = starting_particles(start, Annealing(8, 5000), jax.random.key(0))
     with jax.enable_x64(True):
@@ -180,10 +180,10 @@ def test_a_bounded_support():
 @pytest.mark.parametrize(
     ("start", "message"),
     [
-        (Start(np.zeros(3), np.eye(3)), "location of shape"),
-        (Start(np.zeros(2), -np.eye(2)), "positive diagonal"),
-        (Start(np.zeros(2), np.ones((2, 2))), "lower triangular"),
-        (Start(np.zeros(2), np.eye(2), 0.0), "degrees_of_freedom"),
+        (StartingDensity(np.zeros(3), np.eye(3)), "location of shape"),
+        (StartingDensity(np.zeros(2), -np.eye(2)), "positive diagonal"),
+        (StartingDensity(np.zeros(2), np.ones((2, 2))), "lower triangular"),
+        (StartingDensity(np.zeros(2), np.eye(2), 0.0), "degrees_of_freedom"),
     ],
 )
 def test_a_start_that_is_none_is_refused(start, message):

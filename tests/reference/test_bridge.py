@@ -56,36 +56,36 @@ def require_right_errors(errors, inside):
     assert abs(np.mean(inside) - 0.95) < 3 * np.sqrt(0.95 * 0.05 / n)
 
 
-def covers(estimate, truth) -> bool:
+def covers(estimate, reference) -> bool:
     low, high = estimate.interval()
-    return low <= truth <= high
+    return low <= reference <= high
 
 
 @pytest.mark.parametrize("name", ["skewed", "two modes"])
 def test_independent_draws_the_interval_covers(name):
-    function, draw, truth = CASES[name]
+    function, draw, reference = CASES[name]
     dim = draw(np.random.default_rng(0), 1).shape[1]
     target = Target.from_log_density(function, dim)
     errors, inside = [], []
     for seed in range(REPETITIONS):
         chains = draw(np.random.default_rng(seed), 600)[None]
         estimate = log_evidence_by_bridge(target, chains, key=jax.random.key(seed), independent=True)
-        errors.append((estimate.value - truth) / estimate.standard_error)
-        inside.append(covers(estimate, truth))
+        errors.append((estimate.value - reference) / estimate.standard_error)
+        inside.append(covers(estimate, reference))
     require_right_errors(errors, inside)
 
 
 def test_a_gaussian_is_exact_up_to_how_well_the_covariance_is_known():
     """The warp is fitted, so a relative error of the order of dim^2 / draws remains, and no more."""
-    function, draw, truth = CASES["gaussian"]
+    function, draw, reference = CASES["gaussian"]
     target = Target.from_log_density(function, 3)
     errors, inside = [], []
     for seed in range(REPETITIONS):
         chains = draw(np.random.default_rng(seed), 600)[None]
         estimate = log_evidence_by_bridge(target, chains, key=jax.random.key(seed), independent=True)
         assert estimate.standard_error < 0.01
-        errors.append((estimate.value - truth) / estimate.standard_error)
-        inside.append(covers(estimate, truth))
+        errors.append((estimate.value - reference) / estimate.standard_error)
+        inside.append(covers(estimate, reference))
     require_right_errors(errors, inside)
 
 
@@ -108,25 +108,25 @@ def log_bent(z):
 
 def test_autocorrelated_chains_the_interval_covers():
     """Four chains whose draws are worth about one independent one in nine; heavier tails than a normal."""
-    target, truth = Target.from_log_density(log_bent, 2), np.log(2 * np.pi)
+    target, reference = Target.from_log_density(log_bent, 2), np.log(2 * np.pi)
     errors, inside = [], []
     for seed in range(REPETITIONS):
         chains = autocorrelated(np.random.default_rng(seed), 4, 1000, 0.8)
         estimate = log_evidence_by_bridge(target, chains, key=jax.random.key(seed))
-        errors.append((estimate.value - truth) / estimate.standard_error)
-        inside.append(covers(estimate, truth))
+        errors.append((estimate.value - reference) / estimate.standard_error)
+        inside.append(covers(estimate, reference))
     require_right_errors(errors, inside)
 
 
 def test_a_numpyro_model_with_a_closed_form():
     y = np.array([0.4, 1.3, 0.9, 0.1])
     a, b = 3 + len(y), 2 + y.sum()
-    truth = 3 * np.log(2) - gammaln(3) + gammaln(a) - a * np.log(b)
+    reference = 3 * np.log(2) - gammaln(3) + gammaln(a) - a * np.log(b)
     draws = np.log(np.random.default_rng(1).gamma(a, 1 / b, size=(1, 4000, 1)))
     target = Target.from_numpyro(exponential_rate, y)
     estimate = log_evidence_by_bridge(target, draws, key=jax.random.key(1), independent=True)
     assert estimate.standard_error < 0.005
-    assert abs(estimate.value - truth) < 3 * estimate.standard_error
+    assert abs(estimate.value - reference) < 3 * estimate.standard_error
 
 
 def test_the_root_is_the_fixed_point_of_the_iteration():

@@ -10,22 +10,22 @@ from programs import exponential_rate
 from scipy import stats
 
 from vi_kl.core.compilation import compile_clock
-from vi_kl.reference import Moments, closed_form_truth
+from vi_kl.reference import Moments, closed_form_reference
 from vi_kl.targets import Target
 
 Y = np.array([0.4, 1.3, 0.9, 0.1])
 
 
 def made_in_float32(target):
-    return closed_form_truth(target, {"rate": dist.Gamma(7.0, 4.75)}, 0.0)
+    return closed_form_reference(target, {"rate": dist.Gamma(7.0, 4.75)}, 0.0)
 
 
 def test_density_is_exact_though_its_maker_works_in_float32():
     assert not jax.config.jax_enable_x64
     target = Target.from_numpyro(exponential_rate, Y)
-    target = target.with_truth(made_in_float32(target))
+    target = target.with_reference(made_in_float32(target))
     z = np.linspace(-1, 2, 7)[:, None]
-    density = target.truth.log_density(z)
+    density = target.reference.log_density(z)
     assert density.dtype == np.float64
     exact = stats.gamma(7, scale=1 / 4.75)  # both parameters are float32 numbers
     np.testing.assert_allclose(density, exact.logpdf(np.exp(z[:, 0])) + z[:, 0], rtol=1e-12)
@@ -38,23 +38,23 @@ def test_density_is_exact_though_its_maker_works_in_float32():
 )
 def test_draws_follow_the_distribution_by_numpy_or_by_its_own_sampler(exact):
     target = Target.from_numpyro(exponential_rate, Y)
-    truth = closed_form_truth(target, {"rate": exact}, 0.0)
-    draws = np.exp(truth.sample(jax.random.key(1), 20_000)[:, 0])
+    reference = closed_form_reference(target, {"rate": exact}, 0.0)
+    draws = np.exp(reference.sample(jax.random.key(1), 20_000)[:, 0])
     uniform = np.asarray(exact.cdf(draws))
     assert stats.kstest(uniform, "uniform").pvalue > 1e-3
-    np.testing.assert_allclose(truth.moments["rate"].mean, exact.mean, rtol=1e-6)
+    np.testing.assert_allclose(reference.moments["rate"].mean, exact.mean, rtol=1e-6)
 
 
 def test_sites_must_match():
     target = Target.from_numpyro(exponential_rate, Y)
     with pytest.raises(ValueError, match="rate"):
-        closed_form_truth(target, {"speed": dist.Gamma(7.0, 2.5)}, 0.0)
+        closed_form_reference(target, {"speed": dist.Gamma(7.0, 2.5)}, 0.0)
 
 
 def test_shapes_must_match():
     target = Target.from_numpyro(exponential_rate, Y)
     with pytest.raises(ValueError, match=r"site 'rate' in the shape \(2,\), the target \(\)"):
-        closed_form_truth(target, {"rate": dist.Gamma(np.array([7.0, 2.0]), 2.5)}, 0.0)
+        closed_form_reference(target, {"rate": dist.Gamma(np.array([7.0, 2.0]), 2.5)}, 0.0)
 
 
 # Posteriors that are all normal say so --------------------------------------------------------------------------
@@ -77,24 +77,24 @@ def test_normal_sites_are_put_together_in_the_order_of_z():
         "pair": dist.Normal(jnp.array([1.0, 2.0]), jnp.array([0.1, 0.2])).to_event(1),
         "joint": dist.MultivariateNormal(jnp.array([5.0, 6.0]), JOINT),
     }
-    truth = closed_form_truth(target, posterior, 0.0)
-    mean, covariance = truth.normal
+    reference = closed_form_reference(target, posterior, 0.0)
+    mean, covariance = reference.normal
     np.testing.assert_allclose(mean, [5, 6, 1, 2, 3])  # joint, pair, single
     expected = np.zeros((5, 5))
     expected[:2, :2], expected[2:, 2:] = JOINT, np.diag([0.01, 0.04, 0.09])
     np.testing.assert_allclose(covariance, expected, rtol=1e-6, atol=1e-12)  # float32 parameters
-    z = truth.sample(jax.random.key(2), 20_000)
+    z = reference.sample(jax.random.key(2), 20_000)
     white = np.linalg.solve(np.linalg.cholesky(covariance), (z - mean).T)
     for coordinate in white:
         assert stats.kstest(coordinate, "norm").pvalue > 1e-3
     assert np.abs(np.cov(white) - np.eye(5)).max() < 4 * np.sqrt(2 / 20_000)
     exact = stats.multivariate_normal(mean, covariance).logpdf(z[:50])
-    np.testing.assert_allclose(truth.log_density(z[:50]), exact, rtol=1e-9)
+    np.testing.assert_allclose(reference.log_density(z[:50]), exact, rtol=1e-9)
 
 
 def test_other_posteriors_do_not():
     target = Target.from_numpyro(exponential_rate, Y)
-    assert closed_form_truth(target, {"rate": dist.Gamma(7.0, 2.5)}, 0.0).normal is None
+    assert closed_form_reference(target, {"rate": dist.Gamma(7.0, 2.5)}, 0.0).normal is None
 
 
 # Posteriors given as programs: dependent sites ------------------------------------------------------------------
@@ -125,8 +125,8 @@ def moments_of_both(a, b):
 def program_target(a=A, b=B):
     a, b = np.array(a), np.array(b)
     target = Target.from_numpyro(rate_then_waiting_time, a, b)
-    truth = closed_form_truth(target, waiting_time_then_rate, 0.0, moments_of_both(a, b), (a, b))
-    return target.with_truth(truth)
+    reference = closed_form_reference(target, waiting_time_then_rate, 0.0, moments_of_both(a, b), (a, b))
+    return target.with_reference(reference)
 
 
 def test_program_density_is_the_joint_density():
@@ -135,31 +135,31 @@ def test_program_density_is_the_joint_density():
     z = np.random.default_rng(0).normal(size=(200, 2))
     rate, wait = np.exp(z.T)
     exact = stats.gamma(A, scale=1 / B).logpdf(rate) + stats.expon(scale=1 / rate).logpdf(wait) + z.sum(axis=1)
-    density = target.truth.log_density(z)
+    density = target.reference.log_density(z)
     assert density.dtype == np.float64
     np.testing.assert_allclose(density, exact, rtol=1e-12, atol=1e-12)
     np.testing.assert_allclose(target.log_density(z), exact, rtol=1e-12, atol=1e-12)
 
 
 def test_program_draws_follow_margins_and_conditional():
-    truth = program_target().truth
-    z = truth.sample(jax.random.key(4), 20_000)
+    reference = program_target().reference
+    z = reference.sample(jax.random.key(4), 20_000)
     rate, wait = np.exp(z.T)
     assert stats.kstest(rate, stats.gamma(A, scale=1 / B).cdf).pvalue > 1e-3
     assert stats.kstest(wait, stats.lomax(A, scale=B).cdf).pvalue > 1e-3
     assert stats.kstest(rate * wait, "expon").pvalue > 1e-3  # wait given rate
-    assert np.array_equal(z, truth.sample(jax.random.key(4), 20_000))
-    assert truth.distributions is None
-    assert truth.normal is None
+    assert np.array_equal(z, reference.sample(jax.random.key(4), 20_000))
+    assert reference.distributions is None
+    assert reference.normal is None
 
 
 def test_program_with_new_data_compiles_nothing():
-    def use(truth):
-        return truth.log_density(truth.sample(jax.random.key(4), 10))
+    def use(reference):
+        return reference.log_density(reference.sample(jax.random.key(4), 10))
 
-    before = use(program_target().truth)
+    before = use(program_target().reference)
     with compile_clock() as clock:
-        after = use(program_target(a=9.0, b=0.5).truth)
+        after = use(program_target(a=9.0, b=0.5).reference)
     assert clock.programs == 0
     assert not np.allclose(before, after)
 
@@ -191,4 +191,4 @@ def observes(a, b):
 def test_programs_that_are_no_posterior_are_refused(program, moments, words):
     target = Target.from_numpyro(rate_then_waiting_time, np.array(A), np.array(B))
     with pytest.raises(ValueError, match=words):
-        closed_form_truth(target, program, 0.0, moments, (np.array(A), np.array(B)))
+        closed_form_reference(target, program, 0.0, moments, (np.array(A), np.array(B)))

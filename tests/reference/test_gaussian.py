@@ -1,4 +1,4 @@
-"""Truth of posteriors that are normal in z: against linear algebra, and refused whenever anything bends."""
+"""References of posteriors that are normal in z: against linear algebra, and refused whenever anything bends."""
 
 import re
 
@@ -13,7 +13,7 @@ from scipy.special import expit
 
 from vi_kl.core.compilation import compile_clock
 from vi_kl.models import conjugate
-from vi_kl.reference import NotGaussian, gaussian_truth
+from vi_kl.reference import NotGaussian, gaussian_reference
 from vi_kl.targets import Target
 
 
@@ -36,36 +36,36 @@ def normal_target(dim: int, condition: float, offset: float, seed: int = 1):
 def test_mean_covariance_and_evidence_by_linear_algebra(dim, condition, offset):
     """The error of the covariance is that of variances along any direction, relative to each."""
     mean, covariance, log_evidence, target = normal_target(dim, condition, offset)
-    truth = gaussian_truth(target)
+    reference = gaussian_reference(target)
     tril = np.linalg.cholesky(covariance)
-    assert np.abs(np.linalg.solve(tril, truth.normal[0] - mean)).max() < 1e-9
-    ratio = np.linalg.solve(tril, np.linalg.solve(tril, truth.normal[1]).T)
+    assert np.abs(np.linalg.solve(tril, reference.normal[0] - mean)).max() < 1e-9
+    ratio = np.linalg.solve(tril, np.linalg.solve(tril, reference.normal[1]).T)
     assert np.abs(ratio - np.eye(dim)).max() < 1e-9
-    evidence = truth.log_evidence
+    evidence = reference.log_evidence
     assert abs(evidence.value - log_evidence) < evidence.standard_error < 1e-9
-    np.testing.assert_allclose(truth.moments["z"].mean, truth.normal[0])
-    np.testing.assert_allclose(truth.moments["z"].sd, np.sqrt(np.diag(covariance)), rtol=1e-9)
-    assert truth.moments["z"].error == 0
-    assert truth.source == "closed form"
+    np.testing.assert_allclose(reference.moments["z"].mean, reference.normal[0])
+    np.testing.assert_allclose(reference.moments["z"].sd, np.sqrt(np.diag(covariance)), rtol=1e-9)
+    assert reference.moments["z"].error == 0
+    assert reference.source == "closed form"
 
 
 def test_density_and_draws_of_fifty_dimensions():
     assert not jax.config.jax_enable_x64
     mean, covariance, _, target = normal_target(50, 1e4, 1.0)
-    truth = gaussian_truth(target)
-    z = truth.sample(jax.random.key(0), 20_000)
+    reference = gaussian_reference(target)
+    z = reference.sample(jax.random.key(0), 20_000)
     assert z.dtype == np.float64
     assert z.shape == (20_000, 50)
     exact = stats.multivariate_normal(mean, covariance).logpdf(z[:100])
-    np.testing.assert_allclose(truth.log_density(z[:100]), exact, rtol=1e-9)
-    np.testing.assert_allclose(target.log_density(z[:100]) - truth.log_evidence.value, exact, rtol=1e-9)
+    np.testing.assert_allclose(reference.log_density(z[:100]), exact, rtol=1e-9)
+    np.testing.assert_allclose(target.log_density(z[:100]) - reference.log_evidence.value, exact, rtol=1e-9)
     white = np.linalg.solve(np.linalg.cholesky(covariance), (z - mean).T)
     assert stats.kstest(np.sum(white**2, axis=0), stats.chi2(50).cdf).pvalue > 1e-3
     for coordinate in white:
         assert stats.kstest(coordinate, "norm").pvalue > 1e-4  # fifty tests
     assert np.abs(np.cov(white) - np.eye(50)).max() < 5 * np.sqrt(2 / 20_000)  # 1,275 of them
-    assert np.array_equal(z, truth.sample(jax.random.key(0), 20_000))
-    assert not np.array_equal(z, truth.sample(jax.random.key(1), 20_000))
+    assert np.array_equal(z, reference.sample(jax.random.key(0), 20_000))
+    assert not np.array_equal(z, reference.sample(jax.random.key(1), 20_000))
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_density_and_draws_of_fifty_dimensions():
 )
 def test_it_finds_what_the_algebra_of_conjugate_models_gives(name):
     target = conjugate.TARGETS[name]()
-    found, exact = gaussian_truth(target), target.truth
+    found, exact = gaussian_reference(target), target.reference
     assert abs(found.log_evidence.value - exact.log_evidence.value) < found.log_evidence.standard_error + 1e-12
     np.testing.assert_allclose(found.normal[0], exact.normal[0], rtol=1e-9)
     tril = np.linalg.cholesky(exact.normal[1])
@@ -89,16 +89,16 @@ def test_unscaled_predictors_with_a_condition_number_of_ten_to_the_eleven():
     years = np.arange(1980.0, 2020.0)
     x = np.stack([np.ones(40), years], axis=1)
     target = conjugate.linear_regression_known_noise(x, 0.1 * np.cos(years), 0.5, 0.0, 1e5)
-    found, exact = gaussian_truth(target), target.truth
+    found, exact = gaussian_reference(target), target.reference
     assert np.linalg.cond(exact.normal[1]) > 1e11
     assert abs(found.log_evidence.value - exact.log_evidence.value) < found.log_evidence.standard_error < 1e-8
     np.testing.assert_allclose(found.normal[1], exact.normal[1], rtol=1e-9)
 
 
 def test_new_data_in_the_same_shapes_compiles_nothing():
-    gaussian_truth(normal_target(3, 10.0, 1.0)[-1])
+    gaussian_reference(normal_target(3, 10.0, 1.0)[-1])
     with compile_clock() as clock:
-        gaussian_truth(normal_target(3, 1000.0, 5.0, seed=2)[-1])
+        gaussian_reference(normal_target(3, 1000.0, 5.0, seed=2)[-1])
     assert clock.programs == 0
 
 
@@ -124,20 +124,20 @@ def normal_beneath_posterior(y):
 
 def test_moments_of_constrained_sites():
     target = Target.from_numpyro(normal_beneath, np.array(1.7))
-    truth = gaussian_truth(target)
+    reference = gaussian_reference(target)
     mean, covariance = normal_beneath_posterior(np.array([1.7]))
-    np.testing.assert_allclose(truth.normal[0], mean, rtol=1e-9)
-    np.testing.assert_allclose(truth.normal[1], covariance, rtol=1e-9)
+    np.testing.assert_allclose(reference.normal[0], mean, rtol=1e-9)
+    np.testing.assert_allclose(reference.normal[1], covariance, rtol=1e-9)
     sd = np.sqrt(np.diag(covariance))
 
     exact = stats.lognorm(sd[:2], scale=np.exp(mean[:2]))
-    np.testing.assert_allclose(truth.moments["positive"].mean, exact.mean(), rtol=1e-9)
-    np.testing.assert_allclose(truth.moments["positive"].sd, exact.std(), rtol=1e-9)
-    np.testing.assert_allclose(truth.moments["real"].mean, mean[2], rtol=1e-9)
-    np.testing.assert_allclose(truth.moments["real"].sd, sd[2], rtol=1e-9)
-    assert truth.moments["positive"].error == truth.moments["real"].error == 0
+    np.testing.assert_allclose(reference.moments["positive"].mean, exact.mean(), rtol=1e-9)
+    np.testing.assert_allclose(reference.moments["positive"].sd, exact.std(), rtol=1e-9)
+    np.testing.assert_allclose(reference.moments["real"].mean, mean[2], rtol=1e-9)
+    np.testing.assert_allclose(reference.moments["real"].sd, sd[2], rtol=1e-9)
+    assert reference.moments["positive"].error == reference.moments["real"].error == 0
 
-    share = truth.moments["share"]
+    share = reference.moments["share"]
     first, second = (
         integrate.quad(lambda x, k=k: expit(mean[3] + sd[3] * x) ** k * stats.norm.pdf(x), -12, 12)[0] for k in (1, 2)
     )
@@ -152,7 +152,7 @@ def test_moments_of_constrained_sites():
 
 def refusal(target) -> str:
     with pytest.raises(NotGaussian) as caught:
-        gaussian_truth(target)
+        gaussian_reference(target)
     assert isinstance(caught.value, ValueError)
     return str(caught.value)
 
@@ -169,10 +169,10 @@ def test_the_largest_deviation_and_its_coordinate_are_named(coordinate):
 
 def test_what_is_below_the_tolerance_is_within_the_standard_error():
     """The same with 1e-12: the evidence changes by 3e-12, the bound is the 1.2e-9 at 6 sd."""
-    truth = gaussian_truth(Target.from_log_density(lambda z: -0.5 * jnp.sum(z**2) - 1e-12 * z[0] ** 4, 4))
+    reference = gaussian_reference(Target.from_log_density(lambda z: -0.5 * jnp.sum(z**2) - 1e-12 * z[0] ** 4, 4))
     exact = 2 * np.log(2 * np.pi) - 3e-12
-    assert abs(truth.log_evidence.value - exact) < truth.log_evidence.standard_error
-    assert 1e-9 < truth.log_evidence.standard_error < 2e-9
+    assert abs(reference.log_evidence.value - exact) < reference.log_evidence.standard_error
+    assert 1e-9 < reference.log_evidence.standard_error < 2e-9
 
 
 def two_modes(z):
@@ -218,13 +218,13 @@ def test_a_model_with_another_posterior_is_refused_by_site():
 
 def test_it_starts_elsewhere_where_the_origin_will_not_do():
     """0 / 0 at the origin, and a quadratic everywhere else."""
-    truth = gaussian_truth(Target.from_log_density(lambda z: -0.5 * (z[0] - 2) ** 2 * z[0] / z[0], 1))
-    np.testing.assert_allclose(truth.normal[0], [2.0], rtol=1e-9)
-    np.testing.assert_allclose(truth.normal[1], [[1.0]], rtol=1e-9)
+    reference = gaussian_reference(Target.from_log_density(lambda z: -0.5 * (z[0] - 2) ** 2 * z[0] / z[0], 1))
+    np.testing.assert_allclose(reference.normal[0], [2.0], rtol=1e-9)
+    np.testing.assert_allclose(reference.normal[1], [[1.0]], rtol=1e-9)
 
 
 def test_a_mode_outside_the_support_is_not_a_mean():
     """A normal cut off above its mode: the search may end where there is no density at all."""
     cut = Target.from_log_density(lambda z: jnp.where(z[0] > 0.5, -0.5 * z[0] ** 2, -jnp.inf), 1)
     with pytest.raises(NotGaussian):
-        gaussian_truth(cut)
+        gaussian_reference(cut)

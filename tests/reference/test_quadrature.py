@@ -8,7 +8,7 @@ from programs import exponential_rate
 from scipy import integrate, stats
 from scipy.special import gammaln
 
-from vi_kl.reference import truth_by_quadrature
+from vi_kl.reference import reference_by_quadrature
 from vi_kl.reference.quadrature.integrate import QuadratureError
 from vi_kl.targets import Target
 
@@ -45,18 +45,18 @@ def two_modes(z):
     ],
 )
 def test_log_evidence_within_its_own_error(function, dim, expected):
-    truth = truth_by_quadrature(Target.from_log_density(function, dim))
-    assert abs(truth.log_evidence.value - expected) <= max(truth.log_evidence.standard_error, 1e-10)
-    assert truth.log_evidence.standard_error < 1e-6
+    reference = reference_by_quadrature(Target.from_log_density(function, dim))
+    assert abs(reference.log_evidence.value - expected) <= max(reference.log_evidence.standard_error, 1e-10)
+    assert reference.log_evidence.standard_error < 1e-6
 
 
 def test_two_modes_have_the_right_moments():
-    truth = truth_by_quadrature(Target.from_log_density(two_modes, 1))
+    reference = reference_by_quadrature(Target.from_log_density(two_modes, 1))
     mean = 0.25 * -3 + 0.75 * 4
     sd = np.sqrt(0.25 * (9 + 0.25) + 0.75 * (16 + 1) - mean**2)
-    np.testing.assert_allclose(truth.moments["z"].mean, [mean], rtol=1e-6)
-    np.testing.assert_allclose(truth.moments["z"].sd, [sd], rtol=1e-6)
-    assert "2 modes" in truth.log_evidence.method
+    np.testing.assert_allclose(reference.moments["z"].mean, [mean], rtol=1e-6)
+    np.testing.assert_allclose(reference.moments["z"].sd, [sd], rtol=1e-6)
+    assert "2 modes" in reference.log_evidence.method
 
 
 # Densities with a known integral, each hard in another way -------------------------------------------------------
@@ -178,7 +178,7 @@ SLOW = {
 
 def is_honest_and_useful(case):
     function, dim, expected = case
-    evidence = truth_by_quadrature(Target.from_log_density(function, dim)).log_evidence
+    evidence = reference_by_quadrature(Target.from_log_density(function, dim)).log_evidence
     assert abs(evidence.value - expected) <= evidence.standard_error
     assert evidence.standard_error < 1e-6
 
@@ -190,7 +190,7 @@ def test_the_error_is_honest(name):
 
 @pytest.mark.parametrize(("df", "known"), [(1.0, False), (2.0, False), (5.0, True)])
 def test_moments_that_do_not_exist_have_an_infinite_error(df, known):
-    moments = truth_by_quadrature(Target.from_log_density(lambda z: student_t(z, df), 1)).moments["z"]
+    moments = reference_by_quadrature(Target.from_log_density(lambda z: student_t(z, df), 1)).moments["z"]
     assert np.isfinite(moments.error) == known
     if known:
         np.testing.assert_allclose(moments.sd, np.sqrt(df / (df - 2)), rtol=1e-4)
@@ -204,12 +204,12 @@ def test_the_error_is_honest_in_slower_cases(name):
 
 def test_it_agrees_with_a_conjugate_posterior_from_numpyro():
     y = np.array([0.4, 1.3, 0.9, 0.1])
-    truth = truth_by_quadrature(Target.from_numpyro(exponential_rate, y))
+    reference = reference_by_quadrature(Target.from_numpyro(exponential_rate, y))
     a, b = 3 + len(y), 2 + y.sum()
     expected = 3 * np.log(2) - gammaln(3) + gammaln(a) - a * np.log(b)
-    np.testing.assert_allclose(truth.log_evidence.value, expected, atol=1e-8)
-    np.testing.assert_allclose(truth.moments["rate"].mean, a / b, rtol=1e-6)
-    np.testing.assert_allclose(truth.moments["rate"].sd, np.sqrt(a) / b, rtol=1e-6)
+    np.testing.assert_allclose(reference.log_evidence.value, expected, atol=1e-8)
+    np.testing.assert_allclose(reference.moments["rate"].mean, a / b, rtol=1e-6)
+    np.testing.assert_allclose(reference.moments["rate"].sd, np.sqrt(a) / b, rtol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -224,11 +224,11 @@ def test_it_agrees_with_a_conjugate_posterior_from_numpyro():
     ],
 )
 def test_draws_follow_the_exact_distribution(function, dim, cdf):
-    truth = truth_by_quadrature(Target.from_log_density(function, dim))
-    z = truth.sample(jax.random.key(3), 20_000)
+    reference = reference_by_quadrature(Target.from_log_density(function, dim))
+    z = reference.sample(jax.random.key(3), 20_000)
     assert z.shape == (20_000, dim)
     assert stats.kstest(z[:, 0], cdf).pvalue > 1e-3
-    assert np.array_equal(z, truth.sample(jax.random.key(3), 20_000))
+    assert np.array_equal(z, reference.sample(jax.random.key(3), 20_000))
 
 
 @pytest.mark.parametrize(
@@ -242,7 +242,7 @@ def test_draws_follow_the_exact_distribution(function, dim, cdf):
 )
 def test_draws_of_a_bounded_density_follow_it(function, cdf):
     """Cells without density have no mass; the cell that the border cuts has its share."""
-    z = truth_by_quadrature(Target.from_log_density(function, 1)).sample(jax.random.key(3), 20_000)[:, 0]
+    z = reference_by_quadrature(Target.from_log_density(function, 1)).sample(jax.random.key(3), 20_000)[:, 0]
     assert np.isfinite(z).all()
     assert cdf(z).min() > 0
     assert stats.kstest(z, cdf).pvalue > 1e-3
@@ -259,18 +259,18 @@ def test_draws_of_a_bounded_density_follow_it(function, cdf):
 )
 def test_draws_have_the_exact_dependence(function, dim, statistic, cdf):
     """Statistics whose distribution is known only if the coordinates depend on each other as they should."""
-    z = truth_by_quadrature(Target.from_log_density(function, dim)).sample(jax.random.key(5), 20_000)
+    z = reference_by_quadrature(Target.from_log_density(function, dim)).sample(jax.random.key(5), 20_000)
     assert stats.kstest(statistic(z), cdf).pvalue > 1e-3
 
 
 def test_refusals():
     with pytest.raises(QuadratureError, match="3 dimensions"):
-        truth_by_quadrature(Target.from_log_density(lambda z: -jnp.sum(z**2), 4))
+        reference_by_quadrature(Target.from_log_density(lambda z: -jnp.sum(z**2), 4))
     with pytest.raises(QuadratureError, match="proper"):
-        truth_by_quadrature(Target.from_log_density(lambda z: 0.0 * z[0], 1))
+        reference_by_quadrature(Target.from_log_density(lambda z: 0.0 * z[0], 1))
     with pytest.raises(QuadratureError, match="proper"):
-        truth_by_quadrature(Target.from_log_density(lambda z: z[0], 1))
+        reference_by_quadrature(Target.from_log_density(lambda z: z[0], 1))
     with pytest.raises(QuadratureError, match="not proper"):
-        truth_by_quadrature(Target.from_log_density(lambda z: -0.5 * jnp.log1p(z[0] ** 2), 1))
+        reference_by_quadrature(Target.from_log_density(lambda z: -0.5 * jnp.log1p(z[0] ** 2), 1))
     with pytest.raises(QuadratureError, match="tolerance"):
-        truth_by_quadrature(Target.from_log_density(funnel, 2), max_nodes=2_000)
+        reference_by_quadrature(Target.from_log_density(funnel, 2), max_nodes=2_000)

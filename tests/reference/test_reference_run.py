@@ -42,57 +42,57 @@ def log_evidence(rate: float = 1.0) -> float:
 
 
 @pytest.fixture(scope="module")
-def truth():
+def reference():
     return reference_run(make(), key=KEY, **SMALL)
 
 
-def test_the_log_evidence_in_two_ways(truth):
-    for estimate in (truth.log_evidence, truth.second_opinion):
+def test_the_log_evidence_in_two_ways(reference):
+    for estimate in (reference.log_evidence, reference.second_opinion):
         low, high = estimate.interval(0.999)
         assert low < log_evidence() < high
-    assert truth.log_evidence.standard_error < 0.01
-    assert truth.second_opinion.standard_error < 0.1
-    assert "bridge" in truth.log_evidence.method
-    assert "annealing" in truth.second_opinion.method
+    assert reference.log_evidence.standard_error < 0.01
+    assert reference.second_opinion.standard_error < 0.1
+    assert "bridge" in reference.log_evidence.method
+    assert "annealing" in reference.second_opinion.method
 
 
-def test_moments_within_their_own_errors(truth):
-    z = truth.moments["z"]
+def test_moments_within_their_own_errors(reference):
+    z = reference.moments["z"]
     mean, sd = digamma(SHAPES), np.sqrt(polygamma(1, SHAPES))
     assert 0 < z.error < 0.1
     assert (np.abs(z.mean - mean) / sd < 4 * z.error).all()
     assert (np.abs(z.sd / sd - 1) < 8 * z.error).all()  # skewed: an sd is less precise than a mean
 
 
-def test_what_the_truth_says_of_itself(truth):
-    assert truth.source == "reference run"
-    assert truth.complaints == ()
-    assert not truth.is_exact
-    assert truth.chains.shape == (4, 1000, 2)
-    assert len(truth.draws(KEY, 10)) == 4000
+def test_what_the_truth_says_of_itself(reference):
+    assert reference.source == "reference run"
+    assert reference.complaints == ()
+    assert not reference.is_exact
+    assert reference.chains.shape == (4, 1000, 2)
+    assert len(reference.draws(KEY, 10)) == 4000
 
 
-def test_sample_picks_stored_draws_by_key(truth):
-    stored = {tuple(z) for z in truth.chains.reshape(-1, 2)}
-    few, again, many = truth.sample(KEY, 100), truth.sample(KEY, 100), truth.sample(KEY, 5000)
+def test_sample_picks_stored_draws_by_key(reference):
+    stored = {tuple(z) for z in reference.chains.reshape(-1, 2)}
+    few, again, many = reference.sample(KEY, 100), reference.sample(KEY, 100), reference.sample(KEY, 5000)
     np.testing.assert_array_equal(few, again)
     assert len({tuple(z) for z in few}) > 95  # each at most once, and few steps of the chains stay where they were
     assert {tuple(z) for z in few} | {tuple(z) for z in many} <= stored
-    assert not np.array_equal(few, truth.sample(jax.random.key(2), 100))
+    assert not np.array_equal(few, reference.sample(jax.random.key(2), 100))
 
 
-def test_new_data_compiles_nothing_and_the_same_key_gives_the_same_numbers(truth):
+def test_new_data_compiles_nothing_and_the_same_key_gives_the_same_numbers(reference):
     with compile_clock() as clock:
         again = reference_run(make(), key=KEY, **SMALL)
         other = reference_run(make(3.0), key=KEY, **SMALL)
     assert clock.programs == 0
-    np.testing.assert_array_equal(again.chains, truth.chains)
-    assert (again.log_evidence, again.second_opinion) == (truth.log_evidence, truth.second_opinion)
+    np.testing.assert_array_equal(again.chains, reference.chains)
+    assert (again.log_evidence, again.second_opinion) == (reference.log_evidence, reference.second_opinion)
     low, high = other.log_evidence.interval(0.999)
     assert low < log_evidence(3.0) < high
 
 
-def test_a_hit_is_identical_quick_and_compiles_nothing(truth, tmp_path, monkeypatch):
+def test_a_hit_is_identical_quick_and_compiles_nothing(reference, tmp_path, monkeypatch):
     stored = reference_run(make(), key=KEY, cache=tmp_path, **SMALL)
     for name in ("run_nuts", "cross_bridge", "anneal", "constrain_in_chunks"):
         monkeypatch.delattr(MODULE, name)  # none of them is called
@@ -101,10 +101,10 @@ def test_a_hit_is_identical_quick_and_compiles_nothing(truth, tmp_path, monkeypa
         hit = reference_run(make(), key=KEY, cache=tmp_path, **SMALL)
     assert time.perf_counter() - start < 1
     assert clock.programs == 0
-    np.testing.assert_array_equal(hit.chains, truth.chains)
+    np.testing.assert_array_equal(hit.chains, reference.chains)
     for name in ("log_evidence", "second_opinion", "complaints", "source"):
-        assert getattr(hit, name) == getattr(stored, name) == getattr(truth, name)
-    for one, other in ((hit, stored), (hit, truth)):
+        assert getattr(hit, name) == getattr(stored, name) == getattr(reference, name)
+    for one, other in ((hit, stored), (hit, reference)):
         np.testing.assert_array_equal(one.moments["z"].mean, other.moments["z"].mean)
         np.testing.assert_array_equal(one.moments["z"].sd, other.moments["z"].sd)
         assert one.moments["z"].error == other.moments["z"].error

@@ -10,7 +10,7 @@ from scipy import stats
 from scipy.special import gammaln, logsumexp
 
 from vi_kl.families.guide import Guide, GuideError, guide_family
-from vi_kl.reference import truth_by_quadrature
+from vi_kl.reference import reference_by_quadrature
 from vi_kl.targets import Target
 from vi_kl.targets.numpyro.enumeration import configurations, discrete_posterior, discrete_support
 from vi_kl.targets.numpyro.model import ModelError
@@ -95,19 +95,19 @@ def test_discrete_posterior_is_bayes_rule():
 
 @pytest.fixture(scope="module")
 def coal():
-    return Target.from_numpyro(change_point, COUNTS, len(COUNTS), truth=truth_by_quadrature)
+    return Target.from_numpyro(change_point, COUNTS, len(COUNTS), reference=reference_by_quadrature)
 
 
 def test_change_point_evidence_by_quadrature_is_the_conjugate_sum(coal):
     expected = logsumexp(change_point_log_joint(COUNTS))
-    evidence = coal.truth.log_evidence
+    evidence = coal.reference.log_evidence
     assert abs(evidence.value - expected) <= max(evidence.standard_error, 1e-9)
     assert evidence.standard_error < 1e-6
 
 
 def test_change_point_posterior_is_the_conjugate_one(coal):
     expected = np.exp(change_point_log_joint(COUNTS) - logsumexp(change_point_log_joint(COUNTS)))
-    z = coal.truth.sample(jax.random.key(0), 8_000)
+    z = coal.reference.sample(jax.random.key(0), 8_000)
     probabilities = discrete_posterior(coal, z)["tau"]
     standard_error = probabilities.std(axis=0) / np.sqrt(len(z))
     assert probabilities.shape == (8_000, len(COUNTS) - 1)

@@ -8,15 +8,15 @@ import pytest
 from programs import exponential_rate
 
 from vi_kl.algorithms import Laplace
-from vi_kl.algorithms.algorithm import Algorithm, FitError, ledger
+from vi_kl.algorithms.algorithm import Algorithm, FitError, counting_costs
 from vi_kl.core.errors import ViKLError
-from vi_kl.reference import truth_by_quadrature
+from vi_kl.reference import reference_by_quadrature
 from vi_kl.report.pages import write_atomically
 from vi_kl.targets import Target
 from vi_kl.targets.numpyro.inspection import ModelError
 from vi_kl.workflows.compare import compare
 
-TARGET = Target.from_numpyro(exponential_rate, np.array([0.4, 1.3, 0.9]), truth=truth_by_quadrature)
+TARGET = Target.from_numpyro(exponential_rate, np.array([0.4, 1.3, 0.9]), reference=reference_by_quadrature)
 
 
 def test_table_and_failures(key):
@@ -69,14 +69,14 @@ def test_writing_is_atomic(tmp_path):
 
 @dataclasses.dataclass(frozen=True)
 class Breaks(Algorithm):
-    """Ends in an error of this kind, like any fit within its ledger."""
+    """Ends in an error of this kind, like any fit whose costs are counted."""
 
     error: type
 
     name = "breaks"
 
     def fit(self, key, target, *, start=None, progress=None):
-        with ledger():
+        with counting_costs():
             raise self.error("out of range")
 
 

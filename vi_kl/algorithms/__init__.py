@@ -1,7 +1,8 @@
 """Algorithms: how the best q is found. Each is a configuration with one method, `fit(key, target) -> Fit`.
 
-    Ladder                 what `fit(target, key=key)` does: Laplace, the best normal, a flow, as far as is needed
-    SampleAverage          any family that is an image of normal noise, on fixed draws: no step size, a true optimum
+    AutoFit                what `fit(target, key=key)` does: Laplace, the best normal, a flow, as far as is needed
+    SampleAverageApproximation
+                           any family that is an image of normal noise, on fixed draws: no step size, a true optimum
     SVI                    any family and objective, by stochastic gradients: guides, minibatches, restarts, checkpoints
     Laplace                the normal at the posterior's mode, with the curvature there
     Pathfinder             the best of the normals along climbs, and a mixture of those of several modes
@@ -18,7 +19,7 @@ whether it is done and by which figure. `fit(target, "full_rank", key=key)` pick
 """
 
 from vi_kl.algorithms.algorithm import Algorithm, Cost, Fit, FitError, History, Status
-from vi_kl.algorithms.auto_fit import Ladder
+from vi_kl.algorithms.auto_fit import AutoFit
 from vi_kl.algorithms.batch_and_match import BatchAndMatch, GaussianScoreMatching
 from vi_kl.algorithms.coordinate_ascent import CoordinateAscent
 from vi_kl.algorithms.laplace import Laplace
@@ -28,7 +29,7 @@ from vi_kl.algorithms.moment_matching import MomentMatching
 from vi_kl.algorithms.natural_gradient import NaturalGradient
 from vi_kl.algorithms.pathfinder import Pathfinder
 from vi_kl.algorithms.registry import fit
-from vi_kl.algorithms.sample_average_approximation import SampleAverage
+from vi_kl.algorithms.sample_average_approximation import SampleAverageApproximation
 from vi_kl.algorithms.svgd import SVGD
 from vi_kl.algorithms.svi.svi import SVI
 
@@ -37,6 +38,7 @@ __all__ = [
     "SVGD",
     "SVI",
     "Algorithm",
+    "AutoFit",
     "BatchAndMatch",
     "CoordinateAscent",
     "Cost",
@@ -44,13 +46,12 @@ __all__ = [
     "FitError",
     "GaussianScoreMatching",
     "History",
-    "Ladder",
     "Laplace",
     "LinearResponse",
     "MomentMatching",
     "NaturalGradient",
     "Pathfinder",
-    "SampleAverage",
+    "SampleAverageApproximation",
     "Status",
     "fit",
 ]

@@ -20,7 +20,7 @@ from vi_kl.objectives.objective import Objective
 from vi_kl.targets.arguments import in_words, the_target
 from vi_kl.targets.target import Target
 
-__all__ = ["Algorithm", "Cost", "Fit", "FitError", "History", "Ledger", "Status", "ledger"]
+__all__ = ["Algorithm", "Cost", "CostCounter", "Fit", "FitError", "History", "Status", "counting_costs"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Status:
 
 @dataclasses.dataclass(frozen=True)
 class Cost:
-    """The ledger of a fit, counted the same way for every algorithm.
+    """What a fit cost, counted the same way for every algorithm.
 
     Attributes:
         gradient_evaluations: of the target's log density.
@@ -198,8 +198,8 @@ def refuse_parts(algorithm: Algorithm) -> None:
 
 
 @dataclasses.dataclass
-class Ledger:
-    """Counts while a fit runs; `cost()` closes the books."""
+class CostCounter:
+    """Counts while a fit runs; `cost()` gives the result."""
 
     gradient_evaluations: int = 0
     density_evaluations: int = 0
@@ -218,14 +218,14 @@ def peak_memory() -> int | None:
 
 
 @contextlib.contextmanager
-def ledger():
-    """Time a fit and its compilations: `with ledger() as books: ...`.
+def counting_costs():
+    """Time a fit and its compilations: `with counting_costs() as counter: ...`.
 
     What breaks down numerically inside ends the fit with a `FitError`.
     """
-    books = Ledger()
+    counter = CostCounter()
     start = time.perf_counter()
     with compile_clock() as clock, numerical_failures_named():
-        yield books
-    books.wall_seconds = time.perf_counter() - start
-    books.compile_seconds = clock.seconds
+        yield counter
+    counter.wall_seconds = time.perf_counter() - start
+    counter.compile_seconds = clock.seconds

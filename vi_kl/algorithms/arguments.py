@@ -13,7 +13,7 @@ from vi_kl.families.family import Family
 from vi_kl.targets.arguments import own_target, the_target
 from vi_kl.targets.target import Target
 
-# Other people's names of the methods in `choose.BY_NAME`
+# Other people's names of the methods in `choose.METHODS`
 SYNONYMS = {
     "mean_field": ("advi", "mean field advi", "mfvi", "bbvi", "auto normal", "auto diagonal normal", "diagonal"),
     "full_rank": ("full rank advi", "auto multivariate normal", "multivariate normal", "gaussian", "dense"),

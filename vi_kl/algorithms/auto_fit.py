@@ -1,16 +1,17 @@
-"""Ladder: what `fit(target)` does with no choice made. It starts cheap and climbs only while the check says it must.
+"""AutoFit: what `fit(target)` does with no choice made. It starts cheap and climbs only while the check says it must.
 
     1. Laplace's normal at the best mode, where climbs found one;
-    2. the best normal, by SampleAverage: full-rank, or low-rank plus diagonal in many dimensions;
+    2. the best normal, by SampleAverageApproximation: full-rank, or low-rank plus diagonal in many dimensions;
     3. independent normals, a cheap rival that is easier to fit: where the normal with a covariance ends lower, it was
        not found. In many dimensions it comes before that normal, which starts from it;
-    4. a flow, by SVI, started from the best so far; in one dimension a skewed normal, by SampleAverage. Above a hundred
-       dimensions there is no such rung.
+    4. a flow, by SVI, started from the best so far; in one dimension a skewed normal, by SampleAverageApproximation.
+       Above a hundred dimensions there is no such candidate.
 
-After each rung draws of q, and of wider densities, are weighed against the log density, as certificates do it.
-Laplace's normal is kept only where next to nothing is left to gain, for the second rung costs little. The best normal
+After each candidate draws of q, and of wider densities, are weighed against the log density, as certificates do it.
+Laplace's normal is kept only where next to nothing is left to gain, for the second candidate costs little. The best
+normal
 is kept where KL(q||posterior), with twice its error, is small, or where q's weights are light enough (k-hat below
-0.5: a finite variance) for them to mend what is left. Of the rungs climbed, the one with the highest ELBO is the
+0.5: a finite variance) for them to mend what is left. Of the candidates tried, the one with the highest ELBO is the
 answer, and the status tells the path.
 
 Requires of the target: a differentiable log density. A mode that no climb reached it does not see: `vi_kl.check` says
@@ -21,10 +22,10 @@ import dataclasses
 
 import jax
 
-from vi_kl.algorithms.algorithm import Algorithm, Fit, FitError, Ledger, Status, ledger
-from vi_kl.algorithms.initialization import Start, find_start
+from vi_kl.algorithms.algorithm import Algorithm, CostCounter, Fit, FitError, Status, counting_costs
+from vi_kl.algorithms.initialization import Initialization, initialize
 from vi_kl.algorithms.laplace import Laplace
-from vi_kl.algorithms.sample_average_approximation import SampleAverage
+from vi_kl.algorithms.sample_average_approximation import SampleAverageApproximation
 from vi_kl.algorithms.svi.svi import SVI
 from vi_kl.core.errors import ViKLError
 from vi_kl.core.precision import in_float64
@@ -40,20 +41,24 @@ from vi_kl.targets.target import CHUNK, Target, is_small
 
 LARGEST_FULL_RANK = 200  # dimensions; above, a covariance has more entries than are worth their draws
 FLOW = SVI(Coupling(), ELBO(num_draws=16, gradient="total"), step_size=0.02, smallest_step_size=1e-5, tolerance=2e-3)
-FROM_THE_BEST = ("low_rank", "skewed", "flow")  # rungs that start at the best so far; the others where climbs ended
+FROM_THE_BEST = (
+    "low_rank",
+    "skewed",
+    "flow",
+)  # candidates that start at the best so far; the others where climbs ended
 LARGEST_FLOW = 100  # dimensions; above, a flow takes minutes and seldom pays: it is there by name
 NOT_CLOSE = 0.1  # nats that the KL exceeds, with its error, where a status says so
 MENDABLE = 0.5  # k-hat below which weights have a finite variance
 FEWER_DRAWS = 2048  # to judge by, for models whose log density takes long
-MOST_DRAWS = 1024  # of the normal's sample average: what more would gain is less than what the next rung gains
+MOST_DRAWS = 1024  # of the normal's sample average: what more would gain is less than what the next candidate gains
 
 
 @dataclasses.dataclass(frozen=True)
-class Rung:
+class Candidate:
     """One approximation on the way, and how it was judged.
 
     Attributes:
-        name: of the rung.
+        name: of the candidate.
         fit: the approximation, with its own status and cost.
         judgement: what weighing its draws told, in the way that certificates do it.
     """
@@ -80,7 +85,7 @@ class Rung:
 
 
 @dataclasses.dataclass(frozen=True)
-class Ladder(Algorithm):
+class AutoFit(Algorithm):
     """Laplace, then the best normal, then a flow, as far as is needed.
 
     Attributes:
@@ -94,84 +99,86 @@ class Ladder(Algorithm):
     name = "automatic"
 
     def fit(self, key, target, *, start=None, progress=None):
-        return fit_ladder(self, key, target, start, progress)
+        return run_auto_fit(self, key, target, start, progress)
 
-    def is_enough(self, rung: Rung) -> bool:
+    def is_enough(self, candidate: Candidate) -> bool:
         """Whether there is no need to climb on."""
-        if not rung.fit.status.converged:
+        if not candidate.fit.status.converged:
             return False
-        if rung.name == "laplace":
-            return rung.at_most < self.nothing_to_gain
-        return rung.at_most < self.good_enough or (rung.judgement.kl is not None and rung.k_hat < MENDABLE)
+        if candidate.name == "laplace":
+            return candidate.at_most < self.nothing_to_gain
+        return candidate.at_most < self.good_enough or (
+            candidate.judgement.kl is not None and candidate.k_hat < MENDABLE
+        )
 
 
 @in_float64
-def fit_ladder(config: Ladder, key, target, start, progress) -> Fit:
+def run_auto_fit(config: AutoFit, key, target, start, progress) -> Fit:
     start_key, fit_key, check_key = jax.random.split(key, 3)
-    climbed: list[Rung] = []
+    tried: list[Candidate] = []
     failures: list[str] = []
-    with ledger() as books:
-        begin = find_start(target, start_key, books, start)
-        rungs = steps(target, begin)
-        for i, (name, algorithm) in enumerate(rungs):
+    with counting_costs() as counter:
+        begin = initialize(target, start_key, counter, start)
+        candidates = steps(target, begin)
+        for i, (name, algorithm) in enumerate(candidates):
             if progress:
-                progress(i / len(rungs), f"fitting {name}")
+                progress(i / len(candidates), f"fitting {name}")
             try:
-                place = best_of(climbed, begin) if name in FROM_THE_BEST else begin
+                place = best_of(tried, begin) if name in FROM_THE_BEST else begin
                 found = algorithm.fit(fit_key, target, start=place)
             except ViKLError as error:
                 failures.append(f"{name}: {error}")
                 continue
-            books.gradient_evaluations += found.cost.gradient_evaluations
-            climbed.append(judge(name, found, check_key, books))
-            if config.is_enough(climbed[-1]):
+            counter.gradient_evaluations += found.cost.gradient_evaluations
+            tried.append(judge(name, found, check_key, counter))
+            if config.is_enough(tried[-1]):
                 break
         if progress:
             progress(1.0, "done")
-    if not climbed:
+    if not tried:
         raise FitError("Nothing could be fitted. " + " ".join(failures))
-    best = max(climbed, key=lambda rung: rung.elbo)
-    status = explain(config, climbed, best, failures)
-    return dataclasses.replace(best.fit, status=status, cost=books.cost(), algorithm=config)
+    best = max(tried, key=lambda candidate: candidate.elbo)
+    status = explain(config, tried, best, failures)
+    return dataclasses.replace(best.fit, status=status, cost=counter.cost(), algorithm=config)
 
 
-def steps(target: Target, begin: Start) -> list[tuple[str, Algorithm]]:
-    """The rungs, the cheapest first."""
+def steps(target: Target, begin: Initialization) -> list[tuple[str, Algorithm]]:
+    """The candidates, the cheapest first."""
     normal = FullRank() if target.dim <= LARGEST_FULL_RANK else LowRank()
-    rungs: list[tuple[str, Algorithm]] = [
-        (normal.name, SampleAverage(normal, max_draws=max(MOST_DRAWS, 16 * target.dim)))
+    candidates: list[tuple[str, Algorithm]] = [
+        (normal.name, SampleAverageApproximation(normal, max_draws=max(MOST_DRAWS, 16 * target.dim)))
     ]
     if begin.mode is not None:
-        rungs.insert(0, ("laplace", Laplace()))
+        candidates.insert(0, ("laplace", Laplace()))
     if target.dim == 1:
-        return [*rungs, ("skewed", SampleAverage(Skewed(), num_draws=256))]
-    rival = ("mean_field", SampleAverage(MeanField(), max_draws=MOST_DRAWS))
+        return [*candidates, ("skewed", SampleAverageApproximation(Skewed(), num_draws=256))]
+    rival = ("mean_field", SampleAverageApproximation(MeanField(), max_draws=MOST_DRAWS))
     if target.dim > LARGEST_FULL_RANK:
-        return [*rungs[:-1], rival, rungs[-1]]
-    return [*rungs, rival, ("flow", FLOW)] if target.dim <= LARGEST_FLOW else [*rungs, rival]
+        return [*candidates[:-1], rival, candidates[-1]]
+    return [*candidates, rival, ("flow", FLOW)] if target.dim <= LARGEST_FLOW else [*candidates, rival]
 
 
-def best_of(climbed: list[Rung], begin: Start):
+def best_of(tried: list[Candidate], begin: Initialization):
     """The best approximation so far, to go on from; the start where there is none."""
-    return max(climbed, key=lambda rung: rung.elbo).fit if climbed else begin
+    return max(tried, key=lambda candidate: candidate.elbo).fit if tried else begin
 
 
-def judge(name: str, fit: Fit, key, books: Ledger) -> Rung:
-    """Weigh draws of a fit; every rung gets the same noise, so that their ELBOs can be compared."""
+def judge(name: str, fit: Fit, key, counter: CostCounter) -> Candidate:
+    """Weigh draws of a fit; every candidate gets the same noise, so that their ELBOs can be compared."""
     found = judgement.judge(fit.approximation, key, CHUNK if is_small(fit.target) else FEWER_DRAWS)
-    books.density_evaluations += found.evaluations
-    return Rung(name, fit, found)
+    counter.density_evaluations += found.evaluations
+    return Candidate(name, fit, found)
 
 
-def explain(config: Ladder, climbed: list[Rung], best: Rung, failures: list[str]) -> Status:
-    """Which rung was kept, why, and the way to it."""
-    path = "; ".join([*map(str, climbed), *failures])
+def explain(config: AutoFit, tried: list[Candidate], best: Candidate, failures: list[str]) -> Status:
+    """Which candidate was kept, why, and the way to it."""
+    path = "; ".join([*map(str, tried), *failures])
     converged = best.fit.status.converged
     return Status(converged, f"Kept {best.name}: {reason(config, best)}. Tried {path}.")
 
 
-def reason(config: Ladder, best: Rung) -> str:
-    """Why a rung was kept, in words that a certificate, which looks further, does not turn round."""
+def reason(config: AutoFit, best: Candidate) -> str:
+    """Why a candidate was kept, in words that a certificate, which looks further, does not turn round."""
     kl = best.judgement.kl
     if not best.fit.status.converged:
         return "the best found, but: " + str(best.fit.status).rstrip(".")

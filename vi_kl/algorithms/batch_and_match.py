@@ -19,8 +19,8 @@ import dataclasses
 import jax
 import numpy as np
 
-from vi_kl.algorithms.algorithm import Algorithm, Fit, FitError, History, Ledger, Status, ledger
-from vi_kl.algorithms.initialization import MATRIX_DIMENSIONS, find_start
+from vi_kl.algorithms.algorithm import Algorithm, CostCounter, Fit, FitError, History, Status, counting_costs
+from vi_kl.algorithms.initialization import MATRIX_DIMENSIONS, initialize
 from vi_kl.algorithms.score_matching import Average, Normal, distance, match_batch, match_scores
 from vi_kl.algorithms.stationary import unbounded
 from vi_kl.core.cholesky import tril_of_root
@@ -94,10 +94,10 @@ def fit_scores(config: ScoreMatching, key, target, start, progress) -> Fit:
             f"{target.dim}: fit 'mean_field'."
         )
     start_key, noise_key = jax.random.split(key)
-    with ledger() as books:
-        frame = find_start(target, start_key, books, start).frame
+    with counting_costs() as counter:
+        frame = initialize(target, start_key, counter, start).frame
         tril = np.asarray(frame.full_tril)
-        run = Run(config, target, np.asarray(frame.loc), tril, numpy_generator(noise_key), books)
+        run = Run(config, target, np.asarray(frame.loc), tril, numpy_generator(noise_key), counter)
         status = run.to_the_end(progress)
         if progress:
             progress(1.0, "done")
@@ -107,15 +107,15 @@ def fit_scores(config: ScoreMatching, key, target, start, progress) -> Fit:
     params = full_rank_params(run.origin + tril @ q.loc, whole)
     if why is not None:
         status = Status(False, f"Not converged after {run.steps} updates. {why}")
-    return Fit(Approximation(FullRank(), params, target), status, History(), books.cost(), config)
+    return Fit(Approximation(FullRank(), params, target), status, History(), counter.cost(), config)
 
 
 class Run:
     """One fit under way, in the units of the frame N(origin, tril tril')."""
 
-    def __init__(self, config, target, origin, tril, generator, books: Ledger):
+    def __init__(self, config, target, origin, tril, generator, counter: CostCounter):
         self.config, self.target, self.origin, self.tril = config, target, origin, tril
-        self.generator, self.books = generator, books
+        self.generator, self.counter = generator, counter
         self.q = Normal(np.zeros(target.dim), np.eye(target.dim))
         self.movements: list[float] = []
         self.visited: list[Normal] = []
@@ -144,7 +144,7 @@ class Run:
         for _ in range(20):
             z = self.q.loc + self.noise() @ self.q.tril.T
             values, gradients = value_and_grad_batch(self.target, self.origin + z @ self.tril.T)
-            self.books.gradient_evaluations += len(z)
+            self.counter.gradient_evaluations += len(z)
             if np.isfinite(values).all() and np.isfinite(gradients).all():
                 return z, gradients @ self.tril
             self.q = self.q._replace(covariance=self.q.covariance / 4)

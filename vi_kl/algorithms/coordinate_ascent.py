@@ -21,7 +21,7 @@ import jax
 import numpy as np
 from numpyro.distributions import constraints
 
-from vi_kl.algorithms.algorithm import Algorithm, Fit, FitError, History, Ledger, Status, ledger
+from vi_kl.algorithms.algorithm import Algorithm, CostCounter, Fit, FitError, History, Status, counting_costs
 from vi_kl.algorithms.conjugate_sites import (
     BetaSite,
     ConjugateGuide,
@@ -30,7 +30,7 @@ from vi_kl.algorithms.conjugate_sites import (
     InverseGammaSite,
     NormalSite,
 )  # fmt: skip
-from vi_kl.algorithms.initialization import find_start
+from vi_kl.algorithms.initialization import initialize
 from vi_kl.core.compilation import compiled, tracing
 from vi_kl.core.precision import in_float64
 from vi_kl.core.random_keys import numpy_generator
@@ -69,17 +69,17 @@ class CoordinateAscent(Algorithm):
 def fit_coordinates(config: CoordinateAscent, key, target, start, progress) -> Fit:
     candidates = candidate_sites(target)
     start_key, test_key = jax.random.split(key)
-    with ledger() as books:
-        frame = find_start(target, start_key, books, start).frame
+    with counting_costs() as counter:
+        frame = initialize(target, start_key, counter, start).frame
         tril = np.asarray(frame.full_tril)
         scale = np.minimum(np.sqrt((tril**2).sum(axis=1)), 1.0)
-        model = Conjugate(target, candidates, np.asarray(frame.loc), scale, numpy_generator(test_key), books)
+        model = Conjugate(target, candidates, np.asarray(frame.loc), scale, numpy_generator(test_key), counter)
         members, elbos = sweep(config, model, progress)
         if progress:
             progress(1.0, "done")
     guide = ConjugateGuide(tuple(model.sites))
     approximation = Approximation(Guide(guide, config.name), guide.params(members), target)
-    return Fit(approximation, status(config, elbos), History(-np.array(elbos)), books.cost(), config)
+    return Fit(approximation, status(config, elbos), History(-np.array(elbos)), counter.cost(), config)
 
 
 def candidate_sites(target: Target) -> list[list[ConjugateSite]]:
@@ -122,9 +122,9 @@ class Conjugate:
         table: its values, one axis per site.
     """
 
-    def __init__(self, target: Target, candidates, loc, scale, generator, books: Ledger):
+    def __init__(self, target: Target, candidates, loc, scale, generator, counter: CostCounter):
         ends = np.cumsum([site.size for site in target.sites])[:-1]
-        self.target, self.loc, self.scale, self.books = target, loc, scale, books
+        self.target, self.loc, self.scale, self.counter = target, loc, scale, counter
         self.slices = np.split(np.arange(target.dim), ends)
         # several values for the others, so that what is linear at one of them only does not pass
         others = [np.zeros(target.dim), *generator.uniform(-1, 1, (3, target.dim))]
@@ -143,7 +143,7 @@ class Conjugate:
 
     def log_joint(self, v: np.ndarray) -> np.ndarray:
         """At v of shape (n, dim), in the sites' units."""
-        self.books.density_evaluations += len(v)
+        self.counter.density_evaluations += len(v)
         return in_chunks(lambda z: log_joint_rows(self.target, z), self.loc + self.scale * v, size=ROWS)
 
     def basis(self, i: int, v: np.ndarray, site: ConjugateSite | None = None) -> np.ndarray:

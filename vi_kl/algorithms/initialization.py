@@ -12,7 +12,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from vi_kl.algorithms.algorithm import Ledger
+from vi_kl.algorithms.algorithm import CostCounter
 from vi_kl.algorithms.path import best_on_path
 from vi_kl.algorithms.rivals import best_rival, keeps_its_promise
 from vi_kl.core.cholesky import tril_of_covariance, tril_of_root
@@ -30,7 +30,7 @@ FLATTEST = 1e-6  # curvature, in units of the coordinates' own, that a direction
 
 
 @dataclasses.dataclass(frozen=True)
-class Start:
+class Initialization:
     """A frame and how it was found; `mode` is None where it was not at a mode."""
 
     frame: Frame
@@ -38,60 +38,64 @@ class Start:
     mode: Mode | None = None
 
 
-def find_start(target: Target, key, books: Ledger, start: Any = None, max_steps: int = 500) -> Start:
+def initialize(target: Target, key, counter: CostCounter, start: Any = None, max_steps: int = 500) -> Initialization:
     """The frame that a fit begins in.
 
     Args:
         target: what will be approximated.
         key: a JAX random key.
-        books: where its gradients are counted.
+        counter: where its gradients are counted.
         start: None; a Frame; a Fit or an Approximation, whose mean and covariance are taken; or one point, as
             z of shape (dim,) or {site: value}, from which to climb.
         max_steps: of each climb.
     """
-    if isinstance(start, Start):
+    if isinstance(start, Initialization):
         return start
     if isinstance(start, Frame):
         require_dimensions(start, target)
-        return Start(start, "the frame given")
+        return Initialization(start, "the frame given")
     start = unwrapped(start)
     if isinstance(start, Approximation):
-        return Start(frame_of(start, target, key), f"the moments of {start.name}")
+        return Initialization(frame_of(start, target, key), f"the moments of {start.name}")
     points = starting_points(target, key, start)
     rival_key = jax.random.fold_in(key, 1)
     if target.dim > MATRIX_DIMENSIONS:
-        return start_with_scales(target, points[0], rival_key, books, max_steps)
-    mode = best_mode(target, points, books, max_steps, most_failures=ENOUGH_FAILURES)
+        return start_with_scales(target, points[0], rival_key, counter, max_steps)
+    mode = best_mode(target, points, counter, max_steps, most_failures=ENOUGH_FAILURES)
     if not mode.is_proper:
-        return start_without_mode(target, mode, points, rival_key, books, max_steps)
+        return start_without_mode(target, mode, points, rival_key, counter, max_steps)
     frame = frame_at(mode)
-    if keeps_its_promise(target, mode, rival_key, books):
-        return Start(frame, "the normal at a mode", mode)
-    better = best_rival(target, [frame], points[0], rival_key, books)
-    return Start(frame if better is None else better, "the best normal near, as the mode is far from the mass", mode)
+    if keeps_its_promise(target, mode, rival_key, counter):
+        return Initialization(frame, "the normal at a mode", mode)
+    better = best_rival(target, [frame], points[0], rival_key, counter)
+    return Initialization(
+        frame if better is None else better, "the best normal near, as the mode is far from the mass", mode
+    )
 
 
-def start_without_mode(target: Target, highest: Mode, points, key, books: Ledger, max_steps: int) -> Start:
+def start_without_mode(
+    target: Target, highest: Mode, points, key, counter: CostCounter, max_steps: int
+) -> Initialization:
     """Where climbs find no top: the best of the normals on the way up and of a broad one, all improved."""
     points = points[:ENOUGH_FAILURES]
     keys = jax.random.split(key, len(points) + 1)
     best = None
     for point, one_key in zip(points, keys[1:], strict=True):
         climb = Climb(target, point, max_steps)
-        books.gradient_evaluations += climb.evaluations
-        found = best_on_path(target, climb, one_key, books)
+        counter.gradient_evaluations += climb.evaluations
+        found = best_on_path(target, climb, one_key, counter)
         if found is not None and (best is None or found.elbo > best.elbo):
             best = found
     # a path's normals may lie deep in a funnel's neck, from where the way out is long: a broad one competes
-    frame = best_rival(target, [] if best is None else [best.frame], points[0], keys[0], books)
+    frame = best_rival(target, [] if best is None else [best.frame], points[0], keys[0], counter)
     if frame is None:
-        return Start(frame_at(highest), "a point that is no mode", highest)
-    return Start(frame, "the best normal near, as there is no mode")
+        return Initialization(frame_at(highest), "a point that is no mode", highest)
+    return Initialization(frame, "the best normal near, as there is no mode")
 
 
 def mode_of(start: Any) -> Mode | None:
     """The mode that a `Start` was found at; None for anything else."""
-    return start.mode if isinstance(start, Start) else None
+    return start.mode if isinstance(start, Initialization) else None
 
 
 def unwrapped(start: Any) -> Any:
@@ -111,7 +115,7 @@ def starting_points(target: Target, key, start) -> list[np.ndarray]:
     if isinstance(start, Approximation):
         frame = start.family.frame(start.params)
         start = draw(start, key, 1024)[0].mean(axis=0) if frame is None else frame.loc
-    elif isinstance(start, Start | Frame):
+    elif isinstance(start, Initialization | Frame):
         frame = getattr(start, "frame", start)
         require_dimensions(frame, target)
         start = frame.loc
@@ -129,7 +133,7 @@ def starting_points(target: Target, key, start) -> list[np.ndarray]:
     return [np.asarray(z, float)]
 
 
-def best_mode(target: Target, points, books: Ledger, max_steps: int, most_failures: int | None = None) -> Mode:
+def best_mode(target: Target, points, counter: CostCounter, max_steps: int, most_failures: int | None = None) -> Mode:
     """The mode with the most mass around it; climbs end when two of them agree on the best.
 
     They end as well when so many have found no top, and none has found one.
@@ -137,7 +141,7 @@ def best_mode(target: Target, points, books: Ledger, max_steps: int, most_failur
     modes: list[Mode] = []
     for point in points:
         modes.append(find_mode(target, point, max_steps))
-        books.gradient_evaluations += modes[-1].evaluations
+        counter.gradient_evaluations += modes[-1].evaluations
         proper = [mode for mode in modes if mode.is_proper]
         if proper:
             best = max(proper, key=lambda mode: mode.log_mass)
@@ -170,7 +174,9 @@ def frame_of(q: Approximation, target: Target, key, num_draws: int = 4096) -> Fr
     return Frame.of(z.mean(axis=0), tril_of_covariance(np.atleast_2d(np.cov(z, rowvar=False))))
 
 
-def start_with_scales(target: Target, point, key, books: Ledger, max_steps: int, num_probes: int = 32) -> Start:
+def start_with_scales(
+    target: Target, point, key, counter: CostCounter, max_steps: int, num_probes: int = 32
+) -> Initialization:
     """A climb, and the diagonal of the Hessian at its end from random probes (Bekas, Kokiopoulou & Saad 2007).
 
     Climbs of the ELBO, from there and from a broad start, go on to where the mass is.
@@ -181,12 +187,12 @@ def start_with_scales(target: Target, point, key, books: Ledger, max_steps: int,
     up, down = np.split(climb.gradients(np.concatenate([climb.z + step * probes, climb.z - step * probes])), 2)
     with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is looked at below
         curvature = -np.mean(probes * (up - down) / (2 * step), axis=0)
-    books.gradient_evaluations += climb.evaluations
+    counter.gradient_evaluations += climb.evaluations
     positive = curvature[np.isfinite(curvature) & (curvature > 0)]
     least = 1e-8 * np.median(positive) if len(positive) else 1.0
     sds = 1 / np.sqrt(np.where(np.isfinite(curvature), np.maximum(curvature, least), 1.0))
     top = Frame.of(climb.z, sds)
-    better = best_rival(target, [top], point, key, books)
+    better = best_rival(target, [top], point, key, counter)
     if better is None:
-        return Start(top, "a climb, with each coordinate's own scale")
-    return Start(better, "the best normal of independent coordinates near")
+        return Initialization(top, "a climb, with each coordinate's own scale")
+    return Initialization(better, "the best normal of independent coordinates near")

@@ -8,7 +8,7 @@ import dataclasses
 
 import numpy as np
 
-from vi_kl.algorithms.algorithm import Algorithm, Fit, FitError, History, Status, ledger
+from vi_kl.algorithms.algorithm import Algorithm, Fit, FitError, History, Status, counting_costs
 from vi_kl.algorithms.initialization import best_mode, mode_of, starting_points
 from vi_kl.core.precision import in_float64
 from vi_kl.families.approximation import Approximation
@@ -35,10 +35,10 @@ class Laplace(Algorithm):
 
 @in_float64
 def fit_laplace(config: Laplace, key, target, start, progress) -> Fit:
-    with ledger() as books:
+    with counting_costs() as counter:
         mode = mode_of(start)
         if mode is None:
-            mode = best_mode(target, starting_points(target, key, start), books, config.max_steps)
+            mode = best_mode(target, starting_points(target, key, start), counter, config.max_steps)
         require_proper(target, mode)
         params = full_rank_params(mode.z, mode.scale_tril)
         if progress:
@@ -47,11 +47,11 @@ def fit_laplace(config: Laplace, key, target, start, progress) -> Fit:
     status = Status(
         converged,
         f"{'Mode found' if converged else 'Not converged'}: {mode.distance:.1g} sd from the top of the local "
-        f"quadratic after {books.gradient_evaluations} gradients"
+        f"quadratic after {counter.gradient_evaluations} gradients"
         + (", Hessian negative definite." if converged else f"; raise max_steps (now {config.max_steps})."),
     )
     approximation = Approximation(LaplaceNormal(), params, target)
-    return Fit(approximation, status, History(), books.cost(), config)
+    return Fit(approximation, status, History(), counter.cost(), config)
 
 
 @dataclasses.dataclass(frozen=True)

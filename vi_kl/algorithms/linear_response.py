@@ -1,6 +1,7 @@
 """LinearResponse: a mean-field fit, with the covariance that its means imply.
 
-Requires what SampleAverage requires. A mean field is blind to correlation and so too narrow, but its means are often
+Requires what SampleAverageApproximation requires. A mean field is blind to correlation and so too narrow, but its
+means are often
 right, also when the posterior is tilted a little; how they answer to a tilt is a covariance. With H the second
 derivatives of KL(q||posterior) at its minimum, in all of q's parameters, it is the block of H^-1 that belongs to the
 locations. For a normal posterior it is the posterior's covariance, exactly. The result is a full-rank normal at about
@@ -13,8 +14,8 @@ import dataclasses
 
 import numpy as np
 
-from vi_kl.algorithms.algorithm import Algorithm, Fit, FitError, History, Status, ledger
-from vi_kl.algorithms.sample_average_approximation import SampleAverage, Search, searched
+from vi_kl.algorithms.algorithm import Algorithm, Fit, FitError, History, Status, counting_costs
+from vi_kl.algorithms.sample_average_approximation import SampleAverageApproximation, Search, searched
 from vi_kl.core.cholesky import tril_of_covariance, tril_of_root
 from vi_kl.core.precision import in_float64
 from vi_kl.families.approximation import Approximation
@@ -25,10 +26,10 @@ STEP = 1e-4  # in the frame's units, in which curvature is of order one
 
 @dataclasses.dataclass(frozen=True)
 class LinearResponse(Algorithm):
-    """The mean field by `SampleAverage`, and the covariance by linear response.
+    """The mean field by `SampleAverageApproximation`, and the covariance by linear response.
 
     Attributes:
-        tolerance, max_draws, max_steps: as `SampleAverage` has them.
+        tolerance, max_draws, max_steps: as `SampleAverageApproximation` has them.
     """
 
     tolerance: float = 0.02
@@ -43,22 +44,22 @@ class LinearResponse(Algorithm):
 
 @in_float64
 def fit_linear_response(config: LinearResponse, key, target, start, progress) -> Fit:
-    mean_field = SampleAverage(
+    mean_field = SampleAverageApproximation(
         MeanField(), tolerance=config.tolerance, max_draws=config.max_draws, max_steps=config.max_steps
     )
-    with ledger() as books:
-        search = searched(mean_field, key, target, start, books, progress, share=0.9)
+    with counting_costs() as counter:
+        search = searched(mean_field, key, target, start, counter, progress, share=0.9)
         covariance = location_block(curvature(search), target)
         loc = np.asarray(search.objective.params(search.x)["loc"])
         root = search.frame.matrix(tril_of_covariance(covariance))
         params = full_rank_params(loc, tril_of_root(np.asarray(root)))
-        books.gradient_evaluations += search.objective.evaluations
+        counter.gradient_evaluations += search.objective.evaluations
         if progress:
             progress(1.0, "done")
     found = search.status()
     status = Status(found.converged, f"Mean field: {found.message} Covariance by linear response.")
     return Fit(
-        Approximation(FullRank(), params, target), status, History(np.array(search.losses)), books.cost(), config
+        Approximation(FullRank(), params, target), status, History(np.array(search.losses)), counter.cost(), config
     )
 
 

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import jax.numpy as jnp
 import numpy as np
 
-from vi_kl.algorithms.algorithm import Algorithm, Fit, FitError, History, Status, ledger
+from vi_kl.algorithms.algorithm import Algorithm, Fit, FitError, History, Status, counting_costs
 from vi_kl.algorithms.initialization import best_mode, starting_points
 from vi_kl.core.precision import in_float64
 from vi_kl.families.approximation import Approximation
@@ -74,20 +74,20 @@ def fit_map(config: MAP, key, target, start, progress) -> Fit:
     climbed = target
     if config.space == "constrained":
         climbed = Target(OfTheSites(target.density), target.data, target.sites)
-    with ledger() as books:
-        mode = best_mode(climbed, starting_points(climbed, key, start), books, config.max_steps)
+    with counting_costs() as counter:
+        mode = best_mode(climbed, starting_points(climbed, key, start), counter, config.max_steps)
         if progress:
             progress(1.0, "done")
     refuse_no_mode(config, target, mode)
     converged = mode.distance < NEAR
     status = Status(
         converged,
-        f"{'Mode found' if converged else 'Not converged'} after {books.gradient_evaluations} gradients, "
+        f"{'Mode found' if converged else 'Not converged'} after {counter.gradient_evaluations} gradients, "
         f"{mode.distance:.1g} sd of the local quadratic from its top"
         + ("." if converged else f"; raise max_steps (now {config.max_steps})."),
     )
     approximation = Approximation(Delta(), {"loc": jnp.asarray(mode.z)}, target)
-    return Fit(approximation, status, History(), books.cost(), config)
+    return Fit(approximation, status, History(), counter.cost(), config)
 
 
 def refuse_no_mode(config: MAP, target: Target, mode: Mode) -> None:

@@ -16,8 +16,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vi_kl.algorithms.algorithm import Algorithm, Fit, FitError, History, Ledger, Status, ledger
-from vi_kl.algorithms.initialization import MATRIX_DIMENSIONS, Start, find_start
+from vi_kl.algorithms.algorithm import Algorithm, CostCounter, Fit, FitError, History, Status, counting_costs
+from vi_kl.algorithms.initialization import MATRIX_DIMENSIONS, Initialization, initialize
 from vi_kl.algorithms.natural_steps import Normal, ascend, look, shrunk_until_finite
 from vi_kl.algorithms.rivals import frame_of
 from vi_kl.algorithms.stationary import unbounded
@@ -62,11 +62,11 @@ def fit_natural(config: NaturalGradient, key, target, start, progress) -> Fit:
     require(config, target)
     start_key, noise_key = jax.random.split(key)
     generator = numpy_generator(noise_key)
-    with ledger() as books:
-        begin = find_start(target, start_key, books, start)
-        seen, elbos, status = settle(config, target, begin, generator, books, progress)
+    with counting_costs() as counter:
+        begin = initialize(target, start_key, counter, start)
+        seen, elbos, status = settle(config, target, begin, generator, counter, progress)
     approximation = Approximation(config.family, params_of(seen.normal), target)
-    return Fit(approximation, status, History(-np.array(elbos)), books.cost(), config)
+    return Fit(approximation, status, History(-np.array(elbos)), counter.cost(), config)
 
 
 def require(config: NaturalGradient, target) -> None:
@@ -82,18 +82,18 @@ def require(config: NaturalGradient, target) -> None:
         )
 
 
-def settle(config, target, begin: Start, generator, books: Ledger, progress):
+def settle(config, target, begin: Initialization, generator, counter: CostCounter, progress):
     """The answer that new noise agrees with, the ELBO at the end of each round, and the status."""
     normal, metric = first_normal(config, begin.frame)
     draws, steps, elbos = enough_draws(config.num_draws, target.dim), 0, []
     most = max(config.max_draws, draws)
     while True:
         noise = matched_noise(generator, draws, target.dim)
-        normal = finite_start(target, normal, noise, books)  # other noise reaches elsewhere
-        seen, taken = ascend(target, normal, noise, books, 0.1 * config.tolerance, config.max_steps, metric)
+        normal = finite_start(target, normal, noise, counter)  # other noise reaches elsewhere
+        seen, taken = ascend(target, normal, noise, counter, 0.1 * config.tolerance, config.max_steps, metric)
         normal, steps = seen.normal, steps + taken
         elbos.append(seen.elbo + 0.5 * target.dim * (1 + np.log(2 * np.pi)))
-        fresh = look(target, normal, matched_noise(generator, draws, target.dim), books)
+        fresh = look(target, normal, matched_noise(generator, draws, target.dim), counter)
         moves = fresh.movement if np.isfinite(fresh.elbo) else np.inf
         done = max(moves, seen.movement) < config.tolerance
         if progress:
@@ -112,8 +112,8 @@ def first_normal(config, frame: Frame) -> tuple[Normal, np.ndarray | None]:
     return Normal(loc, np.asarray(frame.conditional_sd)), None if tril.ndim == 1 else tril @ tril.T
 
 
-def finite_start(target, normal: Normal, noise: np.ndarray, books: Ledger) -> Normal:
-    found = shrunk_until_finite(target, normal, noise, books)
+def finite_start(target, normal: Normal, noise: np.ndarray, counter: CostCounter) -> Normal:
+    found = shrunk_until_finite(target, normal, noise, counter)
     if found is None:
         reason = target.density.explain(target.data, target.unravel(jnp.asarray(normal.loc)))
         raise FitError(f"The log density is not finite around the starting point, however near. {reason}")

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from vi_kl.algorithms.algorithm import Ledger
+from vi_kl.algorithms.algorithm import CostCounter
 from vi_kl.targets.target import Target, value_and_grad_batch
 
 LEAST, MOST = 0.25, 16.0  # by which one step may multiply the precision in a direction
@@ -63,9 +63,9 @@ class Look(NamedTuple):
         return float(max(np.abs(self.pull).max(), 0.5 * spread))
 
 
-def look(target: Target, normal: Normal, noise: np.ndarray, books: Ledger) -> Look:
+def look(target: Target, normal: Normal, noise: np.ndarray, counter: CostCounter) -> Look:
     values, gradients = value_and_grad_batch(target, normal.image(noise))
-    books.gradient_evaluations += len(noise)
+    counter.gradient_evaluations += len(noise)
     if not (np.isfinite(values).all() and np.isfinite(gradients).all()):
         return Look(normal, -np.inf, np.zeros_like(normal.loc), np.ones_like(normal.loc))
     elbo = float(values.mean()) + normal.log_det
@@ -90,18 +90,18 @@ def step_from(seen: Look, size: float, metric: np.ndarray | None) -> Normal:
     return Normal(loc + size * root @ move, root @ (vectors / np.sqrt(np.minimum(precision, MOST))) @ vectors.T)
 
 
-def ascend(target, normal: Normal, noise, books: Ledger, tolerance: float, max_steps: int, metric=None):
+def ascend(target, normal: Normal, noise, counter: CostCounter, tolerance: float, max_steps: int, metric=None):
     """Natural steps until one would go less than `tolerance` sds; the last Look, and the steps taken.
 
     A step that lowers the ELBO is halved. Where none raises it, as the rounding of the ELBO can have it near the top,
     the climb ends there, and `movement` of the Look says how far from the top that is.
     """
-    seen, size = look(target, normal, noise, books), 1.0
+    seen, size = look(target, normal, noise, counter), 1.0
     for step in range(max_steps):
         if not np.isfinite(seen.elbo) or seen.movement < tolerance:
             return seen, step
         while True:
-            new = look(target, step_from(seen, size, metric), noise, books)
+            new = look(target, step_from(seen, size, metric), noise, counter)
             if new.elbo > seen.elbo - 1e-12 * abs(seen.elbo):
                 break
             size /= 2
@@ -111,10 +111,10 @@ def ascend(target, normal: Normal, noise, books: Ledger, tolerance: float, max_s
     return seen, max_steps
 
 
-def shrunk_until_finite(target, normal: Normal, noise, books: Ledger) -> Normal | None:
+def shrunk_until_finite(target, normal: Normal, noise, counter: CostCounter) -> Normal | None:
     """The normal, narrowed until the log density is finite at all its draws; None where it never is."""
     for _ in range(20):
-        if np.isfinite(look(target, normal, noise, books).elbo):
+        if np.isfinite(look(target, normal, noise, counter).elbo):
             return normal
         normal = normal._replace(root=normal.root / 2)
     return None

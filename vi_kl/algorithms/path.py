@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from vi_kl.algorithms.algorithm import Ledger
+from vi_kl.algorithms.algorithm import CostCounter
 from vi_kl.core.cholesky import tril_of_covariance, tril_of_precision
 from vi_kl.core.random_keys import numpy_generator
 from vi_kl.families.frame import Frame
@@ -44,7 +44,7 @@ class OnPath(NamedTuple):
     elbo: float = -np.inf
 
 
-def best_on_path(target: Target, climb: Climb, key, books: Ledger, num_draws: int = NUM_DRAWS) -> OnPath | None:
+def best_on_path(target: Target, climb: Climb, key, counter: CostCounter, num_draws: int = NUM_DRAWS) -> OnPath | None:
     """The normal with the highest ELBO among those along a climb.
 
     At the best points the exact curvature takes the place of the climb's guess of it, if that raises the ELBO.
@@ -53,7 +53,7 @@ def best_on_path(target: Target, climb: Climb, key, books: Ledger, num_draws: in
         target: the climb's own.
         climb: its `path` is read, and nothing of it evaluated again.
         key: a JAX random key.
-        books: where the gradients at the draws are counted.
+        counter: where the gradients at the draws are counted.
         num_draws: of each normal, an even number.
 
     Returns:
@@ -61,22 +61,22 @@ def best_on_path(target: Target, climb: Climb, key, books: Ledger, num_draws: in
     """
     along = spread(normals_along(climb.path), MOST_JUDGED)
     generator = numpy_generator(key)
-    judged = judge(target, along, antithetic(generator, num_draws, target.dim), books)[:FINALISTS]
+    judged = judge(target, along, antithetic(generator, num_draws, target.dim), counter)[:FINALISTS]
     if not judged:
         return None
-    exact = [with_exact_curvature(target, normal, books) for normal in judged]
+    exact = [with_exact_curvature(target, normal, counter) for normal in judged]
     candidates = judged + [normal for normal in exact if normal is not None]
-    finals = judge(target, candidates, antithetic(generator, FINAL_DRAWS, target.dim), books)
+    finals = judge(target, candidates, antithetic(generator, FINAL_DRAWS, target.dim), counter)
     return finals[0] if finals else judged[0]
 
 
-def judge(target: Target, normals: list[OnPath], noise: np.ndarray, books: Ledger) -> list[OnPath]:
+def judge(target: Target, normals: list[OnPath], noise: np.ndarray, counter: CostCounter) -> list[OnPath]:
     """Those with a finite ELBO, the best first, all judged by the same standard normal noise (num_draws, dim)."""
     if not normals:
         return []
     z = np.concatenate([normal.frame.loc + noise @ np.asarray(normal.frame.full_tril).T for normal in normals])
     values = value_and_grad_batch(target, z)[0].reshape(len(normals), len(noise))
-    books.gradient_evaluations += len(z)
+    counter.gradient_evaluations += len(z)
     means = np.where(np.isfinite(values).all(axis=1), values.mean(axis=1), -np.inf)
     judged = [
         normal._replace(elbo=float(mean + entropy(normal.frame))) for normal, mean in zip(normals, means, strict=True)
@@ -84,11 +84,11 @@ def judge(target: Target, normals: list[OnPath], noise: np.ndarray, books: Ledge
     return sorted((normal for normal in judged if np.isfinite(normal.elbo)), key=lambda normal: -normal.elbo)
 
 
-def with_exact_curvature(target: Target, normal: OnPath, books: Ledger) -> OnPath | None:
+def with_exact_curvature(target: Target, normal: OnPath, counter: CostCounter) -> OnPath | None:
     """The normal of the quadratic that touches the log density at its point; None where that has no top."""
 
     def gradients(z):
-        books.gradient_evaluations += len(z)
+        counter.gradient_evaluations += len(z)
         return value_and_grad_batch(target, z)[1]
 
     curvature = hessian(gradients, normal.point, np.asarray(normal.frame.conditional_sd))

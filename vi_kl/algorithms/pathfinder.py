@@ -18,7 +18,7 @@ import numpy as np
 from scipy.linalg import solve_triangular
 from scipy.special import logsumexp
 
-from vi_kl.algorithms.algorithm import Algorithm, Fit, FitError, History, Ledger, Status, ledger
+from vi_kl.algorithms.algorithm import Algorithm, CostCounter, Fit, FitError, History, Status, counting_costs
 from vi_kl.algorithms.initialization import MATRIX_DIMENSIONS, frame_of, require_dimensions, starting_points, unwrapped
 from vi_kl.algorithms.path import FINAL_DRAWS, OnPath, antithetic, best_on_path, judge
 from vi_kl.core.precision import in_float64
@@ -73,11 +73,11 @@ def fit_pathfinder(config: Pathfinder, key, target, start, progress) -> Fit:
             f"{target.dim}: fit 'mean_field'."
         )
     start_key, path_key, draw_key = jax.random.split(key, 3)
-    with ledger() as books:
+    with counting_costs() as counter:
         points = path_starts(config, target, start_key, start)
         found = []
         for index, (point, one_key) in enumerate(zip(points, jax.random.split(path_key, len(points)), strict=True)):
-            found.append(walk(config, target, point, one_key, books))
+            found.append(walk(config, target, point, one_key, counter))
             if progress:
                 progress((index + 1) / (len(points) + 1), f"{index + 1} of {len(points)} paths walked")
         frames = distinct([normal for normal in found if normal is not None])
@@ -86,12 +86,12 @@ def fit_pathfinder(config: Pathfinder, key, target, start, progress) -> Fit:
                 "None of the normals along the paths has a finite ELBO: the log density is not finite at some of "
                 "their draws. Start from a point inside the posterior (start=...), or fit 'mean_field'."
             )
-        weights, k_hat = weigh(config, target, frames, numpy_generator(draw_key), books)
+        weights, k_hat = weigh(config, target, frames, numpy_generator(draw_key), counter)
         if progress:
             progress(1.0, "done")
     family, params = member(frames, weights)
     approximation = Approximation(family, params, target)
-    return Fit(approximation, status(config, len(points), weights, k_hat), History(), books.cost(), config)
+    return Fit(approximation, status(config, len(points), weights, k_hat), History(), counter.cost(), config)
 
 
 def path_starts(config: Pathfinder, target, key, start) -> list[np.ndarray]:
@@ -106,20 +106,20 @@ def path_starts(config: Pathfinder, target, key, start) -> list[np.ndarray]:
     return list(frame.loc + noise @ np.asarray(frame.full_tril).T)
 
 
-def walk(config: Pathfinder, target, point, key, books: Ledger) -> OnPath | None:
+def walk(config: Pathfinder, target, point, key, counter: CostCounter) -> OnPath | None:
     climb = Climb(target, point, config.max_steps)
-    books.gradient_evaluations += climb.evaluations
-    return best_on_path(target, climb, key, books) or at_the_mode(config, target, climb.z, key, books)
+    counter.gradient_evaluations += climb.evaluations
+    return best_on_path(target, climb, key, counter) or at_the_mode(config, target, climb.z, key, counter)
 
 
-def at_the_mode(config: Pathfinder, target, point, key, books: Ledger) -> OnPath | None:
+def at_the_mode(config: Pathfinder, target, point, key, counter: CostCounter) -> OnPath | None:
     """Laplace's normal, for a climb that has no way to go: one that began at the mode, for example."""
     mode = find_mode(target, point, config.max_steps)
-    books.gradient_evaluations += mode.evaluations
+    counter.gradient_evaluations += mode.evaluations
     if not mode.is_proper:
         return None
     normal = OnPath(mode.z, np.zeros(target.dim), Frame.of(mode.z, mode.scale_tril))
-    judged = judge(target, [normal], antithetic(numpy_generator(key), FINAL_DRAWS, target.dim), books)
+    judged = judge(target, [normal], antithetic(numpy_generator(key), FINAL_DRAWS, target.dim), counter)
     return judged[0] if judged else None
 
 
@@ -140,7 +140,7 @@ def kl(a: Frame, b: Frame) -> float:
     return float(0.5 * ((ratio**2).sum() + (shift**2).sum() - len(shift)) - np.log(np.diag(ratio)).sum())
 
 
-def weigh(config: Pathfinder, target, frames: list[Frame], generator, books: Ledger) -> tuple[np.ndarray, float]:
+def weigh(config: Pathfinder, target, frames: list[Frame], generator, counter: CostCounter) -> tuple[np.ndarray, float]:
     """The components' weights, and k-hat of the draws that they come from.
 
     All draws count as draws of the even mixture, so that two normals of one mode share its mass. The weights are
@@ -150,7 +150,7 @@ def weigh(config: Pathfinder, target, frames: list[Frame], generator, books: Led
     noise = generator.standard_normal((len(frames), each, target.dim))
     z = np.concatenate([frame.loc + u @ np.asarray(frame.full_tril).T for frame, u in zip(frames, noise, strict=True)])
     log_p = value_and_grad_batch(target, z)[0]
-    books.gradient_evaluations += len(z)
+    counter.gradient_evaluations += len(z)
     log_q = np.stack([log_normal(frame, z) for frame in frames])
     log_p = np.where(np.isfinite(log_p), log_p, -np.inf)  # outside the support there is no weight
     log_weights = log_p - logsumexp(log_q, axis=0) + np.log(len(frames))

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from vi_kl.algorithms.algorithm import Algorithm, Fit
 from vi_kl.algorithms.arguments import is_method, method_named, plain, refuse_key_first, target_of
-from vi_kl.algorithms.auto_fit import FLOW, Ladder
+from vi_kl.algorithms.auto_fit import FLOW, AutoFit
 from vi_kl.algorithms.batch_and_match import BatchAndMatch, GaussianScoreMatching
 from vi_kl.algorithms.coordinate_ascent import CoordinateAscent
 from vi_kl.algorithms.laplace import Laplace
@@ -13,7 +13,7 @@ from vi_kl.algorithms.map import MAP
 from vi_kl.algorithms.moment_matching import MomentMatching
 from vi_kl.algorithms.natural_gradient import NaturalGradient
 from vi_kl.algorithms.pathfinder import Pathfinder
-from vi_kl.algorithms.sample_average_approximation import SampleAverage
+from vi_kl.algorithms.sample_average_approximation import SampleAverageApproximation
 from vi_kl.algorithms.svgd import SVGD
 from vi_kl.algorithms.svi.svi import SVI
 from vi_kl.core.random_keys import as_key, is_key
@@ -32,13 +32,13 @@ from vi_kl.targets.arguments import in_words, own_target
 from vi_kl.targets.target import Target
 
 # To add an algorithm, add its file and a line here.
-BY_NAME: dict[str, Callable[[], Algorithm]] = {
-    "mean_field": lambda: SampleAverage(MeanField()),
-    "full_rank": lambda: SampleAverage(FullRank()),
+METHODS: dict[str, Callable[[], Algorithm]] = {
+    "mean_field": lambda: SampleAverageApproximation(MeanField()),
+    "full_rank": lambda: SampleAverageApproximation(FullRank()),
     "linear_response": LinearResponse,
-    "low_rank": lambda: SampleAverage(LowRank()),
-    "block_normal": lambda: SampleAverage(BlockNormal()),
-    "skewed": lambda: SampleAverage(Skewed()),
+    "low_rank": lambda: SampleAverageApproximation(LowRank()),
+    "block_normal": lambda: SampleAverageApproximation(BlockNormal()),
+    "skewed": lambda: SampleAverageApproximation(Skewed()),
     "student_t": lambda: SVI(StudentT()),
     "mixture": lambda: SVI(Mixture(), ELBO(num_draws=12)),
     "constrained": lambda: SVI(Constrained(), ELBO(num_draws=4)),
@@ -63,13 +63,13 @@ def choose_algorithm(target: Target, method=None) -> Algorithm:
     """The algorithm that a method stands for.
 
     Args:
-        method: None for the `Ladder`; a name; a Family (fitted by SVI); an Algorithm; a NumPyro guide
+        method: None for the `AutoFit`; a name; a Family (fitted by SVI); an Algorithm; a NumPyro guide
             function, autoguide or autoguide class.
     """
     if method is None:
-        return Ladder()
+        return AutoFit()
     if isinstance(method, str):
-        return Ladder() if plain(method) in DEFAULT else BY_NAME[method_named(method, BY_NAME)]()
+        return AutoFit() if plain(method) in DEFAULT else METHODS[method_named(method, METHODS)]()
     if isinstance(method, type) and issubclass(method, Algorithm | Family):
         return choose_algorithm(target, instance_of(method))
     if isinstance(method, Algorithm):
@@ -97,7 +97,7 @@ def fit(target, *args, method=None, key=None, start=None, checkpoint=None, progr
         target: from `Target.from_numpyro(model, *args, **kwargs)`; or the model itself, followed by its arguments:
             `fit(model, x, y=y, key=key)`, `fit(model, "flow", x, y=y, key=key)`.
         method: a name, a Family, an Algorithm, or a NumPyro guide. By default the cheapest of Laplace's normal,
-            the best normal and a flow that is good enough (`Ladder`). The names:
+            the best normal and a flow that is good enough (`AutoFit`). The names:
             normals: "full_rank", "mean_field", "low_rank", "block_normal", "laplace", "linear_response",
             "natural_gradient", "batch_and_match", "gaussian_score_matching", "moment_matching";
             richer: "skewed", "student_t", "mixture", "pathfinder", "flow", "iaf";
@@ -121,7 +121,7 @@ def fit(target, *args, method=None, key=None, start=None, checkpoint=None, progr
         TypeError: what is given is no target, method or key; the message says what it is.
     """
     refuse_key_first(target, "fit")
-    if args and method is None and (own_target(target) is not None or is_method(args[0], Algorithm, BY_NAME)):
+    if args and method is None and (own_target(target) is not None or is_method(args[0], Algorithm, METHODS)):
         method, *args = args
     if args and key is None and is_key(args[-1]):
         *args, key = args

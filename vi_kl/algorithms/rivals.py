@@ -11,7 +11,7 @@ Requires of the target: a differentiable log density.
 import jax
 import numpy as np
 
-from vi_kl.algorithms.algorithm import Ledger
+from vi_kl.algorithms.algorithm import CostCounter
 from vi_kl.algorithms.natural_steps import Normal, ascend, look, shrunk_until_finite
 from vi_kl.core.cholesky import tril_of_root
 from vi_kl.core.random_keys import numpy_generator
@@ -30,15 +30,15 @@ JUDGES = 2 * ROWS  # draws by which normals are compared
 NEAR_ENOUGH = 0.05  # of an sd
 
 
-def keeps_its_promise(target: Target, mode: Mode, key, books: Ledger) -> bool:
+def keeps_its_promise(target: Target, mode: Mode, key, counter: CostCounter) -> bool:
     """Whether draws of a proper mode's normal find about the mass that the curvature there promises."""
     normal = Normal(np.asarray(mode.z), mode.scale_tril)
-    seen = look(target, normal, matched_noise(numpy_generator(key), ROWS, target.dim), books)
+    seen = look(target, normal, matched_noise(numpy_generator(key), ROWS, target.dim), counter)
     elbo = seen.elbo + 0.5 * target.dim * (1 + np.log(2 * np.pi))
     return bool(mode.log_mass - elbo < BROKEN_PROMISE)
 
 
-def best_rival(target: Target, tops: list[Frame], point: np.ndarray, key, books: Ledger) -> Frame | None:
+def best_rival(target: Target, tops: list[Frame], point: np.ndarray, key, counter: CostCounter) -> Frame | None:
     """The normal with the highest ELBO among those of climbs of the density, improved, and of the ELBO itself.
 
     Args:
@@ -46,28 +46,28 @@ def best_rival(target: Target, tops: list[Frame], point: np.ndarray, key, books:
         tops: normals found at the end of climbs or on their way.
         point: where a climb of the ELBO begins, broadly.
         key: a JAX random key.
-        books: where the gradients are counted.
+        counter: where the gradients are counted.
 
     Returns:
         None where none has a finite ELBO.
     """
     broad_key, judge_key, full_key, *keys = jax.random.split(key, 3 + len(tops))
-    normals = [independent(target, Normal(point, np.full(target.dim, BROAD)), broad_key, books)]
+    normals = [independent(target, Normal(point, np.full(target.dim, BROAD)), broad_key, counter)]
     if target.dim > MOST_EXACT:
         begun = [Normal(np.asarray(top.loc), np.asarray(top.conditional_sd)) for top in tops]
-        normals += [independent(target, normal, one, books) for normal, one in zip(begun, keys, strict=True)]
+        normals += [independent(target, normal, one, counter) for normal, one in zip(begun, keys, strict=True)]
     else:
         normals += [Normal(np.asarray(top.loc), np.asarray(top.full_tril)) for top in tops]
     noise = matched_noise(numpy_generator(judge_key), JUDGES, target.dim)
-    best = highest(target, normals, noise, books)
+    best = highest(target, normals, noise, counter)
     if best is not None and target.dim <= FULL_DIMENSIONS:
-        best = highest(target, [best, full(target, best, full_key, books)], noise, books)
+        best = highest(target, [best, full(target, best, full_key, counter)], noise, counter)
     return None if best is None else frame_of(best)
 
 
-def highest(target: Target, normals: list[Normal | None], noise: np.ndarray, books: Ledger) -> Normal | None:
+def highest(target: Target, normals: list[Normal | None], noise: np.ndarray, counter: CostCounter) -> Normal | None:
     """The one with the highest ELBO on the same noise for all; None where that is finite for none."""
-    looks = [look(target, normal, noise, books) for normal in normals if normal is not None]
+    looks = [look(target, normal, noise, counter) for normal in normals if normal is not None]
     finite = [seen for seen in looks if np.isfinite(seen.elbo)]
     return max(finite, key=lambda seen: seen.elbo).normal if finite else None
 
@@ -76,21 +76,21 @@ def frame_of(normal: Normal) -> Frame:
     return Frame.of(normal.loc, normal.root if normal.root.ndim == 1 else tril_of_root(normal.root))
 
 
-def independent(target: Target, normal: Normal, key, books: Ledger) -> Normal | None:
+def independent(target: Target, normal: Normal, key, counter: CostCounter) -> Normal | None:
     """The best normal of independent coordinates near one, on little noise; None where it is not finite."""
-    return climbed(target, normal, ROWS, INDEPENDENT_STEPS, key, books)
+    return climbed(target, normal, ROWS, INDEPENDENT_STEPS, key, counter)
 
 
-def full(target: Target, normal: Normal, key, books: Ledger) -> Normal | None:
+def full(target: Target, normal: Normal, key, counter: CostCounter) -> Normal | None:
     """The same with a covariance."""
     root = np.diag(normal.root) if normal.root.ndim == 1 else normal.root
     draws = enough_draws(4 * ROWS, target.dim)
-    return climbed(target, Normal(normal.loc, root), draws, FULL_STEPS, key, books)
+    return climbed(target, Normal(normal.loc, root), draws, FULL_STEPS, key, counter)
 
 
-def climbed(target: Target, normal: Normal, draws: int, steps: int, key, books: Ledger) -> Normal | None:
+def climbed(target: Target, normal: Normal, draws: int, steps: int, key, counter: CostCounter) -> Normal | None:
     noise = matched_noise(numpy_generator(key), draws, target.dim)
-    begin = shrunk_until_finite(target, normal, noise, books)
+    begin = shrunk_until_finite(target, normal, noise, counter)
     if begin is None:
         return None
-    return ascend(target, begin, noise, books, NEAR_ENOUGH, steps)[0].normal
+    return ascend(target, begin, noise, counter, NEAR_ENOUGH, steps)[0].normal

@@ -1,4 +1,5 @@
-"""SampleAverage: the ELBO on fixed draws, minimised by a quasi-Newton method, with draws doubled until they suffice.
+"""SampleAverageApproximation: the ELBO on fixed draws, minimised by a quasi-Newton method, with draws doubled until
+they suffice.
 
 Requires of the family: draws that are an image of standard normal noise, and a place in a frame (the normal
 families, flows). Requires of the target: a differentiable log density. Where that holds it takes a tenth or less of
@@ -17,8 +18,8 @@ import jax
 import numpy as np
 from scipy.optimize import minimize
 
-from vi_kl.algorithms.algorithm import Algorithm, Fit, FitError, History, Ledger, Status, ledger
-from vi_kl.algorithms.initialization import find_start
+from vi_kl.algorithms.algorithm import Algorithm, CostCounter, Fit, FitError, History, Status, counting_costs
+from vi_kl.algorithms.initialization import initialize
 from vi_kl.algorithms.stationary import Slope, slope, unbounded
 from vi_kl.core.precision import in_float64
 from vi_kl.core.random_keys import numpy_generator
@@ -41,7 +42,7 @@ MOST_EXHAUSTED = 3  # sets of draws one after the other on each of which the opt
 
 
 @dataclasses.dataclass(frozen=True)
-class SampleAverage(Algorithm):
+class SampleAverageApproximation(Algorithm):
     """Minimise KL(q||posterior) on fixed quasi-random draws.
 
     Attributes:
@@ -74,21 +75,23 @@ class SampleAverage(Algorithm):
 
 
 @in_float64
-def fit_sample_average(config: SampleAverage, key, target, start, progress) -> Fit:
-    with ledger() as books:
-        search = searched(config, key, target, start, books, progress)
-        books.gradient_evaluations += search.objective.evaluations
+def fit_sample_average(config: SampleAverageApproximation, key, target, start, progress) -> Fit:
+    with counting_costs() as counter:
+        search = searched(config, key, target, start, counter, progress)
+        counter.gradient_evaluations += search.objective.evaluations
         approximation = search.approximation()
         if progress:
             progress(1.0, "done")
-    return Fit(approximation, search.status(), History(np.array(search.losses)), books.cost(), config)
+    return Fit(approximation, search.status(), History(np.array(search.losses)), counter.cost(), config)
 
 
-def searched(config: SampleAverage, key, target, start, books: Ledger, progress, share: float = 1.0) -> "Search":
+def searched(
+    config: SampleAverageApproximation, key, target, start, counter: CostCounter, progress, share: float = 1.0
+) -> "Search":
     """A search that is done; `share` is how much of the caller's progress it makes up."""
     frame_key, init_key, noise_key = jax.random.split(key, 3)
     require(config, target)
-    search = Search(config, target, find_start(target, frame_key, books, start).frame, init_key, noise_key)
+    search = Search(config, target, initialize(target, frame_key, counter, start).frame, init_key, noise_key)
     while not search.done:
         search.double()
         if progress:
@@ -97,13 +100,13 @@ def searched(config: SampleAverage, key, target, start, books: Ledger, progress,
     return search
 
 
-def require(config: SampleAverage, target) -> None:
+def require(config: SampleAverageApproximation, target) -> None:
     """Refuse families that take no frame."""
     family = config.family
     family.require(target)
     if not family.takes_frame:
         raise FitError(
-            f"SampleAverage moves parameters in a frame, and {family.name} is written over the model's own sites: "
+            f"A sample average moves parameters in a frame, and {family.name} is written over the model's own sites: "
             f"fit it by SVI."
         )
 
@@ -111,7 +114,7 @@ def require(config: SampleAverage, target) -> None:
 class Search:
     """The best member on n draws, then on 2n, and so on."""
 
-    def __init__(self, config: SampleAverage, target, frame, init_key, noise_key):
+    def __init__(self, config: SampleAverageApproximation, target, frame, init_key, noise_key):
         self.config, self.target, self.family, self.noise_key = config, target, config.family, noise_key
         self.losses: list[float] = []
         self.change: float | None = None
@@ -126,7 +129,7 @@ class Search:
         self.enter(frame)
         if not has_push(self.approximation()):
             raise FitError(
-                f"SampleAverage needs draws that are an image of standard normal noise; those of {self.family.name} "
+                f"A sample average needs draws that are an image of standard normal noise; those of {self.family.name} "
                 f"are not: fit it by SVI."
             )
         self.yardstick = self.noise(max(YARDSTICK, 2 * self.noise_dim))

@@ -20,8 +20,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vi_kl.algorithms.algorithm import Algorithm, Fit, FitError, History, Ledger, Status, ledger
-from vi_kl.algorithms.initialization import find_start
+from vi_kl.algorithms.algorithm import Algorithm, CostCounter, Fit, FitError, History, Status, counting_costs
+from vi_kl.algorithms.initialization import initialize
 from vi_kl.core.compilation import compiled
 from vi_kl.core.precision import in_float64
 from vi_kl.core.random_keys import numpy_generator
@@ -85,27 +85,27 @@ def directions(particles, scores, kernel):
 @in_float64
 def fit_svgd(config: SVGD, key, target, start, progress) -> Fit:
     start_key, noise_key = jax.random.split(key)
-    with ledger() as books:
-        frame = find_start(target, start_key, books, start).frame
+    with counting_costs() as counter:
+        frame = initialize(target, start_key, counter, start).frame
         u = initial_particles(numpy_generator(noise_key), config.num_particles, target.dim)
-        u, history, left = move(config, target, frame, u, books, progress)
+        u, history, left = move(config, target, frame, u, counter, progress)
         if progress:
             progress(1.0, "done")
     params = {"particles": jnp.asarray(u @ np.asarray(frame.full_tril).T + frame.loc)}
     approximation = ParticleApproximation(Particles(), params, target)
-    return Fit(approximation, status(config, left, len(history)), History(np.array(history)), books.cost(), config)
+    return Fit(approximation, status(config, left, len(history)), History(np.array(history)), counter.cost(), config)
 
 
 def initial_particles(generator, n: int, dim: int) -> np.ndarray:
     return sobol_normals(generator, n, dim) if n & (n - 1) == 0 else generator.standard_normal((n, dim))
 
 
-def move(config: SVGD, target, frame, u: np.ndarray, books: Ledger, progress):
+def move(config: SVGD, target, frame, u: np.ndarray, counter: CostCounter, progress):
     """The particles after their last step, how far they were sent at each, and at the end, in sds of the frame."""
     tril, kernel = np.asarray(frame.full_tril), config.kernel or default_kernel()
     size, history, before = STEP, [], np.zeros_like(u)
     while True:
-        u, gradients = finite_particles(target, frame, before, u, books)
+        u, gradients = finite_particles(target, frame, before, u, counter)
         moves, scale = map(np.asarray, directions(jnp.asarray(u), jnp.asarray(gradients @ tril), kernel))
         moves = moves / scale
         left = float(np.sqrt((moves**2).mean()))
@@ -119,7 +119,9 @@ def move(config: SVGD, target, frame, u: np.ndarray, books: Ledger, progress):
         before, u = u, u + size * moves / max(1.0, left)
 
 
-def finite_particles(target, frame, before: np.ndarray, u: np.ndarray, books: Ledger) -> tuple[np.ndarray, np.ndarray]:
+def finite_particles(
+    target, frame, before: np.ndarray, u: np.ndarray, counter: CostCounter
+) -> tuple[np.ndarray, np.ndarray]:
     """The particles and the gradients there; those with none are taken back half of their way until they have one.
 
     Raises:
@@ -127,14 +129,14 @@ def finite_particles(target, frame, before: np.ndarray, u: np.ndarray, books: Le
     """
     for _ in range(20):
         values, gradients = value_and_grad_batch(target, frame.loc + u @ np.asarray(frame.full_tril).T)
-        books.gradient_evaluations += len(u)
+        counter.gradient_evaluations += len(u)
         finite = np.isfinite(values) & np.isfinite(gradients).all(axis=1)
         if finite.all():
             return u, gradients
         u = np.where(finite[:, None], u, (before + u) / 2)
     raise FitError(
-        "SVGD stopped: the log density or its gradient is not finite at a particle, however little it moves. Start "
-        "elsewhere (start=...), or fit 'full_rank'."
+        "SVGD stopped: the log density or its gradient is not finite at a particle, however little it moves. "
+        "Start elsewhere (start=...), or fit 'full_rank'."
     )
 
 

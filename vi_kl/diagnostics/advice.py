@@ -22,9 +22,11 @@ def try_next(c: "Certificate") -> tuple[str, ...]:
     kl = None if c.reverse_kl is None else c.reverse_kl.to("nats").value
     advice = []
     if c.contradictions:
-        advice.append("Mend what contradicts first: check q's log_prob against its sampler, and the truth's source.")
+        advice.append(
+            "Mend what contradicts first: check q's log_prob against its sampler, and the reference's source."
+        )
     if c.complaints:
-        advice.append("A truth that passes its checks: they say what to do.")
+        advice.append("A reference that passes its checks: they say what to do.")
     if c.saturated:
         names = ", ".join(f"'{s.site}'" for s in c.saturated)
         advice.append(
@@ -48,7 +50,7 @@ def try_next(c: "Certificate") -> tuple[str, ...]:
     if c.mends:
         advice.append("Weight q's draws by their importance: the corrected errors are small.")
     if not c.source and c.label == "unknown":
-        advice.append("A yardstick: check(fit, vi_kl.find_truth, key=key).")
+        advice.append("A yardstick: check(fit, vi_kl.find_reference, key=key).")
     return tuple(advice)
 
 

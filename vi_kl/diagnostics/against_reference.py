@@ -5,7 +5,7 @@ import numpy as np
 from vi_kl.core.estimate import Estimate
 from vi_kl.core.random_keys import numpy_generator
 from vi_kl.core.student import moments_of_draws
-from vi_kl.diagnostics.errors import errors, reference_from_truth
+from vi_kl.diagnostics.errors import errors, summary_of_reference
 from vi_kl.diagnostics.evidence import Draws
 from vi_kl.diagnostics.evidence_bounds import elbo_limits, evidence_limits
 from vi_kl.diagnostics.kl_to_reference import forward_kl, reverse_kl_by_gap, reverse_kl_by_integration
@@ -13,39 +13,41 @@ from vi_kl.diagnostics.missed_modes import MOST_DIMENSIONS, NOTABLE_SHARE, Reach
 from vi_kl.diagnostics.wasserstein import wasserstein
 from vi_kl.families.approximation import Approximation
 from vi_kl.reference.mcmc.draws import PosteriorDraws
-from vi_kl.reference.posterior import Truth
+from vi_kl.reference.posterior import ReferencePosterior
 from vi_kl.targets.target import constrain_in_chunks
 
 NEGLIGIBLE = 1e-4  # nats
 REGION = 0.999  # of q's mass, the highest-density region by which coverage is judged
 
 
-def judge_against(q: Approximation, truth: Truth, draws: Draws, weights, search: Search, figures, keys) -> dict:
+def judge_against_reference(
+    q: Approximation, reference: ReferencePosterior, draws: Draws, weights, search: Search, figures, keys
+) -> dict:
     """q held to what is known of the posterior."""
     gap = reverse_kl_by_gap(draws, q.target)
     integrated = reverse_kl_by_integration(q, keys[1], len(draws))
-    posterior = truth.draws(keys[2], len(draws))
+    posterior = reference.draws(keys[2], len(draws))
     forward, log_q, log_p = forward_kl(q, posterior)
     inverse = None if log_q is None else log_q - log_p
     evidence = evidence_limits(search.own_log_weights(draws), search.parts, posterior, inverse)
-    reference = reference_from_truth(q.target, truth, posterior)
+    summary = summary_of_reference(q.target, reference, posterior)
     sites = constrain_in_chunks(q.target, draws.z)
     covered, misses_mode = coverage(q, draws, posterior, log_q)
     return {
-        "source": truth.source,
+        "source": reference.source,
         "evidence_limits": evidence,
         "limits": evidence.minus(elbo_limits(figures["elbo"])).not_negative(),
-        "log_evidence": truth.log_evidence,
+        "log_evidence": reference.log_evidence,
         "reverse_kl": the_better(gap, integrated),
         "gap": gap,
         "integrated": integrated,
         "forward_kl": forward,
         "coverage": covered,
         "misses_mode": misses_mode or figures["misses_mode"],
-        "errors": errors(sites, reference),
-        "corrected": errors(sites, reference, weights),
+        "errors": errors(sites, summary),
+        "corrected": errors(sites, summary, weights),
         "distance": wasserstein(draws.z, posterior.z, numpy_generator(keys[4])),
-        "complaints": truth.complaints,
+        "complaints": reference.complaints,
     }
 
 

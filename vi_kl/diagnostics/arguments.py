@@ -28,17 +28,17 @@ def approximation_of(fit: Any, caller: str) -> Approximation:
     raise TypeError(f"{caller} takes a Fit or an Approximation, not {in_words(fit)}: {mend}.")
 
 
-def truth_and_key(truth: Any, key: Any) -> tuple[Any, Any]:
-    """The two as they are meant: a key in the truth's place is the key.
+def reference_and_key(reference: Any, key: Any) -> tuple[Any, Any]:
+    """The two as they are meant: a key in the reference's place is the key.
 
     Raises:
-        TypeError: the truth is none, or the key is missing.
+        TypeError: the reference is none, or the key is missing.
     """
-    if key is None and (is_key(truth) or isinstance(truth, int)):
-        truth, key = None, truth
-    if truth is not None and not callable(truth) and not hasattr(truth, "moments"):
+    if key is None and (is_key(reference) or isinstance(reference, int)):
+        reference, key = None, reference
+    if reference is not None and not callable(reference) and not hasattr(reference, "moments"):
         raise TypeError(
-            f"truth must be a Truth, or a function from the target to one such as vi_kl.find_truth, not "
-            f"{type(truth).__name__}."
+            f"reference must be a ReferencePosterior, or a function from the target to one such as "
+            f"vi_kl.find_reference, not {type(reference).__name__}."
         )
-    return truth, as_key(key)
+    return reference, as_key(key)

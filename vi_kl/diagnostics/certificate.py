@@ -16,25 +16,25 @@ from vi_kl.core.numbers import whole_number
 from vi_kl.core.precision import in_float64
 from vi_kl.diagnostics import verdict
 from vi_kl.diagnostics.advice import try_next
-from vi_kl.diagnostics.against_reference import judge_against
-from vi_kl.diagnostics.arguments import approximation_of, truth_and_key
+from vi_kl.diagnostics.against_reference import judge_against_reference
+from vi_kl.diagnostics.arguments import approximation_of, reference_and_key
 from vi_kl.diagnostics.consistency import contradictions
 from vi_kl.diagnostics.density import density_excess
 from vi_kl.diagnostics.errors import Errors
 from vi_kl.diagnostics.evidence import Draws, elbo_of
 from vi_kl.diagnostics.evidence_bounds import Limits, evidence_limits
 from vi_kl.diagnostics.importance import effective_share, smoothed_weights
-from vi_kl.diagnostics.missed_modes import NOTABLE_SHARE, Search, Unvisited, find_unvisited
+from vi_kl.diagnostics.missed_modes import NOTABLE_SHARE, MissedMode, Search, find_missed_modes
 from vi_kl.diagnostics.psis import pareto_k
 from vi_kl.diagnostics.saturation import Saturation, saturations
 from vi_kl.diagnostics.wasserstein import Wasserstein
-from vi_kl.diagnostics.without_reference import View, judge_alone
+from vi_kl.diagnostics.without_reference import View, judge_without_reference
 from vi_kl.families.approximation import Approximation
 from vi_kl.families.delta import Delta
 from vi_kl.families.gaussian import MeanField
 from vi_kl.reference.find import MOST_INTEGRATED
-from vi_kl.reference.posterior import Truth
-from vi_kl.reference.quadrature.integrate import QuadratureError, truth_by_quadrature
+from vi_kl.reference.posterior import ReferencePosterior
+from vi_kl.reference.quadrature.integrate import QuadratureError, reference_by_quadrature
 from vi_kl.targets.numpyro.priors import hierarchical_sites
 from vi_kl.targets.target import CHUNK
 
@@ -48,20 +48,20 @@ class Certificate:
 
     Attributes:
         name: of the approximation.
-        source: of the truth that q is held to: "closed form", "quadrature", "reference run", or "" without one.
+        source: of the reference that q is held to: "closed form", "quadrature", "reference run", or "" without one.
         elbo: at most the log evidence.
         k_hat: of the importance weights.
         ess: effective sample size of the weights, as a share of the draws.
         evidence_limits: of the log evidence, by betting; no upper one without draws of the posterior.
         limits: of KL(q||posterior), from the evidence's and the ELBO's.
-        log_evidence: from the truth, or without one from the weights where k-hat allows; or None.
+        log_evidence: from the reference, or without one from the weights where k-hat allows; or None.
         reverse_kl: KL(q||posterior) by the most precise way there is, or None.
-        gap: log evidence - ELBO, or None without a truth.
+        gap: log evidence - ELBO, or None without a reference.
         integrated: KL(q||posterior) by integration, or None.
         forward_kl: KL(posterior||q), or None without draws of the posterior.
         coverage: the share of posterior draws inside the region that holds 99.9% of q, or None.
-        unvisited: parts of the posterior outside q that climbs found.
-        unvisited_share: of the mass, as far as q's draws and these parts show it.
+        missed_modes: parts of the posterior outside q that climbs found.
+        missed_share: of the mass, as far as q's draws and these parts show it.
         climbs: how many were made to find them.
         misses_mode: whether a mode with a notable share of the mass was found outside q.
         inner_modes: modes within q's reach at which the density stands far above q's own.
@@ -69,10 +69,10 @@ class Certificate:
         outside_support: the share of q's draws where the posterior has no density.
         is_point: whether q is one point, so that it has no density.
         errors: of q's averages, in the model's own space; or None where there is nothing to hold them to.
-        corrected: the same of q's draws with importance weights, or None without a truth.
+        corrected: the same of q's draws with importance weights, or None without a reference.
         distance: of q's draws to the posterior's, or None.
         contradictions: figures that cannot all be right, a sentence each.
-        complaints: checks that the truth failed when it was made, a sentence each.
+        complaints: checks that the reference failed when it was made, a sentence each.
         converged: what the fit said of itself; None for an approximation without a fit.
         is_mean_field: whether q takes all coordinates of z as independent by construction.
         family: the name of q's family, whatever the algorithm that chose it is called.
@@ -95,8 +95,8 @@ class Certificate:
     integrated: Estimate | None = None
     forward_kl: Estimate | None = None
     coverage: float | None = None
-    unvisited: tuple[Unvisited, ...] = ()
-    unvisited_share: float = 0.0
+    missed_modes: tuple[MissedMode, ...] = ()
+    missed_share: float = 0.0
     climbs: int = 0
     misses_mode: bool = False
     inner_modes: int = 0
@@ -178,13 +178,14 @@ class Certificate:
 
 
 @in_float64
-def check(fit, truth=None, *, key=None, num_draws: int = 2 * CHUNK) -> Certificate:
+def check(fit, reference=None, *, key=None, num_draws: int = 2 * CHUNK) -> Certificate:
     """Measure how far a fit, or any Approximation, is from the posterior.
 
     Args:
         fit: a Fit or an Approximation.
-        truth: what the target's posterior is held to: a `Truth`, or a function from the target to one, such as
-            `vi_kl.find_truth`; by default the target's own `truth`. Without one the certificate says what q's
+        reference: what the target's posterior is held to: a `ReferencePosterior`, or a function from the target to
+            one, such as
+            `vi_kl.find_reference`; by default the target's own `reference`. Without one the certificate says what q's
             own importance weights, and climbs from around q, can tell.
         key: a JAX random key, or an integer.
         num_draws: draws of q, and of the exact posterior where it is known.
@@ -192,13 +193,13 @@ def check(fit, truth=None, *, key=None, num_draws: int = 2 * CHUNK) -> Certifica
     Raises:
         NoDensity: q is a set of particles.
         TypeError: `fit` is neither a Fit nor an Approximation, or there is no key.
-        ValueError: a density is NaN at draws of q, fewer than 500 draws, or a truth of other sites.
+        ValueError: a density is NaN at draws of q, fewer than 500 draws, or a reference of other sites.
     """
     q = approximation_of(fit, "check")
-    truth, key = truth_and_key(truth, key)
+    reference, key = reference_and_key(reference, key)
     num_draws = whole_number("num_draws", num_draws)
-    if truth is not None:
-        q = held_to(q, truth)
+    if reference is not None:
+        q = held_to(q, reference)
     if num_draws < FEWEST:
         raise ValueError(f"num_draws must be at least {FEWEST:,}, got {num_draws}.")
     if isinstance(q.family, Delta):
@@ -218,30 +219,30 @@ def check(fit, truth=None, *, key=None, num_draws: int = 2 * CHUNK) -> Certifica
         return outside_the_support(draws, figures)
     weights = smoothed_weights(draws.log_ratio)
     figures |= {"elbo": elbo_of(draws), "k_hat": pareto_k(draws.log_ratio), "ess": effective_share(weights)}
-    known = q.target.truth
+    known = q.target.reference
     search, view = Search(), None
     if known is None or known.source != "closed form":
         view = View(q, keys[6], num_draws // 4)
-        search = find_unvisited(view.pilot, view.scouts, view.log_q, q.target, keys[3], num_draws // 2)
+        search = find_missed_modes(view.pilot, view.scouts, view.log_q, q.target, keys[3], num_draws // 2)
         figures["improper"] = view.improper_along(q.target) if known is None or not known.is_exact else ()
     figures |= what_climbs_found(search, draws)
     if known is None:
-        figures |= judge_alone(q, draws, view, search, figures)
+        figures |= judge_without_reference(q, draws, view, search, figures)
         if figures.get("reverse_kl") is None and not figures["improper"]:
             known = integrated(q.target)
             q = q if known is None else held_to(q, known)
     if known is not None:
-        figures |= judge_against(q, known, draws, weights, search, figures, keys)
+        figures |= judge_against_reference(q, known, draws, weights, search, figures, keys)
     figures["saturated"] = saturations(q.target, draws.z)
     return Certificate(**figures, contradictions=contradictions(figures, known, density_excess(q, draws, keys[5])))
 
 
-def integrated(target) -> Truth | None:
+def integrated(target) -> ReferencePosterior | None:
     """What quadrature finds where weights do not tell the evidence, in the few dimensions it serves; else None."""
     if target.dim > MOST_INTEGRATED:
         return None
     try:
-        return truth_by_quadrature(target, tolerance=TOLERANCE, max_nodes=MOST_NODES)
+        return reference_by_quadrature(target, tolerance=TOLERANCE, max_nodes=MOST_NODES)
     except QuadratureError:
         return None
 
@@ -297,19 +298,21 @@ def of_a_point(fit) -> Certificate:
     )
 
 
-def held_to(q: Approximation, truth) -> Approximation:
-    """The same q of a target with this truth, made from what the target already knows where it is a function."""
-    known = truth(q.target) if callable(truth) else truth
+def held_to(q: Approximation, reference) -> Approximation:
+    """The same q of a target with this reference, made from what the target already knows where it is a function."""
+    known = reference(q.target) if callable(reference) else reference
     if set(known.moments) != set(q.target.site_names):
-        raise ValueError(f"The truth is of sites {sorted(known.moments)}, the target has {list(q.target.site_names)}.")
-    return Approximation(q.family, q.params, q.target.with_truth(known))
+        raise ValueError(
+            f"The reference is of sites {sorted(known.moments)}, the target has {list(q.target.site_names)}."
+        )
+    return Approximation(q.family, q.params, q.target.with_reference(known))
 
 
 def what_climbs_found(search: Search, draws: Draws) -> dict:
     share = search.share(draws)
     return {
-        "unvisited": search.parts,
-        "unvisited_share": share,
+        "missed_modes": search.parts,
+        "missed_share": share,
         "climbs": search.climbs,
         "inner_modes": len(search.spikes),
         "is_beside": search.is_beside,

@@ -1,9 +1,9 @@
 """Figures that cannot all be right: a density that is none, an ELBO above the evidence, two ways that disagree."""
 
-from vi_kl.reference.posterior import Truth
+from vi_kl.reference.posterior import ReferencePosterior
 
 
-def contradictions(figures: dict, truth: Truth | None, excess: float) -> tuple[str, ...]:
+def contradictions(figures: dict, reference: ReferencePosterior | None, excess: float) -> tuple[str, ...]:
     """Figures that cannot all be right."""
     found = []
     if excess:
@@ -11,9 +11,9 @@ def contradictions(figures: dict, truth: Truth | None, excess: float) -> tuple[s
             f"log q is not the log density of q's draws: it is off by {excess:.2g} nats or more somewhere. Is a "
             "Jacobian missing?"
         )
-    if truth is None:
+    if reference is None:
         return tuple(found)
-    evidence, lower = truth.log_evidence, figures["evidence_limits"].lower
+    evidence, lower = reference.log_evidence, figures["evidence_limits"].lower
     upper, rounding = figures["evidence_limits"].upper, 1e-9 * (1 + abs(evidence.value))
     if upper < evidence.value - 4 * evidence.standard_error - rounding:
         found.append(
@@ -33,7 +33,7 @@ def contradictions(figures: dict, truth: Truth | None, excess: float) -> tuple[s
             f"The two ways of computing the KL disagree ({gap.value:.4g} and {integrated.value:.4g} nats): trust "
             "neither until that is explained."
         )
-    second = truth.second_opinion
+    second = reference.second_opinion
     if second is not None and not evidence.agrees_with(second, 4.0):
         found.append(f"Two opinions on the log evidence disagree: {evidence}, and {second}.")
     return tuple(found)

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 import numpy as np
 from scipy.special import ndtri
 
-from vi_kl.reference.posterior import Truth
+from vi_kl.reference.posterior import ReferencePosterior
 from vi_kl.targets.target import Target, constrain_in_chunks
 
 PROBABILITIES = (0.05, 0.5, 0.95)
@@ -100,7 +100,7 @@ class SiteErrors:
 
 
 @dataclasses.dataclass(frozen=True)
-class Reference:
+class ReferenceSummary:
     """What q's averages are held to.
 
     Attributes:
@@ -236,8 +236,8 @@ def correlations(sites: dict[str, np.ndarray], weights: np.ndarray | None = None
     return covariance / np.outer(sd, sd)
 
 
-def reference_from_truth(target: Target, truth: Truth, draws) -> Reference:
-    """Means and sds as the truth has them; quantiles and correlations from its draws.
+def summary_of_reference(target: Target, reference: ReferencePosterior, draws) -> ReferenceSummary:
+    """Means and sds as the reference has them; quantiles and correlations from its draws.
 
     Draws have sample moments, and quadrature a finite sum, whether the posterior has moments or not; those of an
     infinite error are of one that may have none.
@@ -245,14 +245,14 @@ def reference_from_truth(target: Target, truth: Truth, draws) -> Reference:
     sites = constrain_in_chunks(target, draws.z)
     summaries, noise = {}, {}
     for name, x in sites.items():
-        exact = truth.moments[name]
+        exact = reference.moments[name]
         mean, sd = np.asarray(exact.mean, float), np.asarray(exact.sd, float)
         if exact.error == np.inf and varies(mean, sd).all():
             sd = np.full_like(sd, np.inf)
         summaries[name] = Summary(mean, sd, np.quantile(x, PROBABILITIES, axis=0))
         # 0 / 0 at an entry that does not vary says nothing of the others; the draws bound the error
         noise[name] = 1 / np.sqrt(len(draws)) if np.isnan(exact.error) else exact.error
-    return Reference(summaries, without(correlations(sites), summaries), noise, truth.source)
+    return ReferenceSummary(summaries, without(correlations(sites), summaries), noise, reference.source)
 
 
 def without(correlation: np.ndarray | None, summaries: dict[str, Summary]) -> np.ndarray | None:
@@ -263,14 +263,14 @@ def without(correlation: np.ndarray | None, summaries: dict[str, Summary]) -> np
     return np.where(np.logical_and.outer(known, known), correlation, np.nan)
 
 
-def reference_from_weights(sites: dict[str, np.ndarray], weights: np.ndarray) -> Reference:
+def summary_from_weights(sites: dict[str, np.ndarray], weights: np.ndarray) -> ReferenceSummary:
     """q's own draws, reweighted: trustworthy only as far as the weights are."""
     noise = {name: float(np.sqrt(np.sum(weights**2))) for name in sites}
     summaries = {name: summarise(x, weights) for name, x in sites.items()}
-    return Reference(summaries, correlations(sites, weights), noise, "q's draws with importance weights")
+    return ReferenceSummary(summaries, correlations(sites, weights), noise, "q's draws with importance weights")
 
 
-def errors(sites: dict[str, np.ndarray], reference: Reference, weights: np.ndarray | None = None) -> Errors:
+def errors(sites: dict[str, np.ndarray], reference: ReferenceSummary, weights: np.ndarray | None = None) -> Errors:
     """Of averages over draws {site: (n, ...)}, with normalised weights or without.
 
     Entries at which the posterior does not vary (the first of a Cholesky factor of a correlation) have no unit to be

@@ -19,7 +19,7 @@ from scipy.stats import rankdata
 
 from vi_kl.core.estimate import Estimate
 from vi_kl.diagnostics.limits import log_lower_limit
-from vi_kl.diagnostics.missed_modes import Unvisited
+from vi_kl.diagnostics.missed_modes import MissedMode
 from vi_kl.reference.mcmc.draws import PosteriorDraws
 
 
@@ -62,7 +62,7 @@ class Limits:
 
 def evidence_limits(
     log_weights: np.ndarray,
-    parts: Sequence[Unvisited] = (),
+    parts: Sequence[MissedMode] = (),
     posterior: PosteriorDraws | None = None,
     log_inverse_weights: np.ndarray | None = None,
     confidence: float = 0.975,

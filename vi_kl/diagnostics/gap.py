@@ -31,7 +31,7 @@ from scipy.optimize import minimize
 from vi_kl.core.estimate import Estimate
 from vi_kl.core.precision import in_float64
 from vi_kl.core.random_keys import numpy_generator
-from vi_kl.diagnostics.arguments import approximation_of, truth_and_key
+from vi_kl.diagnostics.arguments import approximation_of, reference_and_key
 from vi_kl.diagnostics.certificate import check, held_to
 from vi_kl.diagnostics.evidence import mean_estimate
 from vi_kl.diagnostics.kl_to_reference import reverse_kl_by_integration
@@ -68,7 +68,7 @@ class Gap:
         normal: location, scale, correlation and shape, for a normal q whose posterior's moments are known.
         best: the best member found, or None.
         note: why a part is None; "" where none is.
-        warnings: complaints about the truth, and figures of the certificate that contradict each other, a sentence
+        warnings: complaints about the reference, and figures of the certificate that contradict each other, a sentence
             each; where there are any, no part is to be relied on.
     """
 
@@ -110,22 +110,22 @@ class Gap:
 
 
 @in_float64
-def explain_gap(fit, truth=None, *, key=None, num_draws: int = 16_384, max_steps: int = 500) -> Gap:
+def explain_gap(fit, reference=None, *, key=None, num_draws: int = 16_384, max_steps: int = 500) -> Gap:
     """Split KL(q||posterior) into what the family, the optimiser and the noise of its estimate are to blame for.
 
     Args:
         fit: a Fit or an Approximation.
-        truth: as `check` takes it.
+        reference: as `check` takes it.
         key: a JAX random key.
         num_draws: draws that each KL is judged on.
         max_steps: of the search for the best member.
     """
     q = approximation_of(fit, "explain_gap")
-    truth, key = truth_and_key(truth, key)
+    reference, key = reference_and_key(reference, key)
     keys = jax.random.split(key, 4)
-    if truth is not None:
-        q = held_to(q, truth)
-    known = q.target.truth
+    if reference is not None:
+        q = held_to(q, reference)
+    known = q.target.reference
     certificate = check(fit, known, key=keys[0], num_draws=num_draws)
     gap = Gap(certificate.name, certificate.reverse_kl, warnings=(*certificate.complaints, *certificate.contradictions))
     if known is not None and gap.total is not None:
@@ -139,7 +139,7 @@ def explain_gap(fit, truth=None, *, key=None, num_draws: int = 16_384, max_steps
     elbo, optimisation, best = judge(q, best, keys[3], num_draws)
     gap = dataclasses.replace(gap, optimisation=optimisation, best=best)
     if gap.total is None:
-        return dataclasses.replace(gap, note="The family's part needs the total, and so a truth.")
+        return dataclasses.replace(gap, note="The family's part needs the total, and so a reference.")
     if gap.total is certificate.integrated and gap.total.num_draws is None:
         # then the best member's KL can be integrated too, with hardly an error
         family = reverse_kl_by_integration(best, keys[3], num_draws)
@@ -150,7 +150,7 @@ def explain_gap(fit, truth=None, *, key=None, num_draws: int = 16_384, max_steps
 
 def exact_gap(gap: Gap, q: Approximation) -> Gap:
     """For a normal posterior and a normal family, whose best member is known."""
-    mean, covariance = q.target.truth.normal
+    mean, covariance = q.target.reference.normal
     best = Approximation(q.family, best_normal_params(q.family, mean, covariance), q.target)
     family = Estimate(kl_of_normals(*moments_of(best), mean, covariance))
     total = Estimate(kl_of_normals(*moments_of(q), mean, covariance))
@@ -211,15 +211,15 @@ def judge(q: Approximation, best: Approximation, key, num_draws: int) -> tuple[E
 # A normal q against the posterior's moments ----------------------------------------------------------------------
 
 
-def normal_parts(q: Approximation, truth, total: Estimate, key, num_draws: int) -> NormalParts | None:
+def normal_parts(q: Approximation, reference, total: Estimate, key, num_draws: int) -> NormalParts | None:
     """None where q is not normal."""
     ours = moments_of(q)
     if ours is None:
         return None
-    if truth.normal is not None:
-        values, errors, method = with_sum(split_kl(*ours, *truth.normal)), np.zeros(4), "closed form"
+    if reference.normal is not None:
+        values, errors, method = with_sum(split_kl(*ours, *reference.normal)), np.zeros(4), "closed form"
     else:
-        values, errors, method = parts_from_draws(ours, truth.draws(key, num_draws))
+        values, errors, method = parts_from_draws(ours, reference.draws(key, num_draws))
     location, scale, correlation = (Estimate(values[i], errors[i], method) for i in range(3))
     error = float(np.hypot(total.standard_error, errors[3]))
     shape = Estimate(total.value - values[3], error, "the total less the other three")

@@ -33,7 +33,7 @@ EXTENT = 8.0  # standard normal mass beyond: 1e-15
 
 def reverse_kl_by_gap(draws: Draws, target: Target) -> Estimate:
     """KL(q||posterior) = log evidence - ELBO."""
-    gap = target.truth.log_evidence.minus(elbo_of(draws), "log evidence - ELBO")
+    gap = target.reference.log_evidence.minus(elbo_of(draws), "log evidence - ELBO")
     return dataclasses.replace(gap, num_draws=len(draws))
 
 
@@ -46,16 +46,16 @@ def reverse_kl_by_integration(q: Approximation, key, num_draws: int) -> Estimate
         return closed
     if target.dim in NODES_PER_AXIS and is_pushed_noise(q):
         return kl_by_base_quadrature(q)
-    if target.truth.log_density is None:
+    if target.reference.log_density is None:
         return None
     draws = Draws(q, key, num_draws)
-    difference = draws.log_q - target.truth.log_density(draws.z)
+    difference = draws.log_q - target.reference.log_density(draws.z)
     return mean_estimate(difference, "Monte Carlo against the posterior's closed form")
 
 
 def closed_form_kl(q: Approximation) -> Estimate | None:
     """The sum over sites of the registry's KL, where q and the posterior have independent sites."""
-    posterior = q.target.truth.distributions
+    posterior = q.target.reference.distributions
     sites = None if posterior is None else site_distributions(q)
     if sites is None:
         return None
@@ -82,19 +82,19 @@ def kl_by_base_quadrature(q: Approximation) -> Estimate:
         return float(np.sum(weight[matters] * (log_q - log_p)[keep][matters]))
 
     fine, coarse = integral(np.ones(len(u), bool)), integral(even)
-    error = np.hypot(abs(fine - coarse), q.target.truth.log_evidence.standard_error)
+    error = np.hypot(abs(fine - coarse), q.target.reference.log_evidence.standard_error)
     return Estimate(fine, max(error, 1e-12), f"quadrature over q against {method}, {len(u):,} nodes")
 
 
 def log_posterior(target: Target, z) -> tuple[np.ndarray, str]:
     """log of the normalised posterior density of z, from its closed form where there is one."""
-    if target.truth.log_density is not None:
-        return target.truth.log_density(z), "the posterior's closed form"
+    if target.reference.log_density is not None:
+        return target.reference.log_density(z), "the posterior's closed form"
     return normalised_log_density(target, z), "the normalised posterior"
 
 
 def normalised_log_density(target: Target, z) -> np.ndarray:
-    return log_density_in_chunks(target, z) - target.truth.log_evidence.value
+    return log_density_in_chunks(target, z) - target.reference.log_evidence.value
 
 
 @in_float64
@@ -108,7 +108,7 @@ def forward_kl(q: Approximation, posterior: PosteriorDraws):
         log_q = log_prob_in_chunks(q, posterior.z)
     except NotImplementedError:
         return None, None, log_p
-    difference = log_p - q.target.truth.log_evidence.value - log_q
+    difference = log_p - q.target.reference.log_evidence.value - log_q
     estimate = posterior.mean(difference, f"Monte Carlo, {posterior.words}")
-    error = np.hypot(estimate.standard_error, q.target.truth.log_evidence.standard_error)
+    error = np.hypot(estimate.standard_error, q.target.reference.log_evidence.standard_error)
     return dataclasses.replace(estimate, standard_error=float(error)), log_q, log_p

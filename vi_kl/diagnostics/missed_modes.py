@@ -28,7 +28,7 @@ from vi_kl.targets.target import Target, log_density_in_chunks, value_and_grad
 
 REACHES = (3.0, 6.0, 12.0, 24.0, 48.0, 96.0)  # of the starts, in sds of q
 ELSEWHERE = 6  # starts that do not depend on q
-OUTSIDE = 1 - 1e-6  # of q's mass, were it normal, inside the ellipsoid beyond which a mode counts as unvisited
+OUTSIDE = 1 - 1e-6  # of q's mass, were it normal, inside the ellipsoid beyond which a mode counts as missed_modes
 WORTH_A_LOOK = np.log(1e-3)  # of a mode's mass by Laplace, relative to what q's weights say
 HELD = 1 - 1e-4  # of a mode's mass, were it normal, inside its ellipsoid
 DEGREES_OF_FREEDOM = 5.0
@@ -56,7 +56,7 @@ class Reach:
 
 
 @dataclasses.dataclass(frozen=True)
-class Unvisited:
+class MissedMode:
     """A part of the posterior that q does not visit.
 
     Attributes:
@@ -90,7 +90,7 @@ class Search:
     """
 
     climbs: int = 0
-    parts: tuple[Unvisited, ...] = ()
+    parts: tuple[MissedMode, ...] = ()
     is_beside: bool = False
     reach: Reach | None = None
     spikes: tuple[Mode, ...] = ()
@@ -127,7 +127,9 @@ def squared_distance(mean, tril, z: np.ndarray) -> np.ndarray:
 
 
 @in_float64
-def find_unvisited(pilot: Draws, scouts: Scouts | None, log_q: Callable, target: Target, key, num_draws: int) -> Search:
+def find_missed_modes(
+    pilot: Draws, scouts: Scouts | None, log_q: Callable, target: Target, key, num_draws: int
+) -> Search:
     """Climb from around q, and weigh what lies outside it.
 
     Args:
@@ -147,7 +149,7 @@ def find_unvisited(pilot: Draws, scouts: Scouts | None, log_q: Callable, target:
 
 
 def search_around(pilot: Draws, scouts: Scouts, log_q, target: Target, reach: Reach, generator, num_draws) -> Search:
-    """The search itself, as `find_unvisited` has it, around the ellipsoid that holds q."""
+    """The search itself, as `find_missed_modes` has it, around the ellipsoid that holds q."""
     points, hints = starts(reach.mean, reach.tril, generator), scouts.starts(reach)
     inside = [climb_from(target, start) for start in inner_starts(pilot, reach)]
     home, near = inside[0], None
@@ -158,7 +160,7 @@ def search_around(pilot: Draws, scouts: Scouts, log_q, target: Target, reach: Re
     modes = [mode for mode in map(as_mode, different(ends)) if mode is not None]
     known = log_mean_exp(pilot.log_ratio)
     worth = [mode for mode in distinct([*modes, *filter(None, [near])]) if mode.log_mass - known > WORTH_A_LOOK]
-    parts: list[Unvisited] = []
+    parts: list[MissedMode] = []
     for mode in sorted(worth, key=lambda mode: -mode.log_mass):
         if not any(part.holds(mode.z[None])[0] for part in parts):
             parts.append(measure(mode, parts, reach, target, generator, num_draws))
@@ -252,11 +254,13 @@ def starts(mean, root, generator) -> np.ndarray:
     return np.concatenate([mean + away, mean - away, generator.uniform(-2, 2, (ELSEWHERE, dim))])
 
 
-def measure(mode: Mode, before: list[Unvisited], reach: Reach, target: Target, generator, num_draws: int) -> Unvisited:
+def measure(
+    mode: Mode, before: list[MissedMode], reach: Reach, target: Target, generator, num_draws: int
+) -> MissedMode:
     """Importance weights of Student-t draws over a mode: zero outside its ellipsoid, in q's, and in those before it."""
     student = Student(mode.z, mode.scale_tril, DEGREES_OF_FREEDOM)
     z = student.sample(generator, num_draws)
     log_weights = log_density_in_chunks(target, z) - student.log_prob(z)
     elsewhere = np.any([reach.holds(z), *(other.holds(z) for other in before)], axis=0)
-    counted = Unvisited(mode, log_weights).holds(z) & ~elsewhere & ~np.isnan(log_weights)
-    return Unvisited(mode, np.where(counted, log_weights, -np.inf))
+    counted = MissedMode(mode, log_weights).holds(z) & ~elsewhere & ~np.isnan(log_weights)
+    return MissedMode(mode, np.where(counted, log_weights, -np.inf))

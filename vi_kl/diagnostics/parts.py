@@ -1,6 +1,6 @@
 """Densities that are laid beside q: independent Student t's, and multivariate ones of several scales around one mean.
 
-Multivariate normals and Student t's are in truth/student.py.
+Multivariate normals and Student t's are in core/student.py.
 """
 
 import dataclasses

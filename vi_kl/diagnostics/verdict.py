@@ -105,8 +105,10 @@ def missing_sentence(c: "Certificate") -> str:
             "part, however far away the rest is."
         )
     if c.misses_mode:
-        share = f", with about {c.unvisited_share:.0%} of the mass" if c.unvisited_share else ""
-        return f"A mode is missing: climbs from outside q found {max(len(c.unvisited), 1)} that q never visits{share}."
+        share = f", with about {c.missed_share:.0%} of the mass" if c.missed_share else ""
+        return (
+            f"A mode is missing: climbs from outside q found {max(len(c.missed_modes), 1)} that q never visits{share}."
+        )
     if c.improper:
         return ""
     if c.inner_modes:
@@ -176,11 +178,11 @@ def to_dict(c: "Certificate") -> dict:
     plain = {
         f.name: jsonable(getattr(c, f.name))
         for f in dataclasses.fields(c)
-        if f.name not in ("unvisited", "is_mean_field")
+        if f.name not in ("missed_modes", "is_mean_field")
     }
     words = {"label": c.label, "verdict": c.verdict, "cannot_see": c.cannot_see, "try_next": list(c.try_next)}
-    outside = [{"z": part.mode.z.tolist(), "log_mass": part.log_mass} for part in c.unvisited]
-    return {**plain, **words, "ways_agree": c.ways_agree, "unvisited": outside}
+    outside = [{"z": part.mode.z.tolist(), "log_mass": part.log_mass} for part in c.missed_modes]
+    return {**plain, **words, "ways_agree": c.ways_agree, "missed_modes": outside}
 
 
 def jsonable(value):

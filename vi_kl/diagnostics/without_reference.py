@@ -1,4 +1,4 @@
-"""What draws of q, and of wider densities beside it, tell of KL(q||posterior): no truth is needed, and none is had."""
+"""Estimate KL(q||posterior) without a reference, from weighted draws of q and of wider densities, and mode searches."""
 
 import jax
 import numpy as np
@@ -6,7 +6,7 @@ import numpy as np
 from vi_kl.core.random_keys import numpy_generator
 from vi_kl.core.student import Student, moments_of_draws
 from vi_kl.diagnostics.defence import Weighing, defend, density_of, finite, has_density
-from vi_kl.diagnostics.errors import errors, reference_from_weights
+from vi_kl.diagnostics.errors import errors, summary_from_weights
 from vi_kl.diagnostics.evidence import Draws
 from vi_kl.diagnostics.evidence_bounds import Limits, elbo_limits, evidence_limits
 from vi_kl.diagnostics.importance import kl_by_weights, log_evidence_by_weights
@@ -49,7 +49,7 @@ class View:
         return tuple(dict.fromkeys(found))
 
 
-def judge_alone(q, draws: Draws, view: View, search: Search, figures) -> dict:
+def judge_without_reference(q, draws: Draws, view: View, search: Search, figures) -> dict:
     """What draws of q and of wider densities tell, with those over the modes that climbs found."""
     found = {"source": ""}
     weighing = None
@@ -98,4 +98,4 @@ def errors_by_weights(q, draws: Draws, weighing: Weighing):
     weights = weighing.weighted.normalised
     matters = weights > 0
     posterior = constrain_in_chunks(q.target, weighing.weighted.z[matters])
-    return errors(constrain_in_chunks(q.target, draws.z), reference_from_weights(posterior, weights[matters]))
+    return errors(constrain_in_chunks(q.target, draws.z), summary_from_weights(posterior, weights[matters]))

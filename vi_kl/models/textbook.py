@@ -11,7 +11,7 @@ import numpy as np
 import numpyro
 import numpyro.distributions as dist
 
-from vi_kl.reference import truth_by_quadrature
+from vi_kl.reference import reference_by_quadrature
 from vi_kl.targets import Target
 
 EFFECTS = np.array([28.0, 8.0, -3.0, 7.0, -1.0, 1.0, 18.0, 12.0])
@@ -53,17 +53,17 @@ def logistic_regression_model(x, y):
 
 
 def eight_schools_centred() -> Target:
-    """Ten dimensions with a funnel. No truth is attached: it takes a reference run, and a careful one."""
+    """Ten dimensions with a funnel. No reference is attached: it takes a reference run, and a careful one."""
     return Target.from_numpyro(eight_schools_centred_model, STANDARD_ERRORS, EFFECTS)
 
 
 def eight_schools_noncentred() -> Target:
-    """Ten dimensions, skewed in tau only. No truth is attached: a reference run gives it in seconds."""
+    """Ten dimensions, skewed in tau only. No reference is attached: a reference run gives it in seconds."""
     return Target.from_numpyro(eight_schools_noncentred_model, STANDARD_ERRORS, EFFECTS)
 
 
 def logistic_regression(rows: int = 200, predictors: int = 3) -> Target:
-    """Simulated data, the same at every call; with one or two predictors the truth is there, by quadrature.
+    """Simulated data, the same at every call; with one or two predictors the reference is there, by quadrature.
 
     Args:
         rows: observations.
@@ -73,8 +73,8 @@ def logistic_regression(rows: int = 200, predictors: int = 3) -> Target:
         ValueError: fewer than one row or predictor.
     """
     x, y = simulated_logistic_data(rows, predictors)
-    truth = truth_by_quadrature if predictors + 1 <= LARGEST_BY_QUADRATURE else None
-    return Target.from_numpyro(logistic_regression_model, x, y, truth=truth)
+    reference = reference_by_quadrature if predictors + 1 <= LARGEST_BY_QUADRATURE else None
+    return Target.from_numpyro(logistic_regression_model, x, y, reference=reference)
 
 
 def simulated_logistic_data(rows: int, predictors: int) -> tuple[np.ndarray, np.ndarray]:

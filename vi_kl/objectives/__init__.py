@@ -8,7 +8,7 @@
     ForwardKLToDraws  the same from draws of the posterior, which `with_draws` hands to the target
     Fisher            the difference of the slopes of log q and log p: zero at the optimum if the family holds it
 
-`BY_NAME` has them under their names in lower case.
+`OBJECTIVES` has them under their names in lower case.
 """
 
 from vi_kl.objectives.chi_squared import ChiSquared
@@ -21,7 +21,7 @@ from vi_kl.objectives.reference_draws import ForwardKLToDraws, TargetWithDraws, 
 from vi_kl.objectives.renyi import Renyi
 
 # To add an objective, add its file and a line here.
-BY_NAME: dict[str, type[Objective]] = {
+OBJECTIVES: dict[str, type[Objective]] = {
     "elbo": ELBO,
     "renyi": Renyi,
     "iwelbo": IWELBO,
@@ -32,9 +32,9 @@ BY_NAME: dict[str, type[Objective]] = {
 }
 
 __all__ = [
-    "BY_NAME",
     "ELBO",
     "IWELBO",
+    "OBJECTIVES",
     "ChiSquared",
     "Fisher",
     "ForwardKL",

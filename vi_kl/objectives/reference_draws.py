@@ -37,12 +37,12 @@ class TargetWithDraws(Target):
         draws: z of shape (n, dim).
     """
 
-    def __init__(self, density, data, sites, truth=None, draws: Any = None):
-        super().__init__(density, data, sites, truth)
+    def __init__(self, density, data, sites, reference=None, draws: Any = None):
+        super().__init__(density, data, sites, reference)
         self.draws = draws
 
-    def with_truth(self, truth) -> "TargetWithDraws":
-        return TargetWithDraws(self.density, self.data, self.sites, truth, self.draws)
+    def with_reference(self, reference) -> "TargetWithDraws":
+        return TargetWithDraws(self.density, self.data, self.sites, reference, self.draws)
 
     def tree_flatten(self):
         return (self.data, self.draws), (self.density, self.sites)
@@ -60,7 +60,7 @@ def with_draws(target: Target, draws) -> TargetWithDraws:
     Args:
         target: the posterior.
         draws: z of shape (n, dim); {site: array of shape (n, *site shape)} in the space in which the model sees them;
-            or the `PosteriorDraws` of a truth, `target.truth.draws(key, n)`.
+            or the `PosteriorDraws` of a reference, `target.reference.draws(key, n)`.
 
     Raises:
         ValueError: shapes or sites that are not the target's, fewer than 2 draws, or draws that are not finite in z.
@@ -80,7 +80,7 @@ def with_draws(target: Target, draws) -> TargetWithDraws:
             f"{len(bad)} of {len(z)} draws are not finite in z, the first of them draw {bad[0]}, at '{name}': a value "
             f"at or beyond the bound of its support, or a missing one. Drop them, or find out how they came about."
         )
-    return TargetWithDraws(target.density, target.data, target.sites, target._truth, z)
+    return TargetWithDraws(target.density, target.data, target.sites, target._reference, z)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,8 +8,8 @@ An entry's name is a hash of everything that the numbers depend on:
   modules and of what installed packages define, the names only;
 - the data: type, shape and bytes of every array;
 - the settings and the key;
-- the versions of Python, jax, numpyro, numpy, scipy and vi_kl, vi_kl's own source for targets and truths, and the kind
-  of device.
+- the versions of Python, jax, numpyro, numpy, scipy and vi_kl, vi_kl's own source for targets and references, and the
+  kind of device.
 
 What it cannot see: a function reached through an attribute (`helpers.link(x)`, `self.link`) other than by its
 name, and anything that the model reads from files or the environment.
@@ -145,7 +145,7 @@ def versions() -> tuple:
 
 @functools.cache
 def own_source() -> bytes:
-    """A hash of the files that targets and truths are made by."""
+    """A hash of the files that targets and references are made by."""
     return hashlib.sha256(b"\0".join(file.read_bytes() for file in own_files())).digest()
 
 

@@ -1,6 +1,6 @@
-"""Truth in closed form: conjugate models, whose posterior and evidence are known by algebra.
+"""ReferencePosterior in closed form: conjugate models, whose posterior and evidence are known by algebra.
 
-`closed_form_truth` takes the posterior as independent distributions of the sites, or, where the sites depend on
+`closed_form_reference` takes the posterior as independent distributions of the sites, or, where the sites depend on
 each other, as a NumPyro program that draws them.
 """
 
@@ -19,20 +19,20 @@ from vi_kl.core.compilation import compiled, tracing
 from vi_kl.core.estimate import Estimate
 from vi_kl.core.precision import as_float64, in_float64
 from vi_kl.core.random_keys import numpy_generator
-from vi_kl.reference.posterior import Moments, Truth
+from vi_kl.reference.posterior import Moments, ReferencePosterior
 from vi_kl.targets.captured import Captured, captured
 from vi_kl.targets.target import Target, in_chunks, unconstrain_batch
 
 
 @in_float64
-def closed_form_truth(
+def closed_form_reference(
     target: Target,
     posterior: Mapping[str, Distribution] | Callable,
     log_evidence: float,
     moments: Mapping[str, Moments] | None = None,
     data: tuple = (),
-) -> Truth:
-    """The truth of a conjugate model.
+) -> ReferencePosterior:
+    """The reference of a conjugate model.
 
     Args:
         target: the model with its data.
@@ -44,14 +44,14 @@ def closed_form_truth(
         data: arrays that the program is called with.
 
     Returns:
-        A Truth whose `normal` is filled in where every site's distribution is a normal one.
+        A ReferencePosterior whose `normal` is filled in where every site's distribution is a normal one.
 
     Raises:
         ValueError: the posterior does not name exactly the target's sites, in their shapes; or a program comes
             without moments, or observes something.
     """
     if callable(posterior):
-        return program_truth(target, posterior, log_evidence, moments, data)
+        return program_reference(target, posterior, log_evidence, moments, data)
     require_sites(target, {name: q.batch_shape + q.event_shape for name, q in posterior.items()})
     # parameters made under the caller's float32 would make the density a float32 one
     posterior = {name: jax.tree.map(as_float64, q) for name, q in posterior.items()}
@@ -67,7 +67,9 @@ def closed_form_truth(
 
     evidence = Estimate(log_evidence, 0.0, "closed form")
     normal = normal_in_z([posterior[name] for name in target.site_names])
-    return Truth(evidence, moments, sample, log_density=log_density, distributions=posterior, normal=normal)
+    return ReferencePosterior(
+        evidence, moments, sample, log_density=log_density, distributions=posterior, normal=normal
+    )
 
 
 def normal_in_z(distributions) -> tuple[np.ndarray, np.ndarray] | None:
@@ -88,7 +90,7 @@ def normal_in_z(distributions) -> tuple[np.ndarray, np.ndarray] | None:
     return np.concatenate(means), block_diag(*covariances)
 
 
-def program_truth(target: Target, program: Callable, log_evidence: float, moments, data) -> Truth:
+def program_reference(target: Target, program: Callable, log_evidence: float, moments, data) -> ReferencePosterior:
     if moments is None:
         raise ValueError("Give `moments` too: the marginal moments of dependent sites cannot be read off a program.")
     require_sites(target, {name: np.shape(moment.mean) for name, moment in moments.items()}, "`moments`")
@@ -106,7 +108,7 @@ def program_truth(target: Target, program: Callable, log_evidence: float, moment
     def log_density(z):
         return in_chunks(lambda piece: program_log_density(target, posterior, data, piece), z)
 
-    return Truth(Estimate(log_evidence, 0.0, "closed form"), moments, sample, log_density=log_density)
+    return ReferencePosterior(Estimate(log_evidence, 0.0, "closed form"), moments, sample, log_density=log_density)
 
 
 def require_sites(target: Target, shapes: Mapping[str, tuple], what: str = "The posterior") -> None:

@@ -1,4 +1,4 @@
-"""Truth by enumeration: the exact posterior of a model all of whose latent sites are discrete.
+"""ReferencePosterior by enumeration: the exact posterior of a model all of whose latent sites are discrete.
 
 Every joint configuration of the sites is listed with its probability, so evidence, marginals and both directions of
 KL are finite sums. Use it where there are a few thousand configurations at most; a model with continuous sites too

@@ -1,11 +1,11 @@
-"""The truth about a target, from the best source that there is for it."""
+"""Find the reference posterior of a target from the best source that there is for it."""
 
 import jax
 
-from vi_kl.reference.gaussian import NotGaussian, gaussian_truth
+from vi_kl.reference.gaussian import NotGaussian, gaussian_reference
 from vi_kl.reference.mcmc.reference_run import reference_run
-from vi_kl.reference.posterior import Truth
-from vi_kl.reference.quadrature.integrate import QuadratureError, truth_by_quadrature
+from vi_kl.reference.posterior import ReferencePosterior
+from vi_kl.reference.quadrature.integrate import QuadratureError, reference_by_quadrature
 from vi_kl.targets.arguments import of_a_target
 from vi_kl.targets.target import Target
 
@@ -13,21 +13,21 @@ MOST_INTEGRATED = 3  # dimensions
 
 
 @of_a_target
-def find_truth(target: Target, *, key=None, cache=None, progress=None, **settings) -> Truth:
+def find_reference(target: Target, *, key=None, cache=None, progress=None, **settings) -> ReferencePosterior:
     """What can be found out about a posterior, the most certain way first.
 
     1. What the target knows already (a conjugate model's closed form).
-    2. A posterior that is exactly normal in z, as those of linear models with known variances: `gaussian_truth`.
-    3. Quadrature, in up to three dimensions: `truth_by_quadrature`.
+    2. A posterior that is exactly normal in z, as those of linear models with known variances: `gaussian_reference`.
+    3. Quadrature, in up to three dimensions: `reference_by_quadrature`.
     4. A reference run of NUTS that passes its checks, with the evidence by bridge sampling and a second opinion by
        annealing: `reference_run`.
 
-    It can stand wherever a truth is asked for: `check(fit, vi_kl.find_truth, key=key)`, or
-    `Target.from_numpyro(model, ..., truth=vi_kl.find_truth)`.
+    It can stand wherever a reference is asked for: `check(fit, vi_kl.find_reference, key=key)`, or
+    `Target.from_numpyro(model, ..., reference=vi_kl.find_reference)`.
 
     Args:
         target: the posterior.
-        key: for the reference run; a fixed one by default, so that a target has one truth.
+        key: for the reference run; a fixed one by default, so that a target has one reference.
         cache: where a reference run is kept, as `reference_run` takes it.
         progress: called as `progress(fraction_done, sentence)`.
         **settings: of the reference run, as `reference_run` takes them.
@@ -35,15 +35,15 @@ def find_truth(target: Target, *, key=None, cache=None, progress=None, **setting
     Raises:
         UntrustworthyReference: the other ways do not serve, and the reference run failed its checks.
     """
-    if target.truth is not None:
-        return target.truth
+    if target.reference is not None:
+        return target.reference
     try:
-        return gaussian_truth(target)
+        return gaussian_reference(target)
     except NotGaussian:
         pass
     if target.dim <= MOST_INTEGRATED:
         try:
-            return truth_by_quadrature(target)
+            return reference_by_quadrature(target)
         except QuadratureError:  # a posterior too rough for a grid may still be one that chains can walk
             pass
     key = jax.random.key(0) if key is None else key

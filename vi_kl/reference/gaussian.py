@@ -1,4 +1,4 @@
-"""Truth of a posterior that is exactly normal in z, found and verified numerically.
+"""ReferencePosterior of a posterior that is exactly normal in z, found and verified numerically.
 
 Requires a target whose log density is a quadratic of z: linear models with normal noise and normal priors, on sites
 that are unconstrained or whose change of variables makes them so (a log-normal). Nobody has to do the algebra: mode
@@ -17,7 +17,7 @@ from vi_kl.core.errors import ViKLError
 from vi_kl.core.estimate import Estimate
 from vi_kl.core.precision import in_float64
 from vi_kl.core.random_keys import numpy_generator
-from vi_kl.reference.posterior import Moments, Truth
+from vi_kl.reference.posterior import Moments, ReferencePosterior
 from vi_kl.targets.arguments import of_a_target
 from vi_kl.targets.modes import find_mode
 from vi_kl.targets.target import CHUNK, Target, constrain_in_chunks, value_and_grad
@@ -69,15 +69,16 @@ class Quadratic:
 
 @of_a_target
 @in_float64
-def gaussian_truth(target: Target) -> Truth:
-    """The truth of a target whose posterior is exactly normal in z.
+def gaussian_reference(target: Target) -> ReferencePosterior:
+    """The reference of a target whose posterior is exactly normal in z.
 
     The log density is compared with the quadratic at 1, 3 and 6 sd from the mode, both ways along every whitened axis
     and along random directions; at 20 and 100 sd it must not exceed it. A mode so narrow that all of these points
     miss it is not seen.
 
     Returns:
-        A Truth with `normal`; the standard error of its log evidence bounds the rounding. Sites that z holds as they
+        A ReferencePosterior with `normal`; the standard error of its log evidence bounds the rounding. Sites that z
+        holds as they
         are, or by their logarithm, have exact moments; other constrained sites have those of 100,000 draws, with
         that error.
 
@@ -96,7 +97,7 @@ def gaussian_truth(target: Target) -> Truth:
         noise = numpy_generator(key).standard_normal((n, target.dim))
         return quadratic.mean + noise @ quadratic.scale_tril.T
 
-    return Truth(
+    return ReferencePosterior(
         Estimate(value, error, "closed form, found and verified numerically"),
         normal_moments(target, quadratic),
         sample,
@@ -216,7 +217,7 @@ def refuse_deviations(target: Target, quadratic: Quadratic, deviations: list[Dev
     raise NotGaussian(
         f"The posterior is not normal in z: {np.linalg.norm(worst.u):.3g} sd from its mode the log density is {what}, "
         f"and coordinate '{name}' deviates most. "
-        f"Use truth_by_quadrature (up to three dimensions) or a reference run."
+        f"Use reference_by_quadrature (up to three dimensions) or a reference run."
     )
 
 

@@ -1,6 +1,6 @@
-"""Truth: what is known about a posterior, and how.
+"""ReferencePosterior: what is known about a posterior, and how.
 
-A truth is a log evidence and draws from the posterior; the posterior density of z then follows as
+A reference is a log evidence and draws from the posterior; the posterior density of z then follows as
 exp(log_density(z) - log_evidence). Every figure carries its method and its error.
 """
 
@@ -29,7 +29,7 @@ class Moments:
 
 
 @dataclasses.dataclass(frozen=True)
-class Truth:
+class ReferencePosterior:
     """What is known about the posterior of a target.
 
     Attributes:
@@ -46,7 +46,7 @@ class Truth:
         chains: the draws of a reference run, (chains, length, dim); None where `sample` makes new ones.
         second_opinion: the log evidence by an independent method; None where nothing but arithmetic could be
             wrong with the first.
-        complaints: the checks that a reference run failed, a sentence each. A truth with complaints exists only
+        complaints: the checks that a reference run failed, a sentence each. A reference with complaints exists only
             where its maker was told to keep it, and no certificate uses one without saying so.
     """
 

@@ -2,7 +2,7 @@
 
 `Target.from_numpyro(model, *args, **kwargs)` makes one from a NumPyro model and its data;
 `Target.from_log_density(function, dim)` from any log density that JAX can trace.
-What is known about it (its evidence, draws of the posterior) is a `Truth`, from `vi_kl.reference`.
+What is known about it (its evidence, draws of the posterior) is a `ReferencePosterior`, from `vi_kl.reference`.
 """
 
 from vi_kl.targets.target import Target

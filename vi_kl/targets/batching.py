@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 
-def are_alike(trees: Sequence) -> bool:
+def have_one_structure(trees: Sequence) -> bool:
     """Whether all have one structure, and leaves of the same shapes and types: whether one program takes them all."""
 
     def signature(tree):

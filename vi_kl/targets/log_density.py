@@ -84,7 +84,7 @@ class LogDensity(Captured):
 
 
 @in_float64
-def target_from_log_density(function: Callable, dim: int, data, truth) -> Target:
+def target_from_log_density(function: Callable, dim: int, data, reference) -> Target:
     from vi_kl.targets.numpyro.checks import check_log_density, refuse_no_log_density
 
     def checked(density, data):
@@ -94,4 +94,4 @@ def target_from_log_density(function: Callable, dim: int, data, truth) -> Target
     refuse_no_log_density(function, data is not None)
     sites = (Site("z", (dim,), (dim,)),)
     _, data, (density, _) = with_constants(LogDensity(function, data is not None), data, checked)
-    return Target(density, data, sites, truth)
+    return Target(density, data, sites, reference)

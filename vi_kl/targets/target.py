@@ -59,8 +59,8 @@ class Target:
     Attributes:
         dim: the length of z.
         sites: the latent sites in the order in which z holds them (alphabetical, as NumPyro's guides have it).
-        truth: what is known of the posterior (a `Truth`), or None. It is knowledge *about* the target and does not
-            travel into compiled functions.
+        reference: what is known of the posterior (a `ReferencePosterior`), or None. It is knowledge *about* the target
+            and does not travel into compiled functions.
     """
 
     def __init__(
@@ -68,22 +68,22 @@ class Target:
         density: Density,
         data: Any,
         sites: tuple[Site, ...],
-        truth: "Callable[[Target], Any] | Any | None" = None,
+        reference: "Callable[[Target], Any] | Any | None" = None,
     ):
         self.density = density
         self.data = density.complete(data) if hasattr(density, "complete") else data
         self.sites = tuple(sites)
-        self._truth = truth
-        self.truth_lock = threading.RLock()
+        self._reference = reference
+        self.reference_lock = threading.RLock()
 
     def __getstate__(self):
-        return {name: value for name, value in vars(self).items() if name != "truth_lock"}
+        return {name: value for name, value in vars(self).items() if name != "reference_lock"}
 
     def __setstate__(self, state):
-        vars(self).update(state, truth_lock=threading.RLock())
+        vars(self).update(state, reference_lock=threading.RLock())
 
     @classmethod
-    def from_numpyro(cls, model: Callable, *args, truth=None, **kwargs) -> "Target":
+    def from_numpyro(cls, model: Callable, *args, reference=None, **kwargs) -> "Target":
         """The posterior of a NumPyro model given its data.
 
         Args:
@@ -92,8 +92,8 @@ class Target:
                 frames; everything else (sizes as Python ints, flags, names) is part of the model, and so are the
                 arrays of which the model needs the numbers in Python (`np.unique(group)`, `int(group.max())`):
                 `constants` names them.
-            truth: what is known exactly about the posterior: a `Truth`, or a function from this target to one,
-                called when it is first asked for.
+            reference: what is known exactly about the posterior: a `ReferencePosterior`, or a function from this
+                target to one, called when it is first asked for.
 
         Raises:
             ModelError: the model has no continuous latent site, a discrete one with too many values to sum out, a
@@ -108,11 +108,11 @@ class Target:
         """
         from vi_kl.targets.numpyro.model import target_from_numpyro
 
-        return target_from_numpyro(model, args, kwargs, truth)
+        return target_from_numpyro(model, args, kwargs, reference)
 
     @classmethod
     @in_float64
-    def from_log_density(cls, function: Callable, dim: int, *, data: Any = None, truth=None) -> "Target":
+    def from_log_density(cls, function: Callable, dim: int, *, data: Any = None, reference=None) -> "Target":
         """A target from a log density over z itself, with one site `z` of shape (dim,).
 
         Args:
@@ -129,7 +129,7 @@ class Target:
         from vi_kl.targets.log_density import target_from_log_density
 
         dim = whole_number("dim", dim, at_least=1)
-        return target_from_log_density(function, dim, data, truth)
+        return target_from_log_density(function, dim, data, reference)
 
     @functools.cached_property
     def dim(self) -> int:
@@ -150,17 +150,17 @@ class Target:
 
     @property
     @in_float64
-    def truth(self):
+    def reference(self):
         """What is known about the posterior; computed at the first look where it takes work (quadrature)."""
-        with self.truth_lock:  # other threads wait; in this one nothing is known while the truth is being made
-            if callable(self._truth):
-                make, self._truth = self._truth, None
+        with self.reference_lock:  # other threads wait; in this one nothing is known while the reference is being made
+            if callable(self._reference):
+                make, self._reference = self._reference, None
                 try:
-                    self._truth = make(self)
+                    self._reference = make(self)
                 except BaseException:
-                    self._truth = make
+                    self._reference = make
                     raise
-            return self._truth
+            return self._reference
 
     @property
     def subsampled(self) -> bool:
@@ -182,9 +182,9 @@ class Target:
         """Whether the model can be traced in 32 bits only: it is computed in 64, its constants rounded to 24 bits."""
         return getattr(self.density, "narrow", False)
 
-    def with_truth(self, truth) -> "Target":
+    def with_reference(self, reference) -> "Target":
         """The same target with other knowledge about it."""
-        return Target(self.density, self.data, self.sites, truth)
+        return Target(self.density, self.data, self.sites, reference)
 
     @in_float64
     def shard(self, mesh) -> "Target":
@@ -203,7 +203,7 @@ class Target:
         """
         from vi_kl.targets.sharding import shard_data
 
-        return Target(self.density, shard_data(self.data, mesh), self.sites, self._truth)
+        return Target(self.density, shard_data(self.data, mesh), self.sites, self._reference)
 
     @in_float64
     def log_density(self, z) -> jax.Array:

@@ -59,7 +59,7 @@ DETECTORS = (
     Detector("moments by weights", "q", "off by 0.1 sd or 10% of an sd",
              lambda c: off(c.errors)),
     Detector("climbs", "q", "2% of the mass outside q, or a mode in its reach",
-             lambda c: c.unvisited_share > 0.02 or c.inner_modes > 0),
+             lambda c: c.missed_share > 0.02 or c.inner_modes > 0),
     Detector("density", "q", "proved to exceed what a density can",
              lambda c: says(c, "log q is not")),
     Detector("gap", "evidence", f"95% interval above {MATTERS} nats",
@@ -123,7 +123,7 @@ def detection_table(
     num_draws: int = 8192,
     progress: Callable[[float, str], None] | None = None,
 ) -> DetectionTable:
-    """Plant each failure `repetitions` times, check it with and without its truth, and count the alarms."""
+    """Plant each failure `repetitions` times, check it with and without its reference, and count the alarms."""
     counts = {planted.name: dict.fromkeys((d.name for d in DETECTORS), 0) for planted in failures}
     for i, planted in enumerate(failures):
         for seed in range(repetitions):
@@ -141,7 +141,7 @@ def alarms(planted: PlantedFailure, seed: int, num_draws: int = 8192) -> dict[st
     """Which diagnostics see one planted failure."""
     q = planted.plant(seed)
     key = jax.random.key(seed)
-    with_truth = check(q, key=key, num_draws=num_draws)
-    q.target = q.target.with_truth(None)
+    with_reference = check(q, key=key, num_draws=num_draws)
+    q.target = q.target.with_reference(None)
     alone = check(q, key=key, num_draws=num_draws)
-    return {d.name: bool(d.alarm(alone if d.needs == "q" else with_truth)) for d in DETECTORS}
+    return {d.name: bool(d.alarm(alone if d.needs == "q" else with_reference)) for d in DETECTORS}

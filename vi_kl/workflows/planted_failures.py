@@ -1,6 +1,6 @@
 """Approximations that are wrong in a known way, for finding out which diagnostic sees what.
 
-Each failure is a target whose truth is known in closed form and a q that fails it in one way. A seed turns the
+Each failure is a target whose reference is known in closed form and a q that fails it in one way. A seed turns the
 target to a random position, so that no diagnostic profits from an axis.
 """
 
@@ -20,7 +20,7 @@ from vi_kl.families.family import Family
 from vi_kl.families.gaussian import FullRank, full_rank_params
 from vi_kl.reference.mcmc.reference_run import reference_run
 from vi_kl.reference.mcmc.tempering import Annealing
-from vi_kl.reference.posterior import Moments, Truth
+from vi_kl.reference.posterior import Moments, ReferencePosterior
 from vi_kl.targets.target import Target
 
 DIM = 3
@@ -36,7 +36,7 @@ class PlantedFailure:
     Attributes:
         name: for tables.
         what: one sentence.
-        plant: `plant(seed)` gives the approximation, its target with its truth.
+        plant: `plant(seed)` gives the approximation, its target with its reference.
     """
 
     name: str
@@ -68,8 +68,8 @@ def normal_target(mean, tril) -> Target:
         return mean + generator.standard_normal((n, len(mean))) @ tril.T
 
     covariance = tril @ tril.T
-    truth = known(draw, mean, covariance, normal=(mean, covariance))
-    return target_of(normal_log_density, (mean, tril), truth)
+    reference = known(draw, mean, covariance, normal=(mean, covariance))
+    return target_of(normal_log_density, (mean, tril), reference)
 
 
 def two_modes_target(means, tril) -> Target:
@@ -77,8 +77,8 @@ def two_modes_target(means, tril) -> Target:
         return means[generator.integers(2, size=n)] + generator.standard_normal((n, len(tril))) @ tril.T
 
     mean, half = means.mean(axis=0), (means[1] - means[0]) / 2
-    truth = known(draw, mean, tril @ tril.T + np.outer(half, half))
-    return target_of(two_modes_log_density, (means, tril), truth)
+    reference = known(draw, mean, tril @ tril.T + np.outer(half, half))
+    return target_of(two_modes_log_density, (means, tril), reference)
 
 
 def mixture_log_density(z, data):
@@ -97,9 +97,11 @@ def mixture_target(means, tril, scales, weights) -> Target:
 
     mean = weights @ means
     within = (weights @ scales**2) * tril @ tril.T
-    truth = known(draw, mean, within + (means - mean).T @ ((means - mean) * weights[:, None]))
+    reference = known(draw, mean, within + (means - mean).T @ ((means - mean) * weights[:, None]))
     data = means, tril, scales, weights
-    return Target.from_log_density(mixture_log_density, len(tril), data=jax.tree.map(jnp.asarray, data), truth=truth)
+    return Target.from_log_density(
+        mixture_log_density, len(tril), data=jax.tree.map(jnp.asarray, data), reference=reference
+    )
 
 
 def student_target(mean, tril) -> Target:
@@ -107,22 +109,22 @@ def student_target(mean, tril) -> Target:
         normal = generator.standard_normal((n, len(mean))) @ tril.T
         return mean + normal * np.sqrt(TAIL / generator.chisquare(TAIL, (n, 1)))
 
-    truth = known(draw, mean, tril @ tril.T * TAIL / (TAIL - 2))
-    return target_of(student_log_density, (mean, tril), truth)
+    reference = known(draw, mean, tril @ tril.T * TAIL / (TAIL - 2))
+    return target_of(student_log_density, (mean, tril), reference)
 
 
-def target_of(log_density, data, truth) -> Target:
-    return Target.from_log_density(log_density, len(data[1]), data=jax.tree.map(jnp.asarray, data), truth=truth)
+def target_of(log_density, data, reference) -> Target:
+    return Target.from_log_density(log_density, len(data[1]), data=jax.tree.map(jnp.asarray, data), reference=reference)
 
 
-def known(draw, mean, covariance, normal=None) -> Truth:
-    """The truth of a normalised density."""
+def known(draw, mean, covariance, normal=None) -> ReferencePosterior:
+    """The reference of a normalised density."""
 
     def sample(key, n):
         return draw(numpy_generator(key), n)
 
     moments = {"z": Moments(mean, np.sqrt(np.diag(covariance)))}
-    return Truth(Estimate(0.0, 0.0, "closed form"), moments, sample, normal=normal)
+    return ReferencePosterior(Estimate(0.0, 0.0, "closed form"), moments, sample, normal=normal)
 
 
 def position(seed: int, dim: int = DIM) -> tuple[np.ndarray, np.ndarray, np.random.Generator]:
@@ -238,12 +240,12 @@ def stuck_chains(seed):
 
 def unconverged_chains(seed):
     """NUTS in a funnel, whose neck its steps are too long for; q is the funnel itself, and right."""
-    target = Target.from_log_density(funnel_log_density, DIM, data=jnp.ones(1), truth=short_run(seed))
+    target = Target.from_log_density(funnel_log_density, DIM, data=jnp.ones(1), reference=short_run(seed))
     return Approximation(FunnelItself(), {"scale": jnp.asarray(3.0)}, target)
 
 
 def short_run(seed, num_warmup: int = 150, num_draws: int = 250):
-    """A truth that takes no notice of its own checks."""
+    """A reference that takes no notice of its own checks."""
 
     def make(target):
         key = jax.random.key(seed)

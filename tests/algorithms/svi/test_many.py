@@ -133,14 +133,14 @@ def test_progress_and_shares_of_the_seconds(three_lanes, key):
 
 def test_numbers_out_of_their_range_stay_in_their_place_too(three_lanes, key, monkeypatch):
     """A start that overflows for one of three targets, as the climbs of hierarchies did."""
-    targets, honest = regressions(3), run_module.find_start
+    targets, honest = regressions(3), run_module.initialize
 
     def overflows(target, *args, **kwargs):
         if target is targets[1]:
             raise OverflowError(34, "Numerical result out of range")
         return honest(target, *args, **kwargs)
 
-    monkeypatch.setattr(run_module, "find_start", overflows)
+    monkeypatch.setattr(run_module, "initialize", overflows)
     fits = QUICK.fit_many(key, targets)
     assert [isinstance(fit, FitError) for fit in fits] == [False, True, False]
     assert "OverflowError" in str(fits[1])

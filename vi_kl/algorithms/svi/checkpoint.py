@@ -14,7 +14,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from vi_kl.algorithms.algorithm import Ledger
+from vi_kl.algorithms.algorithm import CostCounter
 from vi_kl.algorithms.svi.run import Run, optimizer_of
 from vi_kl.algorithms.svi.schedule import Answer, Batch
 from vi_kl.algorithms.svi.step import State
@@ -70,7 +70,7 @@ class Checkpoint:
             "start": described(start),
         }
         self.began = self.written = time.monotonic()
-        self.before = Ledger()  # what earlier runs of this fit have cost
+        self.before = CostCounter()  # what earlier runs of this fit have cost
         self.noted: dict | None = None
 
     def resume(self) -> bool:
@@ -81,7 +81,7 @@ class Checkpoint:
             stored = Archive(self.path)
             self.refuse_another_fit(stored)
             state = stored.get("run", CLASSES)
-            self.before = Ledger(**stored.get("cost"))
+            self.before = CostCounter(**stored.get("cost"))
         except ArchiveError as error:
             raise CheckpointError(f"{error} Delete it to begin again.") from None
         run, config = self.run, self.run.config
@@ -93,7 +93,7 @@ class Checkpoint:
         run.schedule.restore(state["schedule"])
         run.setbacks, run.setbacks_in_all = state["setbacks"]
         for name, value in vars(self.before).items():
-            setattr(run.books, name, getattr(run.books, name) + value)
+            setattr(run.counter, name, getattr(run.counter, name) + value)
         return True
 
     def refuse_another_fit(self, stored: Archive) -> None:
@@ -138,9 +138,9 @@ class Checkpoint:
             return
         joined = {name: np.concatenate([np.empty(0), *self.noted[name]]) for name in ("losses", "step_sizes")}
         cost = {
-            "gradient_evaluations": self.run.books.gradient_evaluations,
-            "density_evaluations": self.run.books.density_evaluations,
-            "compile_seconds": self.run.books.compile_seconds,
+            "gradient_evaluations": self.run.counter.gradient_evaluations,
+            "density_evaluations": self.run.counter.density_evaluations,
+            "compile_seconds": self.run.counter.compile_seconds,
             "wall_seconds": self.before.wall_seconds + time.monotonic() - self.began,
         }
         serialization.write(self.path, {**self.owner, "cost": cost, "run": {**self.noted, **joined}})

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 import jax
 import numpy as np
 
-from vi_kl.algorithms.algorithm import Cost, Fit, FitError, Ledger, Status, ledger
+from vi_kl.algorithms.algorithm import Cost, CostCounter, Fit, FitError, Status, counting_costs
 from vi_kl.algorithms.svi.run import Run, as_it_is_now, optimizer_of, to_numpy
 from vi_kl.algorithms.svi.step import run_chunks
 from vi_kl.core.compilation import compiled
@@ -29,7 +29,7 @@ class LaneRun(Run):
     """A run that shares its steps with others: its state waits in NumPy arrays, its key as data."""
 
     def __init__(self, config, index: int, key, target: Target, start=None):
-        super().__init__(config, key, target, Ledger())
+        super().__init__(config, key, target, CostCounter())
         self.index = index
         self.begin(start)
         self.key = np.asarray(jax.random.key_data(self.key))
@@ -44,7 +44,7 @@ class LaneRun(Run):
     def end(self, share: Cost) -> "Fit | FitError":
         if self.error is not None:
             return self.error
-        evaluations = self.books.gradient_evaluations
+        evaluations = self.counter.gradient_evaluations
         return self.result(dataclasses.replace(share, gradient_evaluations=evaluations))
 
 
@@ -54,9 +54,9 @@ def fit_many_svi(config, key, targets: Sequence[Target], progress) -> list:
     config = as_it_is_now(config, targets[0])
     keys = jax.random.split(key, len(targets))
     starts = [lambda i=i: LaneRun(config, i, keys[i], targets[i]) for i in range(len(targets))]
-    with ledger() as books:
+    with counting_costs() as counter:
         ended = run_side_by_side(config, key, targets, starts, progress)
-    costs = books.cost()
+    costs = counter.cost()
     seconds = costs.compile_seconds / len(targets), costs.run_seconds / len(targets)
     share = Cost(0, 0, *seconds, costs.peak_memory)
     return [run.end(share) if isinstance(run, Run) else run for run in ended]
@@ -153,27 +153,27 @@ def fit_restarts(config, key, target: Target, start, progress) -> Fit:
         return LaneRun(config, index, keys[index], target, place)
 
     starts = [lambda i=i: begin(i) for i in range(number)]
-    with ledger() as books:
+    with counting_costs() as counter:
         ended = run_side_by_side(config, key, [target] * number, starts, progress)
         runs = [run for run in ended if isinstance(run, Run) and run.error is None]
         if not runs:
             raise next(run if isinstance(run, Exception) else run.error for run in ended)
-        losses = finite_losses(compare(config, runs, keys[number], books))
+        losses = finite_losses(compare(config, runs, keys[number], counter))
         best = int(np.argmin(losses.mean(axis=1)))
         fit = runs[best].result(Cost(0))
         if progress:
             progress(1.0, "done")
-    begun = sum(run.books.gradient_evaluations for run in ended if isinstance(run, Run))
-    books.gradient_evaluations += begun
+    begun = sum(run.counter.gradient_evaluations for run in ended if isinstance(run, Run))
+    counter.gradient_evaluations += begun
     status = agreement(fit.status, losses, best, number, config.tolerance)
-    return Fit(fit.approximation, status, fit.history, books.cost(), config)
+    return Fit(fit.approximation, status, fit.history, counter.cost(), config)
 
 
-def compare(config, runs: list[LaneRun], key, books: Ledger) -> np.ndarray:
+def compare(config, runs: list[LaneRun], key, counter: CostCounter) -> np.ndarray:
     """The loss of each run's answer at the same random numbers, (runs, keys)."""
     answers = stacked([to_numpy(run.schedule.answer()) for run in runs])
     units = stacked([run.units for run in runs])
-    books.density_evaluations += len(runs) * COMPARISON_KEYS * config.objective.density_evaluations
+    counter.density_evaluations += len(runs) * COMPARISON_KEYS * config.objective.density_evaluations
     return np.asarray(losses_of(answers, units, key, runs[0].target, config.family, config.objective))
 
 

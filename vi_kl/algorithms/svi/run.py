@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vi_kl.algorithms.algorithm import Cost, Fit, FitError, History, Ledger, Status
-from vi_kl.algorithms.initialization import find_start
+from vi_kl.algorithms.algorithm import Cost, CostCounter, Fit, FitError, History, Status
+from vi_kl.algorithms.initialization import initialize
 from vi_kl.algorithms.svi.schedule import Schedule
 from vi_kl.algorithms.svi.step import ADAM, Chunk, first_state, placed, run_and_measure, run_chunk
 from vi_kl.core.compilation import tracing
@@ -32,14 +32,14 @@ class Beginning(NamedTuple):
     frame: Frame | None
 
 
-def begin(config, key, target, books, start=None) -> Beginning:
+def begin(config, key, target, counter, start=None) -> Beginning:
     """The standard member in the frame of the start; or a random one, for families that take no frame."""
     config.family.require(target)
     config.objective.require(config.family, target)
     frame_key, init_key = jax.random.split(key)
     units = frame = None
     if config.family.takes_frame:
-        found = find_start(target, frame_key, books, start)
+        found = initialize(target, frame_key, counter, start)
         units = config.family.units(found.frame, target)
         # at a point that is no mode, its scales are guesses
         frame = found.frame if found.mode is None or found.mode.is_proper else None
@@ -68,12 +68,12 @@ class Run:
         schedule: of step sizes.
         setbacks: chunks that met a value that is not finite, in a row; `setbacks_in_all`, all of them.
         losses, step_sizes: of each chunk so far.
-        books: the ledger.
+        counter: of the costs.
         error: what ended it, where something did.
     """
 
-    def __init__(self, config, key, target: Target, books: Ledger):
-        self.config, self.key, self.target, self.books = config, key, target, books
+    def __init__(self, config, key, target: Target, counter: CostCounter):
+        self.config, self.key, self.target, self.counter = config, key, target, counter
         self.impl = jax.random.key_impl(key)
         self.state = self.units = None
         self.schedule = Schedule(config)
@@ -84,7 +84,7 @@ class Run:
 
     def begin(self, start=None) -> "Run":
         init_key, self.key = jax.random.split(self.key)
-        params, self.units, self.schedule.frame = begin(self.config, init_key, self.target, self.books, start)
+        params, self.units, self.schedule.frame = begin(self.config, init_key, self.target, self.counter, start)
         self.state = first_state(params, optimizer_of(self.config))
         return self
 
@@ -108,7 +108,7 @@ class Run:
             return
         self.setbacks = 0
         self.key, self.state = chunk.key, chunk.state
-        self.books.gradient_evaluations += len(chunk.losses) * self.config.objective.density_evaluations
+        self.counter.gradient_evaluations += len(chunk.losses) * self.config.objective.density_evaluations
         self.losses.append(chunk.losses)
         self.step_sizes.append(np.full(len(chunk.losses), abs(self.schedule.step_size)))
         self.schedule.record(chunk.losses, chunk.mean, chunk.draws, force_of(self))
@@ -116,7 +116,7 @@ class Run:
     def set_back(self, steps: int) -> None:
         """Go on from the last good state with other noise, and where that does not help with a smaller step."""
         self.setbacks, self.setbacks_in_all = self.setbacks + 1, self.setbacks_in_all + 1
-        self.books.gradient_evaluations += steps * self.config.objective.density_evaluations
+        self.counter.gradient_evaluations += steps * self.config.objective.density_evaluations
         no_answer = not self.losses and self.schedule.steps + steps >= self.config.max_steps
         unsettled = self.is_hopeless and not self.schedule.has_settled
         if no_answer or unsettled or self.setbacks > MOST_IN_A_ROW:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import optax
 
-from vi_kl.algorithms.algorithm import Algorithm, Fit, ledger
+from vi_kl.algorithms.algorithm import Algorithm, Fit, counting_costs
 from vi_kl.algorithms.svi.checkpoint import Checkpoint
 from vi_kl.algorithms.svi.many import fit_many_svi, fit_restarts
 from vi_kl.algorithms.svi.run import Run, as_it_is_now
@@ -25,7 +25,7 @@ from vi_kl.families.family import Family
 from vi_kl.families.gaussian import FullRank
 from vi_kl.objectives.elbo import ELBO
 from vi_kl.objectives.objective import Objective
-from vi_kl.targets.batching import are_alike
+from vi_kl.targets.batching import have_one_structure
 
 __all__ = ["SVI", "Schedule", "run_chunk"]
 
@@ -97,15 +97,15 @@ class SVI(Algorithm):
     def fit_many(self, key, targets, *, progress=None):
         """Targets of one structure are fitted side by side, by one program; others one after the other."""
         targets = tuple(targets)
-        if not targets or self.num_restarts > 1 or not are_alike(targets):
+        if not targets or self.num_restarts > 1 or not have_one_structure(targets):
             return super().fit_many(key, targets, progress=progress)
         return fit_many_svi(self, key, targets, progress)
 
 
 @in_float64
 def fit_svi(config: SVI, key, target, start, progress, checkpoint: Any = None, checkpoint_seconds=10.0) -> Fit:
-    with ledger() as books:
-        run = Run(as_it_is_now(config, target), key, target, books)
+    with counting_costs() as counter:
+        run = Run(as_it_is_now(config, target), key, target, counter)
         keeper = Checkpoint.of(run, start, checkpoint, checkpoint_seconds)
         if not keeper.resume():
             run.begin(start)
@@ -118,4 +118,4 @@ def fit_svi(config: SVI, key, target, start, progress, checkpoint: Any = None, c
         if progress:
             progress(1.0, "done")
         _ = run.approximation  # its seconds count
-    return run.result(books.cost())
+    return run.result(counter.cost())

@@ -1,5 +1,9 @@
-"""The worm-teeth story, told from end to end: what `vi-kl worms` runs.
+"""The worm-teeth story, from end to end: what `vi-kl worms` runs.
 
-`article` computes the numbers of the article the story comes from; `posteriors` carries the same idea to five
-Bayesian models; `figures` draws both; `tell` runs everything in order, prints it and writes the report.
+data      the teeth of 1,000 worms from a far planet
+page      the numbers of the article that the story comes from
+models    five Bayesian models of them
+fits      the same idea carried to these models
+figures   what is drawn of both
+run       everything in order, printed, and written as a report
 """

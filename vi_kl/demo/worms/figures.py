@@ -4,7 +4,7 @@ import numpy as np
 
 from vi_kl.core.estimate import UNITS
 from vi_kl.demo.worms.data import TEETH, observed
-from vi_kl.demo.worms.fits import Told
+from vi_kl.demo.worms.fits import ModelResult
 from vi_kl.demo.worms.page import Article, binomial_pmf, block_pmf, kl_curve
 from vi_kl.report import figures as plots
 from vi_kl.report.picture import Picture, draw_picture
@@ -87,7 +87,7 @@ def directions(article: Article, unit: str) -> Picture:
     return draw_picture("directions", "The two directions", caption, fig)
 
 
-def traces(told: list[Told], unit: str) -> Picture:
+def traces(told: list[ModelResult], unit: str) -> Picture:
     columns = min(len(told), 3)
     rows = -(-len(told) // columns)
     longest = max(10, *(len(fit.history.loss) for part in told for fit in part.comparison.fits))
@@ -113,7 +113,7 @@ def traces(told: list[Told], unit: str) -> Picture:
     return draw_picture("traces", "Descending to the evidence", caption, fig)
 
 
-def posteriors(part: Told) -> Picture:
+def posteriors(part: ModelResult) -> Picture:
     sites = part.comparison.target.sites
     scalars = [site.name for site in sites if not site.shape]
     vectors = [site.name for site in sites if site.shape]
@@ -124,7 +124,7 @@ def posteriors(part: Told) -> Picture:
         draws = {q: sites[name] for q, sites in part.draws.items()}
         plots.plot_marginal(ax, part.exact[name], draws, name)
     for ax, name in zip(axes[0][len(scalars) :], vectors, strict=True):
-        moments = part.comparison.target.truth.moments[name]
+        moments = part.comparison.target.reference.moments[name]
         draws = {q: sites[name] for q, sites in part.draws.items()}
         plots.plot_many_means(ax, moments.mean, moments.sd, draws, f"{name}: number of teeth")
     handles, labels = axes[0][0].get_legend_handles_labels()
@@ -137,7 +137,7 @@ def posteriors(part: Told) -> Picture:
     )
 
 
-def two_modes(part: Told) -> Picture:
+def two_modes(part: ModelResult) -> Picture:
     """p1 against p2: the exact posterior's two modes, one q on one of them, one q across both."""
     fig, axes = plots.subplots(1, 3, figsize=(9.0, 3.3), sharex=True, sharey=True)
     one_mode = "full_rank"
@@ -160,7 +160,7 @@ def two_modes(part: Told) -> Picture:
     return draw_picture("two_modes", "Two modes, one q", caption, fig)
 
 
-def bits_to_send(told: list[Told], article: Article, unit: str) -> Picture:
+def bits_to_send(told: list[ModelResult], article: Article, unit: str) -> Picture:
     factor = UNITS[unit]
     entropy = WORMS_COUNTED * float(-np.sum(observed() * np.log(observed()))) / factor
     uniform = WORMS_COUNTED * np.log(11) / factor
@@ -193,7 +193,7 @@ def bits_to_send(told: list[Told], article: Article, unit: str) -> Picture:
         f"could pay; the dotted line is no model at all ({uniform:,.0f} {unit}). Right: what each approximation adds, "
         "with its 95% interval, on a log scale; a dot at the left edge adds nothing that can be measured."
     )
-    return draw_picture("bits_to_send", "The bill", caption, fig)
+    return draw_picture("bits_to_send", "Code lengths", caption, fig)
 
 
 def of_the_article(article: Article, unit: str) -> list[Picture]:
@@ -201,11 +201,11 @@ def of_the_article(article: Article, unit: str) -> list[Picture]:
     return [draw(article, unit) for draw in (histogram, objective, directions)]
 
 
-def of_the_chapter(part: Told) -> list[Picture]:
+def of_the_chapter(part: ModelResult) -> list[Picture]:
     """Figures of one model."""
     return [posteriors(part), two_modes(part)] if part.chapter.name == "two_kinds" else [posteriors(part)]
 
 
-def of_the_bill(told: list[Told], article: Article, unit: str) -> list[Picture]:
+def of_the_bill(told: list[ModelResult], article: Article, unit: str) -> list[Picture]:
     """Figures that hold all models together."""
     return [bits_to_send(told, article, unit), traces(told, unit)]

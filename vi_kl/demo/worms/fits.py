@@ -14,7 +14,7 @@ DRAWS_FOR_FIGURES = 65_536
 
 
 @dataclasses.dataclass(frozen=True)
-class Chapter:
+class ModelSpec:
     """One model of the worms: its target, and the approximations to try on it."""
 
     name: str
@@ -24,16 +24,16 @@ class Chapter:
 
 
 CHAPTERS = (
-    Chapter("binomial", "Binomial", worms.binomial, (worms.beta_guide, "mean_field", "laplace")),
-    Chapter("block", "Two blocks", worms.block, (worms.beta_guide, "mean_field", "laplace")),
-    Chapter(
+    ModelSpec("binomial", "Binomial", worms.binomial, (worms.beta_guide, "mean_field", "laplace")),
+    ModelSpec("block", "Two blocks", worms.block, (worms.beta_guide, "mean_field", "laplace")),
+    ModelSpec(
         "categorical",
         "Free histogram",
         worms.categorical,
         (worms.dirichlet_guide, "mean_field", "full_rank", "laplace"),
     ),
-    Chapter("beta_binomial", "Beta-binomial", worms.beta_binomial, ("mean_field", "full_rank", "laplace")),
-    Chapter(
+    ModelSpec("beta_binomial", "Beta-binomial", worms.beta_binomial, ("mean_field", "full_rank", "laplace")),
+    ModelSpec(
         "two_kinds",
         "Two kinds of worms",
         worms.two_kinds,
@@ -45,20 +45,20 @@ QUICK_METHODS = ("mean_field", "full_rank", "laplace", "moment_matching")
 
 
 @dataclasses.dataclass(frozen=True)
-class Told:
+class ModelResult:
     """A chapter's outcome, with draws for its figures."""
 
-    chapter: Chapter
+    chapter: ModelSpec
     comparison: Comparison
     exact: dict[str, np.ndarray]
     draws: dict[str, dict[str, np.ndarray]]
 
     @property
     def log_evidence(self):
-        return self.comparison.target.truth.log_evidence
+        return self.comparison.target.reference.log_evidence
 
 
-def chapters(quick: bool) -> list[Chapter]:
+def chapters(quick: bool) -> list[ModelSpec]:
     """All five, or two with the approximations that compile fast."""
     if not quick:
         return list(CHAPTERS)
@@ -68,14 +68,14 @@ def chapters(quick: bool) -> list[Chapter]:
     ]
 
 
-def tell_chapter(chapter: Chapter, key, progress: Callable[[str], None] | None = None) -> Told:
+def tell_chapter(chapter: ModelSpec, key, progress: Callable[[str], None] | None = None) -> ModelResult:
     """Fit and check every approximation of one model."""
     target = chapter.make()
     fit_key, draw_key = jax.random.split(key)
     comparison = compare(target, chapter.methods, key=fit_key, progress=progress, workers=1)
-    exact = target.constrain(target.truth.sample(draw_key, DRAWS_FOR_FIGURES))
+    exact = target.constrain(target.reference.sample(draw_key, DRAWS_FOR_FIGURES))
     draws = {
         fit.name: fit.sample(jax.random.fold_in(draw_key, i), DRAWS_FOR_FIGURES, deterministic=False)
         for i, fit in enumerate(comparison.fits)
     }
-    return Told(chapter, comparison, exact, draws)
+    return ModelResult(chapter, comparison, exact, draws)

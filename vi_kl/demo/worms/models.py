@@ -16,7 +16,7 @@ import numpyro.distributions as dist
 from scipy.special import betaln, gammaln
 
 from vi_kl.demo.worms.data import TEETH, WORMS
-from vi_kl.reference import closed_form_truth, truth_by_quadrature
+from vi_kl.reference import closed_form_reference, reference_by_quadrature
 from vi_kl.targets import Target
 
 MOST_TEETH = 10
@@ -106,49 +106,49 @@ def dirichlet_guide(teeth, worms):
 def binomial(worms=WORMS) -> Target:
     """Target of `binomial_model`: posterior Beta(1 + teeth, 1 + empty places) and evidence in closed form."""
 
-    def truth(target):
+    def reference(target):
         full = float(np.sum(TEETH * counts))
         empty = MOST_TEETH * counts.sum() - full
         log_evidence = betaln(1 + full, 1 + empty) + np.sum(counts * LOG_ARRANGEMENTS)
-        return closed_form_truth(target, {"p": dist.Beta(1 + full, 1 + empty)}, log_evidence)
+        return closed_form_reference(target, {"p": dist.Beta(1 + full, 1 + empty)}, log_evidence)
 
     counts = checked_counts(worms)
-    return make_target(binomial_model, counts, truth)
+    return make_target(binomial_model, counts, reference)
 
 
 def block(worms=WORMS) -> Target:
     """Target of `block_model`: posterior Beta(1 + worms of 6 and more, 1 + the others), closed form."""
 
-    def truth(target):
+    def reference(target):
         is_high = TEETH >= FIRST_HIGH
         high, low = float(counts[is_high].sum()), float(counts[~is_high].sum())
         log_evidence = betaln(1 + high, 1 + low) - high * np.log(is_high.sum()) - low * np.log((~is_high).sum())
-        return closed_form_truth(target, {"p": dist.Beta(1 + high, 1 + low)}, log_evidence)
+        return closed_form_reference(target, {"p": dist.Beta(1 + high, 1 + low)}, log_evidence)
 
     counts = checked_counts(worms)
-    return make_target(block_model, counts, truth)
+    return make_target(block_model, counts, reference)
 
 
 def categorical(worms=WORMS) -> Target:
     """Target of `categorical_model`: posterior Dirichlet(1 + counts) and evidence in closed form."""
 
-    def truth(target):
+    def reference(target):
         after = 1.0 + counts
         log_evidence = np.sum(gammaln(after)) - gammaln(after.sum()) + gammaln(len(after))
-        return closed_form_truth(target, {"theta": dist.Dirichlet(jnp.asarray(after))}, log_evidence)
+        return closed_form_reference(target, {"theta": dist.Dirichlet(jnp.asarray(after))}, log_evidence)
 
     counts = checked_counts(worms)
-    return make_target(categorical_model, counts, truth)
+    return make_target(categorical_model, counts, reference)
 
 
 def beta_binomial(worms=WORMS) -> Target:
     """Target of `beta_binomial_model`: no closed form; evidence and posterior by quadrature."""
-    return make_target(beta_binomial_model, checked_counts(worms), truth_by_quadrature)
+    return make_target(beta_binomial_model, checked_counts(worms), reference_by_quadrature)
 
 
 def two_kinds(worms=WORMS) -> Target:
     """Target of `two_kinds_model`: two symmetric modes; evidence and posterior by quadrature around both."""
-    return make_target(two_kinds_model, checked_counts(worms), truth_by_quadrature)
+    return make_target(two_kinds_model, checked_counts(worms), reference_by_quadrature)
 
 
 TARGETS: dict[str, Callable[..., Target]] = {
@@ -160,8 +160,8 @@ TARGETS: dict[str, Callable[..., Target]] = {
 }
 
 
-def make_target(model, counts, truth) -> Target:
-    return Target.from_numpyro(model, TEETH, counts, truth=truth)
+def make_target(model, counts, reference) -> Target:
+    return Target.from_numpyro(model, TEETH, counts, reference=reference)
 
 
 def checked_counts(worms) -> np.ndarray:

@@ -20,7 +20,7 @@ from vi_kl.core.compilation import compile_clock, in_threads
 from vi_kl.core.estimate import UNITS, Estimate, format_with_error
 from vi_kl.demo.worms import figures
 from vi_kl.demo.worms.data import observed
-from vi_kl.demo.worms.fits import Chapter, Told, chapters, tell_chapter
+from vi_kl.demo.worms.fits import ModelResult, ModelSpec, chapters, tell_chapter
 from vi_kl.demo.worms.page import Article, article
 from vi_kl.diagnostics.certificate import Certificate
 from vi_kl.report import figures as plots
@@ -31,11 +31,11 @@ TITLE = "The worm teeth: from a histogram to a checked posterior"
 LEAD = (
     "Scientists on a far planet have counted the teeth of 1,000 worms, and every bit to Earth is dear. One quantity "
     "runs through the whole story: the bits on the line. KL says how many a stand-in costs; minimised, it finds the "
-    "best stand-in; and what an approximate posterior adds to the bill is exactly KL(q||posterior)."
+    "best stand-in; and what an approximate posterior adds to the code length is exactly KL(q||posterior)."
 )
 
 
-def tell(out: Path, unit: str, seed: int, quick: bool, console: Console, import_seconds: float) -> list[Told]:
+def tell(out: Path, unit: str, seed: int, quick: bool, console: Console, import_seconds: float) -> list[ModelResult]:
     """Run the story and write the report folder.
 
     Args:
@@ -83,7 +83,7 @@ def progress_bar(console: Console) -> Progress:
     return Progress(*columns, console=console, transient=True)
 
 
-def tell_chapters(parts: list[Chapter], seed: int, bar: Progress) -> Iterator[Told]:
+def tell_chapters(parts: list[ModelSpec], seed: int, bar: Progress) -> Iterator[ModelResult]:
     """Fit and check two chapters at a time, and yield them in order."""
     keys = jax.random.split(jax.random.key(seed), len(parts))
     task = bar.add_task("Fitting and checking", total=sum(len(part.methods) for part in parts))
@@ -120,7 +120,7 @@ def print_article(console: Console, numbers: Article, unit: str) -> None:
     console.print(bits_back_sentence(unit), width=min(console.width, 100))
 
 
-def print_chapter(console: Console, part: Told, unit: str) -> None:
+def print_chapter(console: Console, part: ModelResult, unit: str) -> None:
     """The columns that fit eighty characters; the page has the rest."""
     evidence = part.log_evidence.to(unit)
     console.print(f"[bold]{part.chapter.title}[/]: {-evidence.value:,.2f} {unit} for 1,000 worms ({evidence.method})")
@@ -138,8 +138,8 @@ def print_chapter(console: Console, part: Told, unit: str) -> None:
 IN_TERMINAL = (0, 2, 3, 5, 6, 9)
 
 
-def chapter_table(part: Told, unit: str) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    """One row per approximation: the bill, the two ways of KL(q||p), KL(p||q), k-hat, errors, seconds."""
+def chapter_table(part: ModelResult, unit: str) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """One row per approximation: the code lengths, the two ways of KL(q||p), KL(p||q), k-hat, errors, seconds."""
     columns = (
         "q", f"−ELBO [{unit}]", "KL(q||p): gap", "integrated", "agree", "KL(p||q)", "k-hat",
         "mean error [sd]", "sd ratio", "s",
@@ -175,7 +175,7 @@ def number(estimate: Estimate | None, unit: str) -> str:
     return format_with_error(value, error, digits=1)
 
 
-def chapter_words(part: Told, unit: str) -> list[str]:
+def chapter_words(part: ModelResult, unit: str) -> list[str]:
     """What a reader should not miss: missing modes, other gaps that matter, fits that did not converge, failures."""
     certificates = part.comparison.certificates
     one_sided = [c for c in certificates if c.coverage is not None and 0.3 < c.coverage < 0.7]
@@ -204,17 +204,17 @@ def about_the_missing_mode(one_sided: list[Certificate], unit: str) -> str:
     )
 
 
-def print_bill(console: Console, told: list[Told], unit: str) -> None:
-    console.rule("[bold]3. The bill")
+def print_bill(console: Console, told: list[ModelResult], unit: str) -> None:
+    console.rule("[bold]3. The code lengths")
     table = RichTable(title=f"{unit} to send 1,000 worms", title_justify="left", box=box.SIMPLE_HEAD)
     for name, justify in (("with", "left"), ("the exact posterior", "right"), ("the best q adds", "left")):
         table.add_column(name, justify=justify)
-    for row in bill(told, unit):
+    for row in code_length_table(told, unit):
         table.add_row(*row)
     console.print(table)
 
 
-def bill(told: list[Told], unit: str) -> list[tuple[str, str, str]]:
+def code_length_table(told: list[ModelResult], unit: str) -> list[tuple[str, str, str]]:
     p, factor = observed(), UNITS[unit]
     rows = [("no model, all counts equally likely", f"{1000 * np.log(11) / factor:,.1f}", "")]
     for part in told:
@@ -243,7 +243,7 @@ def write_report(out: Path, numbers: Article, told, pictures: list[Picture], uni
     write_atomically(out / "index.html", render_page(TITLE, LEAD, sections(numbers, told, pictures, unit)))
 
 
-def results(numbers: Article, told: list[Told], unit: str, seed: int) -> dict:
+def results(numbers: Article, told: list[ModelResult], unit: str, seed: int) -> dict:
     """Everything that was computed, as plain numbers: nats throughout, whatever the terminal shows."""
     return {
         "version": importlib.metadata.version("vi_kl"),
@@ -273,7 +273,7 @@ def results(numbers: Article, told: list[Told], unit: str, seed: int) -> dict:
     }
 
 
-def sections(numbers: Article, told: list[Told], pictures: list[Picture], unit: str) -> list[Section]:
+def sections(numbers: Article, told: list[ModelResult], pictures: list[Picture], unit: str) -> list[Section]:
     by_name = {picture.name: picture for picture in pictures}
     article_rows = tuple((f.what, f.printed, f"{f.computed:.{f.decimals + 1}f}", f.unit) for f in numbers.figures)
     first = Section(
@@ -294,13 +294,13 @@ def sections(numbers: Article, told: list[Told], pictures: list[Picture], unit: 
         shown = [by_name[f"posterior_{part.chapter.name}"]]
         shown += [by_name["two_modes"]] if part.chapter.name == "two_kinds" else []
         doc = part.comparison.target.density.model.__doc__.strip().splitlines()[0]
-        price = f"{doc} Its bill: {-evidence.value:,.2f} {unit} ({evidence.method})."
+        price = f"{doc} Its code length: {-evidence.value:,.2f} {unit} ({evidence.method})."
         words = (*opening, price, *chapter_words(part, unit))
         parts.append(Section(part.chapter.title, words, (Table(columns, tuple(rows)),), tuple(shown)))
     closing = Section(
-        "The bill",
+        "The code lengths",
         ("What 1,000 worms cost to send, model by model, and what each approximation adds.",),
-        (Table(("with", "the exact posterior", "the best q adds"), tuple(bill(told, unit))),),
+        (Table(("with", "the exact posterior", "the best q adds"), tuple(code_length_table(told, unit))),),
         (by_name["bits_to_send"], by_name["traces"]),
     )
     return [*parts, closing]

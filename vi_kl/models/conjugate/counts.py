@@ -6,7 +6,7 @@ import numpyro.distributions as dist
 from scipy.special import betaln, gammaln
 
 from vi_kl.models.conjugate.checks import counts, positive, refuse, same_length
-from vi_kl.reference import closed_form_truth
+from vi_kl.reference import closed_form_reference
 from vi_kl.targets import Target
 
 
@@ -49,13 +49,13 @@ def beta_binomial(successes=(7, 3, 12), trials=(10, 8, 15), a=2.0, b=3.0) -> Tar
     refuse("successes", successes, successes > trials, "more than its trials")
     a, b = positive("a", a, 0), positive("b", b, 0)
 
-    def truth(target):
+    def reference(target):
         after = a + successes.sum(), b + (trials - successes).sum()
         arrangements = gammaln(trials + 1) - gammaln(successes + 1) - gammaln(trials - successes + 1)
         log_evidence = betaln(*after) - betaln(a, b) + arrangements.sum()
-        return closed_form_truth(target, {"p": dist.Beta(*after)}, log_evidence)
+        return closed_form_reference(target, {"p": dist.Beta(*after)}, log_evidence)
 
-    return Target.from_numpyro(beta_binomial_model, successes, trials, a, b, truth=truth)
+    return Target.from_numpyro(beta_binomial_model, successes, trials, a, b, reference=reference)
 
 
 def gamma_poisson(events=(3, 0, 5, 2, 4), exposure=(1.0, 0.5, 2.5, 1.0, 1.5), shape=2.0, rate=1.5) -> Target:
@@ -72,13 +72,13 @@ def gamma_poisson(events=(3, 0, 5, 2, 4), exposure=(1.0, 0.5, 2.5, 1.0, 1.5), sh
     same_length("events", events, "exposure", exposure)
     shape, rate = positive("shape", shape, 0), positive("rate", rate, 0)
 
-    def truth(target):
+    def reference(target):
         after_shape, after_rate = shape + events.sum(), rate + exposure.sum()
         log_evidence = shape * np.log(rate) - gammaln(shape) + gammaln(after_shape) - after_shape * np.log(after_rate)
         log_evidence += np.sum(events * np.log(exposure) - gammaln(events + 1))
-        return closed_form_truth(target, {"rate": dist.Gamma(after_shape, after_rate)}, log_evidence)
+        return closed_form_reference(target, {"rate": dist.Gamma(after_shape, after_rate)}, log_evidence)
 
-    return Target.from_numpyro(gamma_poisson_model, events, exposure, shape, rate, truth=truth)
+    return Target.from_numpyro(gamma_poisson_model, events, exposure, shape, rate, reference=reference)
 
 
 def dirichlet_multinomial(
@@ -96,11 +96,11 @@ def dirichlet_multinomial(
         raise ValueError(f"table has {table.shape[1]} columns and concentration {len(concentration)} entries.")
     totals = table.sum(axis=1)
 
-    def truth(target):
+    def reference(target):
         arrangements = gammaln(totals + 1).sum() - gammaln(table + 1).sum()
-        return dirichlet_truth(target, concentration, table.sum(axis=0), arrangements)
+        return dirichlet_reference(target, concentration, table.sum(axis=0), arrangements)
 
-    return Target.from_numpyro(dirichlet_multinomial_model, table, totals, concentration, truth=truth)
+    return Target.from_numpyro(dirichlet_multinomial_model, table, totals, concentration, reference=reference)
 
 
 def dirichlet_categorical(labels=(0, 2, 2, 1, 0, 2, 2, 0, 2), concentration=(1.0, 0.5, 2.0)) -> Target:
@@ -114,10 +114,10 @@ def dirichlet_categorical(labels=(0, 2, 2, 1, 0, 2, 2, 0, 2), concentration=(1.0
     require_categories(concentration)
     refuse("labels", labels, labels >= len(concentration), f"not one of the {len(concentration)} categories from 0")
 
-    def truth(target):
-        return dirichlet_truth(target, concentration, np.bincount(labels, minlength=len(concentration)), 0.0)
+    def reference(target):
+        return dirichlet_reference(target, concentration, np.bincount(labels, minlength=len(concentration)), 0.0)
 
-    return Target.from_numpyro(dirichlet_categorical_model, labels, concentration, truth=truth)
+    return Target.from_numpyro(dirichlet_categorical_model, labels, concentration, reference=reference)
 
 
 def require_categories(concentration) -> None:
@@ -125,11 +125,11 @@ def require_categories(concentration) -> None:
         raise ValueError("concentration has one entry: a single category leaves nothing to infer.")
 
 
-def dirichlet_truth(target, concentration, seen, log_arrangements: float):
+def dirichlet_reference(target, concentration, seen, log_arrangements: float):
     """Posterior and evidence after these counts, of which so many arrangements were possible."""
     after = concentration + seen
     log_evidence = log_beta(after) - log_beta(concentration) + log_arrangements
-    return closed_form_truth(target, {"theta": dist.Dirichlet(after)}, log_evidence)
+    return closed_form_reference(target, {"theta": dist.Dirichlet(after)}, log_evidence)
 
 
 def log_beta(concentration) -> float:

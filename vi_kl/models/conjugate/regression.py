@@ -11,7 +11,7 @@ from scipy.special import gammaln
 
 from vi_kl.models.conjugate.checks import numbers, positive, same_length, vector_of
 from vi_kl.models.conjugate.least_squares import least_squares, log_evidence
-from vi_kl.reference import Moments, closed_form_truth
+from vi_kl.reference import Moments, closed_form_reference
 from vi_kl.targets import Target
 
 # Made up: twelve children's lung volume in litres, with height in cm and weight in kg, which say nearly the same.
@@ -52,13 +52,13 @@ def normal_normal(y=(4.1, 5.6, 3.8, 6.0), noise_sd=(1.0, 2.0, 0.5, 1.5), prior_m
     noise_sd = vector_of("noise_sd", noise_sd, len(y), positive)
     prior_mean, prior_sd = numbers("prior_mean", prior_mean, 0), positive("prior_sd", prior_sd, 0)
 
-    def truth(target):
+    def reference(target):
         design = np.append(1 / noise_sd, 1 / prior_sd)[:, None]
         mean, tril, residual = least_squares(design, np.append(y / noise_sd, prior_mean / prior_sd))
         evidence = log_evidence(tril, residual, np.log(noise_sd).sum() + np.log(prior_sd), len(y))
-        return closed_form_truth(target, {"mu": dist.Normal(mean[0], tril[0, 0])}, evidence)
+        return closed_form_reference(target, {"mu": dist.Normal(mean[0], tril[0, 0])}, evidence)
 
-    return Target.from_numpyro(normal_normal_model, y, noise_sd, prior_mean, prior_sd, truth=truth)
+    return Target.from_numpyro(normal_normal_model, y, noise_sd, prior_mean, prior_sd, reference=reference)
 
 
 def linear_regression_known_noise(
@@ -76,13 +76,13 @@ def linear_regression_known_noise(
     noise_sd = vector_of("noise_sd", noise_sd, len(y), positive)
     prior_sd = vector_of("prior_sd", prior_sd, x.shape[1], positive)
 
-    def truth(target):
+    def reference(target):
         design, response = with_prior_rows(x / noise_sd[:, None], y / noise_sd, prior_mean, prior_sd)
         mean, tril, residual = least_squares(design, response)
         evidence = log_evidence(tril, residual, np.log(noise_sd).sum() + np.log(prior_sd).sum(), len(y))
-        return closed_form_truth(target, {"beta": dist.MultivariateNormal(mean, scale_tril=tril)}, evidence)
+        return closed_form_reference(target, {"beta": dist.MultivariateNormal(mean, scale_tril=tril)}, evidence)
 
-    return Target.from_numpyro(known_noise_model, x, y, noise_sd, prior_mean, prior_sd, truth=truth)
+    return Target.from_numpyro(known_noise_model, x, y, noise_sd, prior_mean, prior_sd, reference=reference)
 
 
 def linear_regression(x=CHILDREN, y=VOLUME, prior_mean=0.0, prior_scale=(50.0, 1.0, 2.0), a=2.0, b=0.02) -> Target:
@@ -108,16 +108,16 @@ def linear_regression(x=CHILDREN, y=VOLUME, prior_mean=0.0, prior_scale=(50.0, 1
             f"raise a ({a:.4g}) or give more rows ({len(y)})."
         )
 
-    def truth(target):
+    def reference(target):
         mean, tril, residual = least_squares(*with_prior_rows(x, y, prior_mean, prior_scale))
         after_a, after_b = a + len(y) / 2, b + residual / 2
         evidence = log_evidence(tril, 0.0, np.log(prior_scale).sum(), len(y))
         evidence += a * np.log(b) - after_a * np.log(after_b) + gammaln(after_a) - gammaln(a)
         moments = normal_inverse_gamma_moments(mean, tril, after_a, after_b)
         data = (mean, tril, after_a, after_b)
-        return closed_form_truth(target, normal_inverse_gamma, evidence, moments, data)
+        return closed_form_reference(target, normal_inverse_gamma, evidence, moments, data)
 
-    return Target.from_numpyro(unknown_noise_model, x, y, prior_mean, prior_scale, a, b, truth=truth)
+    return Target.from_numpyro(unknown_noise_model, x, y, prior_mean, prior_scale, a, b, reference=reference)
 
 
 def normal_inverse_gamma(mean, scale_tril, a, b):

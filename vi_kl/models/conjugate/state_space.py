@@ -13,7 +13,7 @@ import numpyro.distributions as dist
 
 from vi_kl.models.conjugate.checks import numbers, positive, refuse
 from vi_kl.models.conjugate.least_squares import least_squares
-from vi_kl.reference import closed_form_truth
+from vi_kl.reference import closed_form_reference
 from vi_kl.targets import Target
 
 # Made up: a level that rises, and a deviation that comes and goes.
@@ -68,11 +68,11 @@ def state_space(y, persistence, mean, step_sd, noise_sd, start_mean, start_sd) -
     step_sd, noise_sd = positive("step_sd", step_sd, 0), positive("noise_sd", noise_sd, 0)
     arguments = (y, persistence, mean, step_sd, noise_sd, start_mean, start_sd)
 
-    def truth(target):
+    def reference(target):
         posterior = {"path": smoothed_path(*arguments)}
-        return closed_form_truth(target, posterior, kalman_log_evidence(*arguments))
+        return closed_form_reference(target, posterior, kalman_log_evidence(*arguments))
 
-    return Target.from_numpyro(state_space_model, *arguments, truth=truth)
+    return Target.from_numpyro(state_space_model, *arguments, reference=reference)
 
 
 def kalman_log_evidence(y, persistence, mean, step_sd, noise_sd, start_mean, start_sd) -> float:

@@ -29,10 +29,10 @@ from vi_kl.models.posteriordb import (
     regressions,
     time_series,
 )
-from vi_kl.models.posteriordb.port import Port, Posterior, open_posterior
+from vi_kl.models.posteriordb.port import Posterior, PosteriordbModel, open_posterior
 
 KINDS = (regressions, time_series, hierarchical, hidden_markov, mixture, gaussian_process)
-PORTS: dict[str, Port] = {full_name: port for kind in KINDS for full_name, port in kind.PORTS.items()}
+PORTS: dict[str, PosteriordbModel] = {full_name: port for kind in KINDS for full_name, port in kind.PORTS.items()}
 FULL_NAMES: dict[str, str] = {full_name.rpartition("-")[2]: full_name for full_name in PORTS}
 
 
@@ -54,4 +54,4 @@ def posterior(name: str) -> Posterior:
     return open_posterior(FULL_NAMES[name], PORTS[FULL_NAMES[name]])
 
 
-__all__ = ["PORTS", "Port", "Posterior", "names", "posterior"]
+__all__ = ["PORTS", "Posterior", "PosteriordbModel", "names", "posterior"]

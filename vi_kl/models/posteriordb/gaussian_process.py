@@ -5,7 +5,7 @@ import numpy as np
 import numpyro
 import numpyro.distributions as dist
 
-from vi_kl.models.posteriordb.port import Port
+from vi_kl.models.posteriordb.port import PosteriordbModel
 
 JITTER = 1e-10  # the database's: added to the covariance's diagonal
 
@@ -38,6 +38,8 @@ def whitened(reference, x, k):
     return {"rho": reference["rho"], "alpha": reference["alpha"], "f_tilde": f_tilde}
 
 
-PORTS: dict[str, Port] = {
-    "gp_pois_regr-gp_pois_regr": Port(gp_pois_regr, lambda d: (d["x"].astype(float), d["k"]), log_rates, whitened)
+PORTS: dict[str, PosteriordbModel] = {
+    "gp_pois_regr-gp_pois_regr": PosteriordbModel(
+        gp_pois_regr, lambda d: (d["x"].astype(float), d["k"]), log_rates, whitened
+    )
 }

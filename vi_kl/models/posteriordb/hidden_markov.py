@@ -7,7 +7,7 @@ import numpyro.distributions as dist
 from numpyro.distributions import constraints
 
 from vi_kl.models.posteriordb.flat import flat
-from vi_kl.models.posteriordb.port import Port
+from vi_kl.models.posteriordb.port import PosteriordbModel
 
 
 def hmm_example(y):
@@ -34,4 +34,4 @@ def forward(log_transition, emission):
     return jax.nn.logsumexp(log_weight)
 
 
-PORTS: dict[str, Port] = {"hmm_example-hmm_example": Port(hmm_example, lambda d: (d["y"],))}
+PORTS: dict[str, PosteriordbModel] = {"hmm_example-hmm_example": PosteriordbModel(hmm_example, lambda d: (d["y"],))}

@@ -6,7 +6,7 @@ Reference: Rubin (1981), "Estimation in parallel randomized experiments".
 import numpyro
 import numpyro.distributions as dist
 
-from vi_kl.models.posteriordb.port import Port
+from vi_kl.models.posteriordb.port import PosteriordbModel
 
 
 def eight_schools_centered(sigma, y):
@@ -42,7 +42,9 @@ def schools(d: dict):
     return d["sigma"].astype(float), d["y"].astype(float)
 
 
-PORTS: dict[str, Port] = {
-    "eight_schools-eight_schools_centered": Port(eight_schools_centered, schools),
-    "eight_schools-eight_schools_noncentered": Port(eight_schools_noncentered, schools, effects, standardised_effects),
+PORTS: dict[str, PosteriordbModel] = {
+    "eight_schools-eight_schools_centered": PosteriordbModel(eight_schools_centered, schools),
+    "eight_schools-eight_schools_noncentered": PosteriordbModel(
+        eight_schools_noncentered, schools, effects, standardised_effects
+    ),
 }

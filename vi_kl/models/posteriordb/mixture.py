@@ -6,7 +6,7 @@ import numpyro.distributions as dist
 from numpyro.distributions import constraints
 
 from vi_kl.models.posteriordb.flat import flat
-from vi_kl.models.posteriordb.port import Port
+from vi_kl.models.posteriordb.port import PosteriordbModel
 
 
 def low_dim_gauss_mix(y):
@@ -20,4 +20,6 @@ def low_dim_gauss_mix(y):
     numpyro.factor("y", jnp.logaddexp(components[:, 0], components[:, 1]).sum())
 
 
-PORTS: dict[str, Port] = {"low_dim_gauss_mix-low_dim_gauss_mix": Port(low_dim_gauss_mix, lambda d: (d["y"],))}
+PORTS: dict[str, PosteriordbModel] = {
+    "low_dim_gauss_mix-low_dim_gauss_mix": PosteriordbModel(low_dim_gauss_mix, lambda d: (d["y"],))
+}

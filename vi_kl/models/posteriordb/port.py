@@ -1,4 +1,4 @@
-"""Port: a model of the database as a NumPyro function; Posterior: the port with its data, target and reference."""
+"""PosteriordbModel: a model of the database in NumPyro; Posterior: that with its data, target and reference."""
 
 import dataclasses
 import functools
@@ -16,7 +16,7 @@ def unchanged(values: Mapping, *arguments) -> Mapping:
 
 
 @dataclasses.dataclass(frozen=True)
-class Port:
+class PosteriordbModel:
     """One posterior of the database as a NumPyro model.
 
     Attributes:
@@ -51,7 +51,7 @@ class Posterior:
     name: str
     full_name: str
     data: dict = dataclasses.field(repr=False)
-    port: Port = dataclasses.field(repr=False)
+    port: PosteriordbModel = dataclasses.field(repr=False)
     target: Target
 
     @functools.cached_property
@@ -96,7 +96,7 @@ class Posterior:
         return {name: np.asarray(quantities[name]) for name in self.draws}
 
 
-def open_posterior(full_name: str, port: Port) -> Posterior:
+def open_posterior(full_name: str, port: PosteriordbModel) -> Posterior:
     """Read the data of a posterior and make its target."""
     data = read_data(full_name)
     return Posterior(full_name.rpartition("-")[2], full_name, data, port, port.target(data))

@@ -10,7 +10,7 @@ import numpyro.distributions as dist
 from numpyro.distributions import constraints
 
 from vi_kl.models.posteriordb.flat import flat
-from vi_kl.models.posteriordb.port import Port
+from vi_kl.models.posteriordb.port import PosteriordbModel
 
 # The models ----------------------------------------------------------------------------------------------------
 
@@ -111,29 +111,35 @@ def kilpisjarvi_arguments(d: dict):
     return np.asarray(d["x"], dtype=float), d["y"], *prior
 
 
-PORTS: dict[str, Port] = {
-    "earnings-earn_height": Port(flat_regression, lambda d: (design(d["height"]), d["earn"].astype(float))),
-    "earnings-logearn_height": Port(flat_regression, lambda d: log_earnings(d, d["height"])),
-    "earnings-logearn_height_male": Port(flat_regression, lambda d: log_earnings(d, d["height"], d["male"])),
-    "earnings-logearn_logheight_male": Port(flat_regression, lambda d: log_earnings(d, np.log(d["height"]), d["male"])),
-    "earnings-logearn_interaction": Port(
+PORTS: dict[str, PosteriordbModel] = {
+    "earnings-earn_height": PosteriordbModel(flat_regression, lambda d: (design(d["height"]), d["earn"].astype(float))),
+    "earnings-logearn_height": PosteriordbModel(flat_regression, lambda d: log_earnings(d, d["height"])),
+    "earnings-logearn_height_male": PosteriordbModel(
+        flat_regression, lambda d: log_earnings(d, d["height"], d["male"])
+    ),
+    "earnings-logearn_logheight_male": PosteriordbModel(
+        flat_regression, lambda d: log_earnings(d, np.log(d["height"]), d["male"])
+    ),
+    "earnings-logearn_interaction": PosteriordbModel(
         flat_regression, lambda d: log_earnings(d, d["height"], d["male"], d["height"] * d["male"])
     ),
-    "kidiq-kidscore_momhs": Port(half_cauchy_regression, lambda d: kid_score(d, d["mom_hs"])),
-    "kidiq-kidscore_momiq": Port(half_cauchy_regression, lambda d: kid_score(d, d["mom_iq"])),
-    "kidiq-kidscore_momhsiq": Port(half_cauchy_regression, lambda d: kid_score(d, d["mom_hs"], d["mom_iq"])),
-    "kidiq-kidscore_interaction": Port(
+    "kidiq-kidscore_momhs": PosteriordbModel(half_cauchy_regression, lambda d: kid_score(d, d["mom_hs"])),
+    "kidiq-kidscore_momiq": PosteriordbModel(half_cauchy_regression, lambda d: kid_score(d, d["mom_iq"])),
+    "kidiq-kidscore_momhsiq": PosteriordbModel(
+        half_cauchy_regression, lambda d: kid_score(d, d["mom_hs"], d["mom_iq"])
+    ),
+    "kidiq-kidscore_interaction": PosteriordbModel(
         half_cauchy_regression, lambda d: kid_score(d, d["mom_hs"], d["mom_iq"], d["mom_hs"] * d["mom_iq"])
     ),
-    "kidiq_with_mom_work-kidscore_interaction_c": Port(flat_regression, kidscore_centred),
-    "kidiq_with_mom_work-kidscore_mom_work": Port(
+    "kidiq_with_mom_work-kidscore_interaction_c": PosteriordbModel(flat_regression, kidscore_centred),
+    "kidiq_with_mom_work-kidscore_mom_work": PosteriordbModel(
         flat_regression, lambda d: kid_score(d, *indicators(d["mom_work"], 2, 3, 4))
     ),
-    "kilpisjarvi_mod-kilpisjarvi": Port(kilpisjarvi, kilpisjarvi_arguments),
-    "mesquite-mesquite": Port(flat_regression, mesquite),
-    "mesquite-logmesquite": Port(flat_regression, logmesquite),
-    "mesquite-logmesquite_logva": Port(flat_regression, logmesquite_logva),
-    "mesquite-logmesquite_logvas": Port(flat_regression, logmesquite_logvas),
-    "nes1980-nes": Port(flat_regression, nes),
-    "sblri-blr": Port(weak_prior_regression, lambda d: (d["X"], d["y"])),
+    "kilpisjarvi_mod-kilpisjarvi": PosteriordbModel(kilpisjarvi, kilpisjarvi_arguments),
+    "mesquite-mesquite": PosteriordbModel(flat_regression, mesquite),
+    "mesquite-logmesquite": PosteriordbModel(flat_regression, logmesquite),
+    "mesquite-logmesquite_logva": PosteriordbModel(flat_regression, logmesquite_logva),
+    "mesquite-logmesquite_logvas": PosteriordbModel(flat_regression, logmesquite_logvas),
+    "nes1980-nes": PosteriordbModel(flat_regression, nes),
+    "sblri-blr": PosteriordbModel(weak_prior_regression, lambda d: (d["X"], d["y"])),
 }

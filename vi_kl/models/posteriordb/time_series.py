@@ -8,7 +8,7 @@ import numpyro.distributions as dist
 from numpyro.distributions import constraints
 
 from vi_kl.models.posteriordb.flat import flat
-from vi_kl.models.posteriordb.port import Port
+from vi_kl.models.posteriordb.port import PosteriordbModel
 
 
 def autoregression(lagged, y):
@@ -68,8 +68,8 @@ def garch11(y, sigma1):
         numpyro.sample("y", dist.Normal(mu, jnp.sqrt(variance)), obs=y)
 
 
-PORTS: dict[str, Port] = {
-    "arK-arK": Port(autoregression, lags),
-    "arma-arma11": Port(arma11, lambda d: (d["y"],)),
-    "garch-garch11": Port(garch11, lambda d: (d["y"], np.asarray(d["sigma1"], dtype=float))),
+PORTS: dict[str, PosteriordbModel] = {
+    "arK-arK": PosteriordbModel(autoregression, lags),
+    "arma-arma11": PosteriordbModel(arma11, lambda d: (d["y"],)),
+    "garch-garch11": PosteriordbModel(garch11, lambda d: (d["y"], np.asarray(d["sigma1"], dtype=float))),
 }

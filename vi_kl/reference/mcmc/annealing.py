@@ -7,7 +7,7 @@ round chooses the b, the step sizes and the scales as it goes, and is thrown awa
 each population of the second round is unbiased, and the spread of the populations is an error that needs no theory.
 
 The way back, from posterior draws to the start, gives an unbiased estimate of 1 / evidence, and so a stochastic
-upper limit where the way forward gives a stochastic lower limit: the truth is between them.
+upper limit where the way forward gives a stochastic lower limit: the evidence is between them.
 
 References: Neal (2001), "Annealed importance sampling"; Del Moral, Doucet & Jasra (2006), "Sequential Monte Carlo
 samplers"; Zhou, Johansen & Aston (2016), "Toward automatic model comparison", for choosing b by the conditional
@@ -24,7 +24,14 @@ from scipy.special import logsumexp
 from vi_kl.core.estimate import Estimate
 from vi_kl.core.precision import in_float64
 from vi_kl.core.random_keys import numpy_generator
-from vi_kl.reference.mcmc.tempering import Annealing, AnnealingError, Start, choose_plan, follow, starting_particles
+from vi_kl.reference.mcmc.tempering import (
+    Annealing,
+    AnnealingError,
+    StartingDensity,
+    choose_plan,
+    follow,
+    starting_particles,
+)
 from vi_kl.targets.target import Target
 
 TOO_WIDE = 0.3
@@ -40,7 +47,7 @@ def log_evidence_by_annealing(
     target: Target,
     *,
     key,
-    start: Start | None = None,
+    start: StartingDensity | None = None,
     num_populations: int = 8,
     num_particles: int = 256,
     num_moves: int = 3,
@@ -50,7 +57,7 @@ def log_evidence_by_annealing(
     Args:
         target: the posterior.
         key: a JAX random key.
-        start: broader than the posterior; None for `Start.broad`, of scale 4 in every coordinate of z.
+        start: broader than the posterior; None for `StartingDensity.broad`, of scale 4 in every coordinate of z.
         num_populations: independent populations of particles, whose spread is the error.
         num_particles: in each population. The error falls with the root of it.
         num_moves: moves of every particle at each of the 10 to 50 stages.
@@ -72,7 +79,7 @@ def log_evidence_by_reverse_annealing(
     draws,
     *,
     key,
-    start: Start | None = None,
+    start: StartingDensity | None = None,
     num_populations: int = 8,
     num_particles: int = 256,
     num_moves: int = 3,
@@ -95,7 +102,7 @@ def log_evidence_by_reverse_annealing(
     draws = np.asarray(draws, dtype=float)
     if draws.ndim != 2 or draws.shape[1] != target.dim:
         raise ValueError(f"draws must have shape (n, {target.dim}), got {draws.shape}.")
-    start = checked_start(target, Start.around(draws) if start is None else start)
+    start = checked_start(target, StartingDensity.around(draws) if start is None else start)
     plan_key, pick_key, key = jax.random.split(key, 3)
     plan = choose_plan(target, start, config, plan_key)
     n = config.num_populations * config.num_particles
@@ -107,9 +114,9 @@ def log_evidence_by_reverse_annealing(
     return dataclasses.replace(inverse, value=-inverse.value)
 
 
-def anneal(target: Target, start: Start | None, config: Annealing, key) -> tuple[Estimate, np.ndarray]:
+def anneal(target: Target, start: StartingDensity | None, config: Annealing, key) -> tuple[Estimate, np.ndarray]:
     """The estimate, and the particles that have arrived: (populations, particles, dim)."""
-    start = checked_start(target, Start.broad(target.dim) if start is None else start)
+    start = checked_start(target, StartingDensity.broad(target.dim) if start is None else start)
     plan_key, draw_key, key = jax.random.split(key, 3)
     plan = choose_plan(target, start, config, plan_key)
     arrived = follow(target, start, plan, starting_particles(start, config, draw_key), config, key)
@@ -136,7 +143,7 @@ def combine(log_z, config: Annealing, method: str, caveat: str) -> Estimate:
     )
 
 
-def checked_start(target: Target, start: Start) -> Start:
+def checked_start(target: Target, start: StartingDensity) -> StartingDensity:
     location, scale_tril = np.asarray(start.location, dtype=float), np.asarray(start.scale_tril, dtype=float)
     if location.shape != (target.dim,) or scale_tril.shape != (target.dim, target.dim):
         raise ValueError(
@@ -147,4 +154,4 @@ def checked_start(target: Target, start: Start) -> Start:
         raise ValueError("The start's scale_tril must be lower triangular with a positive diagonal.")
     if not start.degrees_of_freedom > 0:
         raise ValueError(f"The start's degrees_of_freedom must be positive, got {start.degrees_of_freedom}.")
-    return Start(location, scale_tril, float(start.degrees_of_freedom))
+    return StartingDensity(location, scale_tril, float(start.degrees_of_freedom))

@@ -1,4 +1,4 @@
-"""The truth by a reference run: NUTS, checked, with the log evidence by bridge sampling and a second opinion.
+"""The reference by a reference run: NUTS, checked, with the log evidence by bridge sampling and a second opinion.
 
 Requires a differentiable log density, whose posterior NUTS can explore; a run that fails its checks is refused. Use
 it where there is no closed form and quadrature does not reach. It costs seconds for small models; `cache` makes a
@@ -22,8 +22,8 @@ from vi_kl.reference.mcmc.bridge import cross_bridge
 from vi_kl.reference.mcmc.checks import OF_THE_CHAINS, OF_THE_EVIDENCE, Checks, complaints, measure
 from vi_kl.reference.mcmc.draws import PosteriorDraws
 from vi_kl.reference.mcmc.nuts import NUTS, run_nuts
-from vi_kl.reference.mcmc.tempering import Annealing, Start
-from vi_kl.reference.posterior import Moments, Truth
+from vi_kl.reference.mcmc.tempering import Annealing, StartingDensity
+from vi_kl.reference.posterior import Moments, ReferencePosterior
 from vi_kl.targets.arguments import of_a_target
 from vi_kl.targets.target import Target, constrain_in_chunks
 
@@ -61,7 +61,7 @@ def reference_run(
     on_failure: str = "raise",
     cache=None,
     progress: Callable[[float, str], None] | None = None,
-) -> Truth:
+) -> ReferencePosterior:
     """What chains of NUTS say about a posterior: draws, moments, log evidence, and a second opinion on the last.
 
     Args:
@@ -73,12 +73,12 @@ def reference_run(
         target_accept_prob: raise it towards 0.99 where trajectories diverge.
         checks: the limits of what is measured.
         annealing: settings of the second opinion.
-        on_failure: "raise", or "keep" a run that failed, with its complaints in the truth.
+        on_failure: "raise", or "keep" a run that failed, with its complaints in the reference.
         cache: a folder, True for the default one (see `cache_folder`), or None for no caching.
         progress: called with the share done and a few words.
 
     Returns:
-        A Truth with source "reference run", whose `sample` picks from the stored draws.
+        A ReferencePosterior with source "reference run", whose `sample` picks from the stored draws.
 
     Raises:
         UntrustworthyReference: a check failed; of a run whose chains failed no evidence is computed.
@@ -100,7 +100,7 @@ def reference_run(
     if found and on_failure == "raise":
         raise UntrustworthyReference(target, found)
     work.teller(1.0, "done")
-    return make_truth(target, chains["z"], evidence, found)
+    return make_reference(target, chains["z"], evidence, found)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,7 +138,9 @@ class Work:
         draws = PosteriorDraws(z, independent=False)
         bridge = cross_bridge(self.target, draws, jax.random.fold_in(self.key, 1))
         self.teller(SHARE_OF_NUTS + 0.05, "annealing")
-        second, _ = anneal(self.target, Start.around(draws.z), self.annealing, jax.random.fold_in(self.key, 2))
+        second, _ = anneal(
+            self.target, StartingDensity.around(draws.z), self.annealing, jax.random.fold_in(self.key, 2)
+        )
         difference = bridge.estimate.minus(second, "difference")
         return {
             "log_evidence": to_text(bridge.estimate),
@@ -168,14 +170,14 @@ def moments(target: Target, z) -> dict[str, np.ndarray]:
     return result
 
 
-def make_truth(target: Target, chains, evidence, complaints: tuple[str, ...]) -> Truth:
+def make_reference(target: Target, chains, evidence, complaints: tuple[str, ...]) -> ReferencePosterior:
     z = chains.reshape(-1, chains.shape[-1])
 
     def sample(key, n: int) -> np.ndarray:
         """n of the stored draws, each at most once where there are enough."""
         return z[numpy_generator(key).choice(len(z), n, replace=n > len(z))]
 
-    return Truth(
+    return ReferencePosterior(
         log_evidence=from_text(evidence["log_evidence"]),
         moments={
             name: Moments(evidence[f"mean/{name}"], evidence[f"sd/{name}"], float(evidence[f"error/{name}"]))

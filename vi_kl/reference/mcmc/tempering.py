@@ -30,7 +30,7 @@ class AnnealingError(ViKLError, RuntimeError):
     """The posterior was not reached; the message says what to try."""
 
 
-class Start(NamedTuple):
+class StartingDensity(NamedTuple):
     """The multivariate Student-t at which annealing begins; it should be broader than the posterior.
 
     With a normal's tails, the weights would have no finite variance where the posterior's tails are heavier, such as
@@ -47,12 +47,12 @@ class Start(NamedTuple):
     degrees_of_freedom: float = 5.0
 
     @classmethod
-    def broad(cls, dim: int, scale: float = 4.0) -> "Start":
+    def broad(cls, dim: int, scale: float = 4.0) -> "StartingDensity":
         """Around the origin of z, where nothing is known."""
         return cls(np.zeros(dim), scale * np.eye(dim))
 
     @classmethod
-    def around(cls, z, inflation: float = 3.0) -> "Start":
+    def around(cls, z, inflation: float = 3.0) -> "StartingDensity":
         """Around draws (n, dim), scaled to `inflation` times their sds."""
         covariance = np.atleast_2d(np.cov(z, rowvar=False))
         return cls(np.mean(z, axis=0), inflation * np.linalg.cholesky(covariance))
@@ -82,7 +82,7 @@ class Annealing:
         return f"{self.num_populations} populations of {self.num_particles:,}"
 
 
-def starting_particles(start: Start, config: Annealing, key) -> np.ndarray:
+def starting_particles(start: StartingDensity, config: Annealing, key) -> np.ndarray:
     """(populations x particles, dim) draws of the start."""
     n = config.num_populations * config.num_particles
     return Student(*start).sample(numpy_generator(key), n)
@@ -102,7 +102,7 @@ class Plan(NamedTuple):
     step_sizes: jax.Array
     num_stages: int
 
-    def reversed(self, start: Start) -> "Plan":
+    def reversed(self, start: StartingDensity) -> "Plan":
         """The way back: from b = 1 to the stage before, and so on to b = 0, where the start's own scales hold."""
         n = self.num_stages
         back = np.arange(n - 1)[::-1]
@@ -140,7 +140,7 @@ class State(NamedTuple):
     key: jax.Array
 
 
-def choose_plan(target: Target, start: Start, config: Annealing, key) -> Plan:
+def choose_plan(target: Target, start: StartingDensity, config: Annealing, key) -> Plan:
     """The first round: powers, scales and step sizes chosen on the way."""
     dim = target.dim
     empty = Plan(np.zeros(MOST_STAGES), np.zeros((MOST_STAGES, dim, dim)), np.zeros(MOST_STAGES), MOST_STAGES)
@@ -149,7 +149,8 @@ def choose_plan(target: Target, start: Start, config: Annealing, key) -> Plan:
     if not state.power == 1.0:
         raise AnnealingError(
             f"The posterior was not reached within {MOST_STAGES} stages (b = {float(state.power):.2g}): give a start "
-            "nearer to it, such as Start.around(draws), or check that the log density is finite around the start."
+            "nearer to it, such as StartingDensity.around(draws), or check that the log density is finite "
+            "around the start."
         )
     return Plan(*map(np.asarray, state.plan), int(state.stage))
 
@@ -172,7 +173,7 @@ class Whitened(NamedTuple):
         return -weight * u @ self.whitening
 
 
-def whitened(start: Start) -> Whitened:
+def whitened(start: StartingDensity) -> Whitened:
     dim, freedom = len(start.location), start.degrees_of_freedom
     inverse = solve_triangular(start.scale_tril, np.eye(dim), lower=True)
     log_volume = np.log(np.diag(start.scale_tril)).sum() + 0.5 * dim * np.log(freedom * np.pi)
@@ -180,7 +181,7 @@ def whitened(start: Start) -> Whitened:
     return Whitened(*map(jnp.asarray, (start.location, inverse, freedom, log_peak)))
 
 
-def follow(target, start: Start, plan: Plan, z, config: Annealing, key, adaptive: bool = False) -> State:
+def follow(target, start: StartingDensity, plan: Plan, z, config: Annealing, key, adaptive: bool = False) -> State:
     """Lead the particles z through the plan, or through one that is made on the way."""
     shape = config.num_populations, config.num_particles, target.dim
     particles = evaluate_once(target, jnp.asarray(z.reshape(shape)))

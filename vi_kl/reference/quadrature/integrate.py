@@ -19,7 +19,7 @@ from vi_kl.core.errors import ViKLError
 from vi_kl.core.estimate import Estimate
 from vi_kl.core.precision import in_float64
 from vi_kl.core.random_keys import numpy_generator
-from vi_kl.reference.posterior import Moments, Truth
+from vi_kl.reference.posterior import Moments, ReferencePosterior
 from vi_kl.reference.quadrature.box_part import BoxPart, integrate_over_boxes
 from vi_kl.reference.quadrature.grid import GridPart, grid, integrate_on_grid
 from vi_kl.reference.quadrature.partition import PartDensity
@@ -27,7 +27,7 @@ from vi_kl.reference.quadrature.peaks import find_peaks
 from vi_kl.targets.arguments import of_a_target
 from vi_kl.targets.target import Target, constrain_in_chunks, log_density_in_chunks
 
-__all__ = ["QuadratureError", "grid", "truth_by_quadrature"]
+__all__ = ["QuadratureError", "grid", "reference_by_quadrature"]
 
 MOST_PEAKS = 16
 FAR_BELOW = 45.0  # nats: a peak whose mass is so far below the heaviest needs no part of its own
@@ -39,9 +39,9 @@ class QuadratureError(ViKLError, RuntimeError):
 
 @of_a_target
 @in_float64
-def truth_by_quadrature(
+def reference_by_quadrature(
     target: Target, *, tolerance: float = 1e-6, num_starts: int = 30, max_nodes: int = 3_000_000
-) -> Truth:
+) -> ReferencePosterior:
     """Log evidence, moments and exact draws of a target of one to three dimensions.
 
     Args:
@@ -79,7 +79,7 @@ def truth_by_quadrature(
         refuse(parts, log_evidence, error, tolerance, max_nodes)
     evidence = Estimate(log_evidence, max(error, 1e-12), describe(parts))
     sampler = PartSampler(parts, shares)
-    return Truth(evidence, part_moments(target, parts, shares), sampler.sample, "quadrature")
+    return ReferencePosterior(evidence, part_moments(target, parts, shares), sampler.sample, "quadrature")
 
 
 def integrate_parts(density, peaks, tolerance: float, max_nodes: int) -> list[GridPart] | list[BoxPart]:

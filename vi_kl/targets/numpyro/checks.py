@@ -19,7 +19,7 @@ from vi_kl.core.compilation import compiler_options, tracing
 from vi_kl.core.programs.program import capture
 from vi_kl.targets.captured import same
 from vi_kl.targets.numpyro.inspection import Inspection, ModelError, abstractly, change_of_variables, traced
-from vi_kl.targets.numpyro.plates import ChosenRows
+from vi_kl.targets.numpyro.plates import SubsampledRows
 
 
 def check_factors(density, data, found: Inspection) -> None:
@@ -32,7 +32,7 @@ def check_factors(density, data, found: Inspection) -> None:
 
     def run(data):
         shapes.clear()  # of what an earlier attempt saw
-        trace = traced(density, data, ChosenRows())
+        trace = traced(density, data, SubsampledRows())
         for name, site in trace.items():
             if site["type"] == "sample":
                 check_factor(name, site)
@@ -123,7 +123,7 @@ def refuse_impure_model(density, data, found: Inspection) -> None:
 
         args, kwargs = density.arguments(data)
         model = numpyro.handlers.substitute(numpyro.handlers.seed(density.model, key), substitute_fn=fill)
-        with ChosenRows():
+        with SubsampledRows():
             trace = numpyro.handlers.trace(model).get_trace(*args, **kwargs)
         return {
             name: jnp.sum(site["fn"].log_prob(site["value"]))

@@ -15,7 +15,7 @@ from numpyro.distributions import biject_to, constraints
 from vi_kl.core.compilation import tracing
 from vi_kl.core.errors import ViKLError
 from vi_kl.core.programs.program import in_either_precision, trace_afresh
-from vi_kl.targets.numpyro.plates import ChosenRows, Plate
+from vi_kl.targets.numpyro.plates import Plate, SubsampledRows
 from vi_kl.targets.target import Site
 
 
@@ -62,7 +62,7 @@ def inspect(density, data) -> Inspection:
     """Trace the model abstractly, with whole plates; every feature that cannot be fitted is refused by name."""
     from vi_kl.targets.numpyro.enumeration import discrete_site
 
-    found, discrete, axes, rows = [], [], [], ChosenRows()
+    found, discrete, axes, rows = [], [], [], SubsampledRows()
     latent, about, unlisted, observed = (
         {},
         {"masked": [], "scanned": [], "improper": [], "deterministic": []},
@@ -162,7 +162,7 @@ def abstractly(run, data) -> None:
         in_either_precision(lambda: trace_afresh(jax.make_jaxpr(lambda data: run(data)), data))
 
 
-def traced(density, data, rows: ChosenRows) -> dict:
+def traced(density, data, rows: SubsampledRows) -> dict:
     """The model's trace at z = 0, with all rows of its plates."""
     args, kwargs = density.arguments(data)
     model = numpyro.handlers.substitute(numpyro.handlers.seed(density.model, 0), substitute_fn=image_of_zero)

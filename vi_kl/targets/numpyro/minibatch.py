@@ -26,7 +26,7 @@ from vi_kl.core.compilation import compiled
 from vi_kl.targets.arguments import of_a_target
 from vi_kl.targets.numpyro.inspection import ModelError
 from vi_kl.targets.numpyro.model import NumPyroModel, unconstrained_shapes
-from vi_kl.targets.numpyro.plates import AllRows, ChosenRows, Plate
+from vi_kl.targets.numpyro.plates import AllRows, Plate, SubsampledRows
 from vi_kl.targets.target import Target
 
 
@@ -50,7 +50,7 @@ class SubsampledModel(NumPyroModel):
             for plate, axis in axes:
                 sites[name] = jnp.take(sites[name], rows[plate], axis)
         args, kwargs = self.arguments(data)
-        model = ChosenRows(self.model.function, rows)
+        model = SubsampledRows(self.model.function, rows)
         return numpyro.handlers.seed(model, 0), args, kwargs, sites
 
     def model_minibatch(self, data, sites, rows):

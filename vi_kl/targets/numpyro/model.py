@@ -163,12 +163,12 @@ class DATA:
 
 
 @in_float64
-def target_from_numpyro(model: Callable, args: tuple, kwargs: dict, truth) -> Target:
+def target_from_numpyro(model: Callable, args: tuple, kwargs: dict, reference) -> Target:
     density, data = split_data(model, args, kwargs)
     density, data, found = with_constants(density, data, inspect)
     density, found = in_either_precision(examined, density, data, found)
     density, _ = captured(density, data, found.sites)
-    target = Target(density, data, found.sites, truth)
+    target = Target(density, data, found.sites, reference)
     if target.subsampled:
         from vi_kl.targets.numpyro.minibatch import refuse_biased
 
@@ -238,7 +238,8 @@ def model_to_enumerate(model: Callable, args: tuple, kwargs: dict) -> tuple[NumP
     if found.sites:
         raise ModelError(
             f"Latent site '{found.sites[0].name}' is continuous, so there are no configurations to list: make a target "
-            f"(Target.from_numpyro), which sums the discrete sites out, and ask truth_by_quadrature or a reference run."
+            f"(Target.from_numpyro), which sums the discrete sites out, and ask reference_by_quadrature or a "
+            f"reference run."
         )
     if found.plates:
         density = dataclasses.replace(density, model=AllRows(density.model))

@@ -20,7 +20,7 @@ class Plate:
     batch: int
 
 
-class ChosenRows(Messenger):
+class SubsampledRows(Messenger):
     """Subsampling plates hand out the rows given for them, or all of their rows.
 
     Attributes:
@@ -44,7 +44,7 @@ class ChosenRows(Messenger):
 
     def inside(self, body: Callable) -> Callable:
         def with_rows(*args):
-            handler = ChosenRows(rows=self.rows)
+            handler = SubsampledRows(rows=self.rows)
             handler.plates = self.plates
             with handler:
                 return body(*args)
@@ -59,7 +59,7 @@ class AllRows:
     function: Callable
 
     def __call__(self, *args, **kwargs):
-        with ChosenRows():
+        with SubsampledRows():
             return self.function(*args, **kwargs)
 
     @property

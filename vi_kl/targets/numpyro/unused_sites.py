@@ -36,7 +36,7 @@ from vi_kl.targets.numpyro.inspection import (
     inspect,
     is_masked,
 )
-from vi_kl.targets.numpyro.plates import AllRows, ChosenRows
+from vi_kl.targets.numpyro.plates import AllRows, SubsampledRows
 
 
 @dataclasses.dataclass(frozen=True)
@@ -353,7 +353,7 @@ def run(density, data, key, unconstrained: Callable) -> dict:
 
     args, kwargs = density.arguments(data)
     model = numpyro.handlers.substitute(numpyro.handlers.seed(density.model, key), substitute_fn=fill)
-    with ChosenRows():
+    with SubsampledRows():
         return numpyro.handlers.trace(model).get_trace(*args, **kwargs)
 
 
@@ -378,7 +378,7 @@ def is_unused(density, data, name: str, found: Inspection, gone: Mapping) -> boo
         model = numpyro.handlers.substitute(
             model, substitute_fn=lambda site: value if site["name"] == name else image_of_zero(site)
         )
-        with ChosenRows():
+        with SubsampledRows():
             trace = numpyro.handlers.trace(model).get_trace(*args, **kwargs)
         ignored = {name, *(n for n, entries in gone.items() if entries is None)}
         sites = [site for n, site in trace.items() if site["type"] == "sample" and n not in ignored]
@@ -405,7 +405,7 @@ def flat_entries(density, data, found: Inspection, doubtful: dict) -> dict[str, 
 
     def joint(values):
         args, kwargs = density.arguments(data)
-        with ChosenRows():
+        with SubsampledRows():
             return log_density(numpyro.handlers.seed(density.model, 0), args, kwargs, values)[0]
 
     def gradient_there(z):
@@ -417,7 +417,7 @@ def flat_entries(density, data, found: Inspection, doubtful: dict) -> dict[str, 
         {site.name: jnp.asarray(generator.uniform(-2, 2, site.unconstrained_shape)) for site in found.sites}
         for _ in range(3)
     ]
-    with tracing, ChosenRows():
+    with tracing, SubsampledRows():
         program = jax.jit(gradient_there, compiler_options=compiler_options(True))
         at = [program(z) for z in points]
         flat = {}

@@ -21,7 +21,7 @@ from vi_kl.core.compilation import tracing
 from vi_kl.targets.numpyro.enumeration import DiscreteSite, first_configuration
 from vi_kl.targets.numpyro.inspection import ModelError, abstractly, traced
 from vi_kl.targets.numpyro.model import NumPyroModel
-from vi_kl.targets.numpyro.plates import ChosenRows
+from vi_kl.targets.numpyro.plates import SubsampledRows
 
 
 def has_funsor() -> bool:
@@ -70,7 +70,7 @@ def factorised(density: NumPyroModel, data, discrete: list[DiscreteSite]) -> Fac
     dims = [0]
 
     def run(data):
-        for name, site in traced(density, data, ChosenRows()).items():
+        for name, site in traced(density, data, SubsampledRows()).items():
             if site["type"] == "sample":
                 refuse_undeclared(name, site)
                 dims.extend(-frame.dim for frame in site["cond_indep_stack"])

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 import jax
 import numpy as np
 
-from vi_kl.algorithms.algorithm import Cost, Fit, FitError, ledger
+from vi_kl.algorithms.algorithm import Cost, Fit, FitError, counting_costs
 from vi_kl.core.numbers import whole_number
 from vi_kl.core.precision import in_float64
 from vi_kl.core.random_keys import as_key, numpy_generator
@@ -70,7 +70,7 @@ def calibrate(
     observed = (observed,) if isinstance(observed, str) else tuple(observed)
     require_sizes(observed, num_data_sets, num_draws)
     keys = jax.random.split(key, 4)
-    with ledger() as books:
+    with counting_costs() as counter:
         simulation = simulate(model, args, kwargs, observed, keys[0], num_data_sets)
         algorithm = procedure(method, simulation.targets[0])
         fits = algorithm.fit_many(keys[1], simulation.targets, progress=progress)
@@ -79,9 +79,9 @@ def calibrate(
             raise FitError(f"Each of the {num_data_sets} fits of {algorithm.name} failed. The first: {fits[0]}")
         truths = [{name: x[i] for name, x in simulation.latent.items()} for i in fitted]
         counts = count([fits[i] for i in fitted], truths, keys[2], num_draws)
-        books.gradient_evaluations = sum(fits[i].cost.gradient_evaluations for i in fitted)
+        counter.gradient_evaluations = sum(fits[i].cost.gradient_evaluations for i in fitted)
     uniform = numpy_generator(keys[3]).uniform(size=(num_data_sets, len(quantity_names(simulation.latent))))
-    return assemble(algorithm.name, simulation, fits, counts, uniform[fitted], num_draws, books.cost())
+    return assemble(algorithm.name, simulation, fits, counts, uniform[fitted], num_draws, counter.cost())
 
 
 def require_sizes(observed: tuple, num_data_sets: int, num_draws: int) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from vi_kl.algorithms.algorithm import Fit
 from vi_kl.core.compilation import compiled
 from vi_kl.families.approximation import Approximation
-from vi_kl.targets.batching import Layout, are_alike
+from vi_kl.targets.batching import Layout, have_one_structure
 from vi_kl.targets.target import constrain, log_density, log_density_in_chunks, unconstrain
 
 LANES = 50  # approximations drawn from at a time
@@ -34,7 +34,7 @@ def count(fits: Sequence[Fit], truths: Sequence[dict], key, num_draws: int) -> C
     """
     approximations = [fit.approximation for fit in fits]
     keys = jax.random.split(key, len(fits))
-    if not are_alike(approximations):
+    if not have_one_structure(approximations):
         one_by_one = [count_one(*each, num_draws) for each in zip(approximations, truths, keys, strict=True)]
         return Counts(*map(np.stack, zip(*one_by_one, strict=True)))
     layout = Layout.of(approximations)
@@ -71,11 +71,11 @@ def count_one(q: Approximation, truth: dict, key, num_draws: int) -> Counts:
     return compare(sites, log_p, truth, q.target.log_density(q.target.unconstrain(truth)), np)
 
 
-def compare(sites: dict, log_p, truth: dict, log_p_of_truth, array) -> Counts:
+def compare(sites: dict, log_p, truth: dict, log_p_of_reference, array) -> Counts:
     """Draws, with a first axis, against one truth; scalar by scalar in the order of `quantity_names`."""
     draws = array.concatenate([sites[name].reshape(len(log_p), -1) for name in sorted(sites)] + [log_p[:, None]], 1)
     values = array.concatenate(
-        [array.reshape(truth[name], -1) for name in sorted(sites)] + [array.reshape(log_p_of_truth, 1)]
+        [array.reshape(truth[name], -1) for name in sorted(sites)] + [array.reshape(log_p_of_reference, 1)]
     )
     # log densities may be -inf, outside the support
     finite = array.isfinite(draws[:, :-1]).all() & ~array.isnan(log_p).any() & ~array.isnan(values).any()
