@@ -2,7 +2,7 @@
 
 import pytest
 
-from vi_kl.demo.worms.page import article
+from vi_kl.demo.worms.article import article
 
 NUMBERS = article()
 PRINTED = {

@@ -3,9 +3,9 @@
 import numpy as np
 
 from vi_kl.core.estimate import UNITS
+from vi_kl.demo.worms.article import Article, binomial_pmf, block_pmf, kl_curve
 from vi_kl.demo.worms.data import TEETH, observed
 from vi_kl.demo.worms.fits import ModelResult
-from vi_kl.demo.worms.page import Article, binomial_pmf, block_pmf, kl_curve
 from vi_kl.report import figures as plots
 from vi_kl.report.picture import Picture, draw_picture
 

@@ -19,9 +19,9 @@ from rich.table import Table as RichTable
 from vi_kl.core.compilation import compile_clock, in_threads
 from vi_kl.core.estimate import UNITS, Estimate, format_with_error
 from vi_kl.demo.worms import figures
+from vi_kl.demo.worms.article import Article, article
 from vi_kl.demo.worms.data import observed
 from vi_kl.demo.worms.fits import ModelResult, ModelSpec, chapters, tell_chapter
-from vi_kl.demo.worms.page import Article, article
 from vi_kl.diagnostics.certificate import Certificate
 from vi_kl.report import figures as plots
 from vi_kl.report.pages import Section, Table, render_page, write_atomically
