@@ -89,6 +89,38 @@ def test_primitives_of_one_argument(name, dtype):
     assert (values >= 0).all()
 
 
+def ratios_of_all_sizes():
+    """Positive pairs in float64: to both ends of float32's range, and where a whole number of octaves lies between."""
+    rng = np.random.default_rng(4)
+    y = 10 ** rng.uniform(-38, 38, 300)
+    x = np.concatenate([10 ** rng.uniform(-38, 38, 100), y[100:200] * 10 ** rng.uniform(-1, 1, 100), 1.5 * y[200:]])
+    x[200::3] /= 2
+    x[201::3] /= 2.25
+    return x.astype(np.float32).astype(float), y.astype(np.float32).astype(float)
+
+
+@pytest.mark.parametrize(("digits", "worst"), [(bregman.SINGLE, 1e-8), (bregman.FULL, 1e-14)])
+def test_itakura_saito_of_ratios_of_all_sizes(digits, worst):
+    x, y = (np.concatenate(parts) for parts in zip(positive_pairs(np.float32), ratios_of_all_sizes(), strict=True))
+    truths = [TWO_ARGUMENTS["itakura_saito"](mpf(float(a)), mpf(float(b))) for a, b in zip(x, y, strict=True)]
+    with jax.enable_x64(True):
+        x, y = (jnp.asarray(z, dtype=jnp.float64) for z in (x, y))
+        values = np.asarray(jax.jit(lambda x, y: bregman.itakura_saito(x, y, digits=digits))(x, y))
+        m, k = map(np.asarray, bregman.without_octaves(x, y))
+    assert worst_error(values, truths) < worst
+    np.testing.assert_array_equal(m * 2**k, x)
+    assert (abs(np.log(m / y)) <= np.log(1.5) + 1e-15).all()
+    assert np.ptp(k) > 200
+
+
+def test_itakura_saito_beyond_the_floating_range():
+    """Where x / y underflows or overflows."""
+    with jax.enable_x64(True):
+        value = float(bregman.itakura_saito(1e-300, 1e300))
+        assert abs(value / (mpmath.log(mpf(1e300)) - mpmath.log(mpf(1e-300)) - 1) - 1) < 1e-14
+        assert bregman.itakura_saito(1e300, 1e-300) == np.inf
+
+
 @pytest.mark.parametrize("name", ONE_ARGUMENT)
 def test_primitives_take_numpy_arrays(name):
     x = relative_increments(name, np.float64)
@@ -146,6 +178,16 @@ def test_derivatives_of_two_arguments(name, dtype):
         ("generalized_kl", (0.0, 3.0), 3.0),
         ("generalized_kl", (3.0, 0.0), np.inf),
         ("itakura_saito", (2.0, 2.0), 0.0),
+        ("itakura_saito", (0.0, 2.0), np.inf),
+        ("itakura_saito", (2.0, 0.0), np.inf),
+        ("itakura_saito", (np.inf, 2.0), np.inf),
+        ("itakura_saito", (2.0, np.inf), np.inf),
+        ("itakura_saito", (0.0, 0.0), np.nan),
+        ("itakura_saito", (np.inf, np.inf), np.nan),
+        ("itakura_saito", (-2.0, 2.0), np.nan),
+        ("itakura_saito", (2.0, -2.0), np.nan),
+        ("itakura_saito", (np.nan, 2.0), np.nan),
+        ("itakura_saito", (2.0, np.nan), np.nan),
         ("binet", (1e-3, 1e-3), 0.0),
     ],
 )

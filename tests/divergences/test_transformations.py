@@ -8,7 +8,7 @@ import numpyro.distributions as dist
 import pytest
 from jax import export
 
-from vi_kl.divergences import entropy, estimate_kl, kl_divergence, renyi
+from vi_kl.divergences import entropy, estimate_kl, kl_divergence, renyi, wide
 
 # functions of a batch of numbers, or of vectors of three
 OF_NUMBERS = {
@@ -54,6 +54,29 @@ def test_nothing_leaks(name):
     function, event = FUNCTIONS[name]
     with jax.checking_leaks():
         jax.jit(jax.vmap(function))(jnp.full((2, *event), 0.4))
+
+
+def test_large_arrays_and_small_ones_give_the_same():
+    """Large ones are converted to float64 inside the compiled program."""
+    rng = np.random.default_rng(5)
+    size = wide.SMALL + 1
+    loc, scale = (jnp.asarray(rng.uniform(0.5, 2, size), jnp.float32) for _ in range(2))
+    digits = rng.uniform(0.5, 2, size)  # a NumPy array, whose float64 digits count
+
+    def divergence(loc, scale, digits):
+        return kl_divergence(dist.Normal(loc, digits), dist.Normal(0.1, scale))
+
+    gradient = jax.grad(lambda *arrays: divergence(*arrays).sum(), argnums=(0, 1))
+    for function in (divergence, gradient):
+        large = function(loc, scale, digits)
+        small = function(loc[:9], scale[:9], digits[:9])
+        for a, b in zip(jax.tree.leaves(large), jax.tree.leaves(small), strict=True):
+            assert a.dtype == jnp.float32
+            np.testing.assert_allclose(a[:9], b, rtol=2e-7)
+    values = divergence(loc, scale, digits)
+    loc, scale = np.asarray(loc, float), np.asarray(scale, float)
+    truth = np.log(scale / digits) + (digits**2 + (loc - 0.1) ** 2) / (2 * scale**2) - 0.5
+    np.testing.assert_allclose(values, truth, rtol=2e-7)
 
 
 def normal_truth(scale_p, scale_q):

@@ -41,10 +41,25 @@ def held_to_parameters(value, *distributions, every_entry: bool = False):
     valid = all_of(valid for distribution in distributions for _, valid in checks(distribution, every_entry))
     if valid is not True:
         valid = all_last(valid, np.ndim(valid) - value.ndim)  # of what a distribution holds beyond its batch
-        value = value * jnp.where(valid, 1.0, jnp.nan).astype(value.dtype)
+        value = nan_unless(valid, value)
     traced = (leaf for leaf in jax.tree.leaves(distributions) if isinstance(leaf, jax.core.Tracer))
     leaves = [leaf for leaf in traced if is_floating(leaf) and (every_entry or leaf.ndim < value.ndim + 2)]
     return anchored(value, leaves) if leaves else value
+
+
+@jax.custom_jvp
+def nan_unless(valid, value):
+    """The value where it is valid, else NaN with NaN derivatives.
+
+    A choice, unlike a product, also keeps XLA from fusing the sum of the values with half of what computes them.
+    """
+    return jnp.where(valid, value, jnp.nan)
+
+
+@nan_unless.defjvp
+def nan_unless_derivative(primals, tangents):
+    (valid, value), (_, tangent) = primals, tangents
+    return nan_unless(valid, value), tangent * jnp.where(valid, 1.0, jnp.nan).astype(tangent.dtype)
 
 
 def invalid_parameters(distribution) -> list[str]:

@@ -54,7 +54,7 @@ def in_wide_precision(*event_dims: int, digits: bool = False, forward: bool = Fa
 
 def value_program(function, *static):
     """One for all callers, whichever of the arguments they differentiate."""
-    return compiled(functools.partial(function, **dict(static)), seldom=is_small)
+    return compiled(of_wide(functools.partial(function, **dict(static))), seldom=is_small)
 
 
 def gradient_program(function, differentiated, *static):
@@ -63,7 +63,7 @@ def gradient_program(function, differentiated, *static):
     def total(*arrays):
         return function(*arrays, **keywords).sum()  # batch entries do not depend on each other
 
-    return compiled(jax.grad(total, argnums=differentiated), seldom=is_small) if differentiated else None
+    return compiled(of_wide(jax.grad(total, argnums=differentiated)), seldom=is_small) if differentiated else None
 
 
 def slopes_program(function, differentiated, *static):
@@ -77,7 +77,12 @@ def slopes_program(function, differentiated, *static):
 
         return tuple(along(i) for i in differentiated)
 
-    return compiled(slopes, seldom=is_small) if differentiated else None
+    return compiled(of_wide(slopes), seldom=is_small) if differentiated else None
+
+
+def of_wide(function):
+    """The function of the arrays in float64: large ones are converted inside its program, where that takes no copy."""
+    return lambda *arrays: function(*(array.astype(jnp.float64) for array in arrays))
 
 
 def is_small(*arrays) -> bool:
@@ -90,27 +95,32 @@ def evaluate_wide(value, gradient, arrays, shapes, traced, dtype):
     # JAX keeps the function below for as long as what it is traced in: it must not hold on to what is traced
     constants = [None if i in traced else array for i, array in enumerate(arrays)]
 
-    def widened(parameters):
+    def in_order(parameters):
         values = dict(zip(traced, parameters, strict=True))
-        wide = [jnp.asarray(values.get(i, array), dtype=jnp.float64) for i, array in enumerate(constants)]
+        given = [widened_if_small(values.get(i, array)) for i, array in enumerate(constants)]
         return [
-            a if i in traced or a.shape == shapes[i] else jnp.broadcast_to(a, shapes[i]) for i, a in enumerate(wide)
+            a if i in traced or a.shape == shapes[i] else jnp.broadcast_to(a, shapes[i]) for i, a in enumerate(given)
         ]
 
     @jax.custom_jvp
     def evaluate(*parameters):
         with wide_types():
-            return value(*widened(parameters)).astype(dtype)
+            return value(*in_order(parameters)).astype(dtype)
 
     @evaluate.defjvp
     def derivative(parameters, tangents):
         with wide_types():
-            slopes = [slope.astype(dtype) for slope in gradient(*widened(parameters))]
+            slopes = [slope.astype(dtype) for slope in gradient(*in_order(parameters))]
         result = evaluate(*parameters)
         terms = [slope * tangent for slope, tangent in zip(slopes, tangents, strict=True)]
         return result, sum(term.sum(tuple(range(result.ndim, term.ndim))) for term in terms).astype(dtype)
 
     return evaluate(*(arrays[i] for i in traced))
+
+
+def widened_if_small(array):
+    """The array; small ones in float64, so that callers in both precisions share a program."""
+    return array if isinstance(array, jax.Array) and not is_small(array) else jnp.asarray(array, dtype=jnp.float64)
 
 
 def with_common_batch_shape(arrays, event_dims):
