@@ -3,6 +3,8 @@
 The parameters are of few binary digits, so that they are the same numbers in every precision.
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import mpmath
@@ -114,32 +116,32 @@ def copula():
 
 RING = np.roll(np.eye(4), 1, axis=0) + np.roll(np.eye(4), -1, axis=0)
 CASES = {
-    dist.LowRankMultivariateNormal: by_moments(
+    dist.LowRankMultivariateNormal: lambda: by_moments(
         vector.low_rank(np.zeros(4), np.arange(8.0).reshape(4, 2) - 3, np.array([0.5, 1, 2, 4]))
     ),
-    dist.CirculantNormal: by_moments(vector.circulant(np.zeros(4), np.array([0.5, 8, 1]))),
-    dist.GaussianRandomWalk: by_moments(vector.random_walk(np.array(1.5))),
-    dist.CAR: by_moments(vector.autoregression(np.zeros(4), 0.75, 2.5, RING)),
-    dist.GaussianStateSpace: state_space(),
-    dist.ZeroSumNormal: (dist.ZeroSumNormal(jnp.asarray(2.5), (4,)), lambda: zero_sum(2.5, 4)),
-    dist.MatrixNormal: matrix_normal(),
-    dist.Wishart: (dist.Wishart(4.5, scale_tril=TRIL), lambda: wishart(mpf(4.5), matrix.square(TRIL))),
-    dist.WishartCholesky: (
+    dist.CirculantNormal: lambda: by_moments(vector.circulant(np.zeros(4), np.array([0.5, 8, 1]))),
+    dist.GaussianRandomWalk: lambda: by_moments(vector.random_walk(np.array(1.5))),
+    dist.CAR: lambda: by_moments(vector.autoregression(np.zeros(4), 0.75, 2.5, RING)),
+    dist.GaussianStateSpace: lambda: state_space(),
+    dist.ZeroSumNormal: lambda: (dist.ZeroSumNormal(jnp.asarray(2.5), (4,)), lambda: zero_sum(2.5, 4)),
+    dist.MatrixNormal: lambda: matrix_normal(),
+    dist.Wishart: lambda: (dist.Wishart(4.5, scale_tril=TRIL), lambda: wishart(mpf(4.5), matrix.square(TRIL))),
+    dist.WishartCholesky: lambda: (
         dist.WishartCholesky(1e6, scale_tril=TRIL),
         lambda: wishart_cholesky(mpf(10**6), TRIL),
     ),
-    dist.InverseWishart: (
+    dist.InverseWishart: lambda: (
         dist.InverseWishart(1e6, scale_tril=TRIL),
         lambda: inverse_wishart(mpf(1e6), matrix.square(TRIL)),
     ),
-    dist.InverseWishartCholesky: (
+    dist.InverseWishartCholesky: lambda: (
         dist.InverseWishartCholesky(2.25, scale_tril=TRIL),
         lambda: inverse_wishart_cholesky(mpf(2.25), TRIL),
     ),
-    dist.LKJ: (dist.LKJ(4, 0.25), lambda: lkj(mpf(0.25), 4)),
-    dist.LKJCholesky: (dist.LKJCholesky(4, 2.0**20), lambda: lkj_cholesky(mpf(2**20), 4)),
-    dist.VonMises: (dist.VonMises(1.0, 1024.0), lambda: von_mises(mpf(1024))),
-    dist.GaussianCopula: copula(),
+    dist.LKJ: lambda: (dist.LKJ(4, 0.25), lambda: lkj(mpf(0.25), 4)),
+    dist.LKJCholesky: lambda: (dist.LKJCholesky(4, 2.0**20), lambda: lkj_cholesky(mpf(2**20), 4)),
+    dist.VonMises: lambda: (dist.VonMises(1.0, 1024.0), lambda: von_mises(mpf(1024))),
+    dist.GaussianCopula: lambda: copula(),
 }
 
 
@@ -148,4 +150,9 @@ def in_float64(distribution):
     return jax.tree.map(lambda leaf: np.asarray(leaf, dtype=np.float64), distribution)
 
 
-TRUTHS = {kind: (in_float64(distribution), truth) for kind, (distribution, truth) in CASES.items()}
+def of_class(kind):
+    distribution, truth = CASES[kind]()
+    return in_float64(distribution), truth
+
+
+TRUTHS = {kind: functools.partial(of_class, kind) for kind in CASES}

@@ -92,7 +92,7 @@ def with_entropy(truncated, shape, rate, low, high):
 
 
 ENTROPY_TRUTHS = {
-    dist.LeftTruncatedGamma: with_entropy(dist.LeftTruncatedGamma, 40.0, 2.0, 64.0, inf),
-    dist.RightTruncatedGamma: with_entropy(dist.RightTruncatedGamma, 0.125, 4.0, 0.0, 0.5),
-    dist.TwoSidedTruncatedGamma: with_entropy(dist.TwoSidedTruncatedGamma, 2.5, 0.5, 1.0, 3.0),
+    dist.LeftTruncatedGamma: lambda: with_entropy(dist.LeftTruncatedGamma, 40.0, 2.0, 64.0, inf),
+    dist.RightTruncatedGamma: lambda: with_entropy(dist.RightTruncatedGamma, 0.125, 4.0, 0.0, 0.5),
+    dist.TwoSidedTruncatedGamma: lambda: with_entropy(dist.TwoSidedTruncatedGamma, 2.5, 0.5, 1.0, 3.0),
 }

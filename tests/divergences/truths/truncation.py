@@ -201,7 +201,9 @@ def with_entropy(truncated, loc, scale, **ends):
 
 
 ENTROPY_TRUTHS = {
-    dist.LeftTruncatedDistribution: with_entropy(dist.LeftTruncatedDistribution, 0.5, 2.0, low=40.25),
-    dist.RightTruncatedDistribution: with_entropy(dist.RightTruncatedDistribution, 0.5, 0.25, high=0.75),
-    dist.TwoSidedTruncatedDistribution: with_entropy(dist.TwoSidedTruncatedDistribution, -1.0, 4.0, low=-3.0, high=9.5),
+    dist.LeftTruncatedDistribution: lambda: with_entropy(dist.LeftTruncatedDistribution, 0.5, 2.0, low=40.25),
+    dist.RightTruncatedDistribution: lambda: with_entropy(dist.RightTruncatedDistribution, 0.5, 0.25, high=0.75),
+    dist.TwoSidedTruncatedDistribution: lambda: with_entropy(
+        dist.TwoSidedTruncatedDistribution, -1.0, 4.0, low=-3.0, high=9.5
+    ),
 }
