@@ -13,11 +13,13 @@ import site
 import sys
 import sysconfig
 import types
+import uuid
 from pathlib import Path
 
 import jax
 import numpy as np
 
+PROCESS = uuid.uuid4().hex  # an identity says nothing in another process
 PLAIN = (type(None), bool, int, float, complex, str, bytes, np.generic)
 
 
@@ -103,7 +105,9 @@ class Reader:
             case type():
                 self.add_class(value)
             case _:
-                self.write(type(value).__qualname__, id(value) if self.by_identity and self.is_opaque(value) else "")
+                self.write(
+                    type(value).__qualname__, (PROCESS, id(value)) if self.by_identity and self.is_opaque(value) else ""
+                )
                 if is_yours(type(value)) or hasattr(value, "__wrapped__"):
                     self.add({**getattr(value, "__dict__", {}), "__wrapped__": getattr(value, "__wrapped__", None)})
 
@@ -115,7 +119,7 @@ class Reader:
     def add_function(self, function) -> None:
         self.write(function.__module__, function.__qualname__)
         if not is_yours(function):
-            self.write(id(function) if self.by_identity and function.__closure__ else "")
+            self.write((PROCESS, id(function)) if self.by_identity and function.__closure__ else "")
             return
         names = names_in(function.__code__)
         self.write(function.__code__.co_code)
