@@ -19,6 +19,7 @@ from vi_kl.core.compilation import tracing
 from vi_kl.core.precision import as_float64, in_float64
 from vi_kl.core.programs.program import in_either_precision
 from vi_kl.targets.captured import Captured, captured
+from vi_kl.targets.density import Density
 from vi_kl.targets.numpyro.columns import arguments_that_run, thawed
 from vi_kl.targets.numpyro.constant_arguments import Constant, names_of_arguments, value_of, with_constants
 from vi_kl.targets.numpyro.inspection import Inspection, ModelError, change_of_variables, inspect
@@ -30,7 +31,7 @@ KEY = jax.ShapeDtypeStruct((2,), np.uint32)  # the data of a random key
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class NumPyroModel(Captured):
+class NumPyroModel(Captured, Density):
     """A NumPyro model without its data: the function, its static arguments, and where the arrays go.
 
     Its data are the arrays among its arguments, and then the arrays that it closes over (`Captured`).
