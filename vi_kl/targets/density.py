@@ -19,7 +19,8 @@ a class:
     if density.offers("minibatches"): ...
     require_capability(target, "supports", "Constrained")      # or an error: who lacks what, and what to do instead
 
-`CAPABILITIES` lists them all, each with the methods and attributes that a density has that offers it.
+`CAPABILITIES` lists them all, each with the methods and attributes that a density has that offers it. That a model can
+be run forwards is asked before there are data, and so of the model itself: see `vi_kl.targets.simulation`.
 """
 
 import abc
@@ -72,7 +73,7 @@ CAPABILITIES = {
         "Compute them from the draws, or name them in a NumPyro model (numpyro.deterministic).",
     ),
     "minibatches": Capability(
-        "minibatches",
+        "minibatches of its rows (subsampling plates)",
         {
             "plates": "the plates that subsample, each with name, size and batch",
             "minibatch": "(data, sites, {plate: rows}) -> an unbiased estimate of the log density from these rows",
@@ -82,7 +83,7 @@ CAPABILITIES = {
     "numpyro_guides": Capability(
         "what a NumPyro guide is called with",
         {
-            "guide_arguments": "(data) -> (args, kwargs) of a guide; data as `split` gives it, or with all it needs",
+            "guide_arguments": "(data) -> (args, kwargs) of a guide; of the data as the user gave it (`split`)",
             "guide_model": "the NumPyro model for which an automatic guide is made",
         },
         "Fit one of vi_kl's own families ('mean_field', 'full_rank', 'flow'), or make the target from a NumPyro model "
@@ -117,7 +118,7 @@ class Density(abc.ABC):
 
     source: ClassVar[str] = "a density"
     constants: tuple[str, ...] = ()
-    constant_arguments: Mapping[str, np.ndarray] = {}  # noqa: RUF012 a default that nobody writes to
+    constant_arguments: Mapping[str, np.ndarray] = {}
     narrow: bool = False
     deterministic: tuple[str, ...] = ()
     discrete: tuple = ()

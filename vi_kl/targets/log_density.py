@@ -21,7 +21,7 @@ from vi_kl.targets.numpyro.checks import is_numeric, scattered, what_differs
 from vi_kl.targets.numpyro.constant_arguments import Constant, with_constants
 from vi_kl.targets.numpyro.inspection import abstractly
 from vi_kl.targets.parameters import Parameter, read_parameters, shown
-from vi_kl.targets.target import Site, Target
+from vi_kl.targets.target import Site, Target, constrained_shapes, unconstrained_shapes
 
 
 class WithClosedOver(NamedTuple):
@@ -143,8 +143,7 @@ class ParameterLogDensity(LogDensity):
 
     def programs_to_capture(self, sites):
         z = unconstrained_shapes(sites)
-        values = {site.name: jax.ShapeDtypeStruct(site.shape, float) for site in sites}
-        return {"log_density": (z,), "constrain": (z,), "unconstrain": (values,)}
+        return {"log_density": (z,), "constrain": (z,), "unconstrain": (constrained_shapes(sites),)}
 
     def constrain(self, data, sites):
         return self.run("constrain", data, sites)
@@ -173,7 +172,6 @@ class ParameterLogDensity(LogDensity):
 
     def guide_arguments(self, data):
         """A guide takes the data, if the function does."""
-        data = self.split(data)[0]
         return ((self.whole(data),) if self.takes_data else ()), {}
 
     def guide_model(self, *data):
@@ -191,10 +189,6 @@ class ParameterLogDensity(LogDensity):
         where = ", ".join(f"{name} = {shown(np.asarray(values[name]))}" for name in self.names[:5])
         more = ", ..." if len(self.names) > 5 else ""
         return f"The log density {self} is not finite at {where}{more}: check it there."
-
-
-def unconstrained_shapes(sites) -> dict:
-    return {site.name: jax.ShapeDtypeStruct(site.unconstrained_shape, float) for site in sites}
 
 
 def first_line(function: Callable) -> str:

@@ -102,7 +102,9 @@ def read_parameters(tree: Any) -> tuple[Any, tuple[str, ...], tuple[Parameter, .
     try:
         found, structure = jax.tree_util.tree_flatten_with_path(tree)
     except (TypeError, ValueError) as error:  # keys that cannot be sorted
-        raise ModelError(f"The tree of parameters cannot be read: {error}. Let all keys of a dict be strings.") from None
+        raise ModelError(
+            f"The tree of parameters cannot be read: {error}. Let all keys of a dict be strings."
+        ) from None
     if not found:
         raise ModelError(
             "The tree of parameters has no leaf. Give a number or an array for each parameter, for example "
@@ -159,8 +161,8 @@ def as_numbers(name: str, example: Any) -> np.ndarray:
         array = np.asarray(None)
     if array.dtype.kind == "c":
         raise ModelError(
-            f"Parameter '{name}' is complex, and z is real: give its real and imaginary parts a parameter each, and put "
-            f"them together in the function."
+            f"Parameter '{name}' is complex, and z is real: give its real and imaginary parts a parameter each, and "
+            f"put them together in the function."
         )
     if array.dtype.kind in "biu":
         raise ModelError(
@@ -207,8 +209,8 @@ def require_inside(name: str, example: np.ndarray, support) -> None:
         ) from None
     if not inside or not np.isfinite(z).all():
         raise ModelError(
-            f"The example of parameter '{name}' is {shown(example)}, outside its support {support} or on its edge: give "
-            f"one inside."
+            f"The example of parameter '{name}' is {shown(example)}, outside its support {support} or on its edge: "
+            f"give one inside."
         )
 
 

@@ -37,6 +37,14 @@ class Site:
         return math.prod(self.unconstrained_shape)
 
 
+def unconstrained_shapes(sites: tuple[Site, ...]) -> dict[str, jax.ShapeDtypeStruct]:
+    return {site.name: jax.ShapeDtypeStruct(site.unconstrained_shape, float) for site in sites}
+
+
+def constrained_shapes(sites: tuple[Site, ...]) -> dict[str, jax.ShapeDtypeStruct]:
+    return {site.name: jax.ShapeDtypeStruct(site.shape, float) for site in sites}
+
+
 @jax.tree_util.register_pytree_node_class
 class Target:
     """An unnormalised posterior: `log_density(z)`, and the map between z and the model's sites.
