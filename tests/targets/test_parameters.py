@@ -236,8 +236,6 @@ def test_what_asks_for_supports_and_guides_finds_the_exact_posterior(method):
     exact = POSTERIOR.logpdf(np.exp(z[:, 0])) + z[:, 0]
     atol = 1e-6 if method == "coordinate_ascent" else 0.02
     np.testing.assert_allclose(found.approximation.log_prob(z), exact, atol=atol)
-        found.approximation.log_prob(z), exact, atol=1e-6 if method == "coordinate_ascent" else 0.02
-    )
 
 
 @pytest.mark.exhaustive
