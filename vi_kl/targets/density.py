@@ -81,7 +81,7 @@ CAPABILITIES = {
         "Write numpyro.plate(name, size, subsample_size=...) in a NumPyro model.",
     ),
     "numpyro_guides": Capability(
-        "what a NumPyro guide is called with",
+        "the arguments of a NumPyro guide",
         {
             "guide_arguments": "(data) -> (args, kwargs) of a guide; of the data as the user gave it (`split`)",
             "guide_model": "the NumPyro model for which an automatic guide is made",

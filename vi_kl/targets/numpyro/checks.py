@@ -15,6 +15,7 @@ import numpyro.distributions as dist
 from jax.interpreters import partial_eval
 
 from vi_kl.core.compilation import compiler_options, tracing
+from vi_kl.core.programs.callbacks import has_callbacks
 from vi_kl.core.programs.program import capture
 from vi_kl.targets.captured import same
 from vi_kl.targets.numpyro.inspection import Inspection, ModelError, abstractly, change_of_variables, traced
@@ -159,7 +160,8 @@ def what_differs(function: Callable, args: tuple) -> list[str]:
     keys = jax.random.split(jax.random.key(0))
     runs = [capture(function, *args, keys[0]) for _ in range(2)]
     (first, read), (second, read_again) = runs
-    if first is second and all(map(same, read, read_again)) and not uses_last(first.operations):
+    alike = first is second and all(map(same, read, read_again)) and not uses_last(first.operations)
+    if alike and not has_callbacks(first.operations):  # of a function outside JAX it is seen only when it is run
         return []
     values = [evaluate(program, constants, *args, key) for (program, constants), key in zip(runs, keys, strict=True)]
     every = dict.fromkeys([*values[0], *values[1]])
