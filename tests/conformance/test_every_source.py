@@ -11,6 +11,8 @@ import pickle
 import jax
 import jax.numpy as jnp
 import numpy as np
+import numpyro
+import numpyro.distributions as dist
 import pytest
 from one_posterior import (
     LOG_EVIDENCE,
@@ -23,10 +25,15 @@ from one_posterior import (
     kl_of_normal,
     value_and_gradient,
 )
+from scipy import stats
 
 import vi_kl
+from vi_kl.algorithms.map import OfTheSites
 from vi_kl.algorithms.storage import StorageError
 from vi_kl.targets import CAPABILITIES, Density, Target
+from vi_kl.targets.deterministic import deterministic_sites
+from vi_kl.targets.minibatch import with_rows
+from vi_kl.targets.priors import has_proper_priors
 from vi_kl.targets.target import value_and_grad, value_and_grad_batch
 
 POINTS = np.random.default_rng(1).normal(size=(5, 2))
@@ -113,9 +120,49 @@ def test_new_data_of_the_same_shape_need_no_new_program(name):
     np.testing.assert_allclose(other.log_density(POINTS), value_and_gradient(POINTS, X, Y + 1.0)[0], rtol=1e-13)
 
 
-@pytest.mark.parametrize("name", EVERY)
+def subsampled(y):
+    """Rows that are drawn."""
+    loc = numpyro.sample("loc", dist.Normal(0, 1))
+    numpyro.deterministic("twice", 2 * loc)
+    with numpyro.plate("rows", 20, subsample_size=5) as rows:
+        numpyro.sample("y", dist.Normal(loc, 1), obs=y[rows])
+
+
+def two_kinds(y):
+    """A discrete site."""
+    kind = numpyro.sample("kind", dist.Bernoulli(0.3))
+    loc = numpyro.sample("loc", dist.Normal(0, 1))
+    numpyro.sample("y", dist.Normal(loc + kind, 1), obs=y)
+
+
+def minibatched() -> Target:
+    return with_rows(Target.from_numpyro(subsampled, Y), {"rows": np.arange(5)})
+
+
+OTHERS = {
+    "subsampling plates": lambda: Target.from_numpyro(subsampled, Y).density,
+    "a minibatch": lambda: minibatched().density,
+    "discrete sites": lambda: Target.from_numpyro(two_kinds, Y).density,
+    "without the Jacobian": lambda: OfTheSites(Target.from_numpyro(subsampled, Y).density),
+}
+
+
+def test_a_minibatch_answers_as_its_model_does():
+    """What does not depend on the rows: draws of q, guides, what is computed, priors."""
+    whole, part = Target.from_numpyro(subsampled, Y), minibatched()
+    assert whole.density.offers("minibatches")
+    assert not part.density.offers("minibatches")
+    z = np.array([[0.3], [-0.5]])
+    np.testing.assert_array_equal(deterministic_sites(part, z, jax.random.key(0))["twice"], 2 * z[:, 0])
+    assert has_proper_priors(part)
+    assert part.density.guide_model == whole.density.guide_model
+    value = stats.norm.logpdf(0.3) + 4 * stats.norm.logpdf(Y[:5], 0.3).sum()
+    assert float(part.log_density(z[0])) == pytest.approx(value, rel=1e-12)
+
+
+@pytest.mark.parametrize("name", [*EVERY, *OTHERS])
 def test_capabilities_are_those_that_the_contract_names(name):
-    density = target(name).density
+    density = OTHERS[name]() if name in OTHERS else target(name).density
     assert density.capabilities <= CAPABILITIES.keys()
     for capability in density.capabilities:
         for member in CAPABILITIES[capability].members:
@@ -218,7 +265,6 @@ def test_a_callback_works_in_each_of_a_hundred_runs(name):
     """In threads, where JAX's 64-bit switch does not reach: nothing may be rounded, or of another type."""
     t = target(name)
     value, gradient = value_and_gradient(POINTS)
-    rtol = 0 if name != "callback of parameters" else 1e-13
 
     def run(key):
         jax.clear_caches() if key % 25 == 0 else None
@@ -231,7 +277,7 @@ def test_a_callback_works_in_each_of_a_hundred_runs(name):
         runs = list(pool.map(run, range(100)))
     assert sum(good for good, _ in runs) == 100
     for _, found in runs:
-        np.testing.assert_allclose(found[0], value, rtol=rtol)
+        np.testing.assert_allclose(found[0], value, rtol=1e-13)  # bit by bit in tests/core/test_callbacks.py
         np.testing.assert_allclose(found[1], gradient, rtol=1e-12)
 
 

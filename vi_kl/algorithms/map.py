@@ -10,7 +10,7 @@ Reference: Murphy (2012), Machine Learning: A Probabilistic Perspective, section
 """
 
 import dataclasses
-from typing import ClassVar, Literal
+from typing import Literal
 
 import jax.numpy as jnp
 import numpy as np
@@ -51,8 +51,6 @@ class MAP(Algorithm):
 @dataclasses.dataclass(frozen=True)
 class OfTheSites(DerivedDensity):
     """A target's density as one of the sites that the model sees: without the change of variables."""
-
-    withheld: ClassVar[frozenset[str]] = frozenset({"minibatches", "configurations"})
 
     def log_density(self, data, sites):
         return self.density.log_density(data, sites) - self.density.constrain(data, sites)[1]

@@ -195,14 +195,14 @@ def require_capability(target, capability: str, user: str, error: type[ViKLError
 
 @dataclasses.dataclass(frozen=True)
 class DerivedDensity(Density):
-    """Another density over the sites of a given one, which answers all that it does not change.
+    """Another density over the sites of a given one, which answers what does not depend on the change.
 
     Attributes:
         density: the given one.
     """
 
     density: Density
-    withheld: ClassVar[frozenset[str]] = frozenset()  # capabilities that the change takes away
+    kept: ClassVar[frozenset[str]] = frozenset({"supports", "priors", "deterministic", "numpyro_guides"})
 
     def given(self, data: Any) -> Any:
         """The given density's data among one's own."""
@@ -214,7 +214,7 @@ class DerivedDensity(Density):
 
     @property
     def capabilities(self):
-        return self.density.capabilities - self.withheld
+        return self.density.capabilities & self.kept
 
     @property
     def constants(self):

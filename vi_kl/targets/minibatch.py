@@ -13,7 +13,6 @@ Reference: Hoffman, Blei, Wang & Paisley (2013), Stochastic variational inferenc
 """
 
 import dataclasses
-from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -26,8 +25,6 @@ from vi_kl.targets.target import Target
 @dataclasses.dataclass(frozen=True)
 class Minibatch(DerivedDensity):
     """The estimate for drawn rows; data is (the full density's data, {plate: indices})."""
-
-    withheld: ClassVar[frozenset[str]] = frozenset({"minibatches"})
 
     def given(self, data):
         return data[0]
