@@ -17,7 +17,7 @@ import vi_kl
 from vi_kl.algorithms.storage import StorageError
 from vi_kl.core.compilation import compile_clock
 from vi_kl.reference import cache
-from vi_kl.targets.numpyro.minibatch import with_rows
+from vi_kl.targets.minibatch import with_rows
 from vi_kl.targets.target import value_and_grad
 
 PRECISION = 0.5  # of the prior on the mean; observations have precision 1

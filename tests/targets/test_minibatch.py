@@ -14,7 +14,7 @@ from scipy import stats
 
 from vi_kl.families.guide import guide_family
 from vi_kl.targets import Target
-from vi_kl.targets.numpyro.minibatch import draw_rows, minibatch, with_rows
+from vi_kl.targets.minibatch import draw_rows, minibatch, with_rows
 from vi_kl.targets.numpyro.model import ModelError
 from vi_kl.targets.target import log_density
 

@@ -5,7 +5,7 @@ import numpyro
 import numpyro.distributions as dist
 
 from vi_kl.targets import Target
-from vi_kl.targets.numpyro.priors import has_proper_priors, hierarchical_sites
+from vi_kl.targets.priors import has_proper_priors, hierarchical_sites
 
 SIGMA, EFFECT = np.array([15.0, 10, 16, 11, 9, 11, 10, 18]), np.array([28.0, 8, -3, 7, -1, 1, 18, 12])
 

@@ -117,6 +117,16 @@ def test_log_densities_that_are_none(function, word):
     assert word in refusal(Target.from_log_density, function, 2)
 
 
+def test_a_callback_that_draws_random_numbers():
+    rng = np.random.default_rng(0)
+
+    def noisy(z):
+        shape = jax.ShapeDtypeStruct((), z.dtype)
+        return jax.pure_callback(lambda z: np.sum(z**2) * rng.normal(), shape, z)
+
+    assert "changes" in refusal(Target.from_log_density, noisy, 2)
+
+
 def test_the_arguments_of_a_log_density():
     with pytest.raises(TypeError, match="data="):
         Target.from_log_density(lambda z, y: -jnp.sum((z - y) ** 2), 2)

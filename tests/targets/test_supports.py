@@ -1,14 +1,16 @@
 """Every support that NumPyro has: a change of variables with the right Jacobian, or a refusal by name."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import numpyro
 import numpyro.distributions as dist
 import pytest
-from numpyro.distributions import constraints
+from numpyro.distributions import biject_to, constraints
 
-from vi_kl.targets import Target
+from vi_kl.targets import Parameter, Target
 from vi_kl.targets.numpyro.model import ModelError
 
 pytestmark = pytest.mark.usefixtures("compiled_quickly")
@@ -48,9 +50,9 @@ SUPPORTS = {
 }
 
 
-def flat(y):
+def flat(y, names=tuple(SUPPORTS)):
     """A flat prior on each support: the log density is the log of the Jacobian, and nothing else."""
-    sites = [numpyro.sample(n, dist.ImproperUniform(c, (), shape)) for n, (c, shape, _) in SUPPORTS.items()]
+    sites = [numpyro.sample(n, dist.ImproperUniform(SUPPORTS[n][0], (), SUPPORTS[n][1])) for n in names]
     numpyro.factor("nothing", 0 * y * sum(map(jnp.sum, sites)))  # a site that nothing depends on is refused
 
 
@@ -115,3 +117,24 @@ def test_factor_and_deterministic_sites_add_what_they_say():
     z = np.array([[0.4], [-1.0]])
     rate = np.exp(z[:, 0])
     np.testing.assert_allclose(target.log_density(z), -rate - 2 * rate * y.sum() + z[:, 0], rtol=1e-12)
+
+
+@pytest.mark.filterwarnings("ignore:Continuous inference poorly handles circular")
+@pytest.mark.parametrize(
+    "names", [("simplex", "interval", "corr_cholesky"), pytest.param(tuple(SUPPORTS), marks=pytest.mark.exhaustive)]
+)
+def test_parameters_of_a_log_density_have_the_same_supports(names):
+    """A flat density of the same parameters is the Jacobian too, site by site that of the model."""
+    with jax.enable_x64(True):
+        shapes = {name: biject_to(SUPPORTS[name][0]).inverse_shape(SUPPORTS[name][1]) for name in names}
+        zero = {name: np.asarray(biject_to(SUPPORTS[name][0])(jnp.zeros(shapes[name]))) for name in names}
+    examples = {name: Parameter(zero[name], SUPPORTS[name][0]) for name in names}
+    target = Target.from_log_density(lambda p, y: 0 * y * sum(map(jnp.sum, p.values())), examples, data=np.array(0.0))
+    model = Target.from_numpyro(functools.partial(flat, names=names), np.array(0.0))
+    assert target.sites == model.sites
+    z = np.random.default_rng(1).normal(size=target.dim)
+    sites = target.constrain(z)
+    np.testing.assert_allclose(target.unconstrain(sites), z, rtol=1e-6, atol=1e-8)
+    for name, value in model.constrain(z).items():
+        np.testing.assert_allclose(sites[name], value, rtol=1e-12)
+    np.testing.assert_allclose(target.log_density(z), model.log_density(z), rtol=1e-12)

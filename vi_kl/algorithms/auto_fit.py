@@ -36,7 +36,7 @@ from vi_kl.families.gaussian import FullRank, MeanField
 from vi_kl.families.low_rank import LowRank
 from vi_kl.families.skewed import Skewed
 from vi_kl.objectives.elbo import ELBO
-from vi_kl.targets.numpyro.priors import hierarchical_sites
+from vi_kl.targets.priors import hierarchical_sites
 from vi_kl.targets.target import CHUNK, Target, is_small
 
 LARGEST_FULL_RANK = 200  # dimensions; above, a covariance has more entries than are worth their draws

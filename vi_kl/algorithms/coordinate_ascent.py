@@ -18,6 +18,7 @@ import dataclasses
 import math
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from numpyro.distributions import constraints
 
@@ -36,7 +37,7 @@ from vi_kl.core.precision import in_float64
 from vi_kl.core.random_keys import numpy_generator
 from vi_kl.families.approximation import Approximation
 from vi_kl.families.guide import Guide
-from vi_kl.targets.numpyro.model import NumPyroModel
+from vi_kl.targets.density import require_capability
 from vi_kl.targets.target import Target, in_chunks, log_density
 
 FAMILIES = [
@@ -84,13 +85,13 @@ def fit_coordinates(config: CoordinateAscent, key, target, start, progress) -> F
 
 def candidate_sites(target: Target) -> list[list[ConjugateSite]]:
     """For each site the families that its support allows."""
-    if not isinstance(target.density, NumPyroModel):
-        raise FitError(f"Coordinate ascent needs a target made from a NumPyro model, not {target}.")
+    for capability in ("supports", "numpyro_guides"):  # its q is a guide, one distribution for each site
+        require_capability(target, capability, "Coordinate ascent", FitError)
     with tracing:
-        trace = target.density.trace(target.data, target.constrain(np.zeros(target.dim)))
+        supports = target.density.supports(target.data, target.unravel(jnp.zeros(target.dim)))
     found = []
     for site in target.sites:
-        support = trace[site.name]["fn"].support
+        support = supports[site.name]
         while isinstance(support, constraints.independent):
             support = support.base_constraint
         families = next((families for kind, families in FAMILIES if support is kind), None)

@@ -14,7 +14,7 @@ from vi_kl.core.precision import in_float64
 from vi_kl.families.approximation import Approximation
 from vi_kl.families.gaussian import FullRank, full_rank_params
 from vi_kl.targets.modes import NEAR, Mode
-from vi_kl.targets.numpyro.priors import has_proper_priors, hierarchical_sites
+from vi_kl.targets.priors import has_proper_priors, hierarchical_sites
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,7 +10,7 @@ Reference: Murphy (2012), Machine Learning: A Probabilistic Perspective, section
 """
 
 import dataclasses
-from typing import Any, Literal
+from typing import Literal
 
 import jax.numpy as jnp
 import numpy as np
@@ -20,6 +20,7 @@ from vi_kl.algorithms.initialization import best_mode, starting_points
 from vi_kl.core.precision import in_float64
 from vi_kl.families.approximation import Approximation
 from vi_kl.families.delta import Delta
+from vi_kl.targets.density import DerivedDensity
 from vi_kl.targets.modes import NEAR, Mode
 from vi_kl.targets.target import Target
 
@@ -48,25 +49,11 @@ class MAP(Algorithm):
 
 
 @dataclasses.dataclass(frozen=True)
-class OfTheSites:
+class OfTheSites(DerivedDensity):
     """A target's density as one of the sites that the model sees: without the change of variables."""
-
-    density: Any
 
     def log_density(self, data, sites):
         return self.density.log_density(data, sites) - self.density.constrain(data, sites)[1]
-
-    def constrain(self, data, sites):
-        return self.density.constrain(data, sites)
-
-    def unconstrain(self, data, sites):
-        return self.density.unconstrain(data, sites)
-
-    def explain(self, data, sites):
-        return self.density.explain(data, sites)
-
-    def __str__(self):
-        return str(self.density)
 
 
 @in_float64

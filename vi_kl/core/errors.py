@@ -21,6 +21,10 @@ class UnsuitableError(ViKLError, ValueError):
     """A family, method or start that does not suit the target; the message says which would."""
 
 
+class ModelError(ViKLError, ValueError):
+    """The model cannot be fitted as it is; the message names the site and the mend."""
+
+
 NUMERICAL = (ArithmeticError, np.linalg.LinAlgError)  # what floating-point numbers running out of their range end in
 
 

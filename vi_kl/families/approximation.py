@@ -15,7 +15,7 @@ from vi_kl.families.constrained import Constrained, SiteProduct
 from vi_kl.families.family import Family
 from vi_kl.families.guide import Guide, GuideDistribution
 from vi_kl.reference.closed_form import draw_sites
-from vi_kl.targets.numpyro.deterministic import deterministic_sites
+from vi_kl.targets.deterministic import deterministic_sites
 from vi_kl.targets.target import CHUNK, Target, constrain_in_chunks, in_chunks
 
 

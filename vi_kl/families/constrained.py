@@ -6,7 +6,8 @@
     real                        Normal
     any other                   a normal in z, carried to the support
 
-Requires a target made from a NumPyro model, with supports that do not depend on other latent sites. All entries are
+Requires a target whose source tells the supports of its sites (a NumPyro model, a log density of named parameters), and
+supports that do not depend on other latent sites. All entries are
 independent. For conjugate models the exact posterior is a member; elsewhere a gamma or beta is skewed as scales and
 probabilities are, which `MeanField` is not.
 """
@@ -25,7 +26,7 @@ from vi_kl.core.errors import UnsuitableError
 from vi_kl.core.precision import in_float64
 from vi_kl.families.family import Family
 from vi_kl.families.gaussian import MeanField
-from vi_kl.targets.numpyro.model import NumPyroModel
+from vi_kl.targets.density import require_capability
 from vi_kl.targets.target import Target
 
 
@@ -54,8 +55,7 @@ class Constrained(Family):
                 raise ValueError(f"Site '{site}': choose one of {names}, not {getattr(choice, '__name__', choice)}.")
 
     def require(self, target):
-        if not isinstance(target.density, NumPyroModel):
-            raise UnsuitableError(f"Constrained needs a target made from a NumPyro model, not {target}.")
+        require_capability(target, "supports", "Constrained")
         unknown = {name for name, _ in self.choices} - set(target.site_names)
         if unknown:
             raise UnsuitableError(f"choices name sites {sorted(unknown)}; the target has {list(target.site_names)}.")
@@ -148,11 +148,9 @@ def moved(distribution, parts):
 
 def site_transforms(target: Target, value: float = 0.0) -> dict[str, Support]:
     """{site: support}, with every latent at `value` in z."""
-    density, data = target.density, target.data
     with tracing:
-        constrained, _ = density.constrain(data, target.unravel(jnp.full(target.dim, value)))
-        trace = density.trace(data, constrained)
-    return {name: Support.of(trace[name]["fn"].support) for name in target.site_names}
+        supports = target.density.supports(target.data, target.unravel(jnp.full(target.dim, value)))
+    return {name: Support.of(supports[name]) for name in target.site_names}
 
 
 @in_float64

@@ -23,9 +23,9 @@ from vi_kl.core.precision import in_float64
 from vi_kl.core.programs.program import capture, kept, shape_of
 from vi_kl.families.family import Family
 from vi_kl.targets.captured import ClosedOver, same
-from vi_kl.targets.numpyro.model import NumPyroModel, constrained_shapes, unconstrained_shapes
+from vi_kl.targets.density import require_capability
 from vi_kl.targets.numpyro.plates import AllRows
-from vi_kl.targets.target import Target
+from vi_kl.targets.target import Target, constrained_shapes, unconstrained_shapes
 
 REFUSED = {
     autoguide.AutoDelta: "it is a point, and the KL of a point from a density is infinite: use 'laplace'",
@@ -85,8 +85,7 @@ class Guide(Family, CarriesArrays):
         return not any(isinstance(p, autoguide.AutoIAFNormal | autoguide.AutoBNAFNormal) for p in parts_of(self.guide))
 
     def require(self, target):
-        if not isinstance(target.density, NumPyroModel):
-            raise GuideError(f"A NumPyro guide needs a target made from a NumPyro model, not {target}.")
+        require_capability(target, "numpyro_guides", f"Guide '{self.name}'", GuideError)
         for part in parts_of(self.guide):
             for kind, reason in REFUSED.items():
                 if isinstance(part, kind):
@@ -97,7 +96,7 @@ class Guide(Family, CarriesArrays):
     def init(self, key, target):
         """Trace the guide once, outside jit because autoguides look at the model then; check its sites."""
         self.require(target)
-        args, kwargs = target.density.arguments(target.data)
+        args, kwargs = target.density.guide_arguments(target.density.split(target.data)[0])
         # with the model's sites filled in, nothing is drawn and so next to nothing compiled
         guide = handlers.substitute(
             handlers.seed(AllRows(self.guide), key), data=target.constrain(np.zeros(target.dim))
@@ -179,7 +178,7 @@ class Guide(Family, CarriesArrays):
             return None
 
         guide = handlers.substitute(handlers.seed(AllRows(self.guide), key), substitute_fn=fill)
-        args, kwargs = target.density.arguments(given)
+        args, kwargs = target.density.guide_arguments(given)
         with tracing:
             return handlers.trace(guide).get_trace(*args, **kwargs)
 
@@ -203,7 +202,8 @@ def guide_family(guide, target: Target, label: str | None = None) -> Guide:
         for kind, reason in REFUSED.items():
             if issubclass(guide, kind):
                 raise GuideError(f"{kind.__name__} is not a family of densities: {reason}.")
-        return Guide(guide(target.density.model), label or guide.__name__)
+        require_capability(target, "numpyro_guides", guide.__name__, GuideError)
+        return Guide(guide(target.density.guide_model), label or guide.__name__)
     return Guide(guide, label)
 
 

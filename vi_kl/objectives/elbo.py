@@ -35,7 +35,7 @@ from vi_kl.objectives.draws import (
     with_gradient_of,
 )
 from vi_kl.objectives.objective import Objective, ObjectiveError, check_choice, check_count
-from vi_kl.targets.numpyro.minibatch import minibatch
+from vi_kl.targets.minibatch import minibatch
 from vi_kl.targets.target import Target
 
 

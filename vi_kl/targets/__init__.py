@@ -1,10 +1,37 @@
 """The target: an unnormalised posterior over a flat unconstrained vector z.
 
 `Target.from_numpyro(model, *args, **kwargs)` makes one from a NumPyro model and its data;
-`Target.from_log_density(function, dim)` from any log density that JAX can trace.
-What is known about it (its evidence, draws of the posterior) is a `ReferencePosterior`, from `vi_kl.reference`.
+`Target.from_log_density(function, dim)` from any log density that JAX can trace, over z itself or, with a tree of
+examples in place of `dim`, over named parameters with supports (`Positive(1.0)`, `Simplex([...])`, ...).
+Every source of models fulfils one contract, `Density`, and says by name what more it offers (`CAPABILITIES`).
+What is known about a target (its evidence, draws of the posterior) is a `ReferencePosterior`, from `vi_kl.reference`.
 """
 
+from vi_kl.targets.density import CAPABILITIES, Density
+from vi_kl.targets.parameters import (
+    CorrCholesky,
+    GreaterThan,
+    Interval,
+    LessThan,
+    Ordered,
+    Parameter,
+    Positive,
+    Simplex,
+    UnitInterval,
+)
 from vi_kl.targets.target import Target
 
-__all__ = ["Target"]
+__all__ = [
+    "CAPABILITIES",
+    "CorrCholesky",
+    "Density",
+    "GreaterThan",
+    "Interval",
+    "LessThan",
+    "Ordered",
+    "Parameter",
+    "Positive",
+    "Simplex",
+    "Target",
+    "UnitInterval",
+]

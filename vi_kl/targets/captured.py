@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 import functools
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import numpy as np
@@ -26,7 +26,10 @@ class Captured:
     Attributes:
         programs: (name, program, places of what it closes over among all arrays closed over) of each.
         closed_over: the arrays themselves, for data that are given without them.
+        live: names of the fields from which the programs were traced, and on which nothing depends once they are.
     """
+
+    live: ClassVar[tuple[str, ...]] = ("model", "function")
 
     programs: tuple[tuple[str, Program, tuple[int, ...]], ...] = dataclasses.field(default=(), kw_only=True, repr=False)
     closed_over: tuple = dataclasses.field(default=(), kw_only=True, repr=False)
@@ -48,6 +51,10 @@ class Captured:
         if isinstance(data, tuple) and len(data) == self.num_arguments:
             return (*data, *self.closed_over)
         return data
+
+    def explain_failure(self, name: str, error: Exception) -> Exception:
+        """The error to raise where `model_<name>` cannot be traced."""
+        return error
 
     @property
     def narrow(self) -> bool:
@@ -80,7 +87,7 @@ class Captured:
     @functools.cached_property
     def identity(self) -> tuple:
         """What compiled code depends on. The function itself counts where nothing was captured of it."""
-        skipped = ("programs", "closed_over", *(("model", "function") if self.programs else ()))
+        skipped = ("programs", "closed_over", *(self.live if self.programs else ()))
         own = tuple(getattr(self, f.name) for f in dataclasses.fields(self) if f.name not in skipped)
         return type(self), self.programs, getattr(self, "discrete", ()), *own
 
@@ -128,15 +135,10 @@ def captured(density: Captured, given: Any, *more: Any) -> tuple[Captured, tuple
         try:
             program, constants = capture(getattr(density, f"model_{name}"), given, *shapes)
         except Exception as error:
-            raise explained(density, name, error) from error
+            raise density.explain_failure(name, error) from error
         programs.append((name, program, found.places(constants)))
     closed_over = tuple(map(kept, found.constants))
     return dataclasses.replace(density, programs=tuple(programs), closed_over=closed_over), closed_over
-
-
-def explained(density, name: str, error: Exception) -> Exception:
-    explain = getattr(density, "explain_failure", None)
-    return error if explain is None else explain(name, error)
 
 
 class ClosedOver:

@@ -22,21 +22,11 @@ def fingerprint(target: Target) -> dict:
     return {
         "model": str(target.density),
         "sites": site_list(target),
-        "data": [describe_leaf(leaf) for leaf in jax.tree.leaves(given(target))],
-        "constants": {name: describe_leaf(value) for name, value in constants(target).items()},
+        "data": [describe_leaf(leaf) for leaf in jax.tree.leaves(target.density.split(target.data)[0])],
+        "constants": {name: describe_leaf(value) for name, value in target.density.constant_arguments.items()},
         "closed_over": [describe_leaf(leaf) for leaf in target.closed_over],
         "log_density": [float(value_and_grad(target, jnp.asarray(z))[0]) for z in points(target.dim)],
     }
-
-
-def given(target: Target):
-    """What the model is called with, without what it closes over."""
-    return target.density.split(target.data)[0] if hasattr(target.density, "split") else target.data
-
-
-def constants(target: Target) -> dict:
-    """{name: array} of the arguments that are constants of the model."""
-    return getattr(target.density, "constant_arguments", {})
 
 
 def points(dim: int) -> np.ndarray:

@@ -10,7 +10,7 @@ import functools
 import math
 import threading
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -21,22 +21,7 @@ from vi_kl.core.errors import UnsuitableError
 from vi_kl.core.numbers import whole_number
 from vi_kl.core.precision import in_float64
 from vi_kl.core.random_keys import numpy_generator
-
-
-class Density(Protocol):
-    """What a Target is made of: hashable, and free of data, so that it can be a static part of compiled code."""
-
-    def log_density(self, data: Any, sites: dict) -> jax.Array:
-        """log of prior times likelihood times |d constrained / d unconstrained|, at unconstrained sites."""
-
-    def constrain(self, data: Any, sites: dict) -> tuple[dict, jax.Array]:
-        """Unconstrained sites to the values the model sees, and log |d constrained / d unconstrained|."""
-
-    def unconstrain(self, data: Any, sites: dict) -> dict:
-        """The inverse of `constrain`."""
-
-    def explain(self, data: Any, sites: dict) -> str:
-        """Which part of the density is not finite at these unconstrained sites, for an error message."""
+from vi_kl.targets.density import Density
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,6 +35,14 @@ class Site:
     @property
     def size(self) -> int:
         return math.prod(self.unconstrained_shape)
+
+
+def unconstrained_shapes(sites: tuple[Site, ...]) -> dict[str, jax.ShapeDtypeStruct]:
+    return {site.name: jax.ShapeDtypeStruct(site.unconstrained_shape, float) for site in sites}
+
+
+def constrained_shapes(sites: tuple[Site, ...]) -> dict[str, jax.ShapeDtypeStruct]:
+    return {site.name: jax.ShapeDtypeStruct(site.shape, float) for site in sites}
 
 
 @jax.tree_util.register_pytree_node_class
@@ -71,7 +64,7 @@ class Target:
         reference: "Callable[[Target], Any] | Any | None" = None,
     ):
         self.density = density
-        self.data = density.complete(data) if hasattr(density, "complete") else data
+        self.data = density.complete(data)
         self.sites = tuple(sites)
         self._reference = reference
         self.reference_lock = threading.RLock()
@@ -112,24 +105,35 @@ class Target:
 
     @classmethod
     @in_float64
-    def from_log_density(cls, function: Callable, dim: int, *, data: Any = None, reference=None) -> "Target":
-        """A target from a log density over z itself, with one site `z` of shape (dim,).
+    def from_log_density(cls, function: Callable, dim: Any, *, data: Any = None, reference=None) -> "Target":
+        """A target from a log density, over z itself or over named parameters.
+
+            Target.from_log_density(f, 3)                                          # f(z), z of shape (3,)
+            Target.from_log_density(f, {"mu": 0.0, "sigma": Positive(1.0), "w": np.zeros((3, 2))}, data=(x, y))
+
+        With a tree of examples, f gets the same tree (dict, tuple, named tuple, dataclass that JAX knows, nested) of
+        values in their supports, and returns their log density there; the Jacobian of the change of variables is added
+        here. See `vi_kl.targets.parameters` for supports, and for how sites are named (`group.w`).
 
         Args:
             function: `function(z)`, or `function(z, data)` when data is given; any constant may be missing. What it
                 reads besides is read now, and its arrays are data too.
-            dim: the length of z.
+            dim: the length of z, for one site `z`; or a tree of examples, one for each parameter: a float or an array
+                for a real one, `Positive(1.0)`, `Simplex([...])`, ..., `Parameter(example, support)` for others.
             data: a pytree of arrays.
+            reference: what is known exactly about the posterior: a `ReferencePosterior`, or a function from this
+                target to one, called when it is first asked for.
 
         Raises:
             ModelError: the function returns no real number (None, a vector, a complex number), or another one at each
-                call.
+                call; or an example is no real number, or outside its support. The message names it.
             ValueError: dim is no positive whole number.
         """
-        from vi_kl.targets.log_density import target_from_log_density
+        from vi_kl.targets.log_density import is_a_number, target_from_log_density, target_from_parameters
 
-        dim = whole_number("dim", dim, at_least=1)
-        return target_from_log_density(function, dim, data, reference)
+        if is_a_number(dim):
+            return target_from_log_density(function, whole_number("dim", dim, at_least=1), data, reference)
+        return target_from_parameters(function, dim, data, reference)
 
     @functools.cached_property
     def dim(self) -> int:
@@ -165,22 +169,22 @@ class Target:
     @property
     def subsampled(self) -> bool:
         """Whether the model has subsampling plates, so that `minibatch` can estimate its log density from few rows."""
-        return bool(getattr(self.density, "plates", ()))
+        return self.density.offers("minibatches")
 
     @property
     def constants(self) -> tuple[str, ...]:
         """The array arguments of which the model needs the numbers in Python, and which are no data therefore."""
-        return getattr(self.density, "constants", ())
+        return self.density.constants
 
     @property
     def closed_over(self) -> tuple:
         """The arrays that the model reads besides its arguments, as they were when the target was made."""
-        return self.density.split(self.data)[1] if hasattr(self.density, "split") else ()
+        return self.density.split(self.data)[1]
 
     @property
     def narrow(self) -> bool:
         """Whether the model can be traced in 32 bits only: it is computed in 64, its constants rounded to 24 bits."""
-        return getattr(self.density, "narrow", False)
+        return self.density.narrow
 
     def with_reference(self, reference) -> "Target":
         """The same target with other knowledge about it."""
@@ -221,7 +225,7 @@ class Target:
         """{site: array} to z of shape (dim,), or (n, dim) where every site has one leading draw axis."""
         extra = set(sites) - set(self.site_names)
         if extra:  # what `sample` gives beside the latent sites
-            extra -= set(getattr(self.density, "deterministic", ()))
+            extra -= set(self.density.deterministic)
         if extra or not set(self.site_names) <= set(sites):
             raise ValueError(f"Sites {sorted(sites)} given, but the target has {list(self.site_names)}.")
         sites = {name: jnp.asarray(sites[name], dtype=float) for name in self.site_names}

@@ -1,6 +1,7 @@
 """Models that cannot be simulated are refused by name; the posteriors are those of the model with its data."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import numpyro
 import numpyro.distributions as dist
@@ -8,7 +9,7 @@ import pytest
 from procedures import normal_mean, regression
 
 import vi_kl
-from vi_kl.targets import Target
+from vi_kl.targets import Positive, Target
 from vi_kl.targets.numpyro.model import ModelError
 from vi_kl.workflows.calibration.simulate import simulate
 
@@ -131,3 +132,33 @@ def test_an_autoguide_of_the_model_without_data_is_refused():
 def test_only_functions_are_models():
     with pytest.raises(TypeError, match="must be a NumPyro model"):
         vi_kl.calibrate(4, observed="y", key=jax.random.key(0))
+
+
+class Waits:
+    """A model of another source, which says by name that it can be run forwards: Exponential(1) rates, three waits."""
+
+    def simulator(self, args, kwargs, observed):
+        assert (args, kwargs, observed) == ((3,), {}, ("waits",))
+        return self
+
+    def draw(self, key, num):
+        rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
+        rate = rng.exponential(size=num)
+        return {"rate": rate, "waits": rng.exponential(1 / rate[:, None], size=(num, 3))}
+
+    def posteriors(self, data):
+        def log_density(p, waits):
+            return jnp.sum(jnp.log(p["rate"]) - p["rate"] * waits) - p["rate"]
+
+        return [Target.from_log_density(log_density, {"rate": Positive(1.0)}, data=row) for row in data["waits"]]
+
+
+def test_any_source_that_can_be_run_forwards():
+    simulation = simulate(Waits(), (3,), {}, ("waits",), jax.random.key(0), 5)
+    assert simulation.latent["rate"].shape == (5,)
+    assert len({target.density for target in simulation.targets}) == 1
+    waits, z = simulation.data["waits"][2], 0.4
+    truth = 4 * z - np.exp(z) * (1 + waits.sum())
+    assert float(simulation.targets[2].log_density(np.array([z]))) == pytest.approx(truth, rel=1e-12)
+    with pytest.raises(TypeError, match="simulator"):
+        simulate(np.zeros(3), (), {}, ("y",), jax.random.key(0), 5)

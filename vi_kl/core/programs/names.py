@@ -91,9 +91,12 @@ class Writer:
             return
         self.seen[id(function)] = function
         if hasattr(function, "callback_func"):  # it runs outside JAX, so that no program shows what it does
+            while hasattr(function, "callback_func"):  # JAX's wrapper, and ours
+                self.write("callback", getattr(function, "method", ""))
+                function = function.callback_func
             reader = Reader(by_identity=True)
-            reader.add(function.callback_func)
-            self.write("callback", reader.hash.hexdigest())
+            reader.add(function)
+            self.write(reader.hash.hexdigest())
             return
         for name in ("__wrapped__", "f", "func", "fun"):
             if hasattr(function, name):

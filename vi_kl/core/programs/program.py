@@ -35,10 +35,10 @@ from jax.extend.core import ClosedJaxpr, Jaxpr, jaxpr_as_fun
 
 from vi_kl.core.compilation import tracing
 from vi_kl.core.errors import ViKLError
-from vi_kl.core.programs.callbacks import Bitwise, has_wide_callbacks
+from vi_kl.core.programs.callbacks import Bitwise, NarrowedCallbacks, has_callbacks
 from vi_kl.core.programs.names import name_of
 from vi_kl.core.programs.replay import Replay, all_constants, identity, inner_programs, needed_operations, opened
-from vi_kl.core.programs.widened import Narrowed, Widened, as_type
+from vi_kl.core.programs.widened import Widened, as_type
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -71,7 +71,7 @@ class Program:
             values = [as_type(x, var.aval.dtype) for x, var in zip(values, self.variables, strict=True)]
             found = jaxpr_as_fun(self.operations)(*values)
         else:  # a caller's own program
-            found = Narrowed({}).run(self.operations, values)
+            found = NarrowedCallbacks({}).run(self.operations, values)
         return jax.tree.unflatten(self.outputs, found)
 
     @property
@@ -129,7 +129,7 @@ def capture(function: Callable, *examples) -> tuple[Program, list]:
             except Exception:
                 raise error from None
             return intern(traced, leaves, inputs, jax.tree.structure(result), Widened)
-        rewrite = Bitwise if has_wide_callbacks(traced) else Replay
+        rewrite = Bitwise if has_callbacks(traced) else Replay
         return intern(traced, leaves, inputs, jax.tree.structure(result), rewrite)
 
 

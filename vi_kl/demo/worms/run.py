@@ -293,8 +293,8 @@ def sections(numbers: Article, told: list[ModelResult], pictures: list[Picture],
         opening = (bits_back_sentence(unit),) if i == 0 else ()
         shown = [by_name[f"posterior_{part.chapter.name}"]]
         shown += [by_name["two_modes"]] if part.chapter.name == "two_kinds" else []
-        doc = part.comparison.target.density.model.__doc__.strip().splitlines()[0]
-        price = f"{doc} Its code length: {-evidence.value:,.2f} {unit} ({evidence.method})."
+        description = part.comparison.target.density.description
+        price = f"{description} Its code length: {-evidence.value:,.2f} {unit} ({evidence.method})."
         words = (*opening, price, *chapter_words(part, unit))
         parts.append(Section(part.chapter.title, words, (Table(columns, tuple(rows)),), tuple(shown)))
     closing = Section(

@@ -1,11 +1,10 @@
-"""What a model, or a log density, adds up: real numbers, of data that fit their distributions, the same at every run.
+"""What a model adds up: real numbers, of data that fit their distributions, the same at every run.
 
 NumPyro and JAX let much of it pass. An observation of shape (n, 1) against n means counts every pair of rows; NumPy's
 random numbers, a counter, `numpyro.prng_key()` or a latent site under `handlers.block` are frozen at the value of the
 first run. Nothing is computed here unless two runs look different.
 """
 
-import inspect
 from collections.abc import Callable
 
 import jax
@@ -16,6 +15,7 @@ import numpyro.distributions as dist
 from jax.interpreters import partial_eval
 
 from vi_kl.core.compilation import compiler_options, tracing
+from vi_kl.core.programs.callbacks import has_callbacks
 from vi_kl.core.programs.program import capture
 from vi_kl.targets.captured import same
 from vi_kl.targets.numpyro.inspection import Inspection, ModelError, abstractly, change_of_variables, traced
@@ -160,7 +160,8 @@ def what_differs(function: Callable, args: tuple) -> list[str]:
     keys = jax.random.split(jax.random.key(0))
     runs = [capture(function, *args, keys[0]) for _ in range(2)]
     (first, read), (second, read_again) = runs
-    if first is second and all(map(same, read, read_again)) and not uses_last(first.operations):
+    alike = first is second and all(map(same, read, read_again)) and not uses_last(first.operations)
+    if alike and not has_callbacks(first.operations):  # of a function outside JAX it is seen only when it is run
         return []
     values = [evaluate(program, constants, *args, key) for (program, constants), key in zip(runs, keys, strict=True)]
     every = dict.fromkeys([*values[0], *values[1]])
@@ -176,69 +177,3 @@ def uses_last(program) -> bool:
     """Whether what a program returns depends on its last argument."""
     used = partial_eval.dce_jaxpr(program.jaxpr, [True] * len(program.jaxpr.outvars))[1]
     return used[-1]
-
-
-def shape_of(result):
-    """The shape and type of a single array; anything else as it is."""
-    return jax.ShapeDtypeStruct(jnp.shape(result), jnp.result_type(result)) if is_numeric(result) else result
-
-
-def refuse_no_log_density(function: Callable, takes_data: bool) -> None:
-    name = getattr(function, "__name__", type(function).__name__)
-    if not callable(function):
-        raise TypeError(f"function must be a log density, a function of z, got {name}.")
-    given = ("z", "data") if takes_data else ("z",)
-    try:
-        signature = inspect.signature(function)
-    except (TypeError, ValueError):  # some built in functions have none
-        return
-    try:
-        signature.bind(*given)
-    except TypeError as error:
-        mend = "" if takes_data else " What it takes besides z is given as data=..."
-        raise TypeError(
-            f"The log density '{name}' cannot be called with ({', '.join(given)}): {error}.{mend}"
-        ) from None
-
-
-def check_log_density(density, data, dim: int) -> None:
-    """Refuse a log density that is no real number, or another one at each call.
-
-    Args:
-        density: a `LogDensity`, not yet captured.
-
-    Raises:
-        ModelError: with what it returns instead.
-    """
-    name, found = str(density), {}
-    z = jax.ShapeDtypeStruct((dim,), float)
-
-    def call(z, data):
-        return density.model_log_density(data, {"z": z})
-
-    def run(arguments):
-        found["result"] = shape_of(call(*arguments))
-        return ()
-
-    abstractly(run, (z, data))
-    result = found["result"]
-    if result is None:
-        raise ModelError(f"The log density '{name}' returns None: does it lack a return statement?")
-    if not isinstance(result, jax.ShapeDtypeStruct):
-        raise ModelError(
-            f"The log density '{name}' returns a {type(result).__name__}, and must return one real number, log p(z)."
-        )
-    if result.shape != ():
-        raise ModelError(
-            f"The log density '{name}' returns an array of shape {result.shape} for one z of shape ({dim},), and must "
-            f"return one real number, log p(z): sum the terms (jnp.sum)."
-        )
-    if jnp.issubdtype(result.dtype, jnp.complexfloating):
-        raise ModelError(f"The log density '{name}' returns a complex number: take its real part (jnp.real).")
-    if not jnp.issubdtype(result.dtype, jnp.floating):
-        raise ModelError(f"The log density '{name}' returns {result.dtype}, whatever z: it must depend on z smoothly.")
-    if what_differs(lambda z, data, key: {name: call(z, data)}, (jnp.asarray(scattered((dim,))), data)):
-        raise ModelError(
-            f"The log density '{name}' changes from one call to the next at the same z: it draws random numbers, or "
-            f"keeps a state. Draw them outside, and pass them as data."
-        )

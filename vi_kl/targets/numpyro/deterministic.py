@@ -12,33 +12,12 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro
 
-from vi_kl.core.compilation import compiled, tracing
-from vi_kl.core.precision import in_float64
+from vi_kl.core.compilation import tracing
 from vi_kl.targets.numpyro.checks import is_numeric
 from vi_kl.targets.numpyro.enumeration import FirstConfiguration
 from vi_kl.targets.numpyro.inspection import abstractly, change_of_variables
 from vi_kl.targets.numpyro.plates import AllRows
 from vi_kl.targets.numpyro.unused_sites import Reduced, is_batched
-from vi_kl.targets.target import Target, in_chunks
-
-ROWS = 256  # draws at once: what a model computes may be as long as its data
-
-
-@in_float64
-def deterministic_sites(target: Target, z, key) -> dict[str, np.ndarray]:
-    """{site: (n, ...)} of the model's deterministic sites at z of shape (n, dim)."""
-    if not getattr(target.density, "deterministic", ()):
-        return {}
-    keys = jax.random.key_data(jax.random.split(key, len(z)))
-    return in_chunks(lambda z, keys: computed_rows(target, z, keys), z, keys, size=ROWS)
-
-
-@compiled(seldom=True)
-def computed_rows(target: Target, z, keys) -> dict:
-    def one(z, key):
-        return target.density.run("deterministic", target.data, target.unravel(z), key)
-
-    return jax.vmap(one)(z, keys)
 
 
 def names_with_a_value(density, data, sites) -> tuple[str, ...]:

@@ -24,6 +24,7 @@ import numpyro.distributions as dist
 from numpyro.infer.util import potential_energy
 
 from vi_kl.core.compilation import compiled, tracing
+from vi_kl.core.errors import UnsuitableError
 from vi_kl.core.precision import in_float64
 from vi_kl.targets.numpyro.model import ModelError, NumPyroModel
 from vi_kl.targets.target import Target, in_chunks
@@ -83,6 +84,10 @@ class FirstConfiguration:
 @dataclasses.dataclass(frozen=True, eq=False)
 class EnumeratedModel(NumPyroModel):
     """A NumPyro model, `model.full`, whose discrete latent sites are summed out."""
+
+    @property
+    def capabilities(self):
+        return super().capabilities | {"configurations"}
 
     def log_density(self, data, sites):
         return sum_over_configurations(lambda row: self.log_joint(data, sites, row), configurations(self.discrete))
@@ -261,13 +266,13 @@ def discrete_support(target: Target) -> dict[str, np.ndarray]:
 
 
 def enumerated_density(target: Target) -> EnumeratedModel:
-    if isinstance(getattr(target.density, "model", None), FirstConfiguration) and not isinstance(
-        target.density, EnumeratedModel
-    ):
-        raise ValueError(f"The discrete sites of {target} have too many joint configurations to list them one by one.")
-    if not isinstance(target.density, EnumeratedModel):
-        raise ValueError(f"{target} has no discrete latent sites.")
-    return target.density
+    if target.density.offers("configurations"):
+        return target.density
+    if target.density.discrete:
+        raise UnsuitableError(
+            f"The discrete sites of {target} have too many joint configurations to list them one by one."
+        )
+    raise UnsuitableError(f"{target} has no discrete latent sites.")
 
 
 @compiled(seldom=True)

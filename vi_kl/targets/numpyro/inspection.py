@@ -13,14 +13,10 @@ import numpyro.distributions as dist
 from numpyro.distributions import biject_to, constraints
 
 from vi_kl.core.compilation import tracing
-from vi_kl.core.errors import ViKLError
+from vi_kl.core.errors import ModelError
 from vi_kl.core.programs.program import in_either_precision, trace_afresh
 from vi_kl.targets.numpyro.plates import Plate, SubsampledRows
 from vi_kl.targets.target import Site
-
-
-class ModelError(ViKLError, ValueError):
-    """The model cannot be fitted as it is; the message names the site and the mend."""
 
 
 @dataclasses.dataclass(frozen=True)

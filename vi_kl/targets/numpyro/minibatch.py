@@ -1,17 +1,7 @@
-"""Minibatches: an unbiased estimate of the log density from some rows of the model's subsampling plates.
-
-Requires a target made from a NumPyro model with plates that subsample (`numpyro.plate(name, N, subsample_size=B)`);
-`target.subsampled` tells. The target itself is the posterior given all rows, and certificates are computed with it.
-Use the estimate where noise does no harm and rows are many: stochastic optimisation.
-
-    log p(z, data) ~ log p(global) + N / B * sum over B rows of log p(row, its latent variables | global)
+"""Subsampling plates of a NumPyro model: its log density from some of their rows.
 
 In the model, prefer `numpyro.subsample(y, event_dim=0)` to `y[rows]`: where all rows are asked for it hands out y
 itself, while `y[rows]` copies it, and over several devices (`target.shard`) sends the rows around.
-
-z is that of the full target: the latent variables of all rows, of which those of the drawn rows are looked at.
-
-Reference: Hoffman, Blei, Wang & Paisley (2013), Stochastic variational inference, section 2.3.
 """
 
 import dataclasses
@@ -23,11 +13,10 @@ import numpyro
 from numpyro.infer.util import potential_energy
 
 from vi_kl.core.compilation import compiled
-from vi_kl.targets.arguments import of_a_target
 from vi_kl.targets.numpyro.inspection import ModelError
-from vi_kl.targets.numpyro.model import NumPyroModel, unconstrained_shapes
+from vi_kl.targets.numpyro.model import NumPyroModel
 from vi_kl.targets.numpyro.plates import AllRows, Plate, SubsampledRows
-from vi_kl.targets.target import Target
+from vi_kl.targets.target import Target, unconstrained_shapes
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -52,6 +41,13 @@ class SubsampledModel(NumPyroModel):
         args, kwargs = self.arguments(data)
         model = SubsampledRows(self.model.function, rows)
         return numpyro.handlers.seed(model, 0), args, kwargs, sites
+
+    @property
+    def capabilities(self):
+        return super().capabilities | {"minibatches"}
+
+    def minibatch(self, data, sites, rows):
+        return self.run("minibatch", data, sites, rows)
 
     def model_minibatch(self, data, sites, rows):
         """The estimate of the log density from these rows."""
@@ -92,84 +88,6 @@ class SubsampledModel(NumPyroModel):
             f"array of its rows by the indices that the plate gives (with numpyro.plate(...) as rows: ... y[rows]), "
             f"or write the plate without subsample_size."
         )
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Minibatch(NumPyroModel):
-    """The estimate for drawn rows; data is (the full model's data, {plate: indices})."""
-
-    full: SubsampledModel
-
-    def arguments(self, data):
-        return self.full.arguments(data[0])
-
-    def split(self, data):
-        return self.full.split(data[0])
-
-    def complete(self, data):
-        return data
-
-    def log_density(self, data, sites):
-        return self.full.run("minibatch", data[0], sites, data[1])
-
-    def constrain(self, data, sites):
-        return self.full.constrain(data[0], sites)
-
-    def unconstrain(self, data, sites):
-        return self.full.unconstrain(data[0], sites)
-
-
-@of_a_target
-def minibatch(target: Target, key) -> Target:
-    """A target whose log density estimates, without bias, that of `target` from a minibatch of its rows.
-
-    Args:
-        target: with subsampling plates.
-        key: draws the rows, without replacement, `subsample_size` of each plate; may be traced.
-
-    Returns:
-        A Target over the same z. Its cost is that of B rows, not N.
-
-    Raises:
-        ValueError: the target has no subsampling plates.
-    """
-    if not target.subsampled:
-        raise ValueError(
-            f"{target} has no subsampling plates: write numpyro.plate(name, size, subsample_size=...) in the model."
-        )
-    plates = target.density.plates
-    keys = jax.random.split(key, len(plates))
-    return with_rows(target, {p.name: draw_rows(k, p.size, p.batch) for p, k in zip(plates, keys, strict=True)})
-
-
-def with_rows(target: Target, rows: dict) -> Target:
-    """The estimate from these rows, {plate: indices}."""
-    full = target.density
-    return Target(Minibatch(full.model, full.structure, full.static, full), (target.data, rows), target.sites)
-
-
-def draw_rows(key, size: int, batch: int):
-    """`batch` of `size` indices without replacement, every subset as likely as any other, at a cost of O(batch).
-
-    Indices drawn with replacement, of which those that an earlier one equals are drawn again until none is left.
-    The rule treats all indices alike, so all subsets are equally likely.
-    """
-    if 2 * batch > size:  # drawing again would take long, and O(size) is no more than O(batch)
-        return jax.random.permutation(key, size)[:batch]
-
-    def repeats(rows):
-        order = jnp.argsort(rows, stable=True)
-        again = jnp.concatenate([jnp.zeros(1, bool), jnp.diff(rows[order]) == 0])
-        return jnp.zeros(batch, bool).at[order].set(again)
-
-    def redraw(state):
-        key, rows, again = state
-        key, one = jax.random.split(key)
-        rows = jnp.where(again, jax.random.randint(one, (batch,), 0, size), rows)
-        return key, rows, repeats(rows)
-
-    start = key, jnp.zeros(batch, int), jnp.ones(batch, bool)
-    return jax.lax.while_loop(lambda state: state[2].any(), redraw, start)[1]
 
 
 def subsampled(density: NumPyroModel, plates: tuple[Plate, ...], axes: tuple) -> SubsampledModel:

@@ -7,30 +7,32 @@ is NumPyro's own potential energy with the change of variables included.
 import dataclasses
 import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import numpyro
+import numpyro.distributions as dist
 from numpyro.infer.util import potential_energy, unconstrain_fn
 
 from vi_kl.core.compilation import tracing
 from vi_kl.core.precision import as_float64, in_float64
 from vi_kl.core.programs.program import in_either_precision
 from vi_kl.targets.captured import Captured, captured
+from vi_kl.targets.density import Density
 from vi_kl.targets.numpyro.columns import arguments_that_run, thawed
 from vi_kl.targets.numpyro.constant_arguments import Constant, names_of_arguments, value_of, with_constants
-from vi_kl.targets.numpyro.inspection import Inspection, ModelError, change_of_variables, inspect
+from vi_kl.targets.numpyro.inspection import Inspection, ModelError, change_of_variables, inspect, is_a
 from vi_kl.targets.numpyro.plates import AllRows
 from vi_kl.targets.sharding import at_64_bits, holds_nan, is_sharded
-from vi_kl.targets.target import Site, Target
+from vi_kl.targets.target import Site, Target, constrained_shapes, unconstrained_shapes
 
 KEY = jax.ShapeDtypeStruct((2,), np.uint32)  # the data of a random key
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class NumPyroModel(Captured):
+class NumPyroModel(Captured, Density):
     """A NumPyro model without its data: the function, its static arguments, and where the arrays go.
 
     Its data are the arrays among its arguments, and then the arrays that it closes over (`Captured`).
@@ -40,6 +42,18 @@ class NumPyroModel(Captured):
     structure: Any
     static: tuple
     deterministic: tuple[str, ...] = dataclasses.field(default=(), kw_only=True)  # what it computes by name
+
+    source: ClassVar[str] = "a NumPyro model"
+
+    @property
+    def capabilities(self):
+        always = frozenset({"supports", "priors", "numpyro_guides"})
+        return always | {"deterministic"} if self.deterministic else always
+
+    @property
+    def description(self):
+        lines = (getattr(self.model, "__doc__", None) or "").strip().splitlines()
+        return lines[0] if lines else ""
 
     def arguments(self, data) -> tuple[tuple, dict]:
         """Put the data arrays back into the model's (args, kwargs)."""
@@ -127,6 +141,28 @@ class NumPyroModel(Captured):
         with self.own_precision():
             return numpyro.handlers.trace(model).get_trace(*args, **kwargs)
 
+    def supports(self, data, sites):
+        trace = self.trace(data, self.constrain(data, sites)[0])
+        return {name: trace[name]["fn"].support for name in sites}
+
+    def log_priors(self, data, values):
+        trace = self.trace(data, values)
+        return {name: trace[name]["fn"].log_prob(trace[name]["value"]) for name in values}
+
+    def improper_sites(self, data, values):
+        trace = self.trace(data, values)
+        return tuple(name for name in values if is_a(trace[name]["fn"], dist.ImproperUniform))
+
+    def computed(self, data, sites, key):
+        return self.run("deterministic", data, sites, key)
+
+    @property
+    def guide_model(self) -> Callable:
+        return self.model
+
+    def guide_arguments(self, data):
+        return self.arguments(data)
+
     def explain(self, data, sites):
         """Which sites have a log density that is not finite, and whether NaN in their data is why."""
         try:
@@ -191,14 +227,6 @@ def examined(density: NumPyroModel, data, found: Inspection) -> tuple[NumPyroMod
         names = names_with_a_value(density, data, found.sites)
         density = dataclasses.replace(density, deterministic=names)
     return density, found
-
-
-def unconstrained_shapes(sites) -> dict:
-    return {site.name: jax.ShapeDtypeStruct(site.unconstrained_shape, float) for site in sites}
-
-
-def constrained_shapes(sites) -> dict:
-    return {site.name: jax.ShapeDtypeStruct(site.shape, float) for site in sites}
 
 
 def density_of_all_rows(density: NumPyroModel, data, found: Inspection) -> NumPyroModel:

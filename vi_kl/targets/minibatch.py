@@ -1,0 +1,82 @@
+"""Minibatches: an unbiased estimate of the log density from some rows of the model's subsampling plates.
+
+Requires a target whose source offers "minibatches", as a NumPyro model with plates that subsample does
+(`numpyro.plate(name, N, subsample_size=B)`); `target.subsampled` tells. The target itself is the posterior given all
+rows, and certificates are computed with it. Use the estimate where noise does no harm and rows are many: stochastic
+optimisation.
+
+    log p(z, data) ~ log p(global) + N / B * sum over B rows of log p(row, its latent variables | global)
+
+z is that of the full target: the latent variables of all rows, of which those of the drawn rows are looked at.
+
+Reference: Hoffman, Blei, Wang & Paisley (2013), Stochastic variational inference, section 2.3.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+
+from vi_kl.targets.arguments import of_a_target
+from vi_kl.targets.density import DerivedDensity, require_capability
+from vi_kl.targets.target import Target
+
+
+@dataclasses.dataclass(frozen=True)
+class Minibatch(DerivedDensity):
+    """The estimate for drawn rows; data is (the full density's data, {plate: indices})."""
+
+    def given(self, data):
+        return data[0]
+
+    def log_density(self, data, sites):
+        return self.density.minibatch(data[0], sites, data[1])
+
+
+@of_a_target
+def minibatch(target: Target, key) -> Target:
+    """A target whose log density estimates, without bias, that of `target` from a minibatch of its rows.
+
+    Args:
+        target: with subsampling plates.
+        key: draws the rows, without replacement, `subsample_size` of each plate; may be traced.
+
+    Returns:
+        A Target over the same z. Its cost is that of B rows, not N.
+
+    Raises:
+        ValueError: the target has no subsampling plates.
+    """
+    require_capability(target, "minibatches", "minibatch")
+    plates = target.density.plates
+    keys = jax.random.split(key, len(plates))
+    return with_rows(target, {p.name: draw_rows(k, p.size, p.batch) for p, k in zip(plates, keys, strict=True)})
+
+
+def with_rows(target: Target, rows: dict) -> Target:
+    """The estimate from these rows, {plate: indices}."""
+    return Target(Minibatch(target.density), (target.data, rows), target.sites)
+
+
+def draw_rows(key, size: int, batch: int):
+    """`batch` of `size` indices without replacement, every subset as likely as any other, at a cost of O(batch).
+
+    Indices drawn with replacement, of which those that an earlier one equals are drawn again until none is left.
+    The rule treats all indices alike, so all subsets are equally likely.
+    """
+    if 2 * batch > size:  # drawing again would take long, and O(size) is no more than O(batch)
+        return jax.random.permutation(key, size)[:batch]
+
+    def repeats(rows):
+        order = jnp.argsort(rows, stable=True)
+        again = jnp.concatenate([jnp.zeros(1, bool), jnp.diff(rows[order]) == 0])
+        return jnp.zeros(batch, bool).at[order].set(again)
+
+    def redraw(state):
+        key, rows, again = state
+        key, one = jax.random.split(key)
+        rows = jnp.where(again, jax.random.randint(one, (batch,), 0, size), rows)
+        return key, rows, repeats(rows)
+
+    start = key, jnp.zeros(batch, int), jnp.ones(batch, bool)
+    return jax.lax.while_loop(lambda state: state[2].any(), redraw, start)[1]

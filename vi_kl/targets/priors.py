@@ -1,0 +1,58 @@
+"""What can be told of a target's priors without running its model: which are hierarchical, and whether all are proper.
+
+A site is hierarchical where its prior's parameters depend on other latent sites. Found out abstractly: the log
+density of each site's prior is traced as a function of all latent values, and the program is asked which of them it
+reads. A non-centred site, whose prior is fixed, is none.
+"""
+
+import jax
+from jax.interpreters import partial_eval
+
+from vi_kl.core.compilation import tracing
+from vi_kl.core.precision import in_float64
+from vi_kl.targets.target import Target, constrained_shapes
+
+
+@in_float64
+def hierarchical_sites(target: Target) -> tuple[str, ...]:
+    """Names of the target's sites whose priors depend on other latent sites; none where the source does not tell."""
+    if not target.density.offers("priors"):
+        return ()
+
+    def log_priors(values):
+        return target.density.log_priors(target.data, values)
+
+    shapes = constrained_shapes(target.sites)
+    try:
+        with tracing:
+            program = jax.make_jaxpr(log_priors)(shapes)
+    except (TypeError, ValueError, KeyError, NotImplementedError):
+        return ()  # a model that cannot be traced so (control flow over sites) gets no advice about its sites
+    names = sorted(shapes)
+    return tuple(name for i, name in enumerate(names) if reads_another(program.jaxpr, i))
+
+
+def has_proper_priors(target: Target) -> bool:
+    """Whether every latent site is drawn from a distribution with a mass: not where the source does not tell."""
+    if not target.density.offers("priors"):
+        return False
+    found = []
+
+    def note(values):
+        found.extend(target.density.improper_sites(target.data, values))
+        return ()
+
+    shapes = constrained_shapes(target.sites)
+    try:
+        with tracing:
+            jax.eval_shape(note, shapes)
+    except (TypeError, ValueError, KeyError, NotImplementedError):
+        return False
+    return not found
+
+
+def reads_another(program, output: int) -> bool:
+    """Whether an output of a program depends on any input but its own."""
+    wanted = [i == output for i in range(len(program.outvars))]
+    read = partial_eval.dce_jaxpr(program, wanted)[1]
+    return any(used for i, used in enumerate(read) if i != output)
