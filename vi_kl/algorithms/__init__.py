@@ -18,7 +18,7 @@ Each begins in a frame, a first guess of the posterior (`start=` takes another),
 whether it is done and by which figure. `fit(target, "full_rank", key=key)` picks one by name.
 """
 
-from vi_kl.algorithms.algorithm import Algorithm, Cost, Fit, FitError, History, Status
+from vi_kl.algorithms.algorithm import Algorithm, Cost, Fit, FitError, History, Solution, Status
 from vi_kl.algorithms.auto_fit import AutoFit
 from vi_kl.algorithms.batch_and_match import BatchAndMatch, GaussianScoreMatching
 from vi_kl.algorithms.coordinate_ascent import CoordinateAscent
@@ -52,6 +52,7 @@ __all__ = [
     "NaturalGradient",
     "Pathfinder",
     "SampleAverageApproximation",
+    "Solution",
     "Status",
     "fit",
 ]

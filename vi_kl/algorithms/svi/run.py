@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vi_kl.algorithms.algorithm import Cost, CostCounter, Fit, FitError, History, Status
+from vi_kl.algorithms.algorithm import CostCounter, FitError, History, Solution, Status
 from vi_kl.algorithms.initialization import initialize
 from vi_kl.algorithms.svi.schedule import Schedule
 from vi_kl.algorithms.svi.step import ADAM, Chunk, first_state, placed, run_and_measure, run_chunk
@@ -143,9 +143,9 @@ class Run:
         params = to_numpy(placed(self.schedule.answer(), self.units, self.config.family))
         return Approximation(self.config.family, params, self.target)
 
-    def result(self, cost: Cost) -> Fit:
+    def solution(self) -> Solution:
         history = History(np.concatenate(self.losses), np.concatenate(self.step_sizes))
-        return Fit(self.approximation, self.status(), history, cost, self.config)
+        return Solution(self.approximation, self.status(), history)
 
     def status(self) -> Status:
         found = self.schedule.status()
