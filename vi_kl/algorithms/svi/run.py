@@ -137,6 +137,11 @@ class Run:
     def done(self) -> bool:
         return self.error is not None or self.schedule.done or self.is_hopeless
 
+    @property
+    def words(self) -> str:
+        """How far it has come, for progress; at first no chunk may have been finite."""
+        return f"loss {np.mean(self.losses[-1]):.3f}" if self.losses else "no finite loss yet"
+
     @functools.cached_property
     def approximation(self) -> Approximation:
         """The answer, of a run that is done; as NumPy arrays, which keep their 64 bits outside vi_kl."""

@@ -10,7 +10,6 @@ which a run that was killed goes on to the same answer.
 
 import dataclasses
 
-import numpy as np
 import optax
 
 from vi_kl.algorithms.algorithm import Algorithm, run_fit
@@ -102,7 +101,7 @@ class SVI(Algorithm):
             while not run.done:
                 run.advance()
                 keeper.note()
-                progress(run.schedule.steps / self.max_steps, f"loss {np.mean(run.losses[-1]):.3f}")
+                progress(run.schedule.steps / self.max_steps, run.words)
         return run.solution()
 
     def find_many(self, key, targets, progress):

@@ -17,7 +17,7 @@ from numpyro import handlers
 from numpyro.infer.autoguide import AutoGuide
 
 from vi_kl.algorithms.algorithm import Algorithm
-from vi_kl.algorithms.registry import choose_algorithm
+from vi_kl.algorithms.fitting import choose_algorithm
 from vi_kl.algorithms.svi.svi import SVI
 from vi_kl.core.compilation import compiled
 from vi_kl.families.family import Family
