@@ -48,6 +48,6 @@ __all__ = [
     "StudentT",
 ]
 
-offered = classes_in(__name__, Family)
-globals().update(offered)
-__doc__ = f"{__doc__ or ''}\n{listing({name: first_sentence(kind) for name, kind in offered.items()})}\n"
+_offered = classes_in(__name__, Family)
+globals().update(_offered)
+__doc__ = f"{__doc__ or ''}\n{listing({name: first_sentence(kind) for name, kind in _offered.items()})}\n"
