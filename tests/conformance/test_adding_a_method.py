@@ -15,12 +15,15 @@ from members import families_of
 from programs import exponential_rate
 
 import vi_kl
+from vi_kl.algorithms import Algorithm
 from vi_kl.algorithms.fitting import choose_algorithm, names_by_kind
 from vi_kl.algorithms.method import VERMILION, Method
 from vi_kl.algorithms.registry import METHODS
 from vi_kl.algorithms.sample_average_approximation import SampleAverageApproximation
+from vi_kl.core.discovery import classes_in
+from vi_kl.objectives import OBJECTIVES, Objective
 from vi_kl.report import figures as plots
-from vi_kl.report.methods import choice_table, method_table
+from vi_kl.report.methods import choice_table, method_table, objective_table
 
 ROOT = Path(__file__).parent.parent.parent
 DATA = np.array([0.4, 1.3, 0.9])
@@ -147,6 +150,17 @@ def test_every_entry_says_what_it_is_and_when_to_use_it():
         assert method.make() == method.make(), name
     distinct = [(m.colour, m.dash) for m in METHODS.values() if m.colour]
     assert len(distinct) == len(set(distinct))  # no two methods are drawn alike
+
+
+def test_every_algorithm_and_every_objective_has_an_entry():
+    """As every family has: test_every_family.py."""
+    algorithms = set(classes_in("vi_kl.algorithms", Algorithm).values())
+    assert algorithms <= {type(method.make()) for method in METHODS.values()}
+    objectives = set(classes_in("vi_kl.objectives", Objective).values())
+    assert objectives == {entry.make for entry in OBJECTIVES.values()}
+    for name, entry in OBJECTIVES.items():
+        assert f"| `{name}` | `{entry.make.__name__}` |" in objective_table()
+        assert entry.make.__name__ in vi_kl.objectives.__doc__
 
 
 LOOK = """
