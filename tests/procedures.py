@@ -7,7 +7,7 @@ import numpy as np
 import numpyro
 import numpyro.distributions as dist
 
-from vi_kl.algorithms import Algorithm, Cost, Fit, FitError, History, Status
+from vi_kl.algorithms import Algorithm, Fit, FitError, Solution, Status
 from vi_kl.families import Approximation, FullRank
 
 PRIOR_SD = 2.0
@@ -50,7 +50,7 @@ class Normal(Algorithm):
 
     name = "normal"
 
-    def fit(self, key, target, *, progress=None):
+    def find(self, key, target, *, start, progress, counter):
         y = np.asarray(target.data[0])
         if y.mean() > self.fails_above:
             raise FitError(f"The mean {y.mean():.1f} is too high.")
@@ -58,7 +58,7 @@ class Normal(Algorithm):
         mean, sd = (0.0, PRIOR_SD) if self.prior else (y.sum() / precision, precision**-0.5)
         loc, log_scale = np.array([mean + self.shift * sd]), np.log([self.scale * sd])
         params = {"loc": loc, "log_scale": log_scale, "below": np.empty(0)}
-        return Fit(Approximation(FullRank(), params, target), Status(True, "Exact."), History(), Cost(0), self)
+        return Solution(Approximation(FullRank(), params, target), Status(True, "Exact."))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,10 +71,12 @@ class Distorted(Algorithm):
 
     name = "distorted"
 
-    def fit(self, key, target, *, progress=None):
-        return self.distort(self.inner.fit(key, target))
+    def find(self, key, target, *, start, progress, counter):
+        fit = self.distort(self.inner.fit(key, target))
+        counter.add(fit.cost)
+        return Solution(fit.approximation, fit.status, fit.history)
 
-    def fit_many(self, key, targets, *, progress=None):
+    def find_many(self, key, targets, progress):
         return [self.distort(fit) for fit in self.inner.fit_many(key, targets, progress=progress)]
 
     def distort(self, fit: Fit) -> Fit:

@@ -11,7 +11,9 @@ import pytest
 from numpyro.infer.autoguide import AutoNormal
 
 import vi_kl
-from vi_kl.algorithms.registry import METHODS, choose_algorithm
+from vi_kl.algorithms.arguments import plain
+from vi_kl.algorithms.fitting import choose_algorithm
+from vi_kl.algorithms.registry import METHODS
 from vi_kl.core.random_keys import as_key
 from vi_kl.divergences import estimate_kl
 
@@ -115,15 +117,12 @@ def test_comparisons_of_anything_with_a_target(target, fit):
     ],
 )  # fmt: skip
 def test_spelling_and_other_peoples_names(target, given, name):
-    assert choose_algorithm(target, given).name == (METHODS[name]().name if name in METHODS else name)
+    assert choose_algorithm(target, given).name == METHODS[name].make().name
 
 
 def test_no_name_means_two_methods():
-    from vi_kl.algorithms.arguments import SYNONYMS, plain
-
-    names = [plain(x) for method in METHODS for x in (method, *SYNONYMS.get(method, ()))]
+    names = [plain(x) for method in METHODS.values() for x in (method.name, *method.synonyms)]
     assert len(names) == len(set(names))
-    assert set(SYNONYMS) <= set(METHODS)
 
 
 @pytest.mark.parametrize(
@@ -151,7 +150,7 @@ def test_no_name_means_two_methods():
         (lambda t, f, c: vi_kl.check(t, key=0), "fit it first"),
         (lambda t, f, c: vi_kl.check(c, key=0), "not a Certificate"),
         (lambda t, f, c: vi_kl.check(f, key=0, num_draws=-3), "num_draws must be at least"),
-        (lambda t, f, c: vi_kl.check(f, "exact", key=0), "truth must be a ReferencePosterior"),
+        (lambda t, f, c: vi_kl.check(f, "exact", key=0), "reference must be a ReferencePosterior"),
         (lambda t, f, c: vi_kl.explain_gap(t, key=0), "explain_gap takes a Fit"),
         (lambda t, f, c: f.sample(KEY, 0), "number of draws, must be at least 1, got 0"),
         (lambda t, f, c: f.sample(KEY, -2), "at least 1"),

@@ -8,7 +8,7 @@ import pytest
 from programs import exponential_rate
 
 from vi_kl.algorithms import Laplace
-from vi_kl.algorithms.algorithm import Algorithm, FitError, counting_costs
+from vi_kl.algorithms.algorithm import Algorithm, FitError
 from vi_kl.core.errors import ViKLError
 from vi_kl.reference import reference_by_quadrature
 from vi_kl.report.pages import write_atomically
@@ -69,15 +69,14 @@ def test_writing_is_atomic(tmp_path):
 
 @dataclasses.dataclass(frozen=True)
 class Breaks(Algorithm):
-    """Ends in an error of this kind, like any fit whose costs are counted."""
+    """Ends in an error of this kind, like any fit."""
 
     error: type
 
     name = "breaks"
 
-    def fit(self, key, target, *, start=None, progress=None):
-        with counting_costs():
-            raise self.error("out of range")
+    def find(self, key, target, *, start, progress, counter):
+        raise self.error("out of range")
 
 
 @pytest.mark.parametrize("error", [OverflowError, ZeroDivisionError, np.linalg.LinAlgError, FitError, ModelError])

@@ -1,11 +1,14 @@
-"""Algorithm: configuration in its fields, one method `fit`; and Fit, what it returns."""
+"""Algorithm: configuration in its fields, one method that finds q; and Fit, what fitting returns.
+
+`Algorithm.fit` is the same for all of them: it looks at its arguments, counts what the search costs, reports progress
+and makes the Fit. A subclass writes `find`, which gets a key, a target and the counter, and returns a `Solution`.
+"""
 
 import abc
 import contextlib
 import dataclasses
-import functools
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -13,6 +16,7 @@ import numpy as np
 
 from vi_kl.core.compilation import compile_clock
 from vi_kl.core.errors import FitError, ViKLError, numerical_failures_named
+from vi_kl.core.precision import in_float64
 from vi_kl.core.random_keys import as_key
 from vi_kl.families.approximation import Approximation
 from vi_kl.families.family import Family
@@ -20,7 +24,20 @@ from vi_kl.objectives.objective import Objective
 from vi_kl.targets.arguments import in_words, the_target
 from vi_kl.targets.target import Target
 
-__all__ = ["Algorithm", "Cost", "CostCounter", "Fit", "FitError", "History", "Status", "counting_costs"]
+__all__ = [
+    "Algorithm",
+    "Cost",
+    "CostCounter",
+    "Fit",
+    "FitError",
+    "History",
+    "Progress",
+    "Solution",
+    "Status",
+    "counting_costs",
+]
+
+Progress = Callable[[float, str], None]  # progress(fraction_done, sentence)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,6 +81,21 @@ class History:
 
     loss: np.ndarray = dataclasses.field(default_factory=lambda: np.empty(0))
     step_size: np.ndarray = dataclasses.field(default_factory=lambda: np.empty(0))
+
+
+@dataclasses.dataclass(frozen=True)
+class Solution:
+    """What a search ends with: a Fit without its price.
+
+    Attributes:
+        approximation: the q.
+        status: whether it converged, and if not what to try.
+        history: losses along the way, where there are any.
+    """
+
+    approximation: Approximation
+    status: Status
+    history: History = dataclasses.field(default_factory=History)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,13 +148,10 @@ class Fit:
 
 @dataclasses.dataclass(frozen=True)
 class Algorithm(abc.ABC):
-    """A way to find an approximation. To add one, subclass it in a file of its own and name it in choose.py."""
+    """A way to find an approximation.
 
-    def __init_subclass__(cls, **kwargs):
-        super().__init_subclass__(**kwargs)
-        for name in ("fit", "fit_many"):
-            if name in vars(cls):
-                setattr(cls, name, with_a_key(vars(cls)[name]))
+    To add one, subclass it in a file of its own with a `name` and `find`, and enter it in `METHODS` in registry.py.
+    """
 
     @property
     @abc.abstractmethod
@@ -130,26 +159,40 @@ class Algorithm(abc.ABC):
         """A short name for tables and figures."""
 
     @abc.abstractmethod
-    def fit(self, key, target: Target, *, start: Any = None, progress=None) -> Fit:
+    def find(self, key, target: Target, *, start: Any, progress: Progress, counter: "CostCounter") -> Solution:
+        """Find the best q: what `fit` asks of an algorithm.
+
+        It runs with 64-bit types. Errors of floating-point arithmetic in it end the fit with a `FitError`.
+
+        Args:
+            key: a JAX random key; the same key gives the same solution.
+            target: what to approximate.
+            start: where to begin, or None; `vi_kl.algorithms.initialization.initialize` makes a frame of it.
+            progress: called as `progress(fraction_done, sentence)` between chunks of work; `fit` reports the end.
+            counter: of evaluations, which `find` adds to. Seconds are counted by `fit`.
+        """
+
+    def fit(self, key, target: Target, *, start: Any = None, progress: Progress | None = None) -> Fit:
         """Find the best q.
 
         Args:
-            key: a JAX random key; the same key gives the same fit.
+            key: a JAX random key, or an integer; the same key gives the same fit.
             target: what to approximate.
             start: where to begin: another Fit or Approximation, a `Frame`, or a point as z or {site: value}. By
                 default at the best of the modes that climbs from random places reach.
             progress: called as `progress(fraction_done, sentence)` between chunks of work.
         """
+        return run_fit(self, key, target, start, progress)
 
-    def fit_many(self, key, targets: Sequence[Target], *, progress=None) -> "list[Fit | Exception]":
+    def fit_many(self, key, targets: Sequence[Target], *, progress: Progress | None = None) -> "list[Fit | Exception]":
         """Fit each of several targets, such as one model's posteriors for many data sets.
 
         By default one after the other; nothing is compiled again for targets of one structure. `SVI` fits them
         side by side.
 
         Args:
-            key: a JAX random key. Target i is fitted with `jax.random.split(key, len(targets))[i]`, with which
-                `fit` finds the same.
+            key: a JAX random key, or an integer. Target i is fitted with `jax.random.split(key, len(targets))[i]`,
+                with which `fit` finds the same.
             targets: what to approximate.
             progress: called as `progress(fraction_done, sentence)`.
 
@@ -158,32 +201,56 @@ class Algorithm(abc.ABC):
             not take the others with it. Where they ran side by side, each Fit's `cost` has an even share of the
             seconds. Errors that are not vi_kl's own are faults of a program, and are raised.
         """
-        key, targets = as_key(key), tuple(targets)
+        key = key_first(self, key, "fit_many")
+        return self.find_many(key, tuple(targets), progress or unheard)
+
+    def find_many(self, key, targets: tuple[Target, ...], progress: Progress) -> "list[Fit | Exception]":
+        """What `fit_many` does, with a key and targets that have been looked at."""
         results = []
         for one_key, target in zip(jax.random.split(key, len(targets)), targets, strict=True):
             try:
                 results.append(self.fit(one_key, target))
             except ViKLError as error:
                 results.append(error)
-            if progress:
-                progress(len(results) / len(targets), f"{len(results)} of {len(targets)} fits done")
+            progress(len(results) / len(targets), f"{len(results)} of {len(targets)} fits done")
         return results
 
+    def captured(self, target: Target) -> "Algorithm":
+        """The configuration as the fit will carry it, with what it reads from elsewhere fixed as it is now."""
+        return self
 
-def with_a_key(method):
-    """`fit(key, target, ...)`, called with whatever stands for a key."""
 
-    @functools.wraps(method)
-    def checked(self, key, target, *args, **kwargs):
-        name = f"{type(self).__name__}.{method.__name__}"
-        if isinstance(key, Target):
-            raise TypeError(f"{name} takes the key first: {method.__name__}(key, target).")
-        if method.__name__ == "fit":
-            target = the_target(target, name)
-        refuse_parts(self)
-        return method(self, as_key(key), target, *args, **kwargs)
+def run_fit(algorithm: Algorithm, key, target, start, progress: Progress | None, **options) -> Fit:
+    """One fit, from its arguments to its price.
 
-    return checked
+    Args:
+        algorithm, key, target, start, progress: as `Algorithm.fit` has them.
+        **options: further arguments of the algorithm's own `find`.
+    """
+    key = key_first(algorithm, key, "fit", target)
+    target = the_target(target, f"{type(algorithm).__name__}.fit")
+    return counted(algorithm, key, target, start, progress or unheard, options)
+
+
+@in_float64
+def counted(algorithm: Algorithm, key, target: Target, start, progress: Progress, options: dict) -> Fit:
+    with counting_costs() as counter:
+        algorithm = algorithm.captured(target)
+        found = algorithm.find(key, target, start=start, progress=progress, counter=counter, **options)
+        progress(1.0, "done")
+    return Fit(found.approximation, found.status, found.history, counter.cost(), algorithm)
+
+
+def unheard(fraction_done: float, sentence: str) -> None:
+    """The progress of a fit to which nobody listens."""
+
+
+def key_first(algorithm: Algorithm, key, method: str, target=None):
+    """The key, of whatever stands for one; targets in its place, and parts that are none, are refused."""
+    if isinstance(key, Target):
+        raise TypeError(f"{type(algorithm).__name__}.{method} takes the key first: {method}(key, target).")
+    refuse_parts(algorithm)
+    return as_key(key)
 
 
 def refuse_parts(algorithm: Algorithm) -> None:
@@ -205,6 +272,11 @@ class CostCounter:
     density_evaluations: int = 0
     compile_seconds: float = 0.0
     wall_seconds: float = 0.0
+
+    def add(self, cost: Cost) -> None:
+        """Count the evaluations of a fit made on the way; its seconds are counted already."""
+        self.gradient_evaluations += cost.gradient_evaluations
+        self.density_evaluations += cost.density_evaluations
 
     def cost(self) -> Cost:
         run = max(0.0, self.wall_seconds - self.compile_seconds)

@@ -4,7 +4,7 @@ import difflib
 import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from numpyro.infer.autoguide import AutoGuide
 
@@ -13,25 +13,8 @@ from vi_kl.families.family import Family
 from vi_kl.targets.arguments import own_target, the_target
 from vi_kl.targets.target import Target
 
-# Other people's names of the methods in `choose.METHODS`
-SYNONYMS = {
-    "mean_field": ("advi", "mean field advi", "mfvi", "bbvi", "auto normal", "auto diagonal normal", "diagonal"),
-    "full_rank": ("full rank advi", "auto multivariate normal", "multivariate normal", "gaussian", "dense"),
-    "low_rank": ("auto low rank multivariate normal", "low rank normal"),
-    "linear_response": ("lrvb", "linear response vb"),
-    "laplace": ("auto laplace approximation", "auto laplace", "laplace approximation", "inla"),
-    "flow": ("normalizing flow", "normalising flow", "nf", "realnvp", "neural spline flow", "nsf", "coupling"),
-    "iaf": ("auto iaf normal", "inverse autoregressive flow"),
-    "coordinate_ascent": ("cavi", "vb", "variational bayes", "vmp"),
-    "svgd": ("stein", "stein vi", "stein variational gradient descent"),
-    "map": ("auto delta", "mode", "maximum a posteriori"),
-    "student_t": ("t", "student"),
-    "batch_and_match": ("bam",),
-    "gaussian_score_matching": ("gsm", "score matching"),
-    "natural_gradient": ("ngvi", "natural gradients", "von"),
-    "pathfinder": ("multi path pathfinder",),
-    "moment_matching": ("moments", "adf"),
-}
+if TYPE_CHECKING:
+    from vi_kl.algorithms.method import Method
 
 
 def plain(name: str) -> str:
@@ -39,22 +22,21 @@ def plain(name: str) -> str:
     return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
-def method_named(name: str, known: Iterable[str]) -> str:
+def method_named(name: str, known: Mapping[str, "Method"]) -> str:
     """The method that a name means, spelling aside.
 
     Raises:
         ValueError: none; the message names those that are close.
     """
-    known = sorted(known)
-    meant = {plain(x): method for method in known for x in (method, *SYNONYMS.get(method, ()))}
+    meant = {plain(x): method for method in sorted(known) for x in (method, *known[method].synonyms)}
     if plain(name) in meant:
         return meant[plain(name)]
     close = list(dict.fromkeys(meant[x] for x in difflib.get_close_matches(plain(name), meant, n=3, cutoff=0.6)))
     guess = f" Did you mean {' or '.join(repr(x) for x in close)}?" if close else ""
-    raise ValueError(f"Unknown method {name!r}.{guess} The methods are {', '.join(known)}.")
+    raise ValueError(f"Unknown method {name!r}.{guess} The methods are {', '.join(sorted(known))}.")
 
 
-def is_method(value: Any, algorithm: type, known: Iterable[str]) -> bool:
+def is_method(value: Any, algorithm: type, known: Mapping[str, "Method"]) -> bool:
     """Whether a value can only be meant as a method: a known name, a family, an algorithm, an automatic guide."""
     if isinstance(value, str):
         try:

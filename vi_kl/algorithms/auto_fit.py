@@ -22,13 +22,12 @@ import dataclasses
 
 import jax
 
-from vi_kl.algorithms.algorithm import Algorithm, CostCounter, Fit, FitError, Status, counting_costs
+from vi_kl.algorithms.algorithm import Algorithm, CostCounter, Fit, FitError, Solution, Status
 from vi_kl.algorithms.initialization import Initialization, initialize
 from vi_kl.algorithms.laplace import Laplace
 from vi_kl.algorithms.sample_average_approximation import SampleAverageApproximation
 from vi_kl.algorithms.svi.svi import SVI
 from vi_kl.core.errors import ViKLError
-from vi_kl.core.precision import in_float64
 from vi_kl.diagnostics import judgement
 from vi_kl.diagnostics.judgement import Judgement, describe
 from vi_kl.families.coupling import Coupling
@@ -98,8 +97,28 @@ class AutoFit(Algorithm):
 
     name = "automatic"
 
-    def fit(self, key, target, *, start=None, progress=None):
-        return run_auto_fit(self, key, target, start, progress)
+    def find(self, key, target, *, start, progress, counter):
+        start_key, fit_key, check_key = jax.random.split(key, 3)
+        tried: list[Candidate] = []
+        failures: list[str] = []
+        begin = initialize(target, start_key, counter, start)
+        candidates = steps(target, begin)
+        for i, (name, algorithm) in enumerate(candidates):
+            progress(i / len(candidates), f"fitting {name}")
+            try:
+                place = best_of(tried, begin) if name in FROM_THE_BEST else begin
+                found = algorithm.fit(fit_key, target, start=place)
+            except ViKLError as error:
+                failures.append(f"{name}: {error}")
+                continue
+            counter.add(found.cost)
+            tried.append(judge(name, found, check_key, counter))
+            if self.is_enough(tried[-1]):
+                break
+        if not tried:
+            raise FitError("Nothing could be fitted. " + " ".join(failures))
+        best = max(tried, key=lambda candidate: candidate.elbo)
+        return Solution(best.fit.approximation, explain(self, tried, best, failures), best.fit.history)
 
     def is_enough(self, candidate: Candidate) -> bool:
         """Whether there is no need to climb on."""
@@ -110,36 +129,6 @@ class AutoFit(Algorithm):
         return candidate.at_most < self.good_enough or (
             candidate.judgement.kl is not None and candidate.k_hat < MENDABLE
         )
-
-
-@in_float64
-def run_auto_fit(config: AutoFit, key, target, start, progress) -> Fit:
-    start_key, fit_key, check_key = jax.random.split(key, 3)
-    tried: list[Candidate] = []
-    failures: list[str] = []
-    with counting_costs() as counter:
-        begin = initialize(target, start_key, counter, start)
-        candidates = steps(target, begin)
-        for i, (name, algorithm) in enumerate(candidates):
-            if progress:
-                progress(i / len(candidates), f"fitting {name}")
-            try:
-                place = best_of(tried, begin) if name in FROM_THE_BEST else begin
-                found = algorithm.fit(fit_key, target, start=place)
-            except ViKLError as error:
-                failures.append(f"{name}: {error}")
-                continue
-            counter.gradient_evaluations += found.cost.gradient_evaluations
-            tried.append(judge(name, found, check_key, counter))
-            if config.is_enough(tried[-1]):
-                break
-        if progress:
-            progress(1.0, "done")
-    if not tried:
-        raise FitError("Nothing could be fitted. " + " ".join(failures))
-    best = max(tried, key=lambda candidate: candidate.elbo)
-    status = explain(config, tried, best, failures)
-    return dataclasses.replace(best.fit, status=status, cost=counter.cost(), algorithm=config)
 
 
 def steps(target: Target, begin: Initialization) -> list[tuple[str, Algorithm]]:

@@ -19,12 +19,11 @@ import dataclasses
 import jax
 import numpy as np
 
-from vi_kl.algorithms.algorithm import Algorithm, CostCounter, Fit, FitError, History, Status, counting_costs
+from vi_kl.algorithms.algorithm import Algorithm, CostCounter, FitError, Solution, Status
 from vi_kl.algorithms.initialization import MATRIX_DIMENSIONS, initialize
 from vi_kl.algorithms.score_matching import Average, Normal, distance, match_batch, match_scores
 from vi_kl.algorithms.stationary import unbounded
 from vi_kl.core.cholesky import tril_of_root
-from vi_kl.core.precision import in_float64
 from vi_kl.core.random_keys import numpy_generator
 from vi_kl.families.approximation import Approximation
 from vi_kl.families.frame import Frame
@@ -62,8 +61,23 @@ class ScoreMatching(Algorithm):
     def update(self, q: Normal, z: np.ndarray, scores: np.ndarray, weight: float) -> Normal:
         """The next normal, from draws of q and the scores there."""
 
-    def fit(self, key, target, *, start=None, progress=None):
-        return fit_scores(self, key, target, start, progress)
+    def find(self, key, target, *, start, progress, counter):
+        if target.dim > MATRIX_DIMENSIONS:
+            raise FitError(
+                f"Score matching keeps covariance matrices, for up to {MATRIX_DIMENSIONS} dimensions; the target has "
+                f"{target.dim}: fit 'mean_field'."
+            )
+        start_key, noise_key = jax.random.split(key)
+        frame = initialize(target, start_key, counter, start).frame
+        tril = np.asarray(frame.full_tril)
+        run = Run(self, target, np.asarray(frame.loc), tril, numpy_generator(noise_key), counter)
+        status = run.to_the_end(progress)
+        q = run.answer()
+        whole = tril_of_root(tril @ q.tril)
+        why = unbounded(Frame.of(run.origin, whole), target.coordinate_names, status.converged)
+        if why is not None:
+            status = Status(False, f"Not converged after {run.steps} updates. {why}")
+        return Solution(Approximation(FullRank(), full_rank_params(run.origin + tril @ q.loc, whole), target), status)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,30 +98,6 @@ class GaussianScoreMatching(ScoreMatching):
 
     def update(self, q, z, scores, weight):
         return match_scores(q, z, scores, weight)
-
-
-@in_float64
-def fit_scores(config: ScoreMatching, key, target, start, progress) -> Fit:
-    if target.dim > MATRIX_DIMENSIONS:
-        raise FitError(
-            f"Score matching keeps covariance matrices, for up to {MATRIX_DIMENSIONS} dimensions; the target has "
-            f"{target.dim}: fit 'mean_field'."
-        )
-    start_key, noise_key = jax.random.split(key)
-    with counting_costs() as counter:
-        frame = initialize(target, start_key, counter, start).frame
-        tril = np.asarray(frame.full_tril)
-        run = Run(config, target, np.asarray(frame.loc), tril, numpy_generator(noise_key), counter)
-        status = run.to_the_end(progress)
-        if progress:
-            progress(1.0, "done")
-        q = run.answer()
-        whole = tril_of_root(tril @ q.tril)
-        why = unbounded(Frame.of(run.origin, whole), target.coordinate_names, status.converged)
-    params = full_rank_params(run.origin + tril @ q.loc, whole)
-    if why is not None:
-        status = Status(False, f"Not converged after {run.steps} updates. {why}")
-    return Fit(Approximation(FullRank(), params, target), status, History(), counter.cost(), config)
 
 
 class Run:
@@ -171,8 +161,7 @@ class Run:
             self.step(share / (1 - share))
             if len(self.average) % CHECK_EVERY == 0:
                 error = self.average.error()
-                if progress:
-                    progress(self.steps / config.max_steps, f"step {self.steps}: standard error {error:.2g} sd")
+                progress(self.steps / config.max_steps, f"step {self.steps}: standard error {error:.2g} sd")
                 if error < config.tolerance and (moves := self.full_update_from_the_average()) < STILL:
                     return Status(True, f"Converged after {self.steps} updates: standard error {error:.1g} sd.")
         why = f"standard error {error:.2g} sd, tolerance {config.tolerance:g}"

@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpyro.distributions import constraints
 
-from vi_kl.algorithms.algorithm import Algorithm, CostCounter, Fit, FitError, History, Status, counting_costs
+from vi_kl.algorithms.algorithm import Algorithm, CostCounter, FitError, History, Solution, Status
 from vi_kl.algorithms.conjugate_sites import (
     BetaSite,
     ConjugateGuide,
@@ -33,7 +33,6 @@ from vi_kl.algorithms.conjugate_sites import (
 )  # fmt: skip
 from vi_kl.algorithms.initialization import initialize
 from vi_kl.core.compilation import compiled, tracing
-from vi_kl.core.precision import in_float64
 from vi_kl.core.random_keys import numpy_generator
 from vi_kl.families.approximation import Approximation
 from vi_kl.families.guide import Guide
@@ -62,25 +61,17 @@ class CoordinateAscent(Algorithm):
 
     name = "coordinate_ascent"
 
-    def fit(self, key, target, *, start=None, progress=None):
-        return fit_coordinates(self, key, target, start, progress)
-
-
-@in_float64
-def fit_coordinates(config: CoordinateAscent, key, target, start, progress) -> Fit:
-    candidates = candidate_sites(target)
-    start_key, test_key = jax.random.split(key)
-    with counting_costs() as counter:
+    def find(self, key, target, *, start, progress, counter):
+        candidates = candidate_sites(target)
+        start_key, test_key = jax.random.split(key)
         frame = initialize(target, start_key, counter, start).frame
         tril = np.asarray(frame.full_tril)
         scale = np.minimum(np.sqrt((tril**2).sum(axis=1)), 1.0)
         model = Conjugate(target, candidates, np.asarray(frame.loc), scale, numpy_generator(test_key), counter)
-        members, elbos = sweep(config, model, progress)
-        if progress:
-            progress(1.0, "done")
-    guide = ConjugateGuide(tuple(model.sites))
-    approximation = Approximation(Guide(guide, config.name), guide.params(members), target)
-    return Fit(approximation, status(config, elbos), History(-np.array(elbos)), counter.cost(), config)
+        members, elbos = sweep(self, model, progress)
+        guide = ConjugateGuide(tuple(model.sites))
+        q = Approximation(Guide(guide, self.name), guide.params(members), target)
+        return Solution(q, status(self, elbos), History(-np.array(elbos)))
 
 
 def candidate_sites(target: Target) -> list[list[ConjugateSite]]:
@@ -213,8 +204,7 @@ def sweep(config: CoordinateAscent, model: Conjugate, progress) -> tuple[list[di
             members[i] = model.member(i, weights)
             weights[i] = model.weights(i, members[i])
         elbos.append(model.elbo(members, weights))
-        if progress:
-            progress(len(elbos) / config.max_steps, f"sweep {len(elbos)}: ELBO {elbos[-1]:.6g}")
+        progress(len(elbos) / config.max_steps, f"sweep {len(elbos)}: ELBO {elbos[-1]:.6g}")
         if has_settled(config, elbos):
             break
     return members, elbos

@@ -8,9 +8,8 @@ import dataclasses
 
 import numpy as np
 
-from vi_kl.algorithms.algorithm import Algorithm, Fit, FitError, History, Status, counting_costs
+from vi_kl.algorithms.algorithm import Algorithm, FitError, Solution, Status
 from vi_kl.algorithms.initialization import best_mode, mode_of, starting_points
-from vi_kl.core.precision import in_float64
 from vi_kl.families.approximation import Approximation
 from vi_kl.families.gaussian import FullRank, full_rank_params
 from vi_kl.targets.modes import NEAR, Mode
@@ -29,36 +28,23 @@ class Laplace(Algorithm):
 
     name = "laplace"
 
-    def fit(self, key, target, *, start=None, progress=None):
-        return fit_laplace(self, key, target, start, progress)
-
-
-@in_float64
-def fit_laplace(config: Laplace, key, target, start, progress) -> Fit:
-    with counting_costs() as counter:
+    def find(self, key, target, *, start, progress, counter):
         mode = mode_of(start)
         if mode is None:
-            mode = best_mode(target, starting_points(target, key, start), counter, config.max_steps)
+            mode = best_mode(target, starting_points(target, key, start), counter, self.max_steps)
         require_proper(target, mode)
-        params = full_rank_params(mode.z, mode.scale_tril)
-        if progress:
-            progress(1.0, "done")
+        q = Approximation(FullRank(), full_rank_params(mode.z, mode.scale_tril), target)
+        return Solution(q, status(self, mode, counter.gradient_evaluations))
+
+
+def status(config: Laplace, mode: Mode, gradients: int) -> Status:
     converged = mode.distance < NEAR
-    status = Status(
+    return Status(
         converged,
         f"{'Mode found' if converged else 'Not converged'}: {mode.distance:.1g} sd from the top of the local "
-        f"quadratic after {counter.gradient_evaluations} gradients"
+        f"quadratic after {gradients} gradients"
         + (", Hessian negative definite." if converged else f"; raise max_steps (now {config.max_steps})."),
     )
-    approximation = Approximation(LaplaceNormal(), params, target)
-    return Fit(approximation, status, History(), counter.cost(), config)
-
-
-@dataclasses.dataclass(frozen=True)
-class LaplaceNormal(FullRank):
-    """The full-rank family, under the name of the algorithm that chose the member."""
-
-    name = "laplace"
 
 
 def mend_of_no_mode(target, worst: str) -> str:

@@ -14,10 +14,9 @@ import dataclasses
 
 import numpy as np
 
-from vi_kl.algorithms.algorithm import Algorithm, Fit, FitError, History, Status, counting_costs
+from vi_kl.algorithms.algorithm import Algorithm, FitError, History, Solution, Status
 from vi_kl.algorithms.sample_average_approximation import SampleAverageApproximation, Search, searched
 from vi_kl.core.cholesky import tril_of_covariance, tril_of_root
-from vi_kl.core.precision import in_float64
 from vi_kl.families.approximation import Approximation
 from vi_kl.families.gaussian import FullRank, MeanField, full_rank_params
 
@@ -38,29 +37,19 @@ class LinearResponse(Algorithm):
 
     name = "linear_response"
 
-    def fit(self, key, target, *, start=None, progress=None):
-        return fit_linear_response(self, key, target, start, progress)
-
-
-@in_float64
-def fit_linear_response(config: LinearResponse, key, target, start, progress) -> Fit:
-    mean_field = SampleAverageApproximation(
-        MeanField(), tolerance=config.tolerance, max_draws=config.max_draws, max_steps=config.max_steps
-    )
-    with counting_costs() as counter:
+    def find(self, key, target, *, start, progress, counter):
+        mean_field = SampleAverageApproximation(
+            MeanField(), tolerance=self.tolerance, max_draws=self.max_draws, max_steps=self.max_steps
+        )
         search = searched(mean_field, key, target, start, counter, progress, share=0.9)
         covariance = location_block(curvature(search), target)
         loc = np.asarray(search.objective.params(search.x)["loc"])
         root = search.frame.matrix(tril_of_covariance(covariance))
         params = full_rank_params(loc, tril_of_root(np.asarray(root)))
         counter.gradient_evaluations += search.objective.evaluations
-        if progress:
-            progress(1.0, "done")
-    found = search.status()
-    status = Status(found.converged, f"Mean field: {found.message} Covariance by linear response.")
-    return Fit(
-        Approximation(FullRank(), params, target), status, History(np.array(search.losses)), counter.cost(), config
-    )
+        found = search.status()
+        status = Status(found.converged, f"Mean field: {found.message} Covariance by linear response.")
+        return Solution(Approximation(FullRank(), params, target), status, History(np.array(search.losses)))
 
 
 def curvature(search: Search) -> np.ndarray:

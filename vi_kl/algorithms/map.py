@@ -15,9 +15,8 @@ from typing import Literal
 import jax.numpy as jnp
 import numpy as np
 
-from vi_kl.algorithms.algorithm import Algorithm, Fit, FitError, History, Status, counting_costs
+from vi_kl.algorithms.algorithm import Algorithm, FitError, Solution, Status
 from vi_kl.algorithms.initialization import best_mode, starting_points
-from vi_kl.core.precision import in_float64
 from vi_kl.families.approximation import Approximation
 from vi_kl.families.delta import Delta
 from vi_kl.targets.density import DerivedDensity
@@ -43,9 +42,15 @@ class MAP(Algorithm):
         if self.space not in ("constrained", "unconstrained"):
             raise ValueError(f"space must be 'constrained' or 'unconstrained', not {self.space!r}.")
 
-    def fit(self, key, target, *, start=None, progress=None):
-        """`start` is a point to climb from, as z or {site: value}."""
-        return fit_map(self, key, target, start, progress)
+    def find(self, key, target, *, start, progress, counter):
+        """Climb from `start`, a point as z or {site: value}, or from random places."""
+        climbed = target
+        if self.space == "constrained":
+            climbed = Target(OfTheSites(target.density), target.data, target.sites)
+        mode = best_mode(climbed, starting_points(climbed, key, start), counter, self.max_steps)
+        refuse_no_mode(self, target, mode)
+        q = Approximation(Delta(), {"loc": jnp.asarray(mode.z)}, target)
+        return Solution(q, status(self, mode, counter.gradient_evaluations))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,25 +61,14 @@ class OfTheSites(DerivedDensity):
         return self.density.log_density(data, sites) - self.density.constrain(data, sites)[1]
 
 
-@in_float64
-def fit_map(config: MAP, key, target, start, progress) -> Fit:
-    climbed = target
-    if config.space == "constrained":
-        climbed = Target(OfTheSites(target.density), target.data, target.sites)
-    with counting_costs() as counter:
-        mode = best_mode(climbed, starting_points(climbed, key, start), counter, config.max_steps)
-        if progress:
-            progress(1.0, "done")
-    refuse_no_mode(config, target, mode)
+def status(config: MAP, mode: Mode, gradients: int) -> Status:
     converged = mode.distance < NEAR
-    status = Status(
+    return Status(
         converged,
-        f"{'Mode found' if converged else 'Not converged'} after {counter.gradient_evaluations} gradients, "
+        f"{'Mode found' if converged else 'Not converged'} after {gradients} gradients, "
         f"{mode.distance:.1g} sd of the local quadratic from its top"
         + ("." if converged else f"; raise max_steps (now {config.max_steps})."),
     )
-    approximation = Approximation(Delta(), {"loc": jnp.asarray(mode.z)}, target)
-    return Fit(approximation, status, History(), counter.cost(), config)
 
 
 def refuse_no_mode(config: MAP, target: Target, mode: Mode) -> None:

@@ -16,13 +16,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vi_kl.algorithms.algorithm import Algorithm, CostCounter, Fit, FitError, History, Status, counting_costs
+from vi_kl.algorithms.algorithm import Algorithm, CostCounter, FitError, History, Solution, Status
 from vi_kl.algorithms.initialization import MATRIX_DIMENSIONS, Initialization, initialize
 from vi_kl.algorithms.natural_steps import Normal, ascend, look, shrunk_until_finite
 from vi_kl.algorithms.rivals import frame_of
 from vi_kl.algorithms.stationary import unbounded
 from vi_kl.core.cholesky import tril_of_root
-from vi_kl.core.precision import in_float64
 from vi_kl.core.random_keys import numpy_generator
 from vi_kl.families.approximation import Approximation
 from vi_kl.families.family import Family
@@ -53,20 +52,14 @@ class NaturalGradient(Algorithm):
     def name(self):
         return f"natural_gradient_{self.family.name}" if self.family.name != "full_rank" else "natural_gradient"
 
-    def fit(self, key, target, *, start=None, progress=None):
-        return fit_natural(self, key, target, start, progress)
-
-
-@in_float64
-def fit_natural(config: NaturalGradient, key, target, start, progress) -> Fit:
-    require(config, target)
-    start_key, noise_key = jax.random.split(key)
-    generator = numpy_generator(noise_key)
-    with counting_costs() as counter:
+    def find(self, key, target, *, start, progress, counter):
+        require(self, target)
+        start_key, noise_key = jax.random.split(key)
+        generator = numpy_generator(noise_key)
         begin = initialize(target, start_key, counter, start)
-        seen, elbos, status = settle(config, target, begin, generator, counter, progress)
-    approximation = Approximation(config.family, params_of(seen.normal), target)
-    return Fit(approximation, status, History(-np.array(elbos)), counter.cost(), config)
+        seen, elbos, status = settle(self, target, begin, generator, counter, progress)
+        q = Approximation(self.family, params_of(seen.normal), target)
+        return Solution(q, status, History(-np.array(elbos)))
 
 
 def require(config: NaturalGradient, target) -> None:
@@ -96,8 +89,7 @@ def settle(config, target, begin: Initialization, generator, counter: CostCounte
         fresh = look(target, normal, matched_noise(generator, draws, target.dim), counter)
         moves = fresh.movement if np.isfinite(fresh.elbo) else np.inf
         done = max(moves, seen.movement) < config.tolerance
-        if progress:
-            progress(1.0 if done else draws / (2 * most), f"{draws} draws: new noise moves it by {moves:.2g} sd")
+        progress(1.0 if done else draws / (2 * most), f"{draws} draws: new noise moves it by {moves:.2g} sd")
         if done or 2 * draws > most:
             flat = unbounded(frame_of(seen.normal), target.coordinate_names, settled=done)
             return seen, elbos, status(config, seen.movement, moves, steps, draws, flat)

@@ -18,10 +18,9 @@ import numpy as np
 from scipy.linalg import solve_triangular
 from scipy.special import logsumexp
 
-from vi_kl.algorithms.algorithm import Algorithm, CostCounter, Fit, FitError, History, Status, counting_costs
+from vi_kl.algorithms.algorithm import Algorithm, CostCounter, FitError, Solution, Status
 from vi_kl.algorithms.initialization import MATRIX_DIMENSIONS, frame_of, require_dimensions, starting_points, unwrapped
 from vi_kl.algorithms.path import FINAL_DRAWS, OnPath, antithetic, best_on_path, judge
-from vi_kl.core.precision import in_float64
 from vi_kl.core.random_keys import numpy_generator
 from vi_kl.diagnostics.importance import smoothed_weights
 from vi_kl.diagnostics.psis import RELIABLE, pareto_k
@@ -60,38 +59,28 @@ class Pathfinder(Algorithm):
                 f"{self.num_draws}."
             )
 
-    def fit(self, key, target, *, start=None, progress=None):
-        """`start` as a point is where the one path begins; as a fit or a Frame, paths begin at draws from it."""
-        return fit_pathfinder(self, key, target, start, progress)
-
-
-@in_float64
-def fit_pathfinder(config: Pathfinder, key, target, start, progress) -> Fit:
-    if target.dim > MATRIX_DIMENSIONS:
-        raise FitError(
-            f"Pathfinder keeps covariance matrices, for up to {MATRIX_DIMENSIONS} dimensions; the target has "
-            f"{target.dim}: fit 'mean_field'."
-        )
-    start_key, path_key, draw_key = jax.random.split(key, 3)
-    with counting_costs() as counter:
-        points = path_starts(config, target, start_key, start)
+    def find(self, key, target, *, start, progress, counter):
+        """Walk one path from `start` where it is a point; where it is a fit or a Frame, begin at draws from it."""
+        if target.dim > MATRIX_DIMENSIONS:
+            raise FitError(
+                f"Pathfinder keeps covariance matrices, for up to {MATRIX_DIMENSIONS} dimensions; the target has "
+                f"{target.dim}: fit 'mean_field'."
+            )
+        start_key, path_key, draw_key = jax.random.split(key, 3)
+        points = path_starts(self, target, start_key, start)
         found = []
         for index, (point, one_key) in enumerate(zip(points, jax.random.split(path_key, len(points)), strict=True)):
-            found.append(walk(config, target, point, one_key, counter))
-            if progress:
-                progress((index + 1) / (len(points) + 1), f"{index + 1} of {len(points)} paths walked")
+            found.append(walk(self, target, point, one_key, counter))
+            progress((index + 1) / (len(points) + 1), f"{index + 1} of {len(points)} paths walked")
         frames = distinct([normal for normal in found if normal is not None])
         if not frames:
             raise FitError(
                 "None of the normals along the paths has a finite ELBO: the log density is not finite at some of "
                 "their draws. Start from a point inside the posterior (start=...), or fit 'mean_field'."
             )
-        weights, k_hat = weigh(config, target, frames, numpy_generator(draw_key), counter)
-        if progress:
-            progress(1.0, "done")
-    family, params = member(frames, weights)
-    approximation = Approximation(family, params, target)
-    return Fit(approximation, status(config, len(points), weights, k_hat), History(), counter.cost(), config)
+        weights, k_hat = weigh(self, target, frames, numpy_generator(draw_key), counter)
+        q = Approximation(*member(frames, weights), target)
+        return Solution(q, status(self, len(points), weights, k_hat))
 
 
 def path_starts(config: Pathfinder, target, key, start) -> list[np.ndarray]:

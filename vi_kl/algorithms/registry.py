@@ -1,135 +1,194 @@
-"""`fit`: the one-word way to an approximation, by name, family, algorithm or NumPyro guide."""
+"""The methods that `fit` knows by name: one entry for each, from which all lists and tables of them are made.
 
-from collections.abc import Callable
+To add a family or an algorithm, add its file and an entry here. `fit`'s names and error messages, the tables of the
+documentation, colours in figures and the conformance suites take it from here.
+"""
 
-from vi_kl.algorithms.algorithm import Algorithm, Fit
-from vi_kl.algorithms.arguments import is_method, method_named, plain, refuse_key_first, target_of
 from vi_kl.algorithms.auto_fit import FLOW, AutoFit
 from vi_kl.algorithms.batch_and_match import BatchAndMatch, GaussianScoreMatching
 from vi_kl.algorithms.coordinate_ascent import CoordinateAscent
 from vi_kl.algorithms.laplace import Laplace
 from vi_kl.algorithms.linear_response import LinearResponse
 from vi_kl.algorithms.map import MAP
+from vi_kl.algorithms.method import (
+    BLUE,
+    BROWN,
+    GREEN,
+    GREY,
+    ORANGE,
+    PINK,
+    PURPLE,
+    SKY,
+    VERMILION,
+    Method,
+)
 from vi_kl.algorithms.moment_matching import MomentMatching
 from vi_kl.algorithms.natural_gradient import NaturalGradient
 from vi_kl.algorithms.pathfinder import Pathfinder
 from vi_kl.algorithms.sample_average_approximation import SampleAverageApproximation
 from vi_kl.algorithms.svgd import SVGD
 from vi_kl.algorithms.svi.svi import SVI
-from vi_kl.core.random_keys import as_key, is_key
 from vi_kl.families.block_normal import BlockNormal
 from vi_kl.families.constrained import Constrained
-from vi_kl.families.family import Family
 from vi_kl.families.flow import Flow
 from vi_kl.families.gaussian import FullRank, MeanField
-from vi_kl.families.guide import guide_family
 from vi_kl.families.low_rank import LowRank
 from vi_kl.families.mixture import Mixture
 from vi_kl.families.skewed import Skewed
 from vi_kl.families.student_t import StudentT
 from vi_kl.objectives.elbo import ELBO
-from vi_kl.targets.arguments import in_words, own_target
-from vi_kl.targets.target import Target
 
-# To add an algorithm, add its file and a line here.
-METHODS: dict[str, Callable[[], Algorithm]] = {
-    "mean_field": lambda: SampleAverageApproximation(MeanField()),
-    "full_rank": lambda: SampleAverageApproximation(FullRank()),
-    "linear_response": LinearResponse,
-    "low_rank": lambda: SampleAverageApproximation(LowRank()),
-    "block_normal": lambda: SampleAverageApproximation(BlockNormal()),
-    "skewed": lambda: SampleAverageApproximation(Skewed()),
-    "student_t": lambda: SVI(StudentT()),
-    "mixture": lambda: SVI(Mixture(), ELBO(num_draws=12)),
-    "constrained": lambda: SVI(Constrained(), ELBO(num_draws=4)),
-    "flow": lambda: FLOW,
-    "iaf": lambda: SVI(Flow(), ELBO(num_draws=32), step_size=0.02, smallest_step_size=1e-5),
-    "laplace": Laplace,
-    "moment_matching": MomentMatching,
-    "pathfinder": Pathfinder,
-    "map": MAP,
-    "coordinate_ascent": CoordinateAscent,
-    "svgd": SVGD,
-    "batch_and_match": BatchAndMatch,
-    "gaussian_score_matching": GaussianScoreMatching,
-    "natural_gradient": NaturalGradient,
-}
+DEFAULT = "automatic"  # what `fit` does where no method is named
 
+ENTRIES = (
+    Method(
+        "automatic", AutoFit, "default",
+        "Laplace's normal, then the best normal, then a flow: as far as its own check asks for.",
+        "To begin with.",
+        colour=GREY, synonyms=("auto", "default", "ladder"),
+    ),
+    Method(
+        "laplace", Laplace, "normal",
+        "The normal distribution at the posterior's mode, with the curvature there: no error where the posterior is "
+        "normal, a poor one where it is skewed.",
+        "For a first look from a few dozen gradients, and where the posterior is nearly normal.",
+        "a twice differentiable log density with a proper mode",
+        ORANGE, "dotted",
+        ("auto laplace approximation", "auto laplace", "laplace approximation", "inla"),
+    ),
+    Method(
+        "full_rank", lambda: SampleAverageApproximation(FullRank()), "normal",
+        "A normal distribution with any covariance: it sees correlation, and no skewness.",
+        "For correlated parameters, up to a hundred or two.",
+        colour=GREEN,
+        synonyms=("full rank advi", "auto multivariate normal", "multivariate normal", "gaussian", "dense"),
+    ),
+    Method(
+        "mean_field", lambda: SampleAverageApproximation(MeanField()), "normal",
+        "Independent normal distributions: cheap, and too sure of itself wherever parameters are correlated.",
+        "For very many parameters, and to see what correlation costs.",
+        colour=BLUE, dash="dashed",
+        synonyms=("advi", "mean field advi", "mfvi", "bbvi", "auto normal", "auto diagonal normal", "diagonal"),
+    ),
+    Method(
+        "linear_response", LinearResponse, "normal",
+        "A mean-field fit, with the covariance that its means imply.",
+        "For very many parameters, where mean field's means are right and a covariance is wanted.",
+        colour=BLUE, dash="dotted", synonyms=("lrvb", "linear response vb"),
+    ),
+    Method(
+        "low_rank", lambda: SampleAverageApproximation(LowRank()), "normal",
+        "A normal distribution whose covariance is diagonal plus a few common factors: the strongest correlations.",
+        "From about a hundred parameters on.",
+        "a differentiable log density, at least two dimensions",
+        SKY, "dashed", ("auto low rank multivariate normal", "low rank normal"),
+    ),
+    Method(
+        "block_normal", lambda: SampleAverageApproximation(BlockNormal()), "normal",
+        "A normal distribution with correlation within each site, and none between sites.",
+        "Where a model's parts hang together inside (the slopes of a regression, the states of a series) and less "
+        "across, and a full covariance has too many entries to learn.",
+        colour=SKY, dash="dotted",
+    ),
+    Method(
+        "natural_gradient", NaturalGradient, "normal",
+        "The best normal in reverse KL, by natural gradients on fixed noise: some tens of steps, and no step size.",
+        "Where gradients take seconds.",
+        "a differentiable log density, at most 400 dimensions",
+        GREEN, "dashed", ("ngvi", "natural gradients", "von"),
+    ),
+    Method(
+        "batch_and_match", BatchAndMatch, "normal",
+        "The normal distribution whose scores agree with the posterior's; each update fits a whole batch of scores.",
+        "Where gradients take seconds and the posterior is nearly normal.",
+        "a differentiable log density, at most 400 dimensions",
+        GREEN, "dotted", ("bam",),
+    ),
+    Method(
+        "gaussian_score_matching", GaussianScoreMatching, "normal",
+        "The same, each update an average over normal distributions that fit one score exactly.",
+        "As `batch_and_match`.",
+        "a differentiable log density, at most 400 dimensions",
+        GREEN, "dash_dot", ("gsm", "score matching"),
+    ),
+    Method(
+        "moment_matching", MomentMatching, "normal",
+        "The normal distribution with the posterior's own mean and covariance: the best in the forward direction.",
+        "To see what forward KL would do.",
+        "a known reference, to draw from the exact posterior",
+        VERMILION, "dash_dot", ("moments", "adf"),
+    ),
+    Method(
+        "skewed", lambda: SampleAverageApproximation(Skewed()), "richer",
+        "A full-rank normal distribution, each coordinate bent to its own skewness and tails.",
+        "Where a full-rank normal is nearly right, but skewed or heavy-tailed somewhere, as scales and variances make "
+        "it; it costs hardly more.",
+        colour=SKY,
+    ),
+    Method(
+        "flow", lambda: FLOW, "richer",
+        "A normalising flow: half of the coordinates are bent by maps that a network makes of the other half, in "
+        "turns. Slower to compile and to fit.",
+        "For a curved posterior.",
+        "a differentiable log density, at least two dimensions",
+        PINK,
+        synonyms=("normalizing flow", "normalising flow", "nf", "realnvp", "neural spline flow", "nsf", "coupling"),
+    ),
+    Method(
+        "iaf", lambda: SVI(Flow(), ELBO(num_draws=32), step_size=0.02, smallest_step_size=1e-5), "richer",
+        "A normalising flow by inverse autoregressive networks, which bend every coordinate by those before it.",
+        "As `flow`; slower.",
+        "a differentiable log density, at least two dimensions",
+        PINK, "dashed", ("auto iaf normal", "inverse autoregressive flow"),
+    ),
+    Method(
+        "student_t", lambda: SVI(StudentT()), "richer",
+        "A multivariate Student t distribution with its degrees of freedom learned.",
+        "For heavy tails, or draws to be reweighted: their weights stay bounded.",
+        colour=GREY, dash="dashed", synonyms=("t", "student"),
+    ),
+    Method(
+        "pathfinder", Pathfinder, "richer",
+        "The best of the normal distributions along climbs to the modes, or a mixture of those of several modes.",
+        "For a first look from about a thousand gradients, for several modes, and where there is no mode, as in a "
+        "centred hierarchical model.",
+        "a differentiable log density, at most 400 dimensions",
+        BROWN, synonyms=("multi path pathfinder",),
+    ),
+    Method(
+        "mixture", lambda: SVI(Mixture(), ELBO(num_draws=12)), "richer",
+        "Several normal distributions with weights.",
+        "For several modes that are known: start it from a frame that covers them.",
+        colour=PURPLE,
+    ),
+    Method(
+        "constrained", lambda: SVI(Constrained(), ELBO(num_draws=4)), "sites",
+        "For each site the distribution that a person would choose there: normals, gammas, betas, Dirichlets.",
+        "For a model that is nearly conjugate.",
+        "a NumPyro model, with supports that do not depend on other latent sites",
+        PURPLE, "dashed",
+    ),
+    Method(
+        "coordinate_ascent", CoordinateAscent, "sites",
+        "Mean field in closed form: each site's best factor in turn, given the others, until the ELBO stands still.",
+        "For a conjugate model, and for teaching.",
+        "a NumPyro model whose sites, each given all others, are normal, gamma, inverse gamma or beta",
+        BLUE, "dash_dot", ("cavi", "vb", "variational bayes", "vmp"),
+    ),
+    Method(
+        "map", MAP, "points",
+        "The point of highest posterior density.",
+        "For a point, not for uncertainty.",
+        "a twice differentiable log density with a proper mode",
+        synonyms=("auto delta", "mode", "maximum a posteriori"),
+    ),
+    Method(
+        "svgd", SVGD, "points",
+        "A set of particles moved together until they lie like draws of the posterior.",
+        "To see a shape that no family has.",
+        colour=BROWN, dash="dashed",
+        synonyms=("stein", "stein vi", "stein variational gradient descent"),
+    ),
+)  # fmt: skip
 
-DEFAULT = ("auto", "automatic", "default", "ladder")  # names of the default, whose own place is None
-
-
-def choose_algorithm(target: Target, method=None) -> Algorithm:
-    """The algorithm that a method stands for.
-
-    Args:
-        method: None for the `AutoFit`; a name; a Family (fitted by SVI); an Algorithm; a NumPyro guide
-            function, autoguide or autoguide class.
-    """
-    if method is None:
-        return AutoFit()
-    if isinstance(method, str):
-        return AutoFit() if plain(method) in DEFAULT else METHODS[method_named(method, METHODS)]()
-    if isinstance(method, type) and issubclass(method, Algorithm | Family):
-        return choose_algorithm(target, instance_of(method))
-    if isinstance(method, Algorithm):
-        return method
-    if isinstance(method, Family):
-        return SVI(method)
-    if callable(method):
-        # guides may start far from where they end, and their samplers (gamma, beta) are slow
-        return SVI(guide_family(method, target), ELBO(num_draws=4), step_size=0.1)
-    raise TypeError(f"method must be a name, a Family, an Algorithm or a NumPyro guide, not {in_words(method)}.")
-
-
-def instance_of(kind: type) -> Algorithm | Family:
-    """A family or an algorithm as it comes, where its class was named."""
-    try:
-        return kind()
-    except TypeError as error:
-        raise TypeError(f"method is the class {kind.__name__}, which needs settings: {error}.") from None
-
-
-def fit(target, *args, method=None, key=None, start=None, checkpoint=None, progress=None, **kwargs) -> Fit:
-    """Fit an approximation to a target.
-
-    Args:
-        target: from `Target.from_numpyro(model, *args, **kwargs)`; or the model itself, followed by its arguments:
-            `fit(model, x, y=y, key=key)`, `fit(model, "flow", x, y=y, key=key)`.
-        method: a name, a Family, an Algorithm, or a NumPyro guide. By default the cheapest of Laplace's normal,
-            the best normal and a flow that is good enough (`AutoFit`). The names:
-            normals: "full_rank", "mean_field", "low_rank", "block_normal", "laplace", "linear_response",
-            "natural_gradient", "batch_and_match", "gaussian_score_matching", "moment_matching";
-            richer: "skewed", "student_t", "mixture", "pathfinder", "flow", "iaf";
-            on the model's own sites: "constrained", "coordinate_ascent";
-            without a density: "map", "svgd".
-            Spelling is forgiven ("mean-field", "ADVI").
-        *args, **kwargs: the method, if it is not given by name; then what the model is called with, where `target`
-            is one.
-        key: a JAX random key, or an integer; the same key gives the same fit.
-        start: where to begin: another Fit or Approximation, a Frame, or a point as z or {site: value}. By default
-            at the best of the modes that climbs from random places reach.
-        checkpoint: a file that methods fitted by SVI write their state to, and go on from where it exists.
-        progress: called as `progress(fraction_done, sentence)`.
-
-    Returns:
-        The Fit: its `approximation`, a readable `status`, its `history` and its `cost`.
-
-    Raises:
-        FitError: the method cannot be fitted to this target; the message says why, and what can.
-        ValueError: no method has that name, or a checkpoint is asked of one that is not fitted by SVI.
-        TypeError: what is given is no target, method or key; the message says what it is.
-    """
-    refuse_key_first(target, "fit")
-    if args and method is None and (own_target(target) is not None or is_method(args[0], Algorithm, METHODS)):
-        method, *args = args
-    if args and key is None and is_key(args[-1]):
-        *args, key = args
-    key = as_key(key)
-    target = target_of(target, args, kwargs, caller="fit", options=("method", "key", "start", "checkpoint", "progress"))
-    algorithm = choose_algorithm(target, method)
-    if checkpoint is None:
-        return algorithm.fit(key, target, start=start, progress=progress)
-    if not isinstance(algorithm, SVI):
-        raise ValueError(f"'{algorithm.name}' writes no checkpoints: only SVI, whose fits may take long, does.")
-    return algorithm.fit(key, target, start=start, progress=progress, checkpoint=checkpoint)
+METHODS: dict[str, Method] = {entry.name: entry for entry in ENTRIES}

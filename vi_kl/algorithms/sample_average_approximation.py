@@ -18,10 +18,9 @@ import jax
 import numpy as np
 from scipy.optimize import minimize
 
-from vi_kl.algorithms.algorithm import Algorithm, CostCounter, Fit, FitError, History, Status, counting_costs
+from vi_kl.algorithms.algorithm import Algorithm, CostCounter, FitError, History, Solution, Status
 from vi_kl.algorithms.initialization import initialize
 from vi_kl.algorithms.stationary import Slope, slope, unbounded
-from vi_kl.core.precision import in_float64
 from vi_kl.core.random_keys import numpy_generator
 from vi_kl.families.approximation import Approximation, has_push
 from vi_kl.families.family import Family
@@ -70,19 +69,10 @@ class SampleAverageApproximation(Algorithm):
     def name(self):
         return self.family.name
 
-    def fit(self, key, target, *, start=None, progress=None):
-        return fit_sample_average(self, key, target, start, progress)
-
-
-@in_float64
-def fit_sample_average(config: SampleAverageApproximation, key, target, start, progress) -> Fit:
-    with counting_costs() as counter:
-        search = searched(config, key, target, start, counter, progress)
+    def find(self, key, target, *, start, progress, counter):
+        search = searched(self, key, target, start, counter, progress)
         counter.gradient_evaluations += search.objective.evaluations
-        approximation = search.approximation()
-        if progress:
-            progress(1.0, "done")
-    return Fit(approximation, search.status(), History(np.array(search.losses)), counter.cost(), config)
+        return Solution(search.approximation(), search.status(), History(np.array(search.losses)))
 
 
 def searched(
@@ -94,8 +84,7 @@ def searched(
     search = Search(config, target, initialize(target, frame_key, counter, start).frame, init_key, noise_key)
     while not search.done:
         search.double()
-        if progress:
-            progress(share * search.progress, search.words)
+        progress(share * search.progress, search.words)
     search.confirm()
     return search
 

@@ -20,10 +20,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vi_kl.algorithms.algorithm import Algorithm, CostCounter, Fit, FitError, History, Status, counting_costs
+from vi_kl.algorithms.algorithm import Algorithm, CostCounter, FitError, History, Solution, Status
 from vi_kl.algorithms.initialization import initialize
 from vi_kl.core.compilation import compiled
-from vi_kl.core.precision import in_float64
 from vi_kl.core.random_keys import numpy_generator
 from vi_kl.families.particles import ParticleApproximation, Particles
 from vi_kl.objectives.noise import sobol_normals
@@ -58,8 +57,14 @@ class SVGD(Algorithm):
         if self.kernel is not None and self.kernel.mode != "norm":
             raise ValueError(f"The kernel must be of mode 'norm', not {self.kernel.mode!r}: RBFKernel() is.")
 
-    def fit(self, key, target, *, start=None, progress=None):
-        return fit_svgd(self, key, target, start, progress)
+    def find(self, key, target, *, start, progress, counter):
+        start_key, noise_key = jax.random.split(key)
+        frame = initialize(target, start_key, counter, start).frame
+        u = initial_particles(numpy_generator(noise_key), self.num_particles, target.dim)
+        u, history, left = move(self, target, frame, u, counter, progress)
+        params = {"particles": jnp.asarray(u @ np.asarray(frame.full_tril).T + frame.loc)}
+        q = ParticleApproximation(Particles(), params, target)
+        return Solution(q, status(self, left, len(history)), History(np.array(history)))
 
 
 @functools.cache
@@ -82,20 +87,6 @@ def directions(particles, scores, kernel):
     return moves, sizes.mean()
 
 
-@in_float64
-def fit_svgd(config: SVGD, key, target, start, progress) -> Fit:
-    start_key, noise_key = jax.random.split(key)
-    with counting_costs() as counter:
-        frame = initialize(target, start_key, counter, start).frame
-        u = initial_particles(numpy_generator(noise_key), config.num_particles, target.dim)
-        u, history, left = move(config, target, frame, u, counter, progress)
-        if progress:
-            progress(1.0, "done")
-    params = {"particles": jnp.asarray(u @ np.asarray(frame.full_tril).T + frame.loc)}
-    approximation = ParticleApproximation(Particles(), params, target)
-    return Fit(approximation, status(config, left, len(history)), History(np.array(history)), counter.cost(), config)
-
-
 def initial_particles(generator, n: int, dim: int) -> np.ndarray:
     return sobol_normals(generator, n, dim) if n & (n - 1) == 0 else generator.standard_normal((n, dim))
 
@@ -109,7 +100,7 @@ def move(config: SVGD, target, frame, u: np.ndarray, counter: CostCounter, progr
         moves, scale = map(np.asarray, directions(jnp.asarray(u), jnp.asarray(gradients @ tril), kernel))
         moves = moves / scale
         left = float(np.sqrt((moves**2).mean()))
-        if progress and len(history) % 50 == 0:
+        if len(history) % 50 == 0:
             progress(len(history) / config.max_steps, f"step {len(history)}: particles are sent {left:.2g} sd")
         if left < config.tolerance or len(history) == config.max_steps or size < SMALLEST_STEP:
             return u, history, left

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 FAR_OFF = 10.0  # nats, of a lower limit: q is not in the mass
 LARGEST_FLOW = 100  # dimensions; above, a flow takes minutes and seldom pays
-NORMAL = ("mean_field", "full_rank", "laplace", "low_rank", "block_normal")
+NORMAL = ("mean_field", "full_rank", "low_rank", "block_normal")
 FLOWS = ("flow", "iaf", "bnaf")  # parts of the names of families that bend in any way
 
 

@@ -1,18 +1,17 @@
 """Families: sets of candidate approximations q over z.
 
-Normal distributions: `MeanField` (independent coordinates) is cheap and too narrow where coordinates are correlated;
-`BlockNormal` sees correlation within a site, `LowRank` the strongest directions in many dimensions, `FullRank` all of
-it. `Skewed` bends each coordinate of a full-rank normal to its own skewness and tails, `StudentT` has heavy tails in
-all directions, `Mixture` has several centres. Flows learn any shape: `Flow` (inverse autoregressive) and `Coupling`.
-`Constrained` and `Guide` are written over the model's own sites: betas, gammas and Dirichlets by support, or any
-NumPyro guide, written by hand or automatic. `Delta` is a point and `Particles` a set of points: neither has a
-density.
+Normal distributions range from independent coordinates to any covariance; richer families are skewed, have heavy
+tails or several centres; flows bend in any way. Those written over the model's own sites take betas, gammas and
+Dirichlets by support, or any NumPyro guide. A point and a set of particles have no density. All but those over the
+model's own sites are fitted in the units of a `Frame` (frame.py), a first normal guess of the posterior: no
+parameter's scale matters, nor any correlation that the guess has seen. An `Approximation` is one fitted member, in
+one interface whatever made it.
 
-All but those over the model's own sites are fitted in the units of a `Frame` (frame.py), a first normal guess of the
-posterior: no parameter's scale matters, nor any correlation that the guess has seen. An `Approximation` is one fitted
-member, in one interface whatever made it.
+A family is offered here as soon as it has a file in this folder, and by name (`vi_kl.fit(target, "full_rank")`) once
+it has an entry in `vi_kl.algorithms.registry.METHODS`, which says when to use which. `help(vi_kl.families)` lists them.
 """
 
+from vi_kl.core.discovery import classes_in, first_sentence, listing
 from vi_kl.families.approximation import Approximation
 from vi_kl.families.block_normal import BlockNormal
 from vi_kl.families.constrained import Constrained
@@ -48,3 +47,7 @@ __all__ = [
     "Skewed",
     "StudentT",
 ]
+
+_offered = classes_in(__name__, Family)
+globals().update(_offered)
+__doc__ = f"{__doc__ or ''}\n{listing({name: first_sentence(kind) for name, kind in _offered.items()})}\n"

@@ -1,16 +1,10 @@
 """Objectives: what the best q means. Always a loss, always minimised.
 
-    ELBO              KL(q||posterior), up to the log evidence: narrow rather than wide. The one to start with
-    Renyi             the Renyi (alpha) divergence between q and the posterior: a dial from covering to mode-seeking
-    IWELBO            q as a proposal, with K weighted draws in the place of one
-    ChiSquared        chi^2(posterior||q), the variance of the importance weights: an upper bound of the evidence
-    ForwardKL         KL(posterior||q) by weighted draws of q: wide rather than narrow, the posterior's own moments
-    ForwardKLToDraws  the same from draws of the posterior, which `with_draws` hands to the target
-    Fisher            the difference of the slopes of log q and log p: zero at the optimum if the family holds it
-
-`OBJECTIVES` has them under their names in lower case.
+The ELBO is the one to start with. An objective is offered here as soon as it has a file in this folder; its entry in
+`OBJECTIVES` (registry.py) says what it minimises and when to use it, and `help(vi_kl.objectives)` lists them.
 """
 
+from vi_kl.core.discovery import classes_in, listing
 from vi_kl.objectives.chi_squared import ChiSquared
 from vi_kl.objectives.elbo import ELBO
 from vi_kl.objectives.fisher import Fisher
@@ -18,18 +12,8 @@ from vi_kl.objectives.forward_kl import ForwardKL
 from vi_kl.objectives.importance_weighted import IWELBO
 from vi_kl.objectives.objective import Objective, ObjectiveError
 from vi_kl.objectives.reference_draws import ForwardKLToDraws, TargetWithDraws, with_draws
+from vi_kl.objectives.registry import OBJECTIVES
 from vi_kl.objectives.renyi import Renyi
-
-# To add an objective, add its file and a line here.
-OBJECTIVES: dict[str, type[Objective]] = {
-    "elbo": ELBO,
-    "renyi": Renyi,
-    "iwelbo": IWELBO,
-    "chi_squared": ChiSquared,
-    "forward_kl": ForwardKL,
-    "forward_kl_to_draws": ForwardKLToDraws,
-    "fisher": Fisher,
-}
 
 __all__ = [
     "ELBO",
@@ -45,3 +29,6 @@ __all__ = [
     "TargetWithDraws",
     "with_draws",
 ]
+
+globals().update(classes_in(__name__, Objective))
+__doc__ = f"{__doc__ or ''}\n{listing({entry.make.__name__: str(entry) for entry in OBJECTIVES.values()})}\n"

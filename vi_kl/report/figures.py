@@ -15,6 +15,8 @@ from numpyro.distributions import Distribution
 from scipy.ndimage import gaussian_filter1d
 
 from vi_kl.algorithms.algorithm import Fit
+from vi_kl.algorithms.method import BLUE, BROWN, GREY, PURPLE, SKY, VERMILION
+from vi_kl.algorithms.registry import METHODS
 from vi_kl.core.estimate import UNITS
 from vi_kl.core.precision import in_float64
 from vi_kl.diagnostics.certificate import Certificate
@@ -22,48 +24,9 @@ from vi_kl.divergences import Projection, estimate_kl
 from vi_kl.divergences.projection.nodes import log_densities, nodes_of
 
 INK, QUIET, FILL = "#222222", "#767676", "#d9d9d9"
-DASHED, DOTTED, DASH_DOT = (0, (5, 2)), (0, (1, 1)), (0, (4, 1, 1, 1))
-# Okabe & Ito's palette, which stays apart for colour-blind readers. What looks for the same q has one colour.
-COLOURS = {
-    "laplace": "#E69F00",
-    "mean_field": "#0072B2",
-    "linear_response": "#0072B2",
-    "coordinate_ascent": "#0072B2",
-    "full_rank": "#009E73",
-    "natural_gradient": "#009E73",
-    "batch_and_match": "#009E73",
-    "gaussian_score_matching": "#009E73",
-    "flow": "#CC79A7",
-    "iaf": "#CC79A7",
-    "moment_matching": "#D55E00",
-    "skewed": "#56B4E9",
-    "low_rank": "#56B4E9",
-    "block_normal": "#56B4E9",
-    "mixture": "#7B5EA7",
-    "constrained": "#7B5EA7",
-    "pathfinder": "#8C6D31",
-    "svgd": "#8C6D31",
-    "student_t": "#444444",
-    "automatic": "#444444",
-}
-OTHERS = ("#56B4E9", "#7B5EA7", "#8C6D31", "#444444")
-DASHES = {
-    "laplace": DOTTED,
-    "mean_field": DASHED,
-    "linear_response": DOTTED,
-    "coordinate_ascent": DASH_DOT,
-    "natural_gradient": DASHED,
-    "batch_and_match": DOTTED,
-    "gaussian_score_matching": DASH_DOT,
-    "iaf": DASHED,
-    "moment_matching": DASH_DOT,
-    "low_rank": DASHED,
-    "block_normal": DOTTED,
-    "constrained": DASHED,
-    "svgd": DASHED,
-    "student_t": DASHED,
-}
-DIRECTION_COLOURS = {"forward": "#0072B2", "reverse": "#D55E00"}
+PATTERNS = {"solid": "-", "dashed": (0, (5, 2)), "dotted": (0, (1, 1)), "dash_dot": (0, (4, 1, 1, 1))}
+OTHERS = (SKY, PURPLE, BROWN, GREY)  # of guides, and of methods whose entry names no colour
+DIRECTION_COLOURS = {"forward": BLUE, "reverse": VERMILION}
 DIRECTION_DASHES = {"forward": "-", "reverse": (0, (5, 1.5))}
 FLOOR = 1e-7  # nats; smaller divergences are drawn here, at the axis
 FEW = 30  # iterations, each of which gets a mark
@@ -105,11 +68,14 @@ def label(name: str) -> str:
 
 
 def colour(name: str) -> str:
-    return COLOURS.get(name, OTHERS[sum(map(ord, name)) % len(OTHERS)])
+    """The colour of a method's lines and points: that of its entry in the registry, or one that its name picks."""
+    known = METHODS[name].colour if name in METHODS else None
+    return known or OTHERS[sum(map(ord, name)) % len(OTHERS)]
 
 
 def dash(name: str):
-    return DASHES.get(name, "-")
+    """The dashes of a method's lines, as matplotlib takes them."""
+    return PATTERNS[METHODS[name].dash if name in METHODS else "solid"]
 
 
 def plot_trace(ax: Axes, fits: Sequence[Fit], log_evidence: float | None, unit: str) -> Axes:

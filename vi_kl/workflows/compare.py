@@ -8,7 +8,7 @@ import jax
 
 from vi_kl.algorithms.algorithm import Fit
 from vi_kl.algorithms.arguments import refuse_key_first, target_of
-from vi_kl.algorithms.registry import choose_algorithm
+from vi_kl.algorithms.fitting import choose_algorithm
 from vi_kl.core.compilation import in_threads
 from vi_kl.core.errors import ViKLError, numerical_failures_named
 from vi_kl.core.random_keys import as_key

@@ -179,8 +179,10 @@ def breaks_in_the_gradient(z):
 
 
 def test_nan_stops_with_the_step_the_reason_and_the_last_good_state(key):
+    said = []
     with pytest.raises(FitError, match=r"at step \d+ of mean_field") as raised:
-        SVI(MeanField()).fit(key, Target.from_log_density(breaks, 1))
+        SVI(MeanField()).fit(key, Target.from_log_density(breaks, 1), progress=lambda *words: said.append(words))
+    assert said[0][1] == "no finite loss yet"
     assert np.isfinite(raised.value.approximation.params["loc"]).all()
 
 

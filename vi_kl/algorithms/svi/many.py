@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator, Sequence
 import jax
 import numpy as np
 
-from vi_kl.algorithms.algorithm import Cost, CostCounter, Fit, FitError, Status, counting_costs
-from vi_kl.algorithms.svi.run import Run, as_it_is_now, optimizer_of, to_numpy
+from vi_kl.algorithms.algorithm import Cost, CostCounter, Fit, FitError, Solution, Status, counting_costs
+from vi_kl.algorithms.svi.run import Run, optimizer_of, to_numpy
 from vi_kl.algorithms.svi.step import run_chunks
 from vi_kl.core.compilation import compiled
 from vi_kl.core.errors import ViKLError, numerical_failures_named
@@ -44,14 +44,15 @@ class LaneRun(Run):
     def end(self, share: Cost) -> "Fit | FitError":
         if self.error is not None:
             return self.error
-        evaluations = self.counter.gradient_evaluations
-        return self.result(dataclasses.replace(share, gradient_evaluations=evaluations))
+        found, evaluations = self.solution(), self.counter.gradient_evaluations
+        cost = dataclasses.replace(share, gradient_evaluations=evaluations)
+        return Fit(found.approximation, found.status, found.history, cost, self.config)
 
 
 @in_float64
-def fit_many_svi(config, key, targets: Sequence[Target], progress) -> list:
+def fit_side_by_side(config, key, targets: Sequence[Target], progress) -> list:
     """One Fit per target, or the error that ended it. See `Algorithm.fit_many`."""
-    config = as_it_is_now(config, targets[0])
+    config = config.captured(targets[0])
     keys = jax.random.split(key, len(targets))
     starts = [lambda i=i: LaneRun(config, i, keys[i], targets[i]) for i in range(len(targets))]
     with counting_costs() as counter:
@@ -70,9 +71,8 @@ def run_side_by_side(config, key, targets, starts: Sequence[Callable], progress)
     while lanes.fill(waiting):
         for run in lanes.step():
             ended[run.index] = run
-        if progress:
-            done = sum(run is not None for run in ended)
-            progress(done / len(ended), f"{done} of {len(ended)} fits done")
+        done = sum(run is not None for run in ended)
+        progress(done / len(ended), f"{done} of {len(ended)} fits done")
     return ended
 
 
@@ -136,14 +136,13 @@ def stacked(trees: list):
 # Restarts --------------------------------------------------------------------------------------------------------
 
 
-@in_float64
-def fit_restarts(config, key, target: Target, start, progress) -> Fit:
+def best_of_restarts(config, key, target: Target, start, progress, counter: CostCounter) -> Solution:
     """The best of `config.num_restarts` fits, its status saying how many agree with it.
 
     Raises:
         The first restart's error, where none came to an end.
     """
-    config, number = as_it_is_now(config, target), config.num_restarts
+    number = config.num_restarts
     keys = jax.random.split(key, number + 1)
 
     def begin(index):
@@ -153,20 +152,15 @@ def fit_restarts(config, key, target: Target, start, progress) -> Fit:
         return LaneRun(config, index, keys[index], target, place)
 
     starts = [lambda i=i: begin(i) for i in range(number)]
-    with counting_costs() as counter:
-        ended = run_side_by_side(config, key, [target] * number, starts, progress)
-        runs = [run for run in ended if isinstance(run, Run) and run.error is None]
-        if not runs:
-            raise next(run if isinstance(run, Exception) else run.error for run in ended)
-        losses = finite_losses(compare(config, runs, keys[number], counter))
-        best = int(np.argmin(losses.mean(axis=1)))
-        fit = runs[best].result(Cost(0))
-        if progress:
-            progress(1.0, "done")
-    begun = sum(run.counter.gradient_evaluations for run in ended if isinstance(run, Run))
-    counter.gradient_evaluations += begun
-    status = agreement(fit.status, losses, best, number, config.tolerance)
-    return Fit(fit.approximation, status, fit.history, counter.cost(), config)
+    ended = run_side_by_side(config, key, [target] * number, starts, progress)
+    runs = [run for run in ended if isinstance(run, Run) and run.error is None]
+    if not runs:
+        raise next(run if isinstance(run, Exception) else run.error for run in ended)
+    losses = finite_losses(compare(config, runs, keys[number], counter))
+    best = int(np.argmin(losses.mean(axis=1)))
+    counter.gradient_evaluations += sum(run.counter.gradient_evaluations for run in ended if isinstance(run, Run))
+    found = runs[best].solution()
+    return dataclasses.replace(found, status=agreement(found.status, losses, best, number, config.tolerance))
 
 
 def compare(config, runs: list[LaneRun], key, counter: CostCounter) -> np.ndarray:

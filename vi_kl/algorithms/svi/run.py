@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vi_kl.algorithms.algorithm import Cost, CostCounter, Fit, FitError, History, Status
+from vi_kl.algorithms.algorithm import CostCounter, FitError, History, Solution, Status
 from vi_kl.algorithms.initialization import initialize
 from vi_kl.algorithms.svi.schedule import Schedule
 from vi_kl.algorithms.svi.step import ADAM, Chunk, first_state, placed, run_and_measure, run_chunk
@@ -137,15 +137,20 @@ class Run:
     def done(self) -> bool:
         return self.error is not None or self.schedule.done or self.is_hopeless
 
+    @property
+    def words(self) -> str:
+        """How far it has come, for progress; at first no chunk may have been finite."""
+        return f"loss {np.mean(self.losses[-1]):.3f}" if self.losses else "no finite loss yet"
+
     @functools.cached_property
     def approximation(self) -> Approximation:
         """The answer, of a run that is done; as NumPy arrays, which keep their 64 bits outside vi_kl."""
         params = to_numpy(placed(self.schedule.answer(), self.units, self.config.family))
         return Approximation(self.config.family, params, self.target)
 
-    def result(self, cost: Cost) -> Fit:
+    def solution(self) -> Solution:
         history = History(np.concatenate(self.losses), np.concatenate(self.step_sizes))
-        return Fit(self.approximation, self.status(), history, cost, self.config)
+        return Solution(self.approximation, self.status(), history)
 
     def status(self) -> Status:
         found = self.schedule.status()

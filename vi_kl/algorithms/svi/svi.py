@@ -9,18 +9,15 @@ which a run that was killed goes on to the same answer.
 """
 
 import dataclasses
-from typing import Any
 
-import numpy as np
 import optax
 
-from vi_kl.algorithms.algorithm import Algorithm, Fit, counting_costs
+from vi_kl.algorithms.algorithm import Algorithm, run_fit
 from vi_kl.algorithms.svi.checkpoint import Checkpoint
-from vi_kl.algorithms.svi.many import fit_many_svi, fit_restarts
+from vi_kl.algorithms.svi.many import best_of_restarts, fit_side_by_side
 from vi_kl.algorithms.svi.run import Run, as_it_is_now
 from vi_kl.algorithms.svi.schedule import Schedule
 from vi_kl.algorithms.svi.step import run_chunk
-from vi_kl.core.precision import in_float64
 from vi_kl.families.family import Family
 from vi_kl.families.gaussian import FullRank
 from vi_kl.objectives.elbo import ELBO
@@ -88,24 +85,15 @@ class SVI(Algorithm):
             CheckpointError: the file is of another fit; the message says what differs.
             FitError: the loss stopped being finite.
         """
-        if self.num_restarts == 1:
-            return fit_svi(self, key, target, start, progress, checkpoint, checkpoint_seconds)
-        if checkpoint is not None:
-            raise ValueError("checkpoint is for a single fit: set num_restarts=1.")
-        return fit_restarts(self, key, target, start, progress)
+        kept = {"checkpoint": checkpoint, "checkpoint_seconds": checkpoint_seconds}
+        return run_fit(self, key, target, start, progress, **kept)
 
-    def fit_many(self, key, targets, *, progress=None):
-        """Targets of one structure are fitted side by side, by one program; others one after the other."""
-        targets = tuple(targets)
-        if not targets or self.num_restarts > 1 or not have_one_structure(targets):
-            return super().fit_many(key, targets, progress=progress)
-        return fit_many_svi(self, key, targets, progress)
-
-
-@in_float64
-def fit_svi(config: SVI, key, target, start, progress, checkpoint: Any = None, checkpoint_seconds=10.0) -> Fit:
-    with counting_costs() as counter:
-        run = Run(as_it_is_now(config, target), key, target, counter)
+    def find(self, key, target, *, start, progress, counter, checkpoint=None, checkpoint_seconds=10.0):
+        if self.num_restarts > 1:
+            if checkpoint is not None:
+                raise ValueError("checkpoint is for a single fit: set num_restarts=1.")
+            return best_of_restarts(self, key, target, start, progress, counter)
+        run = Run(self, key, target, counter)
         keeper = Checkpoint.of(run, start, checkpoint, checkpoint_seconds)
         if not keeper.resume():
             run.begin(start)
@@ -113,9 +101,14 @@ def fit_svi(config: SVI, key, target, start, progress, checkpoint: Any = None, c
             while not run.done:
                 run.advance()
                 keeper.note()
-                if progress:
-                    progress(run.schedule.steps / config.max_steps, f"loss {np.mean(run.losses[-1]):.3f}")
-        if progress:
-            progress(1.0, "done")
-        _ = run.approximation  # its seconds count
-    return run.result(counter.cost())
+                progress(run.schedule.steps / self.max_steps, run.words)
+        return run.solution()
+
+    def find_many(self, key, targets, progress):
+        """Fit targets of one structure side by side, by one program; others one after the other."""
+        if not targets or self.num_restarts > 1 or not have_one_structure(targets):
+            return super().find_many(key, targets, progress)
+        return fit_side_by_side(self, key, targets, progress)
+
+    def captured(self, target):
+        return as_it_is_now(self, target)

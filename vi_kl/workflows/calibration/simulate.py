@@ -13,7 +13,7 @@ import numpy as np
 from numpyro.infer.autoguide import AutoGuide
 
 from vi_kl.algorithms.algorithm import Algorithm
-from vi_kl.algorithms.registry import choose_algorithm
+from vi_kl.algorithms.fitting import choose_algorithm
 from vi_kl.algorithms.svi.svi import SVI
 from vi_kl.families.family import Family
 from vi_kl.families.guide import Guide

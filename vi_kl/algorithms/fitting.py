@@ -1,0 +1,96 @@
+"""`fit`: the one-word way to an approximation, by name, family, algorithm or NumPyro guide."""
+
+from vi_kl.algorithms.algorithm import Algorithm, Fit
+from vi_kl.algorithms.arguments import is_method, method_named, refuse_key_first, target_of
+from vi_kl.algorithms.method import KINDS
+from vi_kl.algorithms.registry import DEFAULT, METHODS
+from vi_kl.algorithms.svi.svi import SVI
+from vi_kl.core.random_keys import as_key, is_key
+from vi_kl.families.family import Family
+from vi_kl.families.guide import guide_family
+from vi_kl.objectives.elbo import ELBO
+from vi_kl.targets.arguments import in_words, own_target
+from vi_kl.targets.target import Target
+
+
+def choose_algorithm(target: Target, method=None) -> Algorithm:
+    """The algorithm that a method stands for.
+
+    Args:
+        method: None for the `AutoFit`; a name; a Family (fitted by SVI); an Algorithm; a NumPyro guide
+            function, autoguide or autoguide class.
+    """
+    if method is None:
+        return METHODS[DEFAULT].make()
+    if isinstance(method, str):
+        return METHODS[method_named(method, METHODS)].make()
+    if isinstance(method, type) and issubclass(method, Algorithm | Family):
+        return choose_algorithm(target, instance_of(method))
+    if isinstance(method, Algorithm):
+        return method
+    if isinstance(method, Family):
+        return SVI(method)
+    if callable(method):
+        # guides may start far from where they end, and their samplers (gamma, beta) are slow
+        return SVI(guide_family(method, target), ELBO(num_draws=4), step_size=0.1)
+    raise TypeError(f"method must be a name, a Family, an Algorithm or a NumPyro guide, not {in_words(method)}.")
+
+
+def instance_of(kind: type) -> Algorithm | Family:
+    """A family or an algorithm as it comes, where its class was named."""
+    try:
+        return kind()
+    except TypeError as error:
+        raise TypeError(f"method is the class {kind.__name__}, which needs settings: {error}.") from None
+
+
+def fit(target, *args, method=None, key=None, start=None, checkpoint=None, progress=None, **kwargs) -> Fit:
+    """Fit an approximation to a target.
+
+    Args:
+        target: from `Target.from_numpyro(model, *args, **kwargs)`; or the model itself, followed by its arguments:
+            `fit(model, x, y=y, key=key)`, `fit(model, "flow", x, y=y, key=key)`.
+        method: a name such as "full_rank" (all of them are in `vi_kl.algorithms.registry.METHODS`), a Family, an
+            Algorithm, or a NumPyro guide. By default the cheapest of Laplace's normal, the best normal and a flow
+            that is good enough (`AutoFit`). Spelling is forgiven ("mean-field", "ADVI").
+        *args, **kwargs: the method, if it is not given by name; then what the model is called with, where `target`
+            is one.
+        key: a JAX random key, or an integer; the same key gives the same fit.
+        start: where to begin: another Fit or Approximation, a Frame, or a point as z or {site: value}. By default
+            at the best of the modes that climbs from random places reach.
+        checkpoint: a file that methods fitted by SVI write their state to, and go on from where it exists.
+        progress: called as `progress(fraction_done, sentence)`.
+
+    Returns:
+        The Fit: its `approximation`, a readable `status`, its `history` and its `cost`.
+
+    Raises:
+        FitError: the method cannot be fitted to this target; the message says why, and what can.
+        ValueError: no method has that name, or a checkpoint is asked of one that is not fitted by SVI.
+        TypeError: what is given is no target, method or key; the message says what it is.
+    """
+    refuse_key_first(target, "fit")
+    if args and method is None and (own_target(target) is not None or is_method(args[0], Algorithm, METHODS)):
+        method, *args = args
+    if args and key is None and is_key(args[-1]):
+        *args, key = args
+    key = as_key(key)
+    target = target_of(target, args, kwargs, caller="fit", options=("method", "key", "start", "checkpoint", "progress"))
+    algorithm = choose_algorithm(target, method)
+    if checkpoint is None:
+        return algorithm.fit(key, target, start=start, progress=progress)
+    if not isinstance(algorithm, SVI):
+        raise ValueError(f"'{algorithm.name}' writes no checkpoints: only SVI, whose fits may take long, does.")
+    return algorithm.fit(key, target, start=start, progress=progress, checkpoint=checkpoint)
+
+
+def names_by_kind() -> str:
+    """The names of all methods, a line for each kind of q."""
+    lines = []
+    for kind, words in KINDS.items():
+        names = ", ".join(f'"{name}"' for name, method in METHODS.items() if method.kind == kind)
+        lines.append(f"        {words}: {names}")
+    return "\n".join(lines)
+
+
+fit.__doc__ = f"{fit.__doc__ or ''}\n    The names of methods:\n{names_by_kind()}\n    "

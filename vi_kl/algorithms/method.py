@@ -1,0 +1,62 @@
+"""Method: what is known of an algorithm that `fit` can be asked for by name."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Literal
+
+from vi_kl.algorithms.algorithm import Algorithm
+from vi_kl.algorithms.sample_average_approximation import SampleAverageApproximation
+from vi_kl.algorithms.svi.svi import SVI
+from vi_kl.families.family import Family
+
+# Okabe & Ito's palette, which stays apart for colour-blind readers, and three more for what the eight do not reach
+ORANGE, SKY, GREEN, BLUE = "#E69F00", "#56B4E9", "#009E73", "#0072B2"
+VERMILION, PINK, PURPLE, BROWN, GREY = "#D55E00", "#CC79A7", "#7B5EA7", "#8C6D31", "#444444"
+KINDS = {
+    "default": "no choice made",
+    "normal": "normal distributions",
+    "richer": "richer than a normal distribution",
+    "sites": "on the model's own sites",
+    "points": "points, without a density",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Method:
+    """An algorithm with its family, as `fit` makes it from a name, and what tables and figures say of it.
+
+    Attributes:
+        name: what `fit` is asked for.
+        make: makes the algorithm, with its settings.
+        kind: of the q that it finds, one of `KINDS`.
+        what: what q is, or how it is found, in a sentence.
+        when: where to use it, a sentence that begins with "Where", "For", "To" or the like.
+        requires: of the target, beyond a log density that is finite where q draws.
+        colour: of its lines and points in figures; what looks for the same q has the same. By default one of a few
+            greys and browns that the name picks.
+        dash: of its lines, to tell methods of one colour apart.
+        synonyms: other people's names of it; case, spaces, hyphens and underscores do not count.
+    """
+
+    name: str
+    make: Callable[[], Algorithm]
+    kind: Literal["default", "normal", "richer", "sites", "points"]
+    what: str
+    when: str
+    requires: str = "a differentiable log density"
+    colour: str | None = None
+    dash: Literal["solid", "dashed", "dotted", "dash_dot"] = "solid"
+    synonyms: tuple[str, ...] = ()
+
+    def __post_init__(self):
+        if self.kind not in KINDS:
+            raise ValueError(f"The kind of {self.name!r} must be one of {', '.join(KINDS)}, not {self.kind!r}.")
+
+    @property
+    def family(self) -> Family | None:
+        """The family that a general algorithm fits under this name; None for algorithms that bring their own."""
+        algorithm = self.make()
+        return algorithm.family if isinstance(algorithm, SVI | SampleAverageApproximation) else None
+
+    def __str__(self):
+        return f"{self.what} {self.when}"
