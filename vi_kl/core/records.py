@@ -1,8 +1,8 @@
 """Records: frozen dataclasses that hold figures and words, all of them computed when the record is made.
 
-What a record derives from its other fields is a field too (`derived`), set once in `__post_init__` (`store`), so that
-`dataclasses.asdict` has it, and `dataclasses.replace` computes it anew. `plain` turns a record into what JSON can
-hold. A field that JSON has no use for, such as the fit that a figure was computed from, is declared by `working`.
+What follows from the other fields is a field too, with `init=False`, which `__post_init__` sets by `store`: so
+`dataclasses.asdict` has it, nobody can give another, and `dataclasses.replace` computes it anew. `plain` turns a record
+into what JSON can hold. A field that JSON has no use for, such as a fit, has the metadata WORKING.
 """
 
 import dataclasses
@@ -12,17 +12,7 @@ from typing import Any
 
 import numpy as np
 
-IN_JSON = "in_json"
-
-
-def derived() -> Any:
-    """A field that follows from the others: `__post_init__` sets it, and no caller can."""
-    return dataclasses.field(init=False, repr=False)
-
-
-def working(**options) -> Any:
-    """A field for people who compute on: `plain` leaves it out. Options are those of `dataclasses.field`."""
-    return dataclasses.field(metadata={IN_JSON: False}, **options)
+WORKING = {"in_json": False}  # metadata of a field for people who compute on: `plain` leaves it out
 
 
 def store(record, **values) -> None:
@@ -44,7 +34,7 @@ def plain(value) -> Any:
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        kept = (f.name for f in dataclasses.fields(value) if f.metadata.get(IN_JSON, True))
+        kept = (f.name for f in dataclasses.fields(value) if f.metadata.get("in_json", True))
         return {name: plain(getattr(value, name)) for name in kept}
     if isinstance(value, Mapping):
         return {name: plain(x) for name, x in value.items()}
@@ -54,5 +44,5 @@ def plain(value) -> Any:
         return plain(np.asarray(value).tolist())
     raise TypeError(
         f"A {type(value).__name__} has no form in JSON: a record holds numbers, words, arrays and other records, and "
-        "declares what else it carries by `working()`."
+        "marks what else it carries as WORKING."
     )

@@ -14,7 +14,7 @@ from vi_kl.core.errors import UnsuitableError
 from vi_kl.core.estimate import Estimate
 from vi_kl.core.numbers import whole_number
 from vi_kl.core.precision import in_float64
-from vi_kl.core.records import derived, plain, store
+from vi_kl.core.records import plain, store
 from vi_kl.diagnostics.advice import advice_for
 from vi_kl.diagnostics.against_reference import judge_against_reference
 from vi_kl.diagnostics.arguments import approximation_of, reference_and_key
@@ -58,11 +58,11 @@ class Certificate(Measurements):
         try_next: what may mend it, the most promising first; empty where nothing needs mending.
     """
 
-    ways_agree: bool | None = derived()
-    label: str = derived()
-    verdict: str = derived()
-    cannot_see: str = derived()
-    try_next: tuple[str, ...] = derived()
+    ways_agree: bool | None = dataclasses.field(init=False, repr=False)
+    label: str = dataclasses.field(init=False, repr=False)
+    verdict: str = dataclasses.field(init=False, repr=False)
+    cannot_see: str = dataclasses.field(init=False, repr=False)
+    try_next: tuple[str, ...] = dataclasses.field(init=False, repr=False)
 
     def __post_init__(self):
         found = label_of(self)

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 import numpy as np
 from scipy.special import ndtri
 
-from vi_kl.core.records import derived, plain, store, working
+from vi_kl.core.records import WORKING, plain, store
 from vi_kl.reference.posterior import ReferencePosterior
 from vi_kl.targets.target import Target, constrain_in_chunks
 
@@ -53,10 +53,10 @@ class SiteErrors:
     mean_error: np.ndarray
     sd_ratio: np.ndarray
     quantile_errors: np.ndarray
-    own_noise: float = working()
-    reference_noise: float = working()
-    noise: float = derived()
-    is_off: bool = derived()
+    own_noise: float = dataclasses.field(metadata=WORKING)
+    reference_noise: float = dataclasses.field(metadata=WORKING)
+    noise: float = dataclasses.field(init=False, repr=False)
+    is_off: bool = dataclasses.field(init=False, repr=False)
 
     def __post_init__(self):
         mean = np.abs(self.mean_error) > SMALL + STANDARD_ERRORS * self.mean_noise
@@ -129,7 +129,7 @@ class Errors:
     sites: dict[str, SiteErrors]
     correlation: float
     against: str
-    without_moments: list[str] = derived()
+    without_moments: list[str] = dataclasses.field(init=False, repr=False)
 
     def __post_init__(self):
         store(self, without_moments=[name for name, site in self.sites.items() if site.lacks_moments])

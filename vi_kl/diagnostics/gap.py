@@ -31,7 +31,7 @@ from scipy.optimize import minimize
 from vi_kl.core.estimate import Estimate
 from vi_kl.core.precision import in_float64
 from vi_kl.core.random_keys import numpy_generator
-from vi_kl.core.records import derived, plain, store, working
+from vi_kl.core.records import WORKING, plain, store
 from vi_kl.diagnostics.arguments import approximation_of, reference_and_key
 from vi_kl.diagnostics.certificate import check, held_to
 from vi_kl.diagnostics.evidence import mean_estimate
@@ -79,10 +79,10 @@ class Gap:
     family: Estimate | None = None
     optimisation: Estimate | None = None
     normal: NormalParts | None = None
-    best: Approximation | None = working(default=None)
+    best: Approximation | None = dataclasses.field(default=None, metadata=WORKING)
     note: str = ""
     warnings: tuple[str, ...] = ()
-    label: str = derived()
+    label: str = dataclasses.field(init=False, repr=False)
 
     def __post_init__(self):
         parts = [self.total, self.family, self.optimisation]

@@ -4,7 +4,7 @@ import dataclasses
 import math
 
 from vi_kl.core.estimate import Estimate
-from vi_kl.core.records import working
+from vi_kl.core.records import WORKING
 from vi_kl.diagnostics.errors import Errors
 from vi_kl.diagnostics.evidence_bounds import Limits
 from vi_kl.diagnostics.missed_modes import MissedMode
@@ -80,7 +80,7 @@ class Measurements:
     contradictions: tuple[str, ...] = ()
     complaints: tuple[str, ...] = ()
     converged: bool | None = None
-    is_mean_field: bool = working(default=False)
+    is_mean_field: bool = dataclasses.field(default=False, metadata=WORKING)
     family: str = ""
     dim: int = 0
     hierarchical: tuple[str, ...] = ()

@@ -19,7 +19,7 @@ from scipy.stats import chi2
 
 from vi_kl.core.precision import in_float64
 from vi_kl.core.random_keys import numpy_generator
-from vi_kl.core.records import derived, store, working
+from vi_kl.core.records import WORKING, store
 from vi_kl.core.student import Student, moments_of_draws
 from vi_kl.diagnostics.evidence import Draws
 from vi_kl.diagnostics.importance import log_mean_exp
@@ -67,10 +67,10 @@ class MissedMode:
         log_mass: log of its part of the evidence, in nats.
     """
 
-    mode: Mode = working()
-    log_weights: np.ndarray = working()
-    z: np.ndarray = derived()
-    log_mass: float = derived()
+    mode: Mode = dataclasses.field(metadata=WORKING)
+    log_weights: np.ndarray = dataclasses.field(metadata=WORKING)
+    z: np.ndarray = dataclasses.field(init=False, repr=False)
+    log_mass: float = dataclasses.field(init=False, repr=False)
 
     def __post_init__(self):
         store(self, z=self.mode.z, log_mass=log_mean_exp(self.log_weights))
