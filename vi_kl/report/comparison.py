@@ -20,7 +20,7 @@ from vi_kl.report.picture import Picture, draw_picture
 from vi_kl.report.tables import comparison_table, notes, readable
 from vi_kl.workflows.comparison import Comparison
 
-MOST_SITES = 6  # that one figure has room for
+MOST_SITES, SITES_IN_A_ROW = 6, 3  # of one figure
 MOST_ENTRIES = 60  # of a vector
 
 
@@ -134,10 +134,14 @@ def draw_posteriors(
     """
     sites = comparison.target.sites
     chosen = sorted(sites, key=lambda site: bool(site.shape))[:MOST_SITES]
-    width = 7.6 if any(site.shape for site in chosen) else 3.1 * len(chosen) + 1.2
-    fig, axes = plots.subplots(1, len(chosen), figsize=(max(width, 5.5), 3.1), squeeze=False)
+    columns = min(len(chosen), SITES_IN_A_ROW)
+    rows = -(-len(chosen) // columns)
+    width = max(3.1 * columns + 1.2, 7.6 if any(site.shape for site in chosen) else 5.5)
+    fig, axes = plots.subplots(rows, columns, figsize=(width, 3.1 * rows), squeeze=False)
     known = describe_known(comparison)
-    for ax, site in zip(axes[0], chosen, strict=True):
+    for ax in axes.flat[len(chosen) :]:
+        ax.remove()
+    for ax, site in zip(axes.flat, chosen, strict=False):
         of_q = {q: np.asarray(values[site.name]) for q, values in draws.approximations.items()}
         if site.shape:
             means, sds, kept = moments_to_hold_to(comparison, draws, site.name)
@@ -146,8 +150,11 @@ def draw_posteriors(
         else:
             exact = None if draws.exact is None else np.asarray(draws.exact[site.name])
             plots.plot_marginal(ax, exact, of_q, site.name, known)
-    handles, labels = axes[0][0].get_legend_handles_labels()
-    fig.legend(handles, labels, loc="outside upper center", ncols=min(len(labels), 6), fontsize=8.5)
+    legend = {}
+    for ax in fig.axes:
+        for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
+            legend.setdefault(label, handle)
+    fig.legend(legend.values(), legend.keys(), loc="outside upper center", ncols=min(len(legend), 6), fontsize=8.5)
     return draw_picture(name, title or "The posterior and every q", caption_of_posteriors(comparison, chosen), fig)
 
 
@@ -196,7 +203,7 @@ def draw_traces(comparison: Comparison, unit: str) -> Picture | None:
     fig, ax = plots.subplots(figsize=(7.2, 3.4))
     evidence = best_log_evidence(comparison)
     plots.plot_trace(ax, comparison.fits, None if evidence is None else evidence.to("nats").value, unit)
-    ax.legend(fontsize=8.5, loc="upper right")
+    ax.legend(fontsize=8.5)
     caption = "The loss of each fit that is made in steps, by iteration. A trace at a level has its family's best."
     if evidence is not None:
         caption = (

@@ -210,7 +210,7 @@ def plot_many_means(
         means, sds: of the posterior, which give the unit; shape (entries,).
         draws: {name of q: its draws, (n, entries)}.
         xlabel: what the entries are.
-        of_known: what the posterior that the means are of is called; "exact" becomes the mean's name too.
+        of_known: what the posterior that the means are of is called.
     """
     positions = np.arange(len(means))
     ax.fill_between([-0.6, len(means) - 0.4], -1, 1, color=FILL, linewidth=0, label=f"{of_known} ±1 sd")
@@ -222,12 +222,9 @@ def plot_many_means(
             positions + offset, centre, yerr=values.std(axis=0) / sds, fmt="o", markersize=3, linewidth=1.2,
             color=colour(name), label=label(name),
         )  # fmt: skip
-    noun = "exact mean" if of_known == "exact posterior" else f"mean of {of_known}"
-    ax.set(
-        xlabel=xlabel,
-        ylabel=f"posterior sd from the {noun}",
-        ylim=np.array([-1, 1]) * min(max(1.6, 1.2 * farthest), FARTHEST),
-    )
+    unit = "posterior sd from the exact mean" if of_known == "exact posterior" else f"sd from the {of_known}'s mean"
+    reach = min(max(1.6, 1.2 * farthest), FARTHEST)
+    ax.set(xlabel=xlabel, ylabel=unit, ylim=(-reach, reach))
     ax.set_xticks(positions if len(means) <= MOST_TICKS else positions[:: -(-len(means) // MOST_TICKS)])
     ax.set_xlim(-0.6, len(means) - 0.4)
     return ax
