@@ -68,7 +68,7 @@ DIRECTION_DASHES = {"forward": "-", "reverse": (0, (5, 1.5))}
 FLOOR = 1e-7  # nats; smaller divergences are drawn here, at the axis
 FEW = 30  # iterations, each of which gets a mark
 FARTHEST = 30.0  # posterior sds; what is farther off is not drawn
-MOST_TICKS = 25  # entries of a vector, each of which gets a number
+MOST_TICKS = 13  # entries of a vector, each of which gets a number
 
 
 def style():
