@@ -174,6 +174,14 @@ def test_a_report_is_a_page_figures_and_numbers(known, tmp_path):
         write_report(known, tmp_path / "file", key=1)
 
 
+def test_the_folder_offers_them_by_name():
+    assert vi_kl.report.write_report is write_report
+    assert vi_kl.report.print_comparison is print_comparison
+    assert sorted(vi_kl.report.SOURCES) == sorted(vi_kl.report.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'poster'"):
+        vi_kl.report.poster  # noqa: B018
+
+
 def test_a_page_of_failures_alone():
     target = vi_kl.Target.from_log_density(lambda z: -0.5 * jnp.sum(z**2), 1)
     failed = vi_kl.compare(target, ["flow"], key=0)

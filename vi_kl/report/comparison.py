@@ -1,8 +1,9 @@
 """Figures and the page of a Comparison: everything that `vi-kl worms` shows of one model, for a comparison of any.
 
-table = vi_kl.compare(target, ["mean_field", "full_rank", "flow"], key=0)
-vi_kl.report.comparison.write_report(table, "report", key=1)     # index.html, figures/, results.json
-vi_kl.report.terminal.print_comparison(table, "bits")
+    table = vi_kl.compare(target, ["mean_field", "full_rank", "flow"], key=0)
+    vi_kl.report.write_report(table, "report", key=1)  # index.html, figures/, results.json
+
+The terminal's part is in terminal.py.
 """
 
 import json
