@@ -19,7 +19,7 @@ import vi_kl
 from vi_kl.core.estimate import Estimate
 from vi_kl.reference import reference_by_quadrature
 from vi_kl.report import figures as plots
-from vi_kl.report.comparison import comparison_page, draw_pictures, write_report
+from vi_kl.report.comparison import comparison_page, draw_pictures, draw_traces, write_report
 from vi_kl.report.draws import draw_sites_of
 from vi_kl.report.tables import COLUMNS, EIGHTY_CHARACTERS, Table, comparison_table, evidence, notes, number
 from vi_kl.report.terminal import print_comparison, rich_table
@@ -153,8 +153,19 @@ def test_a_trace_without_evidence_shows_the_loss(unknown):
     stepped = [fit for fit in unknown.fits if len(fit.history.loss)]
     assert stepped
     ax = plots.plot_trace(Figure().subplots(), stepped, None, "nats")
-    assert ax.get_ylabel() == "loss [nats]"
+    assert ax.get_ylabel() == "−ELBO [nats]"
     assert ax.get_ylim()[0] <= min(min(line.get_ydata()) for line in ax.lines)
+
+
+def test_a_trace_of_another_loss_is_no_distance(unknown):
+    stepped = next(fit for fit in unknown.fits if len(fit.history.loss))
+    other = dataclasses.replace(stepped, algorithm=vi_kl.SVI(vi_kl.MeanField(), vi_kl.Renyi(0.5)))
+    alone = dataclasses.replace(unknown, fits=(other,), certificates=unknown.certificates[:1])
+    assert draw_traces(alone, "nats") is None
+    both = dataclasses.replace(unknown, fits=(other, stepped))
+    caption = draw_traces(both, "nats").caption
+    assert "Not shown: " in caption
+    assert "another than the ELBO's" in caption
 
 
 def test_a_report_is_a_page_figures_and_numbers(known, tmp_path):

@@ -14,6 +14,7 @@ import numpy as np
 
 from vi_kl.core.estimate import Estimate
 from vi_kl.diagnostics.certificate import Certificate
+from vi_kl.objectives.elbo import ELBO
 from vi_kl.report import figures as plots
 from vi_kl.report.draws import SiteDraws, draw_sites_of
 from vi_kl.report.pages import Section, render_page, require_writable, write_atomically, write_page
@@ -199,16 +200,25 @@ def moments_to_hold_to(
 
 def draw_traces(comparison: Comparison, unit: str) -> Picture | None:
     """Draw how the ELBO of every fit with a history rose to the evidence, or its loss fell where that is unknown."""
-    if not any(len(fit.history.loss) for fit in comparison.fits):
+    stepped = [fit for fit in comparison.fits if len(fit.history.loss)]
+    shown = [fit for fit in stepped if climbs_the_elbo(fit)]
+    if not shown:
         return None
     fig, ax = plots.subplots(figsize=(7.2, 3.4))
     evidence = best_log_evidence(comparison)
-    plots.plot_trace(ax, comparison.fits, None if evidence is None else evidence.to("nats").value, unit)
+    plots.plot_trace(ax, shown, None if evidence is None else evidence.to("nats").value, unit)
     ax.legend(fontsize=8.5)
-    caption = "The loss of each fit that is made in steps, by iteration. A trace at a level has its family's best."
+    caption = "−ELBO of each fit that is made in steps, by iteration. A trace at a level has its family's best."
     if evidence is not None:
         caption = (
             "How far below the log evidence each ELBO is, by iteration: that distance is KL(q||posterior). A trace "
             "at a level has reached its family's best. Dots mark the few iterations of a second-order method."
         )
+    others = ", ".join(readable(fit.name) for fit in stepped if not climbs_the_elbo(fit))
+    caption += f" Not shown: {others}, whose loss is another than the ELBO's." if others else ""
     return draw_picture("traces", "Descending to the evidence", caption, fig)
+
+
+def climbs_the_elbo(fit) -> bool:
+    """Whether the losses of a fit are values of -ELBO: they are, unless its algorithm was given another objective."""
+    return isinstance(getattr(fit.algorithm, "objective", ELBO()), ELBO)

@@ -115,11 +115,11 @@ def plot_trace(ax: Axes, fits: Sequence, log_evidence: float | None, unit: str) 
 
     An iteration is a stochastic gradient step, or a quasi-Newton step on fixed draws; of those there are few, and
     they get marks. The vertical axis is linear up to a tenth and logarithmic above, because the estimates scatter
-    around zero at the end. Without a log evidence the loss itself is drawn, on a linear axis.
+    around zero at the end. Without a log evidence -ELBO itself is drawn, on a linear axis.
 
     Args:
         ax: the axes to draw on.
-        fits: the `fits` of a Comparison; those without a history are left out.
+        fits: the `fits` of a Comparison whose loss is -ELBO; those without a history are left out.
         log_evidence: in nats, or None.
         unit: "nats" or "bits".
     """
@@ -134,7 +134,7 @@ def plot_trace(ax: Axes, fits: Sequence, log_evidence: float | None, unit: str) 
         )  # fmt: skip
     ax.set(xscale="log", xlabel="iteration")
     if log_evidence is None:
-        ax.set_ylabel(f"loss [{unit}]")
+        ax.set_ylabel(f"−ELBO [{unit}]")
         return ax
     ax.axhline(0, color=QUIET, linewidth=0.8)
     ax.set_yscale("symlog", linthresh=0.1, linscale=0.8)
