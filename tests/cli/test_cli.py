@@ -24,6 +24,8 @@ from vi_kl.cli.main import app
 from vi_kl.core.estimate import Estimate
 from vi_kl.divergences import estimate_kl
 from vi_kl.divergences.registry import CLOSED_FORMS, KINDS
+from vi_kl.workflows.detection import DETECTORS, DetectionTable
+from vi_kl.workflows.planted_failures import FAILURES, HEALTHY
 
 pytestmark = pytest.mark.usefixtures("compiled_quickly")
 
@@ -59,6 +61,36 @@ def test_a_wrong_base_is_named():
     result = run("worms", "--base", "bytes")
     assert result.returncode == 2
     assert "bits" in result.stderr
+
+
+def test_the_commands_are_the_files():
+    """`check` is free for a command that checks people's own models."""
+    names = [info.name or info.callback.__name__ for info in app.registered_commands]
+    assert names == ["worms", "kl", "self-test"]
+    for info in app.registered_commands:
+        assert info.callback.__module__ == f"vi_kl.cli.{info.callback.__name__}"
+
+
+def test_the_self_test_shows_its_table_or_prints_it_as_json(monkeypatch):
+    def planted(repetitions, progress):
+        progress(1.0, "done")
+        rates = {name: {d.name: seen for d in DETECTORS} for name, seen in (("healthy", 0.0), ("missed mode", 1.0))}
+        return DetectionTable(rates, repetitions)
+
+    monkeypatch.setattr("vi_kl.workflows.detection.detection_table", planted)
+    shown = CliRunner().invoke(app, ["self-test", "--repetitions", "7"], env={"COLUMNS": "100"})
+    assert shown.exit_code == 0, shown.output
+    assert "Alarms in 7 of each failure" in shown.output
+    assert "100%" in shown.output
+    found = json.loads(CliRunner().invoke(app, ["self-test", "--repetitions", "7", "--json"]).stdout)
+    assert found == {"repetitions": 7, "rates": planted(7, lambda *_: None).rates}
+
+
+@pytest.mark.exhaustive  # by default test_planted_failures.py plants each of them
+@pytest.mark.slow
+def test_the_self_test_plants_every_failure():
+    found = json.loads(CliRunner().invoke(app, ["self-test", "--repetitions", "1", "--json"]).stdout)
+    assert set(found["rates"]) == {planted.name for planted in (HEALTHY, *FAILURES)}
 
 
 def kl(*arguments, columns=80):
@@ -266,7 +298,10 @@ def test_control_c_ends_it_with_a_sentence():
 WITHOUT_JAX = """
 import sys
 from vi_kl.cli.main import app
-for arguments in (["kl", "--help"], ["kl", "Gamma(2, 3)"], ["kl", "a", "b", "--method", "none"]):
+for arguments in (
+    ["--help"], ["worms", "--help"], ["self-test", "--help"], ["self-test", "--repetitions", "0"],
+    ["kl", "--help"], ["kl", "Gamma(2, 3)"], ["kl", "a", "b", "--method", "none"],
+):
     try:
         app(arguments)
     except SystemExit:

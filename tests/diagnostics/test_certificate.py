@@ -1,5 +1,9 @@
 """Certificates on cases whose truth is known: both directions of KL, their intervals, moments, and the words."""
 
+import dataclasses
+import inspect
+import json
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,8 +12,16 @@ import pytest
 from diagnostics.members import log_gamma, member
 from scipy import integrate, stats
 
+import vi_kl.diagnostics.advice
+import vi_kl.diagnostics.measurements
+import vi_kl.diagnostics.verdict
+from vi_kl.core.estimate import Estimate
+from vi_kl.core.records import plain
 from vi_kl.demo.worms import models as worms
-from vi_kl.diagnostics import check
+from vi_kl.diagnostics import Limits, check
+from vi_kl.diagnostics.advice import advice_for
+from vi_kl.diagnostics.measurements import Measurements
+from vi_kl.diagnostics.verdict import blind_spot, label_of, verdict_of
 from vi_kl.families import Approximation, Flow, FullRank, Guide, MeanField
 from vi_kl.families.gaussian import full_rank_params
 from vi_kl.reference import reference_by_quadrature
@@ -154,14 +166,72 @@ def test_heavy_weights_show_in_k_hat(key):
     assert "importance weighting would not repair it" in narrow.verdict
 
 
-def test_a_certificate_reads_and_serialises(key):
-    import json
+KEYS_OF_JSON = {
+    *("name", "source", "elbo", "k_hat", "ess", "evidence_limits", "limits", "log_evidence", "reverse_kl", "gap"),
+    *("integrated", "forward_kl", "coverage", "missed_modes", "missed_share", "climbs", "misses_mode", "inner_modes"),
+    *("is_beside", "outside_support", "is_point", "errors", "corrected", "distance", "contradictions", "complaints"),
+    *("converged", "family", "dim", "hierarchical", "improper", "saturated"),
+    *("label", "verdict", "cannot_see", "try_next", "ways_agree"),
+}
 
+
+@pytest.fixture(scope="module")
+def certificate():
     target = Target.from_log_density(lambda z: -0.5 * z @ z, 2, reference=reference_by_quadrature)
     params = full_rank_params(np.array([0.1, 0.0]), np.array([[1.0, 0.0], [0.3, 0.9]]))
-    certificate = check(member(FullRank(), target, **params), key=key)
+    return check(member(FullRank(), target, **params), key=jax.random.key(0))
+
+
+def test_a_certificate_reads_and_serialises(certificate):
     assert "KL(q||post.)" in str(certificate)
-    assert json.loads(json.dumps(certificate.to_dict()))["label"] == "exact"
+    found = json.loads(json.dumps(certificate.to_dict(), allow_nan=False))
+    assert found.keys() == KEYS_OF_JSON
+    assert found["label"] == "exact"
+    assert found["try_next"] == list(certificate.try_next)
+    site = found["errors"]["sites"]["z"]
+    assert site.keys() == {"mean_error", "sd_ratio", "quantile_errors", "noise", "is_off"}
+    assert found["errors"].keys() == {"sites", "correlation", "against", "without_moments"}
+
+
+def test_a_certificate_is_a_plain_record(certificate):
+    """What `asdict` has is JSON, and holds all that `to_dict` shows; the words stand in it, and cannot be given."""
+    shown, whole = certificate.to_dict(), plain(dataclasses.asdict(certificate))
+    assert json.dumps(whole, allow_nan=False)
+    for name in KEYS_OF_JSON - {"errors", "corrected"}:
+        assert whole[name] == shown[name]
+    for name in ("errors", "corrected"):
+        assert shown[name]["sites"]["z"].items() <= whole[name]["sites"]["z"].items()
+    for name in ("label", "verdict", "cannot_see", "try_next", "ways_agree"):
+        assert name in vars(certificate)
+        with pytest.raises((TypeError, ValueError), match=name):
+            dataclasses.replace(certificate, **{name: ""})
+
+
+def test_words_follow_the_figures_of_the_record(certificate):
+    doubted = dataclasses.replace(certificate, contradictions=("Two and two are five.",))
+    assert doubted.label == "unknown"
+    assert "Two and two are five." in doubted.verdict
+    assert "contradicts" in doubted.try_next[0]
+    bits = certificate.to("bits")
+    assert bits.reverse_kl.value == pytest.approx(certificate.reverse_kl.value / np.log(2))
+    assert (bits.label, bits.verdict, bits.cannot_see, bits.try_next) == (
+        *(certificate.label, certificate.verdict, certificate.cannot_see, certificate.try_next),
+    )
+    assert bits.to("nats").verdict == certificate.verdict
+
+
+def test_verdict_and_advice_know_no_certificate():
+    """Words can be had of measurements alone, and their modules import nothing that makes a certificate."""
+    seen = Measurements(
+        "q", "closed form", Estimate(-1.5, unit="bits"), 0.1, 0.9, Limits(-1.0, -1.0, 0.95), Limits(0.0, 1.0, 0.95),
+        reverse_kl=Estimate(0.5, unit="bits"), dim=2, family="mean_field", is_mean_field=True,
+    )  # fmt: skip
+    assert label_of(seen) == "exact"
+    assert "q is 0.347 nats = 0.5 bits from the posterior" in verdict_of(seen, "exact")
+    assert "good one" in blind_spot(seen)
+    assert advice_for(seen, "exact")[0] == 'A richer family: "full_rank", then "skewed", then "flow".'
+    for module in (vi_kl.diagnostics.verdict, vi_kl.diagnostics.advice, vi_kl.diagnostics.measurements):
+        assert "Certificate" not in inspect.getsource(module)
 
 
 def test_only_fits_are_checked(key):

@@ -111,7 +111,7 @@ def test_a_density_that_is_nan_is_refused_with_its_reason(key):
 
 def test_a_truth_of_another_target_is_refused(key):
     other = dataclasses.replace(known_normal(1), moments={"mu": Moments(np.zeros(1), np.ones(1))})
-    with pytest.raises(ValueError, match="The truth is of sites"):
+    with pytest.raises(ValueError, match="The reference is of sites"):
         check(normal_on_line(Target.from_log_density(standard_normal, 1), 0.0, 1.0), other, key=key)
 
 

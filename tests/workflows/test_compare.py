@@ -1,6 +1,7 @@
 """Comparing approximations: the table, failures that do not take the rest with them, threads that do not matter."""
 
 import dataclasses
+import json
 
 import jax
 import numpy as np
@@ -28,6 +29,25 @@ def test_table_and_failures(key):
     assert "<table" in table._repr_html_()
     bits = table.to_dataframe("bits")
     np.testing.assert_allclose(bits["KL(q||p) [bits]"], frame["KL(q||p) [nats]"] / np.log(2))
+
+
+def test_a_comparison_is_a_record_whose_json_leaves_out_the_fits(key):
+    table = compare(TARGET, ["laplace", "flow"], key=key)
+    found = json.loads(json.dumps(table.to_dict(), allow_nan=False))
+    assert found == {
+        "certificates": [json.loads(json.dumps(table.certificates[0].to_dict()))],
+        "failures": table.failures,
+        "statuses": [{"converged": True, "message": str(table.fits[0].status)}],
+        "costs": [dataclasses.asdict(table.fits[0].cost)],
+    }
+    assert dataclasses.replace(table, fits=(), certificates=()).statuses == ()
+
+
+def test_a_comparison_of_failures_alone_is_a_table_without_rows(key):
+    table = compare(TARGET, ["flow"], key=key)
+    assert table.to_dataframe("bits").empty
+    assert "flow: left out" in str(table)
+    assert "<table" in table._repr_html_()
 
 
 def test_points_are_infinitely_far_and_particles_are_left_out(key):

@@ -1,11 +1,7 @@
-"""What to try next, for what a certificate's figures show: advice knows q's family, the dimension, and the model."""
-
-from typing import TYPE_CHECKING
+"""What to try next, for what the measurements of q show: advice knows q's family, the dimension, and the model."""
 
 from vi_kl.diagnostics.judgement import SCALE
-
-if TYPE_CHECKING:
-    from vi_kl.diagnostics.certificate import Certificate
+from vi_kl.diagnostics.measurements import Measurements
 
 FAR_OFF = 10.0  # nats, of a lower limit: q is not in the mass
 LARGEST_FLOW = 100  # dimensions; above, a flow takes minutes and seldom pays
@@ -13,76 +9,76 @@ NORMAL = ("mean_field", "full_rank", "low_rank", "block_normal")
 FLOWS = ("flow", "iaf", "bnaf")  # parts of the names of families that bend in any way
 
 
-def try_next(c: "Certificate") -> tuple[str, ...]:
+def advice_for(m: Measurements, label: str) -> tuple[str, ...]:
     """Remedies for what the figures show, the most promising first; none where nothing needs mending."""
-    if c.is_point:
+    if m.is_point:
         return ('A family with a density around the same mode: "laplace", or better the best normal, "full_rank".',)
-    if c.improper:
+    if m.improper:
         return ("Proper priors for what the data do not determine; or fix, drop or tie those parameters.",)
-    kl = None if c.reverse_kl is None else c.reverse_kl.to("nats").value
+    kl = None if m.reverse_kl is None else m.reverse_kl.to("nats").value
     advice = []
-    if c.contradictions:
+    if m.contradictions:
         advice.append(
             "Mend what contradicts first: check q's log_prob against its sampler, and the reference's source."
         )
-    if c.complaints:
+    if m.complaints:
         advice.append("A reference that passes its checks: they say what to do.")
-    if c.saturated:
-        names = ", ".join(f"'{s.site}'" for s in c.saturated)
+    if m.saturated:
+        names = ", ".join(f"'{s.site}'" for s in m.saturated)
         advice.append(
             f"A parameterisation of {names} in which the bound is not reached: the logarithm or logit itself."
         )
-    if c.is_beside and c.converged is not False:
+    if m.is_beside and m.converged is not False:
         advice.append("A longer fit, or one from another start: q is not where the posterior is highest.")
-    if kl is None and c.limits.to("nats").lower > FAR_OFF and not c.is_beside:
+    if kl is None and m.limits.to("nats").lower > FAR_OFF and not m.is_beside:
         advice.append("A fit from another start: there are approximations nearer by as much as the limit says.")
-    if c.converged is False:
+    if m.converged is False:
         advice.append("Let the optimiser finish: its status says what to raise.")
-    if c.misses_mode:
+    if m.misses_mode:
         advice.append(
             "Fit from several keys and compare; order the labels in the model if modes are relabellings; use a family "
             "with several modes, or MCMC with tempering."
         )
-    elif c.is_mean_field and c.errors is not None and c.errors.correlation > 0.2:
+    elif m.is_mean_field and m.errors is not None and m.errors.correlation > 0.2:
         advice.append('A family that sees correlation: "full_rank".')
     elif kl is None or kl > SCALE[2][0]:
-        advice += richer(c)
-    if c.mends:
+        advice += richer(m)
+    if m.mends:
         advice.append("Weight q's draws by their importance: the corrected errors are small.")
-    if not c.source and c.label == "unknown":
+    if not m.source and label == "unknown":
         advice.append("A yardstick: check(fit, vi_kl.find_reference, key=key).")
     return tuple(advice)
 
 
-def richer(c: "Certificate") -> list[str]:
+def richer(m: Measurements) -> list[str]:
     """Families that q's own is a part of, and a reparameterisation of what is not normal."""
-    families = richer_families(c)
+    families = richer_families(m)
     advice = [f"A richer family: {families}."] if families else []
-    worst = [] if c.errors is None else c.errors.worst_sites[:3]
+    worst = [] if m.errors is None else m.errors.worst_sites[:3]
     where = f" of {', '.join(worst)}" if worst else ""
-    if c.hierarchical:
-        names = ", ".join(f"'{name}'" for name in c.hierarchical[:3])
+    if m.hierarchical:
+        names = ", ".join(f"'{name}'" for name in m.hierarchical[:3])
         advice.append(f"The non-centred form of {names}, whose priors depend on other latent sites.")
-    elif not is_flow(c):
+    elif not is_flow(m):
         advice.append(f"A reparameterisation{where} that makes the posterior more nearly normal (another scale).")
     if not advice:
         advice.append("A longer fit, from several keys; or MCMC.")
     return advice
 
 
-def richer_families(c: "Certificate") -> str:
+def richer_families(m: Measurements) -> str:
     """Names of families to try, by what q is and how many dimensions there are; "" where none is richer."""
-    if is_flow(c):
+    if is_flow(m):
         return ""
-    names = ['"full_rank"'] if c.is_mean_field and c.dim > 1 else []
-    if c.family in NORMAL and c.dim <= LARGEST_FLOW:
+    names = ['"full_rank"'] if m.is_mean_field and m.dim > 1 else []
+    if m.family in NORMAL and m.dim <= LARGEST_FLOW:
         names.append('"skewed"')
-    if 1 < c.dim <= LARGEST_FLOW:
+    if 1 < m.dim <= LARGEST_FLOW:
         names.append('"flow"')
-    if c.dim == 1 and c.family == "skewed":
+    if m.dim == 1 and m.family == "skewed":
         names.append('"mixture"')
     return ", then ".join(names)
 
 
-def is_flow(c: "Certificate") -> bool:
-    return any(part in c.family.lower() for part in FLOWS)
+def is_flow(m: Measurements) -> bool:
+    return any(part in m.family.lower() for part in FLOWS)

@@ -1,6 +1,6 @@
 """`check`: everything that is known about how far q is from the posterior, and a verdict in words.
 
-The figures are made here; what they mean is said in verdict.py.
+The figures (measurements.py) are made here; verdict.py says what they mean, and advice.py what to try.
 """
 
 import dataclasses
@@ -14,20 +14,20 @@ from vi_kl.core.errors import UnsuitableError
 from vi_kl.core.estimate import Estimate
 from vi_kl.core.numbers import whole_number
 from vi_kl.core.precision import in_float64
-from vi_kl.diagnostics import verdict
-from vi_kl.diagnostics.advice import try_next
+from vi_kl.core.records import plain, store
+from vi_kl.diagnostics.advice import advice_for
 from vi_kl.diagnostics.against_reference import judge_against_reference
 from vi_kl.diagnostics.arguments import approximation_of, reference_and_key
 from vi_kl.diagnostics.consistency import contradictions
 from vi_kl.diagnostics.density import density_excess
-from vi_kl.diagnostics.errors import Errors
 from vi_kl.diagnostics.evidence import Draws, elbo_of
 from vi_kl.diagnostics.evidence_bounds import Limits, evidence_limits
 from vi_kl.diagnostics.importance import effective_share, smoothed_weights
-from vi_kl.diagnostics.missed_modes import NOTABLE_SHARE, MissedMode, Search, find_missed_modes
+from vi_kl.diagnostics.measurements import Measurements
+from vi_kl.diagnostics.missed_modes import NOTABLE_SHARE, Search, find_missed_modes
 from vi_kl.diagnostics.psis import pareto_k
-from vi_kl.diagnostics.saturation import Saturation, saturations
-from vi_kl.diagnostics.wasserstein import Wasserstein
+from vi_kl.diagnostics.saturation import saturations
+from vi_kl.diagnostics.verdict import blind_spot, label_of, verdict_of
 from vi_kl.diagnostics.without_reference import View, judge_without_reference
 from vi_kl.families.approximation import Approximation
 from vi_kl.families.delta import Delta
@@ -43,124 +43,37 @@ TOLERANCE, MOST_NODES = 1e-4, 300_000  # of the quadrature that is tried before 
 
 
 @dataclasses.dataclass(frozen=True)
-class Certificate:
+class Certificate(Measurements):
     """How far q is from the posterior, how sure that is, and what it cannot see.
 
+    A record: the figures (see `Measurements`, whose fields are all here too), and the words that follow from them.
+    Every field is computed when the certificate is made, and `dataclasses.replace` computes the words anew.
+
     Attributes:
-        name: of the approximation.
-        source: of the reference that q is held to: "closed form", "quadrature", "reference run", or "" without one.
-        elbo: at most the log evidence.
-        k_hat: of the importance weights.
-        ess: effective sample size of the weights, as a share of the draws.
-        evidence_limits: of the log evidence, by betting; no upper one without draws of the posterior.
-        limits: of KL(q||posterior), from the evidence's and the ELBO's.
-        log_evidence: from the reference, or without one from the weights where k-hat allows; or None.
-        reverse_kl: KL(q||posterior) by the most precise way there is, or None.
-        gap: log evidence - ELBO, or None without a reference.
-        integrated: KL(q||posterior) by integration, or None.
-        forward_kl: KL(posterior||q), or None without draws of the posterior.
-        coverage: the share of posterior draws inside the region that holds 99.9% of q, or None.
-        missed_modes: parts of the posterior outside q that climbs found.
-        missed_share: of the mass, as far as q's draws and these parts show it.
-        climbs: how many were made to find them.
-        misses_mode: whether a mode with a notable share of the mass was found outside q.
-        inner_modes: modes within q's reach at which the density stands far above q's own.
-        is_beside: whether a climb from q's own mean leaves q.
-        outside_support: the share of q's draws where the posterior has no density.
-        is_point: whether q is one point, so that it has no density.
-        errors: of q's averages, in the model's own space; or None where there is nothing to hold them to.
-        corrected: the same of q's draws with importance weights, or None without a reference.
-        distance: of q's draws to the posterior's, or None.
-        contradictions: figures that cannot all be right, a sentence each.
-        complaints: checks that the reference failed when it was made, a sentence each.
-        converged: what the fit said of itself; None for an approximation without a fit.
-        is_mean_field: whether q takes all coordinates of z as independent by construction.
-        family: the name of q's family, whatever the algorithm that chose it is called.
-        dim: of z.
-        hierarchical: sites whose priors depend on other latent sites.
-        improper: coordinates or directions along which the density does not fall off as one with an integral does.
-        saturated: sites at which float64 cannot tell draws of q from a bound.
+        ways_agree: whether the two ways of computing KL(q||posterior) agree within four standard errors; None where
+            there are not two.
+        label: how much the KL is worth: "exact", "certified", "estimated" or "unknown".
+        verdict: what the figures mean, in words.
+        cannot_see: what could be wrong without showing in these figures.
+        try_next: what may mend it, the most promising first; empty where nothing needs mending.
     """
 
-    name: str
-    source: str
-    elbo: Estimate
-    k_hat: float
-    ess: float
-    evidence_limits: Limits
-    limits: Limits
-    log_evidence: Estimate | None = None
-    reverse_kl: Estimate | None = None
-    gap: Estimate | None = None
-    integrated: Estimate | None = None
-    forward_kl: Estimate | None = None
-    coverage: float | None = None
-    missed_modes: tuple[MissedMode, ...] = ()
-    missed_share: float = 0.0
-    climbs: int = 0
-    misses_mode: bool = False
-    inner_modes: int = 0
-    is_beside: bool = False
-    outside_support: float = 0.0
-    is_point: bool = False
-    errors: Errors | None = None
-    corrected: Errors | None = None
-    distance: Wasserstein | None = None
-    contradictions: tuple[str, ...] = ()
-    complaints: tuple[str, ...] = ()
-    converged: bool | None = None
-    is_mean_field: bool = False
-    family: str = ""
-    dim: int = 0
-    hierarchical: tuple[str, ...] = ()
-    improper: tuple[str, ...] = ()
-    saturated: tuple[Saturation, ...] = ()
+    ways_agree: bool | None = dataclasses.field(init=False, repr=False)
+    label: str = dataclasses.field(init=False, repr=False)
+    verdict: str = dataclasses.field(init=False, repr=False)
+    cannot_see: str = dataclasses.field(init=False, repr=False)
+    try_next: tuple[str, ...] = dataclasses.field(init=False, repr=False)
 
-    @property
-    def label(self) -> str:
-        """How much the KL is worth: "exact", "certified", "estimated" or "unknown"."""
-        return verdict.label(self)
-
-    @property
-    def ways_agree(self) -> bool | None:
-        """Whether the two ways of computing KL(q||posterior) agree within four standard errors."""
-        if self.gap is None or self.integrated is None:
-            return None
-        return self.gap.agrees_with(self.integrated, 4.0)
-
-    @property
-    def worst_mean_error(self) -> float:
-        """The largest error of a mean, in posterior sd; NaN where there is nothing to hold it to."""
-        return math.nan if self.errors is None else self.errors.worst_mean
-
-    @property
-    def worst_sd_ratio(self) -> float:
-        """The sd ratio farthest from one; NaN where there is nothing to hold it to."""
-        return math.nan if self.errors is None else self.errors.worst_sd
-
-    @property
-    def k_hat_text(self) -> str:
-        return "flat" if self.k_hat == -math.inf else f"{self.k_hat:.2f}"
-
-    @property
-    def verdict(self) -> str:
-        """What the figures mean, in words."""
-        return verdict.verdict(self)
-
-    @property
-    def cannot_see(self) -> str:
-        """What could be wrong without showing in these figures."""
-        return verdict.cannot_see(self)
-
-    @property
-    def try_next(self) -> tuple[str, ...]:
-        """What may mend it, the most promising first; empty where nothing needs mending."""
-        return try_next(self)
-
-    @property
-    def mends(self) -> bool:
-        """Whether importance weights take notable errors of q's averages away."""
-        return verdict.mends(self)
+    def __post_init__(self):
+        found = label_of(self)
+        store(
+            self,
+            ways_agree=self.gap.agrees_with(self.integrated, 4.0) if self.gap and self.integrated else None,
+            label=found,
+            verdict=verdict_of(self, found),
+            cannot_see=blind_spot(self),
+            try_next=advice_for(self, found),
+        )
 
     def to(self, unit: str) -> "Certificate":
         """The same certificate with every divergence and evidence in "nats" or "bits"."""
@@ -170,11 +83,27 @@ class Certificate:
         )
 
     def to_dict(self) -> dict:
-        """Plain numbers and strings, for JSON; what is infinite or unknown is None."""
-        return verdict.to_dict(self)
+        """The record in plain numbers and strings, for JSON; what is infinite or unknown is None."""
+        return plain(self)
 
     def __str__(self):
-        return verdict.text(self)
+        figures = [
+            ("ELBO", self.elbo),
+            ("log evidence", self.log_evidence or self.evidence_limits),
+            ("KL(q||post.)", self.reverse_kl or self.limits),
+            ("KL(post.||q)", self.forward_kl),
+            ("k-hat, ESS", f"{self.k_hat_text}, {self.ess:.1%} of the draws"),
+            ("transport", self.distance),
+        ]
+        if self.reverse_kl is not None and self.source not in ("closed form", "quadrature"):
+            figures.insert(3, ("", self.limits))
+        if self.improper:
+            figures = [figure for figure in figures if figure[0] != "KL(q||post.)"]
+        lines = [f"Certificate of {self.name}: {self.label}" + (f", by {self.source}" if self.source else "")]
+        lines += [f"  {title:<13}{value}" for title, value in figures if value is not None]
+        lines += [f"  {self.verdict}", f"  It cannot see: {self.cannot_see}"]
+        lines += [f"  Try: {advice}" for advice in self.try_next]
+        return "\n".join(lines)
 
 
 @in_float64

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 import numpy as np
 from scipy.special import ndtri
 
+from vi_kl.core.records import WORKING, plain, store
 from vi_kl.reference.posterior import ReferencePosterior
 from vi_kl.targets.target import Target, constrain_in_chunks
 
@@ -45,13 +46,22 @@ class SiteErrors:
             which is the sd of a normal.
         own_noise: Monte-Carlo standard error of a mean under q, in q's sds.
         reference_noise: standard error of a mean of the reference, in posterior sds.
+        noise: the largest standard error of a mean_error; that of a quantile error is up to about twice as large.
+        is_off: whether a mean or the log of an sd is off by more than SMALL and STANDARD_ERRORS of its standard errors.
     """
 
     mean_error: np.ndarray
     sd_ratio: np.ndarray
     quantile_errors: np.ndarray
-    own_noise: float
-    reference_noise: float
+    own_noise: float = dataclasses.field(metadata=WORKING)
+    reference_noise: float = dataclasses.field(metadata=WORKING)
+    noise: float = dataclasses.field(init=False, repr=False)
+    is_off: bool = dataclasses.field(init=False, repr=False)
+
+    def __post_init__(self):
+        mean = np.abs(self.mean_error) > SMALL + STANDARD_ERRORS * self.mean_noise
+        sd = np.abs(np.log(self.sd_ratio)) > SMALL + STANDARD_ERRORS * self.log_sd_noise
+        store(self, noise=largest(self.mean_noise), is_off=bool(np.any(mean | sd)))
 
     @property
     def mean_noise(self) -> np.ndarray:
@@ -62,11 +72,6 @@ class SiteErrors:
     def log_sd_noise(self) -> float:
         """About the standard error of the log of each sd_ratio: a little less if normal, more with heavier tails."""
         return math.hypot(self.own_noise, self.reference_noise)
-
-    @property
-    def noise(self) -> float:
-        """The largest standard error of a mean_error; that of a quantile error is up to about twice as large."""
-        return largest(self.mean_noise)
 
     @property
     def worst_mean(self) -> float:
@@ -85,13 +90,6 @@ class SiteErrors:
     def badness(self) -> float:
         """The larger of the worst mean's error in sds and the worst sd's log ratio; NaN where neither is known."""
         return largest([self.worst_mean, abs(math.log(self.worst_sd))])
-
-    @property
-    def is_off(self) -> bool:
-        """Whether a mean or the log of an sd is off by more than SMALL and STANDARD_ERRORS of its standard errors."""
-        mean = np.abs(self.mean_error) > SMALL + STANDARD_ERRORS * self.mean_noise
-        sd = np.abs(np.log(self.sd_ratio)) > SMALL + STANDARD_ERRORS * self.log_sd_noise
-        return bool(np.any(mean | sd))
 
     @property
     def lacks_moments(self) -> bool:
@@ -124,11 +122,17 @@ class Errors:
         sites: {site: SiteErrors}.
         correlation: the largest error of a correlation between two entries of the model's latent sites.
         against: what they are measured against, in words.
+        without_moments: sites at some entry of which the posterior has no mean or no variance: only quantiles are
+            compared there.
     """
 
     sites: dict[str, SiteErrors]
     correlation: float
     against: str
+    without_moments: list[str] = dataclasses.field(init=False, repr=False)
+
+    def __post_init__(self):
+        store(self, without_moments=[name for name, site in self.sites.items() if site.lacks_moments])
 
     @property
     def worst_mean(self) -> float:
@@ -154,29 +158,9 @@ class Errors:
         off = [name for name, site in self.sites.items() if site.is_off]
         return sorted(off, key=lambda name: self.sites[name].badness, reverse=True)
 
-    @property
-    def without_moments(self) -> list[str]:
-        """Sites at some entry of which the posterior has no mean or no variance: only quantiles are compared there."""
-        return [name for name, site in self.sites.items() if site.lacks_moments]
-
     def to_dict(self) -> dict:
         """Plain numbers, None where one is NaN or infinite."""
-        sites = {
-            name: {
-                "mean_error": plain(e.mean_error),
-                "sd_ratio": plain(e.sd_ratio),
-                "quantile_errors": plain(e.quantile_errors),
-                "noise": plain(e.noise),
-                "is_off": e.is_off,
-            }
-            for name, e in self.sites.items()
-        }
-        return {
-            "sites": sites,
-            "correlation": plain(self.correlation),
-            "against": self.against,
-            "without_moments": self.without_moments,
-        }
+        return plain(self)
 
 
 def largest(values: Iterable[float] | np.ndarray) -> float:
@@ -191,11 +175,6 @@ def farthest_from_one(ratios: Iterable[float] | np.ndarray) -> float:
     ratios = np.ravel(ratios)
     ratios = ratios[~np.isnan(ratios)]
     return float(ratios[np.argmax(np.abs(np.log(ratios)))]) if len(ratios) else math.nan
-
-
-def plain(x):
-    x = np.asarray(x, float)
-    return np.where(np.isfinite(x), x.astype(object), None).tolist()
 
 
 def varies(mean: np.ndarray, sd: np.ndarray) -> np.ndarray:

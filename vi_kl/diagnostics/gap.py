@@ -31,6 +31,7 @@ from scipy.optimize import minimize
 from vi_kl.core.estimate import Estimate
 from vi_kl.core.precision import in_float64
 from vi_kl.core.random_keys import numpy_generator
+from vi_kl.core.records import WORKING, plain, store
 from vi_kl.diagnostics.arguments import approximation_of, reference_and_key
 from vi_kl.diagnostics.certificate import check, held_to
 from vi_kl.diagnostics.evidence import mean_estimate
@@ -70,6 +71,7 @@ class Gap:
         note: why a part is None; "" where none is.
         warnings: complaints about the reference, and figures of the certificate that contradict each other, a sentence
             each; where there are any, no part is to be relied on.
+        label: "unknown" where there are warnings, "exact" where every part is a closed form, else "estimated".
     """
 
     name: str
@@ -77,26 +79,19 @@ class Gap:
     family: Estimate | None = None
     optimisation: Estimate | None = None
     normal: NormalParts | None = None
-    best: Approximation | None = None
+    best: Approximation | None = dataclasses.field(default=None, metadata=WORKING)
     note: str = ""
     warnings: tuple[str, ...] = ()
+    label: str = dataclasses.field(init=False, repr=False)
 
-    @property
-    def label(self) -> str:
-        """ "unknown" where there are warnings, "exact" where every part is a closed form, else "estimated"."""
-        if self.warnings:
-            return "unknown"
+    def __post_init__(self):
         parts = [self.total, self.family, self.optimisation]
-        return "exact" if all(p is not None and p.method == "closed form" for p in parts) else "estimated"
+        exact = all(p is not None and p.method == "closed form" for p in parts)
+        store(self, label="unknown" if self.warnings else "exact" if exact else "estimated")
 
     def to_dict(self) -> dict:
-        names = ("total", "family", "optimisation")
-        parts = {name: None if (x := getattr(self, name)) is None else x.to_dict() for name in names}
-        normal = None
-        if self.normal is not None:
-            normal = {f.name: getattr(self.normal, f.name).to_dict() for f in dataclasses.fields(self.normal)}
-        words = {"note": self.note, "warnings": list(self.warnings)}
-        return {"name": self.name, "label": self.label, **parts, "normal": normal, **words}
+        """The record in plain numbers and strings, for JSON; what is infinite or unknown is None."""
+        return plain(self)
 
     def __str__(self):
         rows = [("KL(q||post.)", self.total), ("  family", self.family), ("  optimisation", self.optimisation)]

@@ -19,6 +19,7 @@ from scipy.stats import chi2
 
 from vi_kl.core.precision import in_float64
 from vi_kl.core.random_keys import numpy_generator
+from vi_kl.core.records import WORKING, store
 from vi_kl.core.student import Student, moments_of_draws
 from vi_kl.diagnostics.evidence import Draws
 from vi_kl.diagnostics.importance import log_mean_exp
@@ -62,15 +63,17 @@ class MissedMode:
     Attributes:
         mode: where it is highest.
         log_weights: log importance weights of draws laid over it, whose mean is its part of the evidence.
+        z: the mode's place, shape (dim,).
+        log_mass: log of its part of the evidence, in nats.
     """
 
-    mode: Mode
-    log_weights: np.ndarray
+    mode: Mode = dataclasses.field(metadata=WORKING)
+    log_weights: np.ndarray = dataclasses.field(metadata=WORKING)
+    z: np.ndarray = dataclasses.field(init=False, repr=False)
+    log_mass: float = dataclasses.field(init=False, repr=False)
 
-    @property
-    def log_mass(self) -> float:
-        """log of its part of the evidence, in nats."""
-        return log_mean_exp(self.log_weights)
+    def __post_init__(self):
+        store(self, z=self.mode.z, log_mass=log_mean_exp(self.log_weights))
 
     def holds(self, z: np.ndarray) -> np.ndarray:
         """Whether points (n, dim) lie in its ellipsoid."""
@@ -262,5 +265,5 @@ def measure(
     z = student.sample(generator, num_draws)
     log_weights = log_density_in_chunks(target, z) - student.log_prob(z)
     elsewhere = np.any([reach.holds(z), *(other.holds(z) for other in before)], axis=0)
-    counted = MissedMode(mode, log_weights).holds(z) & ~elsewhere & ~np.isnan(log_weights)
+    counted = in_ellipsoid(mode, z) & ~elsewhere & ~np.isnan(log_weights)
     return MissedMode(mode, np.where(counted, log_weights, -np.inf))

@@ -14,7 +14,6 @@ from matplotlib.figure import Figure
 from numpyro.distributions import Distribution
 from scipy.ndimage import gaussian_filter1d
 
-from vi_kl.algorithms.algorithm import Fit
 from vi_kl.algorithms.method import BLUE, BROWN, GREY, PURPLE, SKY, VERMILION
 from vi_kl.algorithms.registry import METHODS
 from vi_kl.core.estimate import UNITS
@@ -22,6 +21,7 @@ from vi_kl.core.precision import in_float64
 from vi_kl.diagnostics.certificate import Certificate
 from vi_kl.divergences import Projection, estimate_kl
 from vi_kl.divergences.projection.nodes import log_densities, nodes_of
+from vi_kl.report.tables import readable as label
 
 INK, QUIET, FILL = "#222222", "#767676", "#d9d9d9"
 PATTERNS = {"solid": "-", "dashed": (0, (5, 2)), "dotted": (0, (1, 1)), "dash_dot": (0, (4, 1, 1, 1))}
@@ -30,6 +30,8 @@ DIRECTION_COLOURS = {"forward": BLUE, "reverse": VERMILION}
 DIRECTION_DASHES = {"forward": "-", "reverse": (0, (5, 1.5))}
 FLOOR = 1e-7  # nats; smaller divergences are drawn here, at the axis
 FEW = 30  # iterations, each of which gets a mark
+FARTHEST = 30.0  # posterior sds; what is farther off is not drawn
+MOST_TICKS = 13  # entries of a vector, each of which gets a number
 
 
 def style():
@@ -63,10 +65,6 @@ def subplots(rows: int = 1, columns: int = 1, *, figsize, **kwargs):
     return figure, figure.subplots(rows, columns, **kwargs)
 
 
-def label(name: str) -> str:
-    return name.replace("_", " ")
-
-
 def colour(name: str) -> str:
     """The colour of a method's lines and points: that of its entry in the registry, or one that its name picks."""
     known = METHODS[name].colour if name in METHODS else None
@@ -78,12 +76,18 @@ def dash(name: str):
     return PATTERNS[METHODS[name].dash if name in METHODS else "solid"]
 
 
-def plot_trace(ax: Axes, fits: Sequence[Fit], log_evidence: float | None, unit: str) -> Axes:
+def plot_trace(ax: Axes, fits: Sequence, log_evidence: float | None, unit: str) -> Axes:
     """How far each ELBO is below the log evidence, by iteration: that distance is KL(q||posterior).
 
     An iteration is a stochastic gradient step, or a quasi-Newton step on fixed draws; of those there are few, and
     they get marks. The vertical axis is linear up to a tenth and logarithmic above, because the estimates scatter
-    around zero at the end. Without a log evidence the loss itself is drawn.
+    around zero at the end. Without a log evidence -ELBO itself is drawn, on a linear axis.
+
+    Args:
+        ax: the axes to draw on.
+        fits: the `fits` of a Comparison whose loss is -ELBO; those without a history are left out.
+        log_evidence: in nats, or None.
+        unit: "nats" or "bits".
     """
     for fit in fits:
         if not len(fit.history.loss):
@@ -94,10 +98,13 @@ def plot_trace(ax: Axes, fits: Sequence[Fit], log_evidence: float | None, unit: 
             steps, distance, color=colour(fit.name), linewidth=1.3, linestyle=dash(fit.name), label=label(fit.name),
             marker="o" if len(fit.history.loss) <= FEW else None, markersize=3.5,
         )  # fmt: skip
+    ax.set(xscale="log", xlabel="iteration")
+    if log_evidence is None:
+        ax.set_ylabel(f"−ELBO [{unit}]")
+        return ax
     ax.axhline(0, color=QUIET, linewidth=0.8)
-    ax.set_xscale("log")
     ax.set_yscale("symlog", linthresh=0.1, linscale=0.8)
-    ax.set(xlabel="iteration", ylabel=f"log evidence − ELBO [{unit}]", ylim=(-0.1, None))
+    ax.set(ylabel=f"log evidence − ELBO [{unit}]", ylim=(-0.1, None))
     return ax
 
 
@@ -108,18 +115,35 @@ def averaged_by_step(loss: np.ndarray, bins: int = 60) -> tuple[np.ndarray, np.n
     return tuple(np.array(pieces).T)
 
 
-def plot_marginal(ax: Axes, exact: np.ndarray, draws: dict[str, np.ndarray], xlabel: str) -> Axes:
-    """The exact posterior of one number, filled, with the density of every q over it."""
-    values = np.concatenate([exact, *draws.values()])
-    x = np.linspace(*np.quantile(values, [0.0005, 0.9995]), 1000)
-    curve = density(exact, x)
-    ax.fill_between(x, curve, color=FILL, linewidth=0, label="exact posterior")
-    top = curve.max()
+def plot_marginal(
+    ax: Axes, known: np.ndarray | None, draws: dict[str, np.ndarray], xlabel: str, of_known: str = "exact posterior"
+) -> Axes:
+    """Draw the density of one number under every q, over that under the posterior, filled, where it is known.
+
+    Args:
+        ax: the axes to draw on.
+        known: draws of the posterior, or None.
+        draws: {name of q: its draws}.
+        xlabel: the name of the number.
+        of_known: what the posterior's draws are called.
+    """
+    values = np.concatenate([*([] if known is None else [known]), *draws.values()])
+    low, high = np.quantile(values[np.isfinite(values)], [0.0005, 0.9995])
+    x = np.linspace(low, high, 1000) if low < high else np.linspace(low - 0.5, high + 0.5, 1000)
+    top = 0.0
+    if known is not None:
+        curve = density(known, x)
+        ax.fill_between(x, curve, color=FILL, linewidth=0, label=of_known)
+        top = curve.max()
     for name, values in draws.items():
+        look = {"color": colour(name), "linestyle": dash(name), "linewidth": 1.5, "label": label(name)}
+        if np.ptp(values) == 0:  # a point has no density
+            ax.axvline(values[0], **look)
+            continue
         curve = density(values, x)
-        ax.plot(x, curve, color=colour(name), linestyle=dash(name), linewidth=1.5, label=label(name))
+        ax.plot(x, curve, **look)
         top = max(top, curve.max())
-    ax.set(xlabel=xlabel, yticks=[], ylim=(0, 1.08 * top))
+    ax.set(xlabel=xlabel, yticks=[], ylim=(0, 1.08 * top if top else 1.0))
     ax.spines["left"].set_visible(False)
     return ax
 
@@ -130,32 +154,56 @@ def density(values: np.ndarray, x: np.ndarray) -> np.ndarray:
     The bandwidth follows the narrowest lump (the shortest interval that holds a fifth of the draws), so that
     separate modes are not smeared into one another.
     """
+    values = values[np.isfinite(values)]
     ordered, fifth = np.sort(values), len(values) // 5
     sd = (ordered[fifth:] - ordered[:-fifth]).min() / 0.507  # in a normal it is 0.507 sd wide
     step = x[1] - x[0]
     edges = np.append(x, x[-1] + step) - step / 2
     counts = np.histogram(values, edges)[0] / (len(values) * step)
-    return gaussian_filter1d(counts, 0.9 * sd * len(values) ** -0.2 / step, mode="constant")
+    bandwidth = 0.9 * sd * len(values) ** -0.2 / step
+    return (
+        gaussian_filter1d(counts, bandwidth, mode="constant") if bandwidth else counts
+    )  # a fifth of them are one value
 
 
-def plot_many_means(ax: Axes, means, sds, draws: dict[str, np.ndarray], xlabel: str) -> Axes:
-    """For a vector site: q's error of each mean in posterior sd, with the exact interval of ±1 sd behind it."""
+def plot_many_means(
+    ax: Axes, means, sds, draws: dict[str, np.ndarray], xlabel: str, of_known: str = "exact posterior"
+) -> Axes:
+    """Draw, for a vector, q's error of each mean and its own ±1 sd, with the posterior's ±1 sd behind it.
+
+    Args:
+        ax: the axes to draw on.
+        means, sds: of the posterior, which give the unit; shape (entries,).
+        draws: {name of q: its draws, (n, entries)}.
+        xlabel: what the entries are.
+        of_known: what the posterior that the means are of is called.
+    """
     positions = np.arange(len(means))
-    ax.fill_between([-0.6, len(means) - 0.4], -1, 1, color=FILL, linewidth=0, label="exact posterior ±1 sd")
-    offsets = np.linspace(-0.28, 0.28, len(draws))
+    ax.fill_between([-0.6, len(means) - 0.4], -1, 1, color=FILL, linewidth=0, label=f"{of_known} ±1 sd")
+    offsets, farthest = np.linspace(-0.28, 0.28, len(draws)), 0.0
     for offset, (name, values) in zip(offsets, draws.items(), strict=True):
         centre = (values.mean(axis=0) - means) / sds
+        farthest = max(farthest, np.abs(centre).max(initial=0.0))
         ax.errorbar(
             positions + offset, centre, yerr=values.std(axis=0) / sds, fmt="o", markersize=3, linewidth=1.2,
             color=colour(name), label=label(name),
         )  # fmt: skip
-    ax.set(xlabel=xlabel, ylabel="posterior sd from the exact mean", xticks=positions, ylim=(-1.6, 1.6))
+    unit = "posterior sd from the exact mean" if of_known == "exact posterior" else f"sd from the {of_known}'s mean"
+    reach = min(max(1.6, 1.2 * farthest), FARTHEST)
+    ax.set(xlabel=xlabel, ylabel=unit, ylim=(-reach, reach))
+    ax.set_xticks(positions if len(means) <= MOST_TICKS else positions[:: -(-len(means) // MOST_TICKS)])
     ax.set_xlim(-0.6, len(means) - 0.4)
     return ax
 
 
-def plot_extra_bits(ax: Axes, certificates: Sequence[Certificate], unit: str) -> Axes:
-    """KL(q||posterior) of each approximation, on a log scale with its 95% interval: the bits q adds."""
+def plot_reverse_kl(ax: Axes, certificates: Sequence[Certificate], unit: str) -> Axes:
+    """Draw KL(q||posterior) of each approximation, on a log scale with its 95% interval: what using q adds.
+
+    Args:
+        ax: the axes to draw on.
+        certificates: whose reverse KL is known and finite.
+        unit: "nats" or "bits".
+    """
     for row, c in enumerate(reversed(certificates)):
         kl = c.reverse_kl.to(unit)
         low, high = kl.interval(0.95)

@@ -3,20 +3,14 @@
 import dataclasses
 import os
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import jinja2
 from markupsafe import Markup
 
 from vi_kl.report.picture import Picture
-
-
-@dataclasses.dataclass(frozen=True)
-class Table:
-    """Column titles and rows of already formatted cells."""
-
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
+from vi_kl.report.tables import Table
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,6 +34,22 @@ def render_page(title: str, lead: str, sections: list[Section]) -> str:
     )
     environment.filters["inline"] = inline
     return environment.get_template("page.html").render(title=title, lead=lead, sections=sections)
+
+
+def write_page(folder: Path, page: str, pictures: Sequence[Picture] = ()) -> None:
+    """Write index.html, and figures/ with every picture as SVG and PNG, into a folder that is made if need be."""
+    (folder / "figures").mkdir(parents=True, exist_ok=True)
+    for picture in pictures:
+        write_atomically(folder / "figures" / f"{picture.name}.svg", picture.svg)
+        write_atomically(folder / "figures" / f"{picture.name}.png", picture.png)
+    write_atomically(folder / "index.html", page)
+
+
+def require_writable(folder: Path) -> None:
+    """Make the folder, and raise an OSError now rather than after the work where nothing can be written into it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=folder):
+        pass
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:

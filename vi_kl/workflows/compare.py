@@ -1,75 +1,19 @@
-"""`compare`: several approximations of one target, each fitted and checked, in one table."""
+"""`compare`: fit several approximations of one target, and check each."""
 
-import dataclasses
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 import jax
 
-from vi_kl.algorithms.algorithm import Fit
 from vi_kl.algorithms.arguments import refuse_key_first, target_of
 from vi_kl.algorithms.fitting import choose_algorithm
 from vi_kl.core.compilation import in_threads
 from vi_kl.core.errors import ViKLError, numerical_failures_named
 from vi_kl.core.random_keys import as_key
-from vi_kl.diagnostics.certificate import Certificate, check
+from vi_kl.diagnostics.certificate import check
 from vi_kl.targets.target import Target
+from vi_kl.workflows.comparison import Comparison
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-
-@dataclasses.dataclass(frozen=True)
-class Comparison:
-    """Fits of one target with their certificates, in the order asked for.
-
-    Attributes:
-        target: what was approximated.
-        fits: one per method that could be fitted.
-        certificates: one per fit.
-        failures: {method name: why it could not be fitted, or checked}.
-    """
-
-    target: Target
-    fits: tuple[Fit, ...]
-    certificates: tuple[Certificate, ...]
-    failures: dict[str, str] = dataclasses.field(default_factory=dict)
-
-    def to_dataframe(self, unit: str = "nats") -> "pd.DataFrame":
-        """One row per approximation, the closest to the posterior first (by ELBO where KL is unknown)."""
-        import pandas as pd  # half a second that fitting need not wait for
-
-        rows = [row(fit, c, unit) for fit, c in zip(self.fits, self.certificates, strict=True)]
-        table = pd.DataFrame(rows).set_index("approximation")
-        return table.sort_values(f"ELBO [{unit}]", ascending=False)
-
-    def __str__(self):
-        text = self.to_dataframe().to_string(float_format=lambda x: f"{x:.4g}")
-        return "\n".join([text, *(f"{name}: left out. {why}" for name, why in self.failures.items())])
-
-    def _repr_html_(self):
-        return self.to_dataframe().to_html(float_format=lambda x: f"{x:.4g}")
-
-
-def row(fit: Fit, c: Certificate, unit: str) -> dict:
-    def value(estimate):
-        return float("nan") if estimate is None else estimate.to(unit).value
-
-    return {
-        "approximation": fit.name,
-        f"ELBO [{unit}]": value(c.elbo),
-        f"KL(q||p) [{unit}]": value(c.reverse_kl),
-        "± se": float("nan") if c.reverse_kl is None else c.reverse_kl.to(unit).standard_error,
-        f"KL(q||p) ≥ [{unit}]": c.limits.to(unit).lower,
-        f"KL(p||q) [{unit}]": value(c.forward_kl),
-        "label": c.label,
-        "k-hat": c.k_hat,
-        "mean error [sd]": c.worst_mean_error,
-        "sd ratio": c.worst_sd_ratio,
-        "converged": fit.status.converged,
-        "gradients": fit.cost.gradient_evaluations,
-        "seconds": fit.cost.seconds,
-    }
+__all__ = ["Comparison", "compare"]
 
 
 def compare(

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 
 import jax
 
+from vi_kl.core.records import plain
 from vi_kl.diagnostics.certificate import Certificate, check
 from vi_kl.diagnostics.errors import Errors
 from vi_kl.workflows.planted_failures import FAILURES, HEALTHY, PlantedFailure
@@ -105,7 +106,8 @@ class DetectionTable:
         return table
 
     def to_dict(self) -> dict:
-        return {"repetitions": self.repetitions, "rates": self.rates}
+        """The record in plain numbers and strings, for JSON."""
+        return plain(self)
 
     @property
     def unseen(self) -> list[str]:

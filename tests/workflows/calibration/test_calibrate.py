@@ -1,6 +1,8 @@
 """Calibration of procedures that are right, and of ones that are wrong in ways whose figures are known exactly."""
 
 import dataclasses
+import inspect
+import json
 import math
 
 import jax
@@ -13,8 +15,10 @@ from scipy.stats import gamma, kstest, norm
 from scipy.stats import multivariate_normal as mvn
 
 import vi_kl
+import vi_kl.workflows.calibration.words
 from vi_kl.algorithms import SVI, FitError, Laplace
 from vi_kl.core.compilation import compile_clock
+from vi_kl.core.records import plain
 from vi_kl.families import FullRank, MeanField
 from vi_kl.objectives import ELBO
 from vi_kl.workflows.calibration.ranks import JOINT
@@ -51,6 +55,28 @@ def test_an_exact_procedure_is_found_without_fault(exact):
     assert "No fault found in 200 data sets" in exact.verdict
     assert exact.converged.all()
     assert "average over data that the prior makes" in exact.cannot_see
+
+
+def test_a_calibration_is_a_plain_record(exact):
+    found = json.loads(json.dumps(exact.to_dict(), allow_nan=False))
+    assert found == json.loads(json.dumps(plain(dataclasses.asdict(exact)), allow_nan=False))
+    assert found.keys() == {
+        *("method", "parameters", "ranks", "pits", "num_draws", "converged", "failures", "latent", "data", "cost"),
+        *("p_values", "adjusted_p_values", "faults", "bias", "width", "finds_fault", "worst_first"),
+        *("verdict", "cannot_see"),
+    }
+    np.testing.assert_array_equal(found["pits"], exact.pits)
+    assert (found["verdict"], found["cannot_see"]) == (exact.verdict, exact.cannot_see)
+    narrow = dataclasses.replace(exact, pits=np.where(exact.pits > 0.5, 1.0, 0.0))  # every truth outside q's draws
+    assert narrow.finds_fault
+    assert narrow.width["mu"] == "too narrow"
+    assert "Intervals of mu are too narrow" in narrow.verdict
+    assert "Calibration" not in inspect.getsource(vi_kl.workflows.calibration.words)
+
+
+def test_a_calibration_without_parameters_says_so(exact):
+    empty = dataclasses.replace(exact, parameters=(), ranks=exact.ranks[:, :0], pits=exact.pits[:, :0])
+    assert "no parameter of the model varies" in empty.verdict
 
 
 def test_ranks_of_svi_are_those_of_the_exact_posterior(exact):

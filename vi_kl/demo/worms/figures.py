@@ -7,6 +7,8 @@ from vi_kl.demo.worms.article import Article, binomial_pmf, block_pmf, kl_curve
 from vi_kl.demo.worms.data import TEETH, observed
 from vi_kl.demo.worms.fits import ModelResult
 from vi_kl.report import figures as plots
+from vi_kl.report.comparison import draw_posteriors
+from vi_kl.report.draws import SiteDraws
 from vi_kl.report.picture import Picture, draw_picture
 
 WORMS_COUNTED = 1000
@@ -114,26 +116,12 @@ def traces(told: list[ModelResult], unit: str) -> Picture:
 
 
 def posteriors(part: ModelResult) -> Picture:
-    sites = part.comparison.target.sites
-    scalars = [site.name for site in sites if not site.shape]
-    vectors = [site.name for site in sites if site.shape]
-    count = len(scalars) + len(vectors)
-    width = 7.6 if vectors else 3.1 * count + 1.2
-    fig, axes = plots.subplots(1, count, figsize=(max(width, 5.5), 3.1), squeeze=False)
-    for ax, name in zip(axes[0], scalars, strict=False):
-        draws = {q: sites[name] for q, sites in part.draws.items()}
-        plots.plot_marginal(ax, part.exact[name], draws, name)
-    for ax, name in zip(axes[0][len(scalars) :], vectors, strict=True):
-        moments = part.comparison.target.reference.moments[name]
-        draws = {q: sites[name] for q, sites in part.draws.items()}
-        plots.plot_many_means(ax, moments.mean, moments.sd, draws, f"{name}: number of teeth")
-    handles, labels = axes[0][0].get_legend_handles_labels()
-    fig.legend(handles, labels, loc="outside upper center", ncols=len(labels), fontsize=8.5)
-    return draw_picture(
+    return draw_posteriors(
+        part.comparison,
+        SiteDraws(part.exact, part.draws),
         f"posterior_{part.chapter.name}",
         f"{part.chapter.title}: the posterior and every q",
-        "The exact posterior in grey, and each approximation over it, in the model's own units.",
-        fig,
+        "number of teeth",
     )
 
 
@@ -179,7 +167,7 @@ def bits_to_send(told: list[ModelResult], article: Article, unit: str) -> Pictur
         left.set(yticks=[], ylim=(-0.6, 0.6), xlim=(entropy - 0.05 * span, entropy + 1.2 * span))
         left.set_title(part.chapter.title)
         left.spines["left"].set_visible(False)
-        plots.plot_extra_bits(right, part.comparison.certificates, unit)
+        plots.plot_reverse_kl(right, part.comparison.certificates, unit)
         for ax in (left, right):
             ax.set_xlabel("")
             ax.tick_params(labelbottom=part is told[-1])

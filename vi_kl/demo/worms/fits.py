@@ -7,10 +7,9 @@ import jax
 import numpy as np
 
 from vi_kl.demo.worms import models as worms
+from vi_kl.report.draws import draw_sites_of
 from vi_kl.targets import Target
 from vi_kl.workflows.compare import Comparison, compare
-
-DRAWS_FOR_FIGURES = 65_536
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,9 +72,5 @@ def tell_chapter(chapter: ModelSpec, key, progress: Callable[[str], None] | None
     target = chapter.make()
     fit_key, draw_key = jax.random.split(key)
     comparison = compare(target, chapter.methods, key=fit_key, progress=progress, workers=1)
-    exact = target.constrain(target.reference.sample(draw_key, DRAWS_FOR_FIGURES))
-    draws = {
-        fit.name: fit.sample(jax.random.fold_in(draw_key, i), DRAWS_FOR_FIGURES, deterministic=False)
-        for i, fit in enumerate(comparison.fits)
-    }
-    return ModelResult(chapter, comparison, exact, draws)
+    draws = draw_sites_of(comparison, draw_key)
+    return ModelResult(chapter, comparison, draws.exact, draws.approximations)

@@ -3,29 +3,28 @@
 import dataclasses
 import importlib.metadata
 import json
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import jax
 import numpy as np
-from rich import box
 from rich.console import Console
-from rich.padding import Padding
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table as RichTable
+from rich.progress import Progress
+from rich.text import Text
 
 from vi_kl.core.compilation import compile_clock, in_threads
-from vi_kl.core.estimate import UNITS, Estimate, format_with_error
+from vi_kl.core.estimate import UNITS
 from vi_kl.demo.worms import figures
 from vi_kl.demo.worms.article import Article, article
 from vi_kl.demo.worms.data import observed
 from vi_kl.demo.worms.fits import ModelResult, ModelSpec, chapters, tell_chapter
 from vi_kl.diagnostics.certificate import Certificate
 from vi_kl.report import figures as plots
-from vi_kl.report.pages import Section, Table, render_page, write_atomically
+from vi_kl.report.pages import Section, render_page, require_writable, write_atomically, write_page
 from vi_kl.report.picture import Picture
+from vi_kl.report.tables import Table, comparison_table, notes, readable
+from vi_kl.report.terminal import LONGEST_LINE, print_notes, progress_bar, rich_table
 
 TITLE = "The worm teeth: from a histogram to a checked posterior"
 LEAD = (
@@ -33,6 +32,11 @@ LEAD = (
     "runs through the whole story: the bits on the line. KL says how many a stand-in costs; minimised, it finds the "
     "best stand-in; and what an approximate posterior adds to the code length is exactly KL(q||posterior)."
 )
+
+ON_PAGE = (
+    "name", "code_length", "gap", "integrated", "agree", "forward_kl", "k_hat", "mean_error", "sd_ratio", "seconds",
+)  # fmt: skip
+IN_TERMINAL = ("name", "gap", "integrated", "forward_kl", "k_hat", "seconds")
 
 
 def tell(out: Path, unit: str, seed: int, quick: bool, console: Console, import_seconds: float) -> list[ModelResult]:
@@ -46,7 +50,6 @@ def tell(out: Path, unit: str, seed: int, quick: bool, console: Console, import_
         console: where to print.
         import_seconds: what importing took, for the closing table.
     """
-    out.mkdir(parents=True, exist_ok=True)
     require_writable(out)
     start = time.perf_counter()
     with plots.style(), compile_clock() as clock, progress_bar(console) as bar:
@@ -61,7 +64,7 @@ def tell(out: Path, unit: str, seed: int, quick: bool, console: Console, import_
             save_results(out, results(numbers, told, unit, seed))
             pictures += figures.of_the_chapter(part)
         pictures += figures.of_the_bill(told, numbers, unit)
-        write_report(out, numbers, told, pictures, unit)
+        write_page(out, render_page(TITLE, LEAD, sections(numbers, told, pictures, unit)), pictures)
     print_bill(console, told, unit)
     work = time.perf_counter() - start
     console.print(
@@ -70,17 +73,6 @@ def tell(out: Path, unit: str, seed: int, quick: bool, console: Console, import_
     )
     console.print(f"Report: {out / 'index.html'}   figures: {out / 'figures'}   numbers: {out / 'results.json'}")
     return told
-
-
-def require_writable(folder: Path) -> None:
-    """Raise an OSError now rather than after the work."""
-    with tempfile.TemporaryFile(dir=folder):
-        pass
-
-
-def progress_bar(console: Console) -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    return Progress(*columns, console=console, transient=True)
 
 
 def tell_chapters(parts: list[ModelSpec], seed: int, bar: Progress) -> Iterator[ModelResult]:
@@ -107,91 +99,39 @@ def bits_back_sentence(unit: str) -> str:
 
 def print_article(console: Console, numbers: Article, unit: str) -> None:
     console.rule("[bold]1. What a stand-in costs")
-    table = RichTable(title="The article's figures", title_justify="left", box=box.SIMPLE_HEAD)
-    for name, justify in (("", "left"), ("article", "right"), ("here", "right"), ("", "left"), ("", "left")):
-        table.add_column(name, justify=justify)
-    for row in numbers.figures:
-        mark = "[green]✓[/]" if row.agrees else "[red]✗[/]"
-        table.add_row(row.what, row.printed, f"{row.computed:.{row.decimals + 1}f}", row.unit, mark)
-    console.print(table)
+    marks = (Text("✓", "green") if row.agrees else Text("✗", "red") for row in numbers.figures)
+    shown = article_table(numbers)
+    rows = tuple((*row, mark) for row, mark in zip(shown.rows, marks, strict=True))
+    table = Table(("", *shown.columns[1:], ""), rows)
+    console.print(rich_table(table, "The article's figures", left=(0, 3, 4)))
     if unit == "nats":
         console.print("[dim]The article counts in bits; one bit is 0.693 nats.[/]")
     console.rule("[bold]2. The same thought with a posterior")
-    console.print(bits_back_sentence(unit), width=min(console.width, 100))
+    console.print(bits_back_sentence(unit), width=min(console.width, LONGEST_LINE))
+
+
+def article_table(numbers: Article) -> Table:
+    rows = ((f.what, f.printed, f"{f.computed:.{f.decimals + 1}f}", f.unit) for f in numbers.figures)
+    return Table(("figure", "article", "here", ""), tuple(rows))
 
 
 def print_chapter(console: Console, part: ModelResult, unit: str) -> None:
     """The columns that fit eighty characters; the page has the rest."""
     evidence = part.log_evidence.to(unit)
     console.print(f"[bold]{part.chapter.title}[/]: {-evidence.value:,.2f} {unit} for 1,000 worms ({evidence.method})")
-    table = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    columns, rows = chapter_table(part, unit)
-    for i in IN_TERMINAL:
-        table.add_column(columns[i], justify="left" if i == 0 else "right", no_wrap=True)
-    for row in rows:
-        table.add_row(*(row[i] for i in IN_TERMINAL))
-    console.print(table, "")
-    for line in chapter_words(part, unit):
-        console.print(Padding(line, (0, 0, 1, 2)), width=min(console.width, 100))
-
-
-IN_TERMINAL = (0, 2, 3, 5, 6, 9)
-
-
-def chapter_table(part: ModelResult, unit: str) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    """One row per approximation: the code lengths, the two ways of KL(q||p), KL(p||q), k-hat, errors, seconds."""
-    columns = (
-        "q", f"−ELBO [{unit}]", "KL(q||p): gap", "integrated", "agree", "KL(p||q)", "k-hat",
-        "mean error [sd]", "sd ratio", "s",
-    )  # fmt: skip
-    rows = []
-    for fit, c in zip(part.comparison.fits, part.comparison.certificates, strict=True):
-        rows.append(
-            (
-                plots.label(fit.name) + ("" if fit.status.converged else "*"),
-                f"{-c.elbo.to(unit).value:,.3f}",
-                number(c.gap, unit),
-                number(c.integrated, unit),
-                {True: "yes", False: "NO", None: "-"}[c.ways_agree],
-                number(c.forward_kl, unit),
-                c.k_hat_text,
-                f"{c.worst_mean_error:.3f}",
-                f"{c.worst_sd_ratio:.3f}",
-                f"{fit.cost.seconds:.1f}",
-            )
-        )
-    return columns, rows
-
-
-def number(estimate: Estimate | None, unit: str) -> str:
-    """value ± error, in the space of a table cell."""
-    if estimate is None:
-        return "-"
-    value, error = estimate.to(unit).value, estimate.to(unit).standard_error
-    if error < 1e-6 or error < 1e-5 * abs(value):
-        return f"{value:.2g}" if abs(value) < 1e-3 else f"{value:.5g}"
-    if abs(value) < 1e-3:
-        return f"{value:.0e} ± {error:.0e}"
-    return format_with_error(value, error, digits=1)
+    console.print(rich_table(comparison_table(part.comparison, unit, IN_TERMINAL), inside=True), "")
+    print_notes(chapter_words(part, unit), console)
 
 
 def chapter_words(part: ModelResult, unit: str) -> list[str]:
-    """What a reader should not miss: missing modes, other gaps that matter, fits that did not converge, failures."""
-    certificates = part.comparison.certificates
-    one_sided = [c for c in certificates if c.coverage is not None and 0.3 < c.coverage < 0.7]
-    words = [about_the_missing_mode(one_sided, unit)] if one_sided else []
-    for c in certificates:
-        if c.reverse_kl.value > 0.1 and c not in one_sided:
-            words.append(f"{plots.label(c.name)}: {c.verdict}")
-    for fit in part.comparison.fits:
-        if not fit.status.converged:
-            words.append(f"* {plots.label(fit.name)}: {fit.status}")
-    words += [f"{plots.label(name)}: left out. {why}" for name, why in part.comparison.failures.items()]
-    return words
+    """What a reader should not miss: the missing modes as one story, then what any comparison has to say."""
+    one_sided = [c for c in part.comparison.certificates if c.coverage is not None and 0.3 < c.coverage < 0.7]
+    story = [about_the_missing_mode(one_sided, unit)] if one_sided else []
+    return story + notes(part.comparison, told=one_sided)
 
 
 def about_the_missing_mode(one_sided: list[Certificate], unit: str) -> str:
-    names = ", ".join(plots.label(c.name) for c in one_sided)
+    names = ", ".join(readable(c.name) for c in one_sided)
     share = np.mean([c.coverage for c in one_sided])
     best = min(c.reverse_kl.to(unit).value for c in one_sided)
     log2 = np.log(2) / UNITS[unit]
@@ -206,25 +146,20 @@ def about_the_missing_mode(one_sided: list[Certificate], unit: str) -> str:
 
 def print_bill(console: Console, told: list[ModelResult], unit: str) -> None:
     console.rule("[bold]3. The code lengths")
-    table = RichTable(title=f"{unit} to send 1,000 worms", title_justify="left", box=box.SIMPLE_HEAD)
-    for name, justify in (("with", "left"), ("the exact posterior", "right"), ("the best q adds", "left")):
-        table.add_column(name, justify=justify)
-    for row in code_length_table(told, unit):
-        table.add_row(*row)
-    console.print(table)
+    console.print(rich_table(code_length_table(told, unit), f"{unit} to send 1,000 worms", left=(0, 2)))
 
 
-def code_length_table(told: list[ModelResult], unit: str) -> list[tuple[str, str, str]]:
+def code_length_table(told: list[ModelResult], unit: str) -> Table:
     p, factor = observed(), UNITS[unit]
     rows = [("no model, all counts equally likely", f"{1000 * np.log(11) / factor:,.1f}", "")]
     for part in told:
         best = min(part.comparison.certificates, key=lambda c: c.reverse_kl.value)
         extra = max(best.reverse_kl.to(unit).value, 0.0)
         price = -part.log_evidence.to(unit).value
-        rows.append((part.chapter.title, f"{price:,.1f}", f"+{extra:.2g} {plots.label(best.name)}"))
+        rows.append((part.chapter.title, f"{price:,.1f}", f"+{extra:.2g} {readable(best.name)}"))
     floor = 1000 * float(-np.sum(p * np.log(p))) / factor
     rows.append(("1,000 x entropy: histogram known already", f"{floor:,.1f}", ""))
-    return rows
+    return Table(("with", "the exact posterior", "the best q adds"), tuple(rows))
 
 
 # The folder -----------------------------------------------------------------------------------------------------
@@ -232,15 +167,6 @@ def code_length_table(told: list[ModelResult], unit: str) -> list[tuple[str, str
 
 def save_results(out: Path, numbers: dict) -> None:
     write_atomically(out / "results.json", json.dumps(numbers, indent=2) + "\n")
-
-
-def write_report(out: Path, numbers: Article, told, pictures: list[Picture], unit: str) -> None:
-    folder = out / "figures"
-    folder.mkdir(exist_ok=True)
-    for picture in pictures:
-        write_atomically(folder / f"{picture.name}.svg", picture.svg)
-        write_atomically(folder / f"{picture.name}.png", picture.png)
-    write_atomically(out / "index.html", render_page(TITLE, LEAD, sections(numbers, told, pictures, unit)))
 
 
 def results(numbers: Article, told: list[ModelResult], unit: str, seed: int) -> dict:
@@ -275,7 +201,6 @@ def results(numbers: Article, told: list[ModelResult], unit: str, seed: int) -> 
 
 def sections(numbers: Article, told: list[ModelResult], pictures: list[Picture], unit: str) -> list[Section]:
     by_name = {picture.name: picture for picture in pictures}
-    article_rows = tuple((f.what, f.printed, f"{f.computed:.{f.decimals + 1}f}", f.unit) for f in numbers.figures)
     first = Section(
         "What a stand-in costs",
         (
@@ -283,12 +208,11 @@ def sections(numbers: Article, told: list[ModelResult], pictures: list[Picture],
             "the wrong distribution q costs KL(observed || q) more per worm than the entropy. Minimising that cost "
             "is how the best simple distribution is found.",
         ),
-        (Table(("figure", "article", "here", ""), article_rows),),
+        (article_table(numbers),),
         tuple(by_name[name] for name in ("histogram", "objective", "directions")),
     )
     parts = [first]
     for i, part in enumerate(told):
-        columns, rows = chapter_table(part, unit)
         evidence = part.log_evidence.to(unit)
         opening = (bits_back_sentence(unit),) if i == 0 else ()
         shown = [by_name[f"posterior_{part.chapter.name}"]]
@@ -296,11 +220,13 @@ def sections(numbers: Article, told: list[ModelResult], pictures: list[Picture],
         description = part.comparison.target.density.description
         price = f"{description} Its code length: {-evidence.value:,.2f} {unit} ({evidence.method})."
         words = (*opening, price, *chapter_words(part, unit))
-        parts.append(Section(part.chapter.title, words, (Table(columns, tuple(rows)),), tuple(shown)))
+        parts.append(
+            Section(part.chapter.title, words, (comparison_table(part.comparison, unit, ON_PAGE),), tuple(shown))
+        )
     closing = Section(
         "The code lengths",
         ("What 1,000 worms cost to send, model by model, and what each approximation adds.",),
-        (Table(("with", "the exact posterior", "the best q adds"), tuple(code_length_table(told, unit))),),
+        (code_length_table(told, unit),),
         (by_name["bits_to_send"], by_name["traces"]),
     )
     return [*parts, closing]

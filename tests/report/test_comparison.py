@@ -1,0 +1,203 @@
+"""A person's own comparison as a table, in a terminal, as pictures and as a page; with a reference or without."""
+
+import dataclasses
+import io
+import json
+import math
+import re
+
+import jax.numpy as jnp
+import numpy as np
+import numpyro
+import numpyro.distributions as dist
+import pytest
+from matplotlib.figure import Figure
+from programs import exponential_rate
+from rich.console import Console
+
+import vi_kl
+from vi_kl.core.estimate import Estimate
+from vi_kl.reference import reference_by_quadrature
+from vi_kl.report import figures as plots
+from vi_kl.report.comparison import comparison_page, draw_pictures, draw_traces, write_report
+from vi_kl.report.draws import draw_sites_of
+from vi_kl.report.tables import COLUMNS, EIGHTY_CHARACTERS, Table, comparison_table, evidence, notes, number
+from vi_kl.report.terminal import print_comparison, rich_table
+
+pytestmark = pytest.mark.usefixtures("compiled_quickly")
+
+
+def regression(x, y):
+    slopes = numpyro.sample("slopes", dist.Normal(0, 2).expand([2]).to_event(1))
+    noise = numpyro.sample("noise", dist.HalfNormal(1))
+    numpyro.sample("y", dist.Normal(x @ slopes, noise), obs=y)
+
+
+@pytest.fixture(scope="module")
+def known():
+    """One positive number with a reference: an approximation, a point, a method that does not suit, particles."""
+    target = vi_kl.Target.from_numpyro(exponential_rate, np.array([0.4, 1.3, 0.9]), reference=reference_by_quadrature)
+    return vi_kl.compare(target, ["laplace", "map", "flow"], key=0)
+
+
+@pytest.fixture(scope="module")
+def unknown():
+    """A vector and a number without a reference."""
+    x = np.random.default_rng(0).standard_normal((20, 2))
+    y = x @ [1.0, -0.5] + 0.3 * np.random.default_rng(1).standard_normal(20)
+    return vi_kl.compare(regression, ["laplace", "full_rank"], x, y, key=0)
+
+
+def test_a_table_has_the_figures_of_the_certificates(known):
+    for unit in ("nats", "bits"):
+        table = comparison_table(known, unit)
+        assert f"ELBO [{unit}]" in table.columns
+        cells = [dict(zip(table.columns, row, strict=True)) for row in table.rows]
+        assert [row["q"].rstrip("*") for row in cells] == ["laplace", "map"]
+        kl = known.certificates[0].reverse_kl.to(unit).value
+        assert float(cells[0]["KL(q||p)"].split(" ±")[0]) == pytest.approx(kl, rel=1e-3)
+        assert cells[1]["KL(q||p)"] == "inf"
+        assert cells[1]["mean error [sd]"] == "-"  # a point has none
+        assert float(cells[0][f"ELBO [{unit}]"].split(" ±")[0]) == pytest.approx(
+            known.certificates[0].elbo.to(unit).value, abs=0.05
+        )
+    assert all("{" not in title for title in comparison_table(known, columns=tuple(COLUMNS)).columns)
+    with pytest.raises(ValueError, match="No column 'elpd': choose from name, elbo"):
+        comparison_table(known, columns=("elpd",))
+
+
+def test_notes_say_what_a_table_does_not(known, unknown):
+    words = notes(known)
+    assert any(line.startswith("map: q is a point") for line in words)
+    assert any(line.startswith("flow: left out. ") for line in words)
+    assert not any(line.startswith("laplace: ") for line in words)  # close, and found so
+    assert not any("q is a point" in line for line in notes(known, told=known.certificates))
+    lost = dataclasses.replace(unknown.certificates[0], reverse_kl=None)
+    doubtful = dataclasses.replace(unknown, certificates=(lost, *unknown.certificates[1:]))
+    assert any(line.startswith("laplace: The distance to the posterior is unknown") for line in notes(doubtful))
+
+
+@pytest.mark.parametrize(
+    ("estimate", "shown", "as_evidence"),
+    [
+        (Estimate(0.12345, 0.0021), "0.123 ± 0.002", "0.123 ± 0.002"),
+        (Estimate(-12345.678, 0.02), "-12346", "-12345.68 ± 0.02"),
+        (Estimate(1e-9), "1e-09", "0.000"),
+        (Estimate(2e-5, 3e-5, "Monte Carlo"), "2e-05 ± 3e-05", "0.00002 ± 0.00003"),
+        (Estimate(math.inf), "inf", "inf"),
+    ],
+)
+def test_numbers_in_cells(estimate, shown, as_evidence):
+    assert number(estimate, "nats") == shown
+    assert evidence(estimate, "nats") == as_evidence
+    assert number(None, "nats") == "-"
+
+
+@pytest.mark.parametrize("unit", ["nats", "bits"])
+def test_a_terminal_shows_it_in_eighty_characters(known, unknown, unit):
+    for comparison in (known, unknown):
+        written = io.StringIO()
+        print_comparison(comparison, unit, Console(file=written, width=80))
+        shown = written.getvalue()
+        assert max(map(len, shown.splitlines())) <= 80
+        table = comparison_table(comparison, unit, EIGHTY_CHARACTERS)
+        for text in (*table.columns, *(cell for row in table.rows for cell in row)):
+            assert text in shown
+        for line in notes(comparison):
+            assert line.split(".")[0] in " ".join(shown.split())
+
+
+def test_a_terminal_takes_brackets_literally():
+    written = io.StringIO()
+    table = Table(("q", "sd [bits]"), (("[red]x[/]", "1"),))
+    Console(file=written, width=80).print(rich_table(table, title="a"))
+    assert "sd [bits]" in written.getvalue()
+    assert "[red]x[/]" in written.getvalue()
+    assert table.choose([1]) == Table(("sd [bits]",), (("1",),))
+
+
+def test_pictures_of_a_comparison_with_a_reference(known):
+    draws = draw_sites_of(known, 1, 4000)
+    assert draws.exact["rate"].shape == draws.approximations["map"]["rate"].shape == (4000,)
+    pictures = {picture.name: picture for picture in draw_pictures(known, draws, "bits")}
+    assert "Without a figure: map" in pictures["divergences"].caption
+    assert "exact posterior" in pictures["posteriors"].svg
+    assert pictures["posteriors"].png.startswith(b"\x89PNG")
+
+
+def test_pictures_of_a_comparison_without_a_reference(unknown):
+    draws = draw_sites_of(unknown, 1, 4000)
+    assert draws.exact is None
+    posteriors = next(p for p in draw_pictures(unknown, draws) if p.name == "posteriors")
+    assert "is not known" in posteriors.caption
+    assert "slopes: entry" in posteriors.svg
+    assert "exact" not in posteriors.svg
+
+
+def test_what_has_no_density_is_drawn_all_the_same():
+    ax = Figure().subplots()
+    plots.plot_marginal(ax, None, {"map": np.full(100, 2.0)}, "x")
+    assert [line.get_xdata()[0] for line in ax.lines] == [2.0]
+    piled = np.concatenate([np.zeros(300), np.linspace(0, 1, 700), [np.inf]])
+    assert np.isfinite(plots.density(piled, np.linspace(-0.5, 1.5, 100))).all()
+
+
+def test_two_fits_of_one_name_are_both_drawn(known):
+    twice = dataclasses.replace(
+        known, fits=(known.fits[0], known.fits[0]), certificates=(known.certificates[0], known.certificates[0])
+    )
+    assert list(draw_sites_of(twice, 1, 10).approximations) == ["laplace", "laplace (2)"]
+
+
+def test_a_trace_without_evidence_shows_the_loss(unknown):
+    stepped = [fit for fit in unknown.fits if len(fit.history.loss)]
+    assert stepped
+    ax = plots.plot_trace(Figure().subplots(), stepped, None, "nats")
+    assert ax.get_ylabel() == "−ELBO [nats]"
+    assert ax.get_ylim()[0] <= min(min(line.get_ydata()) for line in ax.lines)
+
+
+def test_a_trace_of_another_loss_is_no_distance(unknown):
+    stepped = next(fit for fit in unknown.fits if len(fit.history.loss))
+    other = dataclasses.replace(stepped, algorithm=vi_kl.SVI(vi_kl.MeanField(), vi_kl.Renyi(0.5)))
+    alone = dataclasses.replace(unknown, fits=(other,), certificates=unknown.certificates[:1])
+    assert draw_traces(alone, "nats") is None
+    both = dataclasses.replace(unknown, fits=(other, stepped))
+    caption = draw_traces(both, "nats").caption
+    assert "Not shown: " in caption
+    assert "another than the ELBO's" in caption
+
+
+def test_a_report_is_a_page_figures_and_numbers(known, tmp_path):
+    page = write_report(known, tmp_path / "report", key=1, unit="bits")
+    html = page.read_text()
+    assert page == tmp_path / "report" / "index.html"
+    assert html.count("<svg") == len(list((tmp_path / "report" / "figures").glob("*.svg"))) >= 2
+    for outside in ('src="http', "<link", "<script", "@import"):
+        assert outside not in html
+    words = " ".join(re.sub("<[^>]*>", " ", html).split())
+    for part in ("exponential_rate", "ELBO [bits]", "flow: left out", "It cannot see:", "laplace (exact)"):
+        assert part in words
+    numbers = json.loads((tmp_path / "report" / "results.json").read_text())
+    assert [c["name"] for c in numbers["certificates"]] == ["laplace", "map"]
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(OSError, match="file"):
+        write_report(known, tmp_path / "file", key=1)
+
+
+def test_the_folder_offers_them_by_name():
+    assert vi_kl.report.write_report is write_report
+    assert vi_kl.report.print_comparison is print_comparison
+    assert sorted(vi_kl.report.SOURCES) == sorted(vi_kl.report.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'poster'"):
+        vi_kl.report.poster  # noqa: B018
+
+
+def test_a_page_of_failures_alone():
+    target = vi_kl.Target.from_log_density(lambda z: -0.5 * jnp.sum(z**2), 1)
+    failed = vi_kl.compare(target, ["flow"], key=0)
+    assert draw_pictures(failed, draw_sites_of(failed, 0, 10)) == []
+    html = comparison_page(failed, title="Nothing <fits>")
+    assert "flow: left out" in html
+    assert "Nothing &lt;fits&gt;" in html
+    print_comparison(failed, console=Console(file=io.StringIO(), width=80))

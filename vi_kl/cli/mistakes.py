@@ -1,0 +1,47 @@
+"""What a command says when it cannot go on: a sentence and an exit code, and no traceback."""
+
+import contextlib
+import re
+import warnings
+from collections.abc import Iterator
+from typing import NoReturn
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from vi_kl.cli.divergence.input_errors import ExpressionError
+
+
+@contextlib.contextmanager
+def in_sentences(errors: Console, debug: bool) -> Iterator[None]:
+    """Errors as sentences with an exit code: 2 for the person's mistakes, 1 for failures inside, 130 for Ctrl-C."""
+    try:
+        with warnings.catch_warnings():
+            if not debug:
+                warnings.simplefilter("ignore")  # the answer says itself what is to be said about it
+            yield
+    except KeyboardInterrupt:
+        errors.print("[yellow]Interrupted[/] before there was an answer.")
+        raise typer.Exit(130) from None
+    except ExpressionError as error:
+        errors.print(Text(error.place.marked(errors.width)), soft_wrap=True)
+        refuse(errors, error.sentence)
+    except (ValueError, NotImplementedError) as error:
+        refuse(errors, re.sub(r"estimate_kl\(p, q, .*", "Leave --method out for the value with its error.", str(error)))
+    except ImportError as error:  # some of NumPyro's distributions need packages that it does not install
+        errors.print(Text(f"This needs a package that is not installed. {error}", style="red"))
+        raise typer.Exit(1) from None
+    except BrokenPipeError:
+        raise  # `| head` has read enough; typer ends quietly
+    except Exception as error:
+        if debug:
+            raise
+        errors.print(Text(f"vi-kl failed here: {type(error).__name__}: {error}", style="red"))
+        errors.print("This is not your mistake. --debug shows where it happened.")
+        raise typer.Exit(1) from None
+
+
+def refuse(errors: Console, sentence: str) -> NoReturn:
+    errors.print(Text(sentence, style="red"))
+    raise typer.Exit(2)

@@ -1,0 +1,37 @@
+"""`vi-kl worms`: the worm-teeth story."""
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from vi_kl.cli.options import Base, Seed
+
+
+def worms(
+    out: Annotated[Path, typer.Option(help="Folder for the page, the figures and the numbers.")] = Path("worms-report"),
+    base: Annotated[Base, typer.Option(help="Unit of everything shown.")] = Base.bits,
+    seed: Seed = 0,
+    quick: Annotated[bool, typer.Option("--quick", help="Two models only: about a third of the time.")] = False,
+) -> None:
+    """The worm-teeth story: a histogram, its stand-ins, and five posteriors, each approximation checked.
+
+    Prints the story in order and writes a folder: [bold]index.html[/] (one self-contained page), [bold]figures/[/]
+    (SVG and PNG) and [bold]results.json[/].
+
+    Example: vi-kl worms --out report --base nats --quick
+    """
+    console = Console()
+    start = time.perf_counter()
+    try:
+        with console.status("Importing JAX and NumPyro"):
+            from vi_kl.demo.worms.run import tell
+        tell(out, base.value, seed, quick, console, time.perf_counter() - start)
+    except OSError as error:
+        console.print(f"[red]Cannot write the report to {out}:[/] {error.strerror or error}. Choose another --out.")
+        raise typer.Exit(1) from None
+    except KeyboardInterrupt:
+        console.print(f"[yellow]Interrupted.[/] What was finished is in {out}.")
+        raise typer.Exit(130) from None

@@ -1,0 +1,48 @@
+"""Records: frozen dataclasses that hold figures and words, all of them computed when the record is made.
+
+What follows from the other fields is a field too, with `init=False`, which `__post_init__` sets by `store`: so
+`dataclasses.asdict` has it, nobody can give another, and `dataclasses.replace` computes it anew. `plain` turns a record
+into what JSON can hold. A field that JSON has no use for, such as a fit, has the metadata WORKING.
+"""
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+WORKING = {"in_json": False}  # metadata of a field for people who compute on: `plain` leaves it out
+
+
+def store(record, **values) -> None:
+    """Set derived fields of a frozen record, in its own `__post_init__`."""
+    for name, value in values.items():
+        object.__setattr__(record, name, value)
+
+
+def plain(value) -> Any:
+    """Return a record, or what `dataclasses.asdict` made of it, as JSON can hold it.
+
+    Records become dictionaries without their working fields, arrays and tuples lists; what is infinite or NaN is None.
+
+    Raises:
+        TypeError: something in it is no figure, word, array or record.
+    """
+    if value is None or isinstance(value, str | bool | int):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        kept = (f.name for f in dataclasses.fields(value) if f.metadata.get("in_json", True))
+        return {name: plain(getattr(value, name)) for name in kept}
+    if isinstance(value, Mapping):
+        return {name: plain(x) for name, x in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(x) for x in value]
+    if isinstance(value, np.generic) or hasattr(value, "__array__"):
+        return plain(np.asarray(value).tolist())
+    raise TypeError(
+        f"A {type(value).__name__} has no form in JSON: a record holds numbers, words, arrays and other records, and "
+        "marks what else it carries as WORKING."
+    )

@@ -1,0 +1,224 @@
+"""Figures and the page of a Comparison: everything that `vi-kl worms` shows of one model, for a comparison of any.
+
+    table = vi_kl.compare(target, ["mean_field", "full_rank", "flow"], key=0)
+    vi_kl.report.write_report(table, "report", key=1)  # index.html, figures/, results.json
+
+The terminal's part is in terminal.py.
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from vi_kl.core.estimate import Estimate
+from vi_kl.diagnostics.certificate import Certificate
+from vi_kl.objectives.elbo import ELBO
+from vi_kl.report import figures as plots
+from vi_kl.report.draws import SiteDraws, draw_sites_of
+from vi_kl.report.pages import Section, render_page, require_writable, write_atomically, write_page
+from vi_kl.report.picture import Picture, draw_picture
+from vi_kl.report.tables import comparison_table, notes, readable
+from vi_kl.workflows.comparison import Comparison
+
+MOST_SITES, SITES_IN_A_ROW = 6, 3  # of one figure
+MOST_ENTRIES = 60  # of a vector
+
+
+def write_report(comparison: Comparison, folder: str | Path, *, key, unit: str = "nats", title: str = "") -> Path:
+    """Write a comparison as a folder: index.html (one self-contained page), figures/ and results.json.
+
+    Args:
+        comparison: what `compare` returned.
+        folder: where to; made if need be.
+        key: a JAX random key, or an integer, for the draws in the figures.
+        unit: "nats" or "bits", of everything shown; results.json is in nats.
+        title: of the page; by default it names the model.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    folder = Path(folder)
+    require_writable(folder)
+    pictures = draw_pictures(comparison, draw_sites_of(comparison, key), unit)
+    write_page(folder, comparison_page(comparison, pictures, unit, title), pictures)
+    write_atomically(folder / "results.json", json.dumps(comparison.to_dict(), indent=2, allow_nan=False) + "\n")
+    return folder / "index.html"
+
+
+def comparison_page(
+    comparison: Comparison, pictures: Sequence[Picture] = (), unit: str = "nats", title: str = ""
+) -> str:
+    """Return the HTML of a page with the table of a comparison, its pictures, and what each certificate says."""
+    title = title or f"Approximations of {comparison.target.density}"
+    return render_page(title, lead(comparison, unit), sections_of(comparison, pictures, unit))
+
+
+def lead(comparison: Comparison, unit: str) -> str:
+    """Say what was approximated, and what is known of it."""
+    evidence = best_log_evidence(comparison)
+    known = "unknown" if evidence is None else str(evidence.to(unit))
+    count = len(comparison.fits)
+    return (
+        f"{count} approximation{'' if count == 1 else 's'} of a posterior over {comparison.target.dim} unconstrained "
+        f"dimension{'' if comparison.target.dim == 1 else 's'}, each fitted and checked. The log evidence: {known}."
+    )
+
+
+def sections_of(comparison: Comparison, pictures: Sequence[Picture], unit: str) -> list[Section]:
+    """The table with all pictures; then every certificate in words."""
+    certificates = comparison.certificates
+    table = comparison_table(comparison, unit)
+    parts = [Section("The approximations", tuple(notes(comparison, told=certificates)), (table,), tuple(pictures))]
+    if certificates:
+        parts.append(Section("What the certificates say", tuple(map(in_words, certificates))))
+    return parts
+
+
+def in_words(c: Certificate) -> str:
+    """One certificate as a paragraph."""
+    advice = f" Try: {' '.join(c.try_next)}" if c.try_next else ""
+    return f"{readable(c.name)} ({c.label}): {c.verdict} It cannot see: {c.cannot_see}{advice}"
+
+
+def best_log_evidence(comparison: Comparison) -> Estimate | None:
+    """The log evidence with the smallest error that any of the certificates has; None where none has one."""
+    found = [c.log_evidence for c in comparison.certificates if c.log_evidence is not None]
+    return min(found, key=lambda estimate: estimate.to("nats").standard_error, default=None)
+
+
+def draw_pictures(comparison: Comparison, draws: SiteDraws, unit: str = "nats") -> list[Picture]:
+    """Draw the divergences, the posteriors and the way to them, as far as there is something to show of each."""
+    with plots.style():
+        drawn = [
+            draw_divergences(comparison, unit),
+            draw_posteriors(comparison, draws) if comparison.fits else None,
+            draw_traces(comparison, unit),
+        ]
+    return [picture for picture in drawn if picture is not None]
+
+
+def draw_divergences(comparison: Comparison, unit: str) -> Picture | None:
+    """Draw KL(q||posterior) of every approximation of which it is known and finite."""
+    known = [c for c in comparison.certificates if c.reverse_kl is not None and np.isfinite(c.reverse_kl.value)]
+    if not known:
+        return None
+    fig, ax = plots.subplots(figsize=(7.2, 0.9 + 0.35 * len(known)))
+    plots.plot_reverse_kl(ax, known, unit)
+    caption = (
+        f"KL(q||posterior) in {unit}, with its 95% interval, on a log scale. A dot at the left edge is too small to be "
+        "measured."
+    )
+    if len(known) < len(comparison.certificates):
+        shown = {c.name for c in known}
+        without = ", ".join(readable(c.name) for c in comparison.certificates if c.name not in shown)
+        caption += f" Without a figure: {without}, whose distance is infinite or unknown." if without else ""
+    return draw_picture("divergences", "How far each is from the posterior", caption, fig)
+
+
+def draw_posteriors(
+    comparison: Comparison, draws: SiteDraws, name: str = "posteriors", title: str = "", entries: str = "entry"
+) -> Picture:
+    """Draw every q over the posterior, site by site: densities of numbers, means and sds of vectors.
+
+    Without a reference the posterior is unknown, and vectors are held to the q with the highest ELBO.
+
+    Args:
+        comparison: what `compare` returned. Call this inside `figures.style()`.
+        draws: what `draw_sites_of` made of it.
+        name: of the picture's files.
+        title: of the picture.
+        entries: what the entries of a vector count.
+    """
+    sites = comparison.target.sites
+    chosen = sorted(sites, key=lambda site: bool(site.shape))[:MOST_SITES]
+    columns = min(len(chosen), SITES_IN_A_ROW)
+    rows = -(-len(chosen) // columns)
+    width = max(3.1 * columns + 1.2, 7.6 if any(site.shape for site in chosen) else 5.5)
+    fig, axes = plots.subplots(rows, columns, figsize=(width, 3.1 * rows), squeeze=False)
+    known = describe_known(comparison)
+    for ax in axes.flat[len(chosen) :]:
+        ax.remove()
+    for ax, site in zip(axes.flat, chosen, strict=False):
+        of_q = {q: np.asarray(values[site.name]) for q, values in draws.approximations.items()}
+        if site.shape:
+            means, sds, kept = moments_to_hold_to(comparison, draws, site.name)
+            flat = {q: x.reshape(len(x), -1)[:, kept] for q, x in of_q.items()}
+            plots.plot_many_means(ax, means, sds, flat, f"{site.name}: {entries}", known)
+        else:
+            exact = None if draws.exact is None else np.asarray(draws.exact[site.name])
+            plots.plot_marginal(ax, exact, of_q, site.name, known)
+    legend = {}
+    for ax in fig.axes:
+        for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
+            legend.setdefault(label, handle)
+    fig.legend(legend.values(), legend.keys(), loc="outside upper center", ncols=min(len(legend), 6), fontsize=8.5)
+    return draw_picture(name, title or "The posterior and every q", caption_of_posteriors(comparison, chosen), fig)
+
+
+def caption_of_posteriors(comparison: Comparison, chosen: Sequence) -> str:
+    caption = "The exact posterior in grey, and each approximation over it, in the model's own units."
+    if comparison.target.reference is None:
+        caption = "Each approximation in the model's own units. The posterior is not known: grey is the best q."
+    elif not comparison.target.reference.is_exact:
+        caption = "The reference run in grey, and each approximation over it, in the model's own units."
+    left_out = len(comparison.target.sites) - len(chosen)
+    return caption + (f" {left_out} more sites are not shown." if left_out else "")
+
+
+def describe_known(comparison: Comparison) -> str:
+    """What the grey parts of a figure are called."""
+    reference = comparison.target.reference
+    if reference is None:
+        return f"{readable(comparison.certificates[closest(comparison)].name)}"
+    return "exact posterior" if reference.is_exact else "reference run"
+
+
+def closest(comparison: Comparison) -> int:
+    """The place of the approximation with the highest ELBO."""
+    return int(np.argmax([c.elbo.to("nats").value for c in comparison.certificates]))
+
+
+def moments_to_hold_to(
+    comparison: Comparison, draws: SiteDraws, site: str
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return means and sds of a vector's entries, and which these are: those that vary, as far as there is room."""
+    reference = comparison.target.reference
+    if reference is None:
+        best = list(draws.approximations.values())[closest(comparison)][site]
+        mean, sd = np.ravel(np.mean(best, axis=0)), np.ravel(np.std(best, axis=0))
+    else:
+        moments = reference.moments[site]
+        mean, sd = np.ravel(moments.mean), np.ravel(moments.sd)
+    kept = np.flatnonzero(np.isfinite(mean) & np.isfinite(sd) & (sd > 0))[:MOST_ENTRIES]
+    return mean[kept], sd[kept], kept
+
+
+def draw_traces(comparison: Comparison, unit: str) -> Picture | None:
+    """Draw how the ELBO of every fit with a history rose to the evidence, or its loss fell where that is unknown."""
+    stepped = [fit for fit in comparison.fits if len(fit.history.loss)]
+    shown = [fit for fit in stepped if climbs_the_elbo(fit)]
+    if not shown:
+        return None
+    fig, ax = plots.subplots(figsize=(7.2, 3.4))
+    evidence = best_log_evidence(comparison)
+    plots.plot_trace(ax, shown, None if evidence is None else evidence.to("nats").value, unit)
+    ax.legend(fontsize=8.5)
+    caption = "−ELBO of each fit that is made in steps, by iteration. A trace at a level has its family's best."
+    if evidence is not None:
+        caption = (
+            "How far below the log evidence each ELBO is, by iteration: that distance is KL(q||posterior). A trace "
+            "at a level has reached its family's best. Dots mark the few iterations of a second-order method."
+        )
+    others = ", ".join(readable(fit.name) for fit in stepped if not climbs_the_elbo(fit))
+    caption += f" Not shown: {others}, whose loss is another than the ELBO's." if others else ""
+    return draw_picture("traces", "Descending to the evidence", caption, fig)
+
+
+def climbs_the_elbo(fit) -> bool:
+    """Whether the losses of a fit are values of -ELBO: they are, unless its algorithm was given another objective."""
+    return isinstance(getattr(fit.algorithm, "objective", ELBO()), ELBO)

@@ -1,0 +1,40 @@
+"""Draws of all sites under every approximation of a Comparison, and of the posterior where it is known: for figures."""
+
+import dataclasses
+
+import jax
+import numpy as np
+
+from vi_kl.core.precision import in_float64
+from vi_kl.core.random_keys import as_key
+from vi_kl.targets.target import constrain_in_chunks
+from vi_kl.workflows.comparison import Comparison
+
+NUM_DRAWS = 65_536  # so many that a curve through them is smooth
+
+
+@dataclasses.dataclass(frozen=True)
+class SiteDraws:
+    """Draws in the model's own space.
+
+    Attributes:
+        exact: {site: (n, ...)} of the posterior; None where the target has no reference.
+        approximations: {name of q: {site: (n, ...)}}.
+    """
+
+    exact: dict[str, np.ndarray] | None
+    approximations: dict[str, dict[str, np.ndarray]]
+
+
+@in_float64
+def draw_sites_of(comparison: Comparison, key, num_draws: int = NUM_DRAWS) -> SiteDraws:
+    """Draw from everything in a comparison; of a reference run, take all the draws that it has."""
+    key, target = as_key(key), comparison.target
+    exact = None
+    if target.reference is not None:
+        exact = constrain_in_chunks(target, target.reference.draws(key, num_draws).z)
+    approximations: dict[str, dict[str, np.ndarray]] = {}
+    for i, fit in enumerate(comparison.fits):
+        name = fit.name if fit.name not in approximations else f"{fit.name} ({i + 1})"  # two settings of one method
+        approximations[name] = fit.sample(jax.random.fold_in(key, i), num_draws, deterministic=False)
+    return SiteDraws(exact, approximations)

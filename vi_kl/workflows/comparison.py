@@ -1,0 +1,99 @@
+"""Comparison: what fits of one target cost, how each ended, and how far each is from the posterior."""
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+from vi_kl.algorithms.algorithm import Cost, Fit, Status
+from vi_kl.core.records import WORKING, plain, store
+from vi_kl.diagnostics.certificate import Certificate
+from vi_kl.targets.target import Target
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """Fits of one target with their certificates, in the order asked for.
+
+    A record, but for the target and the fits, which are there to be drawn from and plotted.
+
+    Attributes:
+        target: what was approximated.
+        fits: one per method that could be fitted.
+        certificates: one per fit.
+        failures: {method name: why it could not be fitted, or checked}.
+        statuses: how each fit ended.
+        costs: what each fit cost.
+    """
+
+    target: Target = dataclasses.field(metadata=WORKING)
+    fits: tuple[Fit, ...] = dataclasses.field(metadata=WORKING)
+    certificates: tuple[Certificate, ...]
+    failures: dict[str, str] = dataclasses.field(default_factory=dict)
+    statuses: tuple[Status, ...] = dataclasses.field(init=False, repr=False)
+    costs: tuple[Cost, ...] = dataclasses.field(init=False, repr=False)
+
+    def __post_init__(self):
+        store(self, statuses=tuple(fit.status for fit in self.fits), costs=tuple(fit.cost for fit in self.fits))
+
+    def to_dataframe(self, unit: str = "nats") -> "pd.DataFrame":
+        """One row per approximation, the closest to the posterior first (by ELBO where KL is unknown)."""
+        import pandas as pd  # half a second that fitting need not wait for
+
+        rows = [row(fit, c, unit) for fit, c in zip(self.fits, self.certificates, strict=True)]
+        table = pd.DataFrame(rows, columns=columns(unit)).set_index("approximation")
+        return table.sort_values(f"ELBO [{unit}]", ascending=False)
+
+    def to_dict(self) -> dict:
+        """The certificates, statuses, costs and failures in plain numbers and strings, for JSON, without the fits."""
+        return plain(self)
+
+    def __str__(self):
+        text = self.to_dataframe().to_string(float_format=lambda x: f"{x:.4g}")
+        return "\n".join([text, *(f"{name}: left out. {why}" for name, why in self.failures.items())])
+
+    def _repr_html_(self):
+        return self.to_dataframe().to_html(float_format=lambda x: f"{x:.4g}")
+
+
+def columns(unit: str) -> list[str]:
+    """The names of the columns, of which some carry the unit."""
+    return [
+        "approximation",
+        f"ELBO [{unit}]",
+        f"KL(q||p) [{unit}]",
+        "± se",
+        f"KL(q||p) ≥ [{unit}]",
+        f"KL(p||q) [{unit}]",
+        "label",
+        "k-hat",
+        "mean error [sd]",
+        "sd ratio",
+        "converged",
+        "gradients",
+        "seconds",
+    ]
+
+
+def row(fit: Fit, c: Certificate, unit: str) -> tuple:
+    """The entries of one approximation in these columns."""
+
+    def value(estimate):
+        return float("nan") if estimate is None else estimate.to(unit).value
+
+    return (
+        fit.name,
+        value(c.elbo),
+        value(c.reverse_kl),
+        float("nan") if c.reverse_kl is None else c.reverse_kl.to(unit).standard_error,
+        c.limits.to(unit).lower,
+        value(c.forward_kl),
+        c.label,
+        c.k_hat,
+        c.worst_mean_error,
+        c.worst_sd_ratio,
+        fit.status.converged,
+        fit.cost.gradient_evaluations,
+        fit.cost.seconds,
+    )
