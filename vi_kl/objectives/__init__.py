@@ -4,11 +4,11 @@
     Renyi             the Renyi (alpha) divergence between q and the posterior: a dial from covering to mode-seeking
     IWELBO            q as a proposal, with K weighted draws in the place of one
     ChiSquared        chi^2(posterior||q), the variance of the importance weights: an upper bound of the evidence
-    ForwardKL         KL(posterior||q) by weighted draws of q: wide rather than narrow, the posterior's own moments
-    ForwardKLToDraws  the same from draws of the posterior, which `with_draws` hands to the target
-    Fisher            the difference of the slopes of log q and log p: zero at the optimum if the family holds it
+    ForwardKL         KL(posterior||q), estimated from weighted draws of q: wide rather than narrow
+    ForwardKLToDraws  KL(posterior||q), estimated from given draws of the posterior (see `with_draws`)
+    Fisher            the mean squared difference of the gradients of log q and log p
 
-`OBJECTIVES` has them under their names in lower case.
+`OBJECTIVES` maps the names in lower case to the classes.
 """
 
 from vi_kl.objectives.chi_squared import ChiSquared
