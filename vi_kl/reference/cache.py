@@ -1,4 +1,4 @@
-"""A cache on disk for reference runs, so that a comparison pays for one once.
+"""A cache on disk for reference runs, so that a comparison pays for each run once.
 
 An entry's name is a hash of everything that the numbers depend on:
 
@@ -45,7 +45,7 @@ PLAIN = (type(None), bool, int, float, complex, str, bytes, type(Ellipsis))
 
 
 def cache_folder(cache) -> Path | None:
-    """Where entries live: None for no cache, True for $VI_KL_CACHE or ~/.cache/vi_kl, or a path.
+    """Return the folder of the cache's entries: None for no cache, $VI_KL_CACHE or ~/.cache/vi_kl for True, or a path.
 
     Raises:
         TypeError: `cache` is none of these.
@@ -61,12 +61,12 @@ def cache_folder(cache) -> Path | None:
 
 
 def cached(folder: Path | None, name: str, compute: Callable[[], Mapping], needs: tuple[str, ...]) -> dict:
-    """The arrays stored under `name`, or those of `compute`, which are then stored.
+    """Return the arrays stored under `name`, or those of `compute`, which are then stored.
 
     Args:
-        folder: of the cache; None to compute without storing.
-        name: of the entry.
-        compute: gives {name: array of numbers, or a string}.
+        folder: the folder of the cache; None to compute without storing.
+        name: the entry's name.
+        compute: a function that returns {name: array of numbers, or a string}.
         needs: the arrays without which an entry counts as damaged.
     """
     if folder is None:
@@ -79,17 +79,17 @@ def cached(folder: Path | None, name: str, compute: Callable[[], Mapping], needs
 
 
 def load(folder: Path, name: str, needs: tuple[str, ...] = ()) -> dict | None:
-    """The arrays of an entry; None where there is none that can be read whole."""
+    """Return the arrays of an entry; None if there is none that can be read whole."""
     try:
         with np.load(folder / f"{name}.npz", allow_pickle=False) as archive:
             arrays = {key: archive[key] for key in archive.files}
-    except Exception:  # whatever a damaged file makes NumPy, zipfile or zlib say, it is no entry
+    except Exception:  # whatever NumPy, zipfile or zlib raise for a damaged file, there is no entry
         return None
     return arrays if set(needs) <= set(arrays) else None
 
 
 def store(folder: Path, name: str, arrays: Mapping) -> None:
-    """Write an entry; a folder that cannot be written to costs a warning, not the numbers."""
+    """Write an entry; a folder that cannot be written to causes a warning, and no error."""
     temporary = None
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -115,10 +115,10 @@ def remove(path) -> None:
 
 
 def fingerprint(target: Target, settings, key) -> str:
-    """A hash of the target, the settings, the key and the versions of what computes with them.
+    """Return a hash of the target, the settings, the key and the versions of what computes with them.
 
     Raises:
-        TypeError: the model holds a value of which it cannot be told whether it has changed; the message names it.
+        TypeError: the model holds a value whose changes cannot be detected; the message names it.
     """
     digest = Digest()
     digest.add(versions(), "versions")
@@ -145,7 +145,7 @@ def versions() -> tuple:
 
 @functools.cache
 def own_source() -> bytes:
-    """A hash of the files that targets and references are made by."""
+    """Return a hash of the files that compute targets and references."""
     return hashlib.sha256(b"\0".join(file.read_bytes() for file in own_files())).digest()
 
 
@@ -156,12 +156,12 @@ def own_files() -> tuple[Path, ...]:
 
 
 class Digest:
-    """A hash of Python values, by what they say and not by where they are."""
+    """A hash of Python values, by their content and not by their identity."""
 
     def __init__(self):
         self.hash = hashlib.sha256()
         self.seen: dict[int, int] = {}
-        self.alive: list = []  # keeps what `seen` knows by its id
+        self.alive: list = []  # keeps objects alive whose ids are in `seen`
 
     def name(self) -> str:
         return self.hash.hexdigest()[:40]
@@ -172,7 +172,7 @@ class Digest:
             self.hash.update(len(data).to_bytes(8, "little") + data)
 
     def add(self, value, where: str) -> None:
-        """Take `value` into the hash; `where` is what it is called in an error message."""
+        """Add `value` to the hash; `where` is its name in an error message."""
         if isinstance(value, PLAIN):
             self.write(type(value).__name__, repr(value))
         elif isinstance(value, np.ndarray | np.generic | jax.Array):
@@ -256,7 +256,7 @@ class Digest:
                 self.add(member, f"{where}.{name}")
 
     def add_object(self, value, where: str) -> None:
-        """An instance: its class and what it holds, as a dataclass, as a pytree, or as attributes."""
+        """Add an instance: its class and what it holds, as a dataclass, as a pytree, or as attributes."""
         self.add(type(value), where)
         wrapped = getattr(value, "__wrapped__", None)
         leaves, structure = jax.tree.flatten(value)
@@ -273,27 +273,27 @@ class Digest:
             self.write(repr(value))
         else:
             raise TypeError(
-                f"The reference run cannot be cached: {where} is a {type(value).__name__}, of which it cannot be told "
-                "whether it has changed. Pass it as an array or as a plain value, or run with cache=None."
+                f"The reference run cannot be cached: {where} is a {type(value).__name__}, whose changes "
+                "cannot be detected. Pass it as an array or as a plain value, or run with cache=None."
             )
 
 
 def source_of(thing) -> str:
     try:
         return inspect.getsource(thing)
-    except (OSError, TypeError):  # typed in at a prompt, or built in
+    except (OSError, TypeError):  # source code typed in at a prompt, or a built-in
         return ""
 
 
 def names_in(code: types.CodeType) -> set[str]:
-    """The names that a function, and the functions inside it, look up."""
+    """Return the names that a function, and the functions inside it, look up."""
     inner = (names_in(constant) for constant in code.co_consts if isinstance(constant, types.CodeType))
     return set(code.co_names).union(*inner)
 
 
 @functools.cache
 def is_installed(module: str | None) -> bool:
-    """Whether a module's source is accounted for already: by the version of its package, or in `own_source`."""
+    """Return whether a module's source is covered already, by the version of its package or by `own_source`."""
     file = getattr(sys.modules.get(module or ""), "__file__", None)
     if module == "builtins" or (module or "").partition(".")[0] in sys.stdlib_module_names - {"__main__"}:
         return True
