@@ -69,7 +69,7 @@ OF_THE_CHAINS = {
         "E-BFMI",
         "min_e_bfmi",
         ".2f",
-        "the energy changes little, as in heavy tails and funnels; write the model non-centred, or transform its scales.",
+        "the energy hardly moves, as in heavy tails and funnels; write the model non-centred, or transform its scales.",
         False,
     ),
 }
