@@ -22,7 +22,7 @@ def in_wide_precision(*event_dims: int, digits: bool = False, forward: bool = Fa
     """Compile a function of parameter arrays in float64; return its result in their common dtype.
 
     Args:
-        event_dims: for each positional argument, how many of its last axes belong to one distribution; the axes
+        event_dims: the number of last axes of each positional argument that belong to one distribution; the axes
             before them are batches, which broadcast. The function returns one number per batch entry, and keyword
             arguments are part of its code.
         digits: whether the function takes a keyword `digits`, the number of digits that the result needs (see bregman).

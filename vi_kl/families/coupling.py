@@ -1,6 +1,6 @@
 """Coupling flows: in turns, one half of the coordinates is transformed by maps that a network makes from the other.
 
-It requires at least two dimensions. Draws and log densities are equally cheap, in both directions, unlike those of
+Requires at least two dimensions. Draws and log densities are equally cheap, in both directions, unlike those of
 autoregressive flows.
 
 References: Dinh, Sohl-Dickstein & Bengio (2017), "Density estimation using Real NVP"; Jones & Pewsey (2009),

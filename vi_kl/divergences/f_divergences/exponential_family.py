@@ -37,7 +37,7 @@ class Family:
     """An exponential family, as functions of tuples of parameter arrays.
 
     Attributes:
-        event_dims: for each parameter array, how many of its last axes belong to one distribution.
+        event_dims: the number of last axes of each parameter array that belong to one distribution.
         mix: the function from (order, p, q) to the parameters of m, and whether the family contains m.
         divergence: the function from (p, q) to KL(p||q).
         largest_log_ratio: the function from (p, q) to the supremum of log p/q, Renyi's divergence of order infinity;

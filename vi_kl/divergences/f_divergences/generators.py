@@ -31,7 +31,7 @@ class Generator:
         name: the name in words, for messages.
         terms: the function from log p, log q and log(p/q), arrays over points, to a tuple of arrays of each point's
             contribution.
-        p_alone, q_alone: for each of the terms, the contribution of a unit of p where q is 0, and of q where p is 0.
+        p_alone, q_alone: each term's contribution of a unit of p where q is 0, and of q where p is 0.
         value: the function from the integrals of the terms to the divergence.
         error: the function from the integrals and their errors to the error of the divergence.
         unit: the unit, "nats", or "" for a plain number.
