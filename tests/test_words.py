@@ -133,3 +133,43 @@ def test_functions_of_the_swept_folders_begin_with_a_verb():
     ]
     wrong = [line for verb, line in begin if not verb]
     assert len(wrong) < 0.05 * len(begin), "Begin with a verb in the imperative:\n" + "\n".join(wrong)
+
+
+def exported():
+    """Yield (folder, definition) of each class and function that a folder's `__init__` names in `__all__`."""
+    for init in sorted(PACKAGE.rglob("__init__.py")):
+        body = ast.parse(init.read_text(encoding="utf-8")).body
+        lists = [node.value for node in body if isinstance(node, ast.Assign) and node.targets[0].id == "__all__"]
+        names = {each.value for node in lists for each in getattr(node, "elts", ()) if isinstance(each, ast.Constant)}
+        for node in body:
+            if not isinstance(node, ast.ImportFrom):
+                continue
+            source = PACKAGE.parent.joinpath(*node.module.split(".")).with_suffix(".py")
+            wanted = names & {alias.name for alias in node.names}
+            for definition in ast.parse(source.read_text(encoding="utf-8")).body if source.exists() else ():
+                if getattr(definition, "name", None) in wanted:
+                    yield init.relative_to(PACKAGE).parts[0], definition
+
+
+def methods_of(definition):
+    """Return the public methods that a class defines, without JAX's pytree protocol; none for a function."""
+    methods = [each for each in definition.body if isinstance(each, ast.FunctionDef)]
+    plain = [each for each in methods if not each.name.startswith(("_", "tree_"))]
+    return plain if isinstance(definition, ast.ClassDef) else []
+
+
+def test_exported_names_have_docstrings():
+    """What a folder exports is documented, and so are the methods of such classes that override no documented one."""
+    swept = [(folder, definition) for folder, definition in exported() if folder not in NOT_YET_SWEPT]
+    trees = [ast.parse(path.read_text(encoding="utf-8")) for path in sorted(PACKAGE.rglob("*.py"))]
+    classes = [node for tree in trees for node in tree.body if isinstance(node, ast.ClassDef)]
+    documented = {each.name for node in classes for each in methods_of(node) if ast.get_docstring(each)}
+    missing = [f"{folder} {definition.name}" for folder, definition in swept if not ast.get_docstring(definition)]
+    missing += [
+        f"{folder} {definition.name}.{each.name}"
+        for folder, definition in swept
+        for each in methods_of(definition)
+        if each.name not in documented
+    ]
+    assert len(swept) > 50
+    assert not missing, "\n".join(missing)

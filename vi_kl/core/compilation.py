@@ -187,7 +187,7 @@ def record(seconds: float) -> None:
 
 @contextlib.contextmanager
 def compile_clock():
-    """Count what is compiled inside the block: `with compile_clock() as clock: ...; clock.seconds`."""
+    """Count what is compiled inside the `with` block; the value of the block is the `CompileClock`."""
     clock, before = CompileClock(), running.clocks
     running.clocks = (*before, clock)
     try:

@@ -62,6 +62,7 @@ class Coupling(Family):
 
     @property
     def num_bend_params(self) -> int:
+        """The number of parameters of the map of one coordinate."""
         return {"affine": 2, "sinh_arcsinh": 4}[self.bend]
 
     def place(self, params, units):

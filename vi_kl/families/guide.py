@@ -162,6 +162,7 @@ class Guide(Family, CarriesArrays):
         return {name: trace[name]["value"] for name in target.site_names}, trace_log_prob(trace)
 
     def run_log_prob(self, target, params, given, values):
+        """Return the log density of the sites at these values."""
         return trace_log_prob(self.trace(target, params, given, jax.random.key(0), values))
 
     def run_distributions(self, target, params, given, values) -> dict:

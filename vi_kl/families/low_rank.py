@@ -50,6 +50,7 @@ class LowRank(Family):
             )
 
     def rank_for(self, dim: int) -> int:
+        """Return the number of common factors in this many dimensions."""
         return self.rank or min(dim - 1, max(1, round(np.sqrt(dim))))
 
     def noise_dim(self, target):

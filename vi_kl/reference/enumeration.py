@@ -57,6 +57,7 @@ class EnumeratedPosterior:
         return probs.reshape(*found.batch_shape, found.num_values)
 
     def find(self, name: str) -> DiscreteSite:
+        """Return the discrete site of this name; ValueError is raised if there is none."""
         for site in self.discrete:
             if site.name == name:
                 return site

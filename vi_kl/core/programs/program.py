@@ -76,6 +76,7 @@ class Program:
 
     @property
     def variables(self):
+        """The variables of the constants and then of the arguments' leaves."""
         return self.operations.jaxpr.invars
 
     @property
@@ -85,6 +86,7 @@ class Program:
 
     @property
     def constant_shapes(self) -> list:
+        """The constants, as `jax.ShapeDtypeStruct`s."""
         return [as_shape(v.aval) for v in self.variables[: self.num_constants]]
 
     def __deepcopy__(self, memo):

@@ -62,6 +62,7 @@ class Posterior:
 
     @property
     def num_chains(self) -> int:
+        """The number of chains of the reference run."""
         return len(self.chains)
 
     @functools.cached_property
