@@ -151,7 +151,7 @@ def test_no_name_means_two_methods():
         (lambda t, f, c: vi_kl.check(t, key=0), "fit it first"),
         (lambda t, f, c: vi_kl.check(c, key=0), "not a Certificate"),
         (lambda t, f, c: vi_kl.check(f, key=0, num_draws=-3), "num_draws must be at least"),
-        (lambda t, f, c: vi_kl.check(f, "exact", key=0), "truth must be a ReferencePosterior"),
+        (lambda t, f, c: vi_kl.check(f, "exact", key=0), "reference must be a ReferencePosterior"),
         (lambda t, f, c: vi_kl.explain_gap(t, key=0), "explain_gap takes a Fit"),
         (lambda t, f, c: f.sample(KEY, 0), "number of draws, must be at least 1, got 0"),
         (lambda t, f, c: f.sample(KEY, -2), "at least 1"),

@@ -119,7 +119,7 @@ def smooth(p, support=None, epsilon=1e-3):
 
     Raises:
         ValueError: p is not a pmf, its symbols are not all in `support`, or its probabilities are too small to give
-        any.
+            any.
 
     Example:
         >>> smooth({"a": 0.6, "b": 0.2, "c": 0.2}, support="abcd", epsilon=0.003)

@@ -54,7 +54,8 @@ def estimate_entropy(p, *, key=None, method="auto", num_draws=100_000, base=None
 
     Raises:
         ValueError: the method is unknown, p has batch dimensions, a sampling method has no key, or log densities are
-        NaN. NoClosedForm, NotApplicable, NotConverged: the method asked for cannot give this entropy.
+            NaN.
+        NoClosedForm, NotApplicable, NotConverged: the method asked for cannot give this entropy.
     """
     if method != "auto" and method not in METHODS:
         raise ValueError(f"method must be 'auto' or one of {', '.join(map(repr, METHODS))}, not {method!r}.")

@@ -53,8 +53,7 @@ def estimate_kl(p, q, *, key=None, method="auto", num_draws=100_000, base=None, 
 
     Raises:
         ValueError: the method is unknown, there are batch dimensions, a sampling method has no key, or a parameter is
-        NaN or
-            outside its range.
+            NaN or outside its range.
         NotNormalised: p or q is not a distribution: its mass is not 1, or its draws do not follow its density.
         NoClosedForm, NotApplicable: the method asked for cannot give this divergence.
         NotConverged: quadrature or importance sampling did not settle.

@@ -28,8 +28,7 @@ def kl_divergence(p, q, *, base=None, axis=None, normalize=None):
 
     Raises:
         NoClosedForm: no exact expression is known for this pair; `estimate_kl` gives one with an error bar.
-        ValueError: an array is not a pmf, supports or event shapes differ, or batch shapes do not
-            broadcast.
+        ValueError: an array is not a pmf, supports or event shapes differ, or batch shapes do not broadcast.
         TypeError: one argument is a distribution and the other an array.
 
     Reference: Kullback & Leibler (1951), eq. 2.4.

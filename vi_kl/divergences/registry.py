@@ -88,8 +88,7 @@ def evaluate(p, q):
     Raises:
         NoClosedForm: there is no form.
         ValueError: event shapes differ, batch shapes do not broadcast, one is a pmf and the other a density, or there
-        is a NaN
-            among parameters that a form has to know.
+            is a NaN among parameters that a form has to know.
     """
     check_event_shapes(p, q)
     try:

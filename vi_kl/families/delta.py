@@ -1,7 +1,7 @@
 """Delta: a single point, as maximum-a-posteriori estimates are.
 
 It is no density: KL(q||posterior) is infinite, and no draws of it say anything of uncertainty. It is here so that a
-point can be compared with approximations, and be told apart from them.
+point can be compared with approximations, and distinguished from them.
 """
 
 import dataclasses

@@ -133,8 +133,7 @@ def enumerate_posterior(model: Callable, *args, **kwargs) -> EnumeratedPosterior
 
     Raises:
         ModelError: there is a continuous latent site, or a site whose values cannot be listed, or more configurations
-        than 4,096;
-            or the data have probability zero under every configuration.
+            than 4,096; or the data have probability zero under every configuration.
     """
     density, data = model_to_enumerate(model, args, kwargs)
     table = configurations(density.discrete)

@@ -78,9 +78,8 @@ def gaussian_reference(target: Target) -> ReferencePosterior:
 
     Returns:
         A ReferencePosterior with `normal`; the standard error of its log evidence bounds the rounding. Sites that z
-        holds as they
-        are, or by their logarithm, have exact moments; other constrained sites have those of 100,000 draws, with
-        that error.
+        holds as they are, or by their logarithm, have exact moments; other constrained sites have those of 100,000
+        draws, with that error.
 
     Raises:
         NotGaussian: the log density has no proper mode, or is not a quadratic; the message names the largest
@@ -261,7 +260,7 @@ def no_proper_mode(target: Target, hessian, tril) -> NotGaussian:
     return NotGaussian(
         f"The posterior is not normal in z: where the climb to its mode ended, the log density does not curve down "
         f"(its largest curvature is {values[-1]:+.3g}), mostly along coordinate '{name}'. Is the posterior proper, "
-        f"and are its predictors centred, so that float64 can tell its directions apart?"
+        f"and are its predictors centred, so that float64 can resolve its directions?"
     )
 
 

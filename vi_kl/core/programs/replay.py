@@ -1,4 +1,4 @@
-"""Running a traced program again, operation by operation, with something changed on the way.
+"""Replay of a traced program, operation by operation, with constants or types replaced.
 
 `Replay` gives every array constant of a program, and of the programs inside it (functions under `jax.jit`, bodies of
 loops), a value from outside: what a function closes over becomes an argument. `Widened` also computes in 64 bits what

@@ -36,8 +36,8 @@ def importance_sampling_kl(p: Distribution, q: Distribution, key, num_draws: int
 
     Raises:
         ValueError: there are fewer than 1,000 draws, the proposal is over another space, or a log density is NaN at a
-        draw. NotConverged: the weights have so heavy a tail that no number of draws is enough, or the draws miss part
-        of p.
+            draw.
+        NotConverged: the weights have so heavy a tail that no number of draws is enough, or the draws miss part of p.
     """
     if num_draws < FEWEST:
         raise ValueError(f"num_draws must be at least {FEWEST:,} for importance sampling, got {num_draws}.")

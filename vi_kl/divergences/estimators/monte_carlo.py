@@ -45,7 +45,7 @@ def monte_carlo_kl(p: Distribution, q: Distribution, key, num_draws: int) -> Est
 
     Raises:
         ValueError: there are fewer than two draws, a log density is NaN at a draw, or draws of a density pile up
-            on single values, as those of Beta(0.01, 0.01) do where floating point cannot tell them from 1.
+            on single values, as those of Beta(0.01, 0.01) do where floating point cannot distinguish them from 1.
         NotNormalised: p or q is not of mass 1, or contradicts its own draws.
     """
     if num_draws < 2:

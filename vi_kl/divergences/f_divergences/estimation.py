@@ -65,7 +65,8 @@ def estimate_f_divergence(
 
     Raises:
         ValueError: the kind or method is unknown, a plain number gets a base, there are batch dimensions, or a key is
-        missing. NoClosedForm, NotApplicable: the method asked for cannot give this divergence.
+            missing.
+        NoClosedForm, NotApplicable: the method asked for cannot give this divergence.
     """
     divergence = generator(kind, order, alpha)
     if method != "auto" and method not in METHODS:

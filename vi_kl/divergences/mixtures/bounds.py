@@ -113,7 +113,7 @@ def assignment_bound(p, q, divergences) -> float:
     """Return the divergence of joint distributions of component and point, in the best assignment of components.
 
     A share s_ab of p's component a is matched with a share t_ab of q's component b: the chain rule gives
-    KL(s||t) + sum s KL(f_a||g_b), which is convex and is minimised by turns over t and s. Every turn's value is a
+    KL(s||t) + sum s KL(f_a||g_b), which is convex and is minimised alternately over t and s. Every turn's value is a
     bound, so stopping early costs tightness only.
     """
     log_share = p.log_weights[:, None] + log_normalised(q.log_weights - divergences, axis=1)

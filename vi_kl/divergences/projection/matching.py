@@ -70,7 +70,7 @@ def match_moments(p, family: ParametricFamily, given: dict, key, num_draws: int)
         reason = str(failure)
     if key is None:
         raise ValueError(
-            f"The moments of {describe(p)} that {family.name} needs are only to be had from draws ({reason}):"
+            f"The moments of {describe(p)} that {family.name} needs can only be computed from draws ({reason}):"
             " pass key=jax.random.key(0), say."
         )
     return match_by_draws(p, family, given, key, num_draws)

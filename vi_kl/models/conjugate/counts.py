@@ -126,7 +126,7 @@ def require_categories(concentration) -> None:
 
 
 def dirichlet_reference(target, concentration, seen, log_arrangements: float):
-    """Return posterior and evidence after these counts, of which so many arrangements were possible."""
+    """Return posterior and evidence after these counts; `log_arrangements` is the log number of their orders."""
     after = concentration + seen
     log_evidence = log_beta(after) - log_beta(concentration) + log_arrangements
     return closed_form_reference(target, {"theta": dist.Dirichlet(after)}, log_evidence)

@@ -99,7 +99,7 @@ def linear_regression(x=CHILDREN, y=VOLUME, prior_mean=0.0, prior_scale=(50.0, 1
 
     Raises:
         ValueError: an argument is impossible (the message gives its name and place), or a + rows / 2 <= 2, so that
-        sigma2 has no posterior sd.
+            sigma2 has no posterior sd.
     """
     x, y, prior_mean = regression_data(x, y, prior_mean)
     prior_scale = vector_of("prior_scale", prior_scale, x.shape[1], positive)

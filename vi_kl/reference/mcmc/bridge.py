@@ -45,7 +45,7 @@ def log_evidence_by_bridge(target: Target, chains, *, key, independent: bool = F
 
     Raises:
         ValueError: the draws have another shape, are not finite, or are too few to fit a covariance to one half of
-        them.
+            them.
     """
     return cross_bridge(target, PosteriorDraws(checked_chains(target, chains), independent), key).estimate
 

@@ -1,7 +1,7 @@
 """NUTS over z, in chains that run side by side: NumPyro's sampler, with the target as an argument.
 
 The program is compiled once for a target's structure and shape: new data of the same shape, other keys and another
-number of draws reuse it. It runs in pieces, so that progress can be told.
+number of draws reuse it. It runs in pieces, so that progress can be reported.
 
 References: Hoffman & Gelman (2014), "The No-U-Turn sampler"; Betancourt (2016), "Identifying the optimal
 integration time in Hamiltonian Monte Carlo", sections 2 to 4, for the multinomial version, which is NumPyro's.

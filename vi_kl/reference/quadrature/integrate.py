@@ -45,8 +45,8 @@ def reference_by_quadrature(
     """Compute log evidence, moments and exact draws of a target of one to three dimensions.
 
     Args:
-        target: a target with a proper posterior. It need not be smooth everywhere, but more nodes
-            are needed where it is not.
+        target: a target with a proper posterior. It need not be smooth everywhere, but more nodes are needed where it
+            is not.
         tolerance: the error of the log evidence that is allowed, in nats; the grid is refined until it is met.
         num_starts: the number of random starting points of the search for peaks, besides those that a cloud of points
             suggests. A peak that none of them climbs to is not seen.
@@ -54,8 +54,7 @@ def reference_by_quadrature(
 
     Raises:
         QuadratureError: the target has more than three dimensions or no peak, the posterior is not proper, or the
-        tolerance is
-            not met.
+            tolerance is not met.
     """
     if target.dim > 3:
         raise QuadratureError(f"Quadrature serves up to 3 dimensions; this target has {target.dim}.")

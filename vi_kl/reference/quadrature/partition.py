@@ -1,7 +1,7 @@
 """A density of several peaks as a sum of parts, one for each peak, that add up to it exactly.
 
-At every point each peak has a share: what a smooth bump at that peak contributes to
-the sum of the bumps. The shares add up to one, and every part is smooth and local.
+At every point each peak has a share: the contribution of a smooth bump at that peak to the sum of the bumps. The shares
+add up to one, and every part is smooth and local.
 """
 
 import dataclasses

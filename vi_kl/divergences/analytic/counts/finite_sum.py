@@ -107,7 +107,7 @@ def ends_are_known(p: Member, q: Member | None = None) -> bool:
 
 
 def cut_off(member: Member) -> Member:
-    """Return p with a last count, beyond which nothing of it is left."""
+    """Return p with a last count, beyond which it has no probability that counts."""
     if member.is_finite:
         return member
     numbers = {
