@@ -27,7 +27,7 @@ LARGEST = 2.0  # bound of the log scale or skewness that one layer chooses: no s
 
 @dataclasses.dataclass(frozen=True)
 class Coupling(Family):
-    """A standard normal through `num_layers` coupling layers, then a location and a matrix.
+    """A flow q(z): a standard normal through `num_layers` coupling layers, then a location and a matrix.
 
     Attributes:
         bend: the map that a network chooses for each coordinate: "affine" is a shift and a scale, "sinh_arcsinh"

@@ -22,7 +22,7 @@ from vi_kl.families.gaussian import FullRank, full_rank_params, scale_tril
 
 @dataclasses.dataclass(frozen=True)
 class Flow(Family):
-    """A standard normal through `num_layers` autoregressive maps, then a location and a scale.
+    """A flow q(z): a standard normal through `num_layers` autoregressive maps, then a location and a scale.
 
     The last location and matrix take the units of the posterior, so that the networks only learn its shape; their
     last layer starts near zero, so that the flow starts near a normal distribution.

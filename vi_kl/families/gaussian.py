@@ -16,7 +16,7 @@ from vi_kl.families.frame import Frame
 
 @dataclasses.dataclass(frozen=True)
 class MeanField(Family):
-    """A product of Normal(loc_i, scale_i): cheap, and without correlation."""
+    """A product of independent normals, q(z) = prod Normal(loc_i, scale_i): cheap, and without correlation."""
 
     name = "mean_field"
 
@@ -55,7 +55,7 @@ class MeanField(Family):
 
 @dataclasses.dataclass(frozen=True)
 class FullRank(Family):
-    """A MultivariateNormal(loc, L L^T), where L = diag(scale) (I + strictly lower triangle).
+    """A normal of any covariance, q(z) = MultivariateNormal(loc, L L^T), L = diag(scale) (I + strict lower triangle).
 
     Scaling the rows keeps the triangle's entries of order one whatever the scales of the posterior are.
     """

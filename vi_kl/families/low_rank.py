@@ -26,7 +26,7 @@ EXACT_DIMENSIONS = 100  # in more dimensions, a few iterations must do
 
 @dataclasses.dataclass(frozen=True)
 class LowRank(Family):
-    """A Normal(loc, diag(scale^2) + factor factor^T), with factor of shape (dim, rank).
+    """A normal, q(z) = Normal(loc, diag(scale^2) + factor factor^T), with factor of shape (dim, rank).
 
     Attributes:
         rank: the number of common factors; about the square root of the dimension by default.

@@ -29,7 +29,7 @@ SPREAD = 0.5  # mean squared distance of the components' centres from the origin
 
 @dataclasses.dataclass(frozen=True)
 class Mixture(Family):
-    """A mixture, sum of w_k Normal(loc_k, covariance_k).
+    """A mixture of normals, q(z) = sum of w_k Normal(loc_k, covariance_k).
 
     Attributes:
         num_components: the number of components, K.

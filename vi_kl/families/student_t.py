@@ -23,7 +23,7 @@ FIRST = 10.0  # the excess of the initial degrees of freedom over the fewest
 
 @dataclasses.dataclass(frozen=True)
 class StudentT(Family):
-    """A MultivariateStudentT(df, loc, scale_tril) with df above two."""
+    """A multivariate Student t, q(z) = MultivariateStudentT(df, loc, scale_tril) with df above two."""
 
     name = "student_t"
 

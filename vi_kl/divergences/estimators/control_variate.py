@@ -2,8 +2,8 @@
 
 The ratio q/p has mean 1 under p, and is nearly -log p/q + 1 where p and q nearly agree: subtracting it removes most
 of the noise (the estimator k3 is log p/q + q/p - 1). But where q is wide its variance is infinite, or finite with
-infinite higher moments, and then neither the mean nor the error of k3 can be trusted, nor can k-hat be relied on to
-tell from a thousand draws. So the ratio is capped:
+infinite higher moments, and then neither the mean nor the error of k3 is reliable, and k-hat may not show this from a
+thousand draws. So the ratio is capped:
 
     min(q/p, CAP) under p  has the mean of  min(1, CAP p/q) under q
 

@@ -125,7 +125,7 @@ def categorical(p):
 
 
 def located(width):
-    """Return a start for location and scale: the median, and the quartiles' distance over the standard one's."""
+    """Return a function for a start: the median, and the quartiles' distance over the standard one's."""
     return lambda p: {"loc": p.quantile(0.5), "scale": (p.quantile(0.75) - p.quantile(0.25)) / width}
 
 

@@ -118,7 +118,7 @@ def count_nodes(p, x) -> Nodes:
 
 
 def unbounded_count_nodes(p) -> Nodes:
-    """Return 0, 1, 2, ... until no probability is left to find."""
+    """Return the nodes 0, 1, 2, ... up to where no probability is left to find."""
     most = 1024
     while most <= FARTHEST_COUNT:
         nodes = count_nodes(p, np.arange(most))

@@ -196,7 +196,7 @@ def last_of(member, kind: str):
 
 
 def within(last):
-    """Return the last count of a sum that may run: none goes beyond the longest, or begins if the last count is NaN."""
+    """Return the last count, or 0 if it is NaN or the sum would be too long: then the sum ends at once."""
     return jnp.where(last <= MOST_COUNTS, last, 0.0)
 
 

@@ -77,7 +77,7 @@ def same_base(p, q, base):
 
 @functools.cache
 def restriction_program(log_mass):
-    """Return KL from a law on an interval to the same law on a wider one, for the laws of one standard form."""
+    """Return the program of KL from a law on an interval to the same law on a wider one."""
 
     @in_wide_precision(*[0] * (6 + (log_mass is interval_mass.student_t)))
     def restriction_kl(loc, scale, low_p, high_p, low_q, high_q, *shape):
