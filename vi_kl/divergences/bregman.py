@@ -18,9 +18,9 @@ however close they are, so a closed form that is a sum of these terms cannot can
     log_sum_exp(w, ., d)   F = log-sum-exp, between the logits log w and log w + d
 
 `difference` is x - y, for callers who know it more exactly than the rounded x and y give it. `digits` is FULL, or
-SINGLE if the result will be rounded to float32, which takes half the time. Arrays broadcast. All functions work in the dtype
-they are given and are differentiable by JAX; phi, psi, em, log_ratio and log_sum_exp also take NumPy arrays and then
-return NumPy arrays.
+SINGLE if the result will be rounded to float32, which takes half the time. Arrays broadcast. All functions work in the
+dtype they are given and are differentiable by JAX; phi, psi, em, log_ratio and log_sum_exp also take NumPy arrays and
+then return NumPy arrays.
 
 Near and far arguments take different expressions. They are added up, each set to 0 where the other holds, instead of
 being selected: a selection after a logarithm keeps XLA from vectorising it, which costs a factor of four.

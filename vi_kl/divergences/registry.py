@@ -169,7 +169,8 @@ def entropy_by_form(p):
         raise NoClosedForm(
             f"No closed form is known for the entropy of {describe(p)}. estimate_entropy(p, key=...) has an estimate."
         )
-    return held_to_parameters(ENTROPIES[family](unexpanded(p)), p, every_entry=True)  # diagonals' parameters
+    # an entropy may use the diagonal of a matrix only, so every entry is checked here
+    return held_to_parameters(ENTROPIES[family](unexpanded(p)), p, every_entry=True)
 
 
 def unexpanded(distribution):

@@ -142,7 +142,8 @@ def dirichlet(mode, scale):
 
     Each stick is a beta in z, whose curvature gives a concentration; the sticks' concentrations are averaged.
     """
-    left = jnp.flip(jnp.cumsum(jnp.flip(mode, -1), axis=-1), -1)[..., :-1]  # of the simplex, for each stick
+    # what is left of the simplex before each stick is broken off
+    left = jnp.flip(jnp.cumsum(jnp.flip(mode, -1), axis=-1), -1)[..., :-1]
     share = mode[..., :-1] / left
     log_size = jnp.mean(-2 * jnp.log(scale) - jnp.log(share * (1 - share) * left), axis=-1, keepdims=True)
     return dist.Dirichlet(jnp.exp(log_size) * mode, validate_args=False)

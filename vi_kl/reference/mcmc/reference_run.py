@@ -166,7 +166,8 @@ def moments(target: Target, z) -> dict[str, np.ndarray]:
     for name, x in constrain_in_chunks(target, z.reshape(-1, z.shape[-1])).items():
         mean, sd = x.mean(axis=0), x.std(axis=0, ddof=1)
         entries = x.reshape(*z.shape[:2], -1)
-        varies = np.ptp(entries, axis=(0, 1)) > 1e-12 * np.abs(entries).max(axis=(0, 1))  # else it is constant
+        # a constant entry, as some of a factor are, has no effective sample size
+        varies = np.ptp(entries, axis=(0, 1)) > 1e-12 * np.abs(entries).max(axis=(0, 1))
         numbers = np.atleast_1d(array_stats.ess(np.moveaxis(entries[..., varies], -1, 0), method="mean"))
         error = np.max(1 / np.sqrt(numbers), initial=0.0)
         result |= {f"mean/{name}": mean, f"sd/{name}": sd, f"error/{name}": np.asarray(error)}

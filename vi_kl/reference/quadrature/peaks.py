@@ -118,7 +118,8 @@ def frame_at(function, z, value, hessian) -> np.ndarray | None:
     """
     scale = 1 / np.sqrt(np.maximum(np.abs(np.diag(hessian)), 1e-30))
     scaled = hessian * scale * scale[:, None]
-    scaled = np.where((np.abs(scaled) < 0.05) & ~np.eye(len(z), dtype=bool), 0.0, scaled)  # no needless mixing
+    # small off-diagonal entries are set to zero, so that axes do not mix without need
+    scaled = np.where((np.abs(scaled) < 0.05) & ~np.eye(len(z), dtype=bool), 0.0, scaled)
     curvature, axes = np.linalg.eigh(scaled)
     directions = np.diag(scale) if curvature.max() > 0 else scale[:, None] * axes
     return measured(function, z, value, directions)
