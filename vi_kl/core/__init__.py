@@ -1,1 +1,1 @@
-"""What every other part stands on: estimates, precision, compilation, random keys, files, programs of functions."""
+"""The foundation of every other part: estimates, precision, compilation, random keys, files, programs of functions."""

@@ -1,17 +1,17 @@
 """Lower triangular factors of covariances, taken with every coordinate in its own scale.
 
 A posterior in its parameters' own units may have variances twenty orders of magnitude apart, where Cholesky's method
-takes a matrix for indefinite that is not. In units of each coordinate's own sd it fails only near exact collinearity,
-and there eigenvalues below rounding are raised to it.
+rejects positive definite matrices. In units of each coordinate's own sd it fails only near exact collinearity,
+where eigenvalues below the rounding error are raised to that error.
 """
 
 import numpy as np
 
-FLOOR = 1e-14  # of the largest eigenvalue, in the coordinates' own scales: what rounding leaves of a zero
+FLOOR = 1e-14  # relative to the largest eigenvalue in the coordinates' own scales: a zero after rounding
 
 
 def tril_of_covariance(covariance: np.ndarray) -> np.ndarray:
-    """L with L L' the covariance, which is positive definite but for rounding.
+    """Return L such that L L' is the covariance, which is positive definite up to rounding.
 
     Raises:
         LinAlgError: a variance is not positive, or an entry is not finite.
@@ -26,10 +26,10 @@ def tril_of_covariance(covariance: np.ndarray) -> np.ndarray:
 
 
 def tril_of_precision(precision: np.ndarray) -> np.ndarray:
-    """L with L L' the inverse of a matrix that is positive definite but for rounding.
+    """Return L such that L L' is the inverse of a matrix that is positive definite up to rounding.
 
     Raises:
-        LinAlgError: an entry of the diagonal is not positive, or one of the matrix not finite.
+        LinAlgError: an entry of the diagonal is not positive, or an entry of the matrix is not finite.
     """
     scale = own_scales(precision)
     values, vectors = floored_eigh(precision / scale[:, None] / scale)
@@ -37,7 +37,7 @@ def tril_of_precision(precision: np.ndarray) -> np.ndarray:
 
 
 def tril_of_root(root: np.ndarray) -> np.ndarray:
-    """L with L L' = root root', for any square root; no square of it is formed."""
+    """Return L such that L L' = root root', for any square root; no square of it is formed."""
     upper = np.linalg.qr(root.T, mode="r")
     return upper.T * np.where(np.diag(upper) < 0, -1.0, 1.0)
 

@@ -1,10 +1,10 @@
-"""What code of yours reads besides its arguments, as far as that can be seen: a hash.
+"""A hash of what user-defined code reads besides its arguments, as far as that can be seen.
 
-For classes that are part of compiled programs (a family, an objective, a kernel of your own). Their fields are what
-programs are told apart by; a global that a method reads is none, and a program compiled with its old value would go on
-with it. Seen are globals, variables of enclosing functions, defaults, and attributes of your modules and classes, and
-the same of every function of yours that is called by name. Models, guides and log densities need none of this: they
-are traced, and what they read is their data.
+It serves classes that are part of compiled programs (a family, an objective, a kernel of your own). Programs are
+distinguished by the fields of such classes; a global that a method reads is not a field, and a program compiled with
+its old value would continue with it. The hash covers globals, variables of enclosing functions, defaults, and
+attributes of your modules and classes, and the same of every function of yours that is called by name. Models,
+guides and log densities need no such hash: they are traced, and what they read is their data.
 """
 
 import functools
@@ -24,7 +24,7 @@ PLAIN = (type(None), bool, int, float, complex, str, bytes, np.generic)
 
 
 def reads(value) -> str:
-    """A hash of what the methods of `value` read; empty for what is not of a class of yours."""
+    """Return a hash of what the methods of `value` read; it is empty unless `value` is of a user-defined class."""
     if not is_yours(type(value)):
         return ""
     reader = Reader()
@@ -33,7 +33,7 @@ def reads(value) -> str:
 
 
 def is_yours(thing) -> bool:
-    """Whether it is defined in code that is neither vi_kl's nor an installed package's."""
+    """Return whether a thing is defined in code that is neither vi_kl's nor an installed package's."""
     return is_your_module((getattr(thing, "__module__", None) or "builtins").partition(".")[0])
 
 
@@ -49,11 +49,11 @@ def is_your_module(root: str) -> bool:
 
 
 class Reader:
-    """Takes values into a hash, each object once.
+    """A reader that takes values into a hash, each object once.
 
     Args:
-        by_identity: whether objects and functions of installed packages count as themselves, and not by their names:
-            where the values are kept for as long as the hash is used.
+        by_identity: whether objects and functions of installed packages count by identity, and not by their names,
+            which requires that the values live as long as the hash is used.
     """
 
     def __init__(self, by_identity: bool = False):
@@ -67,7 +67,7 @@ class Reader:
             self.hash.update(len(data).to_bytes(8, "little") + data)
 
     def add(self, value, names=()) -> None:
-        """`names`: what is looked up by whoever reads this value."""
+        """Add a value to the hash; `names` are the names that the reader of this value looks up."""
         if isinstance(value, PLAIN):
             self.write(type(value).__name__, repr(value))
         elif isinstance(value, jax.core.Tracer):
@@ -113,7 +113,7 @@ class Reader:
 
     @staticmethod
     def is_opaque(value) -> bool:
-        """Whether what an object of an installed package, or of C, holds cannot be seen."""
+        """Return whether the content of an object, of an installed package or of C, cannot be seen."""
         return not is_yours(type(value)) and not isinstance(value, types.ModuleType | types.BuiltinFunctionType)
 
     def add_function(self, function) -> None:
@@ -147,6 +147,6 @@ class Reader:
 
 
 def names_in(code: types.CodeType) -> set[str]:
-    """The names that a function, and the functions inside it, look up."""
+    """Return the names that a function, and the functions inside it, look up."""
     inner = (names_in(constant) for constant in code.co_consts if isinstance(constant, types.CodeType))
     return set(code.co_names).union(*inner)

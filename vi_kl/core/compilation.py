@@ -1,4 +1,4 @@
-"""Compiling: quick to compile on the CPU, and counted.
+"""Compilation: quick on the CPU, and counted.
 
 For most models compilation costs more than running. On the CPU, XLA's fusion emitters double the compile time of
 the special functions that log densities are made of and do not make them faster, so they are switched off for
@@ -20,7 +20,7 @@ import jax
 from vi_kl.core.code_hash import reads
 
 QUICK_TO_COMPILE = {"xla_cpu_use_fusion_emitters": False}
-# for programs that run a few times only: half the compile time, up to twice the run time
+# options of programs that run a few times only: they halve the compile time, and may double the run time
 RUN_SELDOM = {**QUICK_TO_COMPILE, "xla_backend_optimization_level": 0}
 
 # NumPyro keeps its effect handlers on one global stack, so only one thread at a time may trace a model. XLA's
@@ -30,7 +30,7 @@ tracing = threading.RLock()
 
 @functools.cache
 def compiler_options(seldom: bool) -> dict:
-    """Those of the options that this backend and JAX version accept."""
+    """Return those of the options that this backend and JAX version accept."""
     if jax.default_backend() != "cpu":
         return {}
     options = RUN_SELDOM if seldom else QUICK_TO_COMPILE
@@ -47,14 +47,14 @@ def is_accepted(name: str, value) -> bool:
 
 
 class CarriesArrays:
-    """What is part of the code of compiled programs, but for some arrays, which are arguments of theirs."""
+    """A part of the code of compiled programs whose arrays are arguments of these programs."""
 
     def detached(self) -> tuple[Any, Any]:
-        """This without the arrays, hashable; and the arrays, a pytree."""
+        """Return this object without its arrays, hashable, and the arrays, a pytree."""
         raise NotImplementedError
 
     def attached(self, arrays) -> Any:
-        """The inverse, of what `detached` gives first."""
+        """Return the object whose `detached` gives this one and these arrays."""
         raise NotImplementedError
 
 
@@ -67,13 +67,13 @@ def attached(value, arrays):
 
 
 def compiled(function=None, *, static: tuple[str, ...] = (), seldom: bool | Callable[..., bool] = False):
-    """`jax.jit` with vi_kl's compiler options, safe to call from several threads.
+    """Compile a function by `jax.jit` with vi_kl's options, safe to call from several threads.
 
     Args:
-        static: names of the arguments that are part of the code; see `CarriesArrays` for those that hold arrays. Of
+        static: names of the arguments that are part of the code; see `CarriesArrays` for those that hold arrays. For
             classes that are not vi_kl's, what they read besides their fields counts too (`reads`).
-        seldom: whether the program runs so seldom, or is so small, that compiling it well does not pay; or a
-            function that tells it from the call's arguments.
+        seldom: whether the program runs so seldom, or is so small, that optimising it does not pay; or a
+            function of the call's arguments that returns this.
     """
     if function is None:
         return functools.partial(compiled, static=static, seldom=seldom)
@@ -83,7 +83,7 @@ def compiled(function=None, *, static: tuple[str, ...] = (), seldom: bool | Call
 
 
 def with_static(function, static: tuple[str, ...], seldom):
-    """`compiled` where some arguments are part of the code: their arrays are an argument of their own."""
+    """Compile a function some of whose arguments are part of the code; their arrays are an argument of their own."""
     signature = inspect.signature(function)
 
     def inner(arrays, what_is_read, /, **kwargs):
@@ -135,14 +135,14 @@ def jitted(function, static: tuple[str, ...], seldom, static_places):
     return call
 
 
-generation = 0  # of programs: those compiled before they were let go of count as not compiled
+generation = 0  # the generation of programs: those compiled before the last clearing count as not compiled
 
 
 def let_go_of_programs() -> None:
-    """Let go of every compiled program in this process, those that are not vi_kl's too; they are compiled when wanted.
+    """Clear every compiled program in this process, also those that are not vi_kl's; they are compiled again on demand.
 
-    Each holds about a dozen memory maps, of which Linux allows a process 65,530 unless told otherwise: one that has
-    compiled some five thousand programs breaks down in the compiler.
+    Each holds about a dozen memory maps, of which Linux allows a process 65,530 by default: a process that has
+    compiled some five thousand programs fails in the compiler.
     """
     global generation
     generation += 1
@@ -150,7 +150,10 @@ def let_go_of_programs() -> None:
 
 
 def describe(leaf):
-    """What of an argument a compiled program depends on: shape, type and layout of arrays, the value of the rest."""
+    """Return what a compiled program depends on in an argument.
+
+    This is the shape, type and layout of arrays, and the value of anything else.
+    """
     if hasattr(leaf, "dtype"):
         sharding = getattr(leaf, "sharding", None)
         layout = sharding if sharding is not None and len(sharding.device_set) > 1 else None
@@ -158,16 +161,16 @@ def describe(leaf):
     return type(leaf) if isinstance(leaf, float | complex) else leaf
 
 
-@dataclasses.dataclass(eq=False)  # two clocks are never the same one
+@dataclasses.dataclass(eq=False)  # two clocks are never equal
 class CompileClock:
-    """Seconds spent tracing and compiling vi_kl's programs, and how many were compiled."""
+    """A count of the seconds spent tracing and compiling vi_kl's programs, and of the programs compiled."""
 
     seconds: float = 0.0
     programs: int = 0
 
 
 class Running(threading.local):
-    """The clocks that run in this thread."""
+    """A thread's running clocks."""
 
     def __init__(self):
         self.clocks: tuple[CompileClock, ...] = ()
@@ -184,7 +187,7 @@ def record(seconds: float) -> None:
 
 @contextlib.contextmanager
 def compile_clock():
-    """Count what is compiled inside the block: `with compile_clock() as clock: ...; clock.seconds`."""
+    """Count what is compiled inside the `with` block; the value of the block is the `CompileClock`."""
     clock, before = CompileClock(), running.clocks
     running.clocks = (*before, clock)
     try:
@@ -194,11 +197,11 @@ def compile_clock():
 
 
 def in_threads(function, *arguments, workers: int) -> Iterator:
-    """`map` over threads, in order, with the caller's compile clocks running in them too.
+    """Map a function over arguments in threads, in order, with the caller's compile clocks running in them too.
 
-    The work begins at once, before the first result is asked for. Worth it where most of the time goes into
-    compiling, during which Python is free. What has not begun when the caller stops looking (an error, an
-    interruption) is not begun at all.
+    The work begins at once, before the first result is asked for. Threads pay where most of the time goes into
+    compiling, which releases Python's lock. Calls that have not begun when the caller stops iterating (an error, an
+    interruption) never begin.
     """
     if workers <= 1:
         return map(function, *arguments)

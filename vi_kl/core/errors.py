@@ -1,6 +1,6 @@
 """The root of the errors that vi_kl raises on purpose, for a person to act on.
 
-Whatever else comes out of a fit (a `TypeError`, an `IndexError`) is a fault of a program, of ours or of the user's, and
+Any other exception of a fit (a `TypeError`, an `IndexError`) is a fault of a program, of ours or of the user's, and
 is never turned into a row of a table.
 """
 
@@ -10,15 +10,15 @@ import numpy as np
 
 
 class ViKLError(Exception):
-    """What vi_kl raises of itself. Its kinds are a `ValueError` or a `RuntimeError` too."""
+    """An error that vi_kl raises on purpose. Its subclasses are a `ValueError` or a `RuntimeError` too."""
 
 
 class FitError(ViKLError, RuntimeError):
-    """A fit that cannot go on; the message says where it stopped and what to try."""
+    """An error: a fit cannot go on; the message says where it stopped and what to try."""
 
 
 class UnsuitableError(ViKLError, ValueError):
-    """A family, method or start that does not suit the target; the message says which would."""
+    """An error: a family, method or start does not suit the target; the message says which would."""
 
 
 class ModelError(ViKLError, ValueError):
@@ -30,7 +30,7 @@ NUMERICAL = (ArithmeticError, np.linalg.LinAlgError)  # what floating-point numb
 
 @contextlib.contextmanager
 def numerical_failures_named():
-    """What breaks down in floating-point numbers inside becomes a `FitError` with its reason."""
+    """Turn numerical breakdowns inside the block into a `FitError` with its reason."""
     try:
         yield
     except NUMERICAL as error:
@@ -38,6 +38,6 @@ def numerical_failures_named():
             raise
         raise FitError(
             f"The fit broke down numerically ({type(error).__name__}: {error}). Somewhere on its way the log density "
-            f"has no top, or is flat or steep beyond what 64 bits hold: give its scales proper priors, reparameterise "
-            f"(non-centred), or start inside the posterior (start=...)."
+            f"has no maximum, or is flat or steep beyond what 64 bits hold: give its scales proper priors, "
+            f"reparameterise (non-centred), or start inside the posterior (start=...)."
         ) from error

@@ -1,4 +1,4 @@
-"""Estimate: a number, how sure it is, how it was obtained, and its unit."""
+"""Estimate: a number with its standard error, its method and its unit."""
 
 import dataclasses
 import math
@@ -12,20 +12,20 @@ UNITS = {"nats": 1.0, "bits": math.log(2.0)}
 
 @dataclasses.dataclass(frozen=True)
 class Estimate:
-    """A number that says how sure it is.
+    """A number with its standard error, the method that gave it, and its unit.
 
     Attributes:
         value: the number itself.
-        standard_error: its standard error; for a deterministic method (quadrature) the method's own error
+        standard_error: the standard error of the value; for a deterministic method (quadrature) the method's own error
             estimate, 0.0 for a closed form.
-        method: how it was obtained, in words a reader understands ("closed form", "Monte Carlo, 4,096 draws").
+        method: the method in words ("closed form", "Monte Carlo, 4,096 draws").
         unit: "nats", "bits", or "" for a plain number.
-        num_draws: random or quasi-random draws behind it; None where it rests on none.
-        k_hat: the Pareto shape of the density ratios behind it (divergences/estimators/pareto.py); None where there
+        num_draws: the number of random or quasi-random draws used; None if there are none.
+        k_hat: the Pareto shape of the density ratios used (divergences/estimators/pareto.py); None if there
             are none.
-        caveat: what the method cannot see, in a sentence; "" where nothing escapes it.
-        degrees_of_freedom: those of the standard error, where it rests on so few replicates that the error
-            relative to it follows Student's t; None for a Gaussian.
+        caveat: a sentence on what the method cannot see; "" if it sees everything.
+        degrees_of_freedom: the degrees of freedom of the standard error, if it rests on so few replicates that the
+            error relative to it follows Student's t; None for a Gaussian.
     """
 
     value: float
@@ -48,7 +48,7 @@ class Estimate:
             raise ValueError(f"degrees_of_freedom must be positive, got {self.degrees_of_freedom}.")
 
     def to(self, unit: str) -> "Estimate":
-        """The same number in nats or bits."""
+        """Return the number converted to nats or bits."""
         if self.unit == unit:
             return self
         if self.unit not in UNITS or unit not in UNITS:
@@ -59,22 +59,22 @@ class Estimate:
         )
 
     def interval(self, level: float = 0.95) -> tuple[float, float]:
-        """The central interval at `level` under a Gaussian error, or Student's with few degrees of freedom."""
+        """Return the central interval at `level` (Gaussian, or Student's t with few degrees of freedom)."""
         if not 0 < level < 1:
             raise ValueError(f"level must lie between 0 and 1, got {level}.")
         half = self.quantile(0.5 + level / 2) * self.standard_error
         return self.value - half, self.value + half
 
     def quantile(self, probability: float) -> float:
-        """Of the error, in standard errors."""
+        """Return the quantile of the error, in standard errors."""
         if self.degrees_of_freedom is None:
             return NormalDist().inv_cdf(probability)
         return float(stdtrit(self.degrees_of_freedom, probability))
 
     def minus(self, other: "Estimate", method: str) -> "Estimate":
-        """self - other for *independent* errors, in self's unit; `method` describes the difference.
+        """Return self - other for *independent* errors, in self's unit; `method` describes the difference.
 
-        What the methods of the two cannot see, the difference cannot see either.
+        The difference carries the caveats of both.
         """
         other = other.to(self.unit)
         error = math.hypot(self.standard_error, other.standard_error)
@@ -83,7 +83,7 @@ class Estimate:
         return Estimate(self.value - other.value, error, method, self.unit, caveat=caveat, degrees_of_freedom=freedom)
 
     def agrees_with(self, other: "Estimate", standard_errors: float = 3.0) -> bool:
-        """Whether two estimates of one number lie within that many combined standard errors."""
+        """Return whether two estimates of one number lie within that many combined standard errors."""
         difference = self.minus(other, "difference")
         rounding = 1e-9 * max(1.0, abs(self.value))
         return abs(difference.value) <= standard_errors * difference.standard_error + rounding
@@ -99,15 +99,15 @@ class Estimate:
 
 
 def error_of_mean(values: np.ndarray, effective_number: float | None = None) -> float:
-    """Standard error of the mean of `values`, raised where they are so skewed that the normal one is too small.
+    """Return the standard error of the mean of `values`, raised if skewness makes the usual one too small.
 
-    A sample of skewed values that lacks a large one has both a mean and an sd that are too small. To first order the
+    A sample of skewed values that lacks a large one has a mean and an sd that are too small. To first order the
     upper 95% limit moves by (1 + 2 * 1.96^2) / 6 standard errors per skewness / sqrt(n) (Johnson 1978, "Modified t
     tests and confidence intervals for asymmetrical populations"); the error is raised by as much, for both limits.
 
     Args:
-        values: shape (n,), n at least 2.
-        effective_number: of independent values; by default n.
+        values: the values, of shape (n,), n at least 2.
+        effective_number: the effective number of independent values; by default n.
     """
     n = len(values) if effective_number is None else effective_number
     spread = values.std(ddof=1)
@@ -118,14 +118,17 @@ def error_of_mean(values: np.ndarray, effective_number: float | None = None) -> 
 
 
 def combined_degrees_of_freedom(*estimates: Estimate) -> float | None:
-    """Of the sum of independent errors (Welch 1947, Satterthwaite 1946); None where none has few."""
+    """Return the degrees of freedom of a sum of independent errors; None if none of them has few.
+
+    Reference: Welch (1947), Satterthwaite (1946).
+    """
     variances = [(e.standard_error**2, e.degrees_of_freedom) for e in estimates]
     spread = sum(variance**2 / freedom for variance, freedom in variances if freedom is not None)
     return sum(variance for variance, _ in variances) ** 2 / spread if spread else None
 
 
 def format_with_error(value: float, standard_error: float, digits: int = 2) -> str:
-    """`value ± error`, with the error at `digits` significant digits and the value at the same place."""
+    """Return `value ± error`, with the error at `digits` significant digits and the value at the same place."""
     if not math.isfinite(value) or not math.isfinite(standard_error):
         return f"{value:.4g} ± {standard_error:.2g}" if standard_error else f"{value:.4g}"
     if standard_error == 0.0:

@@ -1,18 +1,18 @@
-"""Numbers that people give: how many draws, steps, dimensions."""
+"""Checks of whole numbers that users give: numbers of draws, steps, dimensions."""
 
 import operator
 
 
 def whole_number(name: str, value, at_least: int = 1) -> int:
-    """`value` as an int.
+    """Return `value` as an int, after checking it.
 
     Args:
-        name: of the argument, for the message.
+        name: the argument's name, for the message.
         value: a Python or NumPy integer, or a float without a fraction (1e4).
-        at_least: the smallest that makes sense.
+        at_least: the smallest value allowed.
 
     Raises:
-        TypeError: it is no number.
+        TypeError: it is not a number.
         ValueError: it has a fraction, or is too small.
     """
     if isinstance(value, bool | str):

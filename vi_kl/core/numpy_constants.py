@@ -1,6 +1,6 @@
 """NumPy arrays in JAX programs, when 64-bit types are switched on and off within one process.
 
-JAX keeps the typed constant that it makes of a NumPy array for as long as some program holds it, and finds it again by
+JAX keeps the typed constant that it makes of a NumPy array for as long as some program holds it, and looks it up by
 the array alone (jax 0.10: `canonicalize_value`, a weak cache whose key leaves out `jax_enable_x64`). Where one part of
 a process computes in 32 bits and another in 64, whichever comes second gets the first one's type: data rounded to
 float32 without a word, "lax.add requires arguments to have the same dtypes, got int32, int64" for an index, or a buffer
@@ -24,7 +24,7 @@ except ImportError:
 
 @functools.cache
 def tell_precisions_apart() -> bool:
-    """Make JAX look at the precision as well when it looks a NumPy array up. Whether it does so now."""
+    """Make JAX include the precision when it looks up a NumPy array, and return whether it does so now."""
     if not precisions_are_mixed_up():
         return True
     constants = Constants()
@@ -33,7 +33,7 @@ def tell_precisions_apart() -> bool:
 
 
 def precisions_are_mixed_up() -> bool:
-    """Whether a constant made in 32 bits is found again in 64."""
+    """Return whether a constant made in 32 bits is found again in 64."""
     try:
         array = np.zeros(1)
         with jax.enable_x64(False):
@@ -46,7 +46,7 @@ def precisions_are_mixed_up() -> bool:
 
 
 class Constants:
-    """What JAX makes of NumPy arrays: one typed constant for each array and type, as long as anyone holds it."""
+    """A table of the constants that JAX makes of NumPy arrays: one for each array and type, while anyone holds it."""
 
     def __init__(self):
         self.found: dict = {}
@@ -64,7 +64,7 @@ class Constants:
             return constant
 
     def forget(self, key, ref) -> None:
-        # without the lock, which this thread may hold while garbage is collected
+        # taken without the lock, which this thread may hold while garbage is collected
         entry = self.found.get(key)
         if entry is not None and entry[1] is ref:
             self.found.pop(key, None)

@@ -14,7 +14,10 @@ from vi_kl.core.numpy_constants import tell_precisions_apart
 
 
 def wide_types():
-    """A context with 64-bit JAX types. Every switch that meets arrays of the caller goes through here."""
+    """Return a context with 64-bit JAX types.
+
+    Every switch that meets arrays of the caller uses this function.
+    """
     tell_precisions_apart()
     return jax.enable_x64(True)
 
@@ -38,12 +41,15 @@ def in_float64(function):
 
 
 def is_not_container(value) -> bool:
-    """Only plain containers are looked into: a Target or a fit is handed back as it is."""
+    """Return whether a value is not a plain container.
+
+    Only plain containers are searched for arrays: a Target or a fit is handed back as it is.
+    """
     return not isinstance(value, tuple | list | dict)
 
 
 def as_numpy(leaf):
-    """A concrete JAX array as a NumPy array; anything else (tracers, keys, other objects) as it is."""
+    """Return a concrete JAX array as a NumPy array, and anything else (tracers, keys, other objects) as it is."""
     if not isinstance(leaf, jax.Array) or isinstance(leaf, jax.core.Tracer):
         return leaf
     if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
@@ -52,7 +58,10 @@ def as_numpy(leaf):
 
 
 def as_float64(leaf):
-    """A float or integer array at 64 bits (call it inside `in_float64`); booleans and the rest as they are."""
+    """Return a float or integer array at 64 bits, and booleans and other values as they are.
+
+    It must be called inside `in_float64`.
+    """
     array = np.asarray(leaf) if not isinstance(leaf, jax.core.Tracer) else leaf
     if array.dtype.kind == "f":
         return array.astype(np.float64)

@@ -1,4 +1,4 @@
-"""Random keys: JAX's, or an integer in their place; and NumPy's generators, whose draws need no compilation."""
+"""Random keys: JAX keys, or integers in their place, and NumPy generators, whose draws need no compilation."""
 
 import inspect
 from typing import Any
@@ -11,20 +11,20 @@ HOW = "Pass key=jax.random.key(0), or an integer such as key=0; the same key giv
 
 
 def as_key(key: Any, name: str = "key"):
-    """One JAX random key.
+    """Return one JAX random key.
 
     Args:
         key: a JAX key, an integer, or an old-style key (an array of raw uint32 numbers).
-        name: of the argument, for the message.
+        name: the argument's name, for the message.
 
     Raises:
         TypeError: it is none of these; the message says what it is.
-        ValueError: an integer beyond 64 bits, or several keys.
+        ValueError: it is an integer beyond 64 bits, or holds several keys.
     """
     if isinstance(key, jax.Array) and jax.dtypes.issubdtype(key.dtype, jax.dtypes.prng_key):
         if key.shape == ():
             return key
-        raise ValueError(f"{name} holds {key.size} keys, of shape {key.shape}, and one is wanted: {name}[0], say.")
+        raise ValueError(f"{name} holds {key.size} keys, of shape {key.shape}, and one is required: {name}[0], say.")
     if isinstance(key, bool | np.bool_):
         raise TypeError(f"{name} must be a random key, got {key}. {HOW}")
     if isinstance(key, int | np.integer):
@@ -32,14 +32,14 @@ def as_key(key: Any, name: str = "key"):
     if isinstance(key, np.ndarray | jax.Array):
         return from_array(key, name)
     if key is None or key is inspect.Parameter.empty:
-        raise TypeError(f"A random {name} is wanted and missing. {HOW}")
+        raise TypeError(f"A random {name} is required and missing. {HOW}")
     raise TypeError(f"{name} must be a random key, got {type(key).__name__}. {HOW}")
 
 
 def from_integer(seed: int, name: str):
     if not -(2**63) <= seed < 2**64:
         raise ValueError(f"{name} is {seed}, an integer beyond 64 bits: take a smaller one.")
-    with jax.enable_x64(True):  # so that an integer means the same key whatever the caller's setting
+    with jax.enable_x64(True):  # an integer means the same key whatever the caller's setting
         return jax.random.key(np.uint64(seed % 2**64))
 
 
@@ -52,10 +52,10 @@ def from_array(key, name: str):
 
 
 def is_key(value: Any) -> bool:
-    """Whether it is a JAX key beyond doubt (an integer may be one, and may be a number)."""
+    """Return whether a value is a JAX key beyond doubt (an integer may be one, or a number)."""
     return isinstance(value, jax.Array) and jax.dtypes.issubdtype(value.dtype, jax.dtypes.prng_key)
 
 
 def numpy_generator(key) -> np.random.Generator:
-    """NumPy's generator seeded by a JAX key: the same key gives the same draws."""
+    """Return NumPy's generator seeded by a JAX key: the same key gives the same draws."""
     return np.random.default_rng(np.asarray(jax.random.key_data(as_key(key))))

@@ -1,4 +1,4 @@
-"""Values as files, without pickle: plain values as JSON, arrays beside them, in one npz that is written whole.
+"""Values as files, without pickle: plain values as JSON, with arrays beside them, in one npz that is written whole.
 
 What can be stored: None, booleans, numbers, strings, arrays of numbers, random keys, dicts, lists, tuples, and
 dataclasses and NamedTuples of these. A file names the classes it holds; only those that the reader is given are made
@@ -24,14 +24,14 @@ DOCUMENT = "document"
 
 
 class ArchiveError(ViKLError, ValueError):
-    """A value that cannot be stored, or a file that cannot be read; the message says which part."""
+    """An error: a value cannot be stored, or a file cannot be read; the message says which part."""
 
 
 def write(path, document: dict) -> None:
     """Store a document, replacing the file at `path` only when all of it has been written.
 
     Args:
-        path: of the file; its folder must exist.
+        path: the file's path; its folder must exist.
         document: {name: value}.
 
     Raises:
@@ -58,21 +58,21 @@ def write_arrays(path: Path, arrays: Mapping) -> None:
 
 
 def remove_leftovers(path: Path) -> None:
-    """Delete what writes of `path` that were killed have left behind."""
+    """Delete the leftovers of writes of `path` that were killed."""
     for leftover in path.parent.glob(f".{path.name}.*.tmp"):
         with contextlib.suppress(OSError):
             leftover.unlink()
 
 
 class Archive:
-    """A stored document, its values made when they are asked for.
+    """A stored document, whose values are made when they are asked for.
 
     Args:
-        path: of a file that `write` has written.
+        path: the path of a file that `write` has written.
 
     Raises:
-        ArchiveError: it is no such file, or damaged.
-        FileNotFoundError: there is none.
+        ArchiveError: it is no such file, or is damaged.
+        FileNotFoundError: there is no such file.
     """
 
     def __init__(self, path):
@@ -83,11 +83,11 @@ class Archive:
             self.words = json.loads(self.arrays.pop(DOCUMENT).tobytes())
         except FileNotFoundError:
             raise
-        except Exception as error:  # whatever a damaged file makes NumPy, zipfile, zlib or json say
+        except Exception as error:  # exceptions of any type that NumPy, zipfile, zlib or json raise for a damaged file
             raise ArchiveError(f"{self.path} is not a file that vi_kl has saved, or is damaged ({error}).") from None
 
     def get(self, name: str, classes: Mapping[str, type] | None = None) -> Any:
-        """The value stored under `name`, or None; `classes` are those that may be made, by name."""
+        """Return the value stored under `name`, or None; `classes` are those that may be made, by name."""
         if name not in self.words:
             return None
         try:
@@ -100,12 +100,12 @@ class Archive:
 
 
 def encode(value, where: str, arrays: dict, other: Callable | None = None):
-    """`value` as JSON, its arrays put into `arrays`.
+    """Return `value` as JSON, and put its arrays into `arrays`.
 
     Args:
-        where: what the value is called in an error message.
-        arrays: {name: array}, added to.
-        other: `other(value, where)` gives JSON for what cannot be stored; by default that is an error.
+        where: the name of the value in an error message.
+        arrays: {name: array}, to which the value's arrays are added.
+        other: `other(value, where)` returns JSON for what cannot be stored; by default that is an error.
     """
 
     def inner(entry, where):
@@ -138,7 +138,7 @@ def encode(value, where: str, arrays: dict, other: Callable | None = None):
 
 
 def fields_of(value) -> dict | None:
-    """The fields of a dataclass or a NamedTuple, or None."""
+    """Return the fields of a dataclass or a NamedTuple, or None."""
     if isinstance(value, tuple) and hasattr(value, "_fields"):
         return value._asdict()
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
@@ -162,7 +162,7 @@ def encode_array(value, where: str, arrays: dict):
 
 
 def decode(words, arrays: Mapping, classes: Mapping[str, type]):
-    """The value that `encode` was given."""
+    """Return the value that `encode` was given."""
 
     def inner(words):
         return decode(words, arrays, classes)
@@ -189,7 +189,7 @@ def decode(words, arrays: Mapping, classes: Mapping[str, type]):
 
 
 def make(name: str, module: str, fields: dict, classes: Mapping[str, type]):
-    """An instance of one of the classes that may be made."""
+    """Return an instance of one of the classes that may be made."""
     kind = classes.get(name) or imported_tuple(name, module)
     if kind is None:
         raise ArchiveError(
@@ -203,7 +203,10 @@ def make(name: str, module: str, fields: dict, classes: Mapping[str, type]):
 
 
 def imported_tuple(name: str, module: str) -> type | None:
-    """A NamedTuple of a module that is imported already: plain containers, such as the states of optimisers."""
+    """Return a NamedTuple class of an imported module, or None.
+
+    Such classes are plain containers, such as the states of optimisers.
+    """
     kind = getattr(sys.modules.get(module), name, None)
     is_named = isinstance(kind, type) and issubclass(kind, tuple) and hasattr(kind, "_fields")
     return kind if is_named else None

@@ -1,4 +1,4 @@
-"""Normal and Student-t densities around a point: where annealing starts, what is laid over modes, what q is held to."""
+"""Normal and Student-t densities around a point, for annealing, for scouts of modes and for defensive mixtures."""
 
 import dataclasses
 
@@ -11,8 +11,8 @@ class Student:
     """A multivariate Student t, or a normal where `degrees_of_freedom` is infinite.
 
     Attributes:
-        mean: (dim,).
-        tril: a factor of the scale matrix, (dim, dim).
+        mean: the mean, of shape (dim,).
+        tril: a factor of the scale matrix, of shape (dim, dim).
     """
 
     mean: np.ndarray
@@ -20,7 +20,7 @@ class Student:
     degrees_of_freedom: float = np.inf
 
     def log_prob(self, z: np.ndarray) -> np.ndarray:
-        """At points (n, dim)."""
+        """Return the log density at points of shape (n, dim)."""
         dim, nu = len(self.mean), self.degrees_of_freedom
         squared = (((z - self.mean) @ np.linalg.inv(self.tril).T) ** 2).sum(axis=1)
         log_det = np.linalg.slogdet(self.tril)[1]
@@ -37,8 +37,9 @@ class Student:
 
 
 def moments_of_draws(z: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
-    """Mean and a factor of the covariance of draws (n, dim), by way of the correlations, so that scales do not
-    matter; None where the draws do not span the space.
+    """Return the mean and a factor of the covariance of draws (n, dim); None if the draws do not span the space.
+
+    The factor is computed from the correlations, so that scales do not matter.
     """
     sd = z.std(axis=0, ddof=1)
     if not np.isfinite(sd).all() or (sd == 0).any():

@@ -4,13 +4,13 @@ p is the reference, q the approximation, and both are pmf arrays (the last axis 
 distributions. Everything is in nats unless `base=2` asks for bits.
 
     kl_divergence(p, q)     what is lost when q stands in for p; exact, or NoClosedForm
-    estimate_kl(p, q)       the same by the best method there is, with its error: use it where kl_divergence
+    estimate_kl(p, q)       KL(p||q) by the best method there is, with its error: use it where kl_divergence
                             raises NoClosedForm
     estimate_entropy(p)     the entropy of p by the best method there is, with its error
-    estimate_kl_from_draws(x, y)  of two sets of draws whose densities nobody knows
-    entropy(p)              what a symbol of p costs in the code made for p
-    cross_entropy(p, q)     what it costs in the code made for q: entropy + kl_divergence
-    code_lengths(p)         what each symbol costs in the code made for p
+    estimate_kl_from_draws(x, y)  KL from two sets of draws whose densities are unknown
+    entropy(p)              the mean cost of a symbol of p in the code made for p
+    cross_entropy(p, q)     the mean cost in the code made for q: entropy + kl_divergence
+    code_lengths(p)         the cost of each symbol in the code made for p
     smooth(p, support)      a little probability for symbols never seen, so that no divergence is infinite
     project(p, family)      the member of a family with the smallest divergence: KL as the objective
 
@@ -18,19 +18,19 @@ distributions. Everything is in nats unless `base=2` asks for bits.
     renyi(p, q, order), alpha_divergence(p, q, alpha)
                             other ways to compare p and q; exact, or NoClosedForm
     estimate_f_divergence(p, q, kind)   each of these by the best method there is, with its error
-    mixture_kl_bounds(p, q)             what KL(p||q) of mixtures lies between, from their components alone
+    mixture_kl_bounds(p, q)             bounds of KL(p||q) of mixtures, from their components alone
 
     mixture_prior_kl(p, q, key), mixture_prior_kl_bounds(p, q)
-                            the same of a batch of Gaussians and one mixture, inside a loss
+                            KL between a batch of Gaussians and one mixture, inside a loss
 
     discrete       the pmf arrays
     kl             exact divergences and entropies of distributions
     analytic       the closed forms, on the primitives in bregman, evaluated in float64 by wide
-    registry       which pairs have one; support tells which are infinite; validity makes NaN of NaN
-    region         where a distribution has its probability, by images through transforms; density, its density there
-    estimation     the choice of a method where there is none, and estimators the methods; entropy_estimation likewise
-    labelled, held what arguments carry beside numbers: labels and masks, and the parameters as they were given
-    projection     the nearest member; nearest finds it for NumPyro's classes
+    registry       the pairs that have a closed form; support finds infinite ones; validity passes NaN on
+    region         where a distribution has its probability (images: through transforms); density: its density there
+    estimation     the choice of a method without a closed form; estimators: the methods; entropy_estimation
+    labelled, held labels and masks of arguments, and the parameters as they were given
+    projection     the nearest member of a family
     f_divergences  the divergences beside KL
     mixtures       bounds for mixtures
 """

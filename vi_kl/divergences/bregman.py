@@ -17,13 +17,13 @@ however close they are, so a closed form that is a sum of these terms cannot can
     log_gamma(x, y)        F = log Gamma
     log_sum_exp(w, ., d)   F = log-sum-exp, between the logits log w and log w + d
 
-`difference` is x - y for callers who know it more exactly than the rounded x and y do. `digits` is FULL, or SINGLE
-where the result will be rounded to float32: half the time. Arrays broadcast. All
-work in the dtype they are given and are differentiable by JAX; phi, psi, em, log_ratio and log_sum_exp also
-take NumPy arrays and then return NumPy arrays.
+`difference` is x - y, for callers who know it more exactly than the rounded x and y give it. `digits` is FULL, or
+SINGLE if the result will be rounded to float32, which takes half the time. Arrays broadcast. All functions work in the
+dtype they are given and are differentiable by JAX; phi, psi, em, log_ratio and log_sum_exp also take NumPy arrays and
+then return NumPy arrays.
 
-Near and far arguments take different expressions. They are added up, each made 0 where the other holds, rather
-than chosen between: a choice after a logarithm keeps XLA from vectorising it, which costs a factor of four.
+Near and far arguments take different expressions. They are added up, each set to 0 where the other holds, instead of
+being selected: a selection after a logarithm keeps XLA from vectorising it, which costs a factor of four.
 """
 
 import functools
@@ -57,19 +57,19 @@ STIRLING = (
 
 
 def namespace(*arrays):
-    """jax.numpy where any argument is a JAX array or is being traced, else numpy."""
+    """Return jax.numpy if any argument is a JAX array or is being traced, else numpy."""
     return jnp if any(isinstance(array, jax.Array) for array in arrays) else np
 
 
 def as_floats(*arrays):
-    """The arguments as arrays of one floating dtype, in the namespace they came from."""
+    """Return the arguments as arrays of one floating dtype, in the namespace they came from."""
     xp = namespace(*arrays)
     dtype = xp.result_type(float, *arrays)
     return [xp.asarray(array, dtype=dtype) for array in arrays]
 
 
 def polynomial(x, coefficients):
-    """sum_k coefficients[k] x^k, by Horner's rule."""
+    """Return sum_k coefficients[k] x^k, by Horner's rule."""
     total = coefficients[-1]
     for coefficient in coefficients[-2::-1]:
         total = total * x + coefficient
@@ -77,7 +77,7 @@ def polynomial(x, coefficients):
 
 
 def sum_parts(x, keepdims=False):
-    """The sum over the last axis, as a product with ones.
+    """Return the sum over the last axis, as a product with ones.
 
     XLA would fuse a plain sum with what is summed, and then compute that one number at a time.
     """
@@ -86,7 +86,7 @@ def sum_parts(x, keepdims=False):
 
 
 def phi(d):
-    """d - log(1 + d) for d > -1; +inf at -1."""
+    """Return d - log(1 + d) for d > -1; +inf at -1."""
     (d,) = as_floats(d)
     return phi_jax(d) if isinstance(d, jax.Array) else phi_value(d, np)
 
@@ -115,7 +115,7 @@ def phi_coefficients():
 
 
 def atanh_excess_series(t, bound, digits=FULL):
-    """atanh(t) - t for |t| up to `bound`."""
+    """Return atanh(t) - t for |t| up to `bound`."""
     terms = math.ceil(digits / (-2 * math.log10(bound)))
     return t * t * t * polynomial(t * t, [1 / (2 * k + 3) for k in range(terms)])
 
@@ -129,7 +129,7 @@ phi_jax.defjvps(lambda tangent, out, d: d / (1 + d) * tangent)
 
 
 def psi(d):
-    """(1 + d) log(1 + d) - d for d >= -1; 1 at -1."""
+    """Return (1 + d) log(1 + d) - d for d >= -1; 1 at -1."""
     (d,) = as_floats(d)
     xp = namespace(d)
     near = abs(d) < SERIES_RADIUS
@@ -140,12 +140,12 @@ def psi(d):
 
 
 def psi_series(d):
-    """psi for |d| < SERIES_RADIUS."""
+    """Return psi for |d| < SERIES_RADIUS."""
     return d * d - (1 + d) * phi_series(d)
 
 
 def em(x):
-    """exp(x) - 1 - x."""
+    """Return exp(x) - 1 - x."""
     (x,) = as_floats(x)
     return em_jax(x) if isinstance(x, jax.Array) else em_value(x, np)
 
@@ -171,7 +171,7 @@ em_jax.defjvps(lambda tangent, out, x: jnp.expm1(x) * tangent)
 
 
 def log_ratio(x, y, difference=None):
-    """log(x / y) for positive x and y, relatively exact also where they nearly agree."""
+    """Return log(x / y) for positive x and y, relatively exact also where they nearly agree."""
     x, y = as_floats(x, y)
     xp = namespace(x, y)
     d = (x - y if difference is None else difference) / y
@@ -183,13 +183,13 @@ def log_ratio(x, y, difference=None):
 
 
 def log_of_quotient(x, y):
-    """log(x / y) by the roots, whose quotient stays in the floating range where that of x and y would leave it."""
+    """Return log(x / y) from the roots of x and y, whose quotient does not leave the floating range."""
     xp = namespace(x, y)
     return 2 * xp.log(xp.sqrt(x) / xp.sqrt(y))
 
 
 def itakura_saito(x, y, difference=None, digits=FULL):
-    """x/y - log(x/y) - 1 for positive x and y: the Itakura-Saito divergence, D_F of F = -log."""
+    """Return x/y - log(x/y) - 1 for positive x and y: the Itakura-Saito divergence, D_F of F = -log."""
     x, y = as_floats(x, y)
     difference = x - y if difference is None else difference
     return itakura_saito_jax(*map(jnp.asarray, (x, y, difference)), digits)
@@ -234,9 +234,9 @@ def without_octaves(x, y):
 
 
 def generalized_kl(x, y, difference=None):
-    """x log(x/y) - x + y for x, y >= 0: the generalised KL divergence, D_F of F = x log x.
+    """Return x log(x/y) - x + y for x, y >= 0: the generalised KL divergence, D_F of F = x log x.
 
-    0 log 0 = 0, and +inf where y = 0 < x. The derivative by x at x = 0, truly -inf, is returned as 0: an
+    0 log 0 is 0, and the result is +inf where y = 0 < x. The derivative by x at x = 0, truly -inf, is returned as 0: an
     entry that is zero stays zero.
     """
     x, y = as_floats(x, y)
@@ -269,7 +269,7 @@ def generalized_kl_jvp(primals, tangents):
 
 
 def binet(x, y, difference=None, digits=FULL):
-    """D_mu(x, y) for positive x and y; mu(x) = log Gamma(x) - (x - 1/2) log x + x - log(2 pi)/2.
+    """Return D_mu(x, y) for positive x and y; mu(x) = log Gamma(x) - (x - 1/2) log x + x - log(2 pi)/2.
 
     mu(x) - mu(x + 1) = g(x) = (x + 1/2) log(1 + 1/x) - 1 (Gudermann), so the divergence is that of g at y,
     y + 1, ..., and that of mu where Stirling's series has converged. The series' alternating signs are harmless
@@ -297,7 +297,7 @@ def binet_jvp(digits, primals, tangents):
 
 
 def binet_slope_difference(x, y, difference, digits=FULL):
-    """mu'(x) - mu'(y)."""
+    """Return mu'(x) - mu'(y)."""
     shift = BINET_SHIFT[digits]
     total = stirling_slope(x + shift, y + shift, difference, digits)
     for step in range(shift):
@@ -306,7 +306,9 @@ def binet_slope_difference(x, y, difference, digits=FULL):
 
 
 def gudermann(x, y, delta, step, digits):
-    """D_g(x + step, y + step). With u = y + 1/2, v = x + 1/2 and t = 2 delta / (4 u v - 1) it equals
+    """Return D_g(x + step, y + step).
+
+    Let u = y + 1/2, v = x + 1/2 and t = 2 delta / (4 u v - 1). Then it equals
 
     4 delta^2 / ((4 u^2 - 1)(4 u v - 1)) - 2 v (atanh(t) - t), where the second term is at most a third of the
     first when delta > 0 and adds to it otherwise.
@@ -317,14 +319,14 @@ def gudermann(x, y, delta, step, digits):
 
 
 def gudermann_slope(x, y, delta, step, digits):
-    """g'(x + step) - g'(y + step), by the same decomposition."""
+    """Return g'(x + step) - g'(y + step), by the same decomposition as `gudermann`."""
     scale, excess = gudermann_excess(x, y, delta, step, digits)
     x, y = x + step, y + step
     return delta * (1 / (x * (x + 1)) + 1 / (y * (y + 1))) * scale - 2 * excess
 
 
 def gudermann_excess(x, y, delta, step, digits):
-    """1 / (4 u v - 1), and atanh(t) - t.
+    """Return 1 / (4 u v - 1), and atanh(t) - t.
 
     After `step` steps |t| is below 1 / (2 step + 1), so that the series alone serves from the first step on.
     """
@@ -339,7 +341,7 @@ def gudermann_excess(x, y, delta, step, digits):
 
 
 def stirling(x, y, delta, digits):
-    """D_mu(x, y) by Stirling's series, for arguments above BINET_SHIFT.
+    """Return D_mu(x, y) by Stirling's series, for arguments above BINET_SHIFT.
 
     The divergence of x^-m, S_m, obeys S_m = (S_(m-1) + m delta^2 / y^(m+1)) / x with S_0 = 0: all terms
     positive.
@@ -355,7 +357,10 @@ def stirling(x, y, delta, digits):
 
 
 def stirling_slope(x, y, delta, digits):
-    """mu'(x) - mu'(y) by Stirling's series; R_n = x^-n - y^-n obeys R_n = (R_(n-1) - delta / y^n) / x."""
+    """Return mu'(x) - mu'(y) by Stirling's series.
+
+    R_n = x^-n - y^-n obeys R_n = (R_(n-1) - delta / y^n) / x.
+    """
     per_x, per_y = 1 / x, 1 / y
     total, r, power = 0.0, 0.0, delta
     for n in range(1, 2 * STIRLING_TERMS[digits] + 1):
@@ -367,7 +372,7 @@ def stirling_slope(x, y, delta, digits):
 
 
 def stirling_curvature(y):
-    """mu''(y) by Stirling's series."""
+    """Return mu''(y) by Stirling's series."""
     inverse = 1 / y
     coefficients = [(2 * k + 1) * (2 * k + 2) * c for k, c in enumerate(STIRLING)]
     return inverse**3 * polynomial(inverse * inverse, coefficients)
@@ -375,7 +380,10 @@ def stirling_curvature(y):
 
 @jax.custom_jvp
 def binet_function(a):
-    """mu(a) = log Gamma(a) - (a - 1/2) log a + a - log(2 pi)/2, the remainder of Stirling's formula, for a > 0."""
+    """Return mu(a), the remainder of Stirling's formula, for a > 0.
+
+    mu(a) = log Gamma(a) - (a - 1/2) log a + a - log(2 pi)/2.
+    """
     per_a = 1 / (a + BINET_SHIFT[FULL])
     total = per_a * polynomial(per_a * per_a, STIRLING)
     for step in range(BINET_SHIFT[FULL]):
@@ -386,7 +394,7 @@ def binet_function(a):
 
 @jax.custom_jvp
 def binet_slope(a):
-    """mu'(a) < 0."""
+    """Return mu'(a), which is negative."""
     per_a = 1 / (a + BINET_SHIFT[FULL])
     total = -per_a * per_a * polynomial(per_a * per_a, [(2 * k + 1) * c for k, c in enumerate(STIRLING)])
     for step in range(BINET_SHIFT[FULL]):
@@ -400,7 +408,7 @@ binet_slope.defjvps(lambda tangent, out, a: binet_curvature(a) * tangent)
 
 
 def binet_curvature(a):
-    """mu''(a) > 0."""
+    """Return mu''(a), which is positive."""
     total = stirling_curvature(a + BINET_SHIFT[FULL])
     for step in range(BINET_SHIFT[FULL]):
         total = total + 0.5 / ((a + step) * (a + step + 1)) ** 2
@@ -408,7 +416,7 @@ def binet_curvature(a):
 
 
 def gudermann_argument(a, step):
-    """t = 1 / (2 s + 1) and atanh(t) - t, where s = a + step and g(s) = (atanh(t) - t) / t."""
+    """Return t = 1 / (2 s + 1) and atanh(t) - t, where s = a + step and g(s) = (atanh(t) - t) / t."""
     s = a + step
     t = 1 / (2 * s + 1)
     if step:
@@ -419,18 +427,18 @@ def gudermann_argument(a, step):
 
 
 def digamma(a):
-    """The derivative of log Gamma, for a > 0."""
+    """Return the derivative of log Gamma, for a > 0."""
     return jnp.log(a) - 0.5 / a + binet_slope(a)
 
 
 def log_gamma(x, y, difference=None):
-    """log Gamma(x) - log Gamma(y) - digamma(y) (x - y), for positive x and y."""
+    """Return log Gamma(x) - log Gamma(y) - digamma(y) (x - y), for positive x and y."""
     terms = generalized_kl(x, y, difference) + 0.5 * itakura_saito(x, y, difference)
     return terms + binet(x, y, difference)
 
 
 def split(a):
-    """a = high + low with half the digits each (Veltkamp)."""
+    """Return (high, low) with a = high + low, each of half the digits (Veltkamp)."""
     factor = 2.0 ** ((jnp.finfo(a.dtype).nmant + 2) // 2) + 1
     scaled = factor * a
     high = scaled - (scaled - a)
@@ -438,7 +446,7 @@ def split(a):
 
 
 def product_with_error(a, b):
-    """(p, e) with p = a b rounded and p + e = a b exactly (Dekker)."""
+    """Return (p, e) with p = a b rounded and p + e = a b exactly (Dekker)."""
     p = a * b
     a_high, a_low = split(a)
     b_high, b_low = split(b)
@@ -447,7 +455,7 @@ def product_with_error(a, b):
 
 
 def difference_of_products(a, b, c, d):
-    """a b - c d to full relative precision, even where the two products nearly agree."""
+    """Return a b - c d to full relative precision, even where the two products nearly agree."""
     return difference_of_equal_shapes(*jnp.broadcast_arrays(a, b, c, d))
 
 
@@ -467,16 +475,16 @@ difference_of_equal_shapes.defjvps(
 
 
 def log_sum_exp(weights, log_weights, delta):
-    """log(sum w exp(delta)) - sum w delta over the last axis: D_F of F = log-sum-exp.
+    """Return log(sum w exp(delta)) - sum w delta over the last axis: D_F of F = log-sum-exp.
 
     This is KL(p||q) for p = weights, which sum to 1, and q proportional to weights * exp(delta); a constant
     added to delta changes nothing. Evaluated as log1p(sum w em(x)) with x = delta - E delta: all its terms are
     positive.
 
     Args:
-        weights, log_weights: the same weights twice, since w may underflow where log w does not; 0 and -inf
-            together are welcome.
-        delta: finite everywhere, also where w = 0.
+        weights, log_weights: the weights and their logarithms, since w may underflow where log w does not; 0 and -inf
+            together are allowed.
+        delta: the differences of the logits, finite everywhere, also where w = 0.
     """
     xp = namespace(weights, log_weights, delta)
     # first a difference to the heaviest, so that the mean is small
@@ -496,7 +504,7 @@ def log_sum_exp(weights, log_weights, delta):
 
 
 def share_of_maximum(a):
-    """1 where the largest entry of the last axis is, 0 elsewhere; equal parts where it is not the only one.
+    """Return 1 where the largest entry of the last axis is, 0 elsewhere; equal shares where several are largest.
 
     A sum with it picks the entry without a gather, which JAX could not differentiate or lower in float64 from a
     float32 caller.

@@ -1,4 +1,4 @@
-"""What two distributions must have in common before they can be compared; errors that say what is not."""
+"""Checks of what two distributions must have in common before they can be compared; errors say what is missing."""
 
 import jax.numpy as jnp
 from numpyro.distributions import Distribution, ImproperUniform, Unit
@@ -35,7 +35,7 @@ def check_same_kind(p, q):
 
 
 def reject_improper(**named):
-    """What NumPyro calls a distribution for want of another word."""
+    """Refuse what NumPyro calls a distribution although it has no finite integral."""
     for name, distribution in named.items():
         if any(isinstance(part, IMPROPER) for part in parts_of(distribution)):
             raise ValueError(
@@ -45,7 +45,7 @@ def reject_improper(**named):
 
 
 def parts_of(distribution):
-    """The distribution and those inside it."""
+    """Yield the distribution and those inside it."""
     yield distribution
     inside = [getattr(distribution, name, None) for name in ("base_dist", "component_distribution")]
     for part in (*inside, *getattr(distribution, "component_distributions", ())):
@@ -54,7 +54,7 @@ def parts_of(distribution):
 
 
 def check_one_pair(p, q, function: str):
-    """For the functions, named in the error, that do not take batches."""
+    """Refuse batches, for the functions that do not take them and that the error names."""
     if p.batch_shape or q.batch_shape:
         raise ValueError(
             f"{function} takes one pair at a time, but the batch shapes of p and q are {p.batch_shape} and"

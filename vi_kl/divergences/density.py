@@ -1,8 +1,8 @@
-"""The log density of a distribution as it is: normalised, and -inf wherever it gives no probability.
+"""The exact log density of a distribution: normalised, and -inf wherever it gives no probability.
 
 NumPyro's `log_prob` may be any number beyond the support. For a mixture of components with different supports, a
 transformed distribution whose base does not fill the line, or a folded one, it is wrong inside too: it adds up what
-components say beyond their own supports. So these are taken apart here, and put together from the densities of their
+components give beyond their own supports. So these are taken apart here, and put together from the densities of their
 parts.
 """
 
@@ -18,7 +18,7 @@ from vi_kl.divergences.region import is_discrete
 
 
 def log_density(distribution, x):
-    """The log density (or log pmf) at x, in the batch shape; -inf where there is none."""
+    """Return the log density (or log pmf) at x, in the batch shape; -inf outside the support."""
     match distribution:
         case dist.ExpandedDistribution():
             shape = jnp.broadcast_shapes(distribution.batch_shape, batch_shape_of(distribution, x))
@@ -33,7 +33,7 @@ def log_density(distribution, x):
             return of_mixture(distribution, x)
         case dist.FoldedDistribution():
             return folded(distribution.base_dist, x)
-        case dist.Levy():  # which forgets its support under jit
+        case dist.Levy():  # it forgets its support under jit
             return where_inside(x > distribution.loc, distribution, x)
         case dist.TransformedDistribution() if type(distribution).log_prob is dist.TransformedDistribution.log_prob:
             return of_transformed(distribution, x)
@@ -49,20 +49,20 @@ def batch_shape_of(distribution, x):
 
 
 def of_mixture(mixture, x):
-    """The components' densities, each on its own support, by their weights."""
+    """Return the log of the components' densities, each on its own support, summed by their weights."""
     if isinstance(mixture, MixtureSameFamily):
         parts = log_density(mixture.component_distribution, jnp.expand_dims(x, mixture.mixture_dim))
     else:
         each = [log_density(component, x) for component in mixture.component_distributions]
         parts = jnp.stack(jnp.broadcast_arrays(*each), axis=-1)
     log_weights = jax.nn.log_softmax(mixture.mixing_distribution.logits)
-    total = jnp.where(log_weights > -jnp.inf, log_weights + parts, -jnp.inf)  # without weight, whatever it says
+    total = jnp.where(log_weights > -jnp.inf, log_weights + parts, -jnp.inf)  # without weight it does not count
     total = jnp.where(jnp.isnan(log_weights), jnp.nan, total)
     return log_sum_exp_of(total)
 
 
 def log_sum_exp_of(parts):
-    """Without a NaN derivative where some, or all, are -inf."""
+    """Return log sum exp, without a NaN derivative where some, or all, parts are -inf."""
     largest = jax.lax.stop_gradient(parts.max(-1, keepdims=True))
     largest = jnp.where(jnp.isfinite(largest), largest, 0.0)
     some = parts > -jnp.inf
@@ -73,7 +73,7 @@ def log_sum_exp_of(parts):
 
 
 def folded(base, x):
-    """Of |X|, from both sides; an atom at 0 is met once only."""
+    """Return the log density of |X|, from both sides; an atom at 0 is counted once."""
     from_below = log_density(base, -x)
     from_below = jnp.where(x == 0, -jnp.inf, from_below) if is_discrete(base) else from_below
     both = jnp.stack([log_density(base, x), from_below], -1)
@@ -81,7 +81,7 @@ def folded(base, x):
 
 
 def of_transformed(distribution, x):
-    """Backwards through the transforms, as long as x lies where each of them leads."""
+    """Return the log density by going backwards through the transforms, while x lies in each one's codomain."""
     discrete = is_discrete(distribution.base_dist)
     event_dim, inside, log_jacobian = distribution.event_dim, True, 0.0
     steps = single_transforms(distribution.transforms)
@@ -94,7 +94,7 @@ def of_transformed(distribution, x):
             )
         inside = inside & all_last(leads_to(transform, x), extra)
         origin = transform.inv(x)
-        if before == 0:  # what has no origin is not led to
+        if before == 0:  # values without an origin are not reached
             inside = inside & all_last(~jnp.isnan(origin) | jnp.isnan(x), extra)
         if not discrete:
             log_jacobian = log_jacobian - sum_last(transform.log_abs_det_jacobian(origin, x), extra)
@@ -104,7 +104,7 @@ def of_transformed(distribution, x):
 
 
 def before_fold(distribution, steps, x):
-    """The density of the absolute values of numbers, each of which has two origins."""
+    """Return the density of the absolute values of numbers, each of which has two origins."""
     base = distribution.base_dist
     while isinstance(base, dist.Independent):
         base = base.base_dist
@@ -116,7 +116,7 @@ def before_fold(distribution, steps, x):
 
 
 def leads_to(transform, x):
-    """Whether x is in the codomain, in the batch shape; True where the transform does not say."""
+    """Return whether x is in the codomain, in the batch shape; True if the transform does not say."""
     try:
         codomain = transform.codomain
     except NotImplementedError:

@@ -6,7 +6,7 @@ once, inside jit, grad and vmap too; their values are checked where they are kno
 not. pandas Series, DataFrames and xarray DataArrays are compared label by label (labelled.py).
 
     entropy(p)              the bits (or nats) a symbol of p takes when coded by p
-    cross_entropy(p, q)     the same when coded by q
+    cross_entropy(p, q)     the bits (or nats) a symbol of p takes when coded by q
     kl_divergence(p, q)     the difference: what using q in place of p costs
     code_lengths(p)         the length of each symbol's codeword
     smooth(p, support)      a little probability for the symbols p has never seen
@@ -28,21 +28,21 @@ import numpy as np
 from vi_kl.divergences.bregman import log_ratio, log_sum_exp, namespace
 from vi_kl.divergences.labelled import labelled, plain_arrays
 
-# a sum further from 1 is a mistake, by the bytes of a number: what careless rounding of a few entries amounts to
+# a sum further from 1 is a mistake; by the bytes of a number: the error of careless rounding of a few entries
 SUM_TOLERANCE = {8: 1e-8, 4: 1e-5, 2: 1e-2}
 
 
 def entropy(p, *, base=None, axis=-1, normalize=False):
-    """H(p) = -sum p log p: the mean length of a codeword when the code is made for p.
+    """Return H(p) = -sum p log p: the mean length of a codeword when the code is made for p.
 
     Args:
-        p: pmf array; `axis` runs over the support.
+        p: the pmf array; `axis` runs over the support.
         base: 2 for bits, None for nats, or any other base of the logarithm.
         axis: the axis of the support.
-        normalize: True to divide counts or weights by their sum first.
+        normalize: whether to divide counts or weights by their sum first.
 
     Returns:
-        Array of the shape of p without `axis`.
+        An array of the shape of p without `axis`.
 
     Raises:
         ValueError: p is empty, negative, not finite, or does not sum to 1.
@@ -54,9 +54,9 @@ def entropy(p, *, base=None, axis=-1, normalize=False):
 
 
 def cross_entropy(p, q, *, base=None, axis=-1, normalize=False):
-    """H(p, q) = -sum p log q: the mean length of a codeword for symbols from p in the code made for q.
+    """Return H(p, q) = -sum p log q: the mean length of a codeword for symbols from p in the code made for q.
 
-    Arguments and errors as in `kl_divergence`; +inf where p reaches beyond q's support.
+    Arguments and errors are those of `kl_divergence`; the result is +inf where p reaches beyond q's support.
     """
     given, (p, q) = (p, q), as_pmfs(axis, normalize, p=p, q=q)
     jax_input = isinstance(p, jax.Array)
@@ -65,21 +65,21 @@ def cross_entropy(p, q, *, base=None, axis=-1, normalize=False):
 
 
 def kl_divergence(p, q, *, base=None, axis=-1, normalize=False):
-    """KL(p||q) = sum p log(p/q): what it costs per symbol to use the code for q on symbols from p.
+    """Return KL(p||q) = sum p log(p/q): the cost per symbol of using the code for q on symbols from p.
 
-    Never negative, and exact to nearly the last digit also where p and q almost agree.
+    The result is never negative, and exact to nearly the last digit also where p and q almost agree.
 
     Args:
         p, q: pmf arrays over the same support, which runs along `axis`; the other axes broadcast.
         base: 2 for bits, None for nats, or any other base of the logarithm.
         axis: the axis of the support.
-        normalize: True to divide counts or weights by their sums first.
+        normalize: whether to divide counts or weights by their sums first.
 
     Returns:
-        Array of the broadcast batch shape; +inf where p reaches beyond q's support.
+        An array of the broadcast batch shape; +inf where p reaches beyond q's support.
 
     Raises:
-        ValueError: naming the argument that is empty, negative, not finite, does not sum to 1, or does not
+        ValueError: an argument, which the message names, is empty, negative, not finite, does not sum to 1, or does not
             match the other in length.
 
     Reference: Kullback & Leibler (1951), eq. 2.4.
@@ -91,7 +91,7 @@ def kl_divergence(p, q, *, base=None, axis=-1, normalize=False):
 
 
 def code_lengths(p, *, base=2, axis=-1, normalize=False):
-    """-log p per symbol: the length of its codeword in the best code for p, in bits by default.
+    """Return -log p per symbol: the length of its codeword in the best code for p, in bits by default.
 
     A symbol of probability 1/8 takes 3 bits, one of probability 0 an infinitely long word. The expected
     length under p is `entropy(p)`, under another distribution r it is `cross_entropy(r, p)`. Real codewords
@@ -115,10 +115,11 @@ def smooth(p, support=None, epsilon=1e-3):
         epsilon: the probability of each missing symbol.
 
     Returns:
-        The same kind as p: a dict (p's own symbols first, then the missing ones), or an array.
+        A value of p's kind: a dict (p's own symbols first, then the missing ones), or an array.
 
     Raises:
-        ValueError: p is no pmf, its symbols are not all in `support`, or it has too little to give.
+        ValueError: p is not a pmf, its symbols are not all in `support`, or its probabilities are too small to give
+            any.
 
     Example:
         >>> smooth({"a": 0.6, "b": 0.2, "c": 0.2}, support="abcd", epsilon=0.003)
@@ -130,7 +131,7 @@ def smooth(p, support=None, epsilon=1e-3):
         symbols = symbols_of(p, support)
         probabilities = smooth_array(np.array([float(p.get(symbol, 0.0)) for symbol in symbols]), epsilon)
         return dict(zip(symbols, probabilities.tolist(), strict=True))
-    if labelled(p) is not None and hasattr(p, "index"):  # of pandas
+    if labelled(p) is not None and hasattr(p, "index"):  # a pandas object
         return smooth_series(p, support, epsilon)
     if support is not None:
         raise ValueError(
@@ -140,7 +141,7 @@ def smooth(p, support=None, epsilon=1e-3):
 
 
 def smooth_series(p, support, epsilon):
-    """A Series as a dict of its labels; a DataFrame by rows, as an array."""
+    """Return a Series smoothed as a dict of its labels, and a DataFrame by rows, as an array."""
     if p.ndim == 1:
         return type(p)(smooth(p.to_dict(), support, epsilon), name=p.name)
     if support is not None:
@@ -149,7 +150,7 @@ def smooth_series(p, support, epsilon):
 
 
 def symbols_of(p, support):
-    """p's symbols, then those of `support` that it lacks."""
+    """Return p's symbols, then those of `support` that it lacks."""
     if support is None:
         return list(p)
     if not isinstance(support, Iterable):
@@ -187,7 +188,7 @@ def cross_entropy_value(p, q, xp):
 
 
 def kl_divergence_value(p, q, xp):
-    """KL over the last axis as log1p(sum p em(x)), plus the part of q that lies outside p's support."""
+    """Return KL over the last axis as log1p(sum p em(x)), plus the cost of q's probability outside p's support."""
     p, q = xp.broadcast_arrays(p, q)
     positive = p > 0
     both = positive & (q > 0)
@@ -202,12 +203,12 @@ def kl_divergence_value(p, q, xp):
 
 
 def nan_of_rows(*pmfs):
-    """0 for each row of pmfs, or NaN where one of them has a NaN: comparisons take it for a zero."""
+    """Return 0 for each row of pmfs, or NaN if one of them has a NaN, which comparisons take for a zero."""
     return sum(jnp.where(jnp.isnan(pmf).any(-1), jnp.nan, 0.0).astype(pmf.dtype) for pmf in pmfs)
 
 
 def safe_log(p, xp, at_zero=-math.inf):
-    """log p without a warning or a NaN derivative at 0; NaN for NaN."""
+    """Return log p without a warning or a NaN derivative at 0; NaN for NaN."""
     return xp.where(p == 0, at_zero, xp.log(xp.where(p == 0, 1.0, p)))
 
 
@@ -255,12 +256,12 @@ def kl_divergence_jvp(primals, tangents):
 
 
 def ratio(p, q):
-    """p/q with 0/0 = 0, and a derivative without NaN."""
+    """Return p/q with 0/0 = 0, and a derivative without NaN."""
     return jnp.where(p > 0, p / jnp.where(p > 0, q, 1.0), 0.0)
 
 
 def in_base(nats, base):
-    """The same information with another base of the logarithm."""
+    """Convert nats to another base of the logarithm."""
     if base is None:
         return nats
     if not base > 0 or base == 1:
@@ -269,7 +270,7 @@ def in_base(nats, base):
 
 
 def as_pmfs(axis, normalize, **named):
-    """The named arguments as checked pmf arrays of one kind, with the support last."""
+    """Return the named arguments as checked pmf arrays of one kind, with the support last."""
     named = plain_arrays(axis, named)
     in_jax = any(isinstance(value, jax.Array) for value in named.values())
     pmfs = {}
@@ -303,14 +304,14 @@ def as_array(name, value, in_jax):
 
 
 def as_given(value, array, axis):
-    """The values of `array` before they were rounded to the other argument's precision."""
+    """Return the values of `array` before they were rounded to the other argument's precision."""
     if isinstance(value, jax.Array) or not isinstance(array, jax.Array):
         return array
     return np.moveaxis(np.asarray(value, dtype=np.float64), axis, -1)
 
 
 def narrowed(result, *given):
-    """What was computed of 16-bit JAX arrays, in their own dtype."""
+    """Return a result of 16-bit JAX arrays in their own dtype."""
     if all(isinstance(value, jax.Array) and is_narrow(value.dtype) for value in given):
         return result.astype(jnp.result_type(*given))
     return result
@@ -321,9 +322,9 @@ def is_narrow(dtype) -> bool:
 
 
 def sum_tolerance(given, values) -> float:
-    """How far the sum of a pmf may be from 1 by rounding, in the precision that its entries came in.
+    """Return how far the sum of a pmf may be from 1 by rounding, in the precision that its entries came in.
 
-    That of its dtype; or float32's, for entries that are float32 numbers one and all, whatever type holds them now.
+    This is the precision of its dtype, or float32's if all entries are float32 numbers, whatever type holds them now.
     """
     dtype = getattr(given, "dtype", np.dtype(np.float64))
     if np.array_equal(values.astype(np.float32), values) and not is_narrow(dtype):
@@ -332,8 +333,10 @@ def sum_tolerance(given, values) -> float:
 
 
 def rounding_of_sum(dtype, size: int) -> float:
-    """Rounded entries are off by half a step each, relatively, and so is their sum; the sum they were divided by is
-    off by some sqrt(size) steps.
+    """Return the tolerance of a sum of rounded entries.
+
+    Each is off by half a step, relatively, and so is their sum; the sum they were divided by is off by some sqrt(size)
+    steps.
     """
     if not jnp.issubdtype(dtype, jnp.floating):
         dtype = np.dtype(np.float64)
@@ -372,7 +375,7 @@ def is_there(array) -> bool:
 
 
 def nan_unless_pmf(array, given, normalize):
-    """While values are being traced, what `check_values` would refuse becomes NaN, in all of its row."""
+    """Return the array with NaN in each row that `check_values` would refuse; for values that are being traced."""
     valid = (array >= 0).all(-1) & (array < jnp.inf).all(-1)
     if not normalize:
         valid = valid & (abs(array.sum(-1) - 1) <= tolerance_while_traced(given, array))
@@ -380,7 +383,7 @@ def nan_unless_pmf(array, given, normalize):
 
 
 def tolerance_while_traced(given, array):
-    """`sum_tolerance` of each row, of values that are not known yet."""
+    """Return `sum_tolerance` of each row, of values that are not known yet."""
     dtype, size = getattr(given, "dtype", array.dtype), array.shape[-1]
     if dtype.itemsize <= 4 and jnp.issubdtype(dtype, jnp.floating):
         return rounding_of_sum(dtype, size)
@@ -389,7 +392,7 @@ def tolerance_while_traced(given, array):
 
 
 def check_values(name, array, given, normalize):
-    """Errors for what is no pmf; nothing while the values are being traced."""
+    """Refuse what is not a pmf; values that are being traced are not checked."""
     if isinstance(array, jax.core.Tracer):
         return
     values = np.asarray(array, dtype=np.float64)

@@ -1,4 +1,4 @@
-"""Entropies that need no closed form: the best method there is, with its error and what it cannot see."""
+"""Entropies without a closed form: the best method there is, with its error and what it cannot see."""
 
 import functools
 import math
@@ -35,25 +35,26 @@ HEAVY = " -log p has so heavy a tail (k-hat {:.2f}) that its variance, or the en
 
 
 def estimate_entropy(p, *, key=None, method="auto", num_draws=100_000, base=None) -> Estimate:
-    """H(p) by the best method there is, with its error and the method's name. Runs in float64.
+    """Estimate H(p) by the best method there is, with its error and the method's name; it runs in float64.
 
     "auto" takes the first that applies, as in `estimate_kl`: the closed form; the exact sum over a finite support;
     quadrature for a density of one variable; quasi-Monte Carlo where draws are a known function of uniform numbers;
     Monte Carlo.
 
     Args:
-        p: a NumPyro distribution without batch dimensions, or a one-dimensional pmf array. For a density it is the
-            differential entropy, which may be negative.
-        key: JAX random key; the two sampling methods need one.
-        method: "auto", "closed_form", "enumeration", "quadrature", "quasi_monte_carlo" or "monte_carlo".
-        num_draws: draws for the sampling methods.
+        p: a NumPyro distribution without batch dimensions, or a one-dimensional pmf array. For a density the result is
+            the differential entropy, which may be negative.
+        key: a JAX random key; the two sampling methods need one.
+        method: one of "auto", "closed_form", "enumeration", "quadrature", "quasi_monte_carlo" or "monte_carlo".
+        num_draws: the number of draws of the sampling methods.
         base: 2 for bits, None for nats.
 
     Returns:
-        Estimate; standard errors and caveats as in `estimate_kl`.
+        An Estimate; standard errors and caveats are as in `estimate_kl`.
 
     Raises:
-        ValueError: an unknown method, batch dimensions, a sampling method without a key, log densities that are NaN.
+        ValueError: the method is unknown, p has batch dimensions, a sampling method has no key, or log densities are
+            NaN.
         NoClosedForm, NotApplicable, NotConverged: the method asked for cannot give this entropy.
     """
     if method != "auto" and method not in METHODS:
@@ -110,7 +111,10 @@ def by_enumeration(p, key, num_draws):
 
 
 def by_quadrature(p, key, num_draws):
-    """Over the unconstrained line of p's support, where the density has the Jacobian and the entropy has not."""
+    """Integrate over the unconstrained line of p's support.
+
+    There the density has the Jacobian, and the entropy has not.
+    """
     require_density_on_the_line(p)
     densities = functools.partial(density_and_stretch, p, line_of(p))
     (mass, value), (mass_error, error), nodes = integrate(densities, entropy_integrands, panel_edges(p), smallest=1.0)
@@ -126,7 +130,7 @@ def by_quadrature(p, key, num_draws):
 
 @compiled
 def density_and_stretch(p, line, z):
-    """The log density on the line, and the log of how much the support's own scale stretches there."""
+    """Return the log density on the line, and the log of how much the support's own scale stretches there."""
     bijection = biject_to(line)
     x = bijection(z)
     log_jacobian = jnp.where(jnp.isfinite(x), bijection.log_abs_det_jacobian(z, x), -jnp.inf)

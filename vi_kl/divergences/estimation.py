@@ -1,4 +1,4 @@
-"""KL divergences that need no closed form: the best method there is, with its error and what it cannot see."""
+"""KL divergences without a closed form: the best method there is, with its error and what it cannot see."""
 
 import dataclasses
 from collections.abc import Callable
@@ -29,7 +29,9 @@ QUADRATURE_CAVEAT = (
 
 
 def estimate_kl(p, q, *, key=None, method="auto", num_draws=100_000, base=None, proposal=None) -> Estimate:
-    """KL(p||q) of one pair by the best method there is, with its error and the method's name. Runs in float64.
+    """Estimate KL(p||q) of one pair by the best method there is, with its error and the method's name.
+
+    It runs in float64.
 
     "auto" takes the first that applies: the closed form; the exact sum over a finite support; quadrature or
     cubature for a density of up to three variables; quasi-Monte Carlo where draws from p are a known function of
@@ -38,21 +40,21 @@ def estimate_kl(p, q, *, key=None, method="auto", num_draws=100_000, base=None, 
     Args:
         p, q: NumPyro distributions without batch dimensions, or one-dimensional pmf arrays. For draws without
             densities there is `estimate_kl_from_draws`.
-        key: JAX random key; the three sampling methods need one.
-        method: "auto", "closed_form", "enumeration", "quadrature", "quasi_monte_carlo", "monte_carlo" or
+        key: a JAX random key; the three sampling methods need one.
+        method: one of "auto", "closed_form", "enumeration", "quadrature", "quasi_monte_carlo", "monte_carlo" or
             "importance_sampling".
-        num_draws: draws for the sampling methods.
+        num_draws: the number of draws of the sampling methods.
         base: 2 for bits, None for nats.
         proposal: a distribution for importance sampling to draw from; q by default.
 
     Returns:
-        Estimate. Its standard error is 0 for the exact methods, quadrature's own error estimate, or the standard
-        error of a mean; its caveat says what the method cannot see. +inf where p is seen to reach beyond q.
+        An Estimate. Its standard error is 0 for the exact methods, quadrature's own error estimate, or the standard
+        error of a mean; its caveat says what the method cannot see. The value is +inf if p is seen to reach beyond q.
 
     Raises:
-        ValueError: an unknown method, batch dimensions, a sampling method without a key, or a parameter that is NaN or
-            outside its range.
-        NotNormalised: p or q is no distribution: its mass is not 1, or its draws do not follow its density.
+        ValueError: the method is unknown, there are batch dimensions, a sampling method has no key, or a parameter is
+            NaN or outside its range.
+        NotNormalised: p or q is not a distribution: its mass is not 1, or its draws do not follow its density.
         NoClosedForm, NotApplicable: the method asked for cannot give this divergence.
         NotConverged: quadrature or importance sampling did not settle.
     """
@@ -81,7 +83,7 @@ def estimate_from_pmfs(p, q, method):
 
 @dataclasses.dataclass(frozen=True)
 class Sampling:
-    """How to draw, for the methods that draw."""
+    """A description of how to draw, for the methods that draw."""
 
     key: jax.Array | None
     num_draws: int
@@ -109,7 +111,7 @@ def estimate_from_distributions(p, q, method, sampling: Sampling):
 
 
 def with_note(estimate: Estimate, note: str) -> Estimate:
-    """The estimate, which says that a better method did not converge: the divergence may be infinite."""
+    """Return the estimate with a note that a better method did not converge: the divergence may be infinite."""
     return dataclasses.replace(estimate, method=f"{estimate.method}{note}")
 
 
@@ -122,13 +124,13 @@ def by_enumeration(p, q, sampling):
 
 
 def by_quadrature(p, q, sampling):
-    """On the line by panels that adapt; in two and three variables by grids."""
+    """Integrate on the line by adaptive panels; in two and three variables by grids."""
     estimate = quadrature_kl(p, q) if p.event_shape == () else cubature_kl(p, q)
     return dataclasses.replace(estimate, caveat=QUADRATURE_CAVEAT)
 
 
 def by_sampling(sample: Callable):
-    """The method that `sample` gives, for a key that must not be missing."""
+    """Return the method that `sample` gives, which requires a key."""
 
     def estimate(p, q, sampling):
         if sampling.key is None:

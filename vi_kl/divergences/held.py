@@ -1,4 +1,4 @@
-"""The parameter that a distribution was given, where NumPyro keeps it beside what it made of it in the caller's dtype.
+"""The parameter that a distribution was given, if NumPyro keeps it beside what it derived in the caller's dtype.
 
 MultivariateNormal(covariance_matrix=K) and Wishart(scale_matrix=K) hold K and a Cholesky factor, which in float32
 has lost as many digits as K's condition number has. A closed form factors K itself, in float64. A distribution that
@@ -15,7 +15,7 @@ from numpyro.distributions import Distribution
 from vi_kl.core.precision import as_float64
 from vi_kl.divergences.registry import known
 
-# what each attribute is to the covariance
+# the relation of each attribute to the covariance
 MATRICES = {
     "covariance_matrix": "covariance",
     "precision_matrix": "precision",
@@ -25,15 +25,15 @@ MATRICES = {
 
 
 def held_matrix(distribution):
-    """The matrix that was given, and which one it is: "tril", "covariance" or "precision"."""
+    """Return the matrix that was given, and which one it is: "tril", "covariance" or "precision"."""
     names = list(distribution.__dict__)
-    given = names[: names.index("scale_tril")]  # what NumPyro works out on demand comes after it
+    given = names[: names.index("scale_tril")]  # what NumPyro computes on demand comes after it
     name = next((name for name in MATRICES if name in given), None)
     return (distribution.scale_tril, "tril") if name is None else (distribution.__dict__[name], MATRICES[name])
 
 
 def held_step_matrix(process: dist.GaussianStateSpace):
-    """The same of one step's innovation, which NumPyro repeats for each step."""
+    """Return the matrix and its kind for one step's innovation, which NumPyro repeats for each step."""
     base = process.base_dist
     while not isinstance(base, dist.MultivariateNormal):
         base = base.base_dist
@@ -42,7 +42,10 @@ def held_step_matrix(process: dist.GaussianStateSpace):
 
 
 def widened(distribution):
-    """The distribution with parameters in float64 (call it where 64-bit types are on), factors made anew from them."""
+    """Return the distribution with parameters in float64, and factors recomputed from them.
+
+    Call it where 64-bit types are on.
+    """
     return jax.tree.map(as_float64, refactored(distribution))
 
 
@@ -63,7 +66,7 @@ def refactored(value):
 
 
 def remake(distribution):
-    """With what is derived from held parameters derived in float64."""
+    """Return the distribution with what is derived from held parameters derived in float64."""
     if isinstance(distribution, dist.AsymmetricLaplaceQuantile):
         parameters = map(as_float64, (distribution.loc, distribution.scale, distribution.quantile))
         return type(distribution)(*parameters)
@@ -87,7 +90,7 @@ def with_factor(distribution, matrix, given):
 
 
 def factor(matrix: np.ndarray, given: str) -> np.ndarray:
-    """The Cholesky factor of the covariance; NaN where the matrix is not positive definite in float64."""
+    """Return the Cholesky factor of the covariance; NaN if the matrix is not positive definite in float64."""
     try:
         if given == "covariance":
             return np.linalg.cholesky(matrix)

@@ -13,7 +13,7 @@ FOLDS = (transforms.AbsTransform, transforms.L1BallTransform)  # not injective, 
 
 
 def image_of(distribution) -> Region:
-    """Where a `TransformedDistribution` has its probability: the image of its base's region, step by step."""
+    """Return where a `TransformedDistribution` has its probability: the image of its base's region, step by step."""
     base = distribution.base_dist
     region, shape, event_dim = region_of(base), base.shape(), base.event_dim
     for transform in single_transforms(distribution.transforms):
@@ -29,7 +29,7 @@ def image_of(distribution) -> Region:
 
 
 def single_transforms(several) -> list:
-    """The transforms one after the other, without what composes them or repeats them over axes."""
+    """Return the transforms one after the other, without what composes them or repeats them over axes."""
     flat = []
     for transform in several:
         match transform:
@@ -47,7 +47,7 @@ def single_transforms(several) -> list:
 
 
 def event_dims(transform) -> tuple[int, int]:
-    """How many axes of an event the transform takes, and how many it gives."""
+    """Return how many axes of an event the transform takes, and how many it gives."""
     if isinstance(transform, transforms._InverseTransform):
         return event_dims(transform._inv)[::-1]
     if isinstance(transform, transforms.AffineTransform | transforms.ExpTransform):
@@ -57,14 +57,14 @@ def event_dims(transform) -> tuple[int, int]:
 
 
 def is_known(transform) -> bool:
-    """Whether it is one of NumPyro's or vi_kl's own, whose codomains can be trusted."""
+    """Return whether a transform is one of NumPyro's or vi_kl's own, whose codomains are reliable."""
     inner = transform._inv if isinstance(transform, transforms._InverseTransform) else transform
     return type(inner).__module__.partition(".")[0] in ("numpyro", "vi_kl")
 
 
 def elementwise_image(region: Region, transform) -> Region:
-    """Of a transform of numbers, applied to each entry."""
-    if region.pieces is None:  # of a set that is no product
+    """Return the image under a transform of numbers, applied to each entry."""
+    if region.pieces is None:  # the region is a set that is not a product
         return Region(dimension=region.dimension)
     inverse = isinstance(transform, transforms._InverseTransform)
     rule = RULES.get((type(transform._inv if inverse else transform), inverse))
@@ -75,7 +75,7 @@ def elementwise_image(region: Region, transform) -> Region:
 
 
 def codomain_of(transform, region) -> Region:
-    """All that is known of other transforms: they lead no further than their codomains, and all over them at most."""
+    """Return all that is known of other transforms: the image lies in the codomain, and may fill it."""
     try:
         around = region_of_constraint(transform.codomain, ())
         onto = (type(transform), False) not in RULES and is_known(transform) and covers(region, transform.domain)
@@ -85,7 +85,7 @@ def codomain_of(transform, region) -> Region:
 
 
 def within_domain(rule, region) -> bool:
-    """False where a part of the region is known to lie where the transform means nothing."""
+    """Return False if a part of the region is known to lie where the transform is undefined."""
     low, high = rule.domain
     ends = [end for piece in region.pieces for end in ((piece.low, low, -1), (piece.high, high, 1))]
     return not any(
@@ -97,10 +97,10 @@ def within_domain(rule, region) -> bool:
 
 @dataclasses.dataclass(frozen=True)
 class Rule:
-    """A transform of numbers: its values, with limits at the ends, and the numbers that it is for.
+    """A transform of numbers: its values, with limits at the ends, and the numbers that it takes.
 
     Attributes:
-        values: of (xp, transform, x).
+        values: the function of (xp, transform, x) that computes the image.
         domain: the smallest interval of the numbers that it takes, each of them once.
         folds: whether two numbers may have one image.
     """
@@ -110,7 +110,7 @@ class Rule:
     folds: bool = False
 
     def image(self, piece: Interval, transform) -> Interval:
-        """Between the images of the ends, in ascending order."""
+        """Return the interval between the images of the ends, in ascending order."""
         if self.values in (affine, inverse_affine) and is_always(piece.low, -np.inf) and is_always(piece.high, np.inf):
             return piece  # also while the parameters are being traced
         parameters = jax.tree.leaves(transform)
@@ -131,7 +131,7 @@ class Rule:
             )
 
     def error(self, xp, transform, x, error):
-        """What rounding may have moved the image of x by."""
+        """Return how far rounding may have moved the image of x."""
         value = self.values(xp, transform, x)
         size = abs(value)
         if isinstance(transform, transforms.AffineTransform):
@@ -148,7 +148,7 @@ def as_float(xp, value):
 
 
 def epsilon(transform, x) -> float:
-    """The coarsest rounding among the parameters; float64's for plain numbers."""
+    """Return the coarsest rounding among the parameters; float64's for plain numbers."""
     dtypes = [leaf.dtype for leaf in (*jax.tree.leaves(transform), x) if hasattr(leaf, "dtype")]
     return max((float(jnp.finfo(d).eps) for d in dtypes if jnp.issubdtype(d, jnp.floating)), default=2.0**-52)
 
@@ -176,7 +176,7 @@ def inverse_softplus(xp, _, x):
 
 INFINITE = -np.inf, np.inf
 POSITIVE = 0.0, np.inf
-# by the class, and whether it is its inverse that is applied
+# the keys are the class, and whether its inverse is applied
 RULES = {
     (transforms.IdentityTransform, False): Rule(lambda xp, t, x: x),
     (transforms.AffineTransform, False): Rule(affine),
@@ -194,7 +194,10 @@ RULES = {
 
 
 def vector_image(region: Region, transform, event_shape) -> Region:
-    """Of a transform of vectors or matrices: its codomain, and all of it where the region is all of its domain."""
+    """Return the image under a transform of vectors or matrices.
+
+    It is the codomain, and all of it if the region is all of the domain.
+    """
     try:
         around = region_of_constraint(transform.codomain, event_shape)
     except NotImplementedError:

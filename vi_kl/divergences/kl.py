@@ -1,6 +1,6 @@
 """KL divergence, entropy and cross-entropy of pmf arrays or of NumPyro distributions.
 
-They are exact or raise; `estimate_kl` (estimation.py) always answers, and says how and how surely.
+They are exact or raise an error; `estimate_kl` (estimation.py) always answers, with a method and an error.
 """
 
 from numpyro.distributions import Distribution
@@ -9,28 +9,27 @@ from vi_kl.divergences import analytic, discrete
 from vi_kl.divergences.discrete import in_base
 from vi_kl.divergences.registry import describe, evaluate, evaluate_entropy
 
-__all__ = ["analytic", "cross_entropy", "entropy", "kl_divergence"]  # analytic: registers forms
+__all__ = ["analytic", "cross_entropy", "entropy", "kl_divergence"]  # importing analytic registers the closed forms
 
 
 def kl_divergence(p, q, *, base=None, axis=None, normalize=None):
-    """KL(p||q): the information lost, in nats, when q stands in for p.
+    """Return KL(p||q): the information lost, in nats, when q stands in for p.
 
     Args:
         p, q: NumPyro distributions over the same space, or pmf arrays over the same support.
         base: 2 for bits, None for nats, or any other base of the logarithm.
-        axis: for pmf arrays, the axis of the support; the last by default.
-        normalize: for pmf arrays, True to divide counts or weights by their sums first.
+        axis: the axis of the support of pmf arrays; the last by default.
+        normalize: whether to divide counts or weights in pmf arrays by their sums first.
 
     Returns:
-        Array of the broadcast batch shape; +inf where p is proven to reach beyond q's support. Never negative, and
-        exact to the dtype's last digits also where p and q almost agree. Differentiable; works under jit and vmap.
-        NaN where a parameter is NaN or outside its range.
+        An array of the broadcast batch shape; +inf where p is proven to reach beyond q's support. It is never negative,
+        and exact to the dtype's last digits also where p and q almost agree. It is differentiable, and works under jit
+        and vmap. It is NaN where a parameter is NaN or outside its range.
 
     Raises:
         NoClosedForm: no exact expression is known for this pair; `estimate_kl` gives one with an error bar.
-        ValueError: an array that is no pmf, supports or event shapes that differ, or batch shapes that do not
-            broadcast.
-        TypeError: a distribution and an array.
+        ValueError: an array is not a pmf, supports or event shapes differ, or batch shapes do not broadcast.
+        TypeError: one argument is a distribution and the other an array.
 
     Reference: Kullback & Leibler (1951), eq. 2.4.
     """
@@ -41,9 +40,9 @@ def kl_divergence(p, q, *, base=None, axis=None, normalize=None):
 
 
 def entropy(p, *, base=None, axis=None, normalize=None):
-    """H(p), in nats: for a pmf, the mean length of a codeword; for a density, the differential entropy.
+    """Return H(p), in nats: for a pmf, the mean length of a codeword; for a density, the differential entropy.
 
-    Args, errors: as in `kl_divergence`.
+    Arguments and errors are those of `kl_divergence`.
     """
     if are_distributions(p=p):
         reject_array_options(axis=axis, normalize=normalize)
@@ -52,9 +51,11 @@ def entropy(p, *, base=None, axis=None, normalize=None):
 
 
 def cross_entropy(p, q, *, base=None, axis=None, normalize=None):
-    """H(p, q) = H(p) + KL(p||q), in nats: the mean length of a codeword for p's symbols in the code made for q.
+    """Return H(p, q) = H(p) + KL(p||q), in nats.
 
-    Args, errors: as in `kl_divergence`.
+    It is the mean length of a codeword for p's symbols in the code made for q.
+
+    Arguments and errors are those of `kl_divergence`.
     """
     if are_distributions(p=p, q=q):
         reject_array_options(axis=axis, normalize=normalize)
@@ -63,7 +64,7 @@ def cross_entropy(p, q, *, base=None, axis=None, normalize=None):
 
 
 def are_distributions(**named) -> bool:
-    """Whether the arguments are distributions; TypeError where only one is."""
+    """Return whether the arguments are distributions; TypeError is raised if only one is."""
     kinds = {name: isinstance(value, Distribution) for name, value in named.items()}
     if len(set(kinds.values())) == 1:
         return all(kinds.values())

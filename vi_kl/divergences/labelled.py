@@ -2,7 +2,7 @@
 
 Labels name the symbols, so two arguments are compared label by label, whatever their order: a symbol that one of
 them does not list has probability 0 there, as one that `value_counts` has not met. Entries that are only numbered,
-0, 1, 2, ..., by both are compared by position. What is masked is not known, and is no 0.
+0, 1, 2, ..., by both are compared by position. A masked entry is unknown, and not 0.
 """
 
 import sys
@@ -20,10 +20,10 @@ class Labelled(NamedTuple):
 
 
 def plain_arrays(axis: int, named: dict) -> dict:
-    """The named arguments without labels, entries with the same label at the same place of `axis`.
+    """Return the named arguments without labels, entries with the same label at the same place of `axis`.
 
     Raises:
-        ValueError: a mask, labels that occur twice or that cannot be matched, or batches in different orders.
+        ValueError: there is a mask, labels occur twice or cannot be matched, or batches are in different orders.
     """
     for name, value in named.items():
         reject_mask(name, value)
@@ -34,7 +34,10 @@ def plain_arrays(axis: int, named: dict) -> dict:
 
 
 def labelled(value) -> Labelled | None:
-    """The value taken apart; None where it has no labels. Neither package is imported for the question."""
+    """Return the value and its labels; None if it has none.
+
+    Neither pandas nor xarray is imported for this.
+    """
     pandas, xarray = sys.modules.get("pandas"), sys.modules.get("xarray")
     if pandas is not None and isinstance(value, getattr(pandas, "Series", ())):
         return Labelled(value.to_numpy(dtype=float, na_value=np.nan), (value.index,))
@@ -58,7 +61,7 @@ def aligned(axis: int, found: dict) -> list[Labelled]:
     if p.dims and q.dims and p.dims != q.dims:
         raise ValueError(f"{p_name} has the dimensions {p.dims} and {q_name} has {q.dims}: transpose one of them.")
     if not all(-one.values.ndim <= axis < one.values.ndim for one in (p, q)):
-        return [p, q]  # an axis that is not there is named where the arrays are checked
+        return [p, q]  # an axis that does not exist is named where the arrays are checked
     check_batches(axis, found)
     left, right = p.labels[axis], q.labels[axis]
     if left is None or right is None or left.equals(right) or (is_numbering(left) and is_numbering(right)):
@@ -77,7 +80,7 @@ def aligned(axis: int, found: dict) -> list[Labelled]:
 
 
 def check_batches(axis: int, found: dict) -> None:
-    """Batches are compared by position, so their labels must agree there."""
+    """Check the labels of batches, which are compared by position, so that their labels must agree."""
     (p_name, p), (q_name, q) = found.items()
     for left, right in zip(batch_labels(p, axis), batch_labels(q, axis), strict=False):  # from the last axis on
         if left is None or right is None or 1 in (len(left), len(right)) or len(left) != len(right):
@@ -95,7 +98,7 @@ def batch_labels(one: Labelled, axis: int) -> list:
 
 
 def is_numbering(labels) -> bool:
-    """0, 1, 2, ..., which is what entries without labels of their own are given."""
+    """Return whether labels are 0, 1, 2, ..., which entries without labels of their own are given."""
     pandas = sys.modules["pandas"]
     return isinstance(labels, pandas.RangeIndex) and labels.start == 0 and labels.step == 1
 
@@ -109,10 +112,10 @@ def placed(one: Labelled, axis: int, labels, union) -> Labelled:
 
 
 def by_position(p, over_counts: bool):
-    """A pmf without its labels; with `over_counts`, at the places 0, 1, 2, ... that its labels name.
+    """Return a pmf without its labels; with `over_counts`, at the places 0, 1, 2, ... that its labels name.
 
     Raises:
-        ValueError: labels that are no counts, or that stand in another order than the numbers they are.
+        ValueError: the labels are not counts, or are not in ascending order.
     """
     found = labelled(p)
     labels = None if found is None or found.values.ndim != 1 else found.labels[0]
@@ -131,7 +134,7 @@ def by_position(p, over_counts: bool):
 
 
 def in_one_order(p_draws, q_draws):
-    """Two DataFrames of draws with their columns in one order; anything else as it is.
+    """Return two DataFrames of draws with their columns in one order, and anything else as it is.
 
     Raises:
         ValueError: their columns have different names.

@@ -22,7 +22,7 @@ COUNTS = type(constraints.boolean), constraints.integer_interval, constraints.in
 
 @dataclasses.dataclass(frozen=True)
 class Interval:
-    """From `low` to `high`, each of which rounding may have moved by as much as its error."""
+    """An interval from `low` to `high`, each of which rounding may have moved by as much as its error."""
 
     low: object
     high: object
@@ -32,14 +32,14 @@ class Interval:
 
 @dataclasses.dataclass(frozen=True)
 class Region:
-    """Where a distribution has its probability.
+    """A set in which a distribution has its probability.
 
     Attributes:
-        pieces: for a product set, the intervals whose union holds each entry; None for other sets.
-        named: for a set of vectors or matrices that is no product, the constraint that describes it, or a set around
-            it; None where there is none.
+        pieces: the intervals whose union holds each entry of a product set; None for other sets.
+        named: the constraint that describes a set of vectors or matrices that is not a product, or a set around
+            it; None if there is none.
         exact: whether the distribution reaches everything between the ends of the pieces, or all of the named set.
-        dimension: of the set, as a manifold: 0 for counts and points; None where it is unknown.
+        dimension: the dimension of the set as a manifold: 0 for counts and points; None if it is unknown.
     """
 
     pieces: tuple[Interval, ...] | None = None
@@ -49,12 +49,12 @@ class Region:
 
     @property
     def hull(self) -> Interval:
-        """From the lowest to the highest piece."""
+        """The interval from the lowest to the highest piece."""
         return functools.reduce(joined, self.pieces)
 
     @property
     def is_whole(self) -> bool:
-        """Whether it is all of the space of numbers, vectors or matrices."""
+        """Return whether the region is all of the space of numbers, vectors or matrices."""
         if not self.exact or not self.pieces:
             return False
         return any(is_always(piece.low, -np.inf) and is_always(piece.high, np.inf) for piece in self.pieces)
@@ -71,7 +71,7 @@ def is_always(value, number) -> bool:
 
 
 def arrays_of(*values):
-    """NumPy, which keeps all digits, for values that are there; jax.numpy for those being traced."""
+    """Return NumPy, which keeps all digits, for concrete values, and jax.numpy for those being traced."""
     return jnp if any(isinstance(value, jax.core.Tracer) for value in values) else np
 
 
@@ -79,8 +79,8 @@ UNKNOWN = Region()
 
 
 def region_of(distribution) -> Region:
-    """Where a distribution has its probability; `UNKNOWN` where nothing can be said."""
-    from vi_kl.divergences.images import image_of  # the images of regions are regions
+    """Return where a distribution has its probability; `UNKNOWN` if nothing can be said."""
+    from vi_kl.divergences.images import image_of  # imported here, since the images of regions are regions
 
     match distribution:
         case dist.ExpandedDistribution() | dist.MaskedDistribution():
@@ -91,12 +91,12 @@ def region_of(distribution) -> Region:
             return union(distribution)
         case dist.Delta():
             return Region((Interval(distribution.v, distribution.v),), exact=True, dimension=0)
-        case dist.Levy():  # which forgets its support under jit
+        case dist.Levy():  # it forgets its support under jit
             return Region((Interval(distribution.loc, np.inf),), exact=True, dimension=1)
         case dist.TransformedDistribution() if is_chain(distribution):
             try:
                 return image_of(distribution)
-            except NotImplementedError:  # a transform that does not say where it leads
+            except NotImplementedError:  # the transform does not declare its codomain
                 return UNKNOWN
     support = distribution.support
     if support is None:
@@ -108,7 +108,7 @@ def region_of(distribution) -> Region:
 
 
 def is_chain(distribution) -> bool:
-    """Whether the support that NumPyro gives is nothing but where the last transform may lead."""
+    """Return whether the support that NumPyro gives is nothing but the codomain of the last transform."""
     inherited = type(distribution).support is dist.TransformedDistribution.support
     return inherited or isinstance(distribution, dist.FoldedDistribution)
 
@@ -123,7 +123,7 @@ def independent(distribution) -> Region:
 
 
 def union(mixture) -> Region:
-    """Of the components that have a positive weight."""
+    """Return the union of the components that have a positive weight."""
     if isinstance(mixture, MixtureSameFamily):
         regions = split(region_of(mixture.component_distribution), mixture)
     else:
@@ -138,7 +138,7 @@ def union(mixture) -> Region:
 
 
 def with_weight(regions, weights):
-    """Those with a positive weight, and whether that is known."""
+    """Return the regions with a positive weight, and whether that is known."""
     if len(regions) == 1:
         return regions, True
     if isinstance(weights, jax.core.Tracer):
@@ -149,7 +149,7 @@ def with_weight(regions, weights):
 
 
 def distinct(pieces) -> tuple[Interval, ...]:
-    """Without repetitions, as far as they are known."""
+    """Return the pieces without repetitions, as far as they are known."""
     kept = {}
     for piece in pieces:
         ends = ends_and_errors(piece)
@@ -159,7 +159,7 @@ def distinct(pieces) -> tuple[Interval, ...]:
 
 
 def split(region: Region, mixture) -> list[Region]:
-    """The region of each component; one for all where they do not differ."""
+    """Return the region of each component; one for all if they do not differ."""
     count, axis = mixture.mixture_size, mixture.mixture_dim
     ends = [end for piece in region.pieces or () for end in ends_and_errors(piece)]
     if all(np.ndim(end) < -axis or np.shape(end)[axis] == 1 for end in ends):
@@ -183,7 +183,7 @@ def intervals(ends) -> tuple[Interval, ...]:
 
 
 def region_of_constraint(support, event_shape) -> Region:
-    """The region that a constraint describes."""
+    """Return the region that a constraint describes."""
     constraint = innermost(support)
     dims = constraint.event_dim if not isinstance(constraint, type(constraints.dependent)) else 0
     inner = event_shape[len(event_shape) - dims :]
@@ -200,14 +200,14 @@ def region_of_constraint(support, event_shape) -> Region:
 
 
 def innermost(support):
-    """The constraint on each entry of an event."""
+    """Return the constraint on each entry of an event."""
     while isinstance(support, constraints.independent):
         support = support.base_constraint
     return support
 
 
 def ends_of(constraint):
-    """The smallest and the largest value of a set on the line; None where it is no interval."""
+    """Return the smallest and the largest value of a set on the line; None if it is not an interval."""
     match constraint:
         case _ if isinstance(constraint, type(constraints.real)):
             return -np.inf, np.inf
@@ -230,7 +230,7 @@ def triangle_without_diagonal(_, shape):
     return shape[-1] * (shape[-1] - 1) // 2
 
 
-# how many numbers a point of such a set is made of
+# how many free numbers a point of such a set has
 DIMENSIONS = {
     type(constraints.simplex): lambda _, shape: shape[-1] - 1,
     type(constraints.sphere): lambda _, shape: shape[-1] - 1,
@@ -247,14 +247,17 @@ DIMENSIONS = {
 
 
 def has_an_atom(distribution) -> bool:
-    """Whether it is a hurdle before a density: neither a density nor a pmf."""
+    """Return whether a distribution is a hurdle before a density: neither a density nor a pmf."""
     if isinstance(distribution, dist.ExpandedDistribution):
         return has_an_atom(distribution.base_dist)
     return isinstance(distribution, dist.HurdleProbs) and not is_discrete(distribution.base_dist)
 
 
 def is_discrete(distribution) -> bool:
-    """Whether it is a pmf; a transformed one is, where its base is, whatever NumPyro says of its support."""
+    """Return whether a distribution is a pmf.
+
+    A transformed one is if its base is, whatever NumPyro says of its support.
+    """
     match distribution:
         case dist.TransformedDistribution():
             return is_discrete(distribution.base_dist)

@@ -1,7 +1,7 @@
-"""Which pairs of distributions have a closed-form KL divergence, and which distributions an entropy.
+"""The registry of pairs of distributions with a closed-form KL divergence, and of distributions with an entropy.
 
 A closed form is a function of (p, q) registered for their two classes; a subclass uses its parents' form unless
-it has its own. Where there is none, the supports may still tell that the divergence is infinite. The registry is
+it has its own. If there is none, the supports may still show that the divergence is infinite. The registry is
 vi_kl's alone: NumPyro's own dispatch is neither used nor changed.
 """
 
@@ -32,19 +32,19 @@ WRAPPERS = (ExpandedDistribution, Independent, MaskedDistribution)
 
 
 class NoClosedForm(ViKLError, NotImplementedError):
-    """No exact expression is known for this pair; the message names it and the call that estimates it."""
+    """An error: no exact expression is known for this pair; the message names it and the call that estimates it."""
 
 
 class NeedsKnownValues(NoClosedForm):
-    """The form needs a value that is being traced, such as where a sum ends."""
+    """An error: the form needs a value that is being traced, such as where a sum ends."""
 
 
 def closed_form(p_class: type, q_class: type, *, by: str = "closed form", delegates: bool = False):
     """Register the decorated function of (p, q) as KL(p||q) for these classes.
 
     Args:
-        by: what kind of exact expression it is, for the table of pairs: "closed form", "moments", "finite sum"; or
-            "infinite" where it is for all parameters.
+        by: the kind of exact expression, for the table of pairs: "closed form", "moments", "finite sum"; or
+            "infinite" if it is so for all parameters.
         delegates: whether all parameters are those of parts that the form asks `evaluate` about.
 
     Raises:
@@ -80,15 +80,15 @@ def closed_form_entropy(p_class: type):
 
 
 def evaluate(p, q):
-    """KL(p||q) in nats by the form registered for the nearest classes; p's own class counts before q's.
+    """Return KL(p||q) in nats by the form registered for the nearest classes; p's own class counts before q's.
 
-    Where there is none, or its conditions are not met, +inf if p reaches beyond q's support. NaN where a parameter is
-    NaN or outside its range.
+    If there is none, or its conditions are not met, it is +inf if p reaches beyond q's support. It is NaN where a
+    parameter is NaN or outside its range.
 
     Raises:
-        NoClosedForm: there is none.
-        ValueError: event shapes that differ, batch shapes that do not broadcast, or a pmf against a density; a NaN
-            among parameters that a form has to know.
+        NoClosedForm: there is no form.
+        ValueError: event shapes differ, batch shapes do not broadcast, one is a pmf and the other a density, or there
+            is a NaN among parameters that a form has to know.
     """
     check_event_shapes(p, q)
     try:
@@ -114,7 +114,7 @@ def by_form(p, q):
 
 
 def reject_invalid(**named):
-    """ValueError for a parameter that is known to be NaN or outside its range."""
+    """Raise ValueError for a parameter that is known to be NaN or outside its range."""
     for name, distribution in named.items():
         wrong = invalid_parameters(distribution)
         if wrong:
@@ -124,18 +124,21 @@ def reject_invalid(**named):
 
 
 def nearest_pair(p, q):
-    """The registered pair of classes that p and q fall under, or None."""
+    """Return the registered pair of classes that p and q fall under, or None."""
     pairs = ((a, b) for a in type(unexpanded(p)).__mro__ for b in type(unexpanded(q)).__mro__)
     return next((pair for pair in pairs if pair in CLOSED_FORMS), None)
 
 
 def kind(p, q) -> str:
-    """What kind of exact expression `evaluate` uses, in words."""
+    """Return the kind of exact expression that `evaluate` uses, in words."""
     return WORDS.get(KINDS.get(nearest_pair(p, q)), "supports: p reaches where q has no probability")
 
 
 def infinite_or(error, p, q):
-    """+inf where the supports tell; else the error, or NaN where they depend on bounds that are being traced."""
+    """Return +inf if the supports show it, else raise the error.
+
+    The result is NaN where the supports depend on bounds that are being traced.
+    """
     check_same_kind(p, q)
     beyond = reaches_beyond(p, q)
     if beyond is None or isinstance(error, NeedsKnownValues) or (known(beyond) and not np.all(beyond)):
@@ -146,10 +149,10 @@ def infinite_or(error, p, q):
 
 
 def evaluate_entropy(p):
-    """The entropy of p in nats by the form registered for its nearest class.
+    """Return the entropy of p in nats by the form registered for its nearest class.
 
     Raises:
-        NoClosedForm: there is none.
+        NoClosedForm: there is no form.
         ValueError: a parameter is NaN or outside its range, and the form has to know it.
     """
     try:
@@ -166,18 +169,19 @@ def entropy_by_form(p):
         raise NoClosedForm(
             f"No closed form is known for the entropy of {describe(p)}. estimate_entropy(p, key=...) has an estimate."
         )
-    return held_to_parameters(ENTROPIES[family](unexpanded(p)), p, every_entry=True)  # those of diagonals
+    # an entropy may use the diagonal of a matrix only, so every entry is checked here
+    return held_to_parameters(ENTROPIES[family](unexpanded(p)), p, every_entry=True)
 
 
 def unexpanded(distribution):
-    """The distribution below any `.expand(...)`."""
+    """Return the distribution below any `.expand(...)`."""
     while isinstance(distribution, ExpandedDistribution):
         distribution = distribution.base_dist
     return distribution
 
 
 def expanded_shapes(*distributions):
-    """The batch shapes that `.expand(...)` declares.
+    """Return the batch shapes that `.expand(...)` declares.
 
     The other distributions' shapes are those of their parameters, which under vmap are right where the declared
     batch shape still has the mapped axis.
@@ -186,18 +190,18 @@ def expanded_shapes(*distributions):
 
 
 def known(*values) -> bool:
-    """Whether the values are there: while jit or grad traces a function, some are not."""
+    """Return whether all values are concrete: while jit or grad traces a function, some are not."""
     return not any(isinstance(value, jax.core.Tracer) for value in values)
 
 
 def only_where(condition, divergence, p, q, why: str):
-    """The divergence, for a form that holds only under a condition on the parameters.
+    """Return the divergence, for a form that holds only under a condition on the parameters.
 
-    Where the condition cannot be known because the parameters are being traced, the entries that do not meet it
+    If the condition cannot be known because the parameters are being traced, the entries that do not meet it
     become NaN.
 
     Raises:
-        NoClosedForm: the condition is known and not met everywhere; `why` says what it is.
+        NoClosedForm: the condition is known and not met everywhere; `why` states it.
     """
     if known(condition) and not np.all(condition):
         raise no_closed_form(p, q, why)
@@ -205,7 +209,7 @@ def only_where(condition, divergence, p, q, why: str):
 
 
 def no_closed_form(p, q, why: str = "", error: type[NoClosedForm] = NoClosedForm) -> NoClosedForm:
-    """The error for a pair without a closed form, ready to be raised."""
+    """Return the error for a pair without a closed form, ready to be raised."""
     reason = f" ({why})" if why else ""
     return error(
         f"No closed form is known for KL({describe(p)} || {describe(q)}){reason}."
@@ -214,6 +218,6 @@ def no_closed_form(p, q, why: str = "", error: type[NoClosedForm] = NoClosedForm
 
 
 def describe(distribution) -> str:
-    """The class of a distribution, with what it wraps: `Independent(Normal)`."""
+    """Return the class of a distribution, with what it wraps: `Independent(Normal)`."""
     name = type(distribution).__name__
     return f"{name}({describe(distribution.base_dist)})" if isinstance(distribution, WRAPPERS) else name

@@ -1,7 +1,7 @@
-"""Divergences that are infinite because p reaches where q has no probability, told from the two regions alone.
+"""Infinite divergences, found from the two regions alone: p reaches where q has no probability.
 
-Every family is taken to give probability to all of its support, as NumPyro's do for parameters inside their ranges.
-Where that is not so (counts whose rate is 0, say), or where the region of p is only known to lie inside another,
+Every family is assumed to give probability to all of its support, as NumPyro's do for parameters inside their ranges.
+If that is not so (counts whose rate is 0, say), or if the region of p is only known to lie inside another,
 nothing is claimed.
 """
 
@@ -18,10 +18,13 @@ PARTS = tuple(type(c) for c in (constraints.ordered_vector, constraints.positive
 
 
 def reaches_beyond(p, q):
-    """Whether p reaches beyond q's support: True or False, an array where it depends on bounds, None if unknown."""
+    """Return whether p reaches beyond q's support.
+
+    It is True or False, an array if it depends on bounds, and None if it is unknown.
+    """
     left, right = region_of(p), region_of(q)
     if None not in (left.dimension, right.dimension) and left.dimension != right.dimension:
-        return True  # the smaller set is nothing in the larger one
+        return True  # the smaller set is negligible in the larger one
     if has_an_atom(p) and right.dimension == 1 and q.event_shape == ():
         return atom_of(p) > 0
     if left.is_whole and isinstance(right.named, PARTS):
@@ -37,14 +40,14 @@ def reaches_beyond(p, q):
 
 
 def atom_of(hurdle):
-    """The probability of 0, or of something that is 0 where it is."""
+    """Return the probability of 0, or a number that is 0 where that is."""
     while isinstance(hurdle, ExpandedDistribution):
         hurdle = hurdle.base_dist
     return jax.nn.sigmoid(hurdle.gate_logits) if isinstance(hurdle, HurdleLogits) else hurdle.gate
 
 
 def lies_within(p, q) -> bool:
-    """Whether p is known not to reach beyond q: what of its draws does is rounding at an edge."""
+    """Return whether p is known not to reach beyond q: draws that do are then due to rounding at an edge."""
     left, right = region_of(p), region_of(q)
     if None in (left.dimension, right.dimension) or left.dimension != right.dimension or not right.exact:
         return False
@@ -58,7 +61,7 @@ def lies_within(p, q) -> bool:
 
 
 def ends_beyond(left: Region, right: Region):
-    """Whether the lower and the upper end of the first lie beyond those of the second, by more than rounding."""
+    """Return whether the ends of the first lie beyond those of the second, by more than rounding."""
     one, other = left.hull, right.hull
     below = one.low + one.low_error + other.low_error < other.low
     above = one.high - one.high_error - other.high_error > other.high
@@ -66,7 +69,7 @@ def ends_beyond(left: Region, right: Region):
 
 
 def counts_beyond(p, left: Region, right: Region):
-    """The same for a pmf of numbers, which has to give probability to the nearest count beyond."""
+    """Return whether a pmf of numbers reaches beyond: it has to give probability to the nearest count beyond."""
     if p.event_shape:
         return None
     below, above = ends_beyond(left, right)
@@ -75,17 +78,20 @@ def counts_beyond(p, left: Region, right: Region):
 
 
 def has_probability(p, count, asked):
-    """Whether p gives it any; counts that are not asked about may be infinite."""
+    """Return whether p gives the count any probability; counts that are not asked about may be infinite."""
     return log_density(p, jnp.where(asked, count, 0.0)) > -jnp.inf
 
 
 def infinite(p, q):
-    """+inf in the batch shape of the pair."""
+    """Return +inf in the batch shape of the pair."""
     return jnp.full(jnp.broadcast_shapes(batch_shape(p), batch_shape(q)), jnp.inf)
 
 
 def batch_shape(distribution):
-    """That of the parameters where the event is a number: under vmap, a distribution still declares the mapped axis."""
+    """Return the batch shape of the parameters.
+
+    Under vmap, a distribution still declares the mapped axis.
+    """
     names = list(distribution.arg_constraints)
     parts = [getattr(distribution, name, None) for name in ("base_dist", "transforms", "_mask")]
     is_wrapper = isinstance(parts[0], Distribution)
@@ -98,7 +104,7 @@ def batch_shape(distribution):
 
 
 def parameter_shape(distribution, name):
-    """Without the axes that belong to one distribution, as those of the probabilities of categories do."""
+    """Return a parameter's shape without the axes that belong to one distribution, as those of categories."""
     shape = jnp.shape(getattr(distribution, name))
     try:
         event_dim = distribution.arg_constraints[name].event_dim

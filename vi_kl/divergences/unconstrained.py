@@ -7,9 +7,11 @@ from vi_kl.divergences.region import Region, region_of, region_of_constraint
 
 
 def values_of(distribution):
-    """The set of values as a NumPyro constraint; None where it is unknown or has no map from unconstrained variables.
+    """Return the set of values as a NumPyro constraint.
 
-    For values that are there, not being traced. On the line it is the smallest interval around them.
+    It is None if the set is unknown or has no map from unconstrained variables.
+
+    The values must be concrete, and not traced. On the line the set is the smallest interval around them.
     """
     region = region_of(distribution)
     constraint = named(region, distribution) if region.pieces is None else interval(region)
@@ -25,7 +27,7 @@ def values_of(distribution):
 
 
 def named(region: Region, distribution):
-    """The set itself; where it is repeated along more axes, NumPyro's word for that."""
+    """Return the set itself; if it is repeated along more axes, NumPyro's constraint for that."""
     if region.named is not None or region.dimension is None or distribution.support is None:
         return region.named
     repeated = region == region_of_constraint(distribution.support, distribution.event_shape)
@@ -33,7 +35,7 @@ def named(region: Region, distribution):
 
 
 def interval(region: Region):
-    """For each entry; None where some have an end and others have none."""
+    """Return the interval of each entry; None if some have an end and others have none."""
     hull = region.hull
     low, high = (float(end) if np.ndim(end) == 0 else np.asarray(end) for end in (hull.low, hull.high))
     unbounded = np.isinf(low), np.isinf(high)
@@ -49,7 +51,7 @@ def interval(region: Region):
 
 
 def ends_inside(distribution, constraint) -> np.ndarray:
-    """Where pieces of a distribution on the line end inside an interval: there its density may jump."""
+    """Return where pieces of a distribution on the line end inside an interval: there its density may jump."""
     pieces = region_of(distribution).pieces or ()
     ends = np.array([end for piece in pieces for end in (piece.low, piece.high)], dtype=float).ravel()
     return np.unique(ends[np.isfinite(ends) & np.asarray(constraint(ends), dtype=bool)])

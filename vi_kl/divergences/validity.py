@@ -1,10 +1,10 @@
-"""NaN in, NaN out: where a parameter is NaN or outside its range, so is every divergence and entropy, and its slopes.
+"""NaN in, NaN out: divergences and entropies, and their slopes, are NaN where a parameter is NaN or out of range.
 
 NumPyro checks parameters only where it is asked to, and while a function is traced it cannot. A closed form chooses
-between branches by comparisons, which are all false for NaN, so that it may come to a number. Instead of guarding each
-form, what leaves the registry is held to the parameters that went in.
+between branches by comparisons, which are all false for NaN, so that it may return a number. Instead of guarding each
+form, what leaves the registry is checked against the parameters that went in.
 
-Where a formula takes in all of a matrix, as KL's do, only the diagonal is looked at: NaN elsewhere gets through by
+If a formula uses all of a matrix, as KL's do, only the diagonal is checked: NaN elsewhere propagates by
 itself.
 """
 
@@ -33,10 +33,10 @@ COMPARED = (
 
 
 def held_to_parameters(value, *distributions, every_entry: bool = False):
-    """The value, or NaN with NaN derivatives where a parameter of the distributions means nothing.
+    """Return the value, or NaN with NaN derivatives where a parameter of the distributions is invalid.
 
     Args:
-        every_entry: look at those of matrices too, for values that are not computed from all of them.
+        every_entry: whether to check all entries of matrices, for values that are not computed from all of them.
     """
     valid = all_of(valid for distribution in distributions for _, valid in checks(distribution, every_entry))
     if valid is not True:
@@ -63,7 +63,7 @@ def nan_unless_derivative(primals, tangents):
 
 
 def invalid_parameters(distribution) -> list[str]:
-    """The names of those that are known not to be what they may be."""
+    """Return the names of the parameters that are known to be invalid."""
     return [
         name
         for name, valid in checks(distribution)
@@ -77,13 +77,13 @@ def all_of(conditions):
 
 
 def checks(distribution, every_entry=False):
-    """Pairs (name of a parameter, whether it is valid)."""
+    """Yield pairs (name of a parameter, whether it is valid)."""
     inner = functools.partial(checks, every_entry=every_entry)
     match distribution:
         case dist.ExpandedDistribution():
             yield from inner(distribution.base_dist)
         case dist.MaskedDistribution():
-            return  # what is masked counts nothing; the form for masks asks about the rest
+            return  # what is masked does not count; the form for masks checks the rest
         case dist.Independent():
             axes = distribution.reinterpreted_batch_ndims
             yield from ((name, all_last(valid, axes)) for name, valid in inner(distribution.base_dist))
@@ -116,14 +116,14 @@ def own_checks(distribution, every_entry):
     for name, constraint in distribution.arg_constraints.items():
         value = given.get(name)
         if not isinstance(value, jax.Array | np.ndarray | np.generic | float | int) or name in derived:
-            continue  # not there, or a sparse matrix
+            continue  # it is absent, or a sparse matrix
         test, axes = test_of(constraint)
         if isinstance(distribution, dist.Delta) and name == "v":
             axes = distribution.event_dim
         if isinstance(distribution, dist.MatrixNormal) and name == "loc":
             axes = 2  # NumPyro calls it a vector
         if isinstance(distribution, dist.VonMises) and name == "concentration":
-            test = constraints.nonnegative  # without any it is uniform on the circle
+            test = constraints.nonnegative  # with concentration 0 it is uniform on the circle
         if isinstance(distribution, dist.GaussianCopula) and test not in WHOLE_EVENTS:
             axes = 1  # the marginals' parameters, one for each coordinate
         yield name, all_last(judged(test, value), axes)
@@ -135,12 +135,12 @@ def own_checks(distribution, every_entry):
 
 
 def derived_matrices(given) -> list[str]:
-    """Of a covariance matrix in its several forms, all but the one that was given, which NumPyro keeps first."""
+    """Return the forms of a covariance matrix but for the one that was given, which NumPyro keeps first."""
     return [name for name, value in given.items() if name in COVARIANCES and value is not None][1:]
 
 
 def test_of(constraint):
-    """A function of an array that holds where the parameter may be so, and how many axes of it are still one event."""
+    """Return a test of an array for a parameter's constraint, and how many of its axes are still one event."""
     base = innermost(constraint)
     repeated = 0 if base is constraint else constraint.event_dim - base.event_dim
     if isinstance(base, COMPARED):
@@ -179,7 +179,7 @@ WHOLE_EVENTS = (is_simplex, has_positive_diagonal, is_ascending)
 
 
 def judged(test, *values):
-    """The test of values; True where it is known to hold for all of them."""
+    """Return the test of values; True if it is known to hold for all of them."""
     if not all(map(is_near, values)):
         return test(*map(jnp.asarray, values))
     result = test(*map(np.asarray, values))
@@ -187,7 +187,7 @@ def judged(test, *values):
 
 
 def is_near(value) -> bool:
-    """Whether NumPy can look at it without waiting for another device, or for a value that is being traced."""
+    """Return whether NumPy can read a value without waiting for another device or for a value that is being traced."""
     if not isinstance(value, jax.Array):
         return True
     return not isinstance(value, jax.core.Tracer) and all(d.platform == "cpu" for d in value.devices())
@@ -206,7 +206,10 @@ def all_last(valid, count):
 
 @jax.custom_jvp
 def anchored(value, leaves):
-    """The value, whose derivative by parameters that are NaN is NaN: for values that depend on none of them."""
+    """Return the value, whose derivative by parameters that are NaN is NaN.
+
+    It is for values that depend on none of them.
+    """
     return value
 
 
@@ -219,7 +222,7 @@ def anchored_derivative(primals, tangents):
 
 
 def in_batch(terms, value):
-    """Summed over what is an event, as far as the shapes tell."""
+    """Return the terms summed over events, as far as the shapes show them."""
     terms = terms.sum(tuple(range(value.ndim, terms.ndim))) if terms.ndim > value.ndim else terms
     sizes = zip(reversed(terms.shape), reversed(value.shape), strict=False)
     return terms if all(size in (1, whole) for size, whole in sizes) else terms.sum()

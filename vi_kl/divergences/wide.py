@@ -1,6 +1,6 @@
-"""Closed forms are evaluated in float64 and returned in the caller's dtype.
+"""Evaluation of closed forms in float64, returned in the caller's dtype.
 
-Written without cancellation they keep more than 12 of float64's 16 digits in the worst cases known, so that a
+Written without cancellation, the forms keep more than 12 of float64's 16 digits in the worst cases known, so that a
 caller in JAX's default float32 gets the exact value rounded once. This works inside jit, grad and vmap; the
 switch is scoped and leaves the caller's setting alone.
 """
@@ -19,14 +19,14 @@ SMALL = 10_000  # numbers
 
 
 def in_wide_precision(*event_dims: int, digits: bool = False, forward: bool = False):
-    """Jit a function of parameter arrays in float64; return its result in their common dtype.
+    """Compile a function of parameter arrays in float64; return its result in their common dtype.
 
     Args:
-        event_dims: per positional argument, how many of its last axes belong to one distribution; the axes
+        event_dims: the number of last axes of each positional argument that belong to one distribution; the axes
             before them are batches, which broadcast. The function returns one number per batch entry, and keyword
             arguments are part of its code.
-        digits: whether the function takes a keyword `digits`, how many of them the result needs: see bregman.
-        forward: whether the derivative is computed in forward mode, by one number per distribution at a time: loops
+        digits: whether the function takes a keyword `digits`, the number of digits that the result needs (see bregman).
+        forward: whether the derivative is computed in forward mode, for one number per distribution at a time: loops
             of a length that depends on the arrays have no other.
 
     The derivative, too, is computed inside the float64 scope, as one gradient per batch entry: JAX runs the
@@ -67,7 +67,7 @@ def gradient_program(function, differentiated, *static):
 
 
 def slopes_program(function, differentiated, *static):
-    """The same in forward mode, of arrays with one number per distribution."""
+    """Return the gradients in forward mode, for arrays with one number per distribution."""
     keywords = dict(static)
 
     def slopes(*arrays):
@@ -86,13 +86,13 @@ def of_wide(function):
 
 
 def is_small(*arrays) -> bool:
-    """Whether compiling takes longer than computing will."""
+    """Return whether compiling takes longer than computing will."""
     return all(isinstance(array.size, int) and array.size <= SMALL for array in arrays)
 
 
 def evaluate_wide(value, gradient, arrays, shapes, traced, dtype):
-    """The value with its derivative by the JAX arrays; the others keep their own digits and are constants."""
-    # JAX keeps the function below for as long as what it is traced in: it must not hold on to what is traced
+    """Return the value with its derivative by the JAX arrays; the others keep their own digits and are constants."""
+    # JAX keeps the function below as long as what it is traced in: it must not hold references to traced values
     constants = [None if i in traced else array for i, array in enumerate(arrays)]
 
     def in_order(parameters):
@@ -124,9 +124,9 @@ def widened_if_small(array):
 
 
 def with_common_batch_shape(arrays, event_dims):
-    """The arrays with their batch axes broadcast against each other, and the shapes that makes.
+    """Return the arrays with their batch axes broadcast against each other, and the resulting shapes.
 
-    NumPy arrays remain NumPy arrays; `broadcast` says what of a symbolic batch shape, which `jax.export` allows.
+    NumPy arrays remain NumPy arrays; see `broadcast` for a symbolic batch shape, which `jax.export` allows.
     """
     arrays = [as_floats(array) for array in arrays]
     shapes = [(a.shape[: a.ndim - dims], a.shape[a.ndim - dims :]) for a, dims in zip(arrays, event_dims, strict=True)]
@@ -136,7 +136,10 @@ def with_common_batch_shape(arrays, event_dims):
 
 
 def broadcast(array, shape):
-    """NumPy arrays remain NumPy arrays; of a symbolic shape they get the event's axes only."""
+    """Return the array broadcast to a shape.
+
+    NumPy arrays remain NumPy arrays; if the shape is symbolic, they get the event's axes only.
+    """
     if isinstance(array, jax.Array):
         return jnp.broadcast_to(array, shape)
     if all(isinstance(size, int) for size in shape):
@@ -145,7 +148,7 @@ def broadcast(array, shape):
 
 
 def as_floats(array):
-    """JAX arrays as floating JAX arrays; anything else as a float64 NumPy array."""
+    """Return JAX arrays as floating JAX arrays; anything else as a float64 NumPy array."""
     if not isinstance(array, jax.Array):
         return np.asarray(array, dtype=np.float64)
     return array if jnp.issubdtype(array.dtype, jnp.floating) else array.astype(jnp.result_type(float))

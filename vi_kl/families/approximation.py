@@ -21,12 +21,12 @@ from vi_kl.targets.target import CHUNK, Target, constrain_in_chunks, in_chunks
 
 @jax.tree_util.register_pytree_node_class
 class Approximation:
-    """One member of a family, fitted to a target.
+    """A member of a family, fitted to a target.
 
     Attributes:
-        family: the set it was chosen from.
-        params: its place in that set, a pytree of arrays.
-        target: what it approximates.
+        family: the family that it is a member of.
+        params: the parameters of the member, a pytree of arrays.
+        target: the target that it approximates.
     """
 
     def __init__(self, family: Family, params: Any, target: Target):
@@ -47,25 +47,25 @@ class Approximation:
 
     @in_float64
     def sample(self, key, n: int, *, deterministic: bool = True) -> dict:
-        """n draws of every site, {site: (n, ...)}, in the space in which the model sees them.
+        """Draw n values of every site, {site: (n, ...)}, in the space in which the model sees them.
 
         Args:
             key: a JAX random key, or an integer.
-            n: how many draws.
-            deterministic: also the sites that the model computes from its latent ones (`numpyro.deterministic`, and
-                those that a reparameterisation has replaced), as NumPyro's MCMC and Predictive give them.
+            n: the number of draws.
+            deterministic: whether to add the sites that the model computes from latent ones (`numpyro.deterministic`,
+                and those that a reparameterisation has replaced), as NumPyro's MCMC and Predictive give them.
         """
         key, n = asked_draws(key, n)
         return sites_at(self.target, draw(self, key, n)[0], key, deterministic)
 
     @in_float64
     def sample_and_log_prob(self, key, n: int):
-        """n draws of z, shape (n, dim), and log q(z), shape (n,)."""
+        """Return n draws of z, of shape (n, dim), and log q(z), of shape (n,)."""
         return draw(self, *asked_draws(key, n))
 
     @in_float64
     def log_prob(self, z):
-        """log q(z) for z of shape (dim,) or (n, dim)."""
+        """Return log q(z), in nats, for z of shape (dim,) or (n, dim)."""
         z = np.asarray(z, dtype=float)
         flat = log_prob_in_chunks(self, z.reshape(-1, self.target.dim))
         return flat.reshape(z.shape[:-1])
@@ -84,20 +84,20 @@ class Approximation:
 
 
 def sites_at(target: Target, z, key, deterministic: bool) -> dict:
-    """{site: (n, ...)} at z of shape (n, dim)."""
+    """Return {site: (n, ...)} at z of shape (n, dim)."""
     latent = constrain_in_chunks(target, z)
     return latent | deterministic_sites(target, z, jax.random.fold_in(key, 1)) if deterministic else latent
 
 
 def asked_draws(key, n) -> tuple:
-    """A key and a number of draws, as `sample(key, n)` takes them."""
+    """Return a key and a number of draws from the arguments of `sample(key, n)`, after checking them."""
     if is_key(n):
         raise TypeError("The key comes first, and then the number of draws: sample(key, n).")
     return as_key(key), whole_number("n, the number of draws,", n)
 
 
 def draw(q: Approximation, key, n: int) -> tuple[np.ndarray, np.ndarray]:
-    """n draws of z with log q(z), by the way that has least to compile.
+    """Draw n values of z, with log q(z), by the method that has least to compile.
 
     Images of normal noise take NumPy's noise through one small program. Guides with independent sites of a known
     family are drawn by NumPy too. Anything else runs the family's own sampler.
@@ -115,7 +115,7 @@ def draw(q: Approximation, key, n: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def site_distributions(q: Approximation):
-    """{site: distribution} where q is written over the model's sites and they are independent, else None."""
+    """Return {site: distribution} if q is written over the model's sites and they are independent, else None."""
     if not isinstance(q.family, Guide | Constrained):
         return None
     with tracing:
@@ -125,13 +125,13 @@ def site_distributions(q: Approximation):
 
 
 def is_pushed_noise(q: Approximation) -> bool:
-    """Whether q is an image of as many normal noises as it has dimensions, so that z determines the noise."""
+    """Return whether q is an image of as many normal noises as it has dimensions, so that z determines the noise."""
     return q.family.noise_dim(q.target) == q.target.dim and has_push(q)
 
 
 @in_float64
 def has_push(q: Approximation) -> bool:
-    """Whether q is an image of normal noise; found out abstractly, without computing any of its parameters."""
+    """Return whether q is an image of normal noise, found by abstract evaluation: no parameter is computed."""
     found = []
     with tracing:
         jax.eval_shape(lambda q: found.append(q.family.push(q.params, q.target) is not None), q)
@@ -140,7 +140,7 @@ def has_push(q: Approximation) -> bool:
 
 @compiled(seldom=True)
 def push_batch(q: Approximation, u):
-    """z and log q(z) at noise u of shape (n, dim)."""
+    """Return z and log q(z) at noise u of shape (n, dim)."""
     return jax.vmap(q.family.push(q.params, q.target))(u)
 
 
@@ -155,5 +155,5 @@ def log_prob_batch(q: Approximation, z):
 
 
 def log_prob_in_chunks(q: Approximation, z, size: int = CHUNK) -> np.ndarray:
-    """log q(z) at z of shape (n, dim), for any n, in pieces of one size."""
+    """Return log q(z) at z of shape (n, dim), for any n, in pieces of one size."""
     return in_chunks(functools.partial(log_prob_batch, q), z, size=size)

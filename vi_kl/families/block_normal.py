@@ -26,8 +26,8 @@ class BlockNormal(Family):
     """q(z) = product over blocks of sites of MultivariateNormal(loc_b, scale_tril_b).
 
     Attributes:
-        groups: groups of site names, each one block: `(("slopes", "intercept"), ("sigma",))`. Sites that are in none
-            are a block each; so by default every site is.
+        groups: tuples of site names, each tuple one block: `(("slopes", "intercept"), ("sigma",))`. Sites that are in
+            none are a block each, so by default every site is one.
     """
 
     groups: tuple[tuple[str, ...], ...] = ()
@@ -66,9 +66,12 @@ class BlockNormal(Family):
         return BlockUnits.of(frame, blocks(self, target), block_entries(self, target))
 
     def place(self, params, units):
-        """The location moves along the frame's axes; each block's matrix is relative to its conditional covariance.
+        """Return the parameters in z: the location moves along the frame's axes.
 
-        For a normal posterior these are exactly the best member's (Bishop 2006, section 10.1.2, block by block).
+        Each block's matrix is relative to its conditional covariance.
+
+        For a normal posterior the standard member is exactly the best one (Bishop 2006, section 10.1.2, block by
+        block).
         """
         tril = units.tril @ block_tril(params, units.rows, units.columns)
         scale = jnp.diag(tril)
@@ -81,12 +84,12 @@ class BlockNormal(Family):
 
 
 class BlockUnits(NamedTuple):
-    """The frame, the Cholesky factor of each block's covariance given all others, and which entries are free.
+    """A frame with the Cholesky factor of each block's covariance given all others, and the free entries.
 
     Attributes:
         frame: the frame.
-        tril: (dim, dim), zero between blocks.
-        rows, columns: the entries below the diagonal and within a block.
+        tril: the Cholesky factor, of shape (dim, dim), zero between blocks.
+        rows, columns: indices of the entries below the diagonal and within a block.
     """
 
     frame: Frame
@@ -105,19 +108,19 @@ class BlockUnits(NamedTuple):
 
 
 def blocks(family: BlockNormal, target) -> np.ndarray:
-    """For each coordinate of z the number of its block."""
+    """Return the number of the block of each coordinate of z."""
     group_of = {name: number for number, group in enumerate(family.groups) for name in group}
     numbers = [group_of.get(site.name, len(family.groups) + i) for i, site in enumerate(target.sites)]
     return np.repeat(numbers, [site.size for site in target.sites])
 
 
 def block_entries(family: BlockNormal, target) -> tuple[np.ndarray, np.ndarray]:
-    """Rows and columns of the entries below the diagonal that lie within a block."""
+    """Return the rows and columns of the entries below the diagonal that lie within a block."""
     block_of = blocks(family, target)
     return np.nonzero(np.tril(block_of[:, None] == block_of, -1))
 
 
 def block_tril(params, rows, columns):
-    """The Cholesky factor diag(scale) (I + entries below the diagonal)."""
+    """Return the Cholesky factor diag(scale) (I + entries below the diagonal)."""
     unit = jnp.eye(params["loc"].shape[-1]).at[rows, columns].set(params["below"])
     return jnp.exp(params["log_scale"])[:, None] * unit

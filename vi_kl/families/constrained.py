@@ -1,4 +1,4 @@
-"""Constrained: for each of the model's own sites a distribution that a person would choose there, by its support.
+"""Constrained: a standard distribution for each of the model's own sites, chosen by the site's support.
 
     unit interval, interval     Beta (scaled)
     positive, bounded on a side Gamma (moved)
@@ -32,13 +32,13 @@ from vi_kl.targets.target import Target
 
 @dataclasses.dataclass(frozen=True)
 class Constrained(Family):
-    """q = product over sites of a distribution on the site's own support.
+    """A product over sites of distributions on each site's own support.
 
-    Each entry's parameters are the mode and the log of the sd that the curvature there stands for, both in z: so each
+    Each entry's parameters are the mode, and the log of the sd that the curvature there implies, both in z: so each
     of these distributions is placed in a frame as a normal is.
 
     Attributes:
-        choices: {site: distribution class}, where the default is not wanted: `dist.Beta`, `dist.Gamma`,
+        choices: {site: distribution class} for sites that are not to have the default: `dist.Beta`, `dist.Gamma`,
             `dist.Dirichlet`, `dist.Normal` (normal in z, on any support) or `dist.LogNormal` (the same, on positive
             ones).
     """
@@ -84,7 +84,7 @@ class Constrained(Family):
 
 @dataclasses.dataclass(frozen=True)
 class Support:
-    """Of one site: the bijection from z to it, as a first map and what follows."""
+    """A site's support: the bijection from z to it, as a first map and those that follow."""
 
     words: str
     whole: transforms.Transform
@@ -100,7 +100,7 @@ class Support:
         return cls(str(constraint), whole, parts[0], tuple(parts[1:]))
 
 
-# what each choice needs as the first map from z to the support
+# the first map from z to the support that each choice requires
 SUITS = {
     dist.Beta: transforms.SigmoidTransform,
     dist.Gamma: transforms.ExpTransform,
@@ -111,7 +111,7 @@ SUITS = {
 
 
 def site_distribution(support: Support, choice, loc, scale):
-    """On the site's support, with mode `loc` and curvature 1 / scale^2 in z."""
+    """Return the distribution on the site's support with mode `loc` and curvature 1 / scale^2 in z."""
     in_z = choice in (dist.Normal, dist.LogNormal)
     rest = list(support.rest)
     only_moved = all(isinstance(part, transforms.AffineTransform) for part in rest)
@@ -128,15 +128,22 @@ def site_distribution(support: Support, choice, loc, scale):
 
 
 def beta(loc, scale):
-    """In z its log density is a log share + b log(1 - share): mode a/(a + b), curvature (a + b) share (1 - share)."""
+    """Return the beta distribution with this mode and curvature in z.
+
+    Its log density in z is a log share + b log(1 - share): mode a/(a + b), curvature (a + b) share (1 - share).
+    """
     share = jax.nn.sigmoid(loc)
     size = scale**-2 / (share * (1 - share))
     return dist.Beta(size * share, size * (1 - share), validate_args=False)
 
 
 def dirichlet(mode, scale):
-    """Each stick is a beta in z, whose curvature tells the concentration; they are made to agree."""
-    left = jnp.flip(jnp.cumsum(jnp.flip(mode, -1), axis=-1), -1)[..., :-1]  # of the simplex, for each stick to break
+    """Return the Dirichlet distribution with this mode.
+
+    Each stick is a beta in z, whose curvature gives a concentration; the sticks' concentrations are averaged.
+    """
+    # what is left of the simplex before each stick is broken off
+    left = jnp.flip(jnp.cumsum(jnp.flip(mode, -1), axis=-1), -1)[..., :-1]
     share = mode[..., :-1] / left
     log_size = jnp.mean(-2 * jnp.log(scale) - jnp.log(share * (1 - share) * left), axis=-1, keepdims=True)
     return dist.Dirichlet(jnp.exp(log_size) * mode, validate_args=False)
@@ -166,7 +173,7 @@ def refuse_moving_supports(target: Target) -> None:
 
 
 class SiteProduct(dist.Distribution):
-    """Independent sites with these distributions, as one distribution over z."""
+    """A product of independent sites with these distributions, as one distribution over z."""
 
     support = constraints.real_vector
 

@@ -1,4 +1,4 @@
-"""Coupling flows: half of the coordinates are bent by maps that a network makes of the other half, in turns.
+"""Coupling flows: in turns, one half of the coordinates is transformed by maps that a network makes from the other.
 
 Requires at least two dimensions. Draws and log densities are equally cheap, in both directions, unlike those of
 autoregressive flows.
@@ -22,18 +22,18 @@ from vi_kl.families.family import Family
 from vi_kl.families.gaussian import FullRank, full_rank_params, scale_tril
 from vi_kl.families.sinh_arcsinh import sinh_arcsinh, sinh_arcsinh_inverse
 
-LARGEST = 2.0  # log scale or skewness that one layer chooses: no step of a fit makes a draw overflow
+LARGEST = 2.0  # bound of the log scale or skewness that one layer chooses: no step of a fit makes a draw overflow
 
 
 @dataclasses.dataclass(frozen=True)
 class Coupling(Family):
-    """q(z): a standard normal through `num_layers` coupling layers, then a location and a matrix.
+    """A flow q(z): a standard normal through `num_layers` coupling layers, then a location and a matrix.
 
     Attributes:
-        bend: what a network chooses for each coordinate: "affine" a shift and a scale, "sinh_arcsinh" skewness and
-            tails besides.
-        num_layers: each bends about half of the coordinates.
-        hidden: units of each network's hidden layer.
+        bend: the map that a network chooses for each coordinate: "affine" is a shift and a scale, "sinh_arcsinh"
+            adds skewness and tails.
+        num_layers: the number of layers; each transforms about half of the coordinates.
+        hidden: the number of units of each network's hidden layer.
     """
 
     bend: Literal["affine", "sinh_arcsinh"] = "sinh_arcsinh"
@@ -62,6 +62,7 @@ class Coupling(Family):
 
     @property
     def num_bend_params(self) -> int:
+        """The number of parameters of the map of one coordinate."""
         return {"affine": 2, "sinh_arcsinh": 4}[self.bend]
 
     def place(self, params, units):
@@ -79,9 +80,11 @@ class Coupling(Family):
 
 
 def halves(dim: int, num_layers: int) -> list[np.ndarray]:
-    """Which coordinates each layer bends: those whose index has a bit, then those that lack it, bit after bit.
+    """Return which coordinates each layer transforms.
 
-    Any two coordinates differ in some bit, and so one is bent by the other once there are enough layers.
+    They are those whose index has a bit, then those without it, bit after bit.
+
+    Any two coordinates differ in some bit, so one is transformed by the other once there are enough layers.
     """
     index = np.arange(dim)
     num_bits = max(1, int(dim - 1).bit_length())
@@ -89,7 +92,7 @@ def halves(dim: int, num_layers: int) -> list[np.ndarray]:
 
 
 def init_network(generator, dim: int, hidden: int, num_in: int, num_out: int) -> dict:
-    """One hidden layer with random weights, and zeros after it: the layer is the identity at first."""
+    """Return a network with random weights in its hidden layer and zeros after it: the layer begins as the identity."""
     return {
         "in": jnp.asarray(generator.normal(size=(hidden, num_in)) / np.sqrt(num_in)),
         "hidden": jnp.asarray(generator.normal(size=hidden)),
@@ -99,7 +102,7 @@ def init_network(generator, dim: int, hidden: int, num_in: int, num_out: int) ->
 
 
 def bounded(raw):
-    """Free numbers kept within (-LARGEST, LARGEST), near zero as they are."""
+    """Return free numbers mapped into (-LARGEST, LARGEST); near zero they are unchanged."""
     return LARGEST * jnp.tanh(raw / LARGEST)
 
 
@@ -114,7 +117,7 @@ def affine_inverse(y, raw):
 
 
 def bent(x, raw):
-    """A sinh-arcsinh map of the free numbers' skewness and tails, then the affine map."""
+    """Return the image of x under a sinh-arcsinh map and then an affine map, with the log slope."""
     x, log_slope = sinh_arcsinh(x, bounded(raw[..., 2]), bounded(raw[..., 3]) / 2)
     image, log_scale = affine(x, raw)
     return image, log_slope + log_scale
@@ -130,7 +133,7 @@ BENDS = {"affine": (affine, affine_inverse), "sinh_arcsinh": (bent, bent_inverse
 
 
 class CouplingLayer(Transform):
-    """Coordinates of `bent` through maps that the network makes of the others."""
+    """A transform of the coordinates `bent` by maps that the network makes from the others."""
 
     domain = constraints.real_vector
     codomain = constraints.real_vector
@@ -139,14 +142,14 @@ class CouplingLayer(Transform):
         self.network, self.bent, self.bend = network, bent, bend
 
     def raw(self, z):
-        """The maps' parameters, (..., number bent, parameters a map)."""
+        """Return the maps' parameters, of shape (..., number of bent coordinates, parameters of a map)."""
         net = self.network
         hidden = jnp.tanh(z[..., np.flatnonzero(~self.bent)] @ net["in"].T + net["hidden"])
         out = hidden @ net["out"].T + net["bias"]
         return out.reshape(*out.shape[:-1], int(self.bent.sum()), -1)
 
     def forward(self, x):
-        """The image and the log determinant."""
+        """Return the image and the log determinant."""
         places = np.flatnonzero(self.bent)
         image, log_slope = BENDS[self.bend][0](x[..., places], self.raw(x))
         return x.at[..., places].set(image), jnp.sum(log_slope, axis=-1)

@@ -1,7 +1,7 @@
 """Delta: a single point, as maximum-a-posteriori estimates are.
 
 It is no density: KL(q||posterior) is infinite, and no draws of it say anything of uncertainty. It is here so that a
-point can be compared with approximations, and be told apart from them.
+point can be compared with approximations, and distinguished from them.
 """
 
 import dataclasses
@@ -14,7 +14,7 @@ from vi_kl.families.family import Family
 
 @dataclasses.dataclass(frozen=True)
 class Delta(Family):
-    """q(z) = the point loc. Its log density is infinite there."""
+    """A point, loc, whose log density is infinite there."""
 
     name = "delta"
 
@@ -32,7 +32,7 @@ class Delta(Family):
         return dist.Delta(params["loc"], log_density=jnp.full(target.dim, jnp.inf), event_dim=0).to_event(1)
 
     def sample_and_log_prob(self, params, target, key, n):
-        """n times the point, with an infinite log density: what makes its KL infinite."""
+        """Return the point n times, with an infinite log density, so that KL(q||posterior) is infinite."""
         return jnp.tile(params["loc"], (n, 1)), jnp.full(n, jnp.inf)
 
     def weighted_draws(self, params, target, key, n):

@@ -28,34 +28,34 @@ class Family(abc.ABC):
     @property
     @abc.abstractmethod
     def name(self) -> str:
-        """A short name for tables and figures, such as "mean_field"."""
+        """The short name for tables and figures, such as "mean_field"."""
 
     @property
     def has_log_prob(self) -> bool:
-        """Whether log q is known, and cheap, at any z, and not only at q's own draws."""
+        """Return whether log q is known, and cheap, at any z, and not only at q's own draws."""
         return True
 
     def require(self, target: Target) -> None:  # noqa: B027 - most families take every target
-        """Raise an error that says why where this family cannot approximate the target."""
+        """Raise an error that says why this family cannot approximate the target, if it cannot."""
 
     @property
     def takes_frame(self) -> bool:
-        """Whether members can be written in the units of a frame."""
+        """Return whether members can be written in the units of a frame."""
         return type(self).place is not Family.place
 
     def standard(self, key, target: Target) -> Any:
-        """Parameters of the member nearest to independent standard normals: a pytree of unconstrained arrays."""
+        """Return the parameters, a pytree of free arrays, of the member nearest to independent standard normals."""
         raise NotImplementedError(f"{type(self).__name__} has neither `standard` nor `init`.")
 
     def units(self, frame: Frame, target: Target | None = None) -> Any:
-        """What `place` needs of a frame, computed once per fit: a pytree of arrays.
+        """Return the part of a frame that `place` needs, computed once per fit: a pytree of arrays.
 
         Families that look at the target's sites need the target too.
         """
         return frame
 
     def place(self, params: Any, units: Any) -> Any:
-        """Parameters in z from those in a frame's units, in which all of them are of order one.
+        """Return the parameters in z of those given in a frame's units, in which all are of order one.
 
         The standard member goes to the member of this family that is nearest to the frame's normal. Gradients in the
         frame's units are what algorithms follow, and so no scale or correlation of the posterior slows them down.
@@ -63,44 +63,48 @@ class Family(abc.ABC):
         return params
 
     def frame(self, params: Any) -> Frame | None:
-        """The frame in which the member with these parameters is the standard one; None where there is none."""
+        """Return the frame in which the member with these parameters is the standard one; None if there is none."""
         return None
 
     def reframed(self, params: Any, frame: Frame) -> Frame | None:
-        """The same, for a search in a frame that turned out to be a poor guess, of which it may keep something."""
+        """Return a new frame after a search in a frame that turned out to be a poor guess.
+
+        It may keep a part of the old frame, which is given.
+        """
         return self.frame(params)
 
     @property
     def shifts_and_stretches(self) -> bool:
-        """Whether a member that is shifted, and stretched along coordinates, is a member again."""
+        """Return whether a member that is shifted, and stretched along coordinates, is a member again."""
         return False
 
     def placed(self, params: Any, units: Any) -> Any:
-        """`place`, or the parameters themselves where there are no units."""
+        """Return `place` of the parameters, or the parameters themselves where there are no units."""
         return params if units is None else self.place(params, units)
 
     def init(self, key, target: Target) -> Any:
-        """Starting parameters in z where no frame is known: a narrow member at a random place."""
+        """Return starting parameters in z where no frame is known: a narrow member at a random place."""
         start = Frame.around(target.initial_position(key), INITIAL_SCALE)
         return self.place(self.standard(key, target), self.units(start, target))
 
     @abc.abstractmethod
     def distribution(self, params: Any, target: Target) -> Distribution:
-        """The member with these parameters: a NumPyro distribution over z, event shape (dim,)."""
+        """Return the member with these parameters: a NumPyro distribution over z, of event shape (dim,)."""
 
     def noise_dim(self, target: Target) -> int:
-        """The length of the noise u that `push` takes; more than `dim` where q adds noises up."""
+        """Return the length of the noise u that `push` takes; it is more than `dim` where q adds noises up."""
         return target.dim
 
     def push(self, params: Any, target: Target) -> Callable | None:
-        """u -> (z, log q(z)) where the member is an image of standard normal noise u, else None."""
+        """Return u -> (z, log q(z)) if the member is an image of standard normal noise u, else None."""
         return push_forward(self.distribution(params, target))
 
     def noise(self, params: Any, target: Target, key, n: int):
-        """What takes the key's place in `sample_and_log_prob`, whatever the values of the parameters are.
+        """Return the random numbers that may take the key's place in `sample_and_log_prob`.
 
-        The standard normal noise of n draws, (n, noise_dim), where that is what this family makes its draws of; else
-        the key itself. A loop that makes the noise of many steps at once is quicker by what that costs in each.
+        This is the standard normal noise of n draws, (n, noise_dim), if the family makes its draws from such noise;
+        else it is the key itself. It does not depend on the values of the parameters, so that a loop can make it for
+        many steps.
         """
         own = type(self).sample_and_log_prob, type(self).weighted_draws
         if own != (Family.sample_and_log_prob, Family.weighted_draws) or self.push(params, target) is None:
@@ -108,9 +112,9 @@ class Family(abc.ABC):
         return jax.random.normal(key, (n, self.noise_dim(target)), dtype=float)
 
     def sample_and_log_prob(self, params: Any, target: Target, key, n: int):
-        """n draws of z, shape (n, dim), and log q(z), shape (n,), both differentiable in the parameters.
+        """Return n draws of z, of shape (n, dim), and log q(z), of shape (n,), both differentiable in the parameters.
 
-        `key` is a JAX random key, or `noise` made of one.
+        `key` is a JAX random key, or the result of `noise`.
         """
         push = self.push(params, target)
         if push is not None:
@@ -126,7 +130,7 @@ class Family(abc.ABC):
         return jax.vmap(one)(jax.random.split(key, n))
 
     def weighted_draws(self, params: Any, target: Target, key, n: int):
-        """n draws of z, log q(z), and weights (n,) that add up to one, differentiable together.
+        """Return n draws of z, log q(z), and weights (n,) that add up to one, differentiable together.
 
         The weighted sum of f(z) is an unbiased estimate of E_q[f], and so is its derivative in the parameters. Plain
         draws do where z moves smoothly with every parameter; a mixture's weights move no draw, and it overrides this.
@@ -134,5 +138,5 @@ class Family(abc.ABC):
         return *self.sample_and_log_prob(params, target, key, n), jnp.full(n, 1 / n)
 
     def log_prob(self, params: Any, target: Target, z):
-        """log q(z) at one z of shape (dim,)."""
+        """Return log q(z) at one z of shape (dim,)."""
         return self.distribution(params, target).log_prob(z)

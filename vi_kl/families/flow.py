@@ -22,7 +22,7 @@ from vi_kl.families.gaussian import FullRank, full_rank_params, scale_tril
 
 @dataclasses.dataclass(frozen=True)
 class Flow(Family):
-    """q(z): a standard normal through `num_layers` autoregressive maps, then a location and a scale.
+    """A flow q(z): a standard normal through `num_layers` autoregressive maps, then a location and a scale.
 
     The last location and matrix take the units of the posterior, so that the networks only learn its shape; their
     last layer starts near zero, so that the flow starts near a normal distribution.
@@ -65,7 +65,7 @@ class Flow(Family):
 
 
 def network(dim: int, hidden: int):
-    """(init, apply) of the autoregressive network that gives each coordinate its shift and log scale."""
+    """Return (init, apply) of the autoregressive network that gives each coordinate its shift and log scale."""
     return AutoregressiveNN(dim, [hidden * dim], permutation=np.arange(dim), nonlinearity=TANH)
 
 
@@ -73,7 +73,7 @@ TANH = (lambda key, shape: (shape, ()), lambda params, x, **kwargs: jnp.tanh(x))
 
 
 def init_networks(family: Flow, dim: int, key):
-    """Small random weights in the networks' own shapes, filled in without compiling anything."""
+    """Return small random weights in the networks' own shapes, filled in without compiling anything."""
     shapes = jax.eval_shape(lambda key: network(dim, family.hidden)[0](key, (dim,))[1], key)
     generator = numpy_generator(key)
 

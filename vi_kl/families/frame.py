@@ -12,11 +12,11 @@ import numpy as np
 
 
 class Frame(NamedTuple):
-    """The normal distribution N(loc, scale_tril scale_tril'), as a pytree.
+    """A normal distribution N(loc, scale_tril scale_tril'), as a pytree.
 
     Attributes:
-        loc: (dim,).
-        scale_tril: Cholesky factor of the covariance, (dim, dim); or (dim,), the standard deviations of independent
+        loc: the mean, of shape (dim,).
+        scale_tril: the Cholesky factor of the covariance, (dim, dim); or (dim,), the standard deviations of independent
             coordinates, for more dimensions than a matrix is worth.
         conditional_sd: the sd of each coordinate given all others, (dim,): 1 / sqrt of the precision's diagonal.
     """
@@ -27,7 +27,7 @@ class Frame(NamedTuple):
 
     @classmethod
     def of(cls, loc, scale_tril) -> "Frame":
-        """From a location and a Cholesky factor, or sds of independent coordinates."""
+        """Return the frame with this location and Cholesky factor, or sds of independent coordinates."""
         loc, scale_tril = np.asarray(loc, float), np.asarray(scale_tril, float)
         if scale_tril.ndim == 1:
             return cls(loc, scale_tril, scale_tril)
@@ -36,11 +36,11 @@ class Frame(NamedTuple):
 
     @classmethod
     def around(cls, loc, scale: float) -> "Frame":
-        """Independent coordinates of one scale."""
+        """Return the frame of independent coordinates with one scale."""
         return cls.of(loc, np.full(np.shape(loc), scale))
 
     def scaled(self, factor: float) -> "Frame":
-        """The same, narrower or wider."""
+        """Return this frame with its scale multiplied by `factor`."""
         return Frame(self.loc, factor * self.scale_tril, factor * self.conditional_sd)
 
     @property
@@ -48,11 +48,11 @@ class Frame(NamedTuple):
         return self.loc.shape[0]
 
     def point(self, u):
-        """z = loc + scale_tril u, for one u of shape (dim,)."""
+        """Return z = loc + scale_tril u, for one u of shape (dim,)."""
         return self.loc + (self.scale_tril * u if self.scale_tril.ndim == 1 else self.scale_tril @ u)
 
     def matrix(self, matrix):
-        """scale_tril @ matrix; lower triangular if the matrix is."""
+        """Return scale_tril @ matrix, which is lower triangular if the matrix is."""
         return self.scale_tril[:, None] * matrix if self.scale_tril.ndim == 1 else self.scale_tril @ matrix
 
     @property
@@ -65,5 +65,5 @@ class Frame(NamedTuple):
 
     @property
     def full_tril(self):
-        """`scale_tril` as a matrix in either case."""
+        """The factor `scale_tril` as a matrix, whether it is stored as one or not."""
         return jnp.diag(self.scale_tril) if self.scale_tril.ndim == 1 else self.scale_tril

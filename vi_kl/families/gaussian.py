@@ -16,7 +16,7 @@ from vi_kl.families.frame import Frame
 
 @dataclasses.dataclass(frozen=True)
 class MeanField(Family):
-    """q(z) = product of Normal(loc_i, scale_i): cheap, and blind to correlation."""
+    """A product of independent normals, q(z) = prod Normal(loc_i, scale_i): cheap, and without correlation."""
 
     name = "mean_field"
 
@@ -28,9 +28,11 @@ class MeanField(Family):
         return {"loc": jnp.zeros(target.dim), "log_scale": jnp.zeros(target.dim)}
 
     def place(self, params, units):
-        """The location moves along the frame's axes; each scale is in units of its conditional sd.
+        """Return the parameters in z: the location moves along the frame's axes.
 
-        For a normal posterior these are exactly the scales of the best member.
+        Each scale is in units of its conditional sd.
+
+        For a normal posterior the standard member has exactly the scales of the best one.
         """
         return {
             "loc": units.point(params["loc"]),
@@ -41,7 +43,7 @@ class MeanField(Family):
         return Frame.of(params["loc"], np.exp(params["log_scale"]))
 
     def reframed(self, params, frame):
-        """The location goes on moving along the old frame's axes, each coordinate stretched to the member's scale."""
+        """Return a frame along the old frame's axes, each coordinate stretched to the member's scale."""
         sd = np.exp(np.asarray(params["log_scale"]))
         stretch = sd / np.asarray(frame.conditional_sd)
         tril = np.asarray(frame.scale_tril)
@@ -53,7 +55,7 @@ class MeanField(Family):
 
 @dataclasses.dataclass(frozen=True)
 class FullRank(Family):
-    """q(z) = MultivariateNormal(loc, L L^T), where L = diag(scale) (I + strictly lower triangle).
+    """A normal of any covariance, q(z) = MultivariateNormal(loc, L L^T), L = diag(scale) (I + strict lower triangle).
 
     Scaling the rows keeps the triangle's entries of order one whatever the scales of the posterior are.
     """
@@ -81,14 +83,14 @@ class FullRank(Family):
 
 
 def full_rank_params(loc: np.ndarray, tril: np.ndarray) -> dict:
-    """The parameters of `FullRank` for a mean and a Cholesky factor of the covariance."""
+    """Return the parameters of `FullRank` for a mean and a Cholesky factor of the covariance."""
     scale = np.diag(tril)
     below = np.tril(tril / scale[:, None], -1)[np.tril_indices(len(loc), -1)]
     return {"loc": jnp.asarray(loc), "log_scale": jnp.asarray(np.log(scale)), "below": jnp.asarray(below)}
 
 
 def scale_tril(params):
-    """The Cholesky factor of the covariance that these `FullRank` parameters stand for."""
+    """Return the Cholesky factor of the covariance of these `FullRank` parameters."""
     dim = params["loc"].shape[-1]
     below = jnp.append(params["below"], 0.0)[places_below_diagonal(dim)]
     return jnp.exp(params["log_scale"])[:, None] * (below + np.eye(dim))
@@ -96,7 +98,7 @@ def scale_tril(params):
 
 @functools.cache
 def places_below_diagonal(dim: int) -> np.ndarray:
-    """Where each entry of a (dim, dim) matrix stands in the vector of those below the diagonal; -1 elsewhere."""
+    """Return the place of each entry of a (dim, dim) matrix in the vector below the diagonal; -1 for other entries."""
     places = np.full((dim, dim), -1)
     rows, columns = np.tril_indices(dim, -1)
     places[rows, columns] = np.arange(len(rows))

@@ -36,19 +36,20 @@ REFUSED = {
 
 
 class GuideError(ViKLError, ValueError):
-    """The guide does not fit the model; the message names the sites."""
+    """An error: the guide does not fit the model; the message names the sites."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Guide(Family, CarriesArrays):
-    """All the q that a NumPyro guide gives as its `numpyro.param` values vary.
+    """A family of all the q that a NumPyro guide gives as its `numpyro.param` values vary.
 
-    A fit keeps the guide as it was when it was fitted (`captured`): its programs, and the arrays that it closes over.
+    A fit keeps the guide as it was when it was fitted (`captured`): its programs and the arrays that it closes over.
 
     Attributes:
         guide: a guide function with the model's arguments, an autoguide, or an autoguide class.
-        label: what tables and figures call it; the guide's own name by default.
-        programs: (name, program, places among `closed_over`) of `run_draw`, `run_log_prob` and `run_distributions`.
+        label: the name in tables and figures; the guide's own name by default.
+        programs: tuples (name, program, places among `closed_over`) of `run_draw`, `run_log_prob` and
+            `run_distributions`.
         closed_over: the arrays that the guide reads besides its arguments.
     """
 
@@ -94,7 +95,10 @@ class Guide(Family, CarriesArrays):
 
     @in_float64
     def init(self, key, target):
-        """Trace the guide once, outside jit because autoguides look at the model then; check its sites."""
+        """Return starting parameters, and check the guide's sites, from one trace outside jit.
+
+        Automatic guides look at the model in their first run.
+        """
         self.require(target)
         args, kwargs = target.density.guide_arguments(target.density.split(target.data)[0])
         # with the model's sites filled in, nothing is drawn and so next to nothing compiled
@@ -115,9 +119,9 @@ class Guide(Family, CarriesArrays):
 
     @in_float64
     def captured(self, target: Target) -> "Guide":
-        """The guide as it is now, for targets of this structure."""
+        """Return the guide as it is now, for targets of this structure."""
         if isinstance(self.guide, autoguide.AutoContinuous):
-            return self  # what it closes over is the model
+            return self  # it closes over the model only
         live = dataclasses.replace(self, programs=(), closed_over=())
         params = jax.tree.map(shape_of, live.init(jax.random.key(0), target))
         given = jax.tree.map(shape_of, target.density.split(target.data)[0])
@@ -130,7 +134,7 @@ class Guide(Family, CarriesArrays):
         return dataclasses.replace(self, programs=tuple(programs), closed_over=tuple(map(kept, found.constants)))
 
     def run(self, name: str, params, target: Target, more):
-        """What `run_<name>` gave when the guide was captured, or gives now if it was not."""
+        """Return the result of `run_<name>` as it was when the guide was captured, or as it is now if it was not."""
         given = target.density.split(target.data)[0]
         for own, program, places in self.programs if jax.config.jax_enable_x64 else ():
             if own == name:
@@ -138,7 +142,7 @@ class Guide(Family, CarriesArrays):
         return getattr(self, f"run_{name}")(target, params, given, more)
 
     def fillings(self, unconstrained: dict, constrained: dict) -> dict:
-        """The values of the guide's sites at a point, for `run_log_prob` and `run_distributions`.
+        """Return the values of the guide's sites at a point, for `run_log_prob` and `run_distributions`.
 
         An automatic guide over a flat vector, a part of a list, draws that vector, of which its sites are points
         (Delta): the vector is filled in, and they follow from it.
@@ -152,20 +156,21 @@ class Guide(Family, CarriesArrays):
         return {name: value for name, value in constrained.items() if name not in determined} | vectors
 
     def run_draw(self, target, params, given, key):
-        """One draw of the sites, and its log density."""
+        """Return one draw of the sites and its log density."""
         trace = self.trace(target, params, given, key)
         return {name: trace[name]["value"] for name in target.site_names}, trace_log_prob(trace)
 
     def run_log_prob(self, target, params, given, values):
+        """Return the log density of the sites at these values."""
         return trace_log_prob(self.trace(target, params, given, jax.random.key(0), values))
 
     def run_distributions(self, target, params, given, values) -> dict:
-        """{site: its distribution}, given the values of the sites that it depends on."""
+        """Return {site: distribution}, given the values of the sites that it depends on."""
         trace = self.trace(target, params, given, jax.random.key(0), values)
         return {name: site["fn"] for name, site in trace.items() if site["type"] == "sample"}
 
     def trace(self, target: Target, params, given, key, values=None, record_params=None):
-        """NumPyro's trace of the guide at these parameters, at drawn sites or at the given `values`."""
+        """Return NumPyro's trace of the guide at these parameters, with sites drawn, or set to the given `values`."""
 
         def fill(site):
             if site["type"] == "param" and site["name"] in params:
@@ -188,7 +193,10 @@ class Guide(Family, CarriesArrays):
         return GuideDistribution(self, params, target)
 
     def autoguide_distribution(self, params, target):
-        """Autoguides over the flat vector hold z in the order that targets use."""
+        """Return an automatic guide's distribution over z.
+
+        Automatic guides over a flat vector hold z in the order that targets use.
+        """
         values = {}
         given = target.density.split(target.data)[0]
         self.trace(target, params, given, jax.random.key(0), record_params=values)
@@ -197,7 +205,7 @@ class Guide(Family, CarriesArrays):
 
 
 def guide_family(guide, target: Target, label: str | None = None) -> Guide:
-    """The family of a guide function, an autoguide, or an autoguide class (made for the target's model)."""
+    """Return the family of a guide function, an autoguide, or an autoguide class (made for the target's model)."""
     if inspect.isclass(guide) and issubclass(guide, autoguide.AutoGuide):
         for kind, reason in REFUSED.items():
             if issubclass(guide, kind):
@@ -208,7 +216,7 @@ def guide_family(guide, target: Target, label: str | None = None) -> Guide:
 
 
 def parts_of(guide) -> Iterator:
-    """The guide, or those that an AutoGuideList is made of, however deep."""
+    """Yield the guide, or the guides that an AutoGuideList is made of, however deep."""
     if not isinstance(guide, autoguide.AutoGuideList):
         yield guide
         return
@@ -217,14 +225,14 @@ def parts_of(guide) -> Iterator:
 
 
 def one_prefix(guide) -> str:
-    """What is wrong with parts of a list that name their parameters alike."""
+    """Return a sentence on parts of a list that name their parameters alike; an empty string if none do."""
     prefixes = [part.prefix for part in parts_of(guide) if isinstance(part, autoguide.AutoContinuous)]
     twice = sorted({prefix for prefix in prefixes if prefixes.count(prefix) > 1})
     return f". Several of its parts have the prefix '{twice[0]}': give each its own (prefix=...)" if twice else ""
 
 
 class GuideDistribution(dist.Distribution):
-    """The density over z of a guide with given parameters, as a NumPyro distribution."""
+    """A density over z: that of a guide with given parameters, as a NumPyro distribution."""
 
     support = constraints.real_vector
 
@@ -256,14 +264,14 @@ class GuideDistribution(dist.Distribution):
         return self.run("log_prob", self.family.fillings(unconstrained, constrained)) + log_det
 
     def distributions(self, z: float = 0.0) -> dict:
-        """{site: its distribution} where every coordinate is z; auxiliary sites included."""
+        """Return {site: distribution} where every coordinate is z, auxiliary sites included."""
         unconstrained = self.target.unravel(jnp.full(self.target.dim, z))
         constrained = self.target.density.constrain(self.target.data, unconstrained)[0]
         return self.run("distributions", self.family.fillings(unconstrained, constrained))
 
     @in_float64
     def site_distributions(self) -> dict[str, dist.Distribution] | None:
-        """{site: distribution} where the guide draws its sites independently of each other, else None."""
+        """Return {site: distribution} if the guide draws its sites independently of each other, else None."""
         fns = [self.distributions(z) for z in (0.0, 0.5)]
         if set(fns[0]) != set(self.target.site_names):
             return None
@@ -273,7 +281,7 @@ class GuideDistribution(dist.Distribution):
 
 
 def default_key(key):
-    """A key of the kind that programs of guides take, whatever the caller's kind is."""
+    """Return a key of the kind that programs of guides take, whatever the caller's kind is."""
     expected = jax.random.key(0).dtype
     if key.dtype == expected:
         return key
@@ -283,7 +291,7 @@ def default_key(key):
 
 
 def trace_log_prob(trace):
-    """The sum of the log probabilities of a trace's sample sites."""
+    """Return the sum of the log probabilities of a trace's sample sites."""
     total = 0.0
     for site in trace.values():
         if site["type"] != "sample":
@@ -319,7 +327,7 @@ def accepts(function, args, kwargs) -> bool:
 
 
 def check_sites(guide_name: str, trace, target: Target):
-    """A guide must draw exactly the target's sites, in their shapes."""
+    """Refuse a guide that does not draw exactly the target's sites, in their shapes."""
     drawn = {name: site for name, site in trace.items() if site["type"] == "sample"}
     observed = [name for name, site in drawn.items() if site["is_observed"]]
     if observed:

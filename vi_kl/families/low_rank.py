@@ -21,12 +21,12 @@ from vi_kl.families.frame import Frame
 SMALLEST_COLUMN = 0.1  # in conditional sds: a column of zeros has no gradient to grow by
 SMALLEST_SCALE = 0.1  # in conditional sds
 MOST_ITERATIONS = 200
-EXACT_DIMENSIONS = 100  # above, the first few iterations have to do
+EXACT_DIMENSIONS = 100  # in more dimensions, a few iterations must do
 
 
 @dataclasses.dataclass(frozen=True)
 class LowRank(Family):
-    """q(z) = Normal(loc, diag(scale^2) + factor factor^T), factor of shape (dim, rank).
+    """A normal, q(z) = Normal(loc, diag(scale^2) + factor factor^T), with factor of shape (dim, rank).
 
     Attributes:
         rank: the number of common factors; about the square root of the dimension by default.
@@ -50,6 +50,7 @@ class LowRank(Family):
             )
 
     def rank_for(self, dim: int) -> int:
+        """Return the number of common factors in this many dimensions."""
         return self.rank or min(dim - 1, max(1, round(np.sqrt(dim))))
 
     def noise_dim(self, target):
@@ -68,7 +69,10 @@ class LowRank(Family):
         return LowRankUnits.of(frame, self.rank_for(frame.dim))
 
     def place(self, params, units):
-        """The factors move along the frame's axes, from the best ones for its normal; scales relative to the best."""
+        """Return the parameters in z: factors along the frame's axes, added to the best ones for the frame's normal.
+
+        Scales are relative to the best ones.
+        """
         return {
             "loc": units.frame.point(params["loc"]),
             "log_scale": jnp.log(units.scale) + params["log_scale"],
@@ -80,7 +84,10 @@ class LowRank(Family):
         return dist.LowRankMultivariateNormal(params["loc"], params["factor"], variances, validate_args=False)
 
     def push(self, params, target):
-        """z = loc + factor u_1 + scale u_2: more noises than dimensions, so log q(z) is that of the sum."""
+        """Return u -> (z, log q(z)) with z = loc + factor u_1 + scale u_2.
+
+        There are more noises than dimensions, so log q(z) is the density of the sum.
+        """
         q, rank = self.distribution(params, target), params["factor"].shape[1]
 
         def push_sum(u):
@@ -91,12 +98,12 @@ class LowRank(Family):
 
 
 class LowRankUnits(NamedTuple):
-    """The frame, with the low-rank normal that is nearest to its own (in reverse KL).
+    """A frame with the low-rank normal that is nearest to its own (in reverse KL).
 
     Attributes:
         frame: the frame.
-        scale: the independent part's sds, (dim,).
-        factor: (dim, rank).
+        scale: the standard deviations of the independent part, of shape (dim,).
+        factor: the common factors, of shape (dim, rank).
     """
 
     frame: Frame
@@ -114,7 +121,7 @@ class LowRankUnits(NamedTuple):
 
 
 def nearest_low_rank(precision: np.ndarray, rank: int) -> tuple[np.ndarray, np.ndarray]:
-    """(scale, factor) of a minimum of KL(N(0, diag(scale^2) + factor factor') || N(0, precision^-1)).
+    """Return (scale, factor) at a minimum of KL(N(0, diag(scale^2) + factor factor') || N(0, precision^-1)).
 
     At a minimum q's precision has the diagonal of the given one, and the factors are the directions, in units of
     `scale`, in which the given precision is lowest. The two conditions are met in turn. A factor that is best alone
@@ -124,7 +131,7 @@ def nearest_low_rank(precision: np.ndarray, rank: int) -> tuple[np.ndarray, np.n
     scale = conditional_sd
     for _ in range(MOST_ITERATIONS if len(precision) <= EXACT_DIMENSIONS else 20):
         values, vectors = lowest(precision * np.outer(scale, scale), rank)
-        own = 1 - (vectors**2) @ (1 - values)  # q's precision in units of scale, its diagonal
+        own = 1 - (vectors**2) @ (1 - values)  # the diagonal of q's precision in units of scale
         before, scale = scale, np.maximum(conditional_sd * np.sqrt(own), SMALLEST_SCALE * conditional_sd)
         if np.abs(np.log(scale / before)).max() < 1e-10:
             break
@@ -134,6 +141,6 @@ def nearest_low_rank(precision: np.ndarray, rank: int) -> tuple[np.ndarray, np.n
 
 
 def lowest(matrix: np.ndarray, rank: int) -> tuple[np.ndarray, np.ndarray]:
-    """The lowest eigenvalues, none above one (such a factor is of no use), and their vectors."""
+    """Return the lowest eigenvalues, clipped at one (a larger one gives a useless factor), and their vectors."""
     values, vectors = np.linalg.eigh(matrix)
     return np.clip(values[:rank], np.finfo(float).eps, 1.0), vectors[:, :rank]

@@ -24,15 +24,15 @@ from vi_kl.core.random_keys import numpy_generator
 from vi_kl.families.family import Family
 from vi_kl.families.gaussian import FullRank, MeanField, full_rank_params, scale_tril
 
-SPREAD = 0.5  # of the components' centres: their mean squared distance from the origin, in units of the frame
+SPREAD = 0.5  # mean squared distance of the components' centres from the origin, in units of the frame
 
 
 @dataclasses.dataclass(frozen=True)
 class Mixture(Family):
-    """q(z) = sum of w_k Normal(loc_k, covariance_k).
+    """A mixture of normals, q(z) = sum of w_k Normal(loc_k, covariance_k).
 
     Attributes:
-        num_components: K.
+        num_components: the number of components, K.
         covariance: "full", or "diagonal" for components without correlation.
     """
 
@@ -53,7 +53,10 @@ class Mixture(Family):
         return FullRank() if self.covariance == "full" else MeanField()
 
     def standard(self, key, target):
-        """Centres in random directions about the origin, and equal weights; as wide as the standard normal in all."""
+        """Return equal weights and centres in random directions about the origin.
+
+        The mixture has the standard normal's total width.
+        """
         dim, num = target.dim, self.num_components
         centres = numpy_generator(key).normal(size=(num, dim))
         centres -= centres.mean(axis=0)
@@ -67,12 +70,12 @@ class Mixture(Family):
         return {"logits": jnp.zeros(num), "components": {**components, "loc": jnp.asarray(centres)}}
 
     def place(self, params, units):
-        """Each component goes where the component's family would place it."""
+        """Return the parameters in z: each component is placed as the component's family would place it."""
         placed = jax.vmap(lambda one: self.component.place(one, units))(params["components"])
         return {**params, "components": placed}
 
     def trils(self, params):
-        """The Cholesky factor of each component's covariance, (K, dim, dim)."""
+        """Return the Cholesky factor of each component's covariance, of shape (K, dim, dim)."""
         if self.covariance == "full":
             return jax.vmap(scale_tril)(params["components"])
         return jax.vmap(jnp.diag)(jnp.exp(params["components"]["log_scale"]))
@@ -88,7 +91,7 @@ class Mixture(Family):
         return dist.MixtureSameFamily(weights, components, validate_args=False)
 
     def weighted_draws(self, params, target, key, n):
-        """The n draws are shared out evenly among the components.
+        """Return n draws, shared out evenly among the components, with their weights.
 
         Raises:
             ValueError: there are fewer draws than components.
@@ -104,7 +107,7 @@ class Mixture(Family):
 
 
 def mixture_params(weights: np.ndarray, components: Sequence[dict]) -> dict:
-    """The parameters of `Mixture` for shares that add up to one and the parameters of each component."""
+    """Return the parameters of `Mixture` for weights that add up to one and the parameters of each component."""
     return {
         "logits": jnp.log(jnp.asarray(weights)),
         "components": jax.tree.map(lambda *leaves: jnp.stack(leaves), *components),

@@ -1,4 +1,4 @@
-"""Particles: a set of points that lie like draws of the posterior, as `SVGD` finds them.
+"""Particles: a set of points distributed like draws of the posterior, as `SVGD` finds them.
 
 They can be drawn from and averaged over. They have no density, and so KL(q||posterior) is infinite.
 """
@@ -19,7 +19,7 @@ from vi_kl.targets.target import constrain_in_chunks
 
 
 class NoDensity(ViKLError, ValueError):
-    """What was asked of a set of particles needs a density."""
+    """An error: what was asked of a set of particles needs a density."""
 
 
 def no_density() -> NoDensity:
@@ -31,7 +31,7 @@ def no_density() -> NoDensity:
 
 @dataclasses.dataclass(frozen=True)
 class Particles(Family):
-    """Sets of points in z, params `particles` of shape (num_particles, dim)."""
+    """A family of sets of points in z, params `particles` of shape (num_particles, dim)."""
 
     name = "particles"
 
@@ -40,7 +40,7 @@ class Particles(Family):
         return False
 
     def frame(self, params):
-        """The normal with the particles' own mean and covariance."""
+        """Return the normal with the particles' own mean and covariance."""
         z = np.asarray(params["particles"])
         return Frame.of(z.mean(axis=0), tril_of_covariance(np.atleast_2d(np.cov(z, rowvar=False))))
 
@@ -53,7 +53,7 @@ class Particles(Family):
 
 @jax.tree_util.register_pytree_node_class
 class ParticleApproximation(Approximation):
-    """A set of particles: it can be sampled, and has no log density."""
+    """A set of particles, which can be sampled and has no log density."""
 
     @property
     @in_float64
@@ -63,7 +63,7 @@ class ParticleApproximation(Approximation):
 
     @in_float64
     def sample(self, key, n: int, *, deterministic: bool = True) -> dict:
-        """n particles drawn with replacement, {site: (n, ...)}; see `Approximation.sample`."""
+        """Draw n particles with replacement, {site: (n, ...)}; see `Approximation.sample`."""
         key, n = asked_draws(key, n)
         z = np.asarray(self.params["particles"])
         drawn = z[numpy_generator(key).integers(len(z), size=n)]

@@ -11,7 +11,7 @@ import numpyro.distributions as dist
 
 
 def push_forward(distribution):
-    """T as a function u -> (z, log q(z)) for one u of shape (dim,); None where q is not such an image."""
+    """Return T as a function u -> (z, log q(z)) for one u of shape (dim,); None if q is not such an image."""
     match distribution:
         case dist.Independent(base_dist=dist.Normal(loc=loc, scale=scale)):
             return functools.partial(push_scaled, loc, scale)
@@ -42,5 +42,5 @@ def push_through(distribution, u):
 
 
 def normal_log_prob(u):
-    """log density of independent standard normals."""
+    """Return the log density of independent standard normals."""
     return -0.5 * jnp.sum(u**2) - 0.5 * u.shape[-1] * jnp.log(2 * jnp.pi)

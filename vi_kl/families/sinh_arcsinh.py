@@ -17,20 +17,20 @@ from numpyro.distributions import constraints
 from numpyro.distributions.transforms import Transform
 
 LARGEST_SKEW = 6.0  # a factor of 6e-6: ten digits of sixteen are left
-LARGEST_LOG_TAIL = 3.0  # of twenty: the image of 2 is 2e11 then
+LARGEST_LOG_TAIL = 3.0  # a factor of twenty: the image of 2 is then 2e11
 
 
 def sinh_arcsinh(v, skew, log_tail):
-    """S(v) and log S'(v), elementwise."""
+    """Return S(v) and log S'(v), elementwise."""
     skew, tail = bounded(skew, log_tail)
     half = tail * jnp.arcsinh(v) / 2
-    # the difference of two sinh as a product, which near v = 0 keeps its digits
+    # the difference of two sinh as a product, which keeps its digits near v = 0
     image = 2 * jnp.cosh(skew + half) * jnp.sinh(half) / (tail * jnp.cosh(skew))
     return image, log_slope(v, skew + 2 * half, skew)
 
 
 def sinh_arcsinh_inverse(y, skew, log_tail):
-    """v with S(v) = y, and log S'(v), elementwise."""
+    """Return v with S(v) = y, and log S'(v), elementwise."""
     skew, tail = bounded(skew, log_tail)
     inner = jnp.arcsinh(jnp.sinh(skew) + y * tail * jnp.cosh(skew))
     v = jnp.sinh((inner - skew) / tail)
@@ -38,7 +38,7 @@ def sinh_arcsinh_inverse(y, skew, log_tail):
 
 
 def bounded(skew, log_tail):
-    """The skewness and the tail that count."""
+    """Return the skewness and the tail after bounding both."""
     tail = jnp.exp(jnp.clip(log_tail, -LARGEST_LOG_TAIL, LARGEST_LOG_TAIL))
     return jnp.clip(skew, -LARGEST_SKEW, LARGEST_SKEW), tail
 
@@ -52,7 +52,7 @@ def log_cosh(x):
 
 
 class SinhArcsinh(Transform):
-    """S as a NumPyro transform, with a skewness and a log tail for each coordinate."""
+    """A NumPyro transform S, with a skewness and a log tail for each coordinate."""
 
     domain = constraints.real
     codomain = constraints.real

@@ -21,9 +21,9 @@ from vi_kl.families.sinh_arcsinh import SinhArcsinh
 
 @dataclasses.dataclass(frozen=True)
 class Skewed(Family):
-    """z_i = median_i + scale_i S_i(sum_j c_ij R_j(u_j)) with u standard normal, S_i and R_j sinh-arcsinh maps.
+    """A transformed normal, z_i = median_i + scale_i S_i(sum_j c_ij R_j(u_j)), with sinh-arcsinh maps S_i and R_j.
 
-    R bends the independent directions that the matrix mixes, and S the coordinates themselves. Without skewness and
+    u is standard normal. R transforms the directions that the matrix mixes, and S the coordinates. Without skewness and
     with tails of one it is the full-rank normal.
     """
 

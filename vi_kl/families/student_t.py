@@ -17,13 +17,13 @@ import numpyro.distributions as dist
 from vi_kl.families.family import Family
 from vi_kl.families.gaussian import FullRank, full_rank_params, scale_tril
 
-FEWEST = 2.0  # degrees of freedom: the variance is finite above
-FIRST = 10.0  # more than the fewest, at the start
+FEWEST = 2.0  # degrees of freedom, above which the variance is finite
+FIRST = 10.0  # the excess of the initial degrees of freedom over the fewest
 
 
 @dataclasses.dataclass(frozen=True)
 class StudentT(Family):
-    """q(z) = MultivariateStudentT(df, loc, scale_tril) with df above two."""
+    """A multivariate Student t, q(z) = MultivariateStudentT(df, loc, scale_tril) with df above two."""
 
     name = "student_t"
 
@@ -36,6 +36,6 @@ class StudentT(Family):
         return {**params, "shape": FullRank().place(params["shape"], units)}
 
     def distribution(self, params, target):
-        """`log_df` is of what the degrees of freedom exceed two by."""
+        """Return the member; `log_df` is the logarithm of the excess of the degrees of freedom over two."""
         df = FEWEST + jnp.exp(params["log_df"])
         return dist.MultivariateStudentT(df, params["shape"]["loc"], scale_tril(params["shape"]), validate_args=False)

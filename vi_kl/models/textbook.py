@@ -24,7 +24,7 @@ LARGEST_BY_QUADRATURE = 3  # dimensions
 
 
 def eight_schools_centred_model(sigma, y):
-    """Each school's effect is drawn from the population, and measured with the standard error sigma."""
+    """Define the centred model: each effect is drawn from the population, and measured with standard error sigma."""
     mu = numpyro.sample("mu", dist.Normal(0, 5))
     tau = numpyro.sample("tau", dist.HalfCauchy(5))
     with numpyro.plate("schools", len(y)):
@@ -33,7 +33,7 @@ def eight_schools_centred_model(sigma, y):
 
 
 def eight_schools_noncentred_model(sigma, y):
-    """The same, with each school's effect in units of tau from mu."""
+    """Define the non-centred model, with each school's effect in units of tau from mu."""
     mu = numpyro.sample("mu", dist.Normal(0, 5))
     tau = numpyro.sample("tau", dist.HalfCauchy(5))
     with numpyro.plate("schools", len(y)):
@@ -42,7 +42,7 @@ def eight_schools_noncentred_model(sigma, y):
 
 
 def logistic_regression_model(x, y):
-    """Yes or no from predictors x (rows, predictors)."""
+    """Define a logistic regression on predictors x (rows, predictors)."""
     intercept = numpyro.sample("intercept", dist.Normal(0, 2.5))
     slopes = numpyro.sample("slopes", dist.Normal(0, 2.5).expand([x.shape[1]]).to_event(1))
     with numpyro.plate("rows", len(y)):
@@ -53,24 +53,32 @@ def logistic_regression_model(x, y):
 
 
 def eight_schools_centred() -> Target:
-    """Ten dimensions with a funnel. No reference is attached: it takes a reference run, and a careful one."""
+    """Make the centred eight schools, ten dimensions with a funnel.
+
+    No reference is attached: it takes a reference run, and a careful one.
+    """
     return Target.from_numpyro(eight_schools_centred_model, STANDARD_ERRORS, EFFECTS)
 
 
 def eight_schools_noncentred() -> Target:
-    """Ten dimensions, skewed in tau only. No reference is attached: a reference run gives it in seconds."""
+    """Make the non-centred eight schools, ten dimensions, skewed in tau only.
+
+    No reference is attached: a reference run gives it in seconds.
+    """
     return Target.from_numpyro(eight_schools_noncentred_model, STANDARD_ERRORS, EFFECTS)
 
 
 def logistic_regression(rows: int = 200, predictors: int = 3) -> Target:
-    """Simulated data, the same at every call; with one or two predictors the reference is there, by quadrature.
+    """Make a logistic regression on simulated data, the same at every call.
+
+    With one or two predictors the reference is attached, by quadrature.
 
     Args:
-        rows: observations.
-        predictors: standard normal ones, beside an intercept.
+        rows: the number of observations.
+        predictors: the number of standard normal predictors, besides an intercept.
 
     Raises:
-        ValueError: fewer than one row or predictor.
+        ValueError: there is less than one row or predictor.
     """
     x, y = simulated_logistic_data(rows, predictors)
     reference = reference_by_quadrature if predictors + 1 <= LARGEST_BY_QUADRATURE else None
@@ -78,7 +86,7 @@ def logistic_regression(rows: int = 200, predictors: int = 3) -> Target:
 
 
 def simulated_logistic_data(rows: int, predictors: int) -> tuple[np.ndarray, np.ndarray]:
-    """x (rows, predictors) and y (rows,) from an intercept of -0.5 and slopes 1, -1/2, 1/4, ..."""
+    """Return x (rows, predictors) and y (rows,) from an intercept of -0.5 and slopes 1, -1/2, 1/4, ..."""
     for name, value in (("rows", rows), ("predictors", predictors)):
         if value < 1:
             raise ValueError(f"{name} must be at least 1, got {value}.")

@@ -27,11 +27,11 @@ from vi_kl.objectives.power_mean import GRADIENTS, bound
 
 @dataclasses.dataclass(frozen=True)
 class ChiSquared(Objective):
-    """loss = log(mean of (p/q)^order) / order over `num_draws` draws of q.
+    """A loss, log(mean of (p/q)^order) / order over `num_draws` draws of q, in nats.
 
     Attributes:
-        num_draws: draws per evaluation.
-        order: n, above 1; 2 for chi^2.
+        num_draws: the number of draws of each evaluation.
+        order: the order n, above 1; 2 is chi^2.
         gradient: "doubly_reparameterised" estimates the gradient of the exact bound by weighted draws: its bias
             falls as one over their number, and at one draw it is the ELBO's gradient. "total" is the gradient of the
             estimate itself, which with few draws points away from the posterior. "auto" is the first wherever the

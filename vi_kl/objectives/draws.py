@@ -1,4 +1,4 @@
-"""Draws of q with both log densities: what every objective but the Fisher divergence is made of.
+"""Draws of q with both log densities: every objective but the Fisher divergence is computed from them.
 
 Two questions decide which gradient an objective can follow: whether a draw moves with the parameters
 (`is_reparameterised`), and whether the family knows log q at any z (`Family.has_log_prob`).
@@ -17,12 +17,19 @@ from vi_kl.families.guide import GuideDistribution
 from vi_kl.objectives.objective import ObjectiveError
 from vi_kl.targets.target import Target, log_density
 
-# NumPyro does not say of these that their draws are differentiable in every parameter, but they are.
+# NumPyro does not declare these draws differentiable in every parameter, but they are.
 REPARAMETERISED = (dist.CirculantNormal, dist.GaussianStateSpace, dist.EulerMaruyama, dist.Levy)
 
 
 class Draws(NamedTuple):
-    """z of shape (n, dim), log q(z) and log p(z, data) of shape (n,), and weights (n,) for means over q: mostly 1/n."""
+    """A batch of n draws of q with their log densities and weights.
+
+    Attributes:
+        z: the draws, of shape (n, dim).
+        log_q: log q(z), of shape (n,).
+        log_p: log p(z, data), of shape (n,).
+        weights: the weights of means over q, of shape (n,); 1/n unless the family is stratified.
+    """
 
     z: jax.Array
     log_q: jax.Array
@@ -31,7 +38,7 @@ class Draws(NamedTuple):
 
 
 def draw(key, params, family: Family, target: Target, n: int, rows: Target | None = None) -> Draws:
-    """n draws of q, differentiable in the parameters along every path that the family offers.
+    """Return n draws of q, differentiable in the parameters along every path that the family offers.
 
     `rows` may be a minibatch of the target, whose estimate takes the place of log p.
     """
@@ -40,19 +47,25 @@ def draw(key, params, family: Family, target: Target, n: int, rows: Target | Non
 
 
 def draw_stuck(key, params, family: Family, target: Target, n: int, rows: Target | None = None) -> Draws:
-    """The same, with log q differentiable through z only: without its score, whose expectation is zero."""
+    """Return n draws of q, with log q differentiable through z only.
+
+    The score of log q, whose expectation is zero, is left out ("sticking the landing").
+    """
     draws = draw(key, params, family, target, n, rows)
     return draws._replace(log_q=log_q_at(jax.lax.stop_gradient(params), family, target, draws.z))
 
 
 def draw_fixed(key, params, family: Family, target: Target, n: int) -> Draws:
-    """Draws and weights as constants; log q is differentiable in the parameters at these z."""
+    """Return n draws and weights as constants; log q is differentiable in the parameters at these z."""
     draws = jax.lax.stop_gradient(draw(key, jax.lax.stop_gradient(params), family, target, n))
     return draws._replace(log_q=log_q_at(params, family, target, draws.z))
 
 
 def is_stratified(family: Family) -> bool:
-    """Whether the family weights its draws: a mixture's shares move no draw, but they move the weights."""
+    """Return whether the family weights its draws.
+
+    The weights of a mixture's components move no draw, but they change the weights of the draws.
+    """
     return type(family).weighted_draws is not Family.weighted_draws
 
 
@@ -65,15 +78,17 @@ def log_q_at(params, family: Family, target: Target, z):
 
 
 def with_gradient_of(value, surrogate):
-    """The first one's value with the second one's gradient."""
+    """Return `value`, with the gradient of `surrogate`."""
     return jax.lax.stop_gradient(value) + surrogate - jax.lax.stop_gradient(surrogate)
 
 
 def is_reparameterised(params, family: Family, target: Target) -> bool:
-    """Whether all that a draw depends on has a gradient in it; found out while tracing, at no cost when running.
+    """Return whether a draw is differentiable in every parameter that it depends on.
 
-    NumPyro's samplers of mixtures, von Mises and discrete distributions cut it: the gradient through a draw leaves
-    a part out, and says nothing of it.
+    This is found out while tracing, and costs nothing when the program runs.
+
+    NumPyro's samplers of mixtures, von Mises and discrete distributions cut the gradient: a part of it is missing,
+    and nothing reports it.
     """
     if is_stratified(family):
         return True
@@ -108,9 +123,9 @@ def require_reparameterised(objective: str, params, family: Family, target: Targ
 
 @in_float64
 def look_at_member(look: Callable, family: Family, target: Target) -> None:
-    """`look(params)` at the family's standard member, traced and not computed; it raises what it has to raise.
+    """Trace `look(params)` at the family's standard member without computing it, and let it raise its errors.
 
-    A family on the model's own sites has no standard member, and starting one would run its guide: it is looked at
+    A family on the model's own sites has no standard member, and initialising one would run its guide: it is checked
     when the loss is traced.
     """
     if family.takes_frame:

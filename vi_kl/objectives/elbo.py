@@ -41,11 +41,11 @@ from vi_kl.targets.target import Target
 
 @dataclasses.dataclass(frozen=True)
 class ELBO(Objective):
-    """loss = mean of log q(z) - log p(z, data) over `num_draws` draws of q.
+    """A loss, the mean of log q(z) - log p(z, data) over `num_draws` draws of q, in nats.
 
     Attributes:
-        num_draws: draws per evaluation.
-        gradient: which unbiased estimator of the gradient.
+        num_draws: the number of draws of each evaluation.
+        gradient: the unbiased estimator of the gradient that is followed.
             "sticking_the_landing" leaves out the score of log q, whose expectation is zero; its variance vanishes
             as q approaches the posterior (Roeder, Wu & Duvenaud 2017).
             "total" keeps it. Where q cannot come near the posterior, as a mean field of strong correlations, it can be
@@ -72,9 +72,9 @@ class ELBO(Objective):
         return self.num_draws
 
     def randomness(self, key, params, family, target):
-        """What takes the key's place in a call, drawn from it whatever the values of the parameters are.
+        """Return the random numbers of one call, which take the key's place; they do not depend on the parameters.
 
-        Loops ask for it for many steps at once, as drawing normals one step at a time takes a fifth of a short step.
+        Loops draw them for many steps at once, since drawing normals step by step takes a fifth of a short step's time.
         """
         return key if target.subsampled else family.noise(params, target, key, self.num_draws)
 
@@ -97,7 +97,7 @@ class ELBO(Objective):
 
 
 def automatic(params, family: Family, target: Target) -> str:
-    """The gradient with the least noise near the optimum that the family can give."""
+    """Return the gradient with the least noise near the optimum among those that the family allows."""
     if not family.has_log_prob:
         return "total"
     return "sticking_the_landing" if is_reparameterised(params, family, target) else "score"
@@ -120,7 +120,11 @@ def closed_form_entropy(key, params, family, target, num_draws, rows):
 
 
 def exact_entropy(params, family: Family, target: Target):
-    """H(q) in nats; an error that names the family where there is no closed form."""
+    """Return H(q) in nats.
+
+    Raises:
+        ObjectiveError: no closed form is known; the message names the family.
+    """
     try:
         return entropy(family.distribution(params, target))
     except NoClosedForm as error:
@@ -134,7 +138,7 @@ def score(key, params, family, target, num_draws, rows):
     log_q = log_q_at(params, family, target, z)
     excess = jax.lax.stop_gradient(log_q - log_p_at(rows, z))
     mean = jnp.mean(excess)
-    # how far each is above the mean of the others: (x_i - mean) n / (n - 1)
+    # the differences from the mean of the others: (x_i - mean) n / (n - 1)
     above_others = (excess - mean) * num_draws / (num_draws - 1)
     return with_gradient_of(mean, jnp.mean(above_others * log_q))
 

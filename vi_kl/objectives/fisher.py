@@ -1,4 +1,4 @@
-"""The Fisher divergence, by score matching: how different the slopes of log q and log p are, where q draws.
+"""The Fisher divergence, by score matching: the mean squared difference of grad log q and grad log p.
 
     F(q) = E_q | J' (grad log q(z) - grad log p(z, data)) |^2,   J = dz/du for q's noise u
 
@@ -27,10 +27,10 @@ from vi_kl.targets.target import log_density
 
 @dataclasses.dataclass(frozen=True)
 class Fisher(Objective):
-    """loss = mean of |gradient, in q's noise, of log q - log p|^2 over `num_draws` draws; a number without unit.
+    """A loss, the mean of |gradient, in q's noise, of log q - log p|^2 over `num_draws` draws; it has no unit.
 
     Attributes:
-        num_draws: draws per evaluation.
+        num_draws: the number of draws of each evaluation.
     """
 
     num_draws: int = 8
@@ -67,5 +67,5 @@ def push_of(params, family, target):
 
 
 def noise_dim(family, target) -> int:
-    """The length of the family's noise: `dim`, unless it says otherwise."""
+    """Return the length of the family's noise: `dim`, unless the family overrides it."""
     return family.noise_dim(target) if hasattr(family, "noise_dim") else target.dim

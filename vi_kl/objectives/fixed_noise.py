@@ -26,19 +26,19 @@ PIECE = 256  # draws that the family's programs take at once: one shape, and so 
 
 
 def is_cheap(flat, units, u, *args, **kwargs) -> bool:
-    """Whether the family's own work is so little that compiling it well does not pay."""
+    """Return whether the family's own work is so small that optimising its compilation does not pay."""
     return np.size(flat) * len(u) < 1_000_000
 
 
 @compiled(static=("family", "unravel"), seldom=is_cheap)
 def push_noise(flat, units, u, target: Target, family: Family, unravel):
-    """z, (n, dim), and log q(z), (n,), at noise u."""
+    """Return z of shape (n, dim) and log q(z) of shape (n,) at noise u."""
     return jax.vmap(family.push(family.placed(unravel(flat), units), target))(u)
 
 
 @compiled(static=("family", "unravel"), seldom=is_cheap)
 def pull_back(flat, units, u, slopes, weights, target: Target, family: Family, unravel):
-    """These draws' part of the gradient of the loss in the flat parameters, from d log p / dz at every draw."""
+    """Return these draws' part of the gradient of the loss in the flat parameters, from d log p / dz at every draw."""
 
     def loss(flat):
         z, log_q = push_noise(flat, units, u, target, family, unravel)
@@ -49,16 +49,16 @@ def pull_back(flat, units, u, slopes, weights, target: Target, family: Family, u
 
 @compiled(static=("family", "unravel"), seldom=True)
 def placed(flat, units, family: Family, unravel):
-    """The parameters in z: one program, where its operations would each be compiled by themselves."""
+    """Return the parameters in z, computed by one program: its operations would each be compiled by themselves."""
     return family.placed(unravel(flat), units)
 
 
 class FixedNoiseELBO:
-    """-ELBO of a family's members on fixed noise, with its gradient, as a function of a flat vector of parameters.
+    """A function of a flat vector of parameters: -ELBO of a family's members on fixed noise, with its gradient.
 
     Attributes:
-        u: the noise, (n, dim); it may be exchanged for more.
-        evaluations: gradients of the log density so far.
+        u: the noise, of shape (n, dim); it may be replaced by more draws.
+        evaluations: the number of gradients of the log density so far.
         log_ratio: log p - log q at the draws of the latest call, (n,).
     """
 
@@ -70,14 +70,14 @@ class FixedNoiseELBO:
         self.log_ratio = np.empty(0)
 
     def draws(self, x, u=None) -> tuple[np.ndarray, np.ndarray]:
-        """z and log q(z) of the member x, at this noise or other."""
+        """Return z and log q(z) of the member x, at the fixed noise or at the noise given."""
         flat, fixed = jnp.asarray(x), (self.target, self.family, self.unravel)
         return in_chunks(
             lambda piece: push_noise(flat, self.units, piece, *fixed), self.u if u is None else u, size=PIECE
         )
 
     def __call__(self, x) -> tuple[float, np.ndarray]:
-        """The loss in nats and its gradient; infinite where the log density or its gradient is not finite."""
+        """Return the loss in nats and its gradient; the loss is infinite where log p or its gradient is not finite."""
         z, log_q = self.draws(x)
         log_p, slopes = value_and_grad_batch(self.target, z)
         self.evaluations += len(z)
@@ -88,9 +88,12 @@ class FixedNoiseELBO:
         return loss, self.gradient(jnp.asarray(x), slopes)
 
     def gradient(self, flat, slopes) -> np.ndarray:
-        """Of the loss in the parameters, from d log p / dz at every draw: the sum over pieces of the draws."""
+        """Return the gradient of the loss in the parameters, from d log p / dz at every draw.
+
+        It is summed over pieces of the draws, so that one compiled program serves any number.
+        """
         length, total = len(self.u), np.zeros(len(flat))
-        weights = np.full(length, 1 / length)  # and zero for the rows that fill up the last piece
+        weights = np.full(length, 1 / length)  # the rows that fill up the last piece have weight zero
         for first in range(0, length, PIECE):
             rows = slice(first, first + PIECE)
             piece = [filled(array[rows]) for array in (self.u, slopes, weights)]
@@ -98,10 +101,10 @@ class FixedNoiseELBO:
         return total
 
     def params(self, x) -> Any:
-        """The member's parameters in z, as NumPy arrays."""
+        """Return the member's parameters in z, as NumPy arrays."""
         return jax.tree.map(np.asarray, placed(jnp.asarray(x), self.units, self.family, self.unravel))
 
 
 def filled(rows: np.ndarray) -> jax.Array:
-    """The rows, and zeros after them up to a whole piece."""
+    """Return the rows, padded with zeros to a whole piece."""
     return jnp.asarray(np.pad(rows, ((0, PIECE - len(rows)), *((0, 0),) * (rows.ndim - 1))))

@@ -24,14 +24,14 @@ from vi_kl.objectives.objective import Objective, check_count
 
 @dataclasses.dataclass(frozen=True)
 class ForwardKL(Objective):
-    """loss = an estimate of KL(posterior||q), in nats, from `num_draws` weighted draws of q.
+    """A loss, an estimate of KL(posterior||q) in nats from `num_draws` weighted draws of q.
 
     The value, sum v log(n v), is never negative and never above log n, so it is too low where q is far away. The
     gradient takes 1/n off each weight: the score of q has mean zero, so this changes no expectation, and it leaves no
     noise where q is the posterior.
 
     Attributes:
-        num_draws: draws per evaluation.
+        num_draws: the number of draws of each evaluation.
     """
 
     num_draws: int = 64
@@ -51,6 +51,6 @@ class ForwardKL(Objective):
         log_w = jax.lax.stop_gradient(draws.log_p - draws.log_q)
         log_shares = log_w - logsumexp(log_w, b=draws.weights)  # relative to the draws' weights, which are mostly 1/n
         shares = draws.weights * jnp.exp(log_shares)
-        # a draw where p is zero has no share, and 0 log 0 = 0
+        # a draw with p = 0 has share 0, and 0 log 0 = 0
         value = jnp.sum(jnp.where(shares > 0, shares * log_shares, 0.0))
         return with_gradient_of(value, -jnp.sum((shares - draws.weights) * draws.log_q))

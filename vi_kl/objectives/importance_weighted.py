@@ -27,13 +27,13 @@ from vi_kl.objectives.power_mean import GRADIENTS, bound
 
 @dataclasses.dataclass(frozen=True)
 class IWELBO(Objective):
-    """loss = -log(mean of p/q over `num_importance` draws of q), averaged over `num_draws` such sets.
+    """A loss, -log(mean of p/q over `num_importance` draws of q), averaged over `num_draws` such sets, in nats.
 
     Attributes:
-        num_importance: K, the draws inside the logarithm; 1 is the ELBO.
-        num_draws: independent sets of K draws per evaluation.
-        gradient: "doubly_reparameterised", without noise at the optimum; "total", the plain one, which is lost in
-            its noise as K grows; "auto", the first wherever the family knows log q(z) cheaply.
+        num_importance: K, the number of draws inside the logarithm; 1 is the ELBO.
+        num_draws: the number of independent sets of K draws of each evaluation.
+        gradient: "doubly_reparameterised" has no noise at the optimum; "total" is the plain one, which is lost in
+            its noise as K grows; "auto" is the first wherever the family knows log q(z) cheaply.
     """
 
     num_importance: int = 8

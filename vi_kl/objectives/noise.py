@@ -15,7 +15,10 @@ PER_DIMENSION = 4  # draws per dimension from which on a covariance can be fitte
 
 
 def sobol_normals(generator: np.random.Generator, n: int, dim: int) -> np.ndarray:
-    """n rows, (n, dim), most even where n is a power of two; random beyond the dimensions that Sobol points have."""
+    """Return n rows of normal noise, of shape (n, dim), from scrambled Sobol points.
+
+    They are most even where n is a power of two. In more dimensions than Sobol points have, the rows are random.
+    """
     if dim > qmc.Sobol.MAXDIM:
         return generator.standard_normal((n, dim))
     uniform = qmc.Sobol(dim, rng=generator).random(2 ** int(np.ceil(np.log2(max(n, 1)))))[:n]
@@ -23,13 +26,16 @@ def sobol_normals(generator: np.random.Generator, n: int, dim: int) -> np.ndarra
 
 
 def opposite_noise(generator: np.random.Generator, n: int, dim: int) -> np.ndarray:
-    """n rows, n even, the second half the opposite of the first: averages over them are unbiased."""
+    """Return n rows, n even, whose second half is the first with its sign changed: averages over them are unbiased."""
     half = sobol_normals(generator, n // 2, dim)
     return np.concatenate([half, -half])
 
 
 def matched_noise(generator: np.random.Generator, n: int, dim: int) -> np.ndarray:
-    """The same with exact second moments: all of them where there are four draws per dimension, else the variances."""
+    """Return n opposite rows with exact second moments.
+
+    All second moments are exact if there are four draws per dimension, else the variances only.
+    """
     half = sobol_normals(generator, n // 2, dim)
     if n >= PER_DIMENSION * dim:
         values, vectors = np.linalg.eigh(half.T @ half / len(half))
@@ -40,5 +46,5 @@ def matched_noise(generator: np.random.Generator, n: int, dim: int) -> np.ndarra
 
 
 def enough_draws(num_draws: int, dim: int) -> int:
-    """A power of two, so that Sobol points are even, and at least as many as a covariance needs."""
+    """Return the least power of two (so that Sobol points are even) with as many draws as a covariance needs."""
     return 2 ** int(np.ceil(np.log2(max(num_draws, PER_DIMENSION * dim))))

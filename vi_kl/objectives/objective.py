@@ -9,31 +9,31 @@ from vi_kl.targets.target import Target
 
 
 class ObjectiveError(ViKLError, ValueError):
-    """The objective cannot be followed for this family or target; the message says why, and what can."""
+    """An error: the objective cannot be followed for this family or target; the message says why, and what can."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Objective(abc.ABC):
-    """What the best member of a family means. Instances are hashable: a static part of compiled code."""
+    """A definition of the best member of a family. Instances are hashable: a static part of compiled code."""
 
     @abc.abstractmethod
     def __call__(self, key, params, family: Family, target: Target):
-        """An estimate of the loss, in nats; its gradient in `params` is what an algorithm follows."""
+        """Estimate the loss, in nats; algorithms follow the gradient of the estimate in `params`."""
 
     @property
     @abc.abstractmethod
     def density_evaluations(self) -> int:
-        """Evaluations of the target's log density (and of its gradient) that one call takes."""
+        """The number of evaluations of the target's log density (and of its gradient) that one call takes."""
 
     def require(self, family: Family, target: Target) -> None:  # noqa: B027 - most objectives take every family
-        """Raise an `ObjectiveError` that says why where this objective cannot be followed, before a fit begins.
+        """Raise an `ObjectiveError` that says why this objective cannot be followed, before a fit begins.
 
-        What only a guide's run can tell is checked when the loss is first traced.
+        What only a run of a guide can show is checked when the loss is first traced.
         """
 
 
 def check_count(name: str, value: int, least: int = 1) -> None:
-    """Refuse a number of draws that is no whole number, or too small."""
+    """Refuse a number of draws that is not a whole number, or is too small."""
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise ValueError(f"{name} must be a whole number of at least {least}, got {value!r}.")
 

@@ -1,4 +1,4 @@
-"""Power means of the importance weights w = p(z, data) / q(z): what the bounds beside the ELBO are made of.
+"""Power means of the importance weights w = p(z, data) / q(z), from which the bounds other than the ELBO are computed.
 
     L = log( mean of w^power over K draws ) / power
 
@@ -27,13 +27,13 @@ GRADIENTS = ("auto", "doubly_reparameterised", "total")
 
 
 def bound(name: str, key, params, family, target, num_draws, power, gradient, of_infinitely_many=False):
-    """L over this many draws, with the gradient asked for.
+    """Return L over `num_draws` draws, with the gradient asked for.
 
     Args:
-        name: of the objective, for errors.
-        gradient: one of `GRADIENTS`; "auto" is doubly reparameterised where the family can.
-        of_infinitely_many: whether to follow the gradient of the bound of infinitely many draws, of which these are
-            a sample, in place of that of these many.
+        name: the objective's name, for errors.
+        gradient: one of `GRADIENTS`; "auto" is doubly reparameterised where the family allows it.
+        of_infinitely_many: whether to follow the gradient of the bound of infinitely many draws, which these
+            estimate, instead of the gradient of the bound of `num_draws` draws.
     """
     require_reparameterised(name, params, family, target)
     twice = gradient == "doubly_reparameterised"
@@ -53,7 +53,7 @@ def bound(name: str, key, params, family, target, num_draws, power, gradient, of
 
 
 def log_power_mean(log_w, weights, power: float):
-    """log(mean of w^power) / power, the mean weighted; the mean of log w at power 0."""
+    """Return log(mean of w^power) / power, with weights; at power 0 the mean of log w."""
     if power == 0:
         return jnp.sum(weights * log_w)
     return logsumexp(power * log_w, b=weights) / power

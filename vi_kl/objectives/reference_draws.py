@@ -1,4 +1,4 @@
-"""The forward divergence KL(posterior||q) to given draws of the posterior: maximum likelihood of q on them.
+"""The forward divergence KL(posterior||q) to given draws of the posterior by maximum likelihood.
 
     target = with_draws(target, draws)          # z of shape (n, dim), or {site: (n, ...)} as NumPyro's MCMC has it
     fit = SVI(FullRank(), ForwardKLToDraws()).fit(key, target)
@@ -55,7 +55,7 @@ class TargetWithDraws(Target):
 @of_a_target
 @in_float64
 def with_draws(target: Target, draws) -> TargetWithDraws:
-    """The same target with draws of its posterior, for `ForwardKLToDraws`.
+    """Return the target with draws of its posterior attached, for `ForwardKLToDraws`.
 
     Args:
         target: the posterior.
@@ -63,7 +63,7 @@ def with_draws(target: Target, draws) -> TargetWithDraws:
             or the `PosteriorDraws` of a reference, `target.reference.draws(key, n)`.
 
     Raises:
-        ValueError: shapes or sites that are not the target's, fewer than 2 draws, or draws that are not finite in z.
+        ValueError: the shapes or sites are not the target's, there are fewer than 2 draws, or some are not finite in z.
     """
     if isinstance(draws, PosteriorDraws):
         draws = draws.z
@@ -85,13 +85,13 @@ def with_draws(target: Target, draws) -> TargetWithDraws:
 
 @dataclasses.dataclass(frozen=True)
 class ForwardKLToDraws(Objective):
-    """loss = -mean of log q over `num_draws` of the target's draws, taken at random with replacement.
+    """A loss, -mean of log q over `num_draws` of the target's draws, taken at random with replacement.
 
     This is the cross-entropy, KL(posterior||q) plus the posterior's entropy in z, in nats; value and gradient have no
     bias. No log density is evaluated.
 
     Attributes:
-        num_draws: draws per evaluation.
+        num_draws: the number of draws of each evaluation.
     """
 
     num_draws: int = 64

@@ -22,13 +22,13 @@ from vi_kl.objectives.power_mean import GRADIENTS, bound
 
 @dataclasses.dataclass(frozen=True)
 class Renyi(Objective):
-    """loss = -log(mean of (p/q)^(1 - alpha)) / (1 - alpha) over `num_draws` draws of q.
+    """A loss, -log(mean of (p/q)^(1 - alpha)) / (1 - alpha) over `num_draws` draws of q, in nats.
 
     Attributes:
         alpha: the order, above 0; 1 is the ELBO. (At 0 the bound of infinitely many draws is the log evidence
             whatever q is: see `IWELBO`. For the upper bounds of negative orders see `ChiSquared`.)
-        num_draws: draws per evaluation. The bias towards the ELBO falls as one over their number.
-        gradient: "doubly_reparameterised", without noise at the optimum; "total", the plain one; "auto", the first
+        num_draws: the number of draws of each evaluation. The bias towards the ELBO falls as one over their number.
+        gradient: "doubly_reparameterised" has no noise at the optimum; "total" is the plain one; "auto" is the first
             wherever the family knows log q(z) cheaply.
     """
 
@@ -40,7 +40,7 @@ class Renyi(Objective):
         if not (0 < self.alpha < math.inf):
             raise ValueError(
                 f"alpha must be a finite order above 0, got {self.alpha!r}. IWELBO is the bound at alpha 0, "
-                f"ChiSquared one of a negative order."
+                f"ChiSquared is one of a negative order."
             )
         check_count("num_draws", self.num_draws)
         check_choice("gradient", self.gradient, GRADIENTS)

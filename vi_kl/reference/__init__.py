@@ -1,6 +1,6 @@
-"""ReferencePosterior: what is known about a posterior, from the best source there is.
+"""ReferencePosterior: what is known about a posterior, from the best source available.
 
-`find_reference` picks the first that serves of these:
+`find_reference` picks the first of these that applies:
 
 - `closed_form_reference` takes it from a conjugate calculation;
 - `gaussian_reference` finds and verifies a posterior that is exactly normal in z, without anyone doing the algebra;
@@ -9,7 +9,7 @@
 - `reference_run` samples any other by NUTS, refuses chains that fail their checks, and finds the log evidence by
   bridge sampling, with a second opinion by annealing.
 
-The last two ways to an evidence serve alone too: `log_evidence_by_bridge`, `log_evidence_by_annealing`, and
+The estimates of the evidence can be used alone too: `log_evidence_by_bridge`, `log_evidence_by_annealing`, and
 `log_evidence_by_reverse_annealing`, a stochastic upper limit.
 `enumerate_posterior` lists the exact posterior of a model whose latent sites are all discrete.
 A certificate measures q against a `ReferencePosterior`; each of its figures carries its method and its error.

@@ -1,4 +1,4 @@
-"""A cache on disk for reference runs, so that a comparison pays for one once.
+"""A cache on disk for reference runs, so that a comparison pays for each run once.
 
 An entry's name is a hash of everything that the numbers depend on:
 
@@ -36,7 +36,7 @@ PACKAGES = ("jax", "jaxlib", "numpyro", "numpy", "scipy", "arviz-stats", "vi_kl"
 
 
 def cache_folder(cache) -> Path | None:
-    """Where entries live: None for no cache, True for $VI_KL_CACHE or ~/.cache/vi_kl, or a path.
+    """Return the folder of the cache's entries: None for no cache, $VI_KL_CACHE or ~/.cache/vi_kl for True, or a path.
 
     Raises:
         TypeError: `cache` is none of these.
@@ -52,12 +52,12 @@ def cache_folder(cache) -> Path | None:
 
 
 def cached(folder: Path | None, name: str, compute: Callable[[], Mapping], needs: tuple[str, ...]) -> dict:
-    """The arrays stored under `name`, or those of `compute`, which are then stored.
+    """Return the arrays stored under `name`, or those of `compute`, which are then stored.
 
     Args:
-        folder: of the cache; None to compute without storing.
-        name: of the entry.
-        compute: gives {name: array of numbers, or a string}.
+        folder: the folder of the cache; None to compute without storing.
+        name: the entry's name.
+        compute: a function that returns {name: array of numbers, or a string}.
         needs: the arrays without which an entry counts as damaged.
     """
     if folder is None:
@@ -70,11 +70,11 @@ def cached(folder: Path | None, name: str, compute: Callable[[], Mapping], needs
 
 
 def load(folder: Path, name: str, needs: tuple[str, ...] = ()) -> dict | None:
-    """The arrays of an entry; None where there is none that can be read whole."""
+    """Return the arrays of an entry; None if there is none that can be read whole."""
     try:
         with np.load(folder / f"{name}.npz", allow_pickle=False) as archive:
             arrays = {key: archive[key] for key in archive.files}
-    except Exception:  # whatever a damaged file makes NumPy, zipfile or zlib say, it is no entry
+    except Exception:  # whatever NumPy, zipfile or zlib raise for a damaged file, there is no entry
         return None
     return arrays if set(needs) <= set(arrays) else None
 

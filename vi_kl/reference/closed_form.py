@@ -1,6 +1,6 @@
 """ReferencePosterior in closed form: conjugate models, whose posterior and evidence are known by algebra.
 
-`closed_form_reference` takes the posterior as independent distributions of the sites, or, where the sites depend on
+`closed_form_reference` takes the posterior as independent distributions of the sites, or, if the sites depend on
 each other, as a NumPyro program that draws them.
 """
 
@@ -32,19 +32,19 @@ def closed_form_reference(
     moments: Mapping[str, Moments] | None = None,
     data: tuple = (),
 ) -> ReferencePosterior:
-    """The reference of a conjugate model.
+    """Make the reference of a conjugate model from its posterior and its log evidence.
 
     Args:
         target: the model with its data.
-        posterior: {site: distribution} where the posterior's sites are independent of each other; or a NumPyro
+        posterior: {site: distribution} if the posterior's sites are independent of each other; or a NumPyro
             model, called as `posterior(*data)`, that draws every site in turn from its exact conditional
             distribution, observing nothing.
-        log_evidence: in nats.
-        moments: {site: Moments}; needed with a program, whose marginal moments are not written anywhere.
-        data: arrays that the program is called with.
+        log_evidence: the log evidence in nats.
+        moments: {site: Moments}; required with a program, whose marginal moments cannot be read off.
+        data: the arrays that the program is called with.
 
     Returns:
-        A ReferencePosterior whose `normal` is filled in where every site's distribution is a normal one.
+        A ReferencePosterior whose `normal` is filled in if every site's distribution is normal.
 
     Raises:
         ValueError: the posterior does not name exactly the target's sites, in their shapes; or a program comes
@@ -73,9 +73,9 @@ def closed_form_reference(
 
 
 def normal_in_z(distributions) -> tuple[np.ndarray, np.ndarray] | None:
-    """(mean, covariance) of z where these distributions, in z's order, are all normal; None otherwise.
+    """Return (mean, covariance) of z if these distributions, in z's order, are all normal; None otherwise.
 
-    A normal distribution covers the whole line, where a site's unconstrained value is the value itself.
+    A normal distribution covers the whole line, so that a site's unconstrained value is the value itself.
     """
     means, covariances = [], []
     for q in distributions:
@@ -123,7 +123,7 @@ def require_sites(target: Target, shapes: Mapping[str, tuple], what: str = "The 
 
 
 def program_shapes(program: Callable, data) -> dict[str, tuple]:
-    """{site: shape} of what a program draws, without computing a number."""
+    """Return {site: shape} of the draws of a program, without computing a number."""
     observed = []
 
     def run(*data):
@@ -147,7 +147,7 @@ class PosteriorProgram(Captured):
     num_arguments: int
 
     def model_draw(self, data, seed) -> dict:
-        """One draw of every site; the seed is the data of a key."""
+        """Return one draw of every site; the seed is the data of a key."""
         trace = handlers.trace(handlers.seed(self.function, jax.random.wrap_key_data(seed))).get_trace(*data)
         return {name: site["value"] for name, site in trace.items() if site["type"] == "sample"}
 
@@ -162,7 +162,7 @@ class PosteriorProgram(Captured):
 
 @compiled(static=("posterior",), seldom=True)
 def draw_program(target: Target, posterior: PosteriorProgram, data, seeds):
-    """Draws of z, one for each seed (the data of a key), by running the program forward."""
+    """Return draws of z, one for each seed (the data of a key), by running the program forward."""
 
     def one(seed):
         sites = posterior.run("draw", data, seed)
@@ -173,7 +173,7 @@ def draw_program(target: Target, posterior: PosteriorProgram, data, seeds):
 
 @compiled(static=("posterior",), seldom=True)
 def program_log_density(target: Target, posterior: PosteriorProgram, data, z):
-    """log density of z under the program, carried over by the target's change of variables."""
+    """Return the log density of z under the program, transformed by the target's change of variables."""
 
     def one(z):
         sites, log_det = target.density.constrain(target.data, target.unravel(z))
@@ -184,7 +184,7 @@ def program_log_density(target: Target, posterior: PosteriorProgram, data, z):
 
 @compiled(seldom=True)
 def closed_form_log_density(target: Target, distributions, z):
-    """log density of z where the sites are independent with these distributions."""
+    """Return the log density of z if the sites are independent with these distributions."""
 
     def one(z):
         sites, total = target.density.constrain(target.data, target.unravel(z))
@@ -194,7 +194,7 @@ def closed_form_log_density(target: Target, distributions, z):
 
 
 def draw_sites(target: Target, distributions: Mapping[str, Distribution], key, n: int) -> np.ndarray:
-    """n draws of z where the sites are independent with these distributions."""
+    """Return n draws of z if the sites are independent with these distributions."""
     generator = numpy_generator(key)
     draws = {name: draw(distributions[name], generator, n) for name in target.site_names}
 
@@ -205,7 +205,7 @@ def draw_sites(target: Target, distributions: Mapping[str, Distribution], key, n
 
 
 def draw(distribution: Distribution, generator: np.random.Generator, n: int) -> np.ndarray:
-    """n draws, by NumPy where it knows the family: another program than the one that fits are made with."""
+    """Return n draws, by NumPy where it knows the family: the reference shares no sampler with the fits."""
     match distribution:
         case dist.Beta(concentration1=a, concentration0=b):
             return generator.beta(a, b, (n, *np.shape(a)))

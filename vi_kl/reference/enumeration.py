@@ -22,17 +22,17 @@ from vi_kl.divergences.discrete import kl_divergence
 from vi_kl.targets.numpyro.enumeration import BLOCK, DiscreteSite, EnumeratedModel, by_site, configurations, fill
 from vi_kl.targets.numpyro.model import model_to_enumerate
 
-ROUNDING = 1e-9  # of the sum of a pmf
+ROUNDING = 1e-9  # error of a pmf's sum
 
 
 @dataclasses.dataclass(frozen=True)
 class EnumeratedPosterior:
-    """The exact posterior over the joint configurations of a model's discrete sites.
+    """A posterior over the joint configurations of a model's discrete sites, computed exactly.
 
     Attributes:
-        log_evidence: in nats, a finite sum.
-        configurations: {site: its values in every configuration, (N, *shape)}.
-        log_probs: log posterior probability of every configuration, (N,).
+        log_evidence: the log evidence in nats, a finite sum.
+        configurations: {site: values in every configuration, of shape (N, *shape)}.
+        log_probs: the log posterior probability of every configuration, of shape (N,).
     """
 
     log_evidence: Estimate
@@ -42,21 +42,22 @@ class EnumeratedPosterior:
 
     @property
     def probs(self) -> np.ndarray:
-        """Posterior probability of every configuration, (N,), adding up to one."""
+        """The posterior probability of every configuration, of shape (N,), adding up to one."""
         return np.exp(self.log_probs)
 
     def support(self, site: str) -> np.ndarray:
-        """The values a site's entries can take, in the order of `marginals`' last axis."""
+        """Return the values that a site's entries can take, in the order of `marginals`' last axis."""
         return np.array(self.find(site).support)
 
     def marginals(self, site: str) -> np.ndarray:
-        """Posterior probabilities of the values of each entry of a site, (*shape of its entries, K)."""
+        """Return the posterior probabilities of the values of each entry of a site, (*shape of its entries, K)."""
         found = self.find(site)
         index = by_site(self.discrete, configurations(self.discrete))[found]
         probs = np.stack([self.probs @ (index == k) for k in range(found.num_values)], axis=-1)
         return probs.reshape(*found.batch_shape, found.num_values)
 
     def find(self, name: str) -> DiscreteSite:
+        """Return the discrete site of this name; ValueError is raised if there is none."""
         for site in self.discrete:
             if site.name == name:
                 return site
@@ -64,25 +65,28 @@ class EnumeratedPosterior:
 
     @in_float64
     def reverse_kl(self, q) -> Estimate:
-        """KL(q||posterior) in nats, exact; +inf where q reaches beyond the posterior's support.
+        """Return KL(q||posterior) in nats, exactly; +inf if q reaches beyond the posterior's support.
 
         Args:
             q: {site: NumPyro distribution} with independent sites, or the probabilities of all configurations, (N,).
 
         Raises:
-            ValueError: q does not name the model's sites, has another shape, or is no pmf.
+            ValueError: q does not name the model's sites, has another shape, or is not a pmf.
         """
         p, q = self.with_rest(q)
         return Estimate(float(kl_divergence(q, p)), 0.0, self.log_evidence.method)
 
     @in_float64
     def forward_kl(self, q) -> Estimate:
-        """KL(posterior||q) in nats, exact; +inf where q misses what can be. Takes what `reverse_kl` does."""
+        """Return KL(posterior||q) in nats, exactly; +inf if q misses possible values.
+
+        The argument q is that of `reverse_kl`.
+        """
         p, q = self.with_rest(q)
         return Estimate(float(kl_divergence(p, q)), 0.0, self.log_evidence.method)
 
     def with_rest(self, q) -> tuple[np.ndarray, np.ndarray]:
-        """pmfs of the posterior and q over all configurations, and as a last symbol everything else."""
+        """Return the pmfs of the posterior and q over all configurations, with everything else as a last symbol."""
         inside = False
         if isinstance(q, Mapping):
             log_q = self.log_prob_of(q)
@@ -99,7 +103,7 @@ class EnumeratedPosterior:
         return np.append(self.probs, 0.0), np.append(q, rest)
 
     def log_prob_of(self, q: Mapping[str, Distribution]) -> np.ndarray:
-        """log q of every configuration, where q's sites are independent."""
+        """Return log q of every configuration, if q's sites are independent."""
         if set(q) != set(self.configurations):
             raise ValueError(f"q names the sites {sorted(q)}, the model has {sorted(self.configurations)}.")
         total = np.zeros(len(self.log_probs))
@@ -113,7 +117,7 @@ class EnumeratedPosterior:
 
 
 def stays_within(q: Distribution, support: tuple) -> bool:
-    """Whether q's own values are all among these: then its pmf there misses one by rounding only."""
+    """Return whether all of q's own values are among these: then its pmf there misses one by rounding only."""
     while isinstance(q, dist.Independent | dist.ExpandedDistribution):
         q = q.base_dist
     return bool(q.has_enumerate_support) and bool(np.isin(q.enumerate_support(expand=False), support).all())
@@ -121,15 +125,15 @@ def stays_within(q: Distribution, support: tuple) -> bool:
 
 @in_float64
 def enumerate_posterior(model: Callable, *args, **kwargs) -> EnumeratedPosterior:
-    """The exact posterior of a NumPyro model whose latent sites are all discrete.
+    """Return the exact posterior of a NumPyro model whose latent sites are all discrete.
 
     Args:
         model: a NumPyro model.
-        *args, **kwargs: what it is called with, as for `Target.from_numpyro`.
+        *args, **kwargs: the arguments that the model is called with, as for `Target.from_numpyro`.
 
     Raises:
-        ModelError: a continuous latent site; a site whose values cannot be listed; more configurations than 4,096;
-            or data that has probability zero under every configuration.
+        ModelError: there is a continuous latent site, or a site whose values cannot be listed, or more configurations
+            than 4,096; or the data have probability zero under every configuration.
     """
     density, data = model_to_enumerate(model, args, kwargs)
     table = configurations(density.discrete)
@@ -141,7 +145,7 @@ def enumerate_posterior(model: Callable, *args, **kwargs) -> EnumeratedPosterior
 
 
 def refuse_impossible(density: EnumeratedModel, log_joint) -> float:
-    """The log evidence, or an error that says why there is no posterior."""
+    """Return the log evidence, or raise an error that says why there is no posterior."""
     if np.isnan(log_joint).any():
         raise ValueError(
             f"The log probability of model '{density}' is NaN in some configuration: is its data complete?"

@@ -1,4 +1,4 @@
-"""Find the reference posterior of a target from the best source that there is for it."""
+"""The reference posterior of a target, found from the best source that there is for it."""
 
 import jax
 
@@ -9,31 +9,31 @@ from vi_kl.reference.quadrature.integrate import QuadratureError, reference_by_q
 from vi_kl.targets.arguments import of_a_target
 from vi_kl.targets.target import Target
 
-MOST_INTEGRATED = 3  # dimensions
+MOST_INTEGRATED = 3  # the largest number of dimensions for quadrature
 
 
 @of_a_target
 def find_reference(target: Target, *, key=None, cache=None, progress=None, **settings) -> ReferencePosterior:
-    """What can be found out about a posterior, the most certain way first.
+    """Find a reference posterior, by the most certain of these methods that applies.
 
-    1. What the target knows already (a conjugate model's closed form).
+    1. A reference that the target carries already (a conjugate model's closed form).
     2. A posterior that is exactly normal in z, as those of linear models with known variances: `gaussian_reference`.
     3. Quadrature, in up to three dimensions: `reference_by_quadrature`.
     4. A reference run of NUTS that passes its checks, with the evidence by bridge sampling and a second opinion by
        annealing: `reference_run`.
 
-    It can stand wherever a reference is asked for: `check(fit, vi_kl.find_reference, key=key)`, or
+    The function itself may be passed wherever a reference is asked for: `check(fit, vi_kl.find_reference, key=key)`, or
     `Target.from_numpyro(model, ..., reference=vi_kl.find_reference)`.
 
     Args:
         target: the posterior.
-        key: for the reference run; a fixed one by default, so that a target has one reference.
-        cache: where a reference run is kept, as `reference_run` takes it.
-        progress: called as `progress(fraction_done, sentence)`.
-        **settings: of the reference run, as `reference_run` takes them.
+        key: the random key of the reference run; a fixed one by default, so that a target has one reference.
+        cache: the cache of reference runs, as `reference_run` takes it.
+        progress: a function that is called as `progress(fraction_done, sentence)`.
+        **settings: settings of the reference run, as `reference_run` takes them.
 
     Raises:
-        UntrustworthyReference: the other ways do not serve, and the reference run failed its checks.
+        UntrustworthyReference: the other methods do not apply, and the reference run failed its checks.
     """
     if target.reference is not None:
         return target.reference
@@ -44,7 +44,7 @@ def find_reference(target: Target, *, key=None, cache=None, progress=None, **set
     if target.dim <= MOST_INTEGRATED:
         try:
             return reference_by_quadrature(target)
-        except QuadratureError:  # a posterior too rough for a grid may still be one that chains can walk
+        except QuadratureError:  # a posterior too rough for a grid may still be one that chains can explore
             pass
     key = jax.random.key(0) if key is None else key
     return reference_run(target, key=key, cache=cache, progress=progress, **settings)

@@ -1,7 +1,7 @@
 """ReferencePosterior of a posterior that is exactly normal in z, found and verified numerically.
 
 Requires a target whose log density is a quadratic of z: linear models with normal noise and normal priors, on sites
-that are unconstrained or whose change of variables makes them so (a log-normal). Nobody has to do the algebra: mode
+that are unconstrained or whose change of variables makes them so (a log-normal). No algebra is needed: mode
 and curvature are the mean and the precision, and whether the log density is that quadratic is checked far from the
 mode, where anything else would show.
 """
@@ -23,25 +23,25 @@ from vi_kl.targets.modes import find_mode
 from vi_kl.targets.target import CHUNK, Target, constrain_in_chunks, value_and_grad
 
 RADII = (1.0, 3.0, 6.0)  # in sd
-# Out here another mode of the same width, or a heavy tail, has overtaken the quadratic. A density that is lower than
-# the normal's at such a distance, or is lost to overflow, changes nothing.
+# At these radii another mode of the same width, or a heavy tail, has overtaken the quadratic. A density that is lower
+# than the normal's at such a distance, or is lost to overflow, changes nothing.
 FAR_RADII = (20.0, 100.0)
-NUM_DIRECTIONS = 32  # random ones, besides the axes
-TOLERANCE = 1e-8  # nats for each nat of the numbers that are compared
-NUM_DRAWS = 100_000  # for the moments of constrained sites
+NUM_DIRECTIONS = 32  # random directions, besides the axes
+TOLERANCE = 1e-8  # nats per nat of the numbers compared
+NUM_DRAWS = 100_000  # draws for the moments of constrained sites
 ROUNDING = np.finfo(float).eps
 
 
 class NotGaussian(ViKLError, ValueError):
-    """The posterior is not normal in z; the message says by how much, where, and in which coordinate."""
+    """An error: the posterior is not normal in z; the message says by how much, where, and in which coordinate."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Quadratic:
-    """peak - |u|^2 / 2, where z = mean + scale_tril u.
+    """A quadratic function, peak - |u|^2 / 2, where z = mean + scale_tril u.
 
     Attributes:
-        error: bound of what rounding, in mean and curvature, does to the log of its integral, in nats.
+        error: a bound of the effect of rounding, in mean and curvature, on the log of the integral, in nats.
     """
 
     mean: np.ndarray
@@ -55,32 +55,31 @@ class Quadratic:
 
     @property
     def log_normaliser(self) -> float:
-        """log of the integral of exp(-|u|^2 / 2) over z."""
+        """The log of the integral of exp(-|u|^2 / 2) over z."""
         return float(np.log(np.diag(self.scale_tril)).sum() + 0.5 * len(self.mean) * np.log(2 * np.pi))
 
     def whiten(self, z) -> np.ndarray:
-        """u of z (..., dim)."""
+        """Return u for z of shape (..., dim)."""
         return solve_triangular(self.scale_tril, (np.asarray(z) - self.mean).T, lower=True).T
 
     def log_density(self, z) -> np.ndarray:
-        """Normalised, at z of shape (n, dim)."""
+        """Return the normalised log density at z of shape (n, dim)."""
         return -0.5 * np.sum(self.whiten(z) ** 2, axis=-1) - self.log_normaliser
 
 
 @of_a_target
 @in_float64
 def gaussian_reference(target: Target) -> ReferencePosterior:
-    """The reference of a target whose posterior is exactly normal in z.
+    """Find and verify the reference of a target whose posterior is exactly normal in z.
 
     The log density is compared with the quadratic at 1, 3 and 6 sd from the mode, both ways along every whitened axis
-    and along random directions; at 20 and 100 sd it must not exceed it. A mode so narrow that all of these points
-    miss it is not seen.
+    and along random directions; at 20 and 100 sd it must not exceed the quadratic. A mode so narrow that all of these
+    points miss it is not seen.
 
     Returns:
         A ReferencePosterior with `normal`; the standard error of its log evidence bounds the rounding. Sites that z
-        holds as they
-        are, or by their logarithm, have exact moments; other constrained sites have those of 100,000 draws, with
-        that error.
+        holds as they are, or by their logarithm, have exact moments; other constrained sites have those of 100,000
+        draws, with that error.
 
     Raises:
         NotGaussian: the log density has no proper mode, or is not a quadratic; the message names the largest
@@ -107,12 +106,12 @@ def gaussian_reference(target: Target) -> ReferencePosterior:
 
 
 def fit_quadratic(target: Target) -> Quadratic:
-    """Mean and covariance from mode and Hessian, polished in whitened coordinates.
+    """Return mean and covariance from mode and Hessian, refined in whitened coordinates.
 
     There, differences of the gradient over whole sd have no truncation error on a quadratic and almost no rounding.
     """
     start = starting_point(target)
-    mode = find_mode(target, start, max_steps=10)  # on a quadratic, the Newton step after them arrives
+    mode = find_mode(target, start, max_steps=10)  # on a quadratic, the Newton step after these steps arrives
     if not mode.is_proper:
         mode = find_mode(target, start)
     if not mode.is_proper:
@@ -131,7 +130,7 @@ def fit_quadratic(target: Target) -> Quadratic:
 
 
 def starting_point(target: Target) -> np.ndarray:
-    """The origin, or a random point where the log density is finite."""
+    """Return the origin, or a random point where the log density is finite."""
     origin = jnp.zeros(target.dim)
     value, gradient = value_and_grad(target, origin)
     if np.isfinite(value) and np.isfinite(gradient).all():
@@ -144,13 +143,13 @@ def gradient_at(target: Target, z) -> np.ndarray:
 
 
 def whitened_curvature(target: Target, mean, tril) -> np.ndarray:
-    """Minus the Hessian in u, where z = mean + tril u: the identity where tril is right."""
+    """Return minus the Hessian in u, where z = mean + tril u: the identity if tril is right."""
     columns = [tril.T @ (gradient_at(target, mean - step) - gradient_at(target, mean + step)) / 2 for step in tril.T]
     return (np.stack(columns) + np.stack(columns, axis=1)) / 2
 
 
 def root_of_inverse(target: Target, curvature, tril) -> np.ndarray:
-    """The Cholesky factor of tril curvature^-1 tril', without forming that product."""
+    """Return the Cholesky factor of tril curvature^-1 tril', without forming that product."""
     try:
         root = tril @ np.linalg.inv(np.linalg.cholesky(curvature)).T
     except np.linalg.LinAlgError:
@@ -162,10 +161,10 @@ def root_of_inverse(target: Target, curvature, tril) -> np.ndarray:
 
 
 def verify(target: Target, quadratic: Quadratic) -> float:
-    """The largest deviation from the quadratic up to 6 sd, in nats, once all of them are found to be rounding.
+    """Return the largest deviation from the quadratic up to 6 sd, in nats, after checking that all are rounding.
 
     Raises:
-        NotGaussian: one of them is not.
+        NotGaussian: a deviation exceeds rounding.
     """
     near = [deviation_at(target, quadratic, u) for u in points(target.dim, RADII)]
     refuse_deviations(target, quadratic, near)
@@ -177,7 +176,7 @@ def verify(target: Target, quadratic: Quadratic) -> float:
 
 @dataclasses.dataclass(frozen=True)
 class Deviation:
-    """log density less the quadratic at one u, in nats, and the size of the numbers that were subtracted."""
+    """A deviation of the log density from the quadratic at one u, in nats, with the size of the numbers subtracted."""
 
     u: np.ndarray
     excess: float
@@ -189,7 +188,7 @@ class Deviation:
 
     @property
     def matters(self) -> bool:
-        """Whether it is more than rounding; so it is where the numbers themselves are not finite."""
+        """Return whether the deviation is more than rounding; it is if the numbers themselves are not finite."""
         return not np.isfinite(self.size) or self.magnitude > TOLERANCE * self.size
 
 
@@ -201,7 +200,10 @@ def deviation_at(target: Target, quadratic: Quadratic, u) -> Deviation:
 
 
 def is_representable(target: Target, quadratic: Quadratic, deviation: Deviation) -> bool:
-    """Whether the sites still hold this z: a probability of 1 - 1e-17 is 1, and its density another point's."""
+    """Return whether the sites still represent this z.
+
+    A probability of 1 - 1e-17, say, is 1 in floating point, and its density is that of another point.
+    """
     z = quadratic.mean + quadratic.scale_tril @ deviation.u
     back = target.unconstrain(target.constrain(z))
     moved = np.linalg.norm(quadratic.whiten(back) - deviation.u)
@@ -222,19 +224,22 @@ def refuse_deviations(target: Target, quadratic: Quadratic, deviations: list[Dev
 
 
 def points(dim: int, radii: tuple[float, ...]) -> np.ndarray:
-    """u at these distances along every direction."""
+    """Return u at these distances along every direction."""
     return np.concatenate([radius * whitened_directions(dim) for radius in radii])
 
 
 def whitened_directions(dim: int) -> np.ndarray:
-    """Unit vectors: the axes and random ones, both ways."""
+    """Return unit vectors: the axes and random directions, with both signs."""
     random = np.random.default_rng(0).standard_normal((NUM_DIRECTIONS, dim))
     half = np.concatenate([np.eye(dim), random / np.linalg.norm(random, axis=1, keepdims=True)])
     return np.concatenate([half, -half])
 
 
 def responsible_coordinate(target: Target, quadratic: Quadratic, deviation: Deviation) -> str:
-    """Where the gradient, in units of the sd, is farthest from the normal's; or which has moved the farthest."""
+    """Return the name of the coordinate that deviates most.
+
+    It is where the gradient, in units of the sd, is farthest from the normal's, or which has moved the farthest.
+    """
     z = quadratic.mean + quadratic.scale_tril @ deviation.u
     sd = np.sqrt(np.diag(quadratic.covariance))
     expected = -solve_triangular(quadratic.scale_tril, deviation.u, lower=True, trans="T")
@@ -245,7 +250,7 @@ def responsible_coordinate(target: Target, quadratic: Quadratic, deviation: Devi
 
 
 def no_proper_mode(target: Target, hessian, tril) -> NotGaussian:
-    """The error to raise where this Hessian, in u with z = tril u, is not negative definite."""
+    """Return the error to raise if this Hessian, in u with z = tril u, is not negative definite."""
     if not np.isfinite(hessian).all():
         name = target.coordinate_names[int(np.argmax((~np.isfinite(hessian)).sum(axis=0)))]
         return NotGaussian(f"The posterior is not normal in z: no finite curvature along coordinate '{name}'.")
@@ -255,12 +260,15 @@ def no_proper_mode(target: Target, hessian, tril) -> NotGaussian:
     return NotGaussian(
         f"The posterior is not normal in z: where the climb to its mode ended, the log density does not curve down "
         f"(its largest curvature is {values[-1]:+.3g}), mostly along coordinate '{name}'. Is the posterior proper, "
-        f"and are its predictors centred, so that float64 can tell its directions apart?"
+        f"and are its predictors centred, so that float64 can resolve its directions?"
     )
 
 
 def normal_moments(target: Target, quadratic: Quadratic) -> dict[str, Moments]:
-    """Exact where z holds the site as it is or by its logarithm, else from draws."""
+    """Return the moments of all sites.
+
+    They are exact if z holds the site as it is or by its logarithm, and computed from draws otherwise.
+    """
     generator = np.random.default_rng(0)
 
     def draw(n):
@@ -281,7 +289,10 @@ def normal_moments(target: Target, quadratic: Quadratic) -> dict[str, Moments]:
 
 
 def moments_if_known(x, z, mean, sd) -> Moments | None:
-    """Of a site that is normal or log-normal entry by entry, as its values x at draws z show; else None."""
+    """Return the moments of a site that is normal or log-normal entry by entry, else None.
+
+    Which of these it is shows in its values x at draws z.
+    """
     shape = x.shape[1:]
     if np.prod(shape) != len(mean):
         return None

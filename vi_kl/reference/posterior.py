@@ -1,4 +1,4 @@
-"""ReferencePosterior: what is known about a posterior, and how.
+"""ReferencePosterior: what is known about a posterior, and by which method.
 
 A reference is a log evidence and draws from the posterior; the posterior density of z then follows as
 exp(log_density(z) - log_evidence). Every figure carries its method and its error.
@@ -16,11 +16,11 @@ from vi_kl.reference.mcmc.draws import PosteriorDraws
 
 @dataclasses.dataclass(frozen=True)
 class Moments:
-    """Posterior mean and standard deviation of every entry of one site, with the error of the mean.
+    """A posterior mean and standard deviation of every entry of one site, with the error of the mean.
 
     Attributes:
         mean, sd: arrays of the site's shape, in the model's own (constrained) space.
-        error: the largest standard error of a mean, in posterior sd.
+        error: the largest standard error of a mean, in posterior sds.
     """
 
     mean: np.ndarray
@@ -30,24 +30,24 @@ class Moments:
 
 @dataclasses.dataclass(frozen=True)
 class ReferencePosterior:
-    """What is known about the posterior of a target.
+    """A record of what is known about the posterior of a target.
 
     Attributes:
-        log_evidence: log of the integral of exp(log_density), in nats.
-        moments: {site: Moments} in the model's own (constrained) space.
-        sample: `sample(key, n)` gives n draws of z from the posterior, shape (n, dim): independent ones, except
-            where `chains` holds all that there are.
+        log_evidence: the log of the integral of exp(log_density), in nats.
+        moments: {site: Moments} of each site, in the model's own (constrained) space.
+        sample: `sample(key, n)` returns n draws of z from the posterior, of shape (n, dim): independent ones, except
+            if `chains` holds all that there are.
         source: "closed form", "quadrature" or "reference run".
-        log_density: `log_density(z)` of z (n, dim) gives the posterior's normalised log density (n,) by another
-            program than the model's; None where the model's, less the log evidence, is all there is.
-        distributions: {site: NumPyro distribution} where the posterior is known in closed form and its sites are
+        log_density: `log_density(z)` for z of shape (n, dim) returns the posterior's normalised log density (n,) by
+            another program than the model's; None if only the model's, minus the log evidence, is available.
+        distributions: {site: NumPyro distribution} if the posterior is known in closed form and its sites are
             independent; None otherwise.
-        normal: (mean, covariance) of z where the posterior is exactly normal in z; None otherwise.
-        chains: the draws of a reference run, (chains, length, dim); None where `sample` makes new ones.
-        second_opinion: the log evidence by an independent method; None where nothing but arithmetic could be
+        normal: (mean, covariance) of z if the posterior is exactly normal in z; None otherwise.
+        chains: the draws of a reference run, of shape (chains, length, dim); None if `sample` makes new ones.
+        second_opinion: the log evidence by an independent method; None if nothing but arithmetic could be
             wrong with the first.
-        complaints: the checks that a reference run failed, a sentence each. A reference with complaints exists only
-            where its maker was told to keep it, and no certificate uses one without saying so.
+        complaints: a sentence for each check that a reference run failed. A reference with complaints exists only
+            if `reference_run` was told to keep it, and every certificate that uses it says so.
     """
 
     log_evidence: Estimate
@@ -63,11 +63,11 @@ class ReferencePosterior:
 
     @property
     def is_exact(self) -> bool:
-        """Whether nothing in it rests on random draws."""
+        """Return whether nothing in the reference rests on random draws."""
         return self.chains is None
 
     def draws(self, key, n: int) -> PosteriorDraws:
-        """Draws of z to take averages over: n new ones, or all of the reference run's."""
+        """Return draws of z to take averages over: n new ones, or all of the reference run's."""
         if self.chains is not None:
             return PosteriorDraws(self.chains, independent=False)
         return PosteriorDraws(np.asarray(self.sample(key, n))[None], independent=True)

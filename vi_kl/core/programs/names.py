@@ -1,6 +1,6 @@
-"""Names of programs: a hash of the operations, and of nothing that differs between two traces of one function.
+"""Names of programs: a hash of the operations, independent of anything that differs between two traces.
 
-What the rule of a `jax.custom_jvp` or `custom_vjp` reads is part of the name: such a rule is run when a program is
+What the rule of a `jax.custom_jvp` or `custom_vjp` reads is part of the name: such a rule runs when a program is
 differentiated, so its data cannot become arguments.
 """
 
@@ -19,7 +19,7 @@ from vi_kl.core.programs.replay import opened
 
 
 def name_of(program: ClosedJaxpr, *more) -> str:
-    """A hash of the operations, and of nothing that differs between two traces of the same function."""
+    """Return a hash of the operations, independent of anything that differs between two traces of one function."""
     writer = Writer()
     writer.program(program)
     writer.write(*map(str, more))
@@ -27,11 +27,11 @@ def name_of(program: ClosedJaxpr, *more) -> str:
 
 
 class Writer:
-    """Takes programs into a hash."""
+    """A writer that takes programs into a hash."""
 
     def __init__(self):
         self.hash = hashlib.sha256()
-        self.seen: dict[int, Any] = {}  # and keeps what it knows by its id
+        self.seen: dict[int, Any] = {}  # keeps objects alive whose ids are known
 
     def write(self, *words) -> None:
         for word in words:
@@ -86,7 +86,10 @@ class Writer:
             self.write(re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value)))
 
     def function(self, function) -> None:
-        """A rule of differentiation, say: by its code and all that it reads, through JAX's wrappers of it."""
+        """Add a function, such as a rule of differentiation, by its code and all that it reads.
+
+        JAX's wrappers of the function are looked through.
+        """
         if id(function) in self.seen:
             return
         self.seen[id(function)] = function
@@ -122,7 +125,7 @@ def is_function(value) -> bool:
 
 
 def contents(function) -> list:
-    """What a function closes over."""
+    """Return the values that a function closes over."""
     found = []
     for cell in function.__closure__ or ():
         with contextlib.suppress(ValueError):  # a name that has no value yet

@@ -1,6 +1,6 @@
 """Programs: what a user's function computes, without the data that it closes over.
 
-A function that reads its data from a global, a default, a closure or its object is not told by its identity: the same
+A function that reads its data from a global, a default, a closure or its object is not identified by itself: the same
 function computes something else once they are replaced. So it is traced at once, every array that it has closed over
 becomes an argument, and what is left, the operations, is the program. Programs that consist of the same operations are
 one object, whatever functions they were traced from, and so whatever was compiled for one serves the others:
@@ -43,11 +43,11 @@ from vi_kl.core.programs.widened import Widened, as_type
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Program:
-    """A pure function of constants and arguments. Two are equal where they are the same object.
+    """A pure function of constants and arguments. Two programs are equal only if they are the same object.
 
     Attributes:
-        operations: of which it consists, as a function of the constants and then the arguments' leaves.
-        num_constants: how many arrays the traced function has closed over.
+        operations: the traced operations, a function of the constants and then of the arguments' leaves.
+        num_constants: the number of arrays that the traced function has closed over.
         inputs, outputs: the structures of the arguments and of the result.
         name: a hash of the operations.
         narrow: whether the function could be traced in 32 bits only, and was widened.
@@ -76,6 +76,7 @@ class Program:
 
     @property
     def variables(self):
+        """The variables of the constants and then of the arguments' leaves."""
         return self.operations.jaxpr.invars
 
     @property
@@ -85,6 +86,7 @@ class Program:
 
     @property
     def constant_shapes(self) -> list:
+        """The constants, as `jax.ShapeDtypeStruct`s."""
         return [as_shape(v.aval) for v in self.variables[: self.num_constants]]
 
     def __deepcopy__(self, memo):
@@ -100,20 +102,22 @@ def require_shape(value, aval):
     return value
 
 
-# Programs of the same operations are one object, for as long as a target or something compiled holds it.
+# Programs of the same operations are one object, as long as a target or something compiled holds it.
 known: weakref.WeakValueDictionary[str, Program] = weakref.WeakValueDictionary()
 lock = threading.Lock()
 
 
 def capture(function: Callable, *examples) -> tuple[Program, list]:
-    """The program of `function` and the arrays that it closes over (call it with 64-bit types switched on).
+    """Return the program of `function` and the arrays that it closes over.
 
-    A function that cannot be traced in 64 bits (it states 32-bit types that do not fit the others then) is traced in
+    Call it with 64-bit types switched on.
+
+    A function that cannot be traced in 64 bits (it states 32-bit types that conflict with the others) is traced in
     32 and computed in 64 (`Widened`): its program is `narrow`.
 
     Args:
-        function: of pytrees of arrays.
-        examples: its arguments, or `jax.ShapeDtypeStruct`s in their places.
+        function: a function of pytrees of arrays.
+        examples: the function's arguments, or `jax.ShapeDtypeStruct`s in their places.
     """
     shapes = jax.tree.map(shape_of, examples)
     leaves, inputs = jax.tree.flatten(shapes)
@@ -134,9 +138,9 @@ def capture(function: Callable, *examples) -> tuple[Program, list]:
 
 
 def in_either_precision(function: Callable, *args):
-    """`function(*args)`, in 32 bits where it raises an error in 64.
+    """Return `function(*args)`, computed in 32 bits if it raises an error in 64.
 
-    Where it does in both, the error in 64 bits is raised; but one of vi_kl's own, which says what to do, comes first.
+    If both fail, the error in 64 bits is raised; but an error of vi_kl's own, which says what to do, takes precedence.
     """
     try:
         return function(*args)
@@ -149,12 +153,12 @@ def in_either_precision(function: Callable, *args):
 
 
 def traced_program(function, shapes):
-    # a function of its own for each trace: JAX remembers by the function how it was traced
+    # every trace gets its own function: JAX remembers by the function how it was traced
     return trace_afresh(lambda *args: jax.make_jaxpr(lambda *x: function(*x), return_shape=True)(*args), *shapes)
 
 
 def intern(traced: ClosedJaxpr, leaves, inputs, outputs, rewrite: type[Replay] = Replay) -> tuple[Program, list]:
-    """The one program of these operations, and the constants."""
+    """Return the one program of these operations, and the constants."""
     found = {identity(constant): constant for constant in all_constants(traced)}
 
     def run(constants, arguments):
@@ -190,7 +194,7 @@ def shape_of(leaf) -> jax.ShapeDtypeStruct:
 
 
 def kept(constant):
-    """A constant as data: a copy of its own, since a NumPy array may be written to later."""
+    """Return a constant as data: a copy, since a NumPy array may be written to later."""
     if isinstance(constant, jax.core.Tracer) or jax.dtypes.issubdtype(constant.dtype, jax.dtypes.extended):
         return constant
     if isinstance(constant, jax.Array):
@@ -202,10 +206,13 @@ def kept(constant):
 
 
 def trace_afresh(trace: Callable, *args):
-    """`trace(*args)`, whose result or its first entry is a traced program, with nothing remembered of older traces."""
+    """Return `trace(*args)`, with nothing remembered of older traces.
+
+    The result, or its first entry, is a traced program.
+    """
     try:
         result = trace(*args)
-    except Exception:  # of any type: what was remembered may not even fit the new data
+    except Exception:  # exceptions of any type: what was remembered may not even fit the new data
         with nothing_remembered():
             return trace(*args)
     traced = result[0] if isinstance(result, tuple) else result
@@ -216,7 +223,7 @@ def trace_afresh(trace: Callable, *args):
 
 
 def nothing_remembered():
-    """A context in which JAX finds none of its remembered traces."""
+    """Return a context in which JAX finds none of its remembered traces."""
     if not hasattr(jax, "make_user_context"):
         return contextlib.nullcontext()
     return remembering()(next(numbers))
@@ -231,7 +238,7 @@ def remembering():
 
 
 def inner_functions(program: Jaxpr | ClosedJaxpr):
-    """The programs inside a program, at any depth."""
+    """Yield the programs inside a program, at any depth."""
     for eqn in opened(program)[0].eqns:
         for inner in inner_programs(eqn):
             yield inner
@@ -239,7 +246,7 @@ def inner_functions(program: Jaxpr | ClosedJaxpr):
 
 
 def is_foreign(program: Jaxpr | ClosedJaxpr) -> bool:
-    """Whether a program was traced from a function that may read what can be replaced: a user's own."""
+    """Return whether a program was traced from a user's own function, which may read what can be replaced."""
     info = opened(program)[0].debug_info
     file = getattr(info, "func_filename", None)
     return file is None or not file.startswith(homes())

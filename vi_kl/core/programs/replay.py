@@ -1,4 +1,4 @@
-"""Running a traced program again, operation by operation, with something changed on the way.
+"""Replay of a traced program, operation by operation, with constants or types replaced.
 
 `Replay` gives every array constant of a program, and of the programs inside it (functions under `jax.jit`, bodies of
 loops), a value from outside: what a function closes over becomes an argument. `Widened` also computes in 64 bits what
@@ -14,7 +14,7 @@ from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 
 
 def inner_programs(eqn) -> Iterator[Jaxpr | ClosedJaxpr]:
-    """The programs among an operation's parameters: a loop's body, the branches of a condition."""
+    """Yield the programs among an operation's parameters: a loop's body, the branches of a condition."""
     for parameter in eqn.params.values():
         for entry in parameter if isinstance(parameter, tuple | list) else (parameter,):
             if isinstance(entry, Jaxpr | ClosedJaxpr):
@@ -26,7 +26,7 @@ def opened(program: Jaxpr | ClosedJaxpr) -> tuple[Jaxpr, list]:
 
 
 def all_constants(program: Jaxpr | ClosedJaxpr) -> Iterator:
-    """Every array constant that a program and those inside it need, in the order in which they come."""
+    """Yield every array constant that a program and those inside it need, in the order in which they occur."""
     jaxpr, constants = opened(program)
     operations = needed_operations(jaxpr)
     used = {
@@ -43,7 +43,7 @@ def holds_constants(eqn) -> bool:
 
 
 def needed_operations(jaxpr: Jaxpr) -> list:
-    """Those that the result depends on, or that do something besides."""
+    """Return the operations that the result depends on, and those with side effects."""
     wanted = {v for v in jaxpr.outvars if not isinstance(v, Literal)}
     needed = []
     for eqn in reversed(jaxpr.eqns):
@@ -54,7 +54,7 @@ def needed_operations(jaxpr: Jaxpr) -> list:
 
 
 def identity(constant):
-    """What tells two constants apart without looking at their numbers."""
+    """Return a value that distinguishes two constants without looking at their numbers."""
     if isinstance(constant, jax.Array) or not hasattr(constant, "__array__"):
         return id(constant)
     array = np.asarray(constant)  # each use of a NumPy array may be another constant of the same memory
@@ -62,7 +62,7 @@ def identity(constant):
 
 
 def fixed_and_carried(params) -> tuple[int, int]:
-    """Of a scan's arguments, how many stay the same from step to step, and how many are carried on."""
+    """Return how many of a scan's arguments are constant from step to step, and how many are carried on."""
     if "ft_in" in params:  # since jax 0.12
         fixed, carried, _ = params["ft_in"].unpack()
         return len(fixed), len(carried)
@@ -70,10 +70,10 @@ def fixed_and_carried(params) -> tuple[int, int]:
 
 
 class Replay:
-    """Runs programs with their constants replaced.
+    """A runner of programs with their constants replaced.
 
     Args:
-        values: {identity of a constant: its value here}; a constant that is not among them stays as it is.
+        values: {identity of a constant: its new value}; a constant that is not among them stays as it is.
     """
 
     def __init__(self, values: dict):
@@ -100,7 +100,7 @@ class Replay:
         return atom.val
 
     def is_kept(self, eqn) -> bool:
-        """Whether an operation can be applied as it stands."""
+        """Return whether an operation can be applied as it stands."""
         return not holds_constants(eqn)
 
     def apply(self, eqn, arguments) -> list:
@@ -156,5 +156,5 @@ class Replay:
         return jax.lax.switch(which, branches, *rest)
 
     def like(self, found, carry) -> list:
-        """What a loop hands on, in the types that it began with."""
+        """Return what a loop hands on, in the types that it began with."""
         return [jax.lax.convert_element_type(x, jnp.result_type(y)) for x, y in zip(found, carry, strict=True)]

@@ -18,7 +18,7 @@ from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 from vi_kl.core.programs.replay import Replay, inner_programs, opened
 
 WIDE = {np.dtype(np.float32): np.dtype(np.float64), np.dtype(np.complex64): np.dtype(np.complex128)}
-# operations on bits, and those that leave JAX: they get the types that they were traced with
+# these operations work on bits, or leave JAX: they get the types that they were traced with
 KEPT = (
     "bitcast_convert_type", "reduce_precision", "nextafter", "threefry2x32", "random_", "rng_", "ffi_call", "callback",
 )  # fmt: skip
@@ -36,7 +36,7 @@ def as_type(value, dtype):
 
 
 class Retyped(Replay):
-    """Runs programs with some types replaced by others."""
+    """A runner of programs that replaces some types by others."""
 
     traced_wide = False
     types: Mapping = types.MappingProxyType({})
@@ -69,7 +69,10 @@ class Retyped(Replay):
         return found if eqn.primitive.multiple_results else [found]
 
     def parameter(self, value):
-        """A parameter of an operation: a type, or a program such as what a scatter does with two numbers."""
+        """Return a parameter of an operation with its types replaced.
+
+        A parameter is a type, or a program such as what a scatter does with two numbers.
+        """
         if isinstance(value, Jaxpr | ClosedJaxpr):
             shapes = [jax.ShapeDtypeStruct(v.aval.shape, self.type(v.aval.dtype)) for v in opened(value)[0].invars]
             program = jax.make_jaxpr(lambda *arguments: self.run(value, arguments))(*shapes)
@@ -80,12 +83,12 @@ class Retyped(Replay):
         return self.type(value)
 
     def as_traced(self, eqn, arguments):
-        """In the types that it was traced with, and the result in the others."""
+        """Return an operation's result, computed in the types that it was traced with, in the new types."""
         found = self.bind(eqn, [as_type(x, v.aval.dtype) for x, v in zip(arguments, eqn.invars, strict=True)])
         return [as_type(x, self.type(v.aval.dtype)) for x, v in zip(found, eqn.outvars, strict=True)]
 
     def derivative(self, eqn, transform, *more):
-        """The program, as traced, of `transform` (jvp, vjp) of an operation that has its own rule."""
+        """Return the program, as traced, of `transform` (jvp, vjp) of an operation that has its own rule."""
         shapes = [jax.ShapeDtypeStruct(v.aval.shape, v.aval.dtype) for v in eqn.invars]
         with jax.enable_x64(self.traced_wide):
             return jax.make_jaxpr(lambda *args: transform(lambda *x: self.bind(eqn, x), *args))(shapes, *more)
@@ -132,19 +135,19 @@ class Retyped(Replay):
 
 
 class Widened(Retyped):
-    """Runs 32-bit programs in 64 bits."""
+    """A runner of 32-bit programs in 64 bits."""
 
     types = WIDE
 
     def literal(self, atom: Literal):
         if atom.aval.dtype != np.float32:
             return super().literal(atom)
-        # the shortest decimal that rounds to it is what was written, more often than not
+        # the shortest decimal that rounds to this number is usually what was written
         return np.asarray(float(str(np.float32(atom.val))), np.float64)
 
 
 class Narrowed(Retyped):
-    """Runs 64-bit programs in 32 bits."""
+    """A runner of 64-bit programs in 32 bits."""
 
     traced_wide = True
     types = NARROW
@@ -155,6 +158,6 @@ def select(which, entries) -> list:
 
 
 def merge(which, some, entries) -> list:
-    """The entries, with those chosen replaced in order."""
+    """Return the entries, with the chosen ones replaced in order."""
     some = iter(some)
     return [next(some) if chosen else entry for chosen, entry in zip(which, entries, strict=True)]

@@ -16,7 +16,10 @@ CATEGORICAL = (dist.CategoricalProbs, dist.CategoricalLogits)
 
 
 def categorical(p, q):
-    """Probabilities are taken as they are stored and divided by their sum; logits may be shifted at will."""
+    """Return KL between two categoricals.
+
+    Probabilities are taken as they are stored and divided by their sum; logits may be shifted by any constant.
+    """
     (array_p, p_logits), (array_q, q_logits) = parameter(p), parameter(q)
     sizes = jnp.shape(array_p)[-1], jnp.shape(array_q)[-1]
     if sizes[0] != sizes[1]:
@@ -38,7 +41,7 @@ for kind in CATEGORICAL:
 
 
 def parameter(distribution):
-    """The probabilities or logits that a distribution was given, and whether they are logits."""
+    """Return the probabilities or logits that a distribution was given, and whether they are logits."""
     if isinstance(distribution, dist.OrderedLogistic):
         return ordered_logits(distribution.predictor, distribution.cutpoints), True
     logits = isinstance(distribution, dist.CategoricalLogits)
@@ -46,7 +49,7 @@ def parameter(distribution):
 
 
 def ordered_logits(predictor, cutpoints):
-    """Log probabilities between cutpoints, in float64 where they are known: NumPyro's are rounded differences.
+    """Return log probabilities between cutpoints, in float64 if they are known: NumPyro's are rounded differences.
 
     sigmoid(b) - sigmoid(a) = sigmoid(b) sigmoid(-a) (1 - exp(a - b)).
     """
@@ -77,10 +80,10 @@ def categorical_entropy_of(array, *, logits):
 
 
 def logits_kl(p, q, delta=None):
-    """KL between the distributions of these logits; -inf is a category of probability 0.
+    """Return KL between the distributions of these logits; -inf is a category of probability 0.
 
-    The divergence of log-sum-exp inside p's support, and the cost of q's probability outside it. `delta` is
-    q - p, up to a constant, where the caller knows it more exactly.
+    It is the divergence of log-sum-exp inside p's support, plus the cost of q's probability outside it. `delta` is
+    q - p, up to a constant, if the caller knows it more exactly.
     """
     positive = p > -jnp.inf
     both = positive & (q > -jnp.inf)
@@ -94,14 +97,14 @@ def logits_kl(p, q, delta=None):
 
 
 def masked_log_sum_exp(logits, mask):
-    """log sum exp of the logits where mask holds; 0 where it holds nowhere."""
+    """Return log sum exp of the logits where mask holds; 0 if it holds nowhere."""
     some = mask.any(-1)
     kept = jnp.where(mask, logits, jnp.where(some[..., None], -jnp.inf, 0.0))
     return jnp.where(some, jax.nn.logsumexp(kept, axis=-1), 0.0)
 
 
 def difference_up_to_a_constant(p, q, weights):
-    """q - p less its value at the heaviest entry; a shift of all logits then costs no digits."""
+    """Return q - p minus its value at the heaviest entry, so that a shift of all logits costs no digits."""
     delta = q - p
     back = delta - q
     error = (q - (delta - back)) - (p + back)  # Knuth's two-sum: q - p = delta + error exactly
@@ -111,7 +114,7 @@ def difference_up_to_a_constant(p, q, weights):
 
 
 def cost_of_probability_outside(q, inside):
-    """-log of the probability that q gives to the categories in `inside`."""
+    """Return -log of the probability that q gives to the categories in `inside`."""
     outside = ~inside & (q > -jnp.inf)
     odds = masked_log_sum_exp(q, outside) - masked_log_sum_exp(q, inside)
     return jnp.where(outside.any(-1), jax.nn.softplus(odds), 0.0)

@@ -23,7 +23,7 @@ TERMS = 16
 
 
 def half_circle():
-    """Cosines and weights of the angles in [0, pi]; those strictly between stand for their mirror images too."""
+    """Return cosines and weights of the angles in [0, pi]; those strictly between represent their mirror images too."""
     cosines = np.cos(2 * np.pi * np.arange(ANGLES // 2 + 1) / ANGLES)
     weights = np.full(ANGLES // 2 + 1, 2.0 / ANGLES)
     weights[[0, -1]] = 1.0 / ANGLES
@@ -31,7 +31,10 @@ def half_circle():
 
 
 def log_series():
-    """c_1, c_2, ... of log(1 + a_1/k + a_2/k^2 + ...), where a_m = (1 3 ... (2m - 1))^2 / (m! 8^m) (DLMF 10.40.1)."""
+    """Return c_1, c_2, ... of log(1 + a_1/k + a_2/k^2 + ...).
+
+    Here a_m = (1 3 ... (2m - 1))^2 / (m! 8^m) (DLMF 10.40.1).
+    """
     series = [1.0]
     for m in range(1, TERMS + 1):
         series.append(series[-1] * (2 * m - 1) ** 2 / (8 * m))
@@ -57,7 +60,7 @@ def von_mises_entropy(p):
 
 @in_wide_precision(0, 0, 0, 0)
 def von_mises_kl(loc_p, concentration_p, loc_q, concentration_q):
-    """Of the concentrations, and of the angle between the locations: k_q E[cos] (1 - cos(angle))."""
+    """Return the divergence of the concentrations plus that of the locations, k_q E[cos] (1 - cos(angle))."""
     half_sine = jnp.sin(0.5 * (loc_p - loc_q))
     turned = 2 * concentration_q * half_sine * half_sine * mean_resultant(concentration_p)
     return log_bessel_divergence(concentration_q, concentration_p) + turned
@@ -69,7 +72,10 @@ def von_mises_entropy_of(concentration):
 
 
 def log_bessel_divergence(x, y):
-    """D_F(x, y) of F = log I0; where one is small and one is large, no digits are lost by the definition."""
+    """Return D_F(x, y) of F = log I0.
+
+    If one is small and one is large, the definition loses no digits.
+    """
     low, high = jnp.minimum(x, y), jnp.maximum(x, y)
     small, large = high <= TRAPEZOID_LIMIT, low >= ASYMPTOTIC_FROM
     apart = log_scaled_bessel(x) - log_scaled_bessel(y) + mean_deficit(y) * (x - y)
@@ -89,7 +95,10 @@ def log_probabilities(concentration):
 
 
 def asymptotic(x, y):
-    """By the recursion of `bregman.stirling`: D of k^-m is S_m = (S_(m-1) + m delta^2 / y^(m+1)) / x, S_0 = 0."""
+    """Return D_F(x, y) from the asymptotic series, by the recursion of `bregman.stirling`.
+
+    The divergence of k^-m is S_m = (S_(m-1) + m delta^2 / y^(m+1)) / x, with S_0 = 0.
+    """
     delta = x - y
     total, s, power = 0.5 * itakura_saito(x, y), 0.0, delta * delta / y
     for m, coefficient in enumerate(LOG_SERIES, start=1):
@@ -100,14 +109,14 @@ def asymptotic(x, y):
 
 
 def by_size(concentration, small, large):
-    """`small` up to the trapezoid's limit and `large` above, neither evaluated outside its domain."""
+    """Return `small` up to the trapezoid's limit and `large` above, neither evaluated outside its domain."""
     is_small = concentration <= TRAPEZOID_LIMIT
     low, high = jnp.where(is_small, concentration, 1.0), jnp.where(is_small, TRAPEZOID_LIMIT, concentration)
     return jnp.where(is_small, small(low), large(high))
 
 
 def log_scaled_bessel(concentration):
-    """log(I0(k) exp(-k))."""
+    """Return log(I0(k) exp(-k))."""
 
     def large(k):
         return polynomial(1 / k, [0.0, *LOG_SERIES]) - 0.5 * jnp.log(2 * math.pi * k)
@@ -116,7 +125,7 @@ def log_scaled_bessel(concentration):
 
 
 def mean_deficit(concentration):
-    """1 - E[cos] at the location 0, relatively exact also where E[cos] is nearly 1."""
+    """Return 1 - E[cos] at the location 0, relatively exact also where E[cos] is nearly 1."""
     slopes = [0.0, 0.5, *(m * coefficient for m, coefficient in enumerate(LOG_SERIES, start=1))]
 
     def small(k):
@@ -126,10 +135,10 @@ def mean_deficit(concentration):
 
 
 def mean_resultant(concentration):
-    """E[cos] at the location 0, relatively exact also where it is nearly 0."""
+    """Return E[cos] at the location 0, relatively exact also where it is nearly 0."""
 
     def small(k):
-        """sum cos sinh(k cos) / sum cosh(k cos): opposite angles together, so that no terms cancel."""
+        """Return sum cos sinh(k cos) / sum cosh(k cos), opposite angles together, so that no terms cancel."""
         opposite = jnp.exp(-2 * k[..., None] * abs(COSINES))
         scale = WEIGHTS * jnp.exp(k[..., None] * (abs(COSINES) - 1))
         excess = -jnp.expm1(-2 * k[..., None] * abs(COSINES))

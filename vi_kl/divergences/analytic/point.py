@@ -1,4 +1,4 @@
-"""Point masses: a Delta is a pmf, so against a density it is infinitely far.
+"""Point masses: a Delta is a pmf, so its divergence from a density is infinite.
 
 (NumPyro's own divergence from a Delta is -log q(v) for densities too: what the ELBO of a point estimate charges, and
 no Kullback-Leibler divergence.)
@@ -28,7 +28,7 @@ def point_masses(p, q):
 
 @closed_form(dist.Delta, dist.Distribution)
 def point_mass(p, q):
-    """-log q(v) for a pmf q, +inf for a density."""
+    """Return -log q(v) for a pmf q, +inf for a density."""
     reject_improper(q=q)
     if region_of(q).dimension == 0 and not is_discrete(q):
         raise no_closed_form(p, q, "q is a point mass, moved")
@@ -39,7 +39,7 @@ def point_mass(p, q):
 
 @closed_form(dist.Distribution, dist.Delta)
 def against_a_point_mass(p, q):
-    """0 where p is certain of q's point; otherwise p reaches beyond it."""
+    """Return 0 if p is certain of q's point; otherwise p reaches beyond it, and KL is infinite."""
     reject_improper(p=p)
     if region_of(p).dimension == 0 and not is_discrete(p):
         raise no_closed_form(p, q, "p is a point mass, moved")
@@ -54,7 +54,10 @@ def point_mass_entropy(p):
 
 
 def log_pmf(distribution, value):
-    """In float64 where the values are known; -inf outside the support, where NumPyro's may be any number."""
+    """Return the log pmf, in float64 if the values are known.
+
+    It is -inf outside the support, where NumPyro's may be any number.
+    """
     dtype = jnp.result_type(float)
     if not known(*jax.tree.leaves((distribution, value))):
         return log_pmf_inside(distribution, value)

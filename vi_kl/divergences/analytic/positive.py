@@ -29,7 +29,7 @@ def gamma_entropy(p):
 
 @in_wide_precision(0, 0, 0, 0, digits=True)
 def gamma_kl(concentration_p, rate_p, concentration_q, rate_q, *, digits):
-    """The divergence of the means, weighted by q's concentration, plus that of the concentrations."""
+    """Return the divergence of the means, weighted by q's concentration, plus that of the concentrations."""
     mean_ratio = (concentration_p * rate_q, rate_p * concentration_q)
     # the products of float32 numbers are exact in float64
     exact = difference_of_products(concentration_p, rate_q, rate_p, concentration_q) if digits == FULL else None
@@ -44,5 +44,8 @@ def gamma_entropy_of(concentration, rate):
 
 
 def unit_gamma_entropy(a):
-    """a + log Gamma(a) + (1 - a) digamma(a), the entropy of Gamma(a, 1), without terms of order a log a."""
+    """Return the entropy of Gamma(a, 1) without terms of order a log a.
+
+    It is a + log Gamma(a) + (1 - a) digamma(a).
+    """
     return 0.5 * jnp.log(2 * math.pi * math.e * a) - 0.5 / a + binet_function(a) + (1 - a) * binet_slope(a)

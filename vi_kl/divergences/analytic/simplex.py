@@ -50,9 +50,9 @@ def dirichlet_kl(concentration_p, concentration_q, *, digits):
 
 
 def dirichlet_divergence(a, b, digits=FULL):
-    """KL(Dirichlet(a) || Dirichlet(b)): of the means, in both directions, and of the concentrations.
+    """Return KL(Dirichlet(a) || Dirichlet(b)): that of the means, in both directions, and of the concentrations.
 
-    With |a| = sum a, ma = a/|a| and mb = b/|b| the mean vectors, and mu Binet's function:
+    Let |a| = sum a, let ma = a/|a| and mb = b/|b| be the mean vectors, and mu Binet's function. Then it is
 
         |b| KL(mb||ma) + KL(ma||mb)/2 + sum (1 - ma) itakura_saito(b, a)/2 + sum D_mu(b, a) - D_mu(|b|, |a|)
 
@@ -69,9 +69,9 @@ def dirichlet_divergence(a, b, digits=FULL):
 
 
 def relative_difference_of_means(a, b):
-    """b/a - |b|/|a|: how much more than the total each concentration grows.
+    """Return b/a - |b|/|a|: how much more than the total each concentration grows.
 
-    By way of differences to the largest concentration and exact products: with large concentrations a last
+    It is computed from differences to the largest concentration and exact products: for large concentrations a last
     digit of the growth is a divergence that counts.
     """
     share = share_of_maximum(a)
@@ -81,7 +81,7 @@ def relative_difference_of_means(a, b):
 
 
 def kl_terms(x, y, excess):
-    """x log(x/y) - x + y and y log(y/x) - y + x, where x/y - 1 = excess is known exactly while small."""
+    """Return x log(x/y) - x + y and y log(y/x) - y + x, where x/y - 1 = excess is known exactly while small."""
     near = abs(excess) < SERIES_RADIUS
     d = jnp.where(near, excess, 0.0)
     series = phi_series(d)
@@ -102,6 +102,9 @@ def dirichlet_entropy_of(concentration):
 
 
 def entropy_of_concentration(a):
-    """Unit gammas are their total and, independent of it, the Dirichlet vector of their shares."""
+    """Return the Dirichlet's entropy.
+
+    Unit gammas are their total and, independent of it, the Dirichlet vector of their shares.
+    """
     total = a.sum(-1)
     return unit_gamma_entropy(a).sum(-1) - unit_gamma_entropy(total) - (a.shape[-1] - 1) * digamma(total)

@@ -20,7 +20,7 @@ NOT_INJECTIVE = (transforms.AbsTransform, transforms.L1BallTransform)
 
 @closed_form(dist.Independent, dist.Independent, delegates=True)
 def independent(p, q):
-    """The sum over the event dimensions that both declare independent."""
+    """Return the sum over the event dimensions that both declare independent."""
     shared = min(p.reinterpreted_batch_ndims, q.reinterpreted_batch_ndims)
     return sum_last(evaluate(with_fewer_event_dims(p, shared), with_fewer_event_dims(q, shared)), shared)
 
@@ -45,7 +45,7 @@ def sum_last(values, count):
 @closed_form(dist.Distribution, dist.MaskedDistribution, delegates=True)
 @closed_form(dist.Delta, dist.MaskedDistribution, delegates=True)
 def masked(p, q):
-    """What either of them masks counts nothing."""
+    """Return KL where neither of them is masked, and 0 elsewhere."""
     (base_p, mask_p), (base_q, mask_q) = unmasked(p), unmasked(q)
     divergence = evaluate(base_p, base_q)
     return jnp.where(jnp.logical_and(mask_p, mask_q), divergence, jnp.zeros_like(divergence))
@@ -59,7 +59,7 @@ def unmasked(distribution):
 
 @closed_form(dist.TransformedDistribution, dist.TransformedDistribution)
 def transformed(p, q):
-    """An injective transform of both changes nothing: KL before the transforms that they end with in common."""
+    """Return KL before the transforms that both end with: an injective transform of both changes nothing."""
     shared = common_transforms(p.transforms, q.transforms)
     if not shared:
         raise no_closed_form(p, q, "no injective transform is the last of both")
@@ -67,7 +67,7 @@ def transformed(p, q):
 
 
 def common_transforms(left, right):
-    """How many of the last transforms are injective and the same."""
+    """Return how many of the last transforms are injective and the same."""
     count = 0
     for a, b in zip(reversed(left), reversed(right), strict=False):
         if not (is_injective(a) and is_same(a, b)):
@@ -77,7 +77,7 @@ def common_transforms(left, right):
 
 
 def before(distribution, count):
-    """The distribution before the last `count` transforms, over an event that those transforms take."""
+    """Return the distribution before the last `count` transforms, over an event that those transforms take."""
     kept, dropped = distribution.transforms[:-count], distribution.transforms[-count:]
     base = distribution.base_dist
     rest = dist.TransformedDistribution(base, list(kept), validate_args=False) if kept else base
@@ -94,7 +94,7 @@ def is_injective(transform):
 
 
 def is_same(left, right):
-    """Whether two transforms are known to be the same; parameters being traced are, if they are the same object."""
+    """Return whether two transforms are known to be the same; traced parameters are if they are the same object."""
     (a, structure_a), (b, structure_b) = jax.tree.flatten(left), jax.tree.flatten(right)
     if type(left) is not type(right) or structure_a != structure_b:
         return False

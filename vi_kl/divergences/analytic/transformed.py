@@ -2,7 +2,7 @@
 
     H(T(X)) = H(X) + E log |det T'(X)|
 
-The mean is known of affine transforms and permutations, where it is a constant, and of the exponential, whose log
+The mean is known for affine transforms and permutations, where it is a constant, and for the exponential, whose log
 stretch is X itself: the mean of the base, taken through the affine transforms before it.
 """
 
@@ -29,7 +29,7 @@ def transformed_entropy(p):
 
 
 def parts_of(transform):
-    """The transforms that it is a chain of; one on several dimensions at once is the same on each."""
+    """Return the transforms that a transform is a chain of; one on several dimensions at once is the same on each."""
     if isinstance(transform, transforms.ComposeTransform):
         return [inner for part in transform.parts for inner in parts_of(part)]
     if isinstance(transform, transforms.IndependentTransform):
@@ -38,7 +38,7 @@ def parts_of(transform):
 
 
 class Mean:
-    """The mean of the base, taken through affine transforms; asked for only where it is needed."""
+    """A mean of the base, taken through affine transforms; it is computed only if it is needed."""
 
     def __init__(self, base, steps=()):
         self.base, self.steps = base, steps
@@ -74,7 +74,7 @@ def mean_log_stretch(step, mean: Mean, event_shape, p):
 
 
 def summed(values, event_shape):
-    """The sum over the axes of an event, along which one value may serve every entry."""
+    """Return the sum over the axes of an event, along which one value may serve every entry."""
     dims = len(event_shape)
     if not dims:
         return values

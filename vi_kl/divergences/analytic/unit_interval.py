@@ -47,20 +47,20 @@ def pair(one, zero):
 
 @in_wide_precision(*[0] * 4)
 def beta_from_uniform_kl(one, zero, low, high):
-    """Against Beta(1, 1), and what q wastes outside the unit interval."""
+    """Return KL from Beta(1, 1) plus the cost of q's probability outside the unit interval."""
     covered = (low <= 0) & (high >= 1)
     unit = dirichlet_divergence(pair(one, zero), jnp.ones((*one.shape, 2)))
     return jnp.where(covered, unit + log_width_around(low, high, covered), jnp.inf)
 
 
 def log_width_around(low, high, covered):
-    """log(high - low), relatively exact next to the unit interval."""
+    """Return log(high - low), relatively exact next to the unit interval."""
     return jnp.log1p(jnp.where(covered, (high - 1) - low, 0.0))
 
 
 @in_wide_precision(*[0] * 4)
 def uniform_from_beta_kl(low, high, one, zero):
-    """KL(Beta(1, 1) || q), and what changes when the interval is smaller; that vanishes where it is not."""
+    """Return KL(Beta(1, 1) || q) plus the change for a smaller interval, which vanishes if it is not smaller."""
     inside = (low >= 0) & (high <= 1)
     low, high = jnp.where(inside, low, 0.0), jnp.where(inside, high, 1.0)
     unit = dirichlet_divergence(jnp.ones((*one.shape, 2)), pair(one, zero))
@@ -70,7 +70,7 @@ def uniform_from_beta_kl(low, high, one, zero):
 
 
 def mean_log_and_one(low, high):
-    """1 + E log X for X uniform between low and high."""
+    """Return 1 + E log X for X uniform between low and high."""
     positive = low > 0
     safe = jnp.where(positive, low, high)
     return jnp.log(high) + jnp.where(positive, low * log_ratio(high, safe) / (high - low), 0.0)
@@ -89,22 +89,22 @@ def unit_from_kumaraswamy_kl(one, zero):
 
 
 def between_powers(d, e, inverse):
-    """phi(d) + phi(e) + e (psi(1 + inverse) - psi(2)), where inverse = 1 / (1 + d).
+    """Return phi(d) + phi(e) + e (psi(1 + inverse) - psi(2)), where inverse = 1 / (1 + d).
 
-    KL(Uniform(0, 1) || Kumaraswamy(1 + d, 1 + e)), and KL(Kumaraswamy(1 / (1 + e), 1 / (1 + d)) || Uniform(0, 1)):
+    It is KL(Uniform(0, 1) || Kumaraswamy(1 + d, 1 + e)) and KL(Kumaraswamy(1 / (1 + e), 1 / (1 + d)) || Uniform(0, 1)),
     exact also where the two nearly agree.
     """
     return phi(d) + phi(e) + e * digamma_difference(1 + inverse, jnp.full_like(inverse, 2.0), -d * inverse)
 
 
 def digamma_difference(x, y, difference):
-    """psi(x) - psi(y), relatively exact also where they nearly agree."""
+    """Return psi(x) - psi(y), relatively exact also where they nearly agree."""
     leading = log_ratio(x, y, difference) + 0.5 * difference / (x * y)
     return leading + binet_slope_difference(x, y, difference)
 
 
 def double_exponential_rule(steps=64, reach=3.4):
-    """Nodes u in (0, 1), as log u and log(1 - u), and weights: Takahasi & Mori (1974)."""
+    """Return nodes u in (0, 1), as log u and log(1 - u), and weights: Takahasi & Mori (1974)."""
     t = np.linspace(-reach, reach, 2 * steps + 1)
     stretched = np.pi / 2 * np.sinh(t)
     log_u, log_rest = -np.logaddexp(0, -2 * stretched), -np.logaddexp(0, 2 * stretched)
@@ -118,10 +118,10 @@ NEARLY_ONE = -45.0
 
 @in_wide_precision(*[0] * 4)
 def kumaraswamy_from_beta_kl(one, zero, other_one, other_zero):
-    """In y = x^one, which is Beta(1, zero), against Beta(other_one / one, other_zero), and what that differs by.
+    """Return KL in y = x^one, which is Beta(1, zero), from Beta(other_one / one, other_zero), plus a correction.
 
-    The difference holds the mean of log((1 - y) / (1 - x)), a smooth function, which has no elementary form; the
-    double exponential rule gives it to 1e-13. Where p is a Beta itself there is no difference. Where it nearly is,
+    The correction holds the mean of log((1 - y) / (1 - x)), a smooth function without an elementary form; the
+    double exponential rule gives it to 1e-13. If p is itself a Beta, there is no correction. If it nearly is,
     and q nearly the same one, the error stays near 1e-13 while the divergence vanishes, and digits are lost.
     """
     rescaled = other_one / one
@@ -132,19 +132,19 @@ def kumaraswamy_from_beta_kl(one, zero, other_one, other_zero):
     between_betas = dirichlet_divergence(pair(one, zero), pair(other_one, other_zero))
     is_beta = (one == 1) | (zero == 1)
     in_general = in_y + jnp.log(one) + betas + (other_zero - 1) * mean_gap
-    return jnp.where(is_beta, between_betas, jnp.maximum(in_general, 0.0))  # what is below 0 is that error
+    return jnp.where(is_beta, between_betas, jnp.maximum(in_general, 0.0))  # values below 0 are that error
 
 
 def log_gap(log_rest, power):
-    """log((1 - y) / (1 - x)) with x = y^(1 / power) and log(1 - y) given."""
-    at_top = log_rest < NEARLY_ONE  # where 1 - x is (1 - y) / power to the last digit, and exp(log_rest) may vanish
+    """Return log((1 - y) / (1 - x)) with x = y^(1 / power) and log(1 - y) given."""
+    at_top = log_rest < NEARLY_ONE  # there 1 - x is (1 - y) / power to the last digit, and exp(log_rest) may vanish
     safe = jnp.where(at_top, -1.0, log_rest)
     log_y = log_complement(safe)
     return jnp.where(at_top, jnp.log(power), safe - log_complement(log_y / power))
 
 
 def log_complement(log_u):
-    """log(1 - u)."""
+    """Return log(1 - u) from log u."""
     near_one = log_u > -1
     close = jnp.log(-jnp.expm1(jnp.where(near_one, log_u, -1.0)))
     return jnp.where(near_one, close, jnp.log1p(-jnp.exp(jnp.where(near_one, -1.0, log_u))))

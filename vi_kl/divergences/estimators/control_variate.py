@@ -2,8 +2,8 @@
 
 The ratio q/p has mean 1 under p, and is nearly -log p/q + 1 where p and q nearly agree: subtracting it removes most
 of the noise (the estimator k3 is log p/q + q/p - 1). But where q is wide its variance is infinite, or finite with
-infinite higher moments, and then neither the mean nor the error of k3 can be trusted, nor can k-hat be relied on to
-tell from a thousand draws. So the ratio is capped:
+infinite higher moments, and then neither the mean nor the error of k3 is reliable, and k-hat may not show this from a
+thousand draws. So the ratio is capped:
 
     min(q/p, CAP) under p  has the mean of  min(1, CAP p/q) under q
 
@@ -19,23 +19,29 @@ CAP = 2.0
 
 
 def capped_ratio(log_ratio: np.ndarray) -> np.ndarray:
-    """min(q/p, CAP) - 1 from log p/q, at draws from p; every digit kept where q/p is near 1."""
+    """Return min(q/p, CAP) - 1 from log p/q, at draws from p; every digit is kept where q/p is near 1."""
     return np.expm1(np.minimum(-log_ratio, math.log(CAP)))
 
 
 def shortfall(log_ratio: np.ndarray) -> np.ndarray:
-    """min(1, CAP p/q) - 1 from log p/q, at draws from q: of the same mean as `capped_ratio` at draws from p."""
+    """Return min(1, CAP p/q) - 1 from log p/q, at draws from q.
+
+    Its mean is that of `capped_ratio` at draws from p.
+    """
     return np.expm1(np.minimum(0.0, log_ratio + math.log(CAP)))
 
 
 def controlled_mean(values: np.ndarray, control: np.ndarray, counterpart: np.ndarray) -> tuple[float, float]:
-    """The mean of `values` by regression on a control whose mean is that of `counterpart`, and its standard error.
+    """Return the mean of `values` by regression on a control, and its standard error.
+
+    The control's mean is that of `counterpart`.
 
     Args:
-        values, control: at the same draws, (n,).
-        counterpart: at other draws, independent of those, (m,); zeros where the control's mean is known to be 0.
+        values, control: arrays at the same draws, of shape (n,).
+        counterpart: an array at other draws, independent of those, of shape (m,); zeros if the control's mean is known
+            to be 0.
 
-    Each half of the draws uses the slope fitted to the other half: its own would shrink the residuals, bias the
+    Each half of the draws uses the slope fitted to the other half: its own slope would shrink the residuals, bias the
     mean, and make the error too small. Reference: Owen (2013), "Monte Carlo theory, methods and examples", 8.9.
     """
     halves = list(zip(*(np.array_split(x, 2) for x in (values, control, counterpart)), strict=True))
@@ -47,7 +53,10 @@ def controlled_mean(values: np.ndarray, control: np.ndarray, counterpart: np.nda
 
 
 def best_slope(values, control, counterpart) -> float:
-    """The slope of least variance, the noise of the counterpart's mean included; 0 where the control is constant."""
+    """Return the slope of least variance, with the noise of the counterpart's mean.
+
+    It is 0 if the control is constant.
+    """
     centred = control - control.mean()
     spread = centred @ centred / len(control) + counterpart.var() * len(control) / len(counterpart)
     return float(centred @ values / len(control) / spread) if spread > 0 else 0.0

@@ -29,8 +29,8 @@ from vi_kl.divergences.unconstrained import values_of
 NUM_DRAWS = 4096
 BLOCK = 2**14  # points evaluated at a time, so that one compiled program serves every grid
 REACH = math.asinh(1e10)  # the widest box goes ten orders of magnitude into the tails
-SCAN_STEP = 0.8  # of the grid that finds the part of the box that matters
-NEGLIGIBLE = 1e-14  # what the outermost layer of the box may hold
+SCAN_STEP = 0.8  # step of the grid that finds the part of the box that matters
+NEGLIGIBLE = 1e-14  # the mass that the outermost layer of the box may hold
 FIRST_STEP = 0.4
 REFINEMENT = 1.5  # not 2: no grid is part of the one before, so that they do not agree by sharing points
 MOST_POINTS = 4_000_000  # in one grid: a second or two
@@ -43,15 +43,15 @@ MASS, VALUE, SIZE, UNCOVERED = range(4)
 
 @in_float64
 def cubature_kl(p: Distribution, q: Distribution) -> Estimate:
-    """KL(p||q) of two densities of up to three unconstrained variables, by sums over ever finer grids.
+    """Estimate KL(p||q) of two densities of up to three unconstrained variables, by sums over ever finer grids.
 
     The standard error is the method's own error estimate: the change between the two finest grids, and the part
     of p missed.
 
     Raises:
-        NotApplicable: p is no density, or one of more variables.
-        NotConverged: the sums did not settle: densities that jump or have more detail than four million points
-            show, or an infinite divergence.
+        NotApplicable: p is not a density, or has more variables.
+        NotConverged: the sums did not settle: the densities jump, or have more detail than four million points
+            show, or the divergence is infinite.
     """
     values, shape = unconstrained(p)
     draws = np.asarray(unconstrained_draws(p, values, jax.random.key(0))).reshape(NUM_DRAWS, -1)
@@ -74,13 +74,13 @@ def cubature_kl(p: Distribution, q: Distribution) -> Estimate:
 
 
 def unconstrained(p):
-    """The set of p's values, and the shape of its unconstrained variables.
+    """Return the set of p's values, and the shape of its unconstrained variables.
 
     Raises:
-        NotApplicable: there are none, or more than three.
+        NotApplicable: there is no unconstrained variable, or there are more than three.
     """
     if is_discrete(p):
-        raise NotApplicable(f"{describe(p)} is no density.")
+        raise NotApplicable(f"{describe(p)} is not a density.")
     values = values_of(p)
     if values is None:
         raise NotApplicable(f"the values of {describe(p)} have no known map to unconstrained variables.")
@@ -96,7 +96,7 @@ def unconstrained_draws(p, values, key):
 
 
 def box_that_matters(grids, t: np.ndarray):
-    """The corners of the part of the widest box that a coarse grid finds p in, and of all draws of p."""
+    """Return the corners of the box in which a coarse grid finds p, and of all draws of p."""
     counts = (math.ceil(2 * REACH / SCAN_STEP),) * t.shape[1]
     contents = np.abs(grids.contents(np.full(t.shape[1], -REACH), SCAN_STEP, counts)[[MASS, SIZE]]).max(0)
     centres = np.argwhere(contents.reshape(counts) > NEGLIGIBLE) * SCAN_STEP - REACH + SCAN_STEP / 2
@@ -105,7 +105,7 @@ def box_that_matters(grids, t: np.ndarray):
 
 
 def settle(grids, low, high):
-    """The integrals over ever finer grids until they stop changing, and their last change."""
+    """Return the integrals over ever finer grids until they stop changing, and their last change."""
     step, before = FIRST_STEP, np.full(4, np.inf)
     integrals, change = before, before
     while math.prod(counts := tuple(np.ceil((high - low) / step).astype(int))) <= MOST_POINTS:
@@ -118,14 +118,14 @@ def settle(grids, low, high):
 
 
 class Grids:
-    """Evaluates integrands at the centres of a grid's cells, and counts the points."""
+    """An evaluator of integrands at the centres of a grid's cells, which counts the points."""
 
     def __init__(self, arguments, shape):
         self.arguments, self.shape = arguments, shape
         self.points = 0
 
     def contents(self, low, step, counts) -> np.ndarray:
-        """What each cell of the grid holds of the four integrals, (4, cells)."""
+        """Return the contents of each cell for the four integrals, of shape (4, cells)."""
         size = math.prod(counts)
         self.points += size
         strides = np.array([math.prod(counts[axis + 1 :]) for axis in range(len(counts))])
@@ -144,9 +144,11 @@ def contents_of_block(p, q, values, frame, start, low, step, strides, counts, sh
 
 
 def integrands(log_p, log_q):
-    """p, p log(p/q), its absolute value, and p where q is zero; zero where floating point cannot tell p.
+    """Return p, p log(p/q), its absolute value, and p where q is zero.
 
-    What is lost there is lost from the integral of p too, and shows in it.
+    All are zero where p vanishes in floating point.
+
+    The loss there shows in the integral of p too.
     """
     mass = jnp.exp(log_p)
     mass = jnp.where(jnp.isfinite(mass), mass, 0.0)
@@ -156,7 +158,7 @@ def integrands(log_p, log_q):
 
 
 def log_densities(p, q, values, frame: Frame, t, shape):
-    """The log densities of p and q over the box's coordinates."""
+    """Return the log densities of p and q over the box's coordinates."""
     bijection = biject_to(values)
     z, log_stretch = frame.forward(t)
     z = z.reshape(-1, *shape)

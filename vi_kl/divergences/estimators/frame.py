@@ -7,11 +7,11 @@ import numpy as np
 
 from vi_kl.divergences.estimators.quadrature import NotApplicable
 
-CLIP = 4.0  # spreads from the median at which a draw stops counting more for the correlations
+CLIP = 4.0  # distance from the median, in spreads, at which a draw stops counting more for the correlations
 
 
 class Frame(NamedTuple):
-    """z = location + scale_tril sinh(t): p has its bulk at |t| < 2, whatever its scales and correlations."""
+    """A map z = location + scale_tril sinh(t): p has its bulk at |t| < 2, whatever its scales and correlations."""
 
     location: np.ndarray
     scale_tril: np.ndarray
@@ -21,7 +21,7 @@ class Frame(NamedTuple):
         return len(self.location)
 
     def forward(self, t):
-        """z at t, (n, dim), and the log of how much volume the map stretches there."""
+        """Return z at t, (n, dim), and the log of how much volume the map stretches there."""
         log_stretch = jnp.log(jnp.abs(jnp.diagonal(self.scale_tril))).sum() + jnp.log(jnp.cosh(t)).sum(-1)
         return self.location + jnp.sinh(t) @ self.scale_tril.T, log_stretch
 
@@ -30,15 +30,17 @@ class Frame(NamedTuple):
 
 
 def frame_of_draws(draws: np.ndarray) -> Frame:
-    """From medians, quartiles and the correlations of clipped draws, which heavy tails do not move.
+    """Return the frame from medians, quartiles and the correlations of clipped draws.
+
+    Heavy tails do not move these.
 
     Raises:
-        NotApplicable: draws that lie on a point or in a plane, or that floating point cannot hold.
+        NotApplicable: the draws lie on a point or in a plane, or floating point cannot hold them.
     """
     if not np.isfinite(draws).all():
         raise NotApplicable("some draws lie at the edge of the support, as far as floating point can tell.")
     location = np.median(draws, axis=0)
-    spread = np.subtract(*np.quantile(draws, [0.75, 0.25], axis=0)) / 1.349  # 1.349: a normal's, in sds
+    spread = np.subtract(*np.quantile(draws, [0.75, 0.25], axis=0)) / 1.349  # 1.349 is a normal's, in sds
     if not (spread > 0).all():
         raise NotApplicable("half of the draws or more agree in one variable, so that it has no density.")
     clipped = np.clip((draws - location) / spread, -CLIP, CLIP)
@@ -49,7 +51,7 @@ def frame_of_draws(draws: np.ndarray) -> Frame:
 
 
 def cholesky_factor(covariance: np.ndarray) -> np.ndarray | None:
-    """None where some variable is a linear function of the others, as far as rounding can tell."""
+    """Return the Cholesky factor, or None if some variable is a linear function of the others, up to rounding."""
     try:
         factor = np.linalg.cholesky(covariance)
     except np.linalg.LinAlgError:

@@ -1,6 +1,6 @@
-"""KL divergences from draws of q, or of a proposal, where p has a density but is awkward to draw from.
+"""Importance sampling: KL from draws of q, or of a proposal, where p has a density but is awkward to draw from.
 
-With w = p/g at draws from g, KL(p||q) is the mean of w log(p/q). The known mean of w, 1, is a control variate: the
+Let w = p/g at draws from g. KL(p||q) is the mean of w log(p/q). The known mean of w, 1, is a control variate: the
 regression on it has at most the variance of the self-normalised mean, and is unbiased. Draws from q give the mean of
 w log w - w + 1, say, of which no term is negative.
 """
@@ -30,13 +30,14 @@ CAVEAT = (
 
 @in_float64
 def importance_sampling_kl(p: Distribution, q: Distribution, key, num_draws: int, proposal=None) -> Estimate:
-    """KL(p||q) as a weighted mean over draws from q, or from `proposal`; p need not be drawn from.
+    """Estimate KL(p||q) as a weighted mean over draws from q, or from `proposal`; p need not be drawn from.
 
     Its k-hat is that of the weights.
 
     Raises:
-        ValueError: fewer than 1,000 draws, a proposal over another space, or draws at which a log density is NaN.
-        NotConverged: weights of so heavy a tail that no number of draws is enough, or draws that miss part of p.
+        ValueError: there are fewer than 1,000 draws, the proposal is over another space, or a log density is NaN at a
+            draw.
+        NotConverged: the weights have so heavy a tail that no number of draws is enough, or the draws miss part of p.
     """
     if num_draws < FEWEST:
         raise ValueError(f"num_draws must be at least {FEWEST:,} for importance sampling, got {num_draws}.")
@@ -46,7 +47,7 @@ def importance_sampling_kl(p: Distribution, q: Distribution, key, num_draws: int
             f"the proposal must have event shape {p.event_shape} and no batch dimensions, but {describe(source)} has"
             f" {source.event_shape} and {source.batch_shape}."
         )
-    check_normalised(q=q, **({} if proposal is None else {"the proposal": proposal}))  # p by its mean weight
+    check_normalised(q=q, **({} if proposal is None else {"the proposal": proposal}))  # p is checked by its mean weight
     draws, log_p, log_q, log_source = map(np.asarray, log_densities_at_draws(source, p, q, key, num_draws))
     name = "q" if proposal is None else "the proposal"
     reject_nan(p, q, log_p, log_q, f"draws from {name}")
@@ -59,7 +60,7 @@ def importance_sampling_kl(p: Distribution, q: Distribution, key, num_draws: int
 
 
 def weighted_mean(log_weights, log_p, log_q, method: str, source: str) -> Estimate:
-    """KL(p||q) from log p, log q and log p/g at draws from g."""
+    """Return KL(p||q) from log p, log q and log p/g at draws from g."""
     k_hat = pareto_k(log_weights)
     if k_hat > UNRELIABLE:
         raise NotConverged(
@@ -76,7 +77,7 @@ def weighted_mean(log_weights, log_p, log_q, method: str, source: str) -> Estima
 
 
 def reject_missed(weights: np.ndarray, source: str) -> None:
-    """The mean weight is 1 where the draws can reach all of p."""
+    """Refuse draws that miss part of p: the mean weight is 1 if the draws can reach all of p."""
     error = weights.std(ddof=1) / math.sqrt(len(weights))
     if abs(weights.mean() - 1) > 5 * error + 1e-9:
         raise NotConverged(

@@ -1,4 +1,4 @@
-"""KL divergences from independent draws, with their standard error.
+"""Monte Carlo: KL from independent draws, with its standard error.
 
 The plain mean of log p/q over draws from p (known as k1) is unbiased whatever q is. From two thousand draws on, q/p,
 capped, serves as a control variate (control_variate.py), which asks for as many draws from q.
@@ -39,13 +39,13 @@ HEAVY = (
 
 @in_float64
 def monte_carlo_kl(p: Distribution, q: Distribution, key, num_draws: int) -> Estimate:
-    """KL(p||q) as a mean over draws from p, with its standard error; +inf where q has no density at one of them.
+    """Estimate KL(p||q) as a mean over draws from p; +inf if q has no density at one of them.
 
     Its k-hat is that of q/p: above 0.5 the estimator k3, which this one resembles, has no standard error.
 
     Raises:
-        ValueError: fewer than two draws, draws at which a log density is NaN, or draws of a density that pile up
-            on single values, as those of Beta(0.01, 0.01) do where floating point cannot tell them from 1.
+        ValueError: there are fewer than two draws, a log density is NaN at a draw, or draws of a density pile up
+            on single values, as those of Beta(0.01, 0.01) do where floating point cannot distinguish them from 1.
         NotNormalised: p or q is not of mass 1, or contradicts its own draws.
     """
     if num_draws < 2:
@@ -67,7 +67,7 @@ def monte_carlo_kl(p: Distribution, q: Distribution, key, num_draws: int) -> Est
 
 
 def mean_log_ratio(log_ratio: np.ndarray, log_ratio_at_q: np.ndarray | None, method: str) -> Estimate:
-    """KL(p||q) from log p/q at draws of p, and at draws of q where there are any to control it with."""
+    """Return KL(p||q) from log p/q at draws of p, and at draws of q if there are any for the control variate."""
     if log_ratio_at_q is None:
         value, error = log_ratio.mean(), log_ratio.std(ddof=1) / math.sqrt(len(log_ratio))
     else:
@@ -80,7 +80,7 @@ def mean_log_ratio(log_ratio: np.ndarray, log_ratio_at_q: np.ndarray | None, met
 
 
 def log_ratio_at_draws_of_q(p, q, key, num_draws: int) -> np.ndarray | None:
-    """log p/q at draws from q; None where q cannot be drawn from, or where the control could mislead."""
+    """Return log p/q at draws from q; None if q cannot be drawn from, or if the control could mislead."""
     if not supports_allow_control(p, q):
         return None
     try:
@@ -91,7 +91,10 @@ def log_ratio_at_draws_of_q(p, q, key, num_draws: int) -> np.ndarray | None:
 
 
 def at_own_draws(name, distribution, draws, log_densities):
-    """The log densities of a distribution at its own draws, the few that rounding takes past the edge included."""
+    """Return the log densities of a distribution at its own draws.
+
+    The few draws that rounding takes past the edge of the support are included.
+    """
     reject_strays(name, distribution, log_densities)
     strays = np.isneginf(log_densities)
     if strays.any():
@@ -106,7 +109,10 @@ def at_own_draws(name, distribution, draws, log_densities):
 
 
 def without_strays(p, q, log_p, log_q):
-    """Without the few draws that rounding takes beyond an edge of q's support where p is known to lie within it."""
+    """Return the log densities without draws that rounding takes beyond q's support.
+
+    They are left out only if p is known to lie within it.
+    """
     outside = np.isneginf(log_q)
     if not outside.any() or outside.mean() > STRAY or not lies_within(p, q):
         return log_p, log_q
@@ -119,10 +125,10 @@ def plain_log_density(distribution, draws):
 
 
 def supports_allow_control(p, q) -> bool:
-    """Whether the two supports are equal, or p's is the whole space.
+    """Return whether the two supports are equal, or p's is the whole space.
 
-    Elsewhere a few draws from q that p does not reach would decide the control's mean, and none of them would hide
-    a bias.
+    Otherwise a few draws from q that p does not reach would decide the control's mean, and having none of them would
+    hide a bias.
     """
     left, right = region_of(p), region_of(q)
     if left.is_whole or not (left.exact and right.exact) or left.dimension != right.dimension:
@@ -134,7 +140,7 @@ def supports_allow_control(p, q) -> bool:
 
 
 def tail_warning(averaged: np.ndarray, sentence: str = HEAVY) -> str:
-    """The sentence, with their k-hat, where the numbers that are averaged have no finite variance."""
+    """Return the sentence, with their k-hat, if the numbers that are averaged have no finite variance; else ""."""
     if len(averaged) < FEWEST_FOR_K_HAT:
         return ""
     with np.errstate(divide="ignore"):
@@ -143,10 +149,10 @@ def tail_warning(averaged: np.ndarray, sentence: str = HEAVY) -> str:
 
 
 def draws_and_log_densities(drawn, other, key, num_draws):
-    """Draws of the first distribution, its log density there, and the log density of the other.
+    """Return draws of the first distribution, its log density there, and the log density of the other.
 
     Raises:
-        ValueError: draws that would take too long, as of a Multinomial of a million trials.
+        ValueError: the draws would take too long, as those of a Multinomial of a million trials.
     """
     return in_chunks(at_draws_of_first, (drawn, other), key, num_draws)
 
@@ -158,7 +164,7 @@ def at_draws_of_first(distributions, key, num_draws):
 
 
 def in_chunks(evaluate, distributions, key, num_draws: int):
-    """`evaluate(distributions, key, num_draws)`, a part of the draws at a time where all at once are too many.
+    """Return `evaluate(distributions, key, num_draws)`, computed in parts of the draws if all at once are too many.
 
     NumPyro draws a Multinomial trial by trial, and XLA takes minutes over a batch of many small matrices that it takes
     a second over in parts.
@@ -194,7 +200,7 @@ def by_chunks(distributions, key, num_draws, chunk, evaluate):
 
 
 def infinite(method: str, num_draws: int) -> Estimate:
-    """The estimate where draws from p fell outside q's support: certain, so it needs no caveat."""
+    """Return the estimate if draws from p fell outside q's support: it is certain, so it needs no caveat."""
     return Estimate(math.inf, 0.0, method, num_draws=num_draws)
 
 
@@ -206,7 +212,7 @@ def reject_nan(p, q, log_p, log_q, where: str):
 
 
 def reject_piled_up(p, draws):
-    """Draws from a density repeat only where floating point has merged them; their log densities are then wrong."""
+    """Refuse draws from a density that repeat: floating point has merged them, and their log densities are wrong."""
     if is_discrete(p):
         return
     flat = np.sort(draws.reshape(len(draws), -1), axis=0)

@@ -1,6 +1,6 @@
-"""KL divergences between two sets of draws whose densities nobody knows, from nearest neighbours.
+"""Nearest neighbours: KL between two sets of draws whose densities are unknown.
 
-Where p has more draws near a point than q has, the neighbours there are nearer. Reference: Wang, Kulkarni & Verdu
+If p has more draws near a point than q has, the neighbours there are nearer. Reference: Wang, Kulkarni & Verdu
 (2009), "Divergence estimation for multidimensional densities via k-nearest-neighbor distances", eq. 14.
 """
 
@@ -14,7 +14,7 @@ from vi_kl.divergences.estimators.frame import cholesky_factor
 from vi_kl.divergences.estimators.rounding import COARSEST, most_by_chance, precision_of, rounding_of, within_cells
 from vi_kl.divergences.labelled import in_one_order, reject_mask
 
-FEWEST_PER_NEIGHBOUR = 10  # draws of each set
+FEWEST_PER_NEIGHBOUR = 10  # draws of each set per neighbour
 MANY_DIMENSIONS = 5
 CAVEAT = (
     "Biased where the densities change over the distance to the {k} nearest draws, which the standard error leaves"
@@ -25,25 +25,25 @@ BIASED = " In {dim} dimensions the bias is likely to exceed the standard error."
 
 
 def estimate_kl_from_draws(p_draws, q_draws, *, k: int = 5, base=None) -> Estimate:
-    """KL(p||q) of two densities known by draws only, from distances to the k-th nearest draws of each.
+    """Estimate KL(p||q) of two densities known by draws only, from distances to the k-th nearest draws of each.
 
-    Consistent, but biased: little in one or two dimensions, much from about five on, mostly downwards where p and q
-    lie apart. The draws are first brought to p's location, scales and correlations, which changes no divergence.
-    The standard error is the jackknife's, which errs on the large side (Efron & Stein 1981).
+    The estimate is consistent, but biased: little in one or two dimensions, much from about five on, mostly downwards
+    if p and q lie apart. The draws are first brought to p's location, scales and correlations, which changes no
+    divergence. The standard error is the jackknife's, which errs on the large side (Efron & Stein 1981).
 
-    A few draws may repeat others by rounding, as many as their precision makes one expect (rounding.py). All draws
+    A few draws may repeat others by rounding, as many as their precision lets one expect (rounding.py). All draws
     are then put at random places, always the same ones, within the cells that they were rounded to.
 
     Args:
-        p_draws, q_draws: independent draws, (n,) or (n, dim), and (m,) or (m, dim); the columns of two DataFrames
-            are matched by name.
-        k: how many neighbours; more make it less noisy and more biased.
+        p_draws, q_draws: independent draws, of shape (n,) or (n, dim), and (m,) or (m, dim); the columns of two
+            DataFrames are matched by name.
+        k: the number of neighbours; more make the estimate less noisy and more biased.
         base: 2 for bits, None for nats.
 
     Raises:
-        ValueError: draws of different or no dimensions, NaN or infinity among them, too few for k, rounded too
-            coarsely, or draws that repeat beyond rounding, as those of discrete distributions and of Markov chains
-            that rejected do.
+        ValueError: the draws have different or no dimensions, hold NaN or infinity, are too few for k, are rounded too
+            coarsely, or repeat beyond rounding, as those of discrete distributions and of Markov chains
+            with rejections do.
     """
     if base not in (None, 2):
         raise ValueError(f"base must be 2 for bits or None for nats, got {base!r}.")
@@ -69,7 +69,7 @@ def estimate_kl_from_draws(p_draws, q_draws, *, k: int = 5, base=None) -> Estima
 
 
 def as_draws(name: str, draws, k: int) -> np.ndarray:
-    """The draws as (n, dim) in float64, checked."""
+    """Return the draws as (n, dim) in float64, after checking them."""
     if k < 1 or k != int(k):
         raise ValueError(f"k must be a whole number of neighbours, at least 1, got {k!r}.")
     reject_mask(name, draws)
@@ -86,7 +86,10 @@ def as_draws(name: str, draws, k: int) -> np.ndarray:
 
 
 def without_ties(p_draws, q_draws, precisions):
-    """The draws; where some coincide by rounding, all of them somewhere in the cells that they were rounded within."""
+    """Return the draws without ties.
+
+    If some coincide by rounding, all are moved at random within the cells that they were rounded to.
+    """
     roundings = [rounding_of(d, precision) for d, precision in zip((p_draws, q_draws), precisions, strict=True)]
     _, places = np.unique(np.concatenate([p_draws, q_draws]), axis=0, return_inverse=True)
     places = places.reshape(-1)
@@ -97,7 +100,7 @@ def without_ties(p_draws, q_draws, precisions):
         ("p_draws", "q_draws"), (p_draws, q_draws), occurrences, roundings, strict=True
     ):
         reject_repetitions(name, draws, counts, rounding)
-    expected = math.sqrt(np.prod([len(r.chances) * r.chances.sum() for r in roundings]))  # at most (Cauchy-Schwarz)
+    expected = math.sqrt(np.prod([len(r.chances) * r.chances.sum() for r in roundings]))  # upper bound (Cauchy-Schwarz)
     if occurrences[0] @ occurrences[1] > most_by_chance(expected):
         raise ValueError("p_draws and q_draws share values: draws of two densities do not, unless rounding makes them.")
     generator = np.random.default_rng(0)
@@ -105,7 +108,7 @@ def without_ties(p_draws, q_draws, precisions):
 
 
 def reject_repetitions(name: str, draws, counts, rounding):
-    """Errors for draws that repeat others more often than rounding makes them, or next to each other."""
+    """Refuse draws that repeat others more often than rounding makes them, or next to each other."""
     n, pairs = len(draws), float((counts * (counts - 1.0)).sum() / 2)
     expected = 0.5 * (n - 1) * float(rounding.chances.sum())
     in_a_row = int((np.diff(draws, axis=0) == 0).all(1).sum())
@@ -127,7 +130,7 @@ def reject_repetitions(name: str, draws, counts, rounding):
 
 
 def in_frame_of_p(p_draws, q_draws):
-    """Both sets with p's mean at 0 and its covariance the identity: nearness then means the same in all directions."""
+    """Return both sets in a frame where p has mean 0 and covariance identity: all directions then count alike."""
     centre = p_draws.mean(0)
     tril = cholesky_factor(np.atleast_2d(np.cov(p_draws, rowvar=False)))
     if tril is None:
@@ -136,9 +139,12 @@ def in_frame_of_p(p_draws, q_draws):
 
 
 def neighbour_kl(p_draws, q_draws, k: int) -> tuple[float, float]:
-    """dim times the mean log ratio of the distances to the k-th neighbour in q's and in p's other draws; its error."""
+    """Return the estimate and its standard error.
+
+    It is dim times the mean log ratio of the distances to the k-th neighbour in q's and in p's other draws.
+    """
     (n, dim), m = p_draws.shape, len(q_draws)
-    # to the k-th neighbour, and to the next one, which takes its place where a neighbour is left out
+    # distances to the k-th neighbour, and to the next one, which takes its place if a neighbour is left out
     among_p, p_neighbours = cKDTree(p_draws).query(p_draws, range(2, k + 3))  # the nearest one is the draw itself
     among_q, q_neighbours = cKDTree(q_draws).query(p_draws, range(1, k + 2))
     terms = dim * np.log(among_q[:, k - 1] / among_p[:, k - 1])
@@ -149,5 +155,5 @@ def neighbour_kl(p_draws, q_draws, k: int) -> tuple[float, float]:
 
 
 def shares(steps: np.ndarray, neighbours: np.ndarray, count: int) -> np.ndarray:
-    """By draw, how much the sum of the terms changes where it is no longer anybody's neighbour."""
+    """Return by draw how much the sum of the terms changes if it is no longer anybody's neighbour."""
     return np.bincount(neighbours.ravel(), np.repeat(steps, neighbours.shape[1]), minlength=count)

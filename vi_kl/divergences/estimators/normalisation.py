@@ -1,14 +1,14 @@
-"""Whether a distribution is one: of mass 1, and with draws that follow its own density.
+"""A check of distributions: whether the mass is 1, and the draws follow the density.
 
 The mass of a density d is compared with that of another, g, whose mass is known to be 1: for draws from both,
 
     E_g min(1, d/g) / E_d min(1, g/d)
 
-is the mass of d, whatever the two are. Both means are of bounded terms, so that their errors can be trusted. For g a
+is the mass of d, whatever the two are. Both means are of bounded terms, so that their errors are reliable. As g, a
 Student's t is fitted to draws of d on the unconstrained scale. A pmf is added up over the values drawn, which hold as
 much of it as they do of further draws.
 
-NumPyro's plain families are taken at their word, and so is what is built from them by rules that `log_density` follows.
+NumPyro's plain families are trusted, and so is what is built from them by rules that `log_density` follows.
 """
 
 import math
@@ -27,13 +27,13 @@ from vi_kl.divergences.region import is_discrete, region_of
 from vi_kl.divergences.registry import describe
 from vi_kl.divergences.unconstrained import values_of
 
-NUM_DRAWS = 8192  # half of them to fit g, or to collect values
+NUM_DRAWS = 8192  # half of them are used to fit g, or to collect values
 MOST_VARIABLES = 300
 STRAY = 1e-3  # the part of its draws that rounding may take beyond the edge of a support
 DF = 4.0
-SEEN = 0.02  # of the overlap of d and g: with less there is no saying
+SEEN = 0.02  # overlap of d and g below which the mass cannot be judged
 DIFFERENT = 6.0  # standard errors
-ALLOWED = 0.01  # relative, beyond them
+ALLOWED = 0.01  # relative error allowed beyond them
 PLAIN = (
     dist.AsymmetricLaplace, dist.AsymmetricLaplaceQuantile, dist.BernoulliLogits, dist.BernoulliProbs, dist.Beta,
     dist.BetaBinomial, dist.BetaProportion, dist.BinomialLogits, dist.BinomialProbs, dist.CategoricalLogits,
@@ -49,7 +49,7 @@ PLAIN = (
 
 
 class NotNormalised(ValueError):
-    """A density that does not integrate to 1, or that its own draws do not follow; the message names it."""
+    """An error: a density does not integrate to 1, or its own draws do not follow it; the message names it."""
 
 
 def not_normalised(name: str, distribution, mass: float) -> NotNormalised:
@@ -61,7 +61,7 @@ def not_normalised(name: str, distribution, mass: float) -> NotNormalised:
 
 
 def reject_strays(name: str, distribution, log_densities: np.ndarray) -> None:
-    """NotNormalised where a distribution has no density at its own draws."""
+    """Raise NotNormalised if a distribution has no density at its own draws."""
     strays = float(np.isneginf(log_densities).mean())
     if strays > STRAY:
         raise NotNormalised(
@@ -71,7 +71,7 @@ def reject_strays(name: str, distribution, log_densities: np.ndarray) -> None:
 
 
 def is_plain(distribution) -> bool:
-    """Whether it is one of the plain families, or built from them by rules that keep the mass."""
+    """Return whether a distribution is a plain family, or built from plain ones by rules that keep the mass."""
     match distribution:
         case dist.HurdleProbs() | dist.ZeroInflatedProbs():
             return is_plain(distribution.base_dist)
@@ -89,7 +89,7 @@ def is_plain(distribution) -> bool:
 
 
 def check_normalised(**named) -> None:
-    """Hold each to a mass of 1 and to its own draws, where it has draws and this can be told.
+    """Check that each distribution has mass 1 and agrees with its own draws, where it has draws and this can be judged.
 
     Raises:
         NotNormalised: one of them is found not to be a distribution.
@@ -100,7 +100,7 @@ def check_normalised(**named) -> None:
         try:
             mass, error = (mass_of_pmf if is_discrete(distribution) else mass_of_density)(name, distribution)
         except (NotImplementedError, NotApplicable):
-            continue  # no sampler, or no variables to fit a proposal in: there is nothing to hold it to
+            continue  # there is no sampler, or there are no variables to fit a proposal in: nothing can be checked
         if abs(math.log(mass)) > DIFFERENT * error + ALLOWED:
             raise not_normalised(name, distribution, mass)
 

@@ -1,4 +1,4 @@
-"""KL divergences by adding up: over a finite support, or by quadrature on the line.
+"""Summation: KL over a finite support, or by quadrature on the line.
 
 Both are deterministic, run in float64, and add up p itself beside the divergence: a support or a range that
 misses part of p raises `NotApplicable` instead of giving a wrong number.
@@ -41,7 +41,7 @@ exact_sum = compiled(logits_kl)
 
 @in_float64
 def enumerate_kl(p: Distribution, q: Distribution) -> Estimate:
-    """KL(p||q) as the exact sum over p's finite support.
+    """Compute KL(p||q) as the exact sum over p's finite support.
 
     Raises:
         NotApplicable: p has no finite support of single values.
@@ -55,7 +55,7 @@ def enumerate_kl(p: Distribution, q: Distribution) -> Estimate:
 
 
 def pmf_on_support(p, q):
-    """The log pmfs of p and q over p's finite support, and what p adds up to there."""
+    """Return the log pmfs of p and q over p's finite support, and their sum for p."""
     if not p.has_enumerate_support or p.event_shape != ():
         raise NotApplicable(f"{describe(p)} has no finite support of single values.")
     log_p, log_q = log_densities(p, q, p.enumerate_support(expand=False))
@@ -68,10 +68,10 @@ def pmf_on_support(p, q):
 
 
 def normalisation_error(distribution):
-    """How far a pmf on a finite support is from adding up to 1; 0 where its support cannot be enumerated.
+    """Return how far a pmf on a finite support is from adding up to 1; 0 if its support cannot be enumerated.
 
     Raises:
-        NotNormalised: too far for rounding.
+        NotNormalised: the sum is too far from 1 for rounding.
     """
     if not distribution.has_enumerate_support:
         check_normalised(q=distribution)
@@ -85,13 +85,13 @@ def normalisation_error(distribution):
 
 @in_float64
 def quadrature_kl(p: Distribution, q: Distribution) -> Estimate:
-    """KL(p||q) of two densities on the line by Gauss-Legendre quadrature, adapted to p.
+    """Compute KL(p||q) of two densities on the line by Gauss-Legendre quadrature, adapted to p.
 
-    The standard error is the method's own error estimate: what halving the panels still changed, what the
-    outermost ones hold, the part of p missed, and rounding.
+    The standard error is the method's own error estimate: the change by the last halving of the panels, the part in the
+    outermost ones, the part of p missed, and rounding.
 
     Raises:
-        NotApplicable: p is no density of one variable.
+        NotApplicable: p is not a density of one variable.
         NotConverged: the integral did not settle; it may be infinite.
     """
     require_density_on_the_line(p)
@@ -113,17 +113,17 @@ def quadrature_kl(p: Distribution, q: Distribution) -> Estimate:
 
 
 def reject_wrong_mass(name, distribution, mass, error) -> None:
-    """NotNormalised where the integral of a density settled on a number that is far from 1."""
+    """Raise NotNormalised if the integral of a density settled on a number that is far from 1."""
     if not is_plain(distribution) and abs(mass - 1) > WRONG and error < UNSETTLED * (1 + mass):
         raise not_normalised(name, distribution, mass)
 
 
 def check_mass(name, distribution) -> None:
-    """The integral of a density over its own line is 1.
+    """Check that the integral of a density over its own line is 1.
 
     Raises:
-        NotNormalised: it settled on another number.
-        NotConverged: it did not settle, or on a number so close to 1 that a part may have been missed.
+        NotNormalised: the integral settled on another number.
+        NotConverged: the integral did not settle, or settled so close to 1 that a part may have been missed.
     """
     if is_plain(distribution):
         return
@@ -136,11 +136,11 @@ def check_mass(name, distribution) -> None:
 
 def require_density_on_the_line(p):
     if p.event_shape != () or is_discrete(p):
-        raise NotApplicable(f"{describe(p)} is no density of one variable.")
+        raise NotApplicable(f"{describe(p)} is not a density of one variable.")
 
 
 def kl_integrands(log_p, log_q):
-    """p itself, p log(p/q), and p where q is zero."""
+    """Return p itself, p log(p/q), and p where q is zero."""
     mass = np.exp(log_p)
     covered = (mass > 0) & (log_q > -np.inf)
     log_ratio = np.subtract(log_p, log_q, where=covered, out=np.zeros_like(log_p))

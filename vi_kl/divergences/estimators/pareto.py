@@ -14,20 +14,20 @@ FEWEST_IN_TAIL = 5  # points that a shape can be fitted to
 
 
 def pareto_k(log_weights) -> float:
-    """The shape of a generalised Pareto distribution fitted to the largest weights.
+    """Estimate the shape of a generalised Pareto distribution fitted to the largest weights.
 
     Args:
-        log_weights: the log ratio of two densities at n draws of the denominator, up to a constant; 100 or more.
+        log_weights: the log ratios of two densities at n draws of the denominator, up to a constant; 100 or more.
             -inf is a ratio of zero.
 
     Returns:
-        k-hat; -inf where no weight is more than a tenth above the average, so that there is no tail to speak of
-        (k-hat knows no scale, and would judge the shape of differences that do not matter), and where the largest
-        weights are all equal, as those of discrete distributions can be; +inf where fewer than five weights hold
-        everything that floating point can tell from zero.
+        The shape k-hat; -inf if no weight is more than a tenth above the average, so that there is practically no tail
+        (k-hat has no scale, and would judge the shape of differences that do not matter), and if the largest
+        weights are all equal, as those of discrete distributions can be; +inf if fewer than five weights hold
+        everything that floating point distinguishes from zero.
 
     Raises:
-        ValueError: fewer than 100 weights, or a NaN or +inf among them.
+        ValueError: there are fewer than 100 weights, or a NaN or +inf among them.
     """
     log_weights = np.asarray(log_weights, dtype=float)
     if log_weights.ndim != 1 or len(log_weights) < 100:
@@ -47,15 +47,15 @@ def pareto_k(log_weights) -> float:
 
 
 def tail_length(n: int) -> int:
-    """How many of n weights count as the tail."""
+    """Return how many of n weights count as the tail."""
     return int(np.ceil(min(0.2 * n, 3 * np.sqrt(n))))
 
 
 def smooth_tail(log_weights) -> np.ndarray:
-    """The log weights with the largest replaced by the expected order statistics of the Pareto fitted to them.
+    """Return the log weights with the largest replaced by expected order statistics of the Pareto fitted to them.
 
-    The smoothed weights do not exceed the largest one. Where there is no tail to speak of (`pareto_k` is -inf), and
-    where weights in the tail are tied, they are returned as they are.
+    The smoothed weights do not exceed the largest one. If there is practically no tail (`pareto_k` is -inf), and
+    if weights in the tail are tied, they are returned unchanged.
     """
     log_weights = np.asarray(log_weights, dtype=float)
     if pareto_k(log_weights) == -np.inf:
@@ -77,7 +77,7 @@ def smooth_tail(log_weights) -> np.ndarray:
 
 
 def fit_generalised_pareto(exceedances: np.ndarray) -> tuple[float, float]:
-    """Shape k and scale of sorted positive exceedances: Zhang & Stephens' estimate, k drawn a little towards 0.5."""
+    """Return shape k and scale of sorted positive exceedances, by Zhang & Stephens; k is drawn a little towards 0.5."""
     n = len(exceedances)
     num_grid = 30 + int(np.sqrt(n))
     quartile = exceedances[int(n / 4 + 0.5) - 1]
@@ -85,7 +85,7 @@ def fit_generalised_pareto(exceedances: np.ndarray) -> tuple[float, float]:
     theta = 1 / exceedances[-1] + (1 - np.sqrt(num_grid / (steps - 0.5))) / (3 * quartile)
     shape = np.log1p(-theta[:, None] * exceedances).mean(axis=1)
     profile = n * (np.log(-theta / shape) - shape - 1)
-    with np.errstate(over="ignore"):  # a point of the grid that does not fit at all has no weight
+    with np.errstate(over="ignore"):  # a point of the grid that does not fit at all gets no weight
         weight = 1 / np.exp(profile - profile[:, None]).sum(axis=1)
     theta_hat = np.sum(theta * weight / weight.sum())
     shape = float(np.log1p(-theta_hat * exceedances).mean())

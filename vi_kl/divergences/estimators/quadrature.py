@@ -22,26 +22,26 @@ BLOCK = 128  # panels evaluated at a time, so that one compiled program serves e
 ROUNDS = 40  # halvings of a panel, down to 1e-12 of its width
 TAIL_PANELS = 50
 TAIL_GROWTH = 1.6  # each tail panel is that much wider than the one before: fifty reach 1e10 times the first
-TOLERANCE = 1e-13  # what halving a panel may change, relative to the integral, before it is halved again
+TOLERANCE = 1e-13  # a panel is halved again if halving changes more than this, relative to the integral
 MOST_PANELS = 10_000
 
 
 class NotApplicable(ValueError):
-    """The method cannot give this divergence; the message says why."""
+    """An error: the method cannot give this divergence; the message says why."""
 
 
 class NotConverged(NotApplicable):
-    """The sum did not settle, as happens where the divergence is infinite."""
+    """An error: the sum did not settle, as happens if the divergence is infinite."""
 
 
 def integrate(densities: Callable, integrands: Callable, edges: np.ndarray, smallest: float = 0.0):
-    """Integrals over all panels, which are halved until the integrals settle.
+    """Integrate over all panels, which are halved until the integrals settle.
 
     Args:
-        densities: from an array of points to the log densities of p and of q there.
-        integrands: from these two arrays to the functions to integrate, stacked on a new first axis.
-        edges: of the panels, in ascending order.
-        smallest: an integral smaller than this needs only the absolute accuracy of one of this size: for
+        densities: a function from an array of points to the log densities of p and of q there.
+        integrands: a function from these two arrays to the functions to integrate, stacked on a new first axis.
+        edges: the edges of the panels, in ascending order.
+        smallest: a size; a smaller integral needs only the absolute accuracy of one of this size, for
             integrands that change sign.
 
     Returns:
@@ -72,7 +72,7 @@ def integrate(densities: Callable, integrands: Callable, edges: np.ndarray, smal
 
 
 def integrate_panels(densities, integrands, left, right) -> np.ndarray:
-    """The integrals of each panel; shape (panels, integrands)."""
+    """Return the integrals of each panel, of shape (panels, integrands)."""
     blocks = []
     for start in range(0, len(left), BLOCK):
         low, high = (np.pad(x[start : start + BLOCK], (0, max(0, start + BLOCK - len(left)))) for x in (left, right))
@@ -94,14 +94,14 @@ def integrate_block(densities, integrands, low, high):
 
 
 def panel_edges(p, *others, jumps_of=()) -> np.ndarray:
-    """Panel edges on the unconstrained line of p: quantiles of pooled draws, and tails growing geometrically.
+    """Return panel edges on the unconstrained line of p: quantiles of pooled draws, and geometrically growing tails.
 
-    Where the support of one of the others ends, its density may jump: there has to be an edge.
+    The density of another distribution may jump where its support ends: there has to be an edge.
 
     Args:
         p: the distribution whose support defines the line.
         others: distributions whose modes inside p's support are to be resolved too.
-        jumps_of: distributions of which only the ends count.
+        jumps_of: distributions whose supports' ends become edges too.
     """
     line = line_of(p)
     draws = np.concatenate([np.asarray(unconstrained_draws(line, d, jax.random.key(0))) for d in (p, *others)])
@@ -116,7 +116,10 @@ def panel_edges(p, *others, jumps_of=()) -> np.ndarray:
 
 
 def line_of(p):
-    """The interval of p's values, which the unconstrained line is mapped to; NotApplicable where it is unknown."""
+    """Return the interval of p's values, which the unconstrained line is mapped to.
+
+    NotApplicable is raised if it is unknown.
+    """
     line = values_of(p)
     if line is None:
         raise NotApplicable(f"where {describe(p)} has its density is not known.")
@@ -124,14 +127,14 @@ def line_of(p):
 
 
 def ends_of_support(line, other) -> list[float]:
-    """Where a piece of the support of `other` ends inside an interval, on the unconstrained line of that."""
+    """Return where pieces of the support of `other` end inside an interval, on that interval's unconstrained line."""
     ends = ends_inside(other, line)
     images = np.asarray(biject_to(line).inv(jnp.asarray(ends, dtype=float)))
     return images[np.isfinite(images)].tolist()
 
 
 def graded(edges: np.ndarray) -> np.ndarray:
-    """More edges where a panel is much wider than its neighbour, so that a mode's flank beside a gap is seen."""
+    """Return more edges where a panel is much wider than its neighbour, so that a mode's flank beside a gap is seen."""
     for backwards in (False, True):
         edges = -edges[::-1] if backwards else edges
         kept = list(edges[:2])
@@ -145,7 +148,7 @@ def graded(edges: np.ndarray) -> np.ndarray:
 
 @compiled
 def log_densities_on_the_line(p, q, line, z):
-    """The log densities of p and of q at z, both over the unconstrained line that an interval is mapped to."""
+    """Return the log densities of p and of q at z, both over the unconstrained line that an interval is mapped to."""
     bijection = biject_to(line)
     x = bijection(z)
     # beyond the largest number there is nothing to integrate, and log densities may be NaN
@@ -156,6 +159,6 @@ def log_densities_on_the_line(p, q, line, z):
 
 @compiled
 def unconstrained_draws(line, drawn, key):
-    """Draws of `drawn` on the unconstrained line of an interval; NaN for those outside it."""
+    """Return draws of `drawn` on the unconstrained line of an interval; NaN for those outside it."""
     draws = drawn.sample(key, (1024,))
     return jnp.where(line(draws), biject_to(line).inv(draws), jnp.nan)

@@ -1,8 +1,8 @@
-"""KL divergences from quasi-random draws of p, which fill the space more evenly than random ones.
+"""Quasi-Monte Carlo: KL from quasi-random draws of p, which fill the space more evenly than random ones.
 
 The mean over a scrambled Sobol sequence is unbiased, and for smooth log densities its error falls almost as 1/n
-instead of 1/sqrt(n), or faster. One sequence has no standard error: independent scramblings do, between them.
-Where draws from q are a function of uniform numbers too, the same numbers give those, and with them the control
+instead of 1/sqrt(n), or faster. One sequence has no standard error; the spread between independent scramblings gives
+one. If draws from q are a function of uniform numbers too, the same numbers give those, and so the control
 variate of control_variate.py.
 
 References: Owen (1997), "Scrambled net variance for integrals of smooth functions"; Matousek (1998) for the
@@ -35,22 +35,22 @@ from vi_kl.divergences.estimators.quadrature import NotApplicable
 from vi_kl.divergences.estimators.transport import from_uniforms, num_uniforms
 
 RANDOMISATIONS = 16
-BITS = 52  # of a Sobol number: half a step more is a float64 strictly between 0 and 1
+BITS = 52  # bits of a Sobol number: half a step more is a float64 strictly between 0 and 1
 
 
 @in_float64
 def quasi_monte_carlo_kl(p: Distribution, q: Distribution, key, num_draws: int) -> Estimate:
-    """KL(p||q) as the mean of log p/q over independently randomised sequences of draws from p.
+    """Estimate KL(p||q) as the mean of log p/q over independently randomised sequences of draws from p.
 
-    Scrambled Sobol sequences, or in one dimension stratified draws. The standard error is that between the
-    sequences, with 15 degrees of freedom, or 14 with a control variate.
+    The sequences are scrambled Sobol points, or in one dimension stratified draws. The standard error is that between
+    the sequences, with 15 degrees of freedom, or 14 with a control variate.
 
     Args:
-        num_draws: at most that many, in 16 sequences whose length is a power of two.
+        num_draws: the most draws to use, in 16 sequences whose length is a power of two.
 
     Raises:
         NotApplicable: no map from uniform numbers to draws of p is known.
-        ValueError: fewer than 32 draws, or what `monte_carlo_kl` raises.
+        ValueError: there are fewer than 32 draws, or as in `monte_carlo_kl`.
     """
     dim = num_uniforms(p)
     if num_draws < 2 * RANDOMISATIONS:
@@ -78,7 +78,7 @@ def quasi_monte_carlo_kl(p: Distribution, q: Distribution, key, num_draws: int) 
 
 
 def can_be_controlled(p, q, dim: int) -> bool:
-    """Whether the same uniform numbers make draws from q, and q's supports allow for the control variate."""
+    """Return whether the same uniform numbers make draws from q, and the supports allow the control variate."""
     try:
         return supports_allow_control(p, q) and num_uniforms(q) == dim
     except NotApplicable:
@@ -86,9 +86,9 @@ def can_be_controlled(p, q, dim: int) -> bool:
 
 
 def mean_of_sequences(means: np.ndarray, controls: np.ndarray) -> tuple[float, float, int]:
-    """The mean over the sequences, its standard error and degrees of freedom.
+    """Return the mean over the sequences, its standard error and degrees of freedom.
 
-    With controls, whose means are zero, it is the intercept of the regression on them.
+    If there are controls, whose means are zero, the mean is the intercept of the regression on them.
     """
     count = len(means)
     spread = controls - controls.mean() if len(controls) else controls
@@ -102,8 +102,8 @@ def mean_of_sequences(means: np.ndarray, controls: np.ndarray) -> tuple[float, f
 
 
 def sequences(key, dim: int, length: int):
-    """Independently randomised sequences of points in the unit cube, one after the other, (length, dim) each."""
-    from scipy.stats import qmc  # here: it takes a second to import
+    """Yield independently randomised sequences of points in the unit cube, of shape (length, dim) each."""
+    from scipy.stats import qmc  # imported here, as it takes a second
 
     generator = np.random.default_rng(np.asarray(jax.random.bits(key, (8,))))
     for _ in range(RANDOMISATIONS):
@@ -114,7 +114,7 @@ def sequences(key, dim: int, length: int):
 
 
 def log_ratios(p, q, uniforms) -> np.ndarray:
-    """log p/q at the draws that the uniform numbers make; +inf where q has no density."""
+    """Return log p/q at the draws that the uniform numbers make; +inf where q has no density."""
     draws = from_uniforms(p, uniforms)
     log_p, log_q = map(np.asarray, log_densities_at(p, q, draws))
     reject_piled_up(p, draws)

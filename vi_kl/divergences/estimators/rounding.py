@@ -1,8 +1,9 @@
-"""Draws that were rounded: how many should coincide for that reason, and where in its cell each may have been.
+"""Rounded draws: how many should coincide for that reason, and where in its cell each may have been.
 
-A draw of a density has probability 0 of repeating another. One in float32 has not: its values are 2^-23 of
-themselves apart, and the uniform numbers that most generators make it from are 2^-23 apart too, so that of 5,000
-draws one or two repeat another (a birthday problem). Many more than that, or repetitions in a row, are no rounding.
+A draw of a density has probability 0 of repeating another. A draw in float32 may repeat another: its values are 2^-23
+of themselves apart, and the uniform numbers that most generators make it from are 2^-23 apart too, so that of 5,000
+draws one or two repeat another (a birthday problem). Many more than that, or repetitions in a row, are not due to
+rounding.
 """
 
 import math
@@ -12,13 +13,13 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.stats import poisson
 
-UNLIKELY = 1e-6  # the chance of so many coincidences, below which they are not put down to rounding
-COARSEST = 1 / 200  # of the draws that share a value: cells as wide hide how the densities change
+UNLIKELY = 1e-6  # the chance of so many coincidences, below which they are not attributed to rounding
+COARSEST = 1 / 200  # share of draws with one value: wider cells would hide how the densities change
 MOST_DECIMALS = 6
 
 
 class Precision(NamedTuple):
-    """What numbers were rounded to: so many binary digits, or multiples of a step; in words too."""
+    """A precision that numbers were rounded to: binary digits, or multiples of a step; and its description."""
 
     words: str
     digits: int
@@ -26,7 +27,10 @@ class Precision(NamedTuple):
 
 
 class Rounding(NamedTuple):
-    """Of n draws, (n, dim): the width of the cell that each was rounded within, and the chance that another's is it."""
+    """A record of the rounding of n draws.
+
+    It holds the width of the cell that each was rounded within, and the chance that another draw has the same cell.
+    """
 
     precision: Precision
     widths: np.ndarray
@@ -34,7 +38,10 @@ class Rounding(NamedTuple):
 
 
 def precision_of(draws) -> Precision:
-    """By dtype, and by content: numbers of float32, or with few decimals, may be held in float64."""
+    """Return the precision, from dtype and content.
+
+    Numbers of float32, or with few decimals, may be held in float64.
+    """
     dtype = draws.dtype if hasattr(draws, "dtype") else np.asarray(draws).dtype
     if not jnp.issubdtype(dtype, jnp.floating):
         return Precision(str(dtype), 52)
@@ -48,7 +55,7 @@ def precision_of(draws) -> Precision:
 
 
 def decimal_step(values: np.ndarray, single: bool) -> float:
-    """The step of the decimals that all values are given with; 0 for whole numbers, and for more decimals than few."""
+    """Return the step of the decimals that all values are given with; 0 for whole numbers, and for many decimals."""
     if np.array_equal(np.round(values), values):
         return 0.0
     for decimals in range(1, MOST_DECIMALS + 1):
@@ -59,9 +66,12 @@ def decimal_step(values: np.ndarray, single: bool) -> float:
 
 
 def rounding_of(draws: np.ndarray, precision: Precision) -> Rounding:
-    """By the draws' own density, taken from the distance over which each column holds a few of them."""
+    """Return the rounding of draws.
+
+    The chances follow from the draws' own density, taken from the distance over which each column holds a few of them.
+    """
     count = len(draws)
-    spacings = np.stack([local_spacing(column) for column in draws.T], axis=1)  # 1 / (n density)
+    spacings = np.stack([local_spacing(column) for column in draws.T], axis=1)  # this is 1 / (n density)
     steps = np.maximum(np.ldexp(0.5, np.frexp(draws)[1] - precision.digits), precision.step)
     with np.errstate(divide="ignore", invalid="ignore"):
         chances = np.where(spacings > 0, steps / (count * spacings), 1.0)
@@ -70,7 +80,7 @@ def rounding_of(draws: np.ndarray, precision: Precision) -> Rounding:
 
 
 def joint(chances: np.ndarray, draws: np.ndarray) -> np.ndarray:
-    """Of all columns at once; correlated ones coincide together more often, as in a Gaussian."""
+    """Return the chances for all columns at once; correlated ones coincide together more often, as in a Gaussian."""
     if draws.shape[1] == 1:
         return chances[:, 0]
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -80,7 +90,7 @@ def joint(chances: np.ndarray, draws: np.ndarray) -> np.ndarray:
 
 
 def local_spacing(column: np.ndarray) -> np.ndarray:
-    """The mean distance between neighbours around each value."""
+    """Return the mean distance between neighbours around each value."""
     reach = max(16, len(column) // 100)
     order = np.argsort(column)
     places = np.arange(len(column))
@@ -91,10 +101,10 @@ def local_spacing(column: np.ndarray) -> np.ndarray:
 
 
 def most_by_chance(expected: float) -> int:
-    """The number of coincidences that rounding may explain, where it makes one expect so many."""
+    """Return the most coincidences that rounding may explain, given their expected number."""
     return int(poisson.isf(UNLIKELY, expected)) if expected > 0 else 0
 
 
 def within_cells(draws: np.ndarray, rounding: Rounding, generator: np.random.Generator) -> np.ndarray:
-    """Each draw anywhere in the cell that it was rounded within, as far as is known."""
+    """Return each draw moved at random within the cell that it was rounded to, as far as is known."""
     return draws + generator.uniform(-0.5, 0.5, draws.shape) * rounding.widths

@@ -21,7 +21,7 @@ RULES: dict[type, tuple[Callable, Callable]] = {}
 
 
 def num_uniforms(distribution) -> int:
-    """How many uniform numbers one draw takes.
+    """Return how many uniform numbers one draw takes.
 
     Raises:
         NotApplicable: no map from uniform numbers to draws of this distribution is known.
@@ -30,7 +30,7 @@ def num_uniforms(distribution) -> int:
 
 
 def from_uniforms(distribution, uniforms) -> np.ndarray:
-    """The draws that uniform numbers, strictly between 0 and 1, make; errors as in `num_uniforms`."""
+    """Return the draws that uniform numbers, strictly between 0 and 1, make; errors are those of `num_uniforms`."""
     return np.asarray(rule(distribution)[1](distribution, uniforms))
 
 
@@ -122,7 +122,7 @@ def independent_shape(p):
 
 @transports(dist.Independent, count=count_of_independent)
 def independent(p, uniforms):
-    """Other numbers for each of the independent variables."""
+    """Return independent draws, with other numbers for each of the variables."""
     return from_uniforms(p.base_dist, uniforms.reshape(*uniforms.shape[:-1], *independent_shape(p), -1))
 
 
@@ -133,7 +133,10 @@ def transformed(p, uniforms):
 
 @transports(dist.MixtureSameFamily, count=lambda p: 1 + num_uniforms(p.component_distribution))
 def mixture(p, uniforms):
-    """The first number chooses the component; the others make a draw of each of them, from which it is taken."""
+    """Return draws of a mixture.
+
+    The first number chooses the component; the others make a draw of each component, one of which is taken.
+    """
     ends = np.cumsum(p.mixing_distribution.probs, axis=-1)[..., :-1]
     chosen = (uniforms[..., :1] >= ends).sum(-1)
     draws = from_uniforms(p.component_distribution, uniforms[..., None, 1:])

@@ -1,4 +1,4 @@
-"""f-divergences by the best method there is: closed form, exact sum, quadrature, or draws; each with its error."""
+"""Estimates of f-divergences by closed form, exact sum, quadrature, or draws, each with its error."""
 
 import dataclasses
 import functools
@@ -43,28 +43,29 @@ ROUNDING = 1e-15  # of an integrand, relative to the densities
 def estimate_f_divergence(
     p, q, kind, *, order=None, alpha=None, key=None, method="auto", num_draws=100_000, base=None
 ) -> Estimate:
-    """An f-divergence of one pair by the best method there is, with its error and the method's name.
+    """Estimate an f-divergence of one pair by the best method there is, with its error and the method's name.
 
-    In this order: the closed form, the exact sum over a finite support, quadrature for densities of one variable,
-    and the Monte Carlo mean over draws, half from p and half from q. Runs in float64.
+    The methods are tried in this order: the closed form, the exact sum over a finite support, quadrature for densities
+    of one variable, and the Monte Carlo mean over draws, half from p and half from q. They run in float64.
 
     Args:
         p, q: NumPyro distributions without batch dimensions, or one-dimensional pmf arrays.
         kind: "jensen_shannon", "total_variation", "squared_hellinger", "hellinger", "bhattacharyya",
             "chi_squared", "renyi" (with order=) or "alpha" (with alpha=), as the functions of these names define
             them.
-        order, alpha: plain finite numbers.
-        key: JAX random key; only Monte Carlo needs one.
+        order, alpha: the order of Renyi's or the alpha divergence, a plain finite number.
+        key: a JAX random key; only Monte Carlo needs one.
         method: "auto", or one of "closed_form", "enumeration", "quadrature", "monte_carlo".
-        num_draws: draws for Monte Carlo.
+        num_draws: the number of draws for Monte Carlo.
         base: 2 for bits, None for nats; for divergences that are information only.
 
     Returns:
-        Estimate. Its standard error is 0 for the exact methods, quadrature's own error estimate, or the Monte
-        Carlo standard error; its unit is "" where the divergence has none.
+        An Estimate. Its standard error is 0 for the exact methods, quadrature's own error estimate, or the Monte
+        Carlo standard error; its unit is "" if the divergence has none.
 
     Raises:
-        ValueError: an unknown kind or method, a base for a plain number, batch dimensions, draws without a key.
+        ValueError: the kind or method is unknown, a plain number gets a base, there are batch dimensions, or a key is
+            missing.
         NoClosedForm, NotApplicable: the method asked for cannot give this divergence.
     """
     divergence = generator(kind, order, alpha)
@@ -120,7 +121,7 @@ def from_distributions(p, q, divergence, asked, key, method, num_draws):
 
 
 def enumerate_support(p: Distribution, q: Distribution, divergence: Generator) -> Estimate:
-    """The exact sum over p's finite support, and what q's probability outside it adds."""
+    """Compute the exact sum over p's finite support, plus the contribution of q's probability outside it."""
     log_p, log_q, held = pmf_on_support(p, q)
     log_p, log_q = np.asarray(log_p), np.asarray(log_q)
     with np.errstate(over="ignore"):
@@ -134,16 +135,16 @@ def enumerate_support(p: Distribution, q: Distribution, divergence: Generator) -
 
 
 def with_outsides(divergence, terms, p_outside, q_outside):
-    """The integrals: of the terms, and of what p adds where q is zero and q where p is."""
+    """Return the integrals of the terms, plus the contributions of p where q is zero and of q where p is."""
     alone = zip(terms, divergence.p_alone, divergence.q_alone, strict=True)
     return [term + finite.times(by_p, p_outside) + finite.times(by_q, q_outside) for term, by_p, by_q in alone]
 
 
 def by_quadrature(p: Distribution, q: Distribution, divergence: Generator) -> Estimate:
-    """Quadrature over the line of p's support, with panels that resolve both p and q.
+    """Integrate over the line of p's support, with panels that resolve both p and q.
 
-    Both masses are added up beside the divergence. What q has outside p's support is integrated over q's own
-    line; a part of p or q that is found on neither was missed, and then there is no answer.
+    Both masses are added up beside the divergence. q's part outside p's support is integrated over q's own
+    line. If a part of p or q is found on neither line, it was missed, and there is no answer.
     """
     require_density_on_the_line(p)
     check_mass("q", q)
@@ -168,13 +169,13 @@ def by_quadrature(p: Distribution, q: Distribution, divergence: Generator) -> Es
 
 
 def columns(divergence, log_p, log_q):
-    """p itself, q, p where q is zero, and the terms of the divergence."""
+    """Return p itself, q, p where q is zero, and the terms of the divergence."""
     p = np.exp(log_p)
     return np.stack([p, np.exp(log_q), np.where(np.isneginf(log_q), p, 0.0), *interior(divergence, log_p, log_q)])
 
 
 def outside(inner: Distribution, outer: Distribution) -> float:
-    """The part of `inner` that lies where `outer` has no density."""
+    """Return the part of `inner` that lies where `outer` has no density."""
     densities = functools.partial(log_densities_on_the_line, inner, outer, line_of(inner))
     (found,), _, _ = integrate(densities, alone_column, panel_edges(inner, jumps_of=(outer,)))
     return found

@@ -1,4 +1,4 @@
-"""The exponential families: how the parameters of two members mix, their KL, and the largest ratio of densities.
+"""The exponential families: how two members' parameters mix, their KL, and the largest ratio of densities.
 
 The KL divergences are those of the closed forms in `analytic`. Natural parameters are never formed where a form
 relative to p's own parameters keeps more digits.
@@ -22,7 +22,7 @@ from vi_kl.divergences.f_divergences.exponential_family import Family, between, 
 def mix_normal(order, p, q):
     (loc_p, scale_p), (loc_q, scale_q) = p, q
     ratio = scale_p / scale_q
-    precision = 1 + (1 - order) * (ratio - 1) * (ratio + 1)  # of m, in units of p's
+    precision = 1 + (1 - order) * (ratio - 1) * (ratio + 1)  # the precision of m, in units of p's
     inside = precision > 0
     precision = jnp.where(inside, precision, 1.0)
     shift = (1 - order) * ratio * (ratio / precision) * (loc_q - loc_p)
@@ -39,7 +39,9 @@ def largest_normal_ratio(p, q):
 
 
 def mix_vector(order, p, q):
-    """In p's units the precision of m is M = 1 + (1 - a) (C'C - 1), C = L_q^-1 L_p, and U^-T is a factor of 1/M.
+    """Return the parameters of m, and whether it exists.
+
+    In p's units the precision of m is M = 1 + (1 - a) (C'C - 1), C = L_q^-1 L_p, and U^-T is a factor of 1/M.
 
     U is the upper Cholesky factor of M, which is the lower one of M turned upside down.
     """
@@ -55,18 +57,18 @@ def mix_vector(order, p, q):
     upper = jnp.flip(jnp.linalg.cholesky(jnp.flip(precision, (-2, -1))), (-2, -1))
     inverse = lax.linalg.triangular_solve(upper, jnp.broadcast_to(identity, upper.shape), left_side=True, lower=False)
     factor = jnp.swapaxes(inverse, -1, -2)  # lower triangular, and factor factor' = 1/M
-    pull = z + transposed @ z  # C'z, which is p-scaled pull of q's mean
+    pull = z + transposed @ z  # C'z, the p-scaled pull of q's mean
     shift = weight * (tril_p @ (factor @ (jnp.swapaxes(factor, -1, -2) @ pull)))
     return (loc_p + shift[..., 0], tril_p @ factor), inside
 
 
 def loc_and_factor(form, loc, matrix):
-    """The form is that of held.py: which matrix a MultivariateNormal was given."""
+    """Return the mean and the Cholesky factor; `form` is that of held.py, the matrix that was given."""
     return loc, jnp.tril(tril_of(matrix, form))
 
 
 def mix_concentrations(order, p, q):
-    """Of parameters that are natural and positive: gamma shapes and rates."""
+    """Return the mixed parameters if these are natural and positive: gamma shapes and rates."""
     mixed = tuple(between(order, x, y) for x, y in zip(p, q, strict=True))
     inside = jnp.all(jnp.stack([x > 0 for x in mixed]), axis=0)
     return mixed, inside
@@ -104,13 +106,13 @@ def mix_poisson(order, p, q):
 
 
 def largest_poisson_ratio(p, q):
-    """At zero counts, the only place where a smaller rate is the likelier one."""
+    """Return the log ratio at zero counts, the only place where a smaller rate is the likelier one."""
     (p,), (q,) = p, q
     return jnp.where(p <= q, q - p, jnp.inf)
 
 
 def two_outcomes(form, array):
-    """Log probabilities of failure and success on a new last axis."""
+    """Return the log probabilities of failure and success on a new last axis."""
     if form == "logits":
         return (jnp.stack([jax.nn.log_sigmoid(-array), jax.nn.log_sigmoid(array)], -1),)
     return (jnp.stack([safe_log1p(-array), jnp.log(array)], -1),)
@@ -121,21 +123,21 @@ def safe_log1p(x):
 
 
 def geometric_outcomes(form, array):
-    """The log probability of failure, and the probability of success."""
+    """Return the log probability of failure, and the probability of success."""
     if form == "logits":
         return jax.nn.log_sigmoid(-array), jax.nn.sigmoid(array)
     return safe_log1p(-array), array
 
 
 def mix_geometric(order, p, q):
-    """The log probability of failure is the natural parameter."""
+    """Return the mixed geometric, whose natural parameter is the log probability of failure."""
     log_failure = between_logs(order, p[0], q[0])
     inside = log_failure < 0
     return (log_failure, -jnp.expm1(jnp.where(inside, log_failure, -1.0))), inside
 
 
 def geometric_kl(p, q):
-    """That of one trial, for each of the 1/success trials."""
+    """Return KL of one trial times the 1/success expected trials."""
     failure_p, failure_q = jnp.exp(p[0]), jnp.exp(q[0])
     difference = p[1] - q[1]
     trial = generalized_kl(p[1], q[1], difference) + generalized_kl(failure_p, failure_q, -difference)
@@ -166,7 +168,7 @@ def largest_categories_ratio(p, q):
 
 
 def on_tuples(divergence, **settings):
-    """A function of (*p, *q) as one of (p, q); without its own float64 scope, which is open already."""
+    """Return a function of (*p, *q) as one of (p, q), without its float64 scope, which is open already."""
     inner = getattr(divergence, "__wrapped__", divergence)
     return lambda p, q: inner(*p, *q, **settings)
 

@@ -1,17 +1,17 @@
 """Renyi divergences inside an exponential family, and through them the other power divergences.
 
-For p and q in one exponential family, p^a q^(1 - a) is proportional to the member m with the natural parameters
-a eta_p + (1 - a) eta_q, where these belong to the family; where they do not, it has no finite integral. So
+If p and q are in one exponential family, p^a q^(1 - a) is proportional to the member m with the natural parameters
+a eta_p + (1 - a) eta_q, if these belong to the family; otherwise it has no finite integral. So
 
     (1 - a) R_a(p||q) = a KL(m||p) + (1 - a) KL(m||q)           = -log of the integral of p^a q^(1 - a)
-            R_a(p||q) = KL(p||q) + KL(p||m) / (a - 1)           the same, for a > 1
+            R_a(p||q) = KL(p||q) + KL(p||m) / (a - 1)           for a > 1
 
 The textbook formula, a difference of log normalisers, cancels where p and q nearly agree; a sum of KL divergences
 does not, each being a sum of terms that are not negative. A `Family` declares its natural parameters' geodesic
 (`mix`) and its KL; nothing else is needed. Members of different classes that a common map takes into one family
 (LogNormal and Normal) are declared as members of it, and the map's name keeps the spaces apart.
 
-Where digits are lost: next to the edge of the natural parameters, where m is ill-conditioned; in large orders,
+Digits are lost next to the edge of the natural parameters, where m is ill-conditioned; in large orders,
 about log10(a) of the sixteen; in orders a next to 1 where p and q agree to nearly all digits (with parameters equal
 to d, the relative error is 1e-32 / (|a - 1| d^2)); and in categories that nearly agree, whose logs are rounded.
 
@@ -29,7 +29,7 @@ import jax.numpy as jnp
 
 from vi_kl.divergences.wide import in_wide_precision
 
-LARGE_STEP = 1.0  # nats from m to q beyond which the second form is the more accurate one
+LARGE_STEP = 1.0  # nats from m to q above which the second form is more accurate
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,12 +37,13 @@ class Family:
     """An exponential family, as functions of tuples of parameter arrays.
 
     Attributes:
-        event_dims: of each parameter array, how many of its last axes belong to one distribution.
-        mix: from (order, p, q) to the parameters of m, and whether the family has it.
-        divergence: KL from (p, q).
-        largest_log_ratio: the supremum of log p/q from (p, q), Renyi's divergence of order infinity; None where
-            no expression is known.
-        canonical: from (form, *arrays as given) to the parameters; the form ("logits", say) is the member's.
+        event_dims: the number of last axes of each parameter array that belong to one distribution.
+        mix: the function from (order, p, q) to the parameters of m, and whether the family contains m.
+        divergence: the function from (p, q) to KL(p||q).
+        largest_log_ratio: the function from (p, q) to the supremum of log p/q, Renyi's divergence of order infinity;
+            None if no expression is known.
+        canonical: the function from (form, *arrays as given) to the parameters; the form ("logits", say) is the
+            member's.
     """
 
     event_dims: tuple[int, ...]
@@ -54,7 +55,7 @@ class Family:
 
 @functools.cache
 def renyi_program(family: Family):
-    """The compiled divergence of finite positive order: a function of the order and the arrays of p and of q."""
+    """Return the compiled divergence of finite positive order, a function of the order and the arrays of p and of q."""
 
     @in_wide_precision(0, *family.event_dims, *family.event_dims)
     def renyi(order, *arrays, p_form, q_form):
@@ -87,7 +88,7 @@ def largest_log_ratio_program(family: Family):
 
 
 def stacked(*members):
-    """The members' parameters, each on a new first axis."""
+    """Return the members' parameters, each on a new first axis."""
     return tuple(jnp.stack(jnp.broadcast_arrays(*arrays)) for arrays in zip(*members, strict=True))
 
 
@@ -96,12 +97,15 @@ def expand_like(condition, array):
 
 
 def between(order, x, y):
-    """order x + (1 - order) y, close to the last digit where x and y nearly agree."""
+    """Return order x + (1 - order) y, exact to the last digits where x and y nearly agree."""
     return x + (1 - order) * (y - x)
 
 
 def between_logs(order, log_x, log_y):
-    """The same of logarithms of probabilities: where x is 0 so is x^a y^(1-a), where only y is it is 0 or infinite."""
+    """Return `between` of logarithms of probabilities.
+
+    Where x is 0, so is x^a y^(1-a); where only y is 0, it is 0 or infinite.
+    """
     both = (log_x > -jnp.inf) & (log_y > -jnp.inf)
     inner = between(order, jnp.where(both, log_x, 0.0), jnp.where(both, log_y, 0.0))
     edge = jnp.where((log_x > -jnp.inf) & (order > 1), jnp.inf, -jnp.inf)

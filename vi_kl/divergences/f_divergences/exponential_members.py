@@ -1,4 +1,4 @@
-"""Which NumPyro classes are members of which exponential family.
+"""The NumPyro classes that are members of exponential families.
 
     normal        Normal, LogNormal, HalfNormal
     vector        MultivariateNormal, and Independent(Normal) beside one
@@ -39,10 +39,10 @@ class Member:
 
     Attributes:
         family: the family.
-        arrays: its parameters, as given.
-        form: how they are given, for `family.canonical`.
-        space: the map that takes it there; only members of one space can be compared.
-        copies: how many independent draws it stands for (a Binomial is so many trials), whose divergences add.
+        arrays: the distribution's parameters, as given.
+        form: how the parameters are given, for `family.canonical`.
+        space: the name of the map into the family; only members of one space can be compared.
+        copies: the number of independent draws that it represents (a Binomial's trials), whose divergences add up.
     """
 
     family: Family
@@ -53,7 +53,7 @@ class Member:
 
 
 def independent_normal(d):
-    """An Independent(Normal) vector as a member of the vector family; None for anything else."""
+    """Return an Independent(Normal) vector as a member of the vector family; None for anything else."""
     base = unexpanded(d.base_dist)
     if type(base) is not dist.Normal or d.reinterpreted_batch_ndims != 1:
         return None
@@ -103,7 +103,7 @@ MEMBERS: dict[type, Callable] = {
 
 
 def as_member(distribution) -> Member | None:
-    """The distribution as a member of a family, by its nearest class; None where it is none."""
+    """Return the distribution as a member of a family, by its nearest class; None if it is none."""
     inner = unexpanded(distribution)
     make = next((MEMBERS[kind] for kind in type(inner).__mro__ if kind in MEMBERS), None)
     return make(inner) if make else None

@@ -1,4 +1,4 @@
-"""f-divergences beside KL, exact: of pmf arrays, or of NumPyro distributions where a closed form is known.
+"""Exact f-divergences other than KL, of pmf arrays, or of NumPyro distributions with a closed form.
 
     jensen_shannon(p, q)       symmetric, at most log 2; its root is a metric
     total_variation(p, q)      the largest difference in the probability of any event; in [0, 1]
@@ -8,7 +8,7 @@
     renyi(p, q, order)         a family that runs through Bhattacharyya (1/2), KL (1) and the largest log ratio
     alpha_divergence(p, q, alpha)   a family that runs through both KLs (1 and 0), Hellinger and chi-squared
 
-None is a KL divergence in disguise, and each bounds others: total variation between squared_hellinger and
+None is a KL divergence, and each bounds others: total variation between squared_hellinger and
 hellinger * sqrt(2), total_variation^2 by kl/2 (Pinsker), kl by log(1 + chi_squared). Where a distribution pair has
 no closed form, NoClosedForm says so, and `estimate_f_divergence` has the value with its error.
 """
@@ -22,20 +22,20 @@ from vi_kl.divergences.validity import held_to_parameters
 
 
 def jensen_shannon(p, q, *, base=None, axis=None, normalize=None):
-    """JS(p, q) = KL(p||m)/2 + KL(q||m)/2 with m = (p + q)/2, in nats: how well one draw tells p from q.
+    """Return JS(p, q) = KL(p||m)/2 + KL(q||m)/2 with m = (p + q)/2, in nats: how well one draw distinguishes p and q.
 
     Args:
         p, q: pmf arrays over the same support, or NumPyro distributions over the same space.
         base: 2 for bits, None for nats, or any other base of the logarithm.
-        axis: for pmf arrays, the axis of the support; the last by default.
-        normalize: for pmf arrays, True to divide counts or weights by their sums first.
+        axis: the axis of the support of pmf arrays; the last by default.
+        normalize: whether to divide counts or weights in pmf arrays by their sums first.
 
     Returns:
-        Array of the broadcast batch shape, between 0 and log 2, which it is where p and q share nothing.
+        An array of the broadcast batch shape, between 0 and log 2, which it is if p and q do not overlap.
 
     Raises:
-        NoClosedForm: distributions other than Categorical and Bernoulli; `estimate_f_divergence` has an estimate.
-        ValueError, TypeError: as in `kl_divergence`.
+        NoClosedForm: p and q are neither Categorical nor Bernoulli; `estimate_f_divergence` gives an estimate.
+        ValueError, TypeError: see `kl_divergence`.
 
     Reference: Lin (1991), "Divergence measures based on the Shannon entropy".
     """
@@ -43,36 +43,38 @@ def jensen_shannon(p, q, *, base=None, axis=None, normalize=None):
 
 
 def total_variation(p, q, *, axis=None, normalize=None):
-    """TV(p, q), half the integral of |p - q|: the most that the probabilities of one event can differ.
+    """Return TV(p, q), half the integral of |p - q|: the most that the probabilities of one event can differ.
 
-    Args, errors: as in `jensen_shannon`. Closed forms: Normal, LogNormal, Exponential, Categorical, Bernoulli.
+    Arguments and errors are those of `jensen_shannon`. There are closed forms for Normal, LogNormal, Exponential,
+    Categorical, Bernoulli.
 
     Returns:
-        Array of the broadcast batch shape, between 0 and 1.
+        An array of the broadcast batch shape, between 0 and 1.
     """
     return evaluate("total_variation", p, q, axis, normalize)
 
 
 def squared_hellinger(p, q, *, axis=None, normalize=None):
-    """H^2(p, q), half the integral of (sqrt p - sqrt q)^2: what the overlap, the integral of sqrt(p q), lacks to 1.
+    """Return H^2(p, q), half the integral of (sqrt p - sqrt q)^2: 1 minus the overlap, the integral of sqrt(p q).
 
-    Args, errors: as in `jensen_shannon`. Closed forms: two distributions of one exponential family; see `renyi`.
+    Arguments and errors are those of `jensen_shannon`. Two distributions of one exponential family have a closed form;
+    see `renyi`.
 
     Returns:
-        Array of the broadcast batch shape, between 0 and 1.
+        An array of the broadcast batch shape, between 0 and 1.
     """
     return evaluate("squared_hellinger", p, q, axis, normalize)
 
 
 def hellinger(p, q, *, axis=None, normalize=None):
-    """The Hellinger distance, the root of `squared_hellinger`: a metric between 0 and 1."""
+    """Return the Hellinger distance, the root of `squared_hellinger`: a metric between 0 and 1."""
     return evaluate("hellinger", p, q, axis, normalize)
 
 
 def bhattacharyya(p, q, *, base=None, axis=None, normalize=None):
-    """-log of the integral of sqrt(p q), in nats: half of Renyi's divergence of order 1/2; +inf without overlap.
+    """Return -log of the integral of sqrt(p q), in nats: half of Renyi's divergence of order 1/2; +inf without overlap.
 
-    Args, errors: as in `renyi`.
+    Arguments and errors are those of `renyi`.
 
     Reference: Bhattacharyya (1943).
     """
@@ -80,38 +82,38 @@ def bhattacharyya(p, q, *, base=None, axis=None, normalize=None):
 
 
 def chi_squared(p, q, *, axis=None, normalize=None):
-    """Pearson's chi^2(p||q), the integral of (p - q)^2 / q: the variance of p/q under draws from q.
+    """Return Pearson's chi^2(p||q), the integral of (p - q)^2 / q: the variance of p/q under draws from q.
 
-    So 1 + chi_squared(p, q) is what importance sampling from q costs: the effective share of the draws is its
+    So 1 + chi_squared(p, q) is the cost of importance sampling from q: the effective share of the draws is its
     inverse. Neyman's chi-squared divergence is chi_squared(q, p).
 
-    Args, errors: as in `renyi`.
+    Arguments and errors are those of `renyi`.
 
     Returns:
-        Array of the broadcast batch shape; +inf where p has density and q has none, or p's tails are too heavy.
+        An array of the broadcast batch shape; +inf where p has density and q has none, or p's tails are too heavy.
     """
     return evaluate("chi_squared", p, q, axis, normalize)
 
 
 def renyi(p, q, order, *, base=None, axis=None, normalize=None):
-    """R_a(p||q) = log(integral of p^a q^(1 - a)) / (a - 1), in nats, never decreasing in the order a.
+    """Return R_a(p||q) = log(integral of p^a q^(1 - a)) / (a - 1), in nats, never decreasing in the order a.
 
     Order 1 is KL(p||q), order 0 is -log of the part of q inside p's support, and infinity the largest log(p/q).
     Negative orders mirror those over 1: R_a(p||q) = a/(1 - a) R_(1 - a)(q||p), which is not positive.
 
     Args:
         p, q: pmf arrays over the same support, or NumPyro distributions over the same space.
-        order: a plain number; it may be infinite.
-        base, axis, normalize: as in `jensen_shannon`.
+        order: the order, a plain number; it may be infinite.
+        base, axis, normalize: see `jensen_shannon`.
 
     Returns:
-        Array of the broadcast batch shape; +inf where the integral diverges (-inf for a negative order): where q
-        lacks what p has, or, for orders over 1, p's tails are too heavy for q's. Exact to nearly the last digit
-        also where p and q almost agree; what costs digits is listed in divergences/exponential_family.py.
+        An array of the broadcast batch shape; +inf where the integral diverges (-inf for a negative order): where q
+        has no density and p has, or, for orders over 1, p's tails are too heavy for q's. It is exact to nearly the last
+        digit also where p and q almost agree; where digits are lost is listed in f_divergences/exponential_family.py.
 
     Raises:
         NoClosedForm: p and q are not of one exponential family, or are Binomials of different size.
-        ValueError, TypeError: as in `kl_divergence`; an order that is NaN or is being traced.
+        ValueError, TypeError: see `kl_divergence`; also, the order is NaN or is being traced.
 
     References: Renyi (1961); van Erven & Harremoes (2014), whose table of extensions this follows.
     """
@@ -126,17 +128,18 @@ def renyi(p, q, order, *, base=None, axis=None, normalize=None):
 
 
 def alpha_divergence(p, q, alpha, *, axis=None, normalize=None):
-    """D_a(p||q) = (integral of p^a q^(1 - a) - 1) / (a (a - 1)), with a = 1 giving KL(p||q) and a = 0 KL(q||p).
+    """Return D_a(p||q) = (integral of p^a q^(1 - a) - 1) / (a (a - 1)); a = 1 is KL(p||q) and a = 0 is KL(q||p).
 
-    Mirrored by D_a(p||q) = D_(1 - a)(q||p). Others write it with Cressie & Read's lambda = a - 1 or with Amari's
-    alpha = 1 - 2 a, times the same factor. D_2 is half of chi_squared(p, q), D_(1/2) four times squared_hellinger.
+    Its mirror image is D_a(p||q) = D_(1 - a)(q||p). Others write it with Cressie & Read's lambda = a - 1 or with
+    Amari's alpha = 1 - 2 a, times the same factor. D_2 is half of chi_squared(p, q), D_(1/2) four times
+    squared_hellinger.
 
     Args:
-        p, q, axis, normalize: as in `jensen_shannon`.
-        alpha: a plain finite number.
+        p, q, axis, normalize: see `jensen_shannon`.
+        alpha: the order, a plain finite number.
 
     Returns:
-        Array of the broadcast batch shape, never negative; a plain number of no unit (nats for alpha 0 and 1).
+        An array of the broadcast batch shape, never negative; a plain number of no unit (nats for alpha 0 and 1).
 
     Raises:
         As in `renyi`.
@@ -148,7 +151,7 @@ def alpha_divergence(p, q, alpha, *, axis=None, normalize=None):
 
 
 def evaluate(kind, p, q, axis, normalize, alpha=None):
-    """The exact divergence of that kind, in nats where it has a unit."""
+    """Return the exact divergence of that kind, in nats if it has a unit."""
     divergence = generator(kind, alpha=alpha)
     if are_distributions(p=p, q=q):
         reject_array_options(axis=axis, normalize=normalize)
@@ -159,7 +162,7 @@ def evaluate(kind, p, q, axis, normalize, alpha=None):
 
 
 def closed_form(kind, p, q, order=None, alpha=None):
-    """The divergence of that kind between distributions; NoClosedForm where none is known."""
+    """Return the divergence of that kind between distributions; NoClosedForm is raised if none is known."""
     if kind == "renyi":
         value = power_divergence.renyi(p, q, plain_number("order", order))
     elif kind == "alpha":

@@ -14,7 +14,7 @@ from vi_kl.divergences.f_divergences.generators import Generator, hartley, renyi
 
 
 def f_divergence(generator: Generator, p, q):
-    """The f-divergence of pmfs that were checked."""
+    """Return the f-divergence of pmfs that were checked."""
     xp = namespace(p, q)
     log_p, log_q, x, both = log_pmfs(p, q)
     with np.errstate(over="ignore"):
@@ -29,12 +29,15 @@ def f_divergence(generator: Generator, p, q):
 
 
 def with_nan(value, p, q):
-    """NaN where p or q has one, which comparisons take for a zero. NumPy arrays were checked for them."""
+    """Return NaN where p or q has one, which comparisons take for a zero.
+
+    NumPy arrays were checked for NaN before.
+    """
     return value if namespace(p, q) is np else value + nan_of_rows(p, q)
 
 
 def log_pmfs(p, q):
-    """log p, log q and log(p/q), as if p = q = 1 where one of them is 0; and where neither is."""
+    """Return log p, log q and log(p/q), as if p = q = 1 where one of them is 0; and where neither is."""
     xp = namespace(p, q)
     p, q = xp.broadcast_arrays(p, q)
     both = (p > 0) & (q > 0)
@@ -45,14 +48,14 @@ def log_pmfs(p, q):
 
 
 def times(weight: float, amount):
-    """weight * amount with inf * 0 = 0, and a derivative without NaN."""
+    """Return weight * amount with inf * 0 = 0, and a derivative without NaN."""
     if weight == 0:
         return 0.0 * amount
     return namespace(amount).where(amount > 0, math.inf, 0.0) if math.isinf(weight) else weight * amount
 
 
 def renyi_divergence(order: float, p, q):
-    """Renyi's divergence of any order, infinite ones too."""
+    """Return Renyi's divergence of any order, also an infinite one."""
     if math.isinf(order):
         return with_nan(largest_log_ratio(p, q) if order > 0 else -largest_log_ratio(q, p), p, q)
     if order < 0:
@@ -63,7 +66,9 @@ def renyi_divergence(order: float, p, q):
 
 
 def high_renyi(order, p, q):
-    """Of an order from 1 on: KL(p||q), and what the log of a mean exceeds the mean of logs by.
+    """Return Renyi's divergence of an order from 1 on.
+
+    It is KL(p||q) plus the excess of the log of a mean over the mean of logs.
 
     Neither is negative, and no power of p/q leaves the floating range on the way.
     """
@@ -78,7 +83,7 @@ def high_renyi(order, p, q):
 
 
 def largest_log_ratio(p, q):
-    """max log(p/q) over p's support."""
+    """Return max log(p/q) over p's support."""
     xp = namespace(p, q)
     _, _, x, both = log_pmfs(p, q)
     largest = xp.where(both, x, -math.inf).max(-1)

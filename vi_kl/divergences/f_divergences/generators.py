@@ -1,14 +1,14 @@
-"""The f-divergences, each as what one point adds to it.
+"""The f-divergences, each given by the contribution of one point.
 
 An f-divergence is the sum or integral of q f(p/q) with f convex, f(1) = 0 and, by adding a multiple of p/q - 1 that
 integrates to nothing, f >= 0 (Csiszar 1967). So every point adds a term that is not negative: nothing cancels, and
 a sum over near-equal p and q keeps its digits. A `Generator` states
 
-    terms(log_p, log_q, x)   what a point with p, q > 0 adds, where x = log(p/q) may be known more exactly
-    p_alone, q_alone         what a unit of p adds where q is zero, and of q where p is zero: the limits of f
+    terms(log_p, log_q, x)   the contribution of a point with p, q > 0; x = log(p/q) may be known more exactly
+    p_alone, q_alone         the contribution of a unit of p where q is zero, and of q where p is: the limits of f
     value(integrals)         the divergence, from the integral of the terms
 
-Renyi's divergence is a function of such an integral. Where p and q are far apart that function loses all digits
+Renyi's divergence is a function of such an integral. If p and q are far apart, that function loses all digits
 (1 - A rounds to 1), so its terms come with a second kind, those of the affinity A itself.
 """
 
@@ -20,20 +20,21 @@ import numpy as np
 
 from vi_kl.divergences.bregman import em, namespace, psi
 
-FAR = 0.5  # the affinity below which it is integrated itself, not what it lacks to 1
+FAR = 0.5  # the affinity below which it is integrated itself, and not 1 minus it
 
 
 @dataclasses.dataclass(frozen=True)
 class Generator:
-    """One f-divergence.
+    """A record of one f-divergence.
 
     Attributes:
-        name: in words, for messages.
-        terms: from log p, log q and log(p/q), arrays over points, to a tuple of arrays of what each point adds.
-        p_alone, q_alone: for each of the terms, what a unit of p adds where q is 0, and of q where p is 0.
-        value: from the integrals of the terms to the divergence.
-        error: from the integrals and their errors to the error of the divergence.
-        unit: "nats", or "" for a plain number.
+        name: the name in words, for messages.
+        terms: the function from log p, log q and log(p/q), arrays over points, to a tuple of arrays of each point's
+            contribution.
+        p_alone, q_alone: each term's contribution of a unit of p where q is 0, and of q where p is 0.
+        value: the function from the integrals of the terms to the divergence.
+        error: the function from the integrals and their errors to the error of the divergence.
+        unit: the unit, "nats", or "" for a plain number.
     """
 
     name: str
@@ -46,18 +47,18 @@ class Generator:
 
 
 def larger(log_p, log_q):
-    """The logarithm of the larger of p and q."""
+    """Return the logarithm of the larger of p and q."""
     return namespace(log_p, log_q).maximum(log_p, log_q)
 
 
 def distance(log_p, log_q, x):
-    """|p - q|."""
+    """Return |p - q|."""
     xp = namespace(x)
     return -xp.exp(larger(log_p, log_q)) * xp.expm1(-abs(x))
 
 
 def jensen_shannon_terms(log_p, log_q, x):
-    """With the mean m = (p + q)/2 and t = (p - q)/(p + q), p log(p/m) + q log(q/m) is m (psi(t) + psi(-t))."""
+    """Return p log(p/m) + q log(q/m) = m (psi(t) + psi(-t)), with m = (p + q)/2 and t = (p - q)/(p + q)."""
     xp = namespace(x)
     t = xp.tanh(x / 2)
     return ((xp.exp(log_p) + xp.exp(log_q)) / 4 * (psi(t) + psi(-t)),)
@@ -73,15 +74,15 @@ def squared_hellinger_terms(log_p, log_q, x):
 
 
 def chi_squared_terms(log_p, log_q, x):
-    """(p - q)^2 / q, with the division in the exponent, since p and q may underflow where it counts."""
+    """Return (p - q)^2 / q, with the division in the exponent, since p and q may underflow where it counts."""
     xp = namespace(x)
     return (xp.exp(2 * larger(log_p, log_q) - log_q) * xp.expm1(-abs(x)) ** 2,)
 
 
 def alpha_term(alpha, log_p, log_q, x):
-    """(p^alpha q^(1 - alpha) - alpha p + (alpha - 1) q) / (alpha (alpha - 1)), also at alpha 1 and 0.
+    """Return (p^alpha q^(1 - alpha) - alpha p + (alpha - 1) q) / (alpha (alpha - 1)), also at alpha 1 and 0.
 
-    Around alpha = 1, with b = alpha - 1, it is (p x - p + q + p em(b x) / b) / alpha.
+    Let b = alpha - 1. Around alpha = 1 it is (p x - p + q + p em(b x) / b) / alpha.
     """
     if alpha < 0.5:
         return alpha_term(1 - alpha, log_q, log_p, -x)
@@ -96,7 +97,7 @@ def alpha_term(alpha, log_p, log_q, x):
 
 
 def alone(alpha: float) -> tuple[float, float]:
-    """What a unit of p adds to the alpha divergence where q is 0, and of q where p is 0."""
+    """Return the contribution of a unit of p to the alpha divergence where q is 0, and of q where p is 0."""
     return 1 / (1 - alpha) if alpha < 1 else math.inf, 1 / alpha if alpha > 0 else math.inf
 
 
@@ -111,7 +112,10 @@ def alpha_divergence(alpha: float) -> Generator:
 
 
 def renyi(order: float) -> Generator:
-    """Renyi's divergence of any finite order: log A / (order - 1), with A the integral of p^order q^(1 - order)."""
+    """Return Renyi's divergence of any finite order, log A / (order - 1).
+
+    A is the integral of p^order q^(1 - order).
+    """
     if order == 1:
         return dataclasses.replace(alpha_divergence(1.0), name="Renyi divergence of order 1", unit="nats")
     if order == 0:
@@ -120,7 +124,7 @@ def renyi(order: float) -> Generator:
 
     def terms(log_p, log_q, x):
         xp = namespace(x)
-        # of the two exponents the one without a large multiple of x
+        # of the two exponents, the one without a large multiple of x
         power = log_p + b * x if abs(b) < abs(order) else log_q + order * x
         return alpha_term(order, log_p, log_q, x), xp.exp(power)
 
@@ -152,7 +156,7 @@ def renyi(order: float) -> Generator:
 
 
 def hartley() -> Generator:
-    """Renyi's divergence of order 0: -log of the part of q where p is positive."""
+    """Return Renyi's divergence of order 0: -log of the part of q where p is positive."""
 
     def value(integrals):
         xp = namespace(*integrals)
@@ -192,10 +196,10 @@ FIXED = {
 
 
 def generator(kind: str, order: float | None = None, alpha: float | None = None) -> Generator:
-    """The f-divergence of that name.
+    """Return the f-divergence of that name.
 
     Raises:
-        ValueError: an unknown name; an order or alpha that is missing, superfluous, or not a number.
+        ValueError: the name is unknown, or an order or alpha is missing, superfluous, or not a number.
     """
     given = {name: value for name, value in (("order", order), ("alpha", alpha)) if value is not None}
     wanted = {"renyi": {"order"}, "alpha": {"alpha"}}.get(kind, set())
@@ -229,14 +233,17 @@ def halved(whole: Generator) -> Generator:
 
 
 def interior(divergence: Generator, log_p: np.ndarray, log_q: np.ndarray) -> np.ndarray:
-    """What points add where both have density, 0 elsewhere; NumPy arrays, the terms on a new first axis."""
+    """Return the points' contributions where both have density, 0 elsewhere.
+
+    The result is a NumPy array with the terms on a new first axis.
+    """
     both = (log_p > -math.inf) & (log_q > -math.inf)
     safe_p, safe_q = np.where(both, log_p, 0.0), np.where(both, log_q, 0.0)
     return np.where(both, np.stack(divergence.terms(safe_p, safe_q, safe_p - safe_q)), 0.0)
 
 
 def plain_number(name, value) -> float:
-    """A Python float: orders are part of the code, so a traced one cannot be used."""
+    """Return a Python float: orders are part of the code, so a traced one cannot be used."""
     try:
         number = float(value)
     except (TypeError, ValueError) as error:  # a tracer's error is a TypeError

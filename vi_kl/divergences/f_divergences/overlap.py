@@ -1,6 +1,6 @@
-"""Total variation and Jensen-Shannon divergences between distributions, where they are easy to write down.
+"""Total variation and Jensen-Shannon divergences between distributions, where they have simple forms.
 
-Neither is a function of an integral that exponential families know. Total variation is what p has more than q in
+Neither is a function of an integral that exponential families know. Total variation is the excess of p over q in
 the region where p is the larger: on the line that region lies between points where the densities cross.
 """
 
@@ -18,7 +18,10 @@ from vi_kl.divergences.wide import in_wide_precision
 
 
 def total_variation(p, q):
-    """Between two Normals, LogNormals, Exponentials, Categoricals or Bernoullis; NoClosedForm for all others."""
+    """Return TV between two Normals, LogNormals, Exponentials, Categoricals or Bernoullis.
+
+    Other pairs raise NoClosedForm.
+    """
     left, right = comparable_members(p, q, "the total variation")
     if left.family is NORMAL and left.space in ("", "log"):
         return in_batch(p, q, normal_total_variation, *left.arrays, *right.arrays)
@@ -28,7 +31,7 @@ def total_variation(p, q):
 
 
 def jensen_shannon(p, q):
-    """Between two Categoricals or Bernoullis; NoClosedForm for all others."""
+    """Return JS between two Categoricals or Bernoullis; others raise NoClosedForm."""
     return finite_divergence("jensen_shannon", p, q)
 
 
@@ -67,9 +70,11 @@ def between_logits(family, p, q, kind, p_form, q_form):
 
 @in_wide_precision(0, 0, 0, 0)
 def normal_total_variation(loc_p, scale_p, loc_q, scale_q):
-    """By the two points where the densities cross, in units of the narrower one, with the wider one to its right.
+    """Return TV from the two points where the densities cross.
 
-    Absolutely exact to 1e-16; with nearly equal, but not equal, scales a small value loses digits relatively.
+    The unit is the narrower scale, and the wider one lies to its right.
+
+    It is absolutely exact to 1e-16; for nearly equal, but not equal, scales a small value loses digits relatively.
     """
     narrow, wide = jnp.minimum(scale_p, scale_q), jnp.maximum(scale_p, scale_q)
     shift, ratio = abs(loc_p - loc_q) / narrow, wide / narrow
@@ -85,7 +90,7 @@ def normal_total_variation(loc_p, scale_p, loc_q, scale_q):
 
 @in_wide_precision(0, 0)
 def exponential_total_variation(rate_p, rate_q):
-    """The densities cross once, at log(r/s)/(r - s)."""
+    """Return TV; the densities cross once, at log(r/s)/(r - s)."""
     larger, smaller = jnp.maximum(rate_p, rate_q), jnp.minimum(rate_p, rate_q)
     d = (larger - smaller) / smaller
     differ = d > 0

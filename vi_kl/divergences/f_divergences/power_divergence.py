@@ -1,6 +1,6 @@
-"""Renyi's divergence between distributions in closed form, and what is a function of it.
+"""Closed forms of Renyi's divergence between distributions, and of its functions.
 
-With A the integral of p^a q^(1 - a), Renyi's divergence is log A / (a - 1), so it gives the alpha divergences, the
+Let A be the integral of p^a q^(1 - a). Renyi's divergence is log A / (a - 1), so it gives the alpha divergences, the
 Bhattacharyya and Hellinger distances (a = 1/2) and the chi-squared divergence (a = 2).
 """
 
@@ -19,7 +19,10 @@ from vi_kl.divergences.registry import NoClosedForm, describe, expanded_shapes
 
 
 def renyi(p, q, order: float):
-    """Renyi's divergence of any order, in nats; NoClosedForm where p and q are not of one exponential family."""
+    """Return Renyi's divergence of any order, in nats.
+
+    NoClosedForm is raised unless p and q are of one exponential family.
+    """
     if order < 0:
         weight = -1.0 if math.isinf(order) else order / (1 - order)
         return weight * renyi(q, p, 1 - order)
@@ -42,16 +45,16 @@ def renyi(p, q, order: float):
 
 
 def independent_renyi(p, q, order):
-    """The sum over the event dimensions that both declare independent."""
+    """Return the sum over the event dimensions that both declare independent."""
     shared = min(p.reinterpreted_batch_ndims, q.reinterpreted_batch_ndims)
     return sum_last(renyi(with_fewer_event_dims(p, shared), with_fewer_event_dims(q, shared), order), shared)
 
 
 def comparable_members(p, q, what="a power divergence (Renyi, alpha, Hellinger, chi-squared)"):
-    """p and q as members of one family over one space, standing for equally many draws.
+    """Return p and q as members of one family over one space, representing equally many draws.
 
     Raises:
-        NoClosedForm: they are not.
+        NoClosedForm: p and q are not such members.
     """
     left, right = as_member(p), as_member(q)
     if left is None or right is None or (left.family, left.space) != (right.family, right.space):
@@ -65,7 +68,7 @@ def comparable_members(p, q, what="a power divergence (Renyi, alpha, Hellinger, 
 
 
 def times_copies(value, copies):
-    """No trials make no difference, even an infinite one."""
+    """Return the value times the copies; zero copies give 0, even of an infinite value."""
     if known(copies) and np.ndim(copies) == 0:
         return value if copies == 1 else (copies * value if copies > 0 else 0.0 * value)
     return jnp.where(copies > 0, copies * value, 0.0)
@@ -80,7 +83,7 @@ def no_closed_form(what, p, q, why="") -> NoClosedForm:
 
 
 def alpha_of_renyi(divergence, alpha: float):
-    """(A - 1) / (alpha (alpha - 1)), for alpha of at least 1/2."""
+    """Return (A - 1) / (alpha (alpha - 1)), for alpha of at least 1/2."""
     b = alpha - 1
     return (divergence if b == 0 else jnp.expm1(b * divergence) / b) / alpha
 

@@ -1,10 +1,10 @@
-"""f-divergences from draws, half of them from p and half from q.
+"""Monte Carlo for f-divergences, with half of the draws from p and half from q.
 
-Divided by the density (p + q)/2 of such draws, what a point adds to a bounded f-divergence is itself bounded, by
+A point's contribution to a bounded f-divergence, divided by the density (p + q)/2 of such draws, is bounded by
 twice the largest value of the divergence: the error is known from few draws, whatever the tails. Draws from p
 alone would need q/p, whose variance may be infinite. For the unbounded ones (chi-squared, orders of 1 and more)
 the ratio grows where p is far larger than q, for these draws as for any from p, and the Pareto k-hat of the terms
-tells whether their mean can be trusted.
+shows whether their mean is reliable.
 """
 
 import math
@@ -28,11 +28,11 @@ HEAVY = "The terms have so heavy a tail (k-hat {:.2f}) that the divergence may b
 
 
 def monte_carlo(p, q, divergence: Generator, key, num_draws: int) -> Estimate:
-    """The mean over draws from (p + q)/2, taken in equal numbers from p and from q, with its standard error.
+    """Return the mean over draws from (p + q)/2, taken in equal numbers from p and from q, with its standard error.
 
     Raises:
-        ValueError: fewer than four draws; a log density that is NaN at a draw; draws that pile up on single
-            values; or density ratios that leave the floating range.
+        ValueError: there are fewer than four draws, a log density is NaN at a draw, draws pile up on single
+            values, or density ratios leave the floating range.
     """
     if num_draws < FEWEST_DRAWS:
         raise ValueError(f"num_draws must be at least {FEWEST_DRAWS}, got {num_draws}.")
@@ -54,7 +54,7 @@ def monte_carlo(p, q, divergence: Generator, key, num_draws: int) -> Estimate:
 
 
 def per_draw(divergence, log_p, log_q):
-    """What each draw adds, over the density (p + q)/2 that it has; shape (terms, 2, count).
+    """Return each draw's contribution divided by its density (p + q)/2, of shape (terms, 2, count).
 
     An f-divergence is homogeneous in (p, q), so dividing both divides the term.
     """
@@ -73,18 +73,21 @@ def per_draw(divergence, log_p, log_q):
 
 
 def tail_shape(divergence, terms, log_ratio):
-    """The Pareto k-hat of the terms on the side where they may be unbounded; None where there is no tail to judge."""
+    """Return the Pareto k-hat of the terms on the side where they may be unbounded.
+
+    It is None if there is no tail to judge.
+    """
     side = log_ratio > 0 if math.isinf(divergence.p_alone[0]) else log_ratio < 0
     bounded = math.isfinite(divergence.p_alone[0]) and math.isfinite(divergence.q_alone[0])
     if bounded or len(terms) < FEWEST_FOR_K_HAT or not terms[side].any():
         return None
     with np.errstate(all="ignore"):
         k_hat = pareto_k(np.log(np.where(side, terms, 0.0)))
-    return None if math.isnan(k_hat) else k_hat  # NaN where the largest are equal, as those of a constant ratio
+    return None if math.isnan(k_hat) else k_hat  # NaN if the largest are equal, as those of a constant ratio
 
 
 def log_densities_at_draws(p, q, key, count):
-    """log p and log q at `count` draws from p and as many from q; shape (2, count) each."""
+    """Return log p and log q at `count` draws from p and as many from q, of shape (2, count) each."""
     first, second = jax.random.split(key)
     from_p, log_p, log_q = map(np.asarray, draws_and_log_densities(p, q, first, count))
     from_q, log_q_at_q, log_p_at_q = map(np.asarray, draws_and_log_densities(q, p, second, count))

@@ -1,10 +1,10 @@
 """Bounds on the KL divergence between mixtures, which has no closed form, from the divergences of their components.
 
-With p = sum_a w_a f_a and q = sum_b v_b g_b, the methods need KL(f_a||g_b), and for lower bounds Renyi's divergence:
+Let p = sum_a w_a f_a and q = sum_b v_b g_b. The methods need KL(f_a||g_b), and for lower bounds Renyi's divergence:
 
     variational   above: Hershey & Olsen's bound, the divergence of the best joint assignment of components;
                   below: Durrieu, Thiran & Kelly's, by Jensen's inequality, for Gaussian components
-    pairwise      Kolchinsky & Tracey's bounds on the entropy of p, and their like on the cross-entropy
+    pairwise      Kolchinsky & Tracey's bounds on the entropy of p, and similar ones on the cross-entropy
     best          the larger of the lower and the smaller of the upper bounds
 
 The variational upper bound is tight where the mixtures have components in common, the pairwise bounds where
@@ -34,7 +34,7 @@ from vi_kl.divergences.held import widened
 from vi_kl.divergences.mixtures.components import between, components_of
 from vi_kl.divergences.registry import NoClosedForm, reject_invalid
 
-ORDERS = (0.25, 0.5, 0.75)  # of the Chernoff coefficients tried for the pairwise lower bound
+ORDERS = (0.25, 0.5, 0.75)  # orders of the Chernoff coefficients tried for the pairwise lower bound
 SWEEPS = 2000
 SETTLED = 1e-12  # relative change of the bound from one sweep to the next
 
@@ -42,9 +42,9 @@ SETTLED = 1e-12  # relative change of the bound from one sweep to the next
 @functools.partial(jax.tree_util.register_dataclass, data_fields=("lower", "upper"), meta_fields=("method",))
 @dataclasses.dataclass(frozen=True)
 class MixtureBounds:
-    """KL(p||q) of two mixtures lies between `lower` and `upper`, in nats; `method` says whose bounds they are.
+    """A pair of bounds, `lower` and `upper`, of KL(p||q) of two mixtures, in nats; `method` names them.
 
-    Of a batch (priors.py) they are arrays.
+    The bounds of a batch (priors.py) are arrays.
     """
 
     lower: float | jax.Array
@@ -54,18 +54,18 @@ class MixtureBounds:
 
 @in_float64
 def mixture_kl_bounds(p: Distribution, q: Distribution, method: str = "best") -> MixtureBounds:
-    """Bounds on KL(p||q) of mixtures whose components have a closed-form KL; no draws, no quadrature.
+    """Return bounds on KL(p||q) of mixtures whose components have a closed-form KL; no draws, no quadrature.
 
     Args:
         p, q: MixtureSameFamily or MixtureGeneral without batch dimensions; anything else is a single component.
-        method: "variational", "pairwise", or "best" for the tighter bound on either side, of those that apply.
+        method: one of "variational", "pairwise", and "best" for the tighter bound on either side, of those that apply.
 
     Returns:
-        MixtureBounds in nats.
+        The MixtureBounds in nats.
 
     Raises:
-        NoClosedForm: a pair of components without a closed form; "pairwise" needs Renyi's divergence too.
-        ValueError: an unknown method, batch dimensions, or event shapes that differ.
+        NoClosedForm: a pair of components has no closed form; "pairwise" needs Renyi's divergence too.
+        ValueError: the method is unknown, there are batch dimensions, or the event shapes differ.
     """
     if method != "best" and method not in METHODS:
         raise ValueError(f"method must be 'best' or one of {', '.join(map(repr, METHODS))}, not {method!r}.")
@@ -91,7 +91,7 @@ def best(p, q, divergences):
 
 
 def variational(p, q, from_p_to_q, from_p_to_p):
-    """Hershey & Olsen's upper bound; with Gaussian components, Durrieu, Thiran & Kelly's on both sides too."""
+    """Return Hershey & Olsen's upper bound; for Gaussian components, Durrieu, Thiran & Kelly's on both sides too."""
     lower, upper = 0.0, assignment_bound(p, q, from_p_to_q)
     gaussians = [[as_gaussian(member) for member in mixture.members] for mixture in (p, q)]
     if None in gaussians[0] + gaussians[1]:
@@ -105,20 +105,20 @@ def variational(p, q, from_p_to_q, from_p_to_p):
 
 
 def log_mean(log_weights, log_values):
-    """The log of the weighted mean over the last axis."""
+    """Return the log of the weighted mean over the last axis."""
     return logsumexp(log_weights + log_values, axis=-1)
 
 
 def assignment_bound(p, q, divergences) -> float:
-    """The divergence of joint distributions of component and point, in the best assignment of the components.
+    """Return the divergence of joint distributions of component and point, in the best assignment of components.
 
-    A share s_ab of p's component a is answered by a share t_ab of q's component b: the chain rule gives
-    KL(s||t) + sum s KL(f_a||g_b), which is convex and is minimised by turns over t and s. Every turn's value is a
-    bound, so an early end costs tightness only.
+    A share s_ab of p's component a is matched with a share t_ab of q's component b: the chain rule gives
+    KL(s||t) + sum s KL(f_a||g_b), which is convex and is minimised alternately over t and s. Every turn's value is a
+    bound, so stopping early costs tightness only.
     """
     log_share = p.log_weights[:, None] + log_normalised(q.log_weights - divergences, axis=1)
     if not np.isfinite(logsumexp(log_share, axis=1)).all():
-        return math.inf  # a component of p that none of q's covers
+        return math.inf  # a component of p is covered by none of q's
     previous = math.inf
     for _ in range(SWEEPS):
         log_answer = q.log_weights + log_normalised(log_share, axis=0)
@@ -134,13 +134,13 @@ def assignment_bound(p, q, divergences) -> float:
 
 
 def log_normalised(log_values, axis):
-    """Log values less the log of their sum along the axis; -inf all along it stays -inf."""
+    """Return log values minus the log of their sum along the axis; -inf all along it stays -inf."""
     total = np.logaddexp.reduce(log_values, axis=axis, keepdims=True)  # for so few values fifty times faster than SciPy
     return log_values - np.where(np.isfinite(total), total, 0.0)
 
 
 def as_gaussian(component):
-    """The mean and a factor of the covariance of a Normal vector or number; None for anything else."""
+    """Return the mean and a factor of the covariance of a Normal vector or number; None for anything else."""
     member = as_member(component)
     if member is None or member.space or member.family not in (NORMAL, VECTOR):
         return None
@@ -153,7 +153,7 @@ def entropy(loc, factor):
 
 
 def log_overlaps(left, right):
-    """log of the integral of f_a g_b: the density of one mean around the other, with the covariances added."""
+    """Return log of the integral of f_a g_b: the density of one mean around the other, with covariances added."""
     return np.array([[log_overlap(*f, *g) for g in right] for f in left])
 
 
@@ -164,7 +164,9 @@ def log_overlap(loc_f, factor_f, loc_g, factor_g):
 
 
 def pairwise(p, q, from_p_to_q, from_p_to_p):
-    """KL(p||q) is cross-entropy less entropy; the components' own entropies drop out of the bounds on either.
+    """Return the pairwise bounds.
+
+    KL(p||q) is cross-entropy minus entropy; the components' own entropies drop out of the bounds on either.
 
     E_f log(q/f) is at least log sum_b v_b exp(-KL(f||g_b)), and at most, since (sum x)^s <= sum x^s for s <= 1 and
     by Jensen's inequality, log(sum_b v_b^s integral of f^(1-s) g_b^s) / s. For p itself Kolchinsky & Tracey's
@@ -178,7 +180,7 @@ def pairwise(p, q, from_p_to_q, from_p_to_p):
 
 
 def chernoff(p, q, order):
-    """-log of the integral of f^order g^(1 - order), for each pair of components."""
+    """Return -log of the integral of f^order g^(1 - order), for each pair of components."""
     return (1 - order) * between(p, q, order)
 
 

@@ -1,4 +1,4 @@
-"""A mixture taken apart: the single components of NumPyro's two kinds of mixture, and the divergences between them."""
+"""The components of NumPyro's two kinds of mixture, and the divergences between them."""
 
 import dataclasses
 import math
@@ -19,15 +19,15 @@ from vi_kl.divergences.f_divergences.exponential_members import as_member
 from vi_kl.divergences.f_divergences.power_divergence import renyi
 from vi_kl.divergences.registry import evaluate
 
-FEWEST_PAIRS = 64  # that are evaluated together: numbers of pairs are rounded up, so that few programs are compiled
+FEWEST_PAIRS = 64  # pairs evaluated together: their number is rounded up, so that few programs are compiled
 
 
 @dataclasses.dataclass(frozen=True)
 class Components:
-    """The components of a mixture that have a positive weight.
+    """A mixture's components that have a positive weight.
 
     Attributes:
-        log_weights: shape (components,); the weights add up to 1.
+        log_weights: the log weights, of shape (components,); the weights add up to 1.
         members: the component distributions, without batch dimensions.
     """
 
@@ -40,7 +40,7 @@ class Components:
 
 
 def components_of(distribution: Distribution) -> Components:
-    """The components of a mixture without batch dimensions; any other distribution is one component."""
+    """Return the components of a mixture without batch dimensions; any other distribution is one component."""
     if isinstance(distribution, MixtureSameFamily):
         batched = distribution.component_distribution
         members = [component(batched, k) for k in range(distribution.mixture_size)]
@@ -49,7 +49,7 @@ def components_of(distribution: Distribution) -> Components:
     else:
         return Components(np.zeros(1), (distribution,))
     mixing = distribution.mixing_distribution
-    # by logits where they are given, so that small weights keep their digits
+    # logits are used if they are given, so that small weights keep their digits
     logits = mixing.logits if "logits" in mixing.__dict__ else jnp.log(mixing.probs)
     log_weights = np.asarray(jax.nn.log_softmax(logits))
     kept = np.flatnonzero(log_weights > -np.inf)
@@ -57,7 +57,7 @@ def components_of(distribution: Distribution) -> Components:
 
 
 def component(batched: Distribution, k: int) -> Distribution:
-    """Entry k of the first batch axis, as a distribution of its own."""
+    """Return entry k of the first batch axis, as a distribution of its own."""
     if isinstance(batched, Independent):
         return Independent(component(batched.base_dist, k), batched.reinterpreted_batch_ndims)
     if isinstance(batched, ExpandedDistribution):
@@ -76,7 +76,7 @@ def component(batched: Distribution, k: int) -> Distribution:
 
 
 def entry(value, k, batch_dims, event_dims):
-    """Entry k of a parameter; the parameter itself where it has fewer axes, and so is shared by all entries."""
+    """Return entry k of a parameter, or the parameter itself if it has fewer axes and so is shared by all entries."""
     if isinstance(value, Distribution):
         return component(value, k)
     if not hasattr(value, "ndim") or value.ndim < batch_dims + event_dims:
@@ -85,10 +85,12 @@ def entry(value, k, batch_dims, event_dims):
 
 
 def between(p: Components, q: Components, order: float = 1.0) -> np.ndarray:
-    """Renyi's divergence of each component of p from each of q, KL for order 1; shape (those of p, those of q).
+    """Return Renyi's divergence of each component of p from each of q, KL for order 1.
+
+    The shape is (components of p, components of q).
 
     Raises:
-        NoClosedForm: a pair has none.
+        NoClosedForm: a pair has no closed form.
     """
     left, right = ([as_member(member) for member in mixture.members] for mixture in (p, q))
     if None not in left + right and len({(m.family, m.form, m.space, int(m.copies)) for m in left + right}) == 1:
@@ -98,7 +100,7 @@ def between(p: Components, q: Components, order: float = 1.0) -> np.ndarray:
 
 
 def between_members(left, right, order):
-    """The same inside one family, all pairs in one call."""
+    """Return the divergences inside one family, all pairs in one call."""
     count, shape = len(left) * len(right), (len(left), len(right))
     size = max(FEWEST_PAIRS, 2 ** math.ceil(math.log2(count)))
     pairs = [np.repeat(np.arange(len(left)), len(right)), np.tile(np.arange(len(right)), len(left))]
@@ -110,5 +112,5 @@ def between_members(left, right, order):
 
 
 def stacked(members):
-    """The parameter arrays of several members, on a new first axis."""
+    """Return the parameter arrays of several members, on a new first axis."""
     return [np.stack(np.broadcast_arrays(*arrays)) for arrays in zip(*(m.arrays for m in members), strict=True)]

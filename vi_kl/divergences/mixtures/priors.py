@@ -1,12 +1,12 @@
-"""KL from a batch of Gaussians to one mixture of Gaussians, as a loss needs it: batched, jittable, differentiable.
+"""KL from a batch of Gaussians to one mixture of Gaussians, for use in a loss: batched, jittable, differentiable.
 
-A VampPrior and its kin are such mixtures, and each q(z|x) is one Gaussian of the batch. With p = f, a single component,
-the two bounds on E_f log f/q are, from the divergences KL(f||g_b) and the overlaps of f and g_b,
+A VampPrior and similar priors are such mixtures, and each q(z|x) is one Gaussian of the batch. If p is a single
+component f, the two bounds on E_f log f/q are, from the divergences KL(f||g_b) and the overlaps of f and g_b,
 
     above    -log sum_b v_b exp(-KL(f||g_b))              Hershey & Olsen's, whose best assignment is known here
     below    -H(f) - log sum_b v_b integral of f g_b      Jensen's inequality; and 0
 
-References: as in `bounds`; Tomczak & Welling (2018), "VAE with a VampPrior".
+References: see `bounds`; Tomczak & Welling (2018), "VAE with a VampPrior".
 """
 
 import math
@@ -28,21 +28,21 @@ from vi_kl.divergences.registry import evaluate, evaluate_entropy, no_closed_for
 
 
 class BatchEstimate(NamedTuple):
-    """Means over draws and their standard errors, in nats, one per batch entry."""
+    """A batch of means over draws and their standard errors, in nats, one per batch entry."""
 
     value: jax.Array
     standard_error: jax.Array
 
 
 def mixture_prior_kl_bounds(p: Distribution, q: MixtureSameFamily) -> MixtureBounds:
-    """What KL(p||q) lies between for each of a batch of Gaussians p and one mixture of Gaussians q, in nats.
+    """Return bounds of KL(p||q) for each of a batch of Gaussians p and one mixture of Gaussians q, in nats.
 
     Args:
         p: Normal, Normal(...).to_event(1) or MultivariateNormal, with any batch shape.
         q: MixtureSameFamily of the same kind of components, without batch dimensions.
 
     Returns:
-        MixtureBounds whose `lower` and `upper` are arrays of p's batch shape; under jit, vmap and grad too.
+        A MixtureBounds whose `lower` and `upper` are arrays of p's batch shape; it works under jit, vmap and grad too.
 
     Raises:
         NoClosedForm: p and q are of other kinds.
@@ -59,9 +59,11 @@ def mixture_prior_kl_bounds(p: Distribution, q: MixtureSameFamily) -> MixtureBou
 
 
 def mixture_prior_kl(p: Distribution, q: MixtureSameFamily, key, num_draws: int = 64) -> BatchEstimate:
-    """KL(p||q) for each of a batch, as a mean over draws of p that is differentiable by the parameters of both.
+    """Estimate KL(p||q) for each of a batch, as a mean over draws of p.
 
-    Arguments and errors as in `mixture_prior_kl_bounds`. The value is unbiased; the error is the mean's own.
+    The mean is differentiable by the parameters of both.
+
+    Arguments and errors are those of `mixture_prior_kl_bounds`. The value is unbiased; the error is the mean's own.
     """
     check(p, q)
     if num_draws < 2:
@@ -82,7 +84,7 @@ def check(p, q) -> None:
 
 
 def kind_of(distribution) -> type | None:
-    """Normal also for independent ones; None for anything that is no Gaussian here."""
+    """Return the kind of Gaussian: Normal also for independent ones; None for anything that is not Gaussian here."""
     inner = unexpanded(distribution)
     if isinstance(inner, Independent):
         return Independent if type(unexpanded(inner.base_dist)) is Normal and inner.event_dim == 1 else None
@@ -97,7 +99,7 @@ def log_weights(q):
 
 
 def with_new_axis(p):
-    """The batch of p with a last axis of size one, along which the components of q lie."""
+    """Return the batch of p with a last axis of size one, along which the components of q lie."""
     inner = unexpanded(p)
     if isinstance(inner, Independent):
         loc, scale = loc_and_scale(p)
@@ -110,7 +112,7 @@ def with_new_axis(p):
 
 
 def log_overlaps(each, components):
-    """log of the integral of f g: the density of one mean around the other, with the covariances added."""
+    """Return log of the integral of f g: the density of one mean around the other, with the covariances added."""
     if kind_of(each) is MultivariateNormal:
         inner = unexpanded(components)
         square = lambda tril: tril @ jnp.swapaxes(tril, -1, -2)  # noqa: E731

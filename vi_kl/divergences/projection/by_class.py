@@ -21,7 +21,7 @@ from vi_kl.divergences.registry import NoClosedForm
 
 @dataclasses.dataclass(frozen=True)
 class Found:
-    """A projection before it is put into the caller's unit; all divergences in nats."""
+    """A projection before it is converted to the caller's unit; all divergences are in nats."""
 
     params: dict
     q: Any
@@ -34,7 +34,7 @@ class Found:
 
 
 def project_onto_class(p, family: ParametricFamily, fixed, direction, key, num_draws, max_steps) -> Found:
-    """The nearest member of the family. Errors as in `project`."""
+    """Find the nearest member of the family; errors are those of `project`."""
     factors = check_space(p, family)
     fixed = with_total_count(p, family, fixed)
     if direction == "forward" and family.match is not None and set(fixed) == set(family.given):
@@ -48,13 +48,16 @@ def project_onto_class(p, family: ParametricFamily, fixed, direction, key, num_d
 
 
 def check_space(p, family) -> bool:
-    """Whether members are products over the coordinates of p. ValueError where p and family do not fit."""
+    """Return whether members are products over the coordinates of p.
+
+    ValueError is raised if p and family do not fit.
+    """
     event_dim = len(p.event_shape) if isinstance(p, Distribution) else 0
     region = region_of(p) if event_dim else None
     simplex = event_dim == 1 and region.named is constraints.simplex
     if event_dim == family.event_dim and simplex == (family.name == "Dirichlet"):
         return False
-    if event_dim == 1 and family.event_dim == 0 and region.pieces is not None:  # whatever the other coordinates are
+    if event_dim == 1 and family.event_dim == 0 and region.pieces is not None:  # the other coordinates do not matter
         return True
     what = f"of event shape {p.event_shape} on {p.support}" if isinstance(p, Distribution) else "a pmf array"
     space = "a simplex" if family.name == "Dirichlet" else ("numbers", "vectors")[family.event_dim]
@@ -65,7 +68,10 @@ def check_space(p, family) -> bool:
 
 
 def with_total_count(p, family, fixed) -> dict:
-    """The fixed parameters, checked; a pmf array over 0 ... n is compared with Binomials of n trials."""
+    """Return the fixed parameters after checking them.
+
+    A pmf array over 0 ... n is compared with Binomials of n trials.
+    """
     if family.name == "Binomial" and not isinstance(p, Distribution):
         fixed = {"total_count": len(p) - 1, **fixed}
     known = {*family.parameters, *family.given}
@@ -108,7 +114,7 @@ def check_kind(p, q):
 
 
 def divergence_between(p, q, key, num_draws) -> Estimate:
-    """KL(p||q) in closed form, by a sum over nodes, or by the best estimate there is."""
+    """Return KL(p||q) in closed form, by a sum over nodes, or by the best estimate there is."""
     if isinstance(p, Distribution):
         try:
             return Estimate(kl_divergence(p, q))
@@ -127,7 +133,7 @@ def nodes_or_none(p):
         return nodes_of_pmf(p)
     try:
         return nodes_of(p)
-    except NotApplicable:  # a closed form may do without
+    except NotApplicable:  # a closed form may not need them
         return None
 
 

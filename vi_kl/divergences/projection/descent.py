@@ -1,4 +1,4 @@
-"""Finding the minimum of a smooth function: L-BFGS, then Newton steps, and a sentence on what was found."""
+"""The minimum of a smooth function, by L-BFGS and then Newton steps, and a sentence on what was found."""
 
 import dataclasses
 
@@ -14,7 +14,7 @@ SAME_PLACE = 1e-3  # unconstrained; minima nearer to each other than this are on
 
 @dataclasses.dataclass(frozen=True)
 class Minimum:
-    """Where a descent ended.
+    """A point where a descent ended.
 
     Attributes:
         z: the unconstrained parameters.
@@ -30,11 +30,11 @@ class Minimum:
 
 
 def descend(value_and_gradient, start, bounded, max_steps, reach=np.inf) -> Minimum:
-    """The minimum downhill of `start`.
+    """Find the minimum downhill of `start`.
 
     Args:
         bounded: which parameters have an edge.
-        reach: how far from the start these are sought; where a limit lies at the edge, rounding would rule beyond.
+        reach: how far from the start these are searched; farther out, near the edge, rounding would dominate.
     """
     limits = np.where(bounded, reach, np.inf)
     z, steps = minimise(value_and_gradient, start, max_steps, list(zip(start - limits, start + limits, strict=True)))
@@ -43,7 +43,7 @@ def descend(value_and_gradient, start, bounded, max_steps, reach=np.inf) -> Mini
 
 
 def distinct(minima: list[Minimum]) -> list[Minimum]:
-    """The converged ones, lowest first, each place once."""
+    """Return the converged minima, lowest first, each place once."""
     kept = []
     for minimum in sorted((m for m in minima if m.converged), key=lambda m: m.value):
         if all(np.abs(minimum.z - other.z).max() > SAME_PLACE * (1 + np.abs(other.z).max()) for other in kept):
@@ -52,11 +52,11 @@ def distinct(minima: list[Minimum]) -> list[Minimum]:
 
 
 def minimise(value_and_gradient, start, max_steps, bounds):
-    """The lowest point found, and the number of steps."""
+    """Return the lowest point found, and the number of steps."""
 
     def for_scipy(z):
         value, gradient = value_and_gradient(z)
-        # a line search that meets inf or NaN steps back; scipy itself would carry NaN on
+        # a line search that meets inf or NaN steps back; SciPy itself would carry NaN on
         usable = np.isfinite(value) and np.all(np.isfinite(gradient))
         return (float(value), np.asarray(gradient)) if usable else (1e300, np.zeros(len(z)))
 
@@ -66,7 +66,7 @@ def minimise(value_and_gradient, start, max_steps, bounds):
 
 
 def polish(value_and_gradient, z, rounds=3):
-    """Newton steps, each kept only if the gradient shrinks: they settle the last digits."""
+    """Take Newton steps, each kept only if the gradient shrinks: they settle the last digits."""
     gradient = np.asarray(value_and_gradient(z)[1])
     if len(z) > POLISHED_DIMENSION or not np.all(np.isfinite(gradient)):
         return z
@@ -83,14 +83,17 @@ def polish(value_and_gradient, z, rounds=3):
 
 
 def hessian(value_and_gradient, z, step=1e-4):
-    """Central differences of the exact gradient: eight digits, without compiling a second derivative."""
+    """Return the Hessian by central differences of the exact gradient.
+
+    It has eight digits, and no second derivative is compiled.
+    """
     shifts = step * np.eye(len(z))
     columns = [(value_and_gradient(z + s)[1] - value_and_gradient(z - s)[1]) / (2 * step) for s in shifts]
     return (np.stack(columns) + np.stack(columns).T) / 2
 
 
 def verdict(value_and_gradient, z, bounded, steps):
-    """Whether z is a minimum, and a sentence for the reader."""
+    """Return whether z is a minimum, and a sentence for the reader."""
     if any(still_falling(value_and_gradient, z, place) for place in np.flatnonzero(bounded & (np.abs(z) > FAR_OUT))):
         return False, "no minimum inside the support: the divergence keeps falling towards the edge of the support."
     gradient = np.asarray(value_and_gradient(z)[1])
@@ -104,7 +107,7 @@ def verdict(value_and_gradient, z, bounded, steps):
 
 
 def still_falling(value_and_gradient, z, place) -> bool:
-    """Whether the function hardly rises farther out: then its minimum is at the edge, not here."""
+    """Return whether the function hardly rises farther out: then its minimum is at the edge, not here."""
     farther = np.array(z)
     farther[place] += np.copysign(3.0, z[place])
     return bool(value_and_gradient(farther)[0] - value_and_gradient(z)[0] < FLAT)

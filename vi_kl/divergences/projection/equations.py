@@ -9,11 +9,11 @@ from scipy.special import digamma, gammaln, i0e, i1e, polygamma
 
 from vi_kl.divergences.projection.moments import NoMoment
 
-STEPS = 100  # of Newton's method, which needs about ten
+STEPS = 100  # the most steps of Newton's method, which needs about ten
 
 
 def log_minus_digamma(a):
-    """log a - digamma(a), by its asymptotic series where the difference would cancel."""
+    """Return log a - digamma(a), by its asymptotic series where the difference would cancel."""
     a = np.asarray(a, dtype=np.float64)
     inverse = 1 / np.maximum(a, 16)
     square = inverse**2
@@ -22,7 +22,7 @@ def log_minus_digamma(a):
 
 
 def concentration_of_gap(gap):
-    """The a at which log a - digamma(a) = gap, by Newton's method in 1/a."""
+    """Return the a at which log a - digamma(a) = gap, by Newton's method in 1/a."""
     gap = np.asarray(gap, dtype=np.float64)
     if not np.all(gap > 0):
         raise NoMoment("log E[x] - E[log x] is 0: p has no spread, and no member of the family is so narrow.")
@@ -38,7 +38,7 @@ def concentration_of_gap(gap):
 
 
 def inverse_digamma(target):
-    """The a at which digamma(a) = target."""
+    """Return the a at which digamma(a) = target."""
     target = np.asarray(target, dtype=np.float64)
     a = np.where(target >= -2.22, np.exp(target) + 0.5, -1 / (np.minimum(target, -2.22) - digamma(1.0)))
     for _ in range(STEPS):
@@ -50,7 +50,7 @@ def inverse_digamma(target):
 
 
 def dirichlet_concentration(mean_log):
-    """The a at which digamma(a_i) - digamma(sum a) = E[log x_i], for each row."""
+    """Return the a at which digamma(a_i) - digamma(sum a) = E[log x_i], for each row."""
     if not np.all(np.exp(mean_log).sum(-1) < 1):
         raise NoMoment("E[log x] is that of a single point: p has no spread, and no member of the family is so narrow.")
     rows = [dirichlet_row(row) for row in mean_log.reshape(-1, mean_log.shape[-1])]
@@ -58,7 +58,7 @@ def dirichlet_concentration(mean_log):
 
 
 def dirichlet_row(mean_log):
-    """Newton's method for the concave log likelihood, in log a, with steps halved until it rises.
+    """Maximise the concave log likelihood by Newton's method in log a, with steps halved until it rises.
 
     The Hessian is diagonal plus a matrix of rank one, as in Minka (2000), so a step costs no more than the gradient.
     """
@@ -87,7 +87,7 @@ def dirichlet_row(mean_log):
 
 
 def concentration_of_length(length):
-    """The k at which I1(k) / I0(k) = length: how concentrated a VonMises with a mean direction so long is."""
+    """Return the k at which I1(k) / I0(k) = length, the concentration of a VonMises with such a mean direction."""
     if not np.all(length < 1):
         raise NoMoment("The mean direction has length 1: p has no spread, and no VonMises is so narrow.")
     k = length * (2 - length**2) / (1 - length**2)

@@ -1,4 +1,4 @@
-"""The families that `project` knows by their NumPyro class: their parameters, and what makes a member nearest.
+"""The families that `project` knows by their NumPyro class: their parameters, and how the nearest member is found.
 
 In an exponential family the member nearest to p, forward, is the one under which the sufficient statistics have
 the means that they have under p. `match` solves that, given a source of p's moments. The other families have
@@ -24,7 +24,7 @@ from vi_kl.divergences.projection.moments import NoFormula, NoMoment, Points
 
 CLOSED = "closed form"
 NEWTON = "moment equations solved by Newton's method"
-GUMBEL_QUARTILES = 1.5725336  # between the quartiles of a standard Gumbel; only a start
+GUMBEL_QUARTILES = 1.5725336  # distance of the quartiles of a standard Gumbel; only a start
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -32,14 +32,14 @@ class ParametricFamily:
     """A family by its NumPyro class.
 
     Attributes:
-        build: from its parameters, by name, to a member.
-        parameters: what each parameter may be.
-        match: from a source of moments (and the `given` parameters) to the parameters of the nearest member,
-            forward; None where the family is not exponential.
-        start: from points of p to parameters; None where `match` serves.
-        solved: how `match` comes by its answer.
-        given: parameters that the user has to fix.
-        event_dim: 1 for families over vectors.
+        build: the function from the parameters, by name, to a member.
+        parameters: the constraint of each parameter.
+        match: the function from a source of moments (and the `given` parameters) to the parameters of the nearest
+            member, forward; None if the family is not exponential.
+        start: the function from points of p to parameters; None if there is a `match`.
+        solved: how `match` finds its answer, in words.
+        given: the parameters that the user has to fix.
+        event_dim: the number of event axes, 1 for families over vectors.
     """
 
     name: str
@@ -52,7 +52,10 @@ class ParametricFamily:
     event_dim: int = 0
 
     def like(self, source, given) -> dict:
-        """The parameters of the member that `match` or `start` finds; they may lie on the edge, and be infinite."""
+        """Return the parameters of the member that `match` or `start` finds.
+
+        They may lie on the edge, and be infinite.
+        """
         with np.errstate(all="ignore"):
             return self.match(source, **given) if self.match else self.start(source)
 
@@ -87,13 +90,13 @@ def gamma(p):
 
 
 def inverse_gamma(p):
-    """1/x has a Gamma distribution."""
+    """Return the inverse gamma for which 1/x has a Gamma distribution."""
     concentration = concentration_of_gap(p.log_mean_gap("1/x"))
     return {"concentration": concentration, "rate": concentration / p.mean("1/x")}
 
 
 def chi2(p):
-    """digamma(df / 2) + log 2 = E[log x]."""
+    """Return the solution of digamma(df / 2) + log 2 = E[log x]."""
     return {"df": 2 * inverse_digamma(p.mean("log x") - np.log(2.0))}
 
 
@@ -107,7 +110,7 @@ def dirichlet(p):
 
 
 def von_mises(p):
-    """The mean direction, and the concentration at which it is as long as that of p."""
+    """Return the mean direction, and the concentration at which it is as long as that of p."""
     cos, sin = p.mean("cos x"), p.mean("sin x")
     length = np.hypot(cos, sin)
     return {"loc": np.arctan2(sin, cos), "concentration": concentration_of_length(length)}
@@ -122,7 +125,7 @@ def categorical(p):
 
 
 def located(width):
-    """A start for a location and a scale: the median, and the quartiles' distance in units of the standard one's."""
+    """Return a function for a start: the median, and the quartiles' distance over the standard one's."""
     return lambda p: {"loc": p.quantile(0.5), "scale": (p.quantile(0.75) - p.quantile(0.25)) / width}
 
 
@@ -179,7 +182,7 @@ FAMILIES = (
         "Kumaraswamy", dist.Kumaraswamy, TWO_SHAPES, start=lambda p: {"concentration1": 1.0, "concentration0": 1.0}
     ),
 )  # fmt: skip
-# NumPyro offers some of them under the name of a function, too
+# NumPyro offers some of them also under the name of a function
 FACTORIES = {
     dist.BernoulliProbs: dist.Bernoulli,
     dist.BinomialProbs: dist.Binomial,
@@ -192,10 +195,10 @@ BY_CLASS |= {function: BY_CLASS[kind] for kind, function in FACTORIES.items()}
 
 
 def find_family(family) -> ParametricFamily | None:
-    """The family of this NumPyro class; None for any other callable.
+    """Return the family of this NumPyro class; None for any other callable.
 
     Raises:
-        TypeError: a class of distributions, or a function of NumPyro's that returns one, that is not known here.
+        TypeError: a class of distributions, or a function of NumPyro's that returns one, is not known here.
     """
     if not callable(family):
         raise TypeError(f"family must be a NumPyro distribution class, or a function from parameters, not {family!r}.")

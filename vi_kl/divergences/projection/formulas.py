@@ -41,7 +41,7 @@ LOG_MEAN_GAPS = {
     (dist.InverseGamma, "1/x"): lambda p: log_minus_digamma(p.concentration),
     (dist.LogNormal, "1/x"): lambda p: np.square(p.scale) / 2,
 }
-# the tests hold NumPyro's mean and variance of each of these against quadrature
+# the tests compare NumPyro's mean and variance of each of these with quadrature
 MOMENTS_KNOWN_TO_NUMPYRO = (
     *(dist.Normal, dist.Laplace, dist.Logistic, dist.Gumbel, dist.StudentT, dist.Cauchy, dist.Uniform),
     *(dist.Gamma, dist.Exponential, dist.InverseGamma, dist.LogNormal, dist.Weibull, dist.Pareto),
@@ -57,7 +57,7 @@ COVARIANCES = {
 
 
 class Formulas:
-    """Moments in closed form, for the distributions listed above and independent copies of them."""
+    """A source of moments in closed form, for the distributions listed above and independent copies of them."""
 
     method = "closed form"
 
@@ -85,7 +85,7 @@ class Formulas:
         if form is not None:
             return self.finite(np.asarray(form(self.p)), "the covariance of x")
         variance = self.variance("x")
-        if self.p.event_shape:  # dependent coordinates
+        if self.p.event_shape:  # the coordinates are dependent
             raise NoFormula
         return variance[..., None] * np.eye(variance.shape[-1])
 
@@ -113,7 +113,7 @@ class Formulas:
 
 
 class Component:
-    """One component of a batch of formulas."""
+    """A component of a batch of formulas."""
 
     def __init__(self, formulas, index):
         self.formulas, self.index = formulas, index
@@ -132,12 +132,12 @@ class Component:
 
 
 class Mixture:
-    """The moments of a mixture from those of its components."""
+    """A source of the moments of a mixture, from those of its components."""
 
     method = "closed form, from the components"
 
     def __init__(self, weights, parts):
-        self.weights = weights / weights.sum()  # as NumPyro does; what it divides out is rounding
+        self.weights = weights / weights.sum()  # as NumPyro does; this divides out rounding only
         self.parts = parts
 
     def average(self, values):
@@ -161,7 +161,7 @@ class Mixture:
 
 
 def formulas(p):
-    """The source of p's moments in closed form."""
+    """Return the source of p's moments in closed form."""
     p = unexpanded(p)
     if not isinstance(p, dist.MixtureSameFamily | dist.MixtureGeneral):
         return Formulas(p)

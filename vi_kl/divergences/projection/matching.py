@@ -1,6 +1,6 @@
 """Forward projection onto an exponential family: the member that has p's expected sufficient statistics.
 
-No optimisation: KL(p||q) over the family is smallest where the moments agree, and then it splits as Pythagoras
+There is no optimisation: KL(p||q) over the family is smallest where the moments agree, and then it splits as Pythagoras
 would have it, KL(p||q) = KL(p||nearest) + KL(nearest||q) for every member q (Csiszár 1975).
 """
 
@@ -20,13 +20,16 @@ from vi_kl.divergences.projection.nodes import nodes_of, nodes_of_pmf
 from vi_kl.divergences.registry import describe
 
 UNSURE = 0.5  # a k-hat above which the mean of draws has no standard error
-BATCHES = 32  # of draws; what the parameters differ between them gives their standard errors
+BATCHES = 32  # batches of draws; the spread of the parameters between them gives their standard errors
 SETTLED = 1e-7  # the largest relative change of a parameter when the quadrature is refined
 
 
 @dataclasses.dataclass(frozen=True)
 class Match:
-    """The nearest member's parameters, how they were found, and their standard errors where draws were used."""
+    """A record of the nearest member's parameters and how they were found.
+
+    It has standard errors if draws were used.
+    """
 
     params: dict
     method: str
@@ -44,9 +47,9 @@ class Match:
 
 
 def match_moments(p, family: ParametricFamily, given: dict, key, num_draws: int) -> Match:
-    """The member of an exponential family whose expected sufficient statistics are p's.
+    """Find the member of an exponential family whose expected sufficient statistics are p's.
 
-    The moments come from formulas where they are known, else from sums over p's support or from quadrature, else
+    The moments come from formulas if they are known, else from sums over p's support or from quadrature, else
     from draws.
 
     Raises:
@@ -67,7 +70,7 @@ def match_moments(p, family: ParametricFamily, given: dict, key, num_draws: int)
         reason = str(failure)
     if key is None:
         raise ValueError(
-            f"The moments of {describe(p)} that {family.name} needs are only to be had from draws ({reason}):"
+            f"The moments of {describe(p)} that {family.name} needs can only be computed from draws ({reason}):"
             " pass key=jax.random.key(0), say."
         )
     return match_by_draws(p, family, given, key, num_draws)
@@ -82,7 +85,7 @@ def described(family, params, moments, standard_errors=None) -> Match:
 
 
 def check_interior(family, params):
-    """No member has the moments of a p that lies on the edge of the family."""
+    """Refuse a p on the edge of the family: no member has its moments."""
     for name, value in params.items():
         constraint = family.parameters[name]
         if not (np.all(np.isfinite(value)) and np.all(constraint(value))):
@@ -116,6 +119,6 @@ def draw(p, key, num_draws):
 
 
 def starting_draws(p) -> Points:
-    """A few draws, always the same: good enough for where a descent begins."""
+    """Return a few draws, always the same, to start a descent from."""
     draws = np.asarray(draw(p, jax.random.key(0), 2000), dtype=np.float64)
     return Points(draws, np.ones(len(draws)), "draws")

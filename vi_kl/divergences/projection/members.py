@@ -1,4 +1,4 @@
-"""Projection onto a family known by its class where moments do not settle it: descents from several starts.
+"""Projection onto a family known by its class, if moments do not settle it: descents from several starts.
 
 Reverse KL may have a minimum at each mode of p, so a descent starts at every one.
 """
@@ -19,24 +19,24 @@ from vi_kl.divergences.projection.matching import check_interior, starting_draws
 from vi_kl.divergences.projection.moments import NoFormula, NoMoment, Points
 from vi_kl.divergences.projection.nodes import Nodes
 
-REACH = 12.0  # a positive parameter is sought within a factor of exp(12) of where p has it
-CENTRAL = 0.02  # left out on either side where the whole of p has no moments to start from
+REACH = 12.0  # a positive parameter is searched within a factor of exp(12) of p's
+CENTRAL = 0.02  # probability left out on either side if the whole of p has no moments to start from
 
 
 @dataclasses.dataclass(frozen=True)
 class Members:
     """A parametric family with some parameters fixed, over one number or independent ones.
 
-    Hashable, so that one compiled program serves all data of one kind.
+    It is hashable, so that one compiled program serves all data of one kind.
     """
 
     family: ParametricFamily
     fixed: tuple[tuple[str, float], ...]
-    shapes: tuple[tuple[str, tuple[int, ...]], ...]  # unconstrained, per free parameter
+    shapes: tuple[tuple[str, tuple[int, ...]], ...]  # unconstrained shapes, one per free parameter
     factors: bool
 
     def params(self, z):
-        """The free parameters, constrained, from one flat vector."""
+        """Return the free parameters, constrained, from one flat vector."""
         sizes = [int(np.prod(shape)) for _, shape in self.shapes]
         pieces = jnp.split(z, np.cumsum(sizes)[:-1])
         return {
@@ -59,7 +59,7 @@ class Members:
 
 
 def members_like(family, fixed, params, factors) -> Members:
-    """The members with these fixed parameters, the others shaped as in `params`."""
+    """Return the members with these fixed parameters, the others shaped as in `params`."""
     free = [name for name in family.parameters if name not in fixed]
     shapes = tuple((name, np.shape(unconstrained(family, params, name))) for name in free)
     return Members(family, tuple(sorted(fixed.items())), shapes, factors)
@@ -71,12 +71,12 @@ def unconstrained(family, params, name):
 
 @functools.cache
 def value_and_gradient_of(rule, members, direction):
-    """One compiled program for all data of one shape."""
+    """Return one compiled program for all data of one shape."""
     return compiled(jax.value_and_grad(lambda z, data: rule(members.member(members.params(z)), data, direction)))
 
 
 def starts_of(p, family, given, nodes: Nodes | None) -> list[dict]:
-    """Members that lie where p does: the whole of p first, then each mode or component of it."""
+    """Return members that lie where p does: for the whole of p first, then for each mode or component of it."""
     if nodes is not None:
         whole = nodes.points()
         sources = [whole, *nodes.basins()]
@@ -96,7 +96,7 @@ def starts_of(p, family, given, nodes: Nodes | None) -> list[dict]:
 
 
 def central(points: Points) -> Points:
-    """The middle of p, whose moments exist."""
+    """Return the middle of p, whose moments exist."""
     below = np.cumsum(points.weights)
     middle = (below >= CENTRAL) & (below <= 1 - CENTRAL)
     return Points(points.x[middle], points.weights[middle], points.method) if middle.any() else points
@@ -113,7 +113,7 @@ def try_start(source, family, given):
 
 
 def nearest(members, rule, data, direction, starts, max_steps) -> tuple[Minimum, list[Minimum]]:
-    """The lowest point of all descents, and the distinct minima.
+    """Return the lowest point of all descents, and the distinct minima.
 
     Raises:
         ValueError: the divergence is infinite at every start.

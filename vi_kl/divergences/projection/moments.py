@@ -1,4 +1,4 @@
-"""Where the moments of a distribution come from; here, weighted points.
+"""Sources of the moments of a distribution; this file has weighted points.
 
 Every source, `Points` or one of those in `formulas`, answers the same questions, each with an array that has one
 entry per coordinate:
@@ -25,33 +25,33 @@ STATISTICS = {
     "cos x": np.cos,
     "sin x": np.sin,
 }
-NO_MEAN = 0.9  # a Pareto shape that no longer can be told from 1
+NO_MEAN = 0.9  # a Pareto shape that can no longer be distinguished from 1
 FEWEST_FOR_K = 1000
 HEAVY = 1e-2  # the largest share of a mean that may come from the outermost 1e-12 of the probability
 
 
 class NoFormula(Exception):
-    """This source does not know the moment; another one may."""
+    """An error: this source does not know the moment; another one may."""
 
 
 class NoMoment(ValueError):
-    """p has no such moment, or none that can be found; the message says which and why."""
+    """An error: p has no such moment, or none that can be found; the message says which and why."""
 
 
 class Points:
-    """The moments of weighted points: a finite support, the nodes of a quadrature, or draws.
+    """A source of the moments of weighted points: a finite support, the nodes of a quadrature, or draws.
 
     Args:
         x: the points, along the first axis.
         weights: their probabilities.
-        method: where the points come from, in words.
+        method: the origin of the points, in words.
         outermost: which points lie in a tail of negligible probability. A mean that such a tail still adds to
             does not exist, or cannot be found from points.
     """
 
     def __init__(self, x, weights, method, outermost=None):
         self.x, self.method = x, method
-        self.weights = weights / weights.sum()  # points are only used where their probabilities add up to 1
+        self.weights = weights / weights.sum()  # points are only used if their probabilities add up to 1
         self.outermost = outermost
 
     def values(self, statistic):
@@ -97,12 +97,12 @@ class Points:
         return self.average(np.where(ratio < 0.5, direct, phi(np.maximum(ratio, 0.5) - 1)), f"E[log {statistic}]")
 
     def quantile(self, probability):
-        """The point below which p has this probability; for points on the line, in order."""
+        """Return the point below which p has this probability; for points on the line, in order."""
         return float(self.x[min(np.searchsorted(np.cumsum(self.weights), probability), len(self.x) - 1)])
 
 
 class Draws(Points):
-    """Points drawn at random, whose means say themselves when they do not exist.
+    """A source of moments from random draws, which show when their means do not exist.
 
     Attributes:
         k_hat: the heaviest tail among the statistics averaged so far, as a Pareto shape; above 0.5 the standard

@@ -18,24 +18,24 @@ from vi_kl.divergences.projection.moments import Points
 from vi_kl.divergences.region import is_discrete
 from vi_kl.divergences.registry import describe
 
-NODES = 20  # per panel
+NODES = 20  # nodes per panel
 MISSED = 1e-8  # the largest part of a density that the nodes may miss
 UNNORMALISED = 1e-5  # the largest error in the sum of a pmf: NumPyro's GammaPoisson is off by 2e-7
 FARTHEST = -1e15  # log probability; beyond it powers of x overflow in other densities, and their gradients are NaN
 FARTHEST_COUNT = 2**20
 ROUNDS = 40  # halvings of a panel beside a kink or a jump of the density
-SETTLED = 1e-13  # what halving a panel may change before it is halved again
+SETTLED = 1e-13  # a panel is halved again if halving changes more than this
 MOST_PANELS = 2000
 NOTHING = 1e-290  # probability; so near to underflow x may be rounded to the edge of the support
 TAIL = 1e-12  # probability; what lies farther out should not matter
-PROMINENCE = 0.1  # of a mode, in the log density, above the higher of the saddles beside it
+PROMINENCE = 0.1  # height of a mode, in the log density, above the higher of the saddles beside it
 MOST_MODES = 8
 PADDED_TO = 4096  # points; so that few programs serve all sums
 
 
 @dataclasses.dataclass(frozen=True)
 class Nodes:
-    """Points, the log density of p there, and the log of the length that each stands for (0 for counts)."""
+    """A set of points, the log density of p there, and the log of the length that each represents (0 for counts)."""
 
     x: np.ndarray
     log_p: np.ndarray
@@ -62,8 +62,8 @@ class Nodes:
         return Points(self.x[some], mass, self.method, outermost=np.minimum(below, above) < TAIL)
 
     def basins(self) -> list[Points]:
-        """p around each of its modes, heaviest first: the points between the saddles; none for a single mode."""
-        from scipy.signal import find_peaks  # slow to import
+        """Return p around each of its modes, heaviest first: the points between the saddles; none for a single mode."""
+        from scipy.signal import find_peaks  # imported here, as it is slow
 
         lowest = np.max(self.log_p) - 700
         heights = np.concatenate([[lowest - 1], np.maximum(self.log_p, lowest), [lowest - 1]])
@@ -77,7 +77,7 @@ class Nodes:
         return [Points(self.x[piece], self.mass[piece], self.method) for piece in pieces]
 
     def padded(self):
-        """x, log p and log weight, filled up with points of no weight."""
+        """Return x, log p and log weight, padded with points of no weight."""
         near = self.log_p + self.log_weight > FARTHEST
         x, log_p, log_weight = self.x[near], self.log_p[near], self.log_weight[near]
         extra = -len(x) % (PADDED_TO if len(x) > 256 else 64)
@@ -86,16 +86,16 @@ class Nodes:
 
 
 def nodes_of_pmf(p: np.ndarray) -> Nodes:
-    """A pmf array over 0, 1, 2, ..."""
+    """Return the nodes of a pmf array over 0, 1, 2, ..."""
     with np.errstate(divide="ignore"):
         return Nodes(np.arange(len(p)), np.log(p), np.zeros(len(p)), discrete=True)
 
 
 def nodes_of(p, halvings: int = 0) -> Nodes:
-    """The nodes of a distribution of one number, each panel of a density halved so many times.
+    """Return the nodes of a distribution of one number, each panel of a density halved so many times.
 
     Raises:
-        NotApplicable: p is not of one number, or its probability does not add up to 1 over the nodes.
+        NotApplicable: p is not a distribution of one number, or its probability does not add up to 1 over the nodes.
     """
     if p.event_shape:
         raise NotApplicable(f"{describe(p)} is not a distribution of one number.")
@@ -118,7 +118,7 @@ def count_nodes(p, x) -> Nodes:
 
 
 def unbounded_count_nodes(p) -> Nodes:
-    """0, 1, 2, ... until no probability is left to find."""
+    """Return the nodes 0, 1, 2, ... up to where no probability is left to find."""
     most = 1024
     while most <= FARTHEST_COUNT:
         nodes = count_nodes(p, np.arange(most))
@@ -143,7 +143,7 @@ def density_nodes(p, halvings) -> Nodes:
 
 
 def panels_of(p):
-    """Panels on the unconstrained line, halved wherever that still changes the probability of one."""
+    """Return panels on the unconstrained line, halved while that still changes the probability of one."""
     edges = panel_edges(p)
     low, high = edges[:-1], edges[1:]
     settled = []
@@ -166,14 +166,14 @@ def probability(p, low, high):
 
 
 def gauss_legendre(low, high):
-    """Per panel: its nodes, and the log of the length that each stands for; shapes (panels, NODES)."""
+    """Return per panel its nodes, and the log of the length that each represents, of shape (panels, NODES)."""
     at, weights = np.polynomial.legendre.leggauss(NODES)
     half = (high - low)[:, None] / 2
     return (low + high)[:, None] / 2 + half * at, np.log(half * weights)
 
 
 def in_blocks(p, z):
-    """`on_the_line` by blocks of one size, so that one program serves them all."""
+    """Return `on_the_line` computed by blocks of one size, so that one program serves them all."""
     blocks = np.pad(z, (0, -len(z) % PADDED_TO), mode="edge").reshape(-1, PADDED_TO) if len(z) else []
     line = line_of(p)
     values = [on_the_line(p, line, block) for block in blocks]
@@ -184,7 +184,7 @@ def in_blocks(p, z):
 
 @compiled
 def log_densities(distribution, x):
-    """The log density at x; -inf outside the support, where NumPyro's may be any number."""
+    """Return the log density at x; -inf outside the support, where NumPyro's may be any number."""
     return log_density(distribution, x)
 
 

@@ -31,20 +31,22 @@ DIRECTIONS = ("forward", "reverse")
 
 @dataclasses.dataclass(frozen=True)
 class Projection:
-    """The member of a family nearest to p.
+    """A member of a family nearest to p, and how it was found.
 
     Attributes:
         params: the parameters at the minimum, in the structure of `init`, or by name for a distribution class;
             NumPy arrays, or floats for scalars.
-        divergence: that of `q`, in `unit`: the smallest in the family, up to the errors below.
+        divergence: the divergence of `q`, in `unit`: the smallest in the family, up to the errors below.
         unit: "nats" or "bits".
         direction: "forward" for KL(p||q), "reverse" for KL(q||p).
         converged: whether a minimum was found.
-        status: what happened, in a sentence, and what to try where it did not converge.
+        status: what happened, in a sentence, and what to try if it did not converge.
         q: the nearest member, as `family` returned it.
         method: how it was found, in words: "moment matching (closed form)", ...
-        standard_error: of the divergence; for sums over nodes their own error estimate, 0 where it is exact.
-        params_standard_error: like `params`, where the moments were estimated from draws; else None.
+        standard_error: the standard error of the divergence; for sums over nodes their own error estimate, 0 if it is
+            exact.
+        params_standard_error: the standard errors, in the structure of `params`, if the moments were estimated from
+            draws; else None.
         minima: (divergence, params) of every distinct minimum that was found, lowest first.
     """
 
@@ -75,7 +77,7 @@ def project(
     base=None,
     max_steps: int = 500,
 ) -> Projection:
-    """The member of `family` with the smallest KL divergence from p, or to p.
+    """Find the member of `family` with the smallest KL divergence from p, or to p.
 
     A NumPyro class needs nothing else. Forward, onto an exponential family (Normal, Gamma, Beta, Dirichlet,
     Poisson, Categorical, ...), the answer is exact: the member with p's moments. Otherwise the divergence is
@@ -93,26 +95,26 @@ def project(
             to a pmf array over p's support or to a distribution whose divergence with p has a closed form.
         direction: "forward" minimises KL(p||q) and makes q cover p; "reverse" minimises KL(q||p) and keeps q
             inside p.
-        init: for a function, the parameters to start from: a number, an array, or a dict of them.
-        support: for a function, what each parameter may be, as a NumPyro constraint
+        init: the parameters to start from, if `family` is a function: a number, an array, or a dict of them.
+        support: the constraint of each parameter, if `family` is a function, as a NumPyro constraint
             (`constraints.unit_interval`), or a dict of constraints for a dict of parameters; those left out are
             real numbers.
-        fixed: for a class, parameters that are given and not sought: {"total_count": 10} for a Binomial (for a pmf
+        fixed: parameters of a class that are given and not sought: {"total_count": 10} for a Binomial (for a pmf
             array it is the last value unless given), {"df": 4.0} for a StudentT.
-        key: JAX random key; needed only where moments or divergence can be had from draws alone.
-        num_draws: how many draws, where draws are needed.
+        key: a JAX random key; needed only if moments or divergence can be computed from draws alone.
+        num_draws: the number of draws, if draws are needed.
         base: 2 for bits, None for nats.
-        max_steps: the most L-BFGS steps of a descent.
+        max_steps: the largest number of L-BFGS steps of a descent.
 
     Returns:
-        Projection; its `method` says how it was found, its `status` how many distinct minima there were.
+        A Projection; its `method` says how it was found, its `status` how many distinct minima there were.
 
     Raises:
-        ValueError: an unknown direction; a batch of p; `init` outside `support`; a divergence that is infinite
-            wherever it was tried; a moment that the family has to match and p does not have; no key where one is
+        ValueError: the direction is unknown, p is a batch, `init` lies outside `support`, the divergence is infinite
+            wherever it was tried, p lacks a moment that the family has to match, or there is no key and one is
             needed.
-        TypeError: a class that is not known, or a function that returns the wrong kind of thing.
-        NoClosedForm: distributions whose divergence has no closed form, and no sum over fixed nodes either.
+        TypeError: the class is not known, or the function returns the wrong kind of object.
+        NoClosedForm: the divergence has no closed form, and no sum over fixed nodes either.
 
     References: Csiszár (1975) for projections; Minka (2005), "Divergence measures and message passing", for the
     two directions.
@@ -143,9 +145,9 @@ def project(
 
 
 def checked(p, over_counts: bool):
-    """p in float64, one of it; with `over_counts`, a pmf array over 0, 1, 2, ..."""
+    """Return p in float64, after checking that it is one; with `over_counts`, a pmf array over 0, 1, 2, ..."""
     if not isinstance(p, Distribution):
-        kl_divergence(p, p)  # checks p in its own precision
+        kl_divergence(p, p)  # this checks p in its own precision
         p = by_position(p, over_counts)
         p, batch_shape = np.asarray(p, dtype=np.float64), np.shape(p)[:-1]
         p = p / p.sum(-1, keepdims=True)  # its sum is 1 to its own precision, which may be less than float64's
@@ -160,7 +162,7 @@ def checked(p, over_counts: bool):
 
 
 def presented(found, direction, unit):
-    """What was found, in the caller's unit and in NumPy's types."""
+    """Return what was found, in the caller's unit and in NumPy's types."""
     divergence = found.divergence.to(unit)
     minima = tuple((Estimate(value).to(unit).value, plain(params)) for value, params in found.minima)
     status = found.status
@@ -174,12 +176,12 @@ def presented(found, direction, unit):
 
 
 def plain(params):
-    """Parameters as NumPy arrays, scalars as floats."""
+    """Return parameters as NumPy arrays, and scalars as floats."""
     return jax.tree.map(lambda value: float(value) if np.ndim(value) == 0 else np.asarray(value), params)
 
 
 def project_onto_function(p, family, init, support, direction, unit, max_steps):
-    """The minimum downhill of `init`."""
+    """Find the minimum downhill of `init`."""
     start, constrain, bounded = unconstrained_start(init, support)
 
     def divergence_of(q):
@@ -236,7 +238,7 @@ def value_and_gradient(closed_over, z, program: Program):
 
 
 def unconstrained_start(init, support):
-    """The flat unconstrained vector of `init`, the way back to parameters, and which entries have an edge."""
+    """Return the flat unconstrained vector of `init`, the way back to parameters, and which entries have an edge."""
     init = jax.tree.map(lambda value: jnp.asarray(value, dtype=jnp.float64), init)
     bijections, edged = {}, {}
     for path, value in jax.tree_util.tree_leaves_with_path(init):
@@ -263,7 +265,7 @@ def unconstrained_start(init, support):
 
 
 def constraint_of(path, support):
-    """The constraint of the parameter at this place of `init`."""
+    """Return the constraint of the parameter at this place of `init`."""
     if not isinstance(support, dict):
         return constraints.real if support is None else support
     unknown_place = len(path) != 1 or not hasattr(path[0], "key")
@@ -273,7 +275,7 @@ def constraint_of(path, support):
 
 
 def check_start(member, divergence_of, start, init, direction):
-    """Try the family at `init`, where values are known and its mistakes can be named."""
+    """Check the family at `init`, where values are known and errors can name what is wrong."""
     _, q = member(start)
     value = divergence_of(q)
     if jnp.shape(value) != ():

@@ -1,6 +1,6 @@
-"""The divergence of a member as a deterministic function of it: what a descent minimises.
+"""The divergence of a member as a deterministic function of it, which a descent minimises.
 
-Its closed form where there is one; else its sum over fixed nodes of p (one number), or over points of q that move
+It is the closed form if there is one; else a sum over fixed nodes of p (one number), or over points of q that move
 with q (normal members over vectors).
 """
 
@@ -18,13 +18,13 @@ from vi_kl.divergences.kl import kl_divergence
 from vi_kl.divergences.projection.nodes import Nodes, nodes_of, nodes_of_pmf
 from vi_kl.divergences.registry import NoClosedForm, describe
 
-SEEN = 1e-6  # the part of q that the nodes of p may miss before the sum over them is no divergence
+SEEN = 1e-6  # the part of q that the nodes of p may miss before the sum over them is not a divergence
 HERMITE = {1: 400, 2: 100, 3: 24}  # points per axis, by dimension
 SOBOL = 2048  # quasi-random points in more dimensions, and as many opposite ones
 REPLICATES = 16
 NEGLIGIBLE = 1e-20  # weight of a point
 UNDERFLOW = -745.0  # the logarithm of the smallest number
-ROUNDING = 1e-14  # in a sum over thousands of nodes
+ROUNDING = 1e-14  # rounding error of a sum over thousands of nodes
 
 
 def closed_form(q, p, direction):
@@ -33,13 +33,13 @@ def closed_form(q, p, direction):
 
 @compiled(static=("direction",))
 def sum_over_nodes(q, nodes, direction):
-    """The divergence over p's nodes; +inf where they do not see all of q, so that q cannot hide between them."""
+    """Return the divergence over p's nodes; +inf if they do not see all of q, so that q cannot hide between them."""
     x, log_p, log_weight = nodes
     values = jax.lax.stop_gradient(jnp.where(q.support(x), q.log_prob(x), -jnp.inf))
     values = jnp.where(jnp.isnan(values), -jnp.inf, values)
     p_mass = jnp.exp(log_p + log_weight)
     needed = p_mass > 0 if direction == "forward" else values + log_weight > UNDERFLOW
-    # where it is not needed q may have a NaN for a gradient, which `where` alone would not keep out
+    # q may have a NaN for a gradient where it is not needed, which `where` alone would not keep out
     log_q = q.log_prob(jnp.where(needed & (values > -jnp.inf), x, x[jnp.argmax(values)]))
     if direction == "forward":
         infinite = (needed & (values == -jnp.inf)).any()
@@ -52,7 +52,7 @@ def sum_over_nodes(q, nodes, direction):
 
 @compiled(static=("direction",))
 def sum_over_normal_points(q, data, direction):
-    """E_q[log q - log p] over q's own points, which move with q; only the reverse direction needs it."""
+    """Return E_q[log q - log p] over q's own points, which move with q; only the reverse direction needs it."""
     p, points, weights = data
     if isinstance(q, dist.MultivariateNormal):
         x, log_volume = q.loc + points @ q.scale_tril.T, jnp.log(jnp.diagonal(q.scale_tril)).sum()
@@ -63,9 +63,12 @@ def sum_over_normal_points(q, data, direction):
 
 
 def normal_points(dimension, fewer=0, seed=0):
-    """Points of a standard normal and their weights: Gauss-Hermite on a grid, or quasi-random in many dimensions."""
+    """Return points of a standard normal and their weights.
+
+    They are Gauss-Hermite points on a grid, or quasi-random in many dimensions.
+    """
     if dimension not in HERMITE:
-        from scipy.stats import qmc  # slow to import, and seldom needed
+        from scipy.stats import qmc  # imported here, as it is slow and seldom needed
 
         points = qmc.MultivariateNormalQMC(np.zeros(dimension), seed=seed).random(SOBOL)
         points = np.concatenate([points, -points])
@@ -79,10 +82,10 @@ def normal_points(dimension, fewer=0, seed=0):
 
 
 def choose_rule(p, nodes: Nodes | None, q, direction):
-    """What to minimise: the function, its data, and its name.
+    """Return what to minimise: the function, its data, and its name.
 
     Raises:
-        NoClosedForm: there is no deterministic way.
+        NoClosedForm: there is no deterministic method.
     """
     if not isinstance(p, np.ndarray):
         try:
@@ -105,7 +108,7 @@ def choose_rule(p, nodes: Nodes | None, q, direction):
 
 
 def node_estimate(p, q, direction) -> Estimate:
-    """The divergence over p's nodes, with what halving the panels changes as its error."""
+    """Return the divergence over p's nodes, with the change by halving the panels as its error."""
     nodes = nodes_of(p, halvings=1) if isinstance(p, Distribution) else nodes_of_pmf(p)
     value = float(sum_over_nodes(q, nodes.padded(), direction))
     if not np.isfinite(value):
@@ -118,9 +121,9 @@ def node_estimate(p, q, direction) -> Estimate:
 
 
 def normal_points_estimate(q, p) -> Estimate:
-    """The divergence at the minimum, from fewer grid points or from fresh quasi-random ones.
+    """Return the divergence at the minimum, from fewer grid points or from fresh quasi-random ones.
 
-    Those that were minimised over would make it look smaller than it is.
+    The points that were minimised over would make it look smaller than it is.
     """
     dimension = p.event_shape[0]
 

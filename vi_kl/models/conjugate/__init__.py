@@ -1,7 +1,7 @@
 """Conjugate models: posterior and evidence are known by algebra, so that every claim about a fit can be checked.
 
-Each entry of `TARGETS` makes a target from data and priors, and has a small data set of its own, so that
-`beta_binomial()` just works. The reference of each is computed when it is first asked for. Priors and known scales
+Each entry of `TARGETS` makes a target from data and priors, and has a small data set of its own as a default, so that
+`beta_binomial()` works. The reference of each is computed when it is first asked for. Priors and known scales
 are data like any other: new values in the same shapes compile nothing.
 
     entry                            site of the posterior            posterior

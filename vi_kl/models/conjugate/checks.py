@@ -4,7 +4,7 @@ import numpy as np
 
 
 def numbers(name: str, values, ndim: int | tuple[int, ...]) -> np.ndarray:
-    """A finite float array with this number of axes (or one of these), not empty."""
+    """Return a finite float array with this number of axes (or one of these), not empty."""
     try:
         array = np.asarray(values, dtype=float)
     except (TypeError, ValueError) as error:
@@ -34,11 +34,11 @@ def counts(name: str, values, ndim: int) -> np.ndarray:
 
 def same_length(name: str, array: np.ndarray, other_name: str, other: np.ndarray) -> None:
     if len(array) != len(other):
-        raise ValueError(f"{name} has {len(array)} entries and {other_name} {len(other)}: they must be as many.")
+        raise ValueError(f"{name} has {len(array)} entries and {other_name} {len(other)}: the numbers must be equal.")
 
 
 def vector_of(name: str, values, length: int, check=numbers) -> np.ndarray:
-    """A vector of this length; a single number is repeated."""
+    """Return a vector of this length; a single number is repeated."""
     array = check(name, values, (0, 1))
     if array.ndim == 1 and len(array) != length:
         raise ValueError(f"{name} has {len(array)} entries; it must be a single number or have {length}.")
@@ -46,7 +46,7 @@ def vector_of(name: str, values, length: int, check=numbers) -> np.ndarray:
 
 
 def refuse(name: str, array: np.ndarray, bad: np.ndarray, what: str) -> None:
-    """Raise for the first entry that is bad."""
+    """Raise an error for the first entry that is bad."""
     if bad.any():
         index = tuple(map(int, np.argwhere(bad)[0]))
         place = f"[{', '.join(map(str, index))}]" if index else ""

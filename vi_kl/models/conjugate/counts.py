@@ -1,4 +1,4 @@
-"""Counts with a Beta, Gamma or Dirichlet prior: one site each, and a posterior of the prior's own kind."""
+"""Counts with a Beta, Gamma or Dirichlet prior: one site each, and a posterior of the same family as the prior."""
 
 import numpy as np
 import numpyro
@@ -35,14 +35,14 @@ def dirichlet_categorical_model(labels, concentration):
 
 
 def beta_binomial(successes=(7, 3, 12), trials=(10, 8, 15), a=2.0, b=3.0) -> Target:
-    """Successes out of trials with one probability p, a priori Beta(a, b).
+    """Make a target: successes out of trials with one probability p, a priori Beta(a, b).
 
     Args:
         successes, trials: one count for each row.
-        a, b: of the prior.
+        a, b: the parameters of the prior.
 
     Raises:
-        ValueError: a count or a parameter that cannot be, by name and place.
+        ValueError: a count or a parameter is impossible; the message gives its name and place.
     """
     successes, trials = counts("successes", successes, 1), counts("trials", trials, 1)
     same_length("successes", successes, "trials", trials)
@@ -59,12 +59,12 @@ def beta_binomial(successes=(7, 3, 12), trials=(10, 8, 15), a=2.0, b=3.0) -> Tar
 
 
 def gamma_poisson(events=(3, 0, 5, 2, 4), exposure=(1.0, 0.5, 2.5, 1.0, 1.5), shape=2.0, rate=1.5) -> Target:
-    """Events at one rate per unit of exposure, a priori Gamma(shape, rate).
+    """Make a target: events at one rate per unit of exposure, a priori Gamma(shape, rate).
 
     Args:
         events: one count for each row.
-        exposure: how long each row was watched; a single number stands for all.
-        shape, rate: of the prior.
+        exposure: the time for which each row was observed; a single number stands for all.
+        shape, rate: the parameters of the prior.
     """
     events = counts("events", events, 1)
     exposure = positive("exposure", exposure, (0, 1))
@@ -84,11 +84,11 @@ def gamma_poisson(events=(3, 0, 5, 2, 4), exposure=(1.0, 0.5, 2.5, 1.0, 1.5), sh
 def dirichlet_multinomial(
     table=((4, 1, 0, 3), (2, 2, 1, 6), (5, 0, 0, 2)), concentration=(1.0, 0.5, 0.5, 2.0)
 ) -> Target:
-    """Rows of category counts with the same probabilities theta, a priori Dirichlet(concentration).
+    """Make a target: rows of category counts with the same probabilities theta, a priori Dirichlet(concentration).
 
     Args:
-        table: counts, shape (rows, categories).
-        concentration: of the prior, one for each category.
+        table: the counts, of shape (rows, categories).
+        concentration: the parameters of the prior, one for each category.
     """
     table, concentration = counts("table", table, 2), positive("concentration", concentration, 1)
     require_categories(concentration)
@@ -104,11 +104,11 @@ def dirichlet_multinomial(
 
 
 def dirichlet_categorical(labels=(0, 2, 2, 1, 0, 2, 2, 0, 2), concentration=(1.0, 0.5, 2.0)) -> Target:
-    """Labels 0, 1, ... with probabilities theta, a priori Dirichlet(concentration).
+    """Make a target: labels 0, 1, ... with probabilities theta, a priori Dirichlet(concentration).
 
     Args:
         labels: one category number for each row.
-        concentration: of the prior, one for each category.
+        concentration: the parameters of the prior, one for each category.
     """
     labels, concentration = counts("labels", labels, 1), positive("concentration", concentration, 1)
     require_categories(concentration)
@@ -126,12 +126,12 @@ def require_categories(concentration) -> None:
 
 
 def dirichlet_reference(target, concentration, seen, log_arrangements: float):
-    """Posterior and evidence after these counts, of which so many arrangements were possible."""
+    """Return posterior and evidence after these counts; `log_arrangements` is the log number of their orders."""
     after = concentration + seen
     log_evidence = log_beta(after) - log_beta(concentration) + log_arrangements
     return closed_form_reference(target, {"theta": dist.Dirichlet(after)}, log_evidence)
 
 
 def log_beta(concentration) -> float:
-    """log of the Dirichlet's normalising constant."""
+    """Return the log of the Dirichlet's normalising constant."""
     return gammaln(concentration).sum() - gammaln(concentration.sum())

@@ -4,14 +4,14 @@ import numpy as np
 
 
 def least_squares(design, response) -> tuple[np.ndarray, np.ndarray, float]:
-    """The normal distribution proportional to exp(-|response - design b|^2 / 2).
+    """Return the normal distribution proportional to exp(-|response - design b|^2 / 2).
 
-    By a QR factorisation of the design, whose condition number is the square root of the precision's.
+    It is computed by a QR factorisation of the design, whose condition number is the square root of the precision's.
 
     Returns:
-        mean, Cholesky factor of the covariance, and |response - design mean|^2.
+        The mean, the Cholesky factor of the covariance, and |response - design mean|^2.
     """
-    # With the columns in reverse, the inverse of R, turned back, is the covariance's lower Cholesky factor.
+    # With the columns in reverse, the inverse of R, reversed again, is the covariance's lower Cholesky factor.
     q, r = np.linalg.qr(design[:, ::-1])
     mean = np.linalg.solve(r, q.T @ response)[::-1]
     scale_tril = np.linalg.inv(r)[::-1, ::-1]
@@ -20,11 +20,11 @@ def least_squares(design, response) -> tuple[np.ndarray, np.ndarray, float]:
 
 
 def log_evidence(scale_tril, residual: float, log_scales: float, num_data: int) -> float:
-    """log of the integral of normal densities over b.
+    """Return the log of the integral of normal densities over b.
 
     Args:
-        scale_tril, residual: as `least_squares` gives them, of rows divided by their sd.
-        log_scales: sum of the logs of all these sd, the prior's among them.
-        num_data: how many of the rows are data.
+        scale_tril, residual: the results of `least_squares` for rows divided by their sd.
+        log_scales: the sum of the logs of all these sds, the prior's among them.
+        num_data: the number of rows that are data.
     """
     return np.sum(np.log(np.diag(scale_tril))) - log_scales - 0.5 * (residual + num_data * np.log(2 * np.pi))

@@ -14,7 +14,8 @@ from vi_kl.models.conjugate.least_squares import least_squares, log_evidence
 from vi_kl.reference import Moments, closed_form_reference
 from vi_kl.targets import Target
 
-# Made up: twelve children's lung volume in litres, with height in cm and weight in kg, which say nearly the same.
+# Invented data: twelve children's lung volume in litres, with height in cm and weight in kg, which are nearly
+# collinear.
 HEIGHT = np.array([112.0, 118.0, 121.0, 126.0, 131.0, 133.0, 138.0, 142.0, 147.0, 151.0, 158.0, 163.0])
 WEIGHT = np.array([19.5, 21.0, 23.5, 25.0, 27.0, 30.0, 31.5, 35.0, 38.5, 39.0, 46.5, 50.0])
 VOLUME = np.array([1.12, 1.31, 1.28, 1.55, 1.71, 1.66, 1.98, 2.02, 2.31, 2.33, 2.74, 2.80])
@@ -41,12 +42,12 @@ def unknown_noise_model(x, y, prior_mean, prior_scale, a, b):
 
 
 def normal_normal(y=(4.1, 5.6, 3.8, 6.0), noise_sd=(1.0, 2.0, 0.5, 1.5), prior_mean=3.0, prior_sd=2.5) -> Target:
-    """Measurements of one quantity mu with known errors, a priori Normal(prior_mean, prior_sd).
+    """Make a target: measurements of one quantity mu with known errors, a priori Normal(prior_mean, prior_sd).
 
     Args:
         y: the measurements.
-        noise_sd: sd of each of them; a single number stands for all.
-        prior_mean, prior_sd: single numbers.
+        noise_sd: the sd of each of them; a single number stands for all.
+        prior_mean, prior_sd: the mean and sd of the prior, single numbers.
     """
     y = numbers("y", y, 1)
     noise_sd = vector_of("noise_sd", noise_sd, len(y), positive)
@@ -64,13 +65,13 @@ def normal_normal(y=(4.1, 5.6, 3.8, 6.0), noise_sd=(1.0, 2.0, 0.5, 1.5), prior_m
 def linear_regression_known_noise(
     x=CHILDREN, y=VOLUME, noise_sd=0.08, prior_mean=0.0, prior_sd=(5.0, 0.1, 0.2)
 ) -> Target:
-    """y = x beta + noise of known sd, the coefficients a priori independent normals.
+    """Make a target: y = x beta + noise of known sd, the coefficients a priori independent normals.
 
     Args:
-        x: predictors, shape (rows, coefficients); a column of ones where an intercept is wanted.
-        y: responses, (rows,).
-        noise_sd: one for each row, or a single number.
-        prior_mean, prior_sd: one for each coefficient, or a single number.
+        x: the predictors, of shape (rows, coefficients), with a column of ones for an intercept.
+        y: the responses, of shape (rows,).
+        noise_sd: the sd of the noise, one for each row, or a single number.
+        prior_mean, prior_sd: the mean and sd of the prior, one for each coefficient, or a single number.
     """
     x, y, prior_mean = regression_data(x, y, prior_mean)
     noise_sd = vector_of("noise_sd", noise_sd, len(y), positive)
@@ -86,18 +87,19 @@ def linear_regression_known_noise(
 
 
 def linear_regression(x=CHILDREN, y=VOLUME, prior_mean=0.0, prior_scale=(50.0, 1.0, 2.0), a=2.0, b=0.02) -> Target:
-    """y = x beta + noise of unknown variance sigma2, with a normal-inverse-gamma prior.
+    """Make a target: y = x beta + noise of unknown variance sigma2, with a normal-inverse-gamma prior.
 
     A priori sigma2 is InverseGamma(a, b), and given it the coefficients are Normal(prior_mean, prior_scale sigma).
 
     Args:
-        x: predictors, shape (rows, coefficients); a column of ones where an intercept is wanted.
-        y: responses, (rows,).
-        prior_mean, prior_scale: one for each coefficient, or a single number.
-        a, b: single numbers.
+        x: the predictors, of shape (rows, coefficients), with a column of ones for an intercept.
+        y: the responses, of shape (rows,).
+        prior_mean, prior_scale: the mean and relative scale of the prior, one for each coefficient, or a single number.
+        a, b: the parameters of the prior of sigma2, single numbers.
 
     Raises:
-        ValueError: what cannot be, by name and place; or a + rows / 2 <= 2, where sigma2 has no posterior sd.
+        ValueError: an argument is impossible (the message gives its name and place), or a + rows / 2 <= 2, so that
+            sigma2 has no posterior sd.
     """
     x, y, prior_mean = regression_data(x, y, prior_mean)
     prior_scale = vector_of("prior_scale", prior_scale, x.shape[1], positive)
@@ -121,13 +123,16 @@ def linear_regression(x=CHILDREN, y=VOLUME, prior_mean=0.0, prior_scale=(50.0, 1
 
 
 def normal_inverse_gamma(mean, scale_tril, a, b):
-    """The posterior of `linear_regression` as a program: the variance, and the coefficients given it."""
+    """Draw from the posterior of `linear_regression`: the variance, and the coefficients given it."""
     sigma2 = numpyro.sample("sigma2", dist.InverseGamma(a, b))
     numpyro.sample("beta", dist.MultivariateNormal(mean, scale_tril=jnp.sqrt(sigma2) * scale_tril))
 
 
 def normal_inverse_gamma_moments(mean, scale_tril, a, b) -> dict[str, Moments]:
-    """Of the margins: beta's entries follow Student's t with 2a degrees of freedom, sigma2 InverseGamma(a, b)."""
+    """Return the moments of the margins.
+
+    The entries of beta follow Student's t with 2a degrees of freedom, sigma2 InverseGamma(a, b).
+    """
     expected = b / (a - 1)
     sd = np.sqrt(expected * np.sum(scale_tril**2, axis=1))
     return {"beta": Moments(mean, sd), "sigma2": Moments(expected, expected / np.sqrt(a - 2))}
@@ -140,5 +145,5 @@ def regression_data(x, y, prior_mean) -> tuple[np.ndarray, np.ndarray, np.ndarra
 
 
 def with_prior_rows(x, y, prior_mean, prior_scale) -> tuple[np.ndarray, np.ndarray]:
-    """A prior coefficient is an observation of it."""
+    """Return the data with the priors as further rows: a prior of a coefficient is an observation of it."""
     return np.concatenate([x, np.diag(1 / prior_scale)]), np.concatenate([y, prior_mean / prior_scale])

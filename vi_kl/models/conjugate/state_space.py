@@ -16,13 +16,13 @@ from vi_kl.models.conjugate.least_squares import least_squares
 from vi_kl.reference import closed_form_reference
 from vi_kl.targets import Target
 
-# Made up: a level that rises, and a deviation that comes and goes.
+# Invented data: a level that rises, and a deviation that comes and goes.
 LEVEL = np.array([1.2, 0.7, 1.9, 1.4, 2.8, 2.1, 2.6, 3.9, 3.1, 3.4, 4.4, 3.7, 4.9, 4.6, 4.1])
 DEVIATION = np.array([0.4, 0.9, 0.2, -0.3, -1.1, -0.5, -0.9, 0.3, 0.6, 1.5, 0.8, 1.2, 0.1, -0.2, 0.5])
 
 
 def state_space_model(y, persistence, mean, step_sd, noise_sd, start_mean, start_sd):
-    """path[t] - mean = persistence (path[t - 1] - mean) + step; y[t] = path[t] + noise."""
+    """Define the model path[t] - mean = persistence (path[t - 1] - mean) + step; y[t] = path[t] + noise."""
 
     def drift_and_diffusion(state, time):
         return (persistence - 1) * (state - mean), step_sd
@@ -34,25 +34,25 @@ def state_space_model(y, persistence, mean, step_sd, noise_sd, start_mean, start
 
 
 def local_level(y=LEVEL, step_sd=0.5, noise_sd=0.6, start_mean=0.0, start_sd=3.0) -> Target:
-    """A random walk observed with noise.
+    """Make a target: a random walk observed with noise.
 
     Args:
-        y: observations at times 0, 1, ...; two at least.
-        step_sd, noise_sd: of the walk's steps and of the observations.
-        start_mean, start_sd: of the level at time 0, a priori.
+        y: the observations at times 0, 1, ...; two at least.
+        step_sd, noise_sd: the sds of the walk's steps and of the observations.
+        start_mean, start_sd: the prior mean and sd of the level at time 0.
     """
     start_mean, start_sd = numbers("start_mean", start_mean, 0), positive("start_sd", start_sd, 0)
     return state_space(y, np.array(1.0), np.array(0.0), step_sd, noise_sd, start_mean, start_sd)
 
 
 def autoregression_plus_noise(y=DEVIATION, persistence=0.8, mean=0.2, step_sd=0.5, noise_sd=0.4) -> Target:
-    """A stationary autoregression of order 1 observed with noise.
+    """Make a target: a stationary autoregression of order 1 observed with noise.
 
     Args:
-        y: observations at times 0, 1, ...; two at least.
-        persistence: correlation of the hidden path with itself one step later, between -1 and 1.
-        mean: of the path.
-        step_sd, noise_sd: of the path's innovations and of the observations.
+        y: the observations at times 0, 1, ...; two at least.
+        persistence: the correlation of the hidden path with itself one step later, between -1 and 1.
+        mean: the mean of the path.
+        step_sd, noise_sd: the sds of the path's innovations and of the observations.
     """
     persistence, mean = numbers("persistence", persistence, 0), numbers("mean", mean, 0)
     refuse("persistence", persistence, np.abs(persistence) >= 1, "not between -1 and 1, so nothing is stationary")
@@ -61,7 +61,7 @@ def autoregression_plus_noise(y=DEVIATION, persistence=0.8, mean=0.2, step_sd=0.
 
 
 def state_space(y, persistence, mean, step_sd, noise_sd, start_mean, start_sd) -> Target:
-    """The target of `state_space_model`; its own parameters are checked by the caller."""
+    """Return the target of `state_space_model`; the caller checks its other parameters."""
     y = numbers("y", y, 1)
     if len(y) < 2:
         raise ValueError("y has one entry: a path needs two times at least.")
@@ -76,7 +76,7 @@ def state_space(y, persistence, mean, step_sd, noise_sd, start_mean, start_sd) -
 
 
 def kalman_log_evidence(y, persistence, mean, step_sd, noise_sd, start_mean, start_sd) -> float:
-    """The sum of the log densities of each observation given those before it."""
+    """Return the sum of the log densities of each observation given those before it."""
     predicted, variance, total = start_mean, start_sd**2, 0.0
     for observed in y:
         error, error_variance = observed - predicted, variance + noise_sd**2
@@ -89,7 +89,10 @@ def kalman_log_evidence(y, persistence, mean, step_sd, noise_sd, start_mean, sta
 
 
 def smoothed_path(y, persistence, mean, step_sd, noise_sd, start_mean, start_sd) -> dist.MultivariateNormal:
-    """The path given all observations: every observation, every step and the start is a row of least squares."""
+    """Return the path given all observations.
+
+    Every observation, every step and the start is a row of least squares.
+    """
     n = len(y)
     steps = (np.eye(n) - persistence * np.eye(n, k=-1))[1:] / step_sd
     start = np.eye(1, n) / start_sd

@@ -1,4 +1,4 @@
-"""posteriordb as targets: 26 real posteriors, with reference draws to hold an approximation against.
+"""posteriordb as targets: 26 real posteriors, with reference draws to compare an approximation with.
 
 `posterior("garch11")` is one of them: its `target`, its reference `draws` (10,000, in the constrained space of the
 model) and the same draws mapped to z. `names()` lists them. Models are the database's as they are written there:
@@ -37,12 +37,12 @@ FULL_NAMES: dict[str, str] = {full_name.rpartition("-")[2]: full_name for full_n
 
 
 def names() -> tuple[str, ...]:
-    """The short names of all posteriors that are ported, in alphabetical order."""
+    """Return the short names of all posteriors that are ported, in alphabetical order."""
     return tuple(sorted(FULL_NAMES, key=str.lower))
 
 
 def posterior(name: str) -> Posterior:
-    """A posterior of the database by its short name, such as "garch11".
+    """Return a posterior of the database by its short name, such as "garch11".
 
     Raises:
         ValueError: there is no port of that name.

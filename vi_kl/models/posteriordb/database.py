@@ -1,4 +1,4 @@
-"""Reading the posterior database: data sets and reference draws, from the folder that POSTERIORDB_PATH names."""
+"""The posterior database: data sets and reference draws, read from the folder that POSTERIORDB_PATH names."""
 
 import json
 import os
@@ -16,7 +16,7 @@ HOW_TO_GET_IT = (
 
 
 def database() -> Path:
-    """The folder `posterior_database`.
+    """Return the folder `posterior_database`.
 
     Raises:
         FileNotFoundError: POSTERIORDB_PATH is not set, or names a folder without it.
@@ -31,20 +31,20 @@ def database() -> Path:
 
 
 def read_entry(full_name: str) -> dict:
-    """What the database says about one posterior: the names of its data and of its reference draws."""
+    """Return the database's entry for one posterior: the names of its data and of its reference draws."""
     path = existing(database() / "posteriors" / f"{full_name}.json", full_name)
     return json.loads(path.read_text(encoding="utf-8"))
 
 
 def read_data(full_name: str) -> dict:
-    """The data of one posterior: numbers as they are, lists as NumPy arrays."""
+    """Return the data of one posterior: numbers as they are, lists as NumPy arrays."""
     name = read_entry(full_name)["data_name"]
     data = read_zipped(existing(database() / "data" / "data" / f"{name}.json.zip", full_name))
     return {key: np.asarray(value) if isinstance(value, list) else value for key, value in data.items()}
 
 
 def read_chains(full_name: str) -> list[dict]:
-    """The reference draws in the constrained space: for each chain {scalar: list of draws}."""
+    """Return the reference draws in the constrained space: for each chain {scalar: list of draws}."""
     name = read_entry(full_name)["reference_posterior_name"]
     if name is None:
         raise FileNotFoundError(f"The database holds no reference draws of '{full_name}'.")
@@ -53,7 +53,10 @@ def read_chains(full_name: str) -> list[dict]:
 
 
 def gather(chains: list[dict]) -> dict[str, np.ndarray]:
-    """Chains of scalars named `beta[1]`, `beta[2]` (1-based) as one array for each name, its first axis the draws."""
+    """Return one array for each name from chains of scalars named `beta[1]`, `beta[2]` (1-based).
+
+    The first axis of each array is the draws.
+    """
     scalars = {name: np.concatenate([np.asarray(chain[name], dtype=float) for chain in chains]) for name in chains[0]}
     sizes: dict[str, tuple[int, ...]] = {}
     for label in scalars:
@@ -68,7 +71,7 @@ def gather(chains: list[dict]) -> dict[str, np.ndarray]:
 
 
 def parse(label: str) -> tuple[str, tuple[int, ...]]:
-    """`beta[2,1]` as ("beta", (2, 1)); `sigma` as ("sigma", ())."""
+    """Return `beta[2,1]` as ("beta", (2, 1)), and `sigma` as ("sigma", ())."""
     name, _, index = label.partition("[")
     return name, tuple(int(i) for i in index.rstrip("]").split(",")) if index else ()
 
@@ -80,6 +83,6 @@ def existing(path: Path, full_name: str) -> Path:
 
 
 def read_zipped(path: Path):
-    """The one JSON document in a zip file."""
+    """Return the one JSON document in a zip file."""
     with zipfile.ZipFile(path) as archive:
         return json.loads(archive.read(archive.namelist()[0]))

@@ -5,5 +5,5 @@ from numpyro.distributions import constraints
 
 
 def flat(support=constraints.real, shape: tuple[int, ...] = ()) -> dist.ImproperUniform:
-    """Density one on `support`, for an array of this shape."""
+    """Return the density one on `support`, for an array of this shape."""
     return dist.ImproperUniform(support, (), shape)

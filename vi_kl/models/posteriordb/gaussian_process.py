@@ -7,11 +7,14 @@ import numpyro.distributions as dist
 
 from vi_kl.models.posteriordb.port import PosteriordbModel
 
-JITTER = 1e-10  # the database's: added to the covariance's diagonal
+JITTER = 1e-10  # the database adds this to the covariance's diagonal
 
 
 def gp_pois_regr(x, k):
-    """k_i ~ Poisson(exp f_i), f a Gaussian process with an exponentiated quadratic kernel, written non-centred."""
+    """Define k_i ~ Poisson(exp f_i), with f a Gaussian process.
+
+    Its kernel is exponentiated quadratic, and the model is non-centred.
+    """
     rho = numpyro.sample("rho", dist.Gamma(25, 4))
     alpha = numpyro.sample("alpha", dist.HalfNormal(2))
     f_tilde = numpyro.sample("f_tilde", dist.Normal(0, 1).expand([len(x)]).to_event(1))
@@ -22,7 +25,7 @@ def gp_pois_regr(x, k):
 
 
 def covariance(x, rho, alpha, xp=np):
-    """alpha^2 exp(-(x - x')^2 / (2 rho^2)) and the jitter; rho and alpha may have leading axes."""
+    """Return alpha^2 exp(-(x - x')^2 / (2 rho^2)) and the jitter; rho and alpha may have leading axes."""
     rho, alpha = rho[..., None, None], alpha[..., None, None]
     return alpha**2 * xp.exp(-0.5 * ((x[:, None] - x) / rho) ** 2) + JITTER * xp.eye(len(x))
 

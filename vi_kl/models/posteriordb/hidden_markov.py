@@ -11,7 +11,10 @@ from vi_kl.models.posteriordb.port import PosteriordbModel
 
 
 def hmm_example(y):
-    """y_t in state k ~ N(mu_k, 1), 0 < mu_1 < mu_2; theta1 and theta2 are where states 1 and 2 lead to, flat."""
+    """Define y_t in state k ~ N(mu_k, 1) with 0 < mu_1 < mu_2.
+
+    The transition probabilities from states 1 and 2, theta1 and theta2, have flat priors.
+    """
     theta = jnp.stack([numpyro.sample(name, dist.Dirichlet(jnp.ones(2))) for name in ("theta1", "theta2")])
     mu = numpyro.sample("mu", flat(constraints.positive_ordered_vector, (2,)))
     numpyro.factor("mu_prior", dist.Normal(jnp.array([3.0, 10.0]), 1.0).log_prob(mu).sum())
@@ -20,11 +23,11 @@ def hmm_example(y):
 
 
 def forward(log_transition, emission):
-    """log of the sum over all paths; the first state has weight 1 whichever it is.
+    """Return the log of the sum over all paths; each first state has weight 1.
 
     Args:
-        log_transition: (states, states), from row to column.
-        emission: (times, states), log density of the observation in each state.
+        log_transition: the log transition probabilities from row to column, of shape (states, states).
+        emission: the log density of the observation in each state, of shape (times, states).
     """
 
     def step(log_weight, log_density):

@@ -10,7 +10,7 @@ from vi_kl.models.posteriordb.port import PosteriordbModel
 
 
 def eight_schools_centered(sigma, y):
-    """Each school's effect is drawn from the population: the posterior has a funnel."""
+    """Define the centred model: each school's effect is drawn from the population, and the posterior has a funnel."""
     mu = numpyro.sample("mu", dist.Normal(0, 5))
     tau = numpyro.sample("tau", dist.HalfCauchy(5))
     with numpyro.plate("schools", len(y)):
@@ -19,7 +19,7 @@ def eight_schools_centered(sigma, y):
 
 
 def eight_schools_noncentered(sigma, y):
-    """The same, with each school's effect in units of tau from mu."""
+    """Define the non-centred model, with each school's effect in units of tau from mu."""
     mu = numpyro.sample("mu", dist.Normal(0, 5))
     tau = numpyro.sample("tau", dist.HalfCauchy(5))
     with numpyro.plate("schools", len(y)):

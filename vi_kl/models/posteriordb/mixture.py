@@ -10,7 +10,7 @@ from vi_kl.models.posteriordb.port import PosteriordbModel
 
 
 def low_dim_gauss_mix(y):
-    """y_n ~ theta N(mu_1, sigma_1) + (1 - theta) N(mu_2, sigma_2) with mu_1 < mu_2."""
+    """Define y_n ~ theta N(mu_1, sigma_1) + (1 - theta) N(mu_2, sigma_2) with mu_1 < mu_2."""
     mu = numpyro.sample("mu", flat(constraints.ordered_vector, (2,)))
     numpyro.factor("mu_prior", dist.Normal(0.0, 2.0).log_prob(mu).sum())
     sigma = numpyro.sample("sigma", dist.HalfNormal(2).expand([2]).to_event(1))

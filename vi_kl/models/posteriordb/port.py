@@ -1,4 +1,4 @@
-"""PosteriordbModel: a model of the database in NumPyro; Posterior: that with its data, target and reference."""
+"""PosteriordbModel, a model of the database in NumPyro, and Posterior, the model with data, target and reference."""
 
 import dataclasses
 import functools
@@ -17,13 +17,14 @@ def unchanged(values: Mapping, *arguments) -> Mapping:
 
 @dataclasses.dataclass(frozen=True)
 class PosteriordbModel:
-    """One posterior of the database as a NumPyro model.
+    """A posterior of the database as a NumPyro model.
 
     Attributes:
         model: the NumPyro model.
-        arguments: the data of the database as the model's arguments.
-        quantities: `quantities(sites, *arguments)`: what the reference holds, from draws of the model's sites.
-        sites: `sites(quantities, *arguments)`: its inverse.
+        arguments: the function from the database's data to the model's arguments.
+        quantities: `quantities(sites, *arguments)`: computes the quantities of the reference from draws of the model's
+            sites.
+        sites: `sites(quantities, *arguments)`: is the inverse of `quantities`.
     """
 
     model: Callable
@@ -32,19 +33,19 @@ class PosteriordbModel:
     sites: Callable[..., Mapping] = unchanged
 
     def target(self, data: dict) -> Target:
-        """The target of this model for data as the database has it."""
+        """Return the target of this model for the database's data."""
         return Target.from_numpyro(self.model, *self.arguments(data))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Posterior:
-    """A posterior of the database: the target, and reference draws that a long and checked MCMC run has left.
+    """A posterior of the database: the target, and reference draws of a long and checked MCMC run.
 
     Attributes:
         name: the model's short name, such as "garch11".
         full_name: the name in the database, such as "garch-garch11".
-        data: as the database has it.
-        port: the model, and how its sites relate to the reference.
+        data: the data as the database has them.
+        port: the model, and the relation of its sites to the reference.
         target: the model's posterior for these data.
     """
 
@@ -61,11 +62,12 @@ class Posterior:
 
     @property
     def num_chains(self) -> int:
+        """The number of chains of the reference run."""
         return len(self.chains)
 
     @functools.cached_property
     def draws(self) -> dict[str, np.ndarray]:
-        """Reference draws {quantity: (10000, ...)} in the constrained space: 10 chains of 1,000, one after another.
+        """The reference draws {quantity: (10000, ...)} in the constrained space: 10 chains of 1,000, one after another.
 
         Raises:
             FileNotFoundError: the database has none for this posterior.
@@ -79,17 +81,17 @@ class Posterior:
 
     @in_float64
     def reference_z(self) -> np.ndarray:
-        """The reference draws mapped to the target's unconstrained space, shape (10000, dim)."""
+        """Return the reference draws mapped to the target's unconstrained space, of shape (10000, dim)."""
         return self.target.unconstrain(dict(self.port.sites(self.draws, *self.arguments)))
 
     def reference_quantities(self, sites: Mapping) -> dict[str, np.ndarray]:
-        """What the reference holds, from draws of the model's sites, such as an approximation's.
+        """Return the quantities of the reference, from draws of the model's sites, such as an approximation's.
 
         Args:
-            sites: {site: (n, *site shape)}.
+            sites: the draws, {site: (n, *site shape)}.
 
         Returns:
-            {quantity: (n, ...)}, with the names and in the order of `draws`.
+            The quantities, {quantity: (n, ...)}, with the names and in the order of `draws`.
         """
         sites = {name: np.asarray(values, dtype=float) for name, values in sites.items()}
         quantities = self.port.quantities(sites, *self.arguments)

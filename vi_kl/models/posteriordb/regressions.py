@@ -16,7 +16,10 @@ from vi_kl.models.posteriordb.port import PosteriordbModel
 
 
 def flat_regression(x, y):
-    """Coefficients and residual scale are flat; x is (rows, predictors), its first column ones."""
+    """Define a regression whose coefficients and residual scale are flat.
+
+    x has shape (rows, predictors), and its first column is ones.
+    """
     beta = numpyro.sample("beta", flat(shape=(x.shape[1],)))
     sigma = numpyro.sample("sigma", flat(constraints.positive))
     with numpyro.plate("rows", len(y)):
@@ -24,7 +27,7 @@ def flat_regression(x, y):
 
 
 def half_cauchy_regression(x, y):
-    """Coefficients are flat, the residual scale has a half-Cauchy(2.5) prior."""
+    """Define a regression with flat coefficients and a half-Cauchy(2.5) prior of the residual scale."""
     beta = numpyro.sample("beta", flat(shape=(x.shape[1],)))
     sigma = numpyro.sample("sigma", dist.HalfCauchy(2.5))
     with numpyro.plate("rows", len(y)):
@@ -32,7 +35,7 @@ def half_cauchy_regression(x, y):
 
 
 def weak_prior_regression(x, y):
-    """N(0, 10) coefficients and half-N(10) residual scale, for responses in the hundreds."""
+    """Define a regression with N(0, 10) coefficients and half-N(10) residual scale, for responses in the hundreds."""
     beta = numpyro.sample("beta", dist.Normal(0, 10).expand([x.shape[1]]).to_event(1))
     sigma = numpyro.sample("sigma", dist.HalfNormal(10))
     with numpyro.plate("rows", len(y)):
@@ -40,7 +43,10 @@ def weak_prior_regression(x, y):
 
 
 def kilpisjarvi(x, y, alpha_loc, alpha_scale, beta_loc, beta_scale):
-    """Summer temperatures against the calendar year, uncentred: intercept and slope correlate almost perfectly."""
+    """Define summer temperatures against the calendar year, uncentred.
+
+    Intercept and slope correlate almost perfectly.
+    """
     alpha = numpyro.sample("alpha", dist.Normal(alpha_loc, alpha_scale))
     beta = numpyro.sample("beta", dist.Normal(beta_loc, beta_scale))
     sigma = numpyro.sample("sigma", flat(constraints.positive))
@@ -52,7 +58,7 @@ def kilpisjarvi(x, y, alpha_loc, alpha_scale, beta_loc, beta_scale):
 
 
 def design(*columns) -> np.ndarray:
-    """An intercept and these predictors, (rows, 1 + predictors)."""
+    """Return an intercept and these predictors, of shape (rows, 1 + predictors)."""
     columns = np.broadcast_arrays(1.0, *columns)
     return np.stack(columns, axis=1).astype(float)
 
@@ -71,7 +77,7 @@ def kidscore_centred(d: dict):
 
 
 def indicators(codes, *levels):
-    """One column for each level, 1.0 where the code is that level."""
+    """Return one column for each level, 1.0 where the code is that level."""
     return [np.asarray(codes == level, dtype=float) for level in levels]
 
 
@@ -87,20 +93,20 @@ def logmesquite(d: dict):
 
 
 def logmesquite_logva(d: dict):
-    """Bushes by their canopy's volume and area."""
+    """Return predictors and response of bushes, by their canopy's volume and area."""
     area = d["diam1"] * d["diam2"]
     return design(np.log(area * d["canopy_height"]), np.log(area), d["group"]), np.log(d["weight"])
 
 
 def logmesquite_logvas(d: dict):
-    """Bushes by volume, area and shape of their canopies, total height and density."""
+    """Return predictors and response of bushes, by volume, area and shape of canopies, total height and density."""
     area, shape = d["diam1"] * d["diam2"], d["diam1"] / d["diam2"]
     logs = (area * d["canopy_height"], area, shape, d["total_height"], d["density"])
     return design(*map(np.log, logs), d["group"]), np.log(d["weight"])
 
 
 def nes(d: dict):
-    """Party identification in the national election study of 1980."""
+    """Return predictors and response of party identification in the national election study of 1980."""
     age = indicators(d["age_discrete"], 2, 3, 4)
     x = design(d["real_ideo"], d["race_adj"], *age, d["educ1"], d["gender"], d["income"])
     return x, np.asarray(d["partyid7"], dtype=float)

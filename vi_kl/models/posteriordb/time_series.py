@@ -12,11 +12,11 @@ from vi_kl.models.posteriordb.port import PosteriordbModel
 
 
 def autoregression(lagged, y):
-    """y_t ~ N(alpha + sum_k beta_k y_(t-k), sigma), given the K observations before the first.
+    """Define y_t ~ N(alpha + sum_k beta_k y_(t-k), sigma), given the K observations before the first.
 
     Args:
-        lagged: (T - K, K); column k holds y_(t-1-k).
-        y: (T - K,).
+        lagged: the lagged observations, of shape (T - K, K); column k holds y_(t-1-k).
+        y: the observations, of shape (T - K,).
     """
     alpha = numpyro.sample("alpha", dist.Normal(0, 10))
     beta = numpyro.sample("beta", dist.Normal(0, 10).expand([lagged.shape[1]]).to_event(1))
@@ -31,7 +31,10 @@ def lags(d: dict) -> tuple[np.ndarray, np.ndarray]:
 
 
 def arma11(y):
-    """y_t = mu + phi y_(t-1) + theta e_(t-1) + e_t with e_t ~ N(0, sigma), where y_0 stands for mu and e_0 for 0."""
+    """Define y_t = mu + phi y_(t-1) + theta e_(t-1) + e_t with e_t ~ N(0, sigma).
+
+    y_0 is taken as mu and e_0 as 0.
+    """
     mu = numpyro.sample("mu", dist.Normal(0, 10))
     phi = numpyro.sample("phi", dist.Normal(0, 2))
     theta = numpyro.sample("theta", dist.Normal(0, 2))
@@ -49,9 +52,9 @@ def arma11(y):
 
 
 def garch11(y, sigma1):
-    """y_t ~ N(mu, s_t) with s_t^2 = alpha0 + alpha1 (y_(t-1) - mu)^2 + beta1 s_(t-1)^2 and s_1 = sigma1.
+    """Define y_t ~ N(mu, s_t) with s_t^2 = alpha0 + alpha1 (y_(t-1) - mu)^2 + beta1 s_(t-1)^2 and s_1 = sigma1.
 
-    All is flat on alpha0 > 0, 0 < alpha1 < 1 and 0 < beta1 < 1 - alpha1, where the series is stationary.
+    The priors are flat on alpha0 > 0, 0 < alpha1 < 1 and 0 < beta1 < 1 - alpha1, where the series is stationary.
     """
     mu = numpyro.sample("mu", flat())
     alpha0 = numpyro.sample("alpha0", flat(constraints.positive))

@@ -1,7 +1,7 @@
-"""Annealing: the log evidence from a start that is known exactly, by way of ever less tempered posteriors.
+"""Annealing: the log evidence from a start that is known exactly, through ever less tempered posteriors.
 
-Requires a differentiable log density, and no draws. Use it as a second opinion on bridge sampling, from which it
-shares nothing: populations of particles are drawn from a broad Student-t, the start, and led to the posterior
+It requires a differentiable log density, and no draws. Use it as a second opinion on bridge sampling, with which it
+shares nothing: populations of particles are drawn from a broad Student-t, the start, and moved to the posterior
 through start^(1 - b) posterior^b, b rising from 0 to 1, by reweighting, resampling and Hamiltonian moves. A first
 round chooses the b, the step sizes and the scales as it goes, and is thrown away; with those fixed, the evidence of
 each population of the second round is unbiased, and the spread of the populations is an error that needs no theory.
@@ -52,22 +52,23 @@ def log_evidence_by_annealing(
     num_particles: int = 256,
     num_moves: int = 3,
 ) -> Estimate:
-    """The log evidence in nats, from nothing but the log density and a start.
+    """Estimate the log evidence in nats from the log density and a start, without posterior draws.
 
     Args:
         target: the posterior.
         key: a JAX random key.
-        start: broader than the posterior; None for `StartingDensity.broad`, of scale 4 in every coordinate of z.
-        num_populations: independent populations of particles, whose spread is the error.
-        num_particles: in each population. The error falls with the root of it.
-        num_moves: moves of every particle at each of the 10 to 50 stages.
+        start: a density broader than the posterior; None for `StartingDensity.broad`, of scale 4 in every coordinate of
+            z.
+        num_populations: the number of independent populations of particles, whose spread gives the error.
+        num_particles: the number of particles of each population. The error falls with its square root.
+        num_moves: the number of moves of every particle at each of the 10 to 50 stages.
 
     Returns:
         An Estimate with the relative error of the evidence and its degrees of freedom, num_populations - 1.
 
     Raises:
         AnnealingError: the posterior is not reached within 200 stages, or no particle has a finite log density.
-        ValueError: a start of another dimension, or one whose covariance is not positive.
+        ValueError: the start has another dimension, or a covariance that is not positive definite.
     """
     config = Annealing(num_populations, num_particles, num_moves)
     return anneal(target, start, config, key)[0]
@@ -84,19 +85,21 @@ def log_evidence_by_reverse_annealing(
     num_particles: int = 256,
     num_moves: int = 3,
 ) -> Estimate:
-    """A stochastic upper limit of the log evidence in nats: on average at or above it, if the draws are exact.
+    """Estimate a stochastic upper limit of the log evidence, in nats.
 
-    How far above is not in its standard error, which says only how much the limit itself varies.
+    On average it is at or above the log evidence, if the draws are exact.
+
+    The standard error says how much the limit itself varies, and not how far above the log evidence it is.
 
     Args:
         target: the posterior.
-        draws: (n, dim) from the posterior; they are where the particles begin.
+        draws: posterior draws of shape (n, dim), at which the particles begin.
         key: a JAX random key.
-        start: where the particles are led to; None for one around the draws, of three times their sds.
-        num_populations, num_particles, num_moves: as in `log_evidence_by_annealing`.
+        start: the density that the particles are moved to; None for one around the draws, of three times their sds.
+        num_populations, num_particles, num_moves: see `log_evidence_by_annealing`.
 
     Raises:
-        AnnealingError, ValueError: as `log_evidence_by_annealing` does.
+        AnnealingError, ValueError: see `log_evidence_by_annealing`.
     """
     config = Annealing(num_populations, num_particles, num_moves)
     draws = np.asarray(draws, dtype=float)
@@ -115,7 +118,7 @@ def log_evidence_by_reverse_annealing(
 
 
 def anneal(target: Target, start: StartingDensity | None, config: Annealing, key) -> tuple[Estimate, np.ndarray]:
-    """The estimate, and the particles that have arrived: (populations, particles, dim)."""
+    """Return the estimate, and the final particles of shape (populations, particles, dim)."""
     start = checked_start(target, StartingDensity.broad(target.dim) if start is None else start)
     plan_key, draw_key, key = jax.random.split(key, 3)
     plan = choose_plan(target, start, config, plan_key)
@@ -125,7 +128,10 @@ def anneal(target: Target, start: StartingDensity | None, config: Annealing, key
 
 
 def combine(log_z, config: Annealing, method: str, caveat: str) -> Estimate:
-    """log of the mean of the populations' evidences, each of them unbiased, and the relative error of that mean."""
+    """Return the log of the mean of the populations' evidences, and the relative error of that mean.
+
+    Each population's evidence is unbiased.
+    """
     log_z = np.asarray(log_z)
     if not np.isfinite(log_z).any():
         raise AnnealingError("No particle arrived with a finite log density: give a start nearer to the posterior.")

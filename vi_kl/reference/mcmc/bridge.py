@@ -1,7 +1,7 @@
 """Bridge sampling: the log evidence from posterior draws, with its error.
 
-Requires draws from the posterior (a reference run's chains, or independent ones) and nothing else of the target
-than its log density. Use it wherever such draws exist: it is the most precise general way from draws to evidence.
+It requires draws from the posterior (a reference run's chains, or independent ones) and nothing else of the target
+than its log density. Use it wherever such draws exist: it is the most precise general method for the evidence.
 
 A normal distribution is fitted to one half of the draws, and the optimal bridge between it and the posterior is
 evaluated on the other half; then the halves change places, and the mean of the two is the answer. Before they are
@@ -26,16 +26,16 @@ from vi_kl.reference.mcmc.draws import PosteriorDraws
 from vi_kl.targets.target import Target, log_density_in_chunks
 
 BLIND_SPOT = "Bridge sampling weighs only what the draws have visited: a mode that no chain has found is missing in it."
-TOO_WIDE = 0.3  # relative error above which the error's own formula, a first-order one, is not to be relied on
+TOO_WIDE = 0.3  # relative error above which its first-order formula is not reliable
 
 
 @in_float64
 def log_evidence_by_bridge(target: Target, chains, *, key, independent: bool = False) -> Estimate:
-    """The log evidence in nats, from draws of the posterior.
+    """Estimate the log evidence in nats from draws of the posterior.
 
     Args:
         target: the posterior that the draws are from.
-        chains: draws of z, shape (chains, length, dim); one chain (1, length, dim) for independent draws.
+        chains: draws of z, of shape (chains, length, dim); one chain (1, length, dim) for independent draws.
         key: a JAX random key, for the draws of the normal distribution.
         independent: whether every draw is independent of all others; their autocorrelation is estimated otherwise.
 
@@ -44,18 +44,19 @@ def log_evidence_by_bridge(target: Target, chains, *, key, independent: bool = F
         while that error is well below one.
 
     Raises:
-        ValueError: draws of another shape, not finite, or too few to fit a covariance to one half of them.
+        ValueError: the draws have another shape, are not finite, or are too few to fit a covariance to one half of
+            them.
     """
     return cross_bridge(target, PosteriorDraws(checked_chains(target, chains), independent), key).estimate
 
 
 class CrossBridge(NamedTuple):
-    """The answer of both halves, and what each chain says by itself.
+    """A bridge estimate from both halves of the draws, with each chain's own.
 
     Attributes:
-        estimate: of the log evidence.
-        by_chain: each chain's own log evidence less that of all, (chains,).
-        by_chain_error: its standard error, (chains,).
+        estimate: the estimate of the log evidence.
+        by_chain: each chain's own log evidence minus that of all, of shape (chains,).
+        by_chain_error: the standard errors of `by_chain`, of shape (chains,).
     """
 
     estimate: Estimate
@@ -64,7 +65,7 @@ class CrossBridge(NamedTuple):
 
     @property
     def disagreement(self) -> float:
-        """The farthest that one chain's log evidence lies from the mean of the others', in standard errors."""
+        """The largest distance of one chain's log evidence from the mean of the others', in standard errors."""
         n = len(self.by_chain)
         if n < 2:
             return 0.0
@@ -91,7 +92,7 @@ def checked_chains(target: Target, chains) -> np.ndarray:
 
 
 def cross_bridge(target: Target, draws: PosteriorDraws, key) -> CrossBridge:
-    """Each half of the chains bridged from the normal distribution that the other half gives."""
+    """Bridge each half of the chains from the normal distribution fitted to the other half."""
     generator = numpy_generator(key)
     middle = draws.chains.shape[1] // 2
     first, second = draws.chains[:, :middle], draws.chains[:, middle:]
@@ -113,7 +114,7 @@ def cross_bridge(target: Target, draws: PosteriorDraws, key) -> CrossBridge:
 
 
 class Warp(NamedTuple):
-    """z = location + scale_tril u, u standard normal: the normal distribution that is bridged to."""
+    """A normal distribution to bridge to: z = location + scale_tril u, with u standard normal."""
 
     location: np.ndarray
     scale_tril: np.ndarray
@@ -122,10 +123,10 @@ class Warp(NamedTuple):
         return np.linalg.solve(self.scale_tril, (z - self.location).T).T
 
     def log_ratio(self, target: Target, u) -> np.ndarray:
-        """log of (density of the warped posterior at u) / (standard normal density of u), unnormalised."""
+        """Return log of (density of the warped posterior at u) / (standard normal density of u), unnormalised."""
         steps = u @ self.scale_tril.T
         both = log_density_in_chunks(target, np.concatenate([self.location + steps, self.location - steps]))
-        both = np.where(np.isnan(both), -np.inf, both)  # outside the support, as far as floating point goes
+        both = np.where(np.isnan(both), -np.inf, both)  # outside the support in floating point
         log_volume = np.log(np.diag(self.scale_tril)).sum() + 0.5 * u.shape[1] * np.log(2 * np.pi)
         return np.logaddexp(*np.split(both, 2)) - np.log(2) + 0.5 * (u**2).sum(axis=1) + log_volume
 
@@ -140,7 +141,7 @@ def fit_warp(chains) -> Warp:
 
 
 class Bridge(NamedTuple):
-    """One half's answer; its fields are those of CrossBridge, and the relative variance of the evidence."""
+    """A bridge estimate from one half: the fields of CrossBridge, and the relative variance of the evidence."""
 
     log_evidence: float
     relative_variance: float
@@ -149,7 +150,7 @@ class Bridge(NamedTuple):
 
 
 def bridge(target: Target, warp: Warp, draws: PosteriorDraws, generator) -> Bridge:
-    """The optimal bridge between the warp's normal and the posterior, on these posterior draws."""
+    """Compute the optimal bridge between the warp's normal and the posterior, on these posterior draws."""
     at_posterior = warp.log_ratio(target, warp.to_u(draws.z))
     at_normal = warp.log_ratio(target, generator.normal(size=draws.z.shape))
     if not np.isfinite(at_posterior).all() or np.isinf(at_normal).all():
@@ -157,7 +158,7 @@ def bridge(target: Target, warp: Warp, draws: PosteriorDraws, generator) -> Brid
     share = draws.effective_number(at_posterior)
     share = share / (share + len(at_normal))
     log_evidence = solve_bridge(at_posterior, at_normal, share)
-    # the two densities against their mixture: both means are one at the solution
+    # the two densities relative to their mixture: both means are one at the solution
     normal_part = 1 / (share + (1 - share) * np.exp(np.clip(log_evidence - at_normal, -700, 700)))
     posterior_part = 1 / (share * np.exp(np.clip(at_posterior - log_evidence, -700, 700)) + 1 - share)
     relative_variance = normal_part.var(ddof=1) / normal_part.mean() ** 2 / len(normal_part) + posterior_part.var(
@@ -167,11 +168,11 @@ def bridge(target: Target, warp: Warp, draws: PosteriorDraws, generator) -> Brid
 
 
 def solve_bridge(at_posterior, at_normal, share: float) -> float:
-    """The fixed point of Meng & Wong's iteration, as the root of a function that rises in the log evidence.
+    """Return the fixed point of Meng & Wong's iteration, the root of a function that rises in the log evidence.
 
     Args:
         at_posterior, at_normal: log ratio of posterior (unnormalised) to normal density, at draws of each.
-        share: of the posterior's draws, counted as independent ones, among all.
+        share: the share of the posterior's effective draws among all.
     """
     odds = np.log(share) - np.log1p(-share)
 
@@ -186,7 +187,10 @@ def solve_bridge(at_posterior, at_normal, share: float) -> float:
 
 
 def chain_by_chain(draws: PosteriorDraws, posterior_part) -> tuple[np.ndarray, np.ndarray]:
-    """Each chain's log evidence less that of all, and its error: the normal's draws are common to all chains."""
+    """Return each chain's log evidence minus that of all, and its error.
+
+    The normal's draws are common to all chains.
+    """
     parts = posterior_part.reshape(draws.chains.shape[:2])
     means = parts.mean(axis=1)
     alone = [PosteriorDraws(chain[None], draws.independent) for chain in draws.chains]

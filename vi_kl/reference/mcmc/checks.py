@@ -1,4 +1,4 @@
-"""What a reference run has to pass before anything is measured against it.
+"""Checks that a reference run has to pass before anything is measured against it.
 
 References: Vehtari, Gelman, Simpson, Carpenter & Bürkner (2021), "Rank-normalization, folding, and localization: an
 improved R-hat"; Betancourt (2016), "Diagnosing suboptimal cotangent disintegrations in Hamiltonian Monte Carlo", for
@@ -15,15 +15,15 @@ from vi_kl.reference.mcmc.nuts import Run
 
 @dataclasses.dataclass(frozen=True)
 class Checks:
-    """Limits of the figures that are measured.
+    """A set of limits for the figures that are measured.
 
     Attributes:
         max_r_hat: rank-normalised split R-hat, the largest over the coordinates of z.
         min_ess: effective sample size of all chains together, the smallest over the coordinates, in bulk and tails.
-        max_divergent_share: of the trajectories.
-        min_e_bfmi: energy fraction of missing information, the smallest over the chains.
-        max_disagreement: in standard errors: of one chain's log evidence with the others', and of the log evidences
-            by bridge sampling and by annealing.
+        max_divergent_share: the share of trajectories that diverge.
+        min_e_bfmi: the energy fraction of missing information, the smallest over the chains.
+        max_disagreement: the disagreement, in standard errors, of one chain's log evidence with the others', and of
+            those by bridge sampling and by annealing.
     """
 
     max_r_hat: float = 1.01
@@ -35,7 +35,7 @@ class Checks:
 
 @dataclasses.dataclass(frozen=True)
 class Check:
-    """One figure: how it is called, whether a low one is good, its limit in `Checks`, and what a bad one means."""
+    """A check of one figure: its name, whether a low one is good, its limit in `Checks`, and what a bad one means."""
 
     words: str
     limit: str
@@ -44,7 +44,7 @@ class Check:
     low_is_good: bool = True
 
     def complaint(self, value: float, checks: Checks, where: str) -> str | None:
-        """A sentence where the figure does not pass (NaN does not); None where it does."""
+        """Return a sentence if the figure does not pass (NaN does not), else None."""
         limit = getattr(checks, self.limit)
         if (value <= limit) if self.low_is_good else (value >= limit):
             return None
@@ -92,8 +92,8 @@ PER_COORDINATE = ("r_hat", "ess_bulk", "ess_tail")
 
 
 def measure(run: Run) -> dict[str, np.ndarray]:
-    """The figures of the chains: R-hat and the sample sizes by coordinate of z, the rest as single numbers."""
-    from arviz_stats.base import array_stats  # here, as it takes seconds to import
+    """Return the figures of the chains: R-hat and the sample sizes by coordinate of z, the rest as single numbers."""
+    from arviz_stats.base import array_stats  # imported here, as it takes seconds
 
     by_coordinate = np.moveaxis(run.z, -1, 0)
     change = np.diff(run.energy, axis=1)
@@ -107,7 +107,7 @@ def measure(run: Run) -> dict[str, np.ndarray]:
 
 
 def complaints(figures, checks: Checks, kinds: dict[str, Check], coordinate_names: tuple[str, ...]) -> tuple[str, ...]:
-    """A sentence for each check that fails."""
+    """Return a sentence for each check that fails."""
     found = (judge(name, kinds[name], figures[name], checks, coordinate_names) for name in kinds)
     return tuple(filter(None, found))
 
@@ -115,6 +115,6 @@ def complaints(figures, checks: Checks, kinds: dict[str, Check], coordinate_name
 def judge(name: str, check: Check, value, checks: Checks, coordinate_names) -> str | None:
     if name not in PER_COORDINATE:
         return check.complaint(float(value), checks, "")
-    worst: Callable = np.argmax if check.low_is_good else np.argmin  # both go to a NaN first
+    worst: Callable = np.argmax if check.low_is_good else np.argmin  # both select a NaN first
     index = int(worst(value))
     return check.complaint(float(value[index]), checks, f" in {coordinate_names[index]}")

@@ -1,4 +1,4 @@
-"""Draws from the posterior, and averages over them with an error that knows whether the draws are independent."""
+"""Draws from the posterior, and averages over them whose error accounts for autocorrelation."""
 
 import dataclasses
 
@@ -9,10 +9,10 @@ from vi_kl.core.estimate import Estimate, error_of_mean
 
 @dataclasses.dataclass(frozen=True)
 class PosteriorDraws:
-    """Draws of z in chains.
+    """A set of draws of z in chains.
 
     Attributes:
-        chains: (chains, length, dim).
+        chains: the draws, of shape (chains, length, dim).
         independent: whether each draw is independent of all others.
     """
 
@@ -21,7 +21,7 @@ class PosteriorDraws:
 
     @property
     def z(self) -> np.ndarray:
-        """All draws, shape (chains x length, dim)."""
+        """All draws, of shape (chains x length, dim)."""
         return self.chains.reshape(-1, self.chains.shape[-1])
 
     def __len__(self):
@@ -29,21 +29,21 @@ class PosteriorDraws:
 
     @property
     def words(self) -> str:
-        """For a method: how many draws, and of what kind."""
+        """The number of draws and their kind, in words for a method."""
         if self.independent:
             return f"{len(self):,} exact posterior draws"
         return f"{len(self):,} draws of {len(self.chains)} reference chains"
 
     def effective_number(self, values: np.ndarray) -> float:
-        """As many independent draws would give the mean of `values` (one per draw) the same error."""
-        from arviz_stats.base import array_stats  # here, as it takes seconds to import
+        """Return how many independent draws would give the mean of `values` (one per draw) the same error."""
+        from arviz_stats.base import array_stats  # imported here, as it takes seconds
 
         if self.independent or np.ptp(values) == 0:
             return float(len(self))
         return float(array_stats.ess(values.reshape(self.chains.shape[:2]), method="mean"))
 
     def mean(self, values: np.ndarray, method: str, unit: str = "nats") -> Estimate:
-        """The mean of `values`, one for each of `z`, with its standard error."""
+        """Return the mean of `values`, one for each of `z`, with its standard error."""
         values = np.asarray(values)
         error = error_of_mean(values, self.effective_number(values))
         return Estimate(values.mean(), error, method, unit, num_draws=len(self))

@@ -1,7 +1,7 @@
 """NUTS over z, in chains that run side by side: NumPyro's sampler, with the target as an argument.
 
 The program is compiled once for a target's structure and shape: new data of the same shape, other keys and another
-number of draws reuse it. It runs in pieces, so that progress can be told.
+number of draws reuse it. It runs in pieces, so that progress can be reported.
 
 References: Hoffman & Gelman (2014), "The No-U-Turn sampler"; Betancourt (2016), "Identifying the optimal
 integration time in Hamiltonian Monte Carlo", sections 2 to 4, for the multinomial version, which is NumPyro's.
@@ -24,15 +24,15 @@ PIECE = 250  # steps per compiled call
 
 @dataclasses.dataclass(frozen=True)
 class NUTS:
-    """Settings of the sampler.
+    """A set of settings of the sampler.
 
     Attributes:
-        num_chains: chains, each from a starting point of its own.
-        num_warmup: steps in which step size and mass matrix are learned, and which are thrown away.
-        num_draws: draws kept of each chain.
-        target_accept_prob: a higher one means smaller steps: slower, and fewer divergences.
-        max_tree_depth: of a trajectory: it has at most 2**max_tree_depth steps.
-        largest_dense: up to how many dimensions the mass matrix is dense.
+        num_chains: the number of chains, each from a starting point of its own.
+        num_warmup: the number of discarded steps in which step size and mass matrix are adapted.
+        num_draws: the number of draws kept of each chain.
+        target_accept_prob: the target acceptance probability; a higher one means smaller steps and fewer divergences.
+        max_tree_depth: the depth of a trajectory's tree: it has at most 2**max_tree_depth steps.
+        largest_dense: the largest number of dimensions with a dense mass matrix.
     """
 
     num_chains: int = 4
@@ -53,13 +53,13 @@ class NUTS:
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """What a run of NUTS leaves behind, warm-up excluded; all but the last are (chains, draws).
+    """A record of a run of NUTS, warm-up excluded; all arrays but the last are (chains, draws).
 
     Attributes:
         energy: the Hamiltonian at each draw.
-        diverging: whether the trajectory that led to it diverged.
-        num_steps: gradients that it took.
-        z: the draws, (chains, draws, dim).
+        diverging: whether the trajectory that led to the draw diverged.
+        num_steps: the number of gradients of that trajectory.
+        z: the draws, of shape (chains, draws, dim).
     """
 
     energy: np.ndarray
@@ -70,13 +70,13 @@ class Run:
 
 @in_float64
 def run_nuts(target: Target, config: NUTS, key, progress: Callable | None = None) -> Run:
-    """Chains from starting points that are far apart, uniform on (-2, 2) in every coordinate of z.
+    """Run chains from starting points that are far apart, uniform on (-2, 2) in every coordinate of z.
 
     Args:
         target: the posterior.
         config: the settings.
         key: a JAX random key.
-        progress: called with the share done and a few words.
+        progress: a function that is called with the share done and a few words.
     """
     start_key, key = jax.random.split(key)
     starts = jnp.stack([target.initial_position(k) for k in jax.random.split(start_key, config.num_chains)])
@@ -97,14 +97,14 @@ def run_nuts(target: Target, config: NUTS, key, progress: Callable | None = None
 
 @dataclasses.dataclass(frozen=True)
 class Kernel:
-    """The settings that are part of the code."""
+    """A set of the settings that are part of the code."""
 
     num_warmup: int
     dense: bool
     max_tree_depth: int
 
     def functions(self, target: Target, target_accept_prob):
-        """NumPyro's (start a chain, take a step) for this target, which may be traced."""
+        """Return NumPyro's (start a chain, take a step) for this target, which may be traced."""
         init, step = hmc(potential_fn=lambda z: -log_density(target, z), algo="NUTS")
 
         def start(z, key):
@@ -127,9 +127,9 @@ def first_state(target: Target, starts, keys, target_accept_prob, kernel: Kernel
 
 
 def together(state, change):
-    """`change` what all chains have in common: where they are in the warm-up.
+    """Apply `change` to what all chains have in common: their position in the warm-up.
 
-    Were these batched like the rest, every step would run both branches of every condition on them, the
+    If these were batched like the rest, every step would run both branches of every condition on them, the
     factorisation of the mass matrix included.
     """
     adaptation = state.adapt_state._replace(window_idx=change(state.adapt_state.window_idx))
@@ -142,9 +142,9 @@ def few_numbers(target, state, target_accept_prob, count, kernel) -> bool:
 
 @compiled(static=("kernel",), seldom=few_numbers)
 def run_piece(target: Target, state, target_accept_prob, count, kernel: Kernel):
-    """`count` steps of every chain, PIECE at most; the state, and what there is to record, by step and chain."""
+    """Advance every chain by `count` steps, PIECE at most; return the state, and the record by step and chain."""
     start, step = kernel.functions(target, target_accept_prob)
-    # NumPyro's step function learns its settings from the start of a chain; the numbers are thrown away
+    # NumPyro's step function learns its settings from the start of a chain; the numbers are discarded
     jax.eval_shape(start, state.z[0], jax.random.key(0))
     axes = together(jax.tree.map(lambda x: 0, state), lambda x: None)
     advance = jax.vmap(lambda one: step(one, (), {}), in_axes=(axes,), out_axes=axes)

@@ -1,7 +1,7 @@
 """The reference by a reference run: NUTS, checked, with the log evidence by bridge sampling and a second opinion.
 
-Requires a differentiable log density, whose posterior NUTS can explore; a run that fails its checks is refused. Use
-it where there is no closed form and quadrature does not reach. It costs seconds for small models; `cache` makes a
+It requires a differentiable log density whose posterior NUTS can explore; a run that fails its checks is refused. Use
+it where there is no closed form and quadrature does not apply. It costs seconds for small models; `cache` makes a
 comparison pay for it once.
 """
 
@@ -27,11 +27,11 @@ from vi_kl.reference.posterior import Moments, ReferencePosterior
 from vi_kl.targets.arguments import of_a_target
 from vi_kl.targets.target import Target, constrain_in_chunks
 
-SHARE_OF_NUTS = 0.7  # of the progress
+SHARE_OF_NUTS = 0.7  # share of the progress
 
 
 class UntrustworthyReference(ViKLError, RuntimeError):
-    """A reference run failed its checks.
+    """An error: a reference run failed its checks.
 
     Attributes:
         complaints: a sentence for each failed check, with the figure, its limit and what to do.
@@ -62,27 +62,27 @@ def reference_run(
     cache=None,
     progress: Callable[[float, str], None] | None = None,
 ) -> ReferencePosterior:
-    """What chains of NUTS say about a posterior: draws, moments, log evidence, and a second opinion on the last.
+    """Compute a reference posterior from chains of NUTS: draws, moments, log evidence, and a second opinion on it.
 
     Args:
         target: the posterior.
         key: a JAX random key.
-        num_chains: chains, from starting points uniform on (-2, 2) in every coordinate of z.
-        num_warmup: steps of each chain that are thrown away.
-        num_draws: draws kept of each chain.
-        target_accept_prob: raise it towards 0.99 where trajectories diverge.
-        checks: the limits of what is measured.
-        annealing: settings of the second opinion.
+        num_chains: the number of chains, from starting points uniform on (-2, 2) in every coordinate of z.
+        num_warmup: the number of steps of each chain that are discarded.
+        num_draws: the number of draws kept of each chain.
+        target_accept_prob: the target acceptance probability; raise it towards 0.99 if trajectories diverge.
+        checks: the limits of the figures that are measured.
+        annealing: the settings of the second opinion.
         on_failure: "raise", or "keep" a run that failed, with its complaints in the reference.
         cache: a folder, True for the default one (see `cache_folder`), or None for no caching.
-        progress: called with the share done and a few words.
+        progress: a function that is called with the share done and a few words.
 
     Returns:
         A ReferencePosterior with source "reference run", whose `sample` picks from the stored draws.
 
     Raises:
-        UntrustworthyReference: a check failed; of a run whose chains failed no evidence is computed.
-        ValueError: a setting out of range, or no starting point with a finite log density.
+        UntrustworthyReference: a check failed; no evidence is computed if the chains failed.
+        ValueError: a setting is out of range, or no starting point has a finite log density.
     """
     if on_failure not in ("raise", "keep"):
         raise ValueError(f'on_failure must be "raise" or "keep", got {on_failure!r}.')
@@ -105,7 +105,7 @@ def reference_run(
 
 @dataclasses.dataclass(frozen=True)
 class Teller:
-    """Progress of the whole, from the progress of its parts."""
+    """A reporter of the progress of the whole, from the progress of its parts."""
 
     progress: Callable | None
 
@@ -119,7 +119,7 @@ class Teller:
 
 @dataclasses.dataclass(frozen=True)
 class Work:
-    """What takes time, as {name: array}, which is how the cache keeps it."""
+    """A computation of what takes time, as {name: array}, which is how the cache keeps it."""
 
     target: Target
     key: jax.Array
@@ -128,12 +128,12 @@ class Work:
     teller: Teller
 
     def run(self) -> dict:
-        """The chains, and the figures that they are judged by."""
+        """Run the chains; return them and the figures that they are judged by."""
         run = run_nuts(self.target, self.nuts, jax.random.fold_in(self.key, 0), self.teller.of_nuts)
         return {"z": run.z, **measure(run)}
 
     def weigh(self, z) -> dict:
-        """The log evidence in two ways, how far apart they are, and the moments."""
+        """Compute the log evidence by two methods, how far apart they are, and the moments."""
         self.teller(SHARE_OF_NUTS, "bridge sampling")
         draws = PosteriorDraws(z, independent=False)
         bridge = cross_bridge(self.target, draws, jax.random.fold_in(self.key, 1))
@@ -156,14 +156,18 @@ class Work:
 
 
 def moments(target: Target, z) -> dict[str, np.ndarray]:
-    """Mean, sd and Monte-Carlo standard error of the mean (the largest, in sds) of every site in the model's space."""
-    from arviz_stats.base import array_stats  # here, as it takes seconds to import
+    """Return mean, sd and Monte-Carlo standard error of the mean of every site in the model's space.
+
+    The error is the largest over the site's entries, in sds.
+    """
+    from arviz_stats.base import array_stats  # imported here, as it takes seconds
 
     result = {}
     for name, x in constrain_in_chunks(target, z.reshape(-1, z.shape[-1])).items():
         mean, sd = x.mean(axis=0), x.std(axis=0, ddof=1)
         entries = x.reshape(*z.shape[:2], -1)
-        varies = np.ptp(entries, axis=(0, 1)) > 1e-12 * np.abs(entries).max(axis=(0, 1))  # entries of a factor do not
+        # a constant entry, as some of a factor are, has no effective sample size
+        varies = np.ptp(entries, axis=(0, 1)) > 1e-12 * np.abs(entries).max(axis=(0, 1))
         numbers = np.atleast_1d(array_stats.ess(np.moveaxis(entries[..., varies], -1, 0), method="mean"))
         error = np.max(1 / np.sqrt(numbers), initial=0.0)
         result |= {f"mean/{name}": mean, f"sd/{name}": sd, f"error/{name}": np.asarray(error)}
@@ -174,7 +178,7 @@ def make_reference(target: Target, chains, evidence, complaints: tuple[str, ...]
     z = chains.reshape(-1, chains.shape[-1])
 
     def sample(key, n: int) -> np.ndarray:
-        """n of the stored draws, each at most once where there are enough."""
+        """Return n of the stored draws, each at most once if there are enough."""
         return z[numpy_generator(key).choice(len(z), n, replace=n > len(z))]
 
     return ReferencePosterior(

@@ -1,7 +1,8 @@
-"""The way of annealing: particles led from a start to the target by reweighting, resampling and Hamiltonian moves.
+"""The tempered path of annealing: particles moved from a start to the target.
 
-One compiled program serves the round that chooses its plan as it goes, the rounds that follow a plan, and the way
-back. What it is for, and its references, stand in annealing.py.
+Particles are reweighted, resampled and moved by Hamiltonian dynamics. One compiled program serves the round that
+chooses its plan as it goes, the rounds that follow a plan, and the way back. See annealing.py for its use and
+references.
 """
 
 import dataclasses
@@ -20,26 +21,26 @@ from vi_kl.core.student import Student
 from vi_kl.targets.target import Target, is_small, log_density
 
 MOST_STAGES = 200
-EFFICIENCY = 0.8  # conditional effective sample size that one stage may cost, as a share of the particles
+EFFICIENCY = 0.8  # conditional effective sample size, as a share of the particles, that one stage may reduce to
 ACCEPTANCE = 0.8
 LEAPFROGS = 5
 LARGEST_STEP = 1.0  # in whitened coordinates
 
 
 class AnnealingError(ViKLError, RuntimeError):
-    """The posterior was not reached; the message says what to try."""
+    """An error: the posterior was not reached; the message says what to try."""
 
 
 class StartingDensity(NamedTuple):
-    """The multivariate Student-t at which annealing begins; it should be broader than the posterior.
+    """A multivariate Student-t at which annealing begins; it should be broader than the posterior.
 
     With a normal's tails, the weights would have no finite variance where the posterior's tails are heavier, such as
     those of the log of a scale.
 
     Attributes:
-        location: (dim,).
-        scale_tril: (dim, dim), the Cholesky factor of its scale.
-        degrees_of_freedom: of its tails.
+        location: the location, of shape (dim,).
+        scale_tril: the Cholesky factor of the scale matrix, of shape (dim, dim).
+        degrees_of_freedom: the degrees of freedom.
     """
 
     location: np.ndarray
@@ -48,24 +49,24 @@ class StartingDensity(NamedTuple):
 
     @classmethod
     def broad(cls, dim: int, scale: float = 4.0) -> "StartingDensity":
-        """Around the origin of z, where nothing is known."""
+        """Return a start around the origin of z, for a posterior about which nothing is known."""
         return cls(np.zeros(dim), scale * np.eye(dim))
 
     @classmethod
     def around(cls, z, inflation: float = 3.0) -> "StartingDensity":
-        """Around draws (n, dim), scaled to `inflation` times their sds."""
+        """Return a start around draws (n, dim), scaled to `inflation` times their sds."""
         covariance = np.atleast_2d(np.cov(z, rowvar=False))
         return cls(np.mean(z, axis=0), inflation * np.linalg.cholesky(covariance))
 
 
 @dataclasses.dataclass(frozen=True)
 class Annealing:
-    """Settings.
+    """A set of settings of annealing.
 
     Attributes:
-        num_populations: independent ones, whose spread is the error.
-        num_particles: in each population.
-        num_moves: Hamiltonian moves of every particle at every stage.
+        num_populations: the number of independent populations, whose spread gives the error.
+        num_particles: the number of particles of each population.
+        num_moves: the number of Hamiltonian moves of every particle at every stage.
     """
 
     num_populations: int = 8
@@ -83,18 +84,18 @@ class Annealing:
 
 
 def starting_particles(start: StartingDensity, config: Annealing, key) -> np.ndarray:
-    """(populations x particles, dim) draws of the start."""
+    """Return draws of the start, of shape (populations x particles, dim)."""
     n = config.num_populations * config.num_particles
     return Student(*start).sample(numpy_generator(key), n)
 
 
 class Plan(NamedTuple):
-    """What a round does at each stage; arrays of MOST_STAGES, of which the first num_stages count.
+    """A plan of a round's stages; arrays of MOST_STAGES, of which the first num_stages count.
 
     Attributes:
-        powers: b after the stage's reweighting.
-        factors: Cholesky factors by which the stage's moves are scaled, (stages, dim, dim).
-        step_sizes: of the leapfrog, in the scaled coordinates.
+        powers: the power b after each stage's reweighting.
+        factors: Cholesky factors by which the stages' moves are scaled, of shape (stages, dim, dim).
+        step_sizes: the step sizes of the leapfrog, in the scaled coordinates.
     """
 
     powers: jax.Array
@@ -103,7 +104,7 @@ class Plan(NamedTuple):
     num_stages: int
 
     def reversed(self, start: StartingDensity) -> "Plan":
-        """The way back: from b = 1 to the stage before, and so on to b = 0, where the start's own scales hold."""
+        """Return the plan of the way back, from b = 1 through the stages to b = 0, where the start's scales hold."""
         n = self.num_stages
         back = np.arange(n - 1)[::-1]
 
@@ -118,9 +119,9 @@ class Plan(NamedTuple):
 
 
 class Particles(NamedTuple):
-    """Where the particles are, and the target there: z and gradient (populations, particles, dim), log_p without dim.
+    """A set of particles with the target there: z and gradient (populations, particles, dim), log_p without dim.
 
-    The log density is NaN nowhere: where it would be, it is minus infinity, and its gradient zero.
+    The log density is never NaN: it is minus infinity instead, and its gradient is zero.
     """
 
     z: jax.Array
@@ -129,7 +130,7 @@ class Particles(NamedTuple):
 
 
 class State(NamedTuple):
-    """What one stage hands to the next; log_z is the log of what each population's evidence has come to."""
+    """A state that one stage hands to the next; log_z is the log of each population's evidence so far."""
 
     particles: Particles
     log_z: jax.Array
@@ -141,7 +142,7 @@ class State(NamedTuple):
 
 
 def choose_plan(target: Target, start: StartingDensity, config: Annealing, key) -> Plan:
-    """The first round: powers, scales and step sizes chosen on the way."""
+    """Run the first round, which chooses powers, scales and step sizes on the way, and return its plan."""
     dim = target.dim
     empty = Plan(np.zeros(MOST_STAGES), np.zeros((MOST_STAGES, dim, dim)), np.zeros(MOST_STAGES), MOST_STAGES)
     draw_key, key = jax.random.split(key)
@@ -199,14 +200,17 @@ def few_numbers(target, *rest) -> bool:
 def temper(
     target: Target, start: Whitened, plan, particles, first_power, num_stages, adaptive, key, num_moves: int
 ) -> State:
-    """All stages: reweight, resample, move. With `adaptive`, the plan is chosen on the way, until the power is one."""
+    """Run all stages: reweight, resample, move.
+
+    With `adaptive`, the plan is chosen on the way, until the power is one.
+    """
     nothing = jax.tree.map(jnp.zeros_like, plan)
     zeros = jnp.zeros(particles.z.shape[0])
     state = State(particles, zeros, first_power, jnp.asarray(0), jnp.asarray(0.5), nothing, key)
 
     def goes_on(state):
         unfinished = (state.stage < num_stages) & ~(adaptive & (state.power == 1.0))
-        return unfinished & jnp.isfinite(state.log_z).any()  # nothing is left to lead where all weights vanish
+        return unfinished & jnp.isfinite(state.log_z).any()  # no particle is left if all weights vanish
 
     return jax.lax.while_loop(goes_on, lambda state: one_stage(target, start, plan, adaptive, state, num_moves), state)
 
@@ -229,7 +233,7 @@ def one_stage(target, start, plan, adaptive, state: State, num_moves: int) -> St
 
 
 def next_power(log_ratio, power):
-    """The largest power whose reweighting keeps the asked share of the particles that can be kept at all."""
+    """Return the largest power whose reweighting keeps the required share of the particles that can be kept at all."""
     log_ratio = jnp.ravel(log_ratio)
     alive = jnp.isfinite(log_ratio)
     log_alive = jnp.log(alive.sum())
@@ -250,7 +254,7 @@ def next_power(log_ratio, power):
 
 
 def resample(key, log_weight, particles: Particles) -> Particles:
-    """Systematic resampling within each population."""
+    """Draw particles by systematic resampling within each population."""
     n = log_weight.shape[1]
     offsets = jax.random.uniform(key, (len(log_weight), 1))
 
@@ -264,7 +268,7 @@ def resample(key, log_weight, particles: Particles) -> Particles:
 
 
 def spread(z):
-    """Cholesky factor of the particles' covariance, all populations together."""
+    """Return the Cholesky factor of the particles' covariance, all populations together."""
     flat = z.reshape(-1, z.shape[-1])
     centred = flat - flat.mean(axis=0)
     covariance = centred.T @ centred / len(flat)
@@ -284,14 +288,14 @@ evaluate_once = compiled(evaluate, seldom=True)
 
 
 def move(target, start: Whitened, particles: Particles, power, factor, step_size, key, num_moves: int):
-    """Hamiltonian moves that leave start^(1 - power) target^power invariant; also how many of them were accepted."""
+    """Make Hamiltonian moves that leave start^(1 - power) target^power invariant; return their acceptance rate too."""
 
     def force(particles):
         pull = power * particles.gradient + (1 - power) * start.gradient(particles.z)
         return pull @ factor
 
     def energy(particles, momentum):
-        # at power zero the target does not count, wherever it vanishes
+        # at power zero the target does not count, even where it vanishes
         of_target = jnp.where(power > 0, power * particles.log_p, 0.0)
         return 0.5 * (momentum**2).sum(-1) - of_target - (1 - power) * start.log_density(particles.z)
 

@@ -11,7 +11,7 @@ from vi_kl.reference.quadrature.partition import PartDensity
 
 @dataclasses.dataclass(frozen=True)
 class BoxPart:
-    """One peak's share of the density on adaptive boxes of its chart's coordinates."""
+    """A peak's share of the density, on adaptive boxes of its chart's coordinates."""
 
     density: PartDensity
     integration: Integration
@@ -29,7 +29,7 @@ class BoxPart:
         return self.integration.chart.to_z(self.integration.boxes.nodes())[0]
 
     def weights(self, coarse: bool = False) -> np.ndarray:
-        """The nodes' probabilities, adding up to one; by Gauss's rule if `coarse`."""
+        """Return the nodes' probabilities, adding up to one; by Gauss's rule if `coarse`."""
         boxes = self.integration.boxes
         weights = np.exp(boxes.log_weights() - self.log_integral)
         if coarse:
@@ -38,7 +38,7 @@ class BoxPart:
         return (weights / weights.sum()).ravel()
 
     def propose(self, count: int, generator) -> tuple[np.ndarray, np.ndarray]:
-        """Draws of z from a step function above the density, and log (density / step function) there.
+        """Draw z from a step function above the density; return log (density / step function) there too.
 
         Every node has a cell as long in each axis as its weight. The step is the highest of the node's density
         and its neighbours' in the box, so that a cell which the border of the support cuts has a step too.
@@ -58,13 +58,16 @@ class BoxPart:
 
 
 def log_cells(boxes: Boxes) -> np.ndarray:
-    """log of the volume of each node's cell, also where there is no density: (n, 15, ..., 15), or what broadcasts."""
+    """Return the log volume of each node's cell, also where there is no density.
+
+    The shape is (n, 15, ..., 15), or one that broadcasts to it.
+    """
     rule = sum(along(np.log(KRONROD), axis, boxes.dim) for axis in range(boxes.dim))
     return rule + np.log((boxes.high - boxes.low) / 2).sum(axis=1).reshape(-1, *[1] * boxes.dim)
 
 
 def highest_neighbour(log_values) -> np.ndarray:
-    """For each node of each box the highest value among itself and its neighbours."""
+    """Return for each node of each box the highest value among itself and its neighbours."""
     for axis in range(1, log_values.ndim):
         x = np.moveaxis(log_values, axis, 0)
         padded = np.concatenate([x[:1], x, x[-1:]])
@@ -73,6 +76,6 @@ def highest_neighbour(log_values) -> np.ndarray:
 
 
 def integrate_over_boxes(density: PartDensity, tolerance: float, max_nodes: int) -> BoxPart:
-    """The part's integral in its best chart, to the tolerance or as near as the nodes allow."""
+    """Integrate the part in its best chart, to the tolerance or as near to it as the nodes allow."""
     run = integrate(density, 0.3 * tolerance, max_nodes)
     return BoxPart(density, run, run.relative_error + run.beyond() + run.disagreement)

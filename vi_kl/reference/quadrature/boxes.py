@@ -40,24 +40,24 @@ GAUSS_HALF = np.array([0, 0.129484966168869693270611432679082, 0, 0.279705391489
 NODES = np.concatenate([-POINTS, [0.0], POINTS[::-1]])
 KRONROD = np.concatenate([KRONROD_HALF, [0.209482141084727828012999174891714], KRONROD_HALF[::-1]])
 GAUSS = np.concatenate([GAUSS_HALF, [0.417959183673469387755102040816327], GAUSS_HALF[::-1]])
-EDGES = np.concatenate([[-1.0], np.cumsum(KRONROD) - 1.0])  # each node in a cell as long as its weight
+EDGES = np.concatenate([[-1.0], np.cumsum(KRONROD) - 1.0])  # the cells of the nodes, each as long as the node's weight
 TRIAL = {1: 20_000, 2: 30_000, 3: 200_000}  # nodes that a chart may cost before others are tried
-FEW = np.arange(1, 15, 3)  # five of the nodes, and the rule that is exact on them for polynomials of degree 5
+FEW = np.arange(1, 15, 3)  # five of the nodes, with the rule that is exact on them for polynomials of degree 5
 SPARSE = np.zeros(15)
 SPARSE[FEW] = np.linalg.solve(np.vander(NODES[FEW], increasing=True).T, [2.0, 0.0, 2 / 3, 0.0, 2 / 5])
-WIDEST = {1: 3.0, 2: 3.0, 3: 5.0}  # length of a box at the start
+WIDEST = {1: 3.0, 2: 3.0, 3: 5.0}  # largest initial length of a box
 
 
 @dataclasses.dataclass(frozen=True)
 class Boxes:
-    """Some boxes and what is known of the density in each.
+    """A set of boxes and what is known of the density in each.
 
     Attributes:
-        low, high: corners, (n, dim).
-        log_values: log density at the nodes, (n, 15, ..., 15).
-        log_integral: Kronrod's, (n,).
-        log_errors: by axis, (n, dim).
-        hidden: the log height of a peak that the nodes only point to, by axis, (n, dim); -inf where there is none.
+        low, high: the corners, of shape (n, dim).
+        log_values: the log density at the nodes, of shape (n, 15, ..., 15).
+        log_integral: the log integral by Kronrod's rule, of shape (n,).
+        log_errors: the log error by axis, of shape (n, dim).
+        hidden: the log height of a peak that may lie between nodes, by axis, of shape (n, dim); -inf if there is none.
     """
 
     low: np.ndarray
@@ -79,11 +79,11 @@ class Boxes:
         return self.low.shape[1]
 
     def nodes(self) -> np.ndarray:
-        """All nodes, (n x 15^dim, dim)."""
+        """Return all nodes, of shape (n x 15^dim, dim)."""
         return nodes_of(self.low, self.high)
 
     def log_weights(self, rule=KRONROD) -> np.ndarray:
-        """log of (the rule's weight x the density) at each node, (n, 15, ..., 15)."""
+        """Return the log of (the rule's weight x the density) at each node, of shape (n, 15, ..., 15)."""
         with np.errstate(divide="ignore"):
             log_rule = sum(along(np.log(rule), axis, self.dim) for axis in range(self.dim))
         log_volume = np.log((self.high - self.low) / 2).sum(axis=1)
@@ -92,12 +92,12 @@ class Boxes:
 
 @dataclasses.dataclass(frozen=True)
 class Seeds:
-    """Where peaks are known to be: boxes on it or beside it are split until they are not much longer than it is wide.
+    """A set of known peaks: boxes on or beside one are split until they are not much longer than the peak is wide.
 
     Attributes:
-        t: where, (n, dim).
-        widths: (n, dim).
-        log_values: log density of t there, (n,).
+        t: the places, of shape (n, dim).
+        widths: the widths, of shape (n, dim).
+        log_values: the log density of t there, of shape (n,).
     """
 
     t: np.ndarray
@@ -148,8 +148,8 @@ def measure(function, chart: Chart, low, high, seeds: Seeds) -> Boxes:
     gauss = np.stack([contract(values, [GAUSS if i == axis else KRONROD for i in range(dim)]) for axis in range(dim)])
     sparse = np.stack([contract(values, [SPARSE if i == axis else KRONROD for i in range(dim)]) for axis in range(dim)])
     error, worse = np.abs(gauss - integral), np.abs(sparse - integral)
-    # that far off are Gauss's rule and a poorer one; where the better is far better the density is smooth, and
-    # Kronrod's rule is better still (where it has a kink all three are of one quality)
+    # This is the error of Gauss's rule and of a poorer one. If the better is far better, the density is smooth, and
+    # Kronrod's rule is better still (at a kink all three are of one quality).
     error = error * np.clip(100.0 * error / np.maximum(worse, 1e-300), 1e-2, 1.0)
     with np.errstate(divide="ignore"):
         log_integral = np.log(integral) + log_volume
@@ -166,9 +166,11 @@ def contract(values, rules):
 
 
 def hidden_peaks(log_values, axis: int) -> np.ndarray:
-    """How high a peak between neighbouring nodes may be, where that is 3 nats above both; -inf where it is not.
+    """Return the possible log height of a peak between neighbouring nodes.
 
-    A concave function lies, between two nodes, below both secants drawn on from the nodes before and after.
+    It is -inf unless it lies 3 nats above both nodes.
+
+    Between two nodes, a concave function lies below both secants continued from the nodes before and after.
     """
     x = np.moveaxis(log_values, axis + 1, -1)
     top = x.reshape(len(x), -1).max(axis=1)
@@ -187,12 +189,12 @@ def hidden_peaks(log_values, axis: int) -> np.ndarray:
 
 @dataclasses.dataclass
 class Integration:
-    """A box being integrated: it is split, and where mass lies beyond its faces extended, until the error is small.
+    """A box being integrated: it is split, and extended where mass lies beyond its faces, until the error is small.
 
     Attributes:
-        low, high: corners of the whole.
-        nodes_spent: density evaluations so far.
-        disagreement: of the log integral with that in other charts.
+        low, high: the corners of the whole box.
+        nodes_spent: the number of density evaluations so far.
+        disagreement: the difference of the log integral from that in other charts.
     """
 
     function: PartDensity
@@ -217,7 +219,7 @@ class Integration:
         return float(np.logaddexp.reduce(self.boxes.log_integral))
 
     def errors(self) -> np.ndarray:
-        """Relative to the integral, by box and axis; at least one where a peak may hide."""
+        """Return the errors relative to the integral, by box and axis; at least one where a peak may hide."""
         errors = np.exp(np.minimum(self.boxes.log_errors - self.log_integral, 100.0))
         hides = self.boxes.hidden > self.boxes.log_values.max() - NEGLIGIBLE
         return np.where(hides, np.maximum(errors, 1.0), errors)
@@ -231,7 +233,10 @@ class Integration:
         return self.relative_error <= self.tolerance
 
     def advance(self, most_nodes: int) -> None:
-        """Split the boxes that hold all but a part of the tolerance of the error, or as many as may be paid for."""
+        """Split the boxes that hold most of the error, as many as the nodes allow.
+
+        What remains unsplit holds a fraction of the tolerance.
+        """
         errors = self.errors()
         per_box = errors.sum(axis=1)
         order = np.argsort(-per_box)
@@ -260,7 +265,7 @@ class Integration:
             yield axis, True
 
     def extend(self) -> bool:
-        """Add a layer of boxes at every face beyond which too much may lie; whether there was one to add."""
+        """Add a layer of boxes at every face beyond which too much mass may lie; return whether one was added."""
         extended = False
         for axis, upper in self.faces():
             end = (self.high if upper else self.low)[axis]
@@ -277,7 +282,7 @@ class Integration:
         return extended
 
     def beyond(self) -> float:
-        """The share of the mass outside the whole, from how the density falls at its faces."""
+        """Return the share of the mass outside the whole box, from how the density falls at its faces."""
         return sum(self.beyond_face(axis, upper) for axis, upper in self.faces())
 
     def beyond_face(self, axis: int, upper: bool) -> float:
@@ -299,16 +304,16 @@ class Integration:
 
 
 def tiles(low, high) -> tuple[np.ndarray, np.ndarray]:
-    """Corners of equal boxes, none longer than WIDEST, that fill a box."""
+    """Return the corners of equal boxes, none longer than WIDEST, that fill a box."""
     pieces = np.maximum(np.ceil((high - low) / WIDEST[len(low)]).astype(int), 1)
     edges = [np.linspace(a, b, n + 1) for a, b, n in zip(low, high, pieces, strict=True)]
     return grid([e[:-1] for e in edges]), grid([e[1:] for e in edges])
 
 
 def integrate(function: PartDensity, tolerance: float, max_nodes: int) -> Integration:
-    """The integral in the straight chart or, where that is hard, in the best of several charts.
+    """Compute the integral in the straight chart or, if that is hard, in the best of several charts.
 
-    The first to be tried are ridges along the whitened axes, then along the axes of z: where the density is curved
+    Ridges along the whitened axes are tried first, then those along the axes of z: where the density is curved,
     its curvature at the peak says little about it elsewhere, and the model's own coordinates may say more.
     """
     peak = function.peak
@@ -324,7 +329,7 @@ def integrate(function: PartDensity, tolerance: float, max_nodes: int) -> Integr
             run.continue_to(trial)
         runs += new
     best = min(runs, key=lambda run: (not run.done, run.nodes_spent if run.done else run.relative_error + run.beyond()))
-    # what two charts disagree about, one of them has overlooked
+    # where two charts disagree, one of them has missed something
     best.disagreement = max(abs(run.log_integral - best.log_integral) for run in runs if run.done or run is best)
     best.continue_to(max_nodes)
     return best

@@ -14,17 +14,17 @@ from scipy.interpolate import CubicSpline
 
 from vi_kl.reference.quadrature.peaks import Peak, climb, fall_distance
 
-FARTHEST = 36.0  # sinh(36) is 2e15: beyond, z + u loses z
+FARTHEST = 36.0  # sinh(36) is 2e15: beyond it, z + u loses z
 NEGLIGIBLE = 36.0  # nats below the highest point
 
 
 @dataclasses.dataclass(frozen=True)
 class Chart:
-    """The map from t to z around a peak.
+    """A map from t to z around a peak.
 
     Attributes:
-        order: of the whitened axes, the one that a ridge follows first.
-        ridge: of the first u's t, the spline of (centres, log widths, shear) of the others; None if straight.
+        order: the order of the whitened axes; the one that a ridge follows comes first.
+        ridge: the spline of (centres, log widths, shear) of the other coordinates in the first t; None if straight.
     """
 
     peak: Peak
@@ -32,7 +32,7 @@ class Chart:
     ridge: CubicSpline | None = None
 
     def to_z(self, t) -> tuple[np.ndarray, np.ndarray]:
-        """z of shape (n, dim), and log |dz/dt|."""
+        """Return z of shape (n, dim), and log |dz/dt|."""
         u = np.sinh(t)
         log_det = self.peak.log_volume + log_cosh(t).sum(axis=1)
         if self.ridge is not None:
@@ -40,9 +40,9 @@ class Chart:
             u, log_det = np.concatenate([u[:, :1], rest], axis=1), log_det + log_scale
         return self.peak.z + u @ self.peak.frame[:, self.order].T, log_det
 
-    @np.errstate(over="ignore", divide="ignore", invalid="ignore")  # points far outside the chart
+    @np.errstate(over="ignore", divide="ignore", invalid="ignore")  # some points are far outside the chart
     def to_t(self, z) -> np.ndarray:
-        """The inverse of `to_z`."""
+        """Return t for z, the inverse of `to_z`."""
         u = self.peak.to_u(z)[:, self.order]
         t = np.arcsinh(u)
         if self.ridge is not None:
@@ -56,7 +56,7 @@ class Chart:
 
 
 def from_column(column, u) -> tuple[np.ndarray, np.ndarray]:
-    """centre + scale u, with a lower triangular scale, for each row of (centres, log widths, shear)."""
+    """Return centre + scale u, with a lower triangular scale, for each row of (centres, log widths, shear)."""
     k = u.shape[1]
     centre, log_width = column[:, :k], column[:, k : 2 * k]
     moved = np.exp(log_width) * u
@@ -70,13 +70,13 @@ def log_cosh(t):
 
 
 def straight_chart(function, peak: Peak):
-    """The straight chart, with the low and high corner of what matters in it."""
+    """Return the straight chart, with the low and high corner of the region that matters in it."""
     chart = Chart(peak, tuple(range(len(peak.z))))
     return chart, *extent(function, chart)
 
 
 def ridge_chart(function, peak: Peak, axis: int):
-    """The ridge chart along an axis, with the corners of what matters in it; None where no ridge can be followed."""
+    """Return the ridge chart along an axis, with its corners; None if no ridge can be followed."""
     rough = follow(function, peak, axis)
     if rough is None:
         return None
@@ -85,7 +85,7 @@ def ridge_chart(function, peak: Peak, axis: int):
 
 
 def follow(function, peak: Peak, axis: int, low=-FARTHEST, high=FARTHEST) -> Chart | None:
-    """The ridge chart along one whitened axis; None where the conditional modes cannot be told."""
+    """Return the ridge chart along one whitened axis; None if the conditional modes are not found."""
     dim = len(peak.z)
     order = (axis, *(i for i in range(dim) if i != axis))
     t = np.linspace(low, high, 145)
@@ -109,7 +109,7 @@ def follow(function, peak: Peak, axis: int, low=-FARTHEST, high=FARTHEST) -> Cha
 
 
 def triangular_scale(hessian) -> np.ndarray:
-    """Lower triangular L with L L^T = the inverse of minus the Hessian, or of its absolute diagonal."""
+    """Return lower triangular L with L L^T = the inverse of minus the Hessian, or of its absolute diagonal."""
     result = []
     for h in hessian:
         diagonal = np.diag(1 / np.sqrt(np.maximum(np.abs(np.diag(h)), 1e-30)))
@@ -122,7 +122,7 @@ def triangular_scale(hessian) -> np.ndarray:
 
 
 def extent(function, chart: Chart) -> tuple[np.ndarray, np.ndarray]:
-    """The corners of the box of t outside which the density is negligible, as far as a coarse grid sees."""
+    """Return the corners of the box of t outside which the density is negligible, as far as a coarse grid sees."""
     dim = len(chart.order)
     axis = np.linspace(-FARTHEST, FARTHEST, {1: 289, 2: 97, 3: 37}[dim])
     t = np.stack([g.ravel() for g in np.meshgrid(*[axis] * dim, indexing="ij")], axis=-1)
@@ -133,7 +133,7 @@ def extent(function, chart: Chart) -> tuple[np.ndarray, np.ndarray]:
 
 
 def log_density_in_chart(function, chart: Chart, t) -> np.ndarray:
-    """log density of t, -inf where it is not a number."""
+    """Return the log density of t, which is -inf where it is not a number."""
     with np.errstate(over="ignore", invalid="ignore"):
         z, log_det = chart.to_z(t)
         values = function(z) + log_det

@@ -15,17 +15,17 @@ from scipy.special import logsumexp
 
 from vi_kl.reference.quadrature.partition import PartDensity
 
-MOST_NODES = {1: 20_000, 2: 50_000, 3: 160_000}  # where more are needed, adaptive boxes need fewer
+MOST_NODES = {1: 20_000, 2: 50_000, 3: 160_000}  # where more nodes are needed, adaptive boxes need fewer
 
 
 @dataclasses.dataclass(frozen=True)
 class GridPart:
-    """One peak's share of the density on its grid u, where z = peak + frame u.
+    """A peak's share of the density on a grid of u, where z = peak + frame u.
 
     Attributes:
         axes: the grid coordinates of u, one array per dimension, evenly spaced.
-        log_values: log density of u at every node, unnormalised, shape (len(axis) per dimension).
-        relative_error: of the integral, from halving the grid and from what lies beyond the border.
+        log_values: the unnormalised log density of u at every node, with one axis per dimension.
+        relative_error: the relative error of the integral, from halving the grid and from the mass beyond the border.
     """
 
     density: PartDensity
@@ -39,11 +39,11 @@ class GridPart:
         return self.log_values.size
 
     def nodes(self) -> np.ndarray:
-        """The nodes as z, shape (number of nodes, dim)."""
+        """Return the nodes as z, of shape (number of nodes, dim)."""
         return self.density.peak.to_z(grid(self.axes))
 
     def weights(self, coarse: bool = False) -> np.ndarray:
-        """The nodes' probabilities, adding up to one; of every other node in each axis if `coarse`."""
+        """Return the nodes' probabilities, adding up to one; if `coarse`, those of every other node in each axis."""
         weights = np.exp(self.log_values - self.log_values.max())
         if coarse:
             every_other = np.zeros(weights.shape, bool)
@@ -52,7 +52,7 @@ class GridPart:
         return (weights / weights.sum()).ravel()
 
     def propose(self, count: int, generator) -> tuple[np.ndarray, np.ndarray]:
-        """Draws of z from the linear interpolant of the density, and log (density / interpolant) there.
+        """Draw z from the linear interpolant of the density; return log (density / interpolant) there too.
 
         A node drawn by its weight and moved by a triangular jitter follows the linear interpolant exactly.
         """
@@ -66,12 +66,12 @@ class GridPart:
         interpolant = map_coordinates(np.exp(self.log_values - top), index.T, order=1, mode="constant")
         with np.errstate(divide="ignore"):
             ratio = self.density(z) + self.density.peak.log_volume - top - np.log(interpolant)
-        # a node at the border, of negligible weight, may be moved beyond it, where the interpolant ends
+        # a node at the border, of negligible weight, may be moved beyond the border, where the interpolant ends
         return z, np.where(interpolant > 0, ratio, -np.inf)
 
 
 def integrate_on_grid(density: PartDensity, tolerance: float, max_nodes: int) -> GridPart | None:
-    """Halve the step until that changes the integral by less than the tolerance; None where boxes serve better."""
+    """Integrate with ever smaller steps until halving changes less than the tolerance; None if boxes serve better."""
     dim = len(density.peak.z)
     most = min(MOST_NODES[dim], max_nodes)
     axes, step = find_extent(density, negligible(tolerance), most), 1.0
@@ -94,7 +94,10 @@ def integrate_on_grid(density: PartDensity, tolerance: float, max_nodes: int) ->
 
 
 def jumps(log_values) -> bool:
-    """Whether the density changes abruptly between neighbours where it matters: halving the step sees no kink."""
+    """Return whether the density changes abruptly between neighbours where it matters.
+
+    Halving the step does not detect a kink.
+    """
     matters = log_values > log_values.max() - 14.0
     floored = np.maximum(log_values, log_values.max() - 1e3)
     for axis in range(log_values.ndim):
@@ -106,7 +109,7 @@ def jumps(log_values) -> bool:
 
 
 def overlooks_a_peak(density: PartDensity, top: float, step: float) -> bool:
-    """Whether another peak, narrower than the step, lies where this part is not negligible."""
+    """Return whether another peak, narrower than the step, lies where this part is not negligible."""
     for peak in density.peaks:
         widths = np.linalg.norm(np.linalg.solve(density.peak.frame, peak.frame), axis=1)
         if (widths < step).any() and density(peak.z[None])[0] + density.peak.log_volume > top - 33.0:
@@ -115,12 +118,12 @@ def overlooks_a_peak(density: PartDensity, top: float, step: float) -> bool:
 
 
 def negligible(tolerance: float) -> float:
-    """How many nats below the highest node what is left out of a grid may lie."""
+    """Return how many nats below the highest node the nodes left out of a grid may lie."""
     return min(33.0, 13.0 - np.log(tolerance))
 
 
 def find_extent(density, nats: float, most: int) -> list[np.ndarray] | None:
-    """Per-dimension range of u outside which the density is negligible, by widening a coarse grid."""
+    """Return the range of u per dimension outside which the density is negligible, by widening a coarse grid."""
     dim = len(density.peak.z)
     low, high = np.full(dim, -6.0), np.full(dim, 6.0)
     while np.prod(high - low + 1) <= most:
@@ -141,18 +144,18 @@ def others(d: int, dim: int) -> tuple[int, ...]:
 
 
 def log_density_on(density: PartDensity, axes) -> np.ndarray:
-    """log of the part's density of u on the grid."""
+    """Return the log of the part's density of u on the grid."""
     values = density(density.peak.to_z(grid(axes))) + density.peak.log_volume
     return values.reshape([len(a) for a in axes])
 
 
 def beyond_border(log_values) -> float:
-    """The share of the mass that may lie outside: the outermost layer, were it to go on for a whole axis."""
+    """Return the share of the mass that may lie outside: that of the outermost layer, continued for a whole axis."""
     weights = np.exp(log_values - logsumexp(log_values))
     layers = itertools.product(range(weights.ndim), (0, -1))
     return float(sum(np.take(weights, end, axis=d).sum() * weights.shape[d] for d, end in layers))
 
 
 def grid(axes) -> np.ndarray:
-    """All points of a grid, (number of points, number of axes)."""
+    """Return all points of a grid, of shape (number of points, number of axes)."""
     return np.stack([g.ravel() for g in np.meshgrid(*axes, indexing="ij")], axis=-1)

@@ -34,7 +34,7 @@ FAR_BELOW = 45.0  # nats: a peak whose mass is so far below the heaviest needs n
 
 
 class QuadratureError(ViKLError, RuntimeError):
-    """The posterior cannot be integrated on a grid; the message says why."""
+    """An error: the posterior cannot be integrated on a grid; the message says why."""
 
 
 @of_a_target
@@ -42,19 +42,19 @@ class QuadratureError(ViKLError, RuntimeError):
 def reference_by_quadrature(
     target: Target, *, tolerance: float = 1e-6, num_starts: int = 30, max_nodes: int = 3_000_000
 ) -> ReferencePosterior:
-    """Log evidence, moments and exact draws of a target of one to three dimensions.
+    """Compute log evidence, moments and exact draws of a target of one to three dimensions.
 
     Args:
-        target: a target with a proper posterior. It need not be smooth everywhere, but where it is not more nodes
-            are needed.
-        tolerance: asked error of the log evidence, in nats; the grid is refined until it is met.
-        num_starts: random starting points of the search for peaks, besides those that a cloud of points suggests.
-            A peak that none of them climbs to is not seen.
-        max_nodes: density evaluations that one peak may cost.
+        target: a target with a proper posterior. It need not be smooth everywhere, but more nodes are needed where it
+            is not.
+        tolerance: the error of the log evidence that is allowed, in nats; the grid is refined until it is met.
+        num_starts: the number of random starting points of the search for peaks, besides those that a cloud of points
+            suggests. A peak that none of them climbs to is not seen.
+        max_nodes: the number of density evaluations that one peak may cost.
 
     Raises:
-        QuadratureError: more than three dimensions; no peak; a posterior that is not proper; or the tolerance is
-            not met.
+        QuadratureError: the target has more than three dimensions or no peak, the posterior is not proper, or the
+            tolerance is not met.
     """
     if target.dim > 3:
         raise QuadratureError(f"Quadrature serves up to 3 dimensions; this target has {target.dim}.")
@@ -83,7 +83,7 @@ def reference_by_quadrature(
 
 
 def integrate_parts(density, peaks, tolerance: float, max_nodes: int) -> list[GridPart] | list[BoxPart]:
-    """Every part on a grid; or, where one of them does not converge there, every part over boxes."""
+    """Integrate every part on a grid; or, if one of them does not converge there, every part over boxes."""
     parts = []
     for k in range(len(peaks)):
         part = integrate_on_grid(PartDensity(density, peaks, k), tolerance, max_nodes)
@@ -97,7 +97,7 @@ def integrate_parts(density, peaks, tolerance: float, max_nodes: int) -> list[Gr
 
 
 def describe(parts) -> str:
-    """The method, in words."""
+    """Return the method in words."""
     nodes = sum(part.num_nodes for part in parts)
     kind = "adaptive quadrature" if isinstance(parts[0], BoxPart) else "quadrature"
     return f"{kind}, {nodes:,} nodes" + (f" around {len(parts)} modes" if len(parts) > 1 else "")
@@ -116,9 +116,9 @@ def refuse(parts, log_evidence, error, tolerance, max_nodes):
 
 
 def part_moments(target, parts, shares) -> dict[str, Moments]:
-    """Means and sds of the constrained sites; their error is what the coarser rule changes, in posterior sd.
+    """Return means and sds of the constrained sites; their error is the change by the coarser rule, in posterior sds.
 
-    It is infinite where the tails are so heavy that there may be no variance.
+    The error is infinite if the tails are so heavy that there may be no variance.
     """
     z = np.concatenate([part.nodes() for part in parts])
     fine, coarse = (
@@ -131,7 +131,7 @@ def part_moments(target, parts, shares) -> dict[str, Moments]:
     for name, x in constrain_in_chunks(target, z).items():
         mean, sd = mean_and_sd(x, fine)
         other = mean_and_sd(x, coarse)[0]
-        varies = sd > 1e-12 * np.abs(mean)  # entries of a Cholesky factor of a correlation do not all
+        varies = sd > 1e-12 * np.abs(mean)  # some entries of a Cholesky factor of a correlation are constant
         error = float(np.max(np.abs(mean - other)[varies] / sd[varies], initial=0.0))
         if rests_on_the_far_tail(x, fine, mean):
             error = np.inf
@@ -140,7 +140,10 @@ def part_moments(target, parts, shares) -> dict[str, Moments]:
 
 
 def rests_on_the_far_tail(x, weights, mean) -> bool:
-    """Whether a tenth of a variance comes from a ten-millionth of the mass: such a variance, if finite, is unknown."""
+    """Return whether a tenth of a variance comes from a ten-millionth of the mass.
+
+    Such a variance, if finite, is unknown.
+    """
     order = np.abs(x - mean).reshape(len(x), -1)
     for distance in order.T:
         farthest = np.argsort(-distance)
@@ -159,7 +162,7 @@ def mean_and_sd(x, weights) -> tuple[np.ndarray, np.ndarray]:
 
 @dataclasses.dataclass(frozen=True)
 class PartSampler:
-    """Independent draws from the exact density.
+    """A sampler of independent draws from the exact density.
 
     Every part proposes from a simple density close to its own; accepting with probability
     density / (bound x proposal) makes the draws exact.
@@ -177,7 +180,7 @@ class PartSampler:
 
 
 def draw(part, count: int, generator) -> np.ndarray:
-    """`count` draws from one part: as many proposals as it takes, all held to the same bound."""
+    """Draw `count` values from one part: as many proposals as needed, all accepted relative to the same bound."""
     z, log_ratio = part.propose(count + 200, generator)
     while True:
         bound = log_ratio.max()

@@ -1,7 +1,7 @@
 """A density of several peaks as a sum of parts, one for each peak, that add up to it exactly.
 
-At every point each peak has a share, the shares adding up to one: what a smooth bump at that peak contributes to
-the sum of the bumps. So every part is smooth and local.
+At every point each peak has a share: the contribution of a smooth bump at that peak to the sum of the bumps. The shares
+add up to one, and every part is smooth and local.
 """
 
 import dataclasses
@@ -15,12 +15,12 @@ from vi_kl.reference.quadrature.peaks import Peak
 
 @dataclasses.dataclass(frozen=True)
 class PartDensity:
-    """The log density of z times the share of one peak.
+    """A log density of z: the whole density times the share of one peak.
 
     Attributes:
-        density: z of shape (n, dim) to the log density, (n,).
-        peaks: all of them.
-        index: this part's.
+        density: the function from z of shape (n, dim) to the log density, of shape (n,).
+        peaks: all peaks.
+        index: the index of this part's peak.
         heavy: whether the bumps are Student's t instead of normal ones. Far out the share of a normal bump changes
             abruptly, which is harmless only where the density is negligible there.
     """

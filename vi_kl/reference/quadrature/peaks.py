@@ -10,9 +10,9 @@ import dataclasses
 import numpy as np
 from scipy.spatial import cKDTree
 
-DROP = 0.5  # nats: where a normal density is one sd away from its mode
-SCALES = 4.0 ** np.arange(-1, 6)  # of the cloud that is searched, because nobody knows how far apart modes are
-LONGEST = 60  # of the distances that are measured, as a power of two; the shortest is its inverse
+DROP = 0.5  # nats: a normal density drops by this one sd away from its mode
+SCALES = 4.0 ** np.arange(-1, 6)  # scales of the cloud that is searched, because the distance between modes is unknown
+LONGEST = 60  # largest distance that is measured, as a power of two; the shortest is its inverse
 MOST_STARTS = 100
 
 
@@ -21,10 +21,10 @@ class Peak:
     """A local maximum and the size of its surroundings.
 
     Attributes:
-        z: the point, shape (dim,).
-        log_density: there.
-        frame: z + frame u, with u of the order of one, is around the peak; for a normal density frame frame^T is
-            the covariance.
+        z: the point, of shape (dim,).
+        log_density: the log density there.
+        frame: the matrix such that z + frame u, with u of order one, is around the peak; for a normal density frame
+            frame^T is the covariance.
     """
 
     z: np.ndarray
@@ -37,7 +37,7 @@ class Peak:
 
     @property
     def log_mass(self) -> float:
-        """Laplace's approximation of the log of the integral around it."""
+        """Laplace's approximation of the log of the integral around the peak."""
         return self.log_density + self.log_volume + 0.5 * len(self.z) * np.log(2 * np.pi)
 
     def to_z(self, u) -> np.ndarray:
@@ -48,16 +48,16 @@ class Peak:
 
 
 def find_peaks(function, dim: int, num_starts: int) -> list[Peak]:
-    """The distinct peaks of `function` (z of shape (n, dim) to (n,) log densities), the heaviest first.
+    """Find the distinct peaks of `function` (z of shape (n, dim) to (n,) log densities), the heaviest first.
 
-    The density climbs from `num_starts` random points, and from those points of a far larger cloud that are
-    higher than their neighbours. What encloses no peak at all (a density that rises for ever) gives none.
+    The search climbs from `num_starts` random points, and from those points of a far larger cloud that are
+    higher than their neighbours. A density that rises for ever has no peaks.
     """
     rng = np.random.default_rng(0)
     cloud = np.concatenate([scale * rng.normal(size=(1150, dim)) for scale in SCALES])
     starts = np.concatenate([np.zeros((1, dim)), starting_points(dim, num_starts, rng), local_maxima(function, cloud)])
     peaks = climb_to_peaks(function, starts)
-    if peaks:  # look once more, at the scale that the posterior turned out to have
+    if peaks:  # search once more, at the scale that the posterior turned out to have
         heaviest = sorted(peaks, key=lambda peak: -peak.log_mass)[:8]
         around = np.concatenate([p.to_z(2 * rng.standard_t(3, (8000 // len(heaviest), dim))) for p in heaviest])
         peaks = distinct(function, [*peaks, *climb_to_peaks(function, local_maxima(function, around))])
@@ -69,7 +69,7 @@ def starting_points(dim, num_starts, rng) -> np.ndarray:
 
 
 def local_maxima(function, cloud) -> np.ndarray:
-    """The points of a cloud that are higher than their nearest neighbours, the highest first."""
+    """Return the points of a cloud that are higher than their nearest neighbours, the highest first."""
     values = function(cloud)
     cloud, values = cloud[np.isfinite(values)], values[np.isfinite(values)]
     if not len(cloud):
@@ -94,7 +94,7 @@ def climb_to_peaks(function, starts) -> list[Peak]:
 
 
 def distinct(function, peaks: list[Peak]) -> list[Peak]:
-    """Of peaks with no dip between them only the highest: two points of one flat top are one peak."""
+    """Return the highest of any peaks with no dip between them: two points of one flat top are one peak."""
     kept: list[Peak] = []
     for peak in sorted(peaks, key=lambda peak: -peak.log_density):
         near = [k for k in kept if min(np.abs(k.to_u(peak.z)).max(), np.abs(peak.to_u(k.z)).max()) < 4.0]
@@ -104,21 +104,22 @@ def distinct(function, peaks: list[Peak]) -> list[Peak]:
 
 
 def dips(function, peak: Peak, others: list[Peak]) -> np.ndarray:
-    """How far the log density falls below `peak`'s on the way from it to each of the others."""
+    """Return how far the log density falls below `peak`'s on the line from it to each of the others."""
     way = np.linspace(0.0, 1.0, 17)[1:-1, None]
     points = np.concatenate([peak.z + way * (other.z - peak.z) for other in others])
     return peak.log_density - function(points).reshape(len(others), -1).min(axis=1)
 
 
 def frame_at(function, z, value, hessian) -> np.ndarray | None:
-    """Directions that the Hessian does not mix, as long as the density takes to fall by half a nat.
+    """Return directions that the Hessian does not mix, as long as the density takes to fall by half a nat.
 
-    The length is measured and not taken from the curvature, which may vanish at a flat top and is infinite at a
-    kink. None where the density falls in no way along one of them.
+    The length is measured and not computed from the curvature, which may vanish at a flat top and is infinite at a
+    kink. The result is None if the density does not fall along one of them.
     """
     scale = 1 / np.sqrt(np.maximum(np.abs(np.diag(hessian)), 1e-30))
     scaled = hessian * scale * scale[:, None]
-    scaled = np.where((np.abs(scaled) < 0.05) & ~np.eye(len(z), dtype=bool), 0.0, scaled)  # else axes mix for nothing
+    # small off-diagonal entries are set to zero, so that axes do not mix without need
+    scaled = np.where((np.abs(scaled) < 0.05) & ~np.eye(len(z), dtype=bool), 0.0, scaled)
     curvature, axes = np.linalg.eigh(scaled)
     directions = np.diag(scale) if curvature.max() > 0 else scale[:, None] * axes
     return measured(function, z, value, directions)
@@ -130,7 +131,7 @@ def measured(function, z, value, directions) -> np.ndarray | None:
 
 
 def upright(function, peak: Peak) -> Peak | None:
-    """The same peak with a frame along the axes of z; None where it has one already."""
+    """Return the peak with a frame along the axes of z; None if it has one already."""
     scale = np.abs(peak.frame).max(axis=1)
     if np.count_nonzero(np.abs(peak.frame) > 1e-6 * scale[:, None]) == len(peak.z):
         return None
@@ -139,9 +140,11 @@ def upright(function, peak: Peak) -> Peak | None:
 
 
 def fall_distance(function, z, values, directions) -> np.ndarray:
-    """How far from each z (n, dim) along each column of `directions` (n, dim, k) the log density falls by DROP.
+    """Return the distance from each z (n, dim) along each column of `directions` over which log p falls by DROP.
 
-    Both ways along it are considered. NaN where it falls in neither.
+    The directions have shape (n, dim, k).
+
+    Both signs are considered. The distance is NaN if the density falls in neither direction.
     """
     distances = 2.0 ** np.arange(-LONGEST, LONGEST + 1)
     distances = np.concatenate([-distances, distances])
@@ -162,12 +165,12 @@ def fall_distance(function, z, values, directions) -> np.ndarray:
     return np.where(np.isnan(both), np.fmin(width[..., 0], width[..., 1]), both)
 
 
-@np.errstate(over="ignore", invalid="ignore", divide="ignore")  # far out, differences may overflow: no step then
+@np.errstate(over="ignore", invalid="ignore", divide="ignore")  # differences may overflow far out: no step then
 def climb(function, starts, max_steps: int = 40):
-    """Newton's method with a trust radius, from all starts at once.
+    """Climb by Newton's method with a trust radius, from all starts at once.
 
     Args:
-        function: `function(z, which)` of z (n, dim), where `which` (n,) says which start each point belongs to.
+        function: the log density `function(z, which)` at z (n, dim); `which` (n,) is the index of each point's start.
 
     Returns:
         z, values, Hessians, and whether each start has arrived where no step promises to gain anything.
@@ -199,7 +202,7 @@ def climb(function, starts, max_steps: int = 40):
 
 
 def ascent(gradient, hessian, radius):
-    """Newton's step where the density curves down, uphill elsewhere; and what it promises to gain."""
+    """Return Newton's step where the density is concave, uphill elsewhere, and the gain that it promises."""
     curvature, axes = np.linalg.eigh(hessian)
     slope = np.einsum("nij,ni->nj", axes, gradient)
     # a step that would be far longer than the radius is cut anyway; this keeps it finite
@@ -211,7 +214,7 @@ def ascent(gradient, hessian, radius):
 
 
 def differences(function, z, which, steps):
-    """Value, gradient and Hessian at each z (n, dim), by central differences with these steps (n, dim)."""
+    """Return value, gradient and Hessian at each z (n, dim), by central differences with these steps (n, dim)."""
     n, dim = z.shape
     one = np.eye(dim)
     pairs = [(i, j) for i in range(dim) for j in range(i)]

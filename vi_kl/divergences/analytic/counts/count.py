@@ -17,7 +17,10 @@ COUNTS = (dist.BernoulliProbs, dist.BinomialProbs, *BY_LOGITS)
 
 
 def binomial(p, q):
-    """With equally many trials n, n times the divergence of one trial; otherwise an exact finite sum."""
+    """Return KL between two binomials.
+
+    For equally many trials n it is n times the divergence of one trial; otherwise it is an exact finite sum.
+    """
     trials = trials_of(p), trials_of(q)
     if known(*trials) and np.any(trials[0] != trials[1]):
         return finite_sum(p, q)
@@ -35,13 +38,16 @@ for kind in COUNTS:
 
 
 def parameter(distribution):
-    """The probabilities or logits that a distribution was given, and whether they are logits."""
+    """Return the probabilities or logits that a distribution was given, and whether they are logits."""
     logits = isinstance(distribution, BY_LOGITS)
     return (distribution.logits if logits else distribution.probs), logits
 
 
 def trials_of(distribution):
-    """The number of trials; where it is no data to JAX, as a Multinomial's, without axes that vmap has taken off."""
+    """Return the number of trials, without axes that vmap has removed.
+
+    The latter matters where the number is not data to JAX, as a Multinomial's.
+    """
     trials = getattr(distribution, "total_count", 1)
     if not known(trials):
         return trials
@@ -50,7 +56,7 @@ def trials_of(distribution):
 
 
 def batch_shape_of_parameter(distribution):
-    """Of the probabilities, logits or concentrations, without the axis of the categories where there is one."""
+    """Return the batch shape of the probabilities, logits or concentrations, without the axis of the categories."""
     held = distribution.__dict__
     name = next((name for name in ("probs", "logits", "concentration") if name in held), None)
     shape = np.shape(held[name]) if name else np.shape(getattr(distribution, "total_count", 1))
@@ -59,9 +65,9 @@ def batch_shape_of_parameter(distribution):
 
 @in_wide_precision(0, 0)
 def trial_kl(p, q, *, p_logits, q_logits):
-    """KL between the outcomes of one trial.
+    """Return KL between the outcomes of one trial.
 
-    A probability against a logit is as exact as the rounding of one into the other: relative to how far apart
+    A probability with a logit is as exact as the rounding of one into the other: relative to how far apart
     they are.
     """
     if p_logits and q_logits:
@@ -73,12 +79,15 @@ def trial_kl(p, q, *, p_logits, q_logits):
 
 
 def exact_difference(success_p, failure_p, success_q, failure_q):
-    """p - q from whichever of success and failure is the smaller: it has the more digits."""
+    """Return p - q from whichever of success and failure is the smaller, which has the more digits."""
     return jnp.where(success_p < 0.5, success_p - success_q, failure_q - failure_p)
 
 
 def logit_kl(p, q):
-    """The same from two logits, by the divergence of log-sum-exp; infinite logits as probabilities."""
+    """Return KL of one trial from two logits, by the divergence of log-sum-exp.
+
+    Infinite logits are treated as probabilities.
+    """
     certain = jnp.isinf(p) | jnp.isinf(q)
     safe_p, safe_q = jnp.where(certain, 0.0, p), jnp.where(certain, 0.0, q)
     signs = jnp.array([-0.5, 0.5])
@@ -90,7 +99,7 @@ def logit_kl(p, q):
 
 
 def outcomes(array, logits):
-    """The probabilities of success and failure."""
+    """Return the probabilities of success and failure."""
     return (jax.nn.sigmoid(array), jax.nn.sigmoid(-array)) if logits else (array, 1 - array)
 
 
@@ -99,5 +108,5 @@ def log_of(x):
 
 
 def times(count, log_probability):
-    """count * log_probability with 0 * -inf = 0, and a derivative without NaN."""
+    """Return count * log_probability with 0 * -inf = 0, and a derivative without NaN."""
     return jnp.where(count > 0, count * jnp.where(count > 0, log_probability, 0.0), 0.0)

@@ -32,7 +32,10 @@ def poisson_kl(rate_p, rate_q):
 
 
 def waiting(p, q):
-    """Between geometric and negative binomial distributions: those that wait for equally many failures; else a sum."""
+    """Return KL between geometric and negative binomial distributions.
+
+    There is a closed form if they wait for equally many failures, else a sum.
+    """
     (array_p, kind_p), (array_q, kind_q) = chance_of(p), chance_of(q)
     equal = equal_failures(p, q)
     if known(equal) and not np.all(equal):
@@ -42,7 +45,7 @@ def waiting(p, q):
 
 
 def equal_failures(p, q):
-    """Whether the two wait for equally many failures; where that is being traced, an array that will tell."""
+    """Return whether the two wait for equally many failures: a bool, or an array while it is being traced."""
     failures = failures_of(p), failures_of(q)
     if failures[0] is failures[1]:
         return True
@@ -67,12 +70,12 @@ for unbounded in (dist.Poisson, dist.GammaPoisson):
 
 
 def failures_of(distribution):
-    """How many failures the count waits for."""
+    """Return how many failures the count waits for."""
     return getattr(distribution, "concentration", 1.0)
 
 
 def chance_of(distribution):
-    """The parameter that a distribution was given for the chance of counting on, and what it is."""
+    """Return the parameter that a distribution was given for the chance of counting on, and its kind."""
     match distribution:
         case dist.NegativeBinomialProbs():
             return distribution.probs, "success"
@@ -88,16 +91,19 @@ def chance_of(distribution):
 
 @in_wide_precision(0, 0, 0)
 def waiting_kl(p, q, failures, *, kind_p, kind_q):
-    """KL of one trial, over the chance of failure, times the number of failures."""
+    """Return KL of one trial divided by the chance of failure, times the number of failures."""
     trial = one_trial(p, q, kind_p, kind_q)
     _, failure = chances(p, kind_p)
     ended = failure > 0
-    endless = jnp.where(trial > 0, jnp.inf, 0.0)  # the limit: trials that never fail tell p and q apart for sure
+    endless = jnp.where(trial > 0, jnp.inf, 0.0)  # the limit: trials that never fail distinguish p and q with certainty
     return jnp.where(ended, failures * trial / jnp.where(ended, failure, 1.0), endless)
 
 
 def one_trial(p, q, kind_p, kind_q):
-    """KL between the outcomes of one trial, with the difference of the chances as exact as that of p and q."""
+    """Return KL between the outcomes of one trial.
+
+    The difference of the chances is as exact as that of p and q.
+    """
     if kind_p == kind_q == "logit":
         return logit_kl(p, q)
     (success_p, failure_p), (success_q, failure_q) = chances(p, kind_p), chances(q, kind_q)
@@ -106,7 +112,7 @@ def one_trial(p, q, kind_p, kind_q):
 
 
 def difference_of_successes(p, q, kind_p, kind_q):
-    """The probability of success of p less that of q, as exact as p - q where both are of one kind."""
+    """Return p's probability of success minus q's, as exact as p - q if both are of one kind."""
     chances_p, chances_q = chances(p, kind_p), chances(q, kind_q)
     rounded = exact_difference(*chances_p, *chances_q)
     if kind_p != kind_q:
@@ -125,7 +131,7 @@ def difference_of_successes(p, q, kind_p, kind_q):
 
 
 def chances(x, kind):
-    """The probabilities of success (the count goes on) and of failure; a rate is failure / success."""
+    """Return the probabilities of success (the count goes on) and of failure; a rate is failure / success."""
     return {
         "success": lambda: (x, 1 - x),
         "failure": lambda: (1 - x, x),
@@ -142,6 +148,6 @@ def geometric_entropy_of(array, *, kind):
 
 
 def log_share(share, rest):
-    """log(share) for share + rest = 1, exact next to 1 too; -inf at 0."""
+    """Return log(share) for share + rest = 1, exact also next to 1; -inf at 0."""
     large = share > 0.5
     return jnp.where(large, jnp.log1p(-jnp.where(large, rest, 0.0)), log_of(share))

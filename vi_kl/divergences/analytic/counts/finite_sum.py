@@ -1,7 +1,7 @@
 """Divergences and entropies as sums over single counts.
 
-p's support is listed: up to its end, or to where next to nothing of it is left (grid_length.py); q may reach beyond
-it, without a limit too. The divergence is that of log-sum-exp over p's support, and the cost of the probability that
+p's support is listed: up to its end, or to where almost no probability is left (grid_length.py); q may reach beyond
+it, also without a limit. The divergence is that of log-sum-exp over p's support, plus the cost of the probability that
 q has elsewhere.
 """
 
@@ -55,13 +55,13 @@ ARRAYS = {
 
 
 def finite_sum(p, q):
-    """KL(p||q) as a sum over p's support, or as much of it as counts.
+    """Return KL(p||q) as a sum over p's support, or as much of it as counts.
 
-    Where the last count is being traced and comes out larger than any sum is long, the result is NaN.
+    If the last count is being traced and turns out larger than the longest sum, the result is NaN.
 
     Raises:
         NoClosedForm: p's support has no end and too heavy a tail to be cut off, or is too large to be listed; or one
-            of the two is of no family whose probabilities are known here.
+            of the two is of a family whose probabilities are not known here.
     """
     left, right = member_of(p), member_of(q)
     if left is None or right is None or not (left.is_finite or left.tail in HAVE_LIGHT_TAILS):
@@ -79,10 +79,10 @@ def finite_sum(p, q):
 
 
 def finite_entropy(p):
-    """The entropy of p, by the same sum.
+    """Return the entropy of p, by a sum over its support.
 
     Raises:
-        NoClosedForm: as for `finite_sum`.
+        NoClosedForm: see `finite_sum`.
     """
     member = member_of(p)
     if member is None or not (member.is_finite or member.tail in HAVE_LIGHT_TAILS):
@@ -101,13 +101,13 @@ def is_plain(member: Member) -> bool:
 
 
 def ends_are_known(p: Member, q: Member | None = None) -> bool:
-    """Whether the counts that a sum takes can be listed now, and not only when the program runs."""
+    """Return whether the counts that a sum takes can be listed now, and not only when the program runs."""
     ends = [p.low, p.high, *((q.low, q.high) if q else ()), *(() if p.is_finite else (p.parameter, p.a))]
     return known(*ends)
 
 
 def cut_off(member: Member) -> Member:
-    """p with a last count, beyond which nothing of it is left."""
+    """Return p with a last count, beyond which it has no probability that counts."""
     if member.is_finite:
         return member
     numbers = {
@@ -117,13 +117,16 @@ def cut_off(member: Member) -> Member:
 
 
 def grid_for(p: Member, q: Member, error):
-    """All counts that p or, where it has a last one, q may have; and so many more that a tail has settled."""
+    """Return all counts that p and q may have, and enough further ones for a tail to settle.
+
+    If q has no last count, p's decides.
+    """
     low = min(np.min(p.low), np.min(q.low), 0 if p.is_gated or q.is_gated else np.inf)
     high = last_count(np.max(p.high), np.max(q.high), q.is_finite)
     size = high - low + 1
     if size > MOST_COUNTS:
         raise error(f"the sum would have {size:,.0f} terms")
-    size = max(SMALLEST_GRID, 1 << (int(size) - 1).bit_length())  # few sizes, so few programs
+    size = max(SMALLEST_GRID, 1 << (int(size) - 1).bit_length())  # few sizes, so that there are few programs
     return int(low) + np.arange(size)
 
 
@@ -138,13 +141,13 @@ def arrays_of(member: Member, grid):
 
 
 def plain_arrays_of(member: Member):
-    """Of one without a table, which needs no grid."""
+    """Return the arrays of a member without a table, which needs no grid."""
     values = {**member._asdict(), "table": np.zeros(1)}
     return [values[name] for name in ARRAYS]
 
 
 def padded(member: Member, grid):
-    """The table with entries of no probability for the rest of the grid."""
+    """Return the table padded with entries of no probability for the rest of the grid."""
     before = -int(grid[0])
     widths = [(0, 0)] * (np.ndim(member.table) - 1) + [(before, len(grid) - before - np.shape(member.table)[-1])]
     xp = jnp if isinstance(member.table, jax.Array) else np
@@ -163,7 +166,7 @@ def finite_kl(grid, *arrays, kind_p, kind_q, gates):
 
 @in_wide_precision(*ARRAYS.values(), *ARRAYS.values(), forward=True)
 def traced_kl(*arrays, kind_p, kind_q):
-    """The same where the counts to be summed are known only when the program runs."""
+    """Return KL(p||q) by a sum whose range is known only when the program runs."""
     p, q = whole(as_member(arrays[: len(ARRAYS)])), whole(as_member(arrays[len(ARRAYS) :]))
     p.high = last_of(p, kind_p)
     q_last = last_of(q, kind_q) if kind_q in ("factors", *HAVE_LIGHT_TAILS) else jnp.inf
@@ -181,19 +184,19 @@ def traced_entropy_of(*arrays, kind):
 
 
 def whole(member):
-    """Counts are not differentiated by."""
+    """Return the member with its counts as constants, since counts are not differentiated by."""
     for name in ("n", "low", "high"):
         setattr(member, name, jax.lax.stop_gradient(getattr(member, name)))
     return member
 
 
 def last_of(member, kind: str):
-    """The last count that matters."""
+    """Return the last count that matters."""
     return member.high if kind == "factors" else jax.lax.stop_gradient(reach(member, kind, jnp))
 
 
 def within(last):
-    """No further than any sum goes; and at once where the last count is NaN."""
+    """Return the last count, or 0 if it is NaN or the sum would be too long: then the sum ends at once."""
     return jnp.where(last <= MOST_COUNTS, last, 0.0)
 
 
@@ -223,7 +226,7 @@ def entropy_over(grid, p, kind, gates):
 
 
 def log_pmfs(p, q, grid, kind_p, kind_q):
-    """log p and log q on the grid, with what lies beyond it as the last entry; and their difference if it is known.
+    """Return log p and log q on the grid, with the rest beyond it as the last entry, and their difference if known.
 
     The difference, up to a constant, is more exact than its parts for two members by factors.
     """

@@ -1,5 +1,6 @@
-"""Registers the sums: of any p of finite support, or with a light tail, against any q on counts; and DiscreteUniform's
-closed form.
+"""Registration of the sums over counts, and DiscreteUniform's closed form.
+
+The sums serve any p of finite support, or with a light tail, and any q on counts.
 
 Binomials of equally many trials and Categoricals have better forms, in `count` and `categorical`; pairs in which one
 is zero-inflated or a hurdle are in `gated`.

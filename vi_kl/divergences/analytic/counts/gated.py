@@ -36,7 +36,7 @@ from vi_kl.divergences.wide import in_wide_precision
 
 GATED = (dist.ZeroInflatedProbs, dist.HurdleProbs)
 BY_LOGITS = (dist.ZeroInflatedLogits, dist.HurdleLogits)
-SMALLEST = -690.0  # of the logarithm of a probability, before float64 loses digits of it
+SMALLEST = -690.0  # log of a probability, below which float64 loses digits of it
 
 
 def gated(p, q):
@@ -62,7 +62,7 @@ def gated(p, q):
 
 
 for pair in itertools.product(GATED + FINITE + UNBOUNDED, repeat=2):
-    if set(pair) & set(GATED) and pair[0] is not dist.BetaNegativeBinomial:  # which has no form with itself
+    if set(pair) & set(GATED) and pair[0] is not dist.BetaNegativeBinomial:  # it has no form with itself
         closed_form(*pair)(gated)
 for kind in GATED:
     closed_form_entropy(kind)(finite_entropy)
@@ -73,7 +73,7 @@ def base_of(distribution):
 
 
 def gate_of(distribution):
-    """The gate as it was given, and its form: what it is and what it does."""
+    """Return the gate as it was given, and its form: its kind of parameter and its effect."""
     if not isinstance(distribution, GATED):
         return 0.0, ("success", "inflates")
     does = "replaces" if isinstance(distribution, dist.HurdleProbs) else "inflates"
@@ -83,14 +83,14 @@ def gate_of(distribution):
 
 
 def beyond_finite(p, q):
-    """Infinite, as q's counts have an end and p's have none, unless p is surely 0."""
+    """Return infinity, as q's counts have an end and p's have none, unless p is surely 0."""
     gate, (kind, _) = gate_of(p)
     surely_zero = (gate == (jnp.inf if kind == "logit" else 1)) | (base_of(p).mean == 0)
     return jnp.where(surely_zero, finite_sum(dist.DiscreteUniform(0, 0), q), jnp.inf)
 
 
 def hurdle_of_densities(p, q, base_p, base_q):
-    """The chance of 0 and, beside it, a density."""
+    """Return KL between hurdles of densities: that of the chances of 0 plus that of the densities."""
     (gate_p, (kind_p, _)), (gate_q, (kind_q, _)) = gate_of(p), gate_of(q)
     zeros = trial_kl(gate_p, gate_q, p_logits=kind_p == "logit", q_logits=kind_q == "logit")
     passes = jax.nn.sigmoid(-gate_p) if kind_p == "logit" else 1 - gate_p
@@ -106,7 +106,10 @@ def gated_poisson_kl(gate_p, rate_p, gate_q, rate_q, *, form_p, form_q):
 
 @in_wide_precision(0, 0, 0, 0, 0)
 def gated_waiting_kl(gate_p, x_p, gate_q, x_q, failures, *, form_p, form_q, kind_p, kind_q):
-    """Negative binomials of equally many failures: their chance of 0 is that of nothing but failures."""
+    """Return KL between gated negative binomials of equally many failures.
+
+    Their chance of 0 is that of nothing but failures.
+    """
     trial = one_trial(x_p, x_q, kind_p, kind_q)
     (success_p, failure_p), (success_q, failure_q) = chances(x_p, kind_p), chances(x_q, kind_q)
     surprise_p, surprise_q = -log_share(failure_p, success_p), -log_share(failure_q, success_q)
@@ -120,7 +123,7 @@ def gated_waiting_kl(gate_p, x_p, gate_q, x_q, failures, *, form_p, form_q, kind
 
 
 def chance_of_zero_kl(gate_p, gate_q, surprises, difference, form_p, form_q):
-    """KL between "0" and "not 0", and p's chance of the latter; `surprises` are the bases' -log pmf(0)."""
+    """Return KL between "0" and "not 0", and p's chance of the latter; `surprises` are the bases' -log pmf(0)."""
     (shut_p, open_p), (shut_q, open_q) = chances(gate_p, form_p[0]), chances(gate_q, form_q[0])
     (zero_p, rest_p), (zero_q, rest_q) = base_zero(surprises[0], form_p), base_zero(surprises[1], form_q)
     opener = difference_of_successes(gate_p, gate_q, form_p[0], form_q[0])  # what q's gate lets through beyond p's
@@ -137,14 +140,14 @@ def chance_of_zero_kl(gate_p, gate_q, surprises, difference, form_p, form_q):
 
 
 def with_vanishing_q(divergence, chance_p, log_chance_q):
-    """The same where q's chance is too small for a floating-point number, and its logarithm is not."""
+    """Return the divergence also where q's chance underflows but its logarithm does not."""
     vanishing = (log_chance_q < SMALLEST) & (log_chance_q > -jnp.inf) & (chance_p > 0)
     log_ratio = log_of(jnp.where(vanishing, chance_p, 1.0)) - jnp.where(vanishing, log_chance_q, 0.0)
     return jnp.where(vanishing, chance_p * (log_ratio - 1), divergence)
 
 
 def base_zero(surprise, form):
-    """The base's chances of 0 and of anything else, as far as the gate lets a 0 through."""
+    """Return the base's chances of 0 and of anything else, as far as the gate lets a 0 through."""
     if form[1] == "replaces":
         return jnp.zeros_like(surprise), jnp.ones_like(surprise)
     return jnp.exp(-surprise), -jnp.expm1(-surprise)

@@ -12,7 +12,7 @@ from vi_kl.divergences.bregman import SERIES_RADIUS, log_ratio
 
 
 def gated(member, log_pmf, zero):
-    """The log pmf behind the member's gate; `zero` marks where the count is 0."""
+    """Return the log pmf behind the member's gate; `zero` marks where the count is 0."""
     log_gate, log_open = log_gate_of(member)
     hurdle = member.gate_form[..., 1] == 1
     at_zero = jnp.where(zero, log_pmf, -jnp.inf).max(-1)
@@ -23,7 +23,7 @@ def gated(member, log_pmf, zero):
 
 
 def log_gate_of(member):
-    """log g and log(1 - g)."""
+    """Return log g and log(1 - g)."""
     by_logits, x = member.gate_form[..., 0] == 1, member.gate
     logit, chance = jnp.where(by_logits, x, 0.0), jnp.where(by_logits, 0.5, x)
     inside = jnp.where((chance > 0) & (chance < 1), chance, 0.5)
@@ -34,21 +34,21 @@ def log_gate_of(member):
 
 
 def log_sum(x, y):
-    """log(exp(x) + exp(y)), -inf where both are, with a derivative without NaN."""
+    """Return log(exp(x) + exp(y)), -inf where both are, with a derivative without NaN."""
     both = jnp.stack([x, y], -1)
     return jnp.where(jnp.maximum(x, y) > -jnp.inf, masked_log_sum_exp(both, both > -jnp.inf), -jnp.inf)
 
 
 def log_rest(log_pmf, zero):
-    """The log probability of all counts but 0."""
+    """Return the log probability of all counts but 0."""
     return masked_log_sum_exp(log_pmf, ~zero & (log_pmf > -jnp.inf))
 
 
 def gated_ratio(p, q, log_p, log_q, delta, zero):
-    """log q - log p behind the gates, from the bases' log pmfs and their difference `delta` up to a constant.
+    """Return log q - log p behind the gates, from the bases' log pmfs and their difference `delta` up to a constant.
 
-    Where they are close, so that their difference is not exact, it comes from the differences of the gates and from
-    delta.
+    If they are close, so that their difference is not exact, it is computed from the differences of the gates and
+    `delta`.
     """
     delta = delta_with_its_constant(log_p, log_q, delta)
     log_opens = [log_gate_of(member)[1] for member in (p, q)]
@@ -69,7 +69,7 @@ def gated_ratio(p, q, log_p, log_q, delta, zero):
 
 
 def delta_with_its_constant(log_p, log_q, delta):
-    """log q - log p, where delta is that up to a constant; 0 where one of them is -inf."""
+    """Return log q - log p, which delta is up to a constant; 0 where one of them is -inf."""
     both = (log_p > -jnp.inf) & (log_q > -jnp.inf)
     delta = jnp.where(both, delta, 0.0)
     alike = (log_p > -jnp.inf) == (log_q > -jnp.inf)
@@ -81,7 +81,7 @@ def delta_with_its_constant(log_p, log_q, delta):
 
 
 def difference_of_rests(log_p, delta, zero, rest_p, rest_q):
-    """What q has less at 0 than p."""
+    """Return how much less probability q has at 0 than p."""
     change = jnp.where(zero, delta, 0.0).sum(-1)
     near = abs(change) < SERIES_RADIUS
     at_zero = jnp.exp(jnp.where(zero, log_p, -jnp.inf).max(-1))
@@ -89,7 +89,7 @@ def difference_of_rests(log_p, delta, zero, rest_p, rest_q):
 
 
 def difference_of_opens(p, q, open_p, open_q):
-    """(1 - g) of q less that of p."""
+    """Return (1 - g) of q minus that of p."""
     logits = [member.gate_form[..., 0] == 1 for member in (p, q)]
     fall = q.gate - p.gate
     near = logits[0] & logits[1] & (abs(fall) < SERIES_RADIUS)
@@ -98,7 +98,7 @@ def difference_of_opens(p, q, open_p, open_q):
 
 
 def exact_log_ratio(log_x, log_y, difference):
-    """log(y / x), from y - x where that is relatively small."""
+    """Return log(y / x), from y - x where that is relatively small."""
     known = (log_x > -300) & (log_y > -300)
     x, y = (jnp.exp(jnp.where(known, z, 0.0)) for z in (log_x, log_y))
     difference = jnp.where(known, difference, 0.0)

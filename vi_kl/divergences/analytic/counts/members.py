@@ -44,7 +44,9 @@ BETA_NEGATIVE_BINOMIAL = np.array([ONE, A_AND_COUNT, N_AND_COUNT, (0, 1, 1, 1, 1
 
 
 class Member(NamedTuple):
-    """One distribution. Of a Categorical, `table` holds the probabilities or logits instead of the factors.
+    """A distribution of single counts.
+
+    For a Categorical, `table` holds the probabilities or logits instead of the factors.
 
     `gate` adds zeros: with form (0, .) as a probability, with (1, .) as a logit; with (., 0) inflating the zeros
     that are there, with (., 1) as a hurdle that replaces them.
@@ -74,7 +76,7 @@ class Member(NamedTuple):
 
 
 def member_of(distribution) -> Member | None:
-    """The distribution as a Member; None where it is of no family that has such a form."""
+    """Return the distribution as a Member; None if it is of a family without such a form."""
     distribution = unexpanded(distribution)
     if isinstance(distribution, dist.ZeroInflatedProbs | dist.HurdleProbs):
         return gated_member(distribution)

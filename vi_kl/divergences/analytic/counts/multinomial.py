@@ -19,7 +19,7 @@ MULTINOMIAL = (dist.MultinomialProbs, dist.MultinomialLogits)
 
 
 def multinomial(p, q):
-    """The number of trials times the divergence of one trial."""
+    """Return the number of trials times the divergence of one trial."""
     trials = trials_of(p), trials_of(q)
     divergence = trials[0] * categorical(one_trial(p), one_trial(q))
     return infinite_unless_equal(*trials, divergence)
@@ -41,9 +41,9 @@ def infinite_unless_equal(trials_p, trials_q, divergence):
 
 @closed_form(dist.DirichletMultinomial, dist.DirichletMultinomial, by="finite sum")
 def dirichlet_multinomial(p, q):
-    """Of equally many trials: the sum of the divergences of the next draw from Polya's two urns.
+    """Return KL for equally many trials: the sum of the divergences of the next draw from Polya's two urns.
 
-    Up to MANY_DRAWS trials it keeps all digits; beyond, it may lose some where the concentrations are much larger
+    Up to MANY_DRAWS trials it keeps all digits; beyond, it may lose some if the concentrations are much larger
     than the number of trials.
 
     Raises:

@@ -1,7 +1,7 @@
 """Log pmfs of `members.Member`s on a grid of counts, by adding up the logarithms of neighbours' ratios.
 
 The sum starts at the most likely count, so that where the probability is, the partial sums are small and keep their
-digits. The log ratio of two pmfs is added up in the same way from log ratios of the factors: of near-equal members
+digits. The log ratio of two pmfs is added up in the same way from log ratios of the factors: for near-equal members
 nothing is subtracted but their parameters.
 """
 
@@ -17,7 +17,7 @@ SIGNS = np.array([1.0, 1, 1, -1, -1])  # the first three factors multiply, the o
 
 
 class Steps(NamedTuple):
-    """log(pmf(k + 1) / pmf(k)) of a member by its parts, at each k of the grid, with the places where they hold."""
+    """A record of log(pmf(k + 1) / pmf(k)) of a member by its parts, at each k of the grid, and where they hold."""
 
     odds: jax.Array
     factors: jax.Array
@@ -35,14 +35,14 @@ def steps_of(member, grid) -> Steps:
 
 
 def linear_factors(member, grid):
-    """The five factors on a new axis before the grid's; whole numbers are added first, and so exactly."""
+    """Return the five factors on a new axis before the grid's; whole numbers are added first, and so exactly."""
     one, a, b, n, k = (member.factors[..., i, None] for i in range(5))
     whole = one + n * member.n[..., None, None] + k * grid[..., None, :]
     return whole + (a * member.a[..., None, None] + b * member.b[..., None, None])
 
 
 def differences_of_factors(p, q, grid):
-    """The factors of q less those of p, from the differences of their parameters."""
+    """Return the factors of q minus those of p, from the differences of their parameters."""
 
     def parts(member):
         shapes = (x[..., None, None] for x in (member.a, member.b, member.n))
@@ -53,7 +53,7 @@ def differences_of_factors(p, q, grid):
 
 
 def impossible_odds(member):
-    """Where the odds are 0, and where they are infinite: all the probability is on the first or last count."""
+    """Return where the odds are 0, and where they are infinite: all probability is on the first or last count."""
     numerator, denominator = quotient(member)
     rational = member.odds[..., 4] == 0
     zero = jnp.where(rational, numerator == 0, member.parameter == -jnp.inf)
@@ -67,14 +67,17 @@ def quotient(member):
 
 
 def log_odds(member):
-    """The log odds; any number where they are 0 or infinite."""
+    """Return the log odds; any number where they are 0 or infinite."""
     numerator, denominator = (jnp.log(positive(part)) for part in quotient(member))
     x, kind = finite(member.parameter), member.odds[..., 4]
     return jnp.where(kind == 0, numerator - denominator, jnp.where(kind == 1, x, -jax.nn.softplus(-x)))
 
 
 def log_odds_ratio(p, q):
-    """log odds of q less log odds of p, where at least one is the exponential or sigmoid of its parameter."""
+    """Return log odds of q minus log odds of p.
+
+    At least one is the exponential or sigmoid of its parameter.
+    """
     exponentials = (p.odds[..., 4] == 1) & (q.odds[..., 4] == 1)
     return jnp.where(exponentials, finite(q.parameter) - finite(p.parameter), log_odds(q) - log_odds(p))
 
@@ -88,13 +91,13 @@ def positive(x):
 
 
 def log_steps(steps: Steps):
-    """The log ratio of neighbours; 0 from outside the support or into it."""
+    """Return the log ratio of neighbours; 0 from outside the support or into it."""
     factors = (SIGNS[:, None] * jnp.log(steps.factors)).sum(-2)
     return jnp.where(steps.inside, steps.odds[..., None] + factors, 0.0)
 
 
 def log_step_ratios(p, q, steps_p: Steps, steps_q: Steps, grid):
-    """How the log steps of q differ from those of p, where both have them."""
+    """Return how the log steps of q differ from those of p, where both have them."""
     both = steps_p.inside & steps_q.inside
     rational = (p.odds[..., 4] == 0) & (q.odds[..., 4] == 0)
     odds = both & rational[..., None]
@@ -109,7 +112,7 @@ def log_step_ratios(p, q, steps_p: Steps, steps_q: Steps, grid):
 
 
 def with_odds(member, factors):
-    """The numerator and denominator of the odds as two more factors, which do not depend on the count."""
+    """Return the factors with the odds' numerator and denominator added, which do not depend on the count."""
     parts = jnp.stack(quotient(member), -1)[..., None]
     return jnp.concatenate([factors, jnp.broadcast_to(parts, (*factors.shape[:-2], 2, factors.shape[-1]))], -2)
 
@@ -124,9 +127,9 @@ def differences_of_quotients(p, q, grid):
 
 
 def most_likely(steps, support):
-    """The place of the largest probability in the support, as far as sums from one end can tell.
+    """Return the place of the largest probability in the support, as far as sums from one end show it.
 
-    Without an argmax, which JAX could not lower in float64 from a float32 caller.
+    No argmax is used, since JAX could not lower it in float64 from a float32 caller.
     """
     rough = jax.lax.stop_gradient(jnp.where(support, cumulated(steps), -jnp.inf))
     return jnp.where(rough == rough.max(-1, keepdims=True), places_of(steps), jnp.inf).min(-1, keepdims=True)
@@ -137,7 +140,7 @@ def places_of(row):
 
 
 def added_up(steps, start):
-    """The sums of the steps from `start` to each place: what is added on the way up, taken off on the way down."""
+    """Return the sums of the steps from `start` to each place: added on the way up, subtracted on the way down."""
     places = places_of(steps)
     after, before = jnp.where(places >= start, steps, 0.0), jnp.where(places < start, steps, 0.0)
     downwards = jnp.flip(jnp.roll(before, 1, axis=-1), -1)  # the last step, which leads off the grid, is 0 here
@@ -146,6 +149,6 @@ def added_up(steps, start):
 
 
 def cumulated(steps):
-    """The sum of the steps before each place."""
+    """Return the sum of the steps before each place."""
     sums = jnp.cumsum(steps[..., :-1], axis=-1)
     return jnp.concatenate([jnp.zeros_like(steps[..., :1]), sums], -1)

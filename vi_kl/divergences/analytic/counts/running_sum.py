@@ -1,8 +1,8 @@
 """Sums over counts whose end is known only when the program runs: block by block, until all of p is summed.
 
 The first pass finds p's normalisation and the mean of log q/p, the second the divergence of log-sum-exp from there,
-as bregman.log_sum_exp does; so nothing cancels where p and q nearly agree. What q has beyond p's support is added up
-too, or, where it reaches much further, is what it has in all, known from its probability of 0, less what it has there.
+as bregman.log_sum_exp does; so nothing cancels where p and q nearly agree. q's probability beyond p's support is added
+up too; if q reaches much further, it is q's total, known from its probability of 0, minus q's probability there.
 """
 
 from typing import NamedTuple
@@ -17,11 +17,11 @@ from vi_kl.divergences.analytic.counts.tails import LOG_PMF_AT_ZERO
 from vi_kl.divergences.bregman import em
 
 BLOCK = 64  # counts at a time
-LIMIT = 0.4 * np.log(np.finfo(np.float64).max)  # of exponents whose sum is formed as it stands
+LIMIT = 0.4 * np.log(np.finfo(np.float64).max)  # bound of exponents whose sum is formed directly
 
 
 class Block(NamedTuple):
-    """Of the counts in a block: log pmfs and log q/p up to constants, on a last axis, and where each of them holds."""
+    """A block of counts: log pmfs and log q/p up to constants, on a last axis, and where each of them holds."""
 
     log_p: jax.Array
     log_q: jax.Array
@@ -31,7 +31,7 @@ class Block(NamedTuple):
 
 
 class LogSum(NamedTuple):
-    """sum w exp(x), as the largest x so far and the sum relative to it; also of w that may be negative."""
+    """A running sum w exp(x), as the largest x so far and the sum relative to it; w may be negative."""
 
     top: jax.Array
     total: jax.Array
@@ -70,12 +70,12 @@ def over_blocks(p, q, first, last, update, start):
 
 
 def running_kl(p, q, first, last, q_tail: str, q_ends):
-    """KL(p||q) over the counts from `first` to `last`, beyond which p has nothing.
+    """Return KL(p||q) over the counts from `first` to `last`, beyond which p has no probability.
 
     Args:
         p, q: members as arrays of the batch shape.
         q_tail: the kind of tail of a q without an end; else "".
-        q_ends: whether q has nothing beyond `last` either.
+        q_ends: whether q has no probability beyond `last` either.
     """
     nothing = LogSum.of_nothing(first)
     start = (nothing, nothing, nothing, nothing, jnp.zeros(first.shape, bool))
@@ -97,7 +97,7 @@ def running_kl(p, q, first, last, q_tail: str, q_ends):
 
 
 def log_of_rest(q, inside: LogSum, tail: str):
-    """The log of what q has beyond p's support, on the scale on which its pmf at 0 is 1."""
+    """Return the log of q's probability beyond p's support, on the scale on which its pmf at 0 is 1."""
     log_all = -LOG_PMF_AT_ZERO[tail](q)
     rest = -jnp.expm1(jnp.minimum(inside.log() - log_all, 0.0))
     return jnp.where(rest > 0, log_all + jnp.log(jnp.where(rest > 0, rest, 1.0)), -jnp.inf)
@@ -116,7 +116,7 @@ def add_masses(state, block: Block):
 
 
 def add_divergence(state, block: Block, log_total, mean):
-    """sum w em(x), and log sum w exp(x), of x = log q/p less its mean."""
+    """Return sum w em(x), and log sum w exp(x), of x = log q/p minus its mean."""
     terms, exponents = state
     both = block.in_p & block.in_q
     log_weight = jnp.where(both, block.log_p - log_total[..., None], 0.0)

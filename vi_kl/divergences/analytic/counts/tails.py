@@ -1,8 +1,8 @@
-"""How much probability a distribution of counts without a limit has beyond a finite grid.
+"""The probability that a distribution of counts without a limit has beyond a finite grid.
 
 The grid reaches several times as far as p's support does. Where q's probabilities have settled into a decay there,
-the rest is that of a sum whose ratios change slowly; it is exact enough where it is small. Otherwise what q has
-beyond p's support is no small number, and 1 less the sum up to there gives it.
+the rest is that of a sum whose ratios change slowly; it is exact enough where it is small. Otherwise q's probability
+beyond p's support is not small, and 1 minus the sum up to there gives it.
 """
 
 import jax
@@ -13,11 +13,11 @@ from vi_kl.divergences.analytic.counts.pmf_grid import finite, positive, quotien
 from vi_kl.divergences.analytic.positive import binet_function
 from vi_kl.divergences.bregman import generalized_kl
 
-ROUNDING = 4e-16  # of a sum of probabilities
+ROUNDING = 4e-16  # error of a sum of probabilities
 
 
 def with_tail(q, log_q, steps, grid, last, kind):
-    """Normalise log q on the grid; with the log of what is beyond it, or beyond p's `last`, as the last entry."""
+    """Normalise log q on the grid; append the log of its probability beyond it, or beyond p's `last`."""
     beyond, error = log_rest(log_q[..., -1], steps, grid)
     up_to_last = jnp.where(grid <= last[..., None], log_q, -jnp.inf)
     total = jnp.logaddexp(masked_log_sum_exp(log_q, log_q > -jnp.inf), beyond)
@@ -31,9 +31,9 @@ def with_tail(q, log_q, steps, grid, last, kind):
 
 
 def log_rest(log_last, steps, grid):
-    """The log of the sum beyond the grid's last count, and how far it may be off, relatively.
+    """Return the log of the sum beyond the grid's last count, and its possible relative error.
 
-    With pmf(k + 1) = (1 - g(k)) pmf(k), the sum from k on is f(k) pmf(k) with f(k) = 1 + (1 - g(k)) f(k + 1). For a
+    Let pmf(k + 1) = (1 - g(k)) pmf(k). The sum from k on is f(k) pmf(k) with f(k) = 1 + (1 - g(k)) f(k + 1). For a
     geometric decay f = 1/g; for a power, where 1/g grows by d at each step, f = 1 / (g (1 - d)).
     """
     first, second, third = (1 / positive(-jnp.expm1(steps[..., i])) for i in (-3, -2, -1))
@@ -51,7 +51,7 @@ def poisson_at_zero(q):
 
 
 def negative_binomial_at_zero(q):
-    """a log(1 - odds)."""
+    """Return a log(1 - odds)."""
     numerator, denominator = quotient(q)
     log_failure = jnp.log(positive(denominator - numerator)) - jnp.log(positive(denominator))
     seldom = numerator < 0.5 * denominator
@@ -61,9 +61,12 @@ def negative_binomial_at_zero(q):
 
 
 def beta_negative_binomial_at_zero(q):
-    """log B(a, b + n) / B(a, b), by Stirling's formula, whose large terms are divergences between a, b and n."""
+    """Return log B(a, b + n) / B(a, b), by Stirling's formula.
+
+    Its large terms are divergences between a, b and n.
+    """
     total = q.a + q.b + q.n
-    d = q.n * q.a / total  # what n and a exceed, and b falls short of, products of shares; these as products too
+    d = q.n * q.a / total  # n and a exceed, and b falls short of, products of shares by d; written as products too
     products = q.n * ((q.b + q.n) / total), q.a * ((q.a + q.b) / total), (q.b + q.n) * ((q.a + q.b) / total)
     excesses = (q.n, d), (q.a, d), (q.b, -d)
     deviance = d + sum(generalized_kl(x, y, e) for y, (x, e) in zip(products, excesses, strict=True))
@@ -72,7 +75,7 @@ def beta_negative_binomial_at_zero(q):
 
 
 def remainder(x):
-    """log Gamma(x) - x log x + x - log(2 pi)/2."""
+    """Return log Gamma(x) - x log x + x - log(2 pi)/2."""
     return binet_function(x) - 0.5 * jnp.log(x)
 
 

@@ -1,7 +1,7 @@
 """Polya's urn: each of n draws adds a ball of the drawn colour; the counts are DirichletMultinomial.
 
-The sequence of colours tells of p or q no more than their counts do, so the divergence adds up draw by draw (the
-chain rule). The next draw has a colour with chance (a + x) / (A + t), after x balls of it in t draws.
+The sequence of colours contains no more information on p or q than the counts do, so the divergence adds up draw by
+draw (the chain rule). The next draw has a colour with chance (a + x) / (A + t), after x balls of it in t draws.
 """
 
 import jax
@@ -15,9 +15,9 @@ from vi_kl.divergences.wide import in_wide_precision
 
 @in_wide_precision(1, 1, 0, 1)
 def urns_kl(concentration_p, concentration_q, trials, draws):
-    """The sum over the draws of the expectation of a Categorical divergence, in which x is Beta-binomial.
+    """Return the sum over the draws of the expected Categorical divergence, in which x is Beta-binomial.
 
-    All terms are positive: nothing cancels, however large the concentrations. Takes n^2 K operations.
+    All terms are positive: nothing cancels, however large the concentrations are. It takes n^2 K operations.
     """
     excess = relative_difference_of_means(concentration_p, concentration_q)[..., None]
     a, b = concentration_p[..., None], concentration_q[..., None]  # a last axis for the balls added: 0, 1, ...
@@ -27,9 +27,9 @@ def urns_kl(concentration_p, concentration_q, trials, draws):
     start = jnp.broadcast_to(added == 0, (*a.shape[:-1], added.size)).astype(a.dtype)
 
     def draw(chances, t):
-        """The chances of 0, 1, ... balls added before draw t, and its divergence."""
+        """Return the chances of 0, 1, ... balls added before draw t, and the draw's divergence."""
         share, other = (a + added) / (total_a + t), (b + added) / (total_b + t)
-        numerator = added * total_delta - t * delta - excess * a * total_a  # of share - other
+        numerator = added * total_delta - t * delta - excess * a * total_a  # numerator of share - other
         difference = numerator / (total_a + t) / (total_b + t)
         divergence = (chances * generalized_kl(share, other, difference)).sum((-2, -1))
         drawn = chances * share
@@ -41,13 +41,13 @@ def urns_kl(concentration_p, concentration_q, trials, draws):
 
 @in_wide_precision(1, 1, 0, 1)
 def long_urns_kl(concentration_p, concentration_q, trials, draws):
-    """The same in n K operations, for many draws.
+    """Return the same sum as `urns_kl` in n K operations, for many draws.
 
-    With x_k the count of colour k, and as E[digamma(a_k + x_k) - digamma(a_k)] does not depend on k,
+    Let x_k be the count of colour k. Since E[digamma(a_k + x_k) - digamma(a_k)] does not depend on k,
 
         KL = sum_k sum_j P(x_k > j) phi((b_k - a_k) / (a_k + j)) - sum_j phi((B - A) / (A + j)),   j = 0, 1, ..., n - 1.
 
-    One term is subtracted: where A is much larger than n and the means nearly agree, digits are lost, A/n times the
+    One term is subtracted: if A is much larger than n and the means nearly agree, digits are lost, A/n times the
     rounding error.
     """
     a, b = concentration_p[..., None], concentration_q[..., None]
@@ -60,7 +60,7 @@ def long_urns_kl(concentration_p, concentration_q, trials, draws):
 
 
 def survival(a, b, trials, counts):
-    """P(x > j) for x Beta-binomial, at the counts j = 0, 1, ..."""
+    """Return P(x > j) for x Beta-binomial, at the counts j = 0, 1, ..."""
     left = jnp.maximum(trials - counts, 0.0)
     ratios = left * (a + counts) / (b + jnp.maximum(left - 1, 0.0)) / (counts + 1)
     steps = jnp.where(left > 0, jnp.log(jnp.where(left > 0, ratios, 1.0)), 0.0)

@@ -1,6 +1,6 @@
 """KL between counts that are known not to be 0: the zero-truncated Poisson and negative binomials.
 
-With s the surprise at a 0, -log pmf(0), their log-partition function is log(exp(s) - 1) = F(s) + log s. F(s) =
+Let s be the surprise at a 0, -log pmf(0). Their log-partition function is log(exp(s) - 1) = F(s) + log s. F(s) =
 log((exp(s) - 1) / s) is convex, and s/2 but for the log moment function of a uniform variable on [-1, 1],
 Lambda(s/2) with Lambda(x) = log(sinh(x) / x). Its Bregman divergence is that of log-sum-exp over quadrature nodes.
 """
@@ -17,17 +17,17 @@ ASYMPTOTIC = 20.0  # from here on exp(-2 x) is negligible
 
 
 def truncated_poisson(rate_p, rate_q):
-    """The divergence of F at the rates, and its slope times the divergence of the Poissons themselves."""
+    """Return the divergence of F at the rates, plus its slope times the divergence of the Poissons."""
     return langevin(rate_q / 2, rate_p / 2, (rate_q - rate_p) / 2) + slope(rate_p) * generalized_kl(rate_p, rate_q)
 
 
 def truncated_waiting(waiting, surprises, difference, chances_p, chances_q, trial):
-    """Of negative binomials of equal concentration.
+    """Return KL between zero-truncated negative binomials of equal concentration.
 
     Args:
         waiting: the divergence without truncation.
-        surprises, difference: -log pmf(0) of p and of q, and the latter less the former.
-        chances_p, chances_q: of success, of failure, and the surprises at a failure.
+        surprises, difference: -log pmf(0) of p and of q, and the latter minus the former.
+        chances_p, chances_q: the chances of success and of failure, and the surprises at a failure.
         trial: the divergence of one trial.
     """
     s_p, s_q = surprises
@@ -36,10 +36,13 @@ def truncated_waiting(waiting, surprises, difference, chances_p, chances_q, tria
 
 
 def logarithmic(chances_p, chances_q, difference, trial):
-    """Of logarithmic distributions, pmf(k) ~ success^k / k, which the others become for small concentrations.
+    """Return KL between logarithmic distributions, pmf(k) ~ success^k / k.
 
-    With t the surprise at a failure, the log-partition function is log t. For small t the divergence is that of the
-    success rates with a correction by Lambda, for large t that of geometric distributions; far apart, as it reads.
+    The truncated distributions become these for small concentrations.
+
+    Let t be the surprise at a failure; the log-partition function is log t. For small t the divergence is that of the
+    success rates with a correction by Lambda, for large t that of geometric distributions; far apart, the formula
+    itself.
     """
     (success_p, failure_p, t_p), (success_q, _, t_q) = chances_p, chances_q
     safe_p, safe_q = positive(t_p), positive(t_q)
@@ -56,12 +59,12 @@ def logarithmic(chances_p, chances_q, difference, trial):
 
 
 def slope(s):
-    """F'(s) = 1 / (1 - exp(-s)) - 1 / s, between 1/2 and 1."""
+    """Return F'(s) = 1 / (1 - exp(-s)) - 1 / s, between 1/2 and 1."""
     return 0.5 + 0.5 * mean_of_tilted_uniform(s / 2)
 
 
 def langevin(x, y, difference):
-    """The Bregman divergence of Lambda at x, y >= 0: from log-sum-exp, or for large arguments that of -log."""
+    """Return the Bregman divergence of Lambda at x, y >= 0: from log-sum-exp, or for large arguments that of -log."""
     inside, above = (jnp.maximum(x, y) <= FAR), (jnp.minimum(x, y) >= ASYMPTOTIC)
     tilted = log_tilted_weights(jnp.where(inside, y, 0.0))
     sums = log_sum_exp(jnp.exp(tilted), tilted, jnp.where(inside, difference, 0.0)[..., None] * NODES)
@@ -71,12 +74,12 @@ def langevin(x, y, difference):
 
 
 def log_tilted_weights(y):
-    """Of the density exp(y u) on [-1, 1], at the nodes."""
+    """Return the log weights of the density exp(y u) on [-1, 1], at the nodes."""
     return jax.nn.log_softmax(y[..., None] * NODES + np.log(WEIGHTS), axis=-1)
 
 
 def mean_of_tilted_uniform(y):
-    """Lambda'(y) = coth(y) - 1/y, Langevin's function."""
+    """Return Lambda'(y) = coth(y) - 1/y, Langevin's function."""
     inside = y <= FAR
     far = jnp.where(inside, FAR, y)
     mean = (jnp.exp(log_tilted_weights(jnp.where(inside, y, 0.0))) * NODES).sum(-1)

@@ -1,9 +1,9 @@
-"""Closed forms of Gaussian vectors and matrices, however they are given.
+"""Closed forms of Gaussian vectors and matrices, in every parametrisation.
 
 vector          any two of MultivariateNormal, LowRankMultivariateNormal, Independent(Normal), CirculantNormal,
                 GaussianRandomWalk and CAR, by their Cholesky factors (triangular)
 low_rank, circulant, process, autoregression
-                those with themselves, by what they are made of; GaussianStateSpace and ZeroSumNormal are processes
+                each with itself, by its own parameters; GaussianStateSpace and ZeroSumNormal are processes
 matrix          MatrixNormal, and Independent(Normal) of matrices
 degenerate      ZeroSumNormal against Gaussians of full rank: infinite
 copula          GaussianCopula of equal marginals

@@ -26,13 +26,13 @@ def autoregression_entropy(p):
 
 
 def autoregression_parameters(p):
-    """Mean, correlation, conditional precision and adjacency, dense (a SciPy sparse matrix becomes an array)."""
+    """Return mean, correlation, conditional precision and adjacency, dense (a SciPy sparse matrix becomes an array)."""
     adjacency = p.adj_matrix.toarray() if p.is_sparse else p.adj_matrix
     return p.loc, p.correlation, p.conditional_precision, adjacency
 
 
 def structure(correlation, adjacency):
-    """D - rho W."""
+    """Return D - rho W."""
     return diagonal_matrix(adjacency.sum(-1)) - correlation[..., None, None] * adjacency
 
 
@@ -48,7 +48,7 @@ def loc_and_tril_of_autoregression(loc, correlation, conditional_precision, adja
 def autoregression_kl(loc_p, rho_p, tau_p, adjacency_p, loc_q, rho_q, tau_q, adjacency_q):
     precision_p, precision_q = precision(rho_p, tau_p, adjacency_p), precision(rho_q, tau_q, adjacency_q)
     tril_p, tril_q = jnp.linalg.cholesky(precision_p), jnp.linalg.cholesky(precision_q)
-    # Q - P by the differences of the parameters, which the rounded matrices no longer show
+    # Q - P from the differences of the parameters, which the rounded matrices no longer show
     change = structure(rho_p, adjacency_q - adjacency_p) - (rho_q - rho_p)[..., None, None] * adjacency_q
     change = tau_p[..., None, None] * change + (tau_q - tau_p)[..., None, None] * structure(rho_q, adjacency_q)
     shift = jnp.swapaxes(tril_q, -1, -2) @ jnp.broadcast_to((loc_p - loc_q)[..., None], tril_q[..., :1].shape)

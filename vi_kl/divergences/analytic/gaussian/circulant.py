@@ -11,7 +11,7 @@ from vi_kl.divergences.bregman import difference_of_products, itakura_saito
 from vi_kl.divergences.registry import closed_form, closed_form_entropy, known
 from vi_kl.divergences.wide import in_wide_precision
 
-DENSE = 512  # up to this size a product with the matrix, as the FFT has no second derivative for a float32 caller
+DENSE = 512  # up to this size a product with the matrix is used: the FFT has no second derivative for a float32 caller
 
 
 @closed_form(dist.CirculantNormal, dist.CirculantNormal)
@@ -25,9 +25,9 @@ def circulant_entropy(p):
 
 
 def circulant_parameters(p):
-    """The mean, and the eigenvalues of the covariance without their mirror images.
+    """Return the mean, and the eigenvalues of the covariance without their mirror images.
 
-    Those of a covariance given by its row, which the distribution holds, are worked out from the row in float64:
+    If the covariance was given by its row, which the distribution holds, they are computed from the row in float64:
     NumPyro's have been rounded relative to the largest.
     """
     names = list(p.__dict__)
@@ -36,14 +36,17 @@ def circulant_parameters(p):
 
 
 def spectrum_of_row(row):
-    """The eigenvalues that a circulant covariance has by its first row; in float64 where the row is known."""
+    """Return the eigenvalues of a circulant covariance from its first row; in float64 if the row is known."""
     if known(row):
         return np.fft.rfft(np.asarray(row, dtype=np.float64)).real
     return jnp.fft.rfft(row).real
 
 
 def multiplicities(size):
-    """How often each frequency's eigenvalue occurs: twice, but for the lowest, and the highest of an even size."""
+    """Return how often each frequency's eigenvalue occurs.
+
+    It is twice, but for the lowest frequency, and the highest of an even size.
+    """
     counts = np.full(size // 2 + 1, 2.0)
     counts[0] = 1
     counts[size // 2] = 1 if size % 2 == 0 else counts[size // 2]
@@ -51,7 +54,7 @@ def multiplicities(size):
 
 
 def fourier_basis(size):
-    """Orthonormal eigenvectors as columns: a cosine and a sine per frequency, where some sines vanish."""
+    """Return orthonormal eigenvectors as columns: a cosine and a sine per frequency, where some sines vanish."""
     angles = 2 * np.pi * (np.outer(np.arange(size), np.arange(size // 2 + 1)) % size) / size
     norms = np.sqrt(multiplicities(size) / size)
     return np.cos(angles) * norms, np.where(multiplicities(size) == 2, np.sin(angles) * norms, 0.0)
@@ -64,7 +67,7 @@ def loc_and_tril_of_circulant(loc, rfft):
 
 
 def squared_spectrum(vector):
-    """The squared coordinates of a real vector in the Fourier basis, those of one frequency together."""
+    """Return the squared coordinates of a real vector in the Fourier basis, those of one frequency together."""
     size = vector.shape[-1]
     if size > DENSE:
         transform = jnp.fft.rfft(vector)
@@ -81,9 +84,9 @@ def circulant_kl(loc_p, rfft_p, loc_q, rfft_q):
 
 @in_wide_precision(1, 1, 1, 1)
 def circulant_from_independent_kl(loc_p, rfft_p, loc_q, scale_q):
-    """By way of the independent vector with p's variance, which all entries share.
+    """Return KL through the independent vector with p's variance, which all entries share.
 
-    The eigenvalues' differences, not their rounded mean, say how far each is from it.
+    The eigenvalues' differences, not their rounded mean, show how far each is from it.
     """
     counts, lowest = multiplicities(loc_p.shape[-1]), first_entry(rfft_p, (-1,))
     rise, mean_rise = from_mean(rfft_p - lowest, counts)
@@ -96,9 +99,9 @@ def circulant_from_independent_kl(loc_p, rfft_p, loc_q, scale_q):
 
 @in_wide_precision(1, 1, 1, 1)
 def independent_from_circulant_kl(loc_p, scale_p, loc_q, rfft_q):
-    """By way of the independent vector whose precision is the diagonal of q's, which all entries share."""
+    """Return KL through the independent vector whose precision is the diagonal of q's, which all entries share."""
     counts, lowest = multiplicities(loc_q.shape[-1]), first_entry(rfft_q, (-1,))
-    rise, mean_rise = from_mean((lowest - rfft_q) / (lowest * rfft_q), counts)  # of the precisions
+    rise, mean_rise = from_mean((lowest - rfft_q) / (lowest * rfft_q), counts)  # mean and rise of the precisions
     precision, variances_p = 1 / lowest + mean_rise, scale_p * scale_p
     from_independent = counts * itakura_saito(1 / rfft_q, precision, rise) + squared_spectrum(loc_p - loc_q) / rfft_q
     change = difference_of_products(scale_p, scale_p, lowest, 1.0) / (lowest * variances_p) + mean_rise
@@ -106,7 +109,7 @@ def independent_from_circulant_kl(loc_p, scale_p, loc_q, rfft_q):
 
 
 def from_mean(values, counts):
-    """Deviations from the mean over the last axis, each value taken `counts` times, and the mean."""
+    """Return deviations from the mean over the last axis, each value taken `counts` times, and the mean."""
     mean = (counts * values).sum(-1, keepdims=True) / counts.sum()
     return values - mean, mean
 

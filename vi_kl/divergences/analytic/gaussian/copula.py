@@ -28,7 +28,7 @@ def gaussian_copula(p, q):
 
 @closed_form_entropy(dist.GaussianCopula)
 def gaussian_copula_entropy(p):
-    """The marginals' entropies less their total correlation, which is -log det R / 2."""
+    """Return the marginals' entropies minus their total correlation, which is -log det R / 2."""
     marginals = evaluate_entropy(p.marginal_dist)
     marginals = jnp.broadcast_to(marginals, jnp.broadcast_shapes(marginals.shape, p.event_shape))
     matrix, given = held_matrix(p.base_dist)
@@ -36,7 +36,7 @@ def gaussian_copula_entropy(p):
 
 
 def are_equal(p, q):
-    """Whether two distributions have the same parameters; where they are traced, an array that will tell."""
+    """Return whether two distributions have the same parameters; while they are traced, an array that will show it."""
     (leaves_p, tree_p), (leaves_q, tree_q) = (jax.tree.flatten(d) for d in (p, q))
     if tree_p != tree_q:
         return False

@@ -16,10 +16,10 @@ NEAR = 0.5  # the relative difference up to which the difference keeps more digi
 
 
 def log_det_divergence(matrix):
-    """tr M - log det(I + M) for symmetric M with eigenvalues above -1.
+    """Return tr M - log det(I + M) for symmetric M with eigenvalues above -1.
 
-    With C the Cholesky factor of I + M, it is the sum of phi(c_ii^2 - 1) and of the squares below the diagonal, where
-    c_ii^2 - 1 is m_ii less the squares in its row.
+    If C is the Cholesky factor of I + M, it is the sum of phi(c_ii^2 - 1) and of the squares below the diagonal, where
+    c_ii^2 - 1 is m_ii minus the squares in its row.
     """
     return log_det_divergence_jax(jnp.asarray(matrix))
 
@@ -34,7 +34,7 @@ def log_det_divergence_jax(matrix):
 
 @log_det_divergence_jax.defjvp
 def log_det_divergence_jvp(primals, tangents):
-    """The slope is M (I + M)^-1."""
+    """Return the value and its tangent, whose slope is M (I + M)^-1."""
     (matrix,), (tangent,) = primals, tangents
     tril = jnp.linalg.cholesky(jnp.eye(matrix.shape[-1], dtype=matrix.dtype) + matrix)
     slope = solve_lower(tril, solve_lower(tril, matrix), transpose=True)
@@ -42,7 +42,7 @@ def log_det_divergence_jvp(primals, tangents):
 
 
 def divergence_of_difference(relative_difference, tril_p, tril_q):
-    """Half the log-det divergence, where P and Q differ by an M that is known more exactly than their factors.
+    """Return half the log-det divergence, where P and Q differ by an M known more exactly than their factors.
 
     Args:
         relative_difference: M = L_q^-1 (P - Q) L_q^-T, symmetric.
@@ -54,7 +54,7 @@ def divergence_of_difference(relative_difference, tril_p, tril_q):
 
 
 def congruent(tril, matrix):
-    """L^-1 S L^-T for symmetric S."""
+    """Return L^-1 S L^-T for symmetric S."""
     return solve_lower(tril, transposed(solve_lower(tril, matrix)))
 
 
@@ -63,21 +63,21 @@ def identity_like(matrix):
 
 
 def tril_of(matrix, given: str):
-    """The Cholesky factor of the covariance, from the matrix that was given (held.py)."""
+    """Return the Cholesky factor of the covariance, from the matrix that was given (held.py)."""
     if given == "tril":
         return matrix
     return jnp.linalg.cholesky(matrix) if given == "covariance" else tril_of_inverse(symmetric(matrix))
 
 
 def symmetric(matrix):
-    """What JAX's Cholesky factorisation makes of a matrix too."""
+    """Return the symmetric part of a matrix, which JAX's Cholesky factorisation uses too."""
     return 0.5 * (matrix + transposed(matrix))
 
 
 def matrix_divergence(p, q, given_p: str, given_q: str):
-    """KL between centred Gaussians, from the matrices that they were given.
+    """Return KL between centred Gaussians, from the matrices that they were given.
 
-    The precisions' divergence is that of covariances with the arguments exchanged.
+    The divergence of precisions is that of covariances with the arguments exchanged.
     """
     if given_p == given_q == "covariance":
         tril_p, tril_q = jnp.linalg.cholesky(p), jnp.linalg.cholesky(q)
@@ -88,7 +88,7 @@ def matrix_divergence(p, q, given_p: str, given_q: str):
 
 
 def whitened(vector, matrix, given: str):
-    """L^-1 x, or another vector of the same length: the Mahalanobis distance from 0."""
+    """Return L^-1 x, or another vector of the same length, the Mahalanobis distance from 0."""
     column = vector[..., None]
     if given == "precision":
         return jnp.swapaxes(jnp.linalg.cholesky(matrix), -1, -2) @ column
@@ -97,6 +97,6 @@ def whitened(vector, matrix, given: str):
 
 
 def tril_of_inverse(matrix):
-    """The lower Cholesky factor of S^-1, by one triangular inverse: S = U U^T with U upper, and L = U^-T."""
+    """Return the lower Cholesky factor of S^-1, by one triangular inverse: S = U U^T with U upper, and L = U^-T."""
     upper = lax.linalg.cholesky(matrix[..., ::-1, ::-1])[..., ::-1, ::-1]
     return solve_lower(transposed(upper), identity_like(matrix))

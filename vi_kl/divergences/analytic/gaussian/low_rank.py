@@ -37,13 +37,15 @@ def loc_and_tril_of_low_rank(loc, factor, variances):
 
 
 def square_root(factor, variances):
-    """[W, sqrt(d)], whose product with its transpose is the covariance."""
+    """Return [W, sqrt(d)], whose product with its transpose is the covariance."""
     return jnp.concatenate([factor, diagonal_matrix(jnp.sqrt(variances))], axis=-1)
 
 
 @in_wide_precision(1, 2, 1, 1, 2, 1)
 def low_rank_kl(loc_p, factor_p, variances_p, loc_q, factor_q, variances_q):
-    """Half of ||z||^2, and the log-det divergence of M = L_q^-1 (P - Q) L_q^-T, which is
+    """Return half of ||z||^2 plus the log-det divergence of M = L_q^-1 (P - Q) L_q^-T.
+
+    M is
 
         Y Z_p^T + Z_q Y^T + K diag((d_p - d_q) / d_q) K^T,    Y = L_q^-1 (W_p - W_q),  Z = L_q^-1 W,
                                                               K = L_q^-1 diag(sqrt(d_q)),
@@ -61,7 +63,7 @@ def low_rank_kl(loc_p, factor_p, variances_p, loc_q, factor_q, variances_q):
 
 
 def of_equal_rank(left, right):
-    """Both with as many columns as the wider one; columns of zeros add nothing to the covariance."""
+    """Return both factors with as many columns as the wider one; columns of zeros add nothing to the covariance."""
     rank = max(left.shape[-1], right.shape[-1])
     missing = [jnp.zeros((*x.shape[:-1], rank - x.shape[-1]), dtype=x.dtype) for x in (left, right)]
     return [jnp.concatenate(pair, axis=-1) for pair in zip((left, right), missing, strict=True)]

@@ -1,7 +1,7 @@
 """Closed forms for MatrixNormal, whose Cholesky factor is the Kronecker product of one of rows and one of columns.
 
-The product is never formed: its triangular solves and squares factorise too. Against Independent(Normal) of the
-same shape both ways.
+The product is never formed: its triangular solves and squares factorise too. Independent(Normal) of the
+same shape is served in both directions.
 """
 
 import math
@@ -86,7 +86,7 @@ def independent_from_matrix_normal_kl(loc_p, scale_p, loc_q, row_q, column_q):
 
 
 def quotient_below_diagonal(tril_p, tril_q):
-    """L_q^-1 L_p below its diagonal; a factor that all of L_p has in common is taken out first, exactly.
+    """Return L_q^-1 L_p below its diagonal; a factor common to all of L_p is taken out first, exactly.
 
     Scales may move between rows and columns without changing the distribution, so L_p and L_q may be nearly
     proportional with nothing near 1 in between.
@@ -100,7 +100,10 @@ def below_diagonal(matrix):
 
 
 def off_diagonal_squares(row, column):
-    """Sums of squares of a Kronecker product without its diagonal, from diagonals and off-diagonal sums of squares."""
+    """Return sums of squares of a Kronecker product without its diagonal.
+
+    They are computed from diagonals and off-diagonal sums of squares.
+    """
     (row_diagonal, row_rest), (column_diagonal, column_rest) = row, column
     row_diagonal, row_rest = (row_diagonal**2)[..., :, None], row_rest[..., :, None]
     column_diagonal, column_rest = (column_diagonal**2)[..., None, :], column_rest[..., None, :]
@@ -108,7 +111,7 @@ def off_diagonal_squares(row, column):
 
 
 def products_divergence(row_p, column_p, row_q, column_q):
-    """Between the normals whose scales are all products of a row's and a column's."""
+    """Return KL between the normals whose scales are all products of a row's and a column's."""
     row_p, row_q = (jnp.expand_dims(x, -1) for x in (row_p, row_q))
     column_p, column_q = (jnp.expand_dims(x, -2) for x in (column_p, column_q))
     difference = difference_of_products(row_p, column_p, row_q, column_q)
@@ -121,7 +124,7 @@ def scale_divergence(scale_p, scale_q, difference):
 
 
 def whitened(matrix, row, column):
-    """U^-1 X V^-T."""
+    """Return U^-1 X V^-T."""
     return transposed(solve_lower(column, transposed(solve_lower(row, matrix))))
 
 

@@ -20,7 +20,7 @@ from vi_kl.divergences.wide import in_wide_precision
 
 @closed_form(dist.GaussianRandomWalk, dist.GaussianRandomWalk)
 def random_walk(p, q):
-    """Of independent increments."""
+    """Return KL between random walks, that of their independent increments."""
     return normal_divergences(p.scale, q.scale, count=p.num_steps)
 
 
@@ -31,19 +31,19 @@ def random_walk_entropy(p):
 
 @closed_form(dist.ZeroSumNormal, dist.ZeroSumNormal)
 def zero_sum_normal(p, q):
-    """Of the independent normals that an isometry maps onto the hyperplane of zero sums."""
+    """Return KL between the independent normals that an isometry maps onto the hyperplane of zero sums."""
     return evaluate(p.base_dist, q.base_dist)
 
 
 @closed_form_entropy(dist.ZeroSumNormal)
 def zero_sum_normal_entropy(p):
-    """Within the hyperplane, where the density is with respect to its own volume."""
+    """Return the entropy within the hyperplane, where the density is with respect to the hyperplane's volume."""
     return evaluate_entropy(p.base_dist)
 
 
 @in_wide_precision(0, 0)
 def normal_divergences(scale_p, scale_q, *, count):
-    """Of `count` independent centred normals each."""
+    """Return KL between `count` independent centred normals each."""
     d = (scale_p - scale_q) / scale_q
     return count * (itakura_saito(scale_p, scale_q) + 0.5 * d * d)
 
@@ -61,7 +61,7 @@ def state_space(p, q):
 
 @closed_form_entropy(dist.GaussianStateSpace)
 def state_space_entropy(p):
-    """Of its innovations: adding the known part of each step changes no volume."""
+    """Return the entropy of the innovations: adding the known part of each step changes no volume."""
     return innovation_entropy_of(*state_space_parameters(p), num_steps=p.num_steps, given=held_step_matrix(p)[1])
 
 
@@ -73,9 +73,9 @@ def state_space_parameters(p):
 def state_space_kl(
     transition_p, initial_p, matrix_p, transition_q, initial_q, matrix_q, *, num_steps, given_p, given_q
 ):
-    """Of the innovations, and half the expected squared difference of the two predictions in units of q's.
+    """Return KL of the innovations plus half the expected squared difference of the predictions in units of q's.
 
-    With B = L_q^-1 (A_p - A_q), the state after t steps of p has mean A_p^t x_0 and the covariance
+    Let B = L_q^-1 (A_p - A_q). The state after t steps of p has mean A_p^t x_0 and covariance
     sum_{s<t} A_p^s L_p L_p^T A_p^s^T, so B's expected squares add up from B A_p^s [L_p, x_0]: all of them positive.
     """
     tril_p, tril_q = tril_of(matrix_p, given_p), tril_of(matrix_q, given_q)

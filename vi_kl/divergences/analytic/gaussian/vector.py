@@ -1,4 +1,4 @@
-"""Closed forms on vectors: any two Gaussians, by way of their means and Cholesky factors.
+"""Closed forms on vectors: any two Gaussians, from their means and Cholesky factors.
 
     MultivariateNormal         its parameters are mean and factor, or the covariance or precision that it was given
     LowRankMultivariateNormal  against itself: low_rank.py
@@ -37,11 +37,11 @@ from vi_kl.divergences.wide import broadcast, in_wide_precision
 
 
 class Gaussian(NamedTuple):
-    """How a class of Gaussian vectors is turned into a mean and a Cholesky factor."""
+    """A conversion of a class of Gaussian vectors to a mean and a Cholesky factor."""
 
     parameters: Callable  # the arrays that define a distribution
-    event_dims: tuple[int, ...]  # of each of them
-    loc_and_tril: Callable  # of those arrays, inside the wide precision, and of how they are given where that varies
+    event_dims: tuple[int, ...]  # the event dimensions of each of these arrays
+    loc_and_tril: Callable  # the mean and factor of those arrays, inside the wide precision, and given their form
 
 
 def multivariate_normal_parameters(p):
@@ -49,7 +49,7 @@ def multivariate_normal_parameters(p):
 
 
 def given_as(p) -> str:
-    """Which matrix a MultivariateNormal was given; "" for the classes that have one way only."""
+    """Return which matrix a MultivariateNormal was given; "" for the classes that have one parametrisation."""
     return held_matrix(p)[1] if isinstance(p, dist.MultivariateNormal) else ""
 
 
@@ -62,13 +62,13 @@ def random_walk_parameters(p):
 
 
 def for_each_entry(value, size):
-    """One parameter as a vector of equal entries; what is no JAX array keeps its own digits."""
+    """Return one parameter as a vector of equal entries; what is not a JAX array keeps its own digits."""
     xp = jnp if isinstance(value, jax.Array) else np
     return xp.broadcast_to(xp.expand_dims(value, -1), (*np.shape(value), size))
 
 
 def loc_and_scale(independent):
-    """The mean and the standard deviations of an Independent(Normal), one per entry of an event."""
+    """Return the mean and the standard deviations of an Independent(Normal), one per entry of an event."""
     base, shape = independent, independent.event_shape
     while isinstance(base, dist.Independent | dist.ExpandedDistribution):
         if isinstance(base, dist.ExpandedDistribution):  # only then is the declared shape more than the parameters'
@@ -84,7 +84,7 @@ def loc_and_tril_of_random_walk(scale):
 
 
 def is_gaussian(p):
-    """False for an Independent of something else."""
+    """Return whether p is Gaussian: False for an Independent of something else."""
     base = p
     while isinstance(base, dist.Independent | dist.ExpandedDistribution):
         base = base.base_dist

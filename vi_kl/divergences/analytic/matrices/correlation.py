@@ -40,22 +40,25 @@ def lkj_kl(concentration_p, concentration_q, *, dimension):
 
 
 def trees(dimension):
-    """Of each tree: how many partial correlations it has, and by how much their concentration exceeds eta."""
+    """Return for each tree how many partial correlations it has, and by how much their concentration exceeds eta."""
     counts = jnp.arange(dimension - 1, 0, -1, dtype=float)
     return counts, 0.5 * (counts - 1)
 
 
 def symmetric_beta_divergence(a, b, change):
-    """KL(Beta(a, a) || Beta(b, b)), the Dirichlet form for equal means; `change` is b - a."""
+    """Return KL(Beta(a, a) || Beta(b, b)), the Dirichlet form for equal means; `change` is b - a."""
     parts, totals = binet(b, a, change), binet(2 * b, 2 * a, 2 * change)
     return 0.5 * itakura_saito(b, a, change) + 2 * parts - totals
 
 
 @in_wide_precision(0)
 def lkj_entropy_of(concentration, *, dimension, cholesky):
-    """Of the partial correlations, plus the mean log volume by which the matrix, or its factor, differs from them."""
+    """Return the entropy of the partial correlations plus the mean log volume of the map to the matrix.
+
+    With `cholesky` it is the map to the matrix's factor.
+    """
     counts, excess = trees(dimension)
     b = concentration[..., None] + excess
     betas = entropy_of_concentration(jnp.stack([b, b], axis=-1)) + math.log(2)
-    mean_log = 2 * (math.log(2) + digamma(b) - digamma(2 * b))  # of 1 - r^2
+    mean_log = 2 * (math.log(2) + digamma(b) - digamma(2 * b))  # mean log of 1 - r^2
     return (counts * (betas + (0.5 if cholesky else 1.0) * excess * mean_log)).sum(-1)

@@ -57,12 +57,12 @@ def parameters(p):
 
 
 def given_as(p) -> str:
-    """Which matrix it was given: the scale matrix is "covariance" here, and the rate matrix "precision"."""
+    """Return which matrix p was given: the scale matrix is "covariance" here, and the rate matrix "precision"."""
     return held_matrix(of_factor(p))[1]
 
 
 def of_factor(p):
-    """The distribution of the Cholesky factor, which holds the parameters."""
+    """Return the distribution of the Cholesky factor, which holds the parameters."""
     return p if isinstance(p, dist.WishartCholesky | dist.InverseWishartCholesky) else p.base_dist
 
 
@@ -74,22 +74,22 @@ def wishart_kl(freedom_p, matrix_p, freedom_q, matrix_q, *, given_p, given_q):
 
 @in_wide_precision(0, 2, 0, 2)
 def inverse_wishart_kl(freedom_p, matrix_p, freedom_q, matrix_q, *, given_p, given_q):
-    """Of their inverses, which are Wishart with the inverse scale matrices."""
+    """Return KL between the inverses, which are Wishart with the inverse scale matrices."""
     means = mean_divergence(0.5 * freedom_p, matrix_q, 0.5 * freedom_q, matrix_p, given_q, given_p)
     return means + freedom_divergence(0.5 * freedom_q, 0.5 * freedom_p, matrix_p.shape[-1])
 
 
 def mean_divergence(a, matrix_p, b, matrix_q, given_p, given_q):
-    """b times the log-det divergence of the means a P from b Q."""
+    """Return b times the log-det divergence of the means a P from b Q."""
     if given_p == given_q == "covariance":
         return b * 2 * divergence_of_scaled(a, matrix_p, b, matrix_q)
-    if given_p == given_q == "precision":  # of Q^-1 / b from P^-1 / a, or of their products with a b
+    if given_p == given_q == "precision":  # the divergence of Q^-1 / b from P^-1 / a, or of their products with a b
         return b * 2 * divergence_of_scaled(a, matrix_q, b, matrix_p)
     return mean_divergence_of_factors(a, tril_of(matrix_p, given_p), b, tril_of(matrix_q, given_q))
 
 
 def divergence_of_scaled(a, p, b, q):
-    """Half the log-det divergence of a P from b Q, from their difference where it is small."""
+    """Return half the log-det divergence of a P from b Q, from their difference where it is small."""
     a, b = a[..., None, None], b[..., None, None]
     change = symmetric(a * (p - q) + (a - b) * q) / b
     tril_p, tril_q = jnp.linalg.cholesky(p), jnp.linalg.cholesky(q)
@@ -97,7 +97,7 @@ def divergence_of_scaled(a, p, b, q):
 
 
 def mean_divergence_of_factors(a, tril_p, b, tril_q):
-    """The same from Cholesky factors."""
+    """Return b times the log-det divergence of the means, from Cholesky factors."""
     a, b = a[..., None], b[..., None]
     diagonal_p, diagonal_q = diagonal(tril_p), diagonal(tril_q)
     change = a * (diagonal_p - diagonal_q) * (diagonal_p + diagonal_q) + (a - b) * diagonal_q * diagonal_q
@@ -110,9 +110,9 @@ def mean_divergence_of_factors(a, tril_p, b, tril_q):
 
 
 def freedom_divergence(b, a, size):
-    """The Bregman divergence of the multivariate log Gamma function, less d b itakura_saito(a, b).
+    """Return the Bregman divergence of the multivariate log Gamma function, minus d b itakura_saito(a, b).
 
-    With b_j = b - j/2 and G the generalised KL divergence it is
+    Let b_j = b - j/2, and G be the generalised KL divergence. Then it is
 
         sum_j G(b_j, a_j) - G(b, a) + itakura_saito(b_j, a_j)/2 + D_mu(b_j, a_j),    j = 0, ..., d - 1
 
@@ -127,7 +127,7 @@ def freedom_divergence(b, a, size):
 
 
 def shifted_generalized_kl(x, y, change, step):
-    """G(x - s, y - s) - G(x, y) without the large parts that the two have in common.
+    """Return G(x - s, y - s) - G(x, y) without the large parts that the two have in common.
 
     It is (x - s) log(1 + u) - s log(x / y) with u = s (x - y) / (x (y - s)), whose linear parts are subtracted
     from each other before anything is rounded where x and y are close.
@@ -143,7 +143,10 @@ def shifted_generalized_kl(x, y, change, step):
 
 @in_wide_precision(0, 2)
 def wishart_entropy_of(freedom, matrix, *, given, cholesky):
-    """Of L A, where A has chi variables on its diagonal and standard normals below (Bartlett's decomposition)."""
+    """Return the entropy of L A, where A is Bartlett's.
+
+    A has chi variables on its diagonal and standard normals below it.
+    """
     tril = tril_of(matrix, given)
     rows = jnp.arange(1, tril.shape[-1] + 1, dtype=tril.dtype)
     halves = 0.5 * (freedom[..., None] - rows + 1)
@@ -155,13 +158,16 @@ def wishart_entropy_of(freedom, matrix, *, given, cholesky):
 
 @in_wide_precision(0, 2)
 def inverse_wishart_entropy_of(freedom, matrix, *, given, cholesky):
-    """Of the inverse of a Wishart matrix W with scale (L L^T)^-1: inverting multiplies volumes by |W|^-(d+1)."""
+    """Return the entropy of the inverse of a Wishart matrix W with scale (L L^T)^-1.
+
+    Inverting multiplies volumes by |W|^-(d+1).
+    """
     tril = tril_of(matrix, given)
     size = tril.shape[-1]
     rows = jnp.arange(1, size + 1, dtype=tril.dtype)
     log_diagonal = jnp.log(diagonal(tril))
     halves = 0.5 * (freedom[..., None] - rows + 1)
-    entropy = bartlett_entropy(halves) + log_volume_of_square(mean_log_chi(halves))  # of W for L = I
+    entropy = bartlett_entropy(halves) + log_volume_of_square(mean_log_chi(halves))  # the entropy of W for L = I
     entropy = entropy - 2 * (size + 1) * mean_log_chi(halves).sum(-1) + (size + 1) * log_diagonal.sum(-1)
     if not cholesky:
         return entropy
@@ -169,19 +175,19 @@ def inverse_wishart_entropy_of(freedom, matrix, *, given, cholesky):
 
 
 def mean_log_chi(halves):
-    """E log of a chi variable, from half its degrees of freedom."""
+    """Return E log of a chi variable, from half its degrees of freedom."""
     return 0.5 * (math.log(2) + digamma(halves))
 
 
 def bartlett_entropy(halves):
-    """Of independent chi variables on a diagonal and standard normals below it."""
+    """Return the entropy of independent chi variables on a diagonal and standard normals below it."""
     size = halves.shape[-1]
     chi = unit_gamma_entropy(halves) - mean_log_chi(halves)
     return chi.sum(-1) + 0.25 * size * (size - 1) * math.log(2 * math.pi * math.e)
 
 
 def log_volume_of_square(log_diagonal):
-    """The log of the Jacobian 2^d prod_i L_ii^(d - i + 1) of L -> L L^T, i = 1, ..., d."""
+    """Return the log of the Jacobian 2^d prod_i L_ii^(d - i + 1) of L -> L L^T, i = 1, ..., d."""
     size = log_diagonal.shape[-1]
     powers = jnp.arange(size, 0, -1, dtype=log_diagonal.dtype)
     return size * math.log(2) + (powers * log_diagonal).sum(-1)

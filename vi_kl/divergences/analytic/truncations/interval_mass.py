@@ -15,17 +15,20 @@ NODES, WEIGHTS = np.polynomial.legendre.leggauss(32)
 DEPTH = 42.0  # exp(-42) = 6e-19
 EDGES = np.array([-20.0, -10, -4, -1.5, 0, 1.5, 4, 10, 20])  # 32 nodes resolve cosh(y)^-df between any two
 SMALL = -40.0  # atan(u) = u to the last digit where log u is below
-LOG_NOTHING = -1e300  # for -inf, whose derivatives would be NaN
+LOG_NOTHING = -1e300  # stands for -inf, whose derivatives would be NaN
 
 
 def log_inverse_share(inside, below, above):
-    """-log of the part that `inside` is of the whole, from the log masses of the parts; exact for parts near 1."""
+    """Return -log of the share that `inside` is of the whole, from the log masses of the parts.
+
+    It is exact for shares near 1.
+    """
     below, above = jnp.maximum(below, LOG_NOTHING), jnp.maximum(above, LOG_NOTHING)
     return jnp.logaddexp(0.0, jnp.logaddexp(below, above) - inside)
 
 
 def laplace(low, high, width):
-    """From the end that is nearer to the middle; or both sides of the middle added up."""
+    """Return the log mass from the end that is nearer to the middle, or from both sides of the middle added up."""
     nearer, crosses = jnp.where(low >= 0, low, -high), (low < 0) & (high > 0)
     beside = log_difference(width) - jnp.where(crosses, 0.0, nearer)
     across = jnp.log(jnp.where(crosses, -jnp.expm1(jnp.where(crosses, low, -1.0)) - jnp.expm1(-abs(high)), 1.0))
@@ -33,12 +36,15 @@ def laplace(low, high, width):
 
 
 def logistic(low, high, width):
-    """F(high) (1 - F(low)) (1 - exp(-width))."""
+    """Return the log of F(high) (1 - F(low)) (1 - exp(-width))."""
     return log_difference(width) - jnp.logaddexp(0.0, -high) - jnp.logaddexp(0.0, low)
 
 
 def cauchy(low, high, width):
-    """atan(high) - atan(low) = atan2(width, 1 + low high), both divided by what keeps them finite."""
+    """Return the log mass from atan(high) - atan(low) = atan2(width, 1 + low high).
+
+    Both arguments are divided by what keeps them finite.
+    """
     some = width > 0
     low, high, width = jnp.where(some, low, 0.0), jnp.where(some, high, 1.0), jnp.where(some, width, 1.0)
     scale_low, scale_high = 1 / jnp.maximum(1.0, abs(low)), 1 / jnp.maximum(1.0, abs(high))
@@ -51,7 +57,7 @@ def cauchy(low, high, width):
 
 
 def soft_laplace(low, high, width):
-    """The difference of two values of atan(exp(z)), which is the arctangent of a quotient."""
+    """Return the log of the difference of two values of atan(exp(z)), which is the arctangent of a quotient."""
     flip = low + high > 0
     low, high = jnp.where(flip, -high, low), jnp.where(flip, -low, high)
     log_tangent = high + log_difference(width) - jnp.logaddexp(0.0, low + high)
@@ -61,20 +67,23 @@ def soft_laplace(low, high, width):
 
 
 def log_difference(width):
-    """log(1 - exp(-width)), -inf at 0."""
+    """Return log(1 - exp(-width)), -inf at 0."""
     some = width > 0
     return jnp.where(some, jnp.log(-jnp.expm1(-jnp.where(some, width, 1.0))), -jnp.inf)
 
 
 def student_t(low, high, width, df):
-    """Up to a factor that depends on df alone: the integral of cosh(y)^-df, where z = sqrt(df) sinh(y)."""
+    """Return the log of the integral of cosh(y)^-df, where z = sqrt(df) sinh(y).
+
+    It is the log mass up to a factor that depends on df alone.
+    """
     some, root = width > 0, jnp.sqrt(df)
     low, high, width = (over(jnp.where(some, z, end), root) for z, end in ((low, -1.0), (high, 1.0), (width, 2.0)))
     start, end = jnp.arcsinh(low), jnp.arcsinh(high)
     bounded = width < jnp.inf
     middle = 0.5 * (jnp.where(bounded, start, 0.0) + jnp.where(bounded, end, 0.0))
     length = jnp.where(bounded, 2 * jnp.arcsinh(0.5 * jnp.where(bounded, width, 1.0) / jnp.cosh(middle)), jnp.inf)
-    mode = jax.lax.stop_gradient(jnp.clip(0.0, start, end))  # only where to expand
+    mode = jax.lax.stop_gradient(jnp.clip(0.0, start, end))  # used only as the point to expand around
     far = jax.lax.stop_gradient(reach(mode, df))
     left = jnp.minimum(jnp.where(mode == end, length - (end - mode), mode - start), far)
     right = jnp.minimum(jnp.where(mode == start, length - (mode - start), end - mode), far)
@@ -82,7 +91,7 @@ def student_t(low, high, width, df):
 
 
 def over(z, root):
-    """z / root, with no derivative where z is infinite."""
+    """Return z / root, with no derivative where z is infinite."""
     finite = abs(z) < jnp.inf
     return jnp.where(finite, jnp.where(finite, z, 0.0) / root, z)
 
@@ -92,13 +101,16 @@ def log_cosh(y):
 
 
 def reach(mode, df):
-    """How far outwards from the mode to go for cosh(y)^-df to fall to exp(-DEPTH) of its value there."""
+    """Return how far outwards from the mode cosh(y)^-df falls to exp(-DEPTH) of its value there."""
     height = log_cosh(mode) + DEPTH / df
     return height + jnp.log1p(jnp.sqrt(-jnp.expm1(-2 * height))) - abs(mode)
 
 
 def log_integral(left, right, mode, df):
-    """log of the integral of (cosh(y) / cosh(mode))^-df from mode - left to mode + right, by a rule between EDGES."""
+    """Return log of the integral of (cosh(y) / cosh(mode))^-df from mode - left to mode + right.
+
+    A rule is applied between EDGES.
+    """
     edges = jnp.clip(EDGES - mode[..., None], -left[..., None], right[..., None])
     edges = jnp.concatenate([-left[..., None], edges, right[..., None]], -1)
     spans, starts = jnp.diff(edges)[..., None], edges[..., :-1, None]

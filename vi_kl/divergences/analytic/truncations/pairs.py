@@ -1,6 +1,6 @@
 """Truncated distributions: normals and gammas of any parameters, other bases against themselves on wider intervals.
 
-With the base distribution in common, KL(p||q) is -log of the probability that q gives p's interval, and infinite where
+If the base distribution is common, KL(p||q) is -log of the probability that q gives p's interval, and infinite where
 q's interval does not contain it. The bases themselves are truncated to the whole line.
 """
 
@@ -49,7 +49,7 @@ def gamma_parameters(distribution):
 
 
 def truncated(p, q):
-    """By the base that p and q share."""
+    """Return KL by the form of the base that p and q share."""
     for base in (dist.Normal, *BASES):
         if isinstance(base_of(p), base) and isinstance(base_of(q), base):
             return truncated_normal(p, q) if base is dist.Normal else same_base(p, q, base)
@@ -63,7 +63,7 @@ def truncated_normal(p, q):
 
 
 def same_base(p, q, base):
-    """Of one base with equal parameters, or infinite."""
+    """Return KL between truncations of one base with equal parameters, or infinity."""
     left, right = base_of(p), base_of(q)
     log_mass, more = BASES[base]
     names = ("loc", "scale", *more)
@@ -77,7 +77,7 @@ def same_base(p, q, base):
 
 @functools.cache
 def restriction_program(log_mass):
-    """KL from a law on an interval to the same law on a wider one, for the laws of one standard form."""
+    """Return the program of KL from a law on an interval to the same law on a wider one."""
 
     @in_wide_precision(*[0] * (6 + (log_mass is interval_mass.student_t)))
     def restriction_kl(loc, scale, low_p, high_p, low_q, high_q, *shape):
@@ -110,7 +110,7 @@ for p_class, q_class in itertools.product(TRUNCATED_GAMMAS, (*TRUNCATED_GAMMAS, 
 
 
 def entropy(p):
-    """Of a truncated normal."""
+    """Return the entropy of a truncated normal."""
     base = base_of(p)
     if not isinstance(base, dist.Normal):
         raise NoClosedForm(f"No closed form is known for the entropy of a truncated {type(base).__name__}.")

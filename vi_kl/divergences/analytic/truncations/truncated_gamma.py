@@ -16,13 +16,13 @@ from vi_kl.divergences.wide import in_wide_precision
 
 NODES, WEIGHTS = np.polynomial.legendre.leggauss(32)
 DEPTH = 42.0  # exp(-42) = 6e-19
-EDGES = np.array([-36.0, -10, -3, 0, 1.5, 3, 4.5, 6])  # of log(rate x): between them 32 nodes resolve exp(-rate x)
+EDGES = np.array([-36.0, -10, -3, 0, 1.5, 3, 4.5, 6])  # in log(rate x): between them 32 nodes resolve exp(-rate x)
 NEAR = 0.03  # below it, two laws are so alike that one rule resolves both; above it, the plain formula keeps its digits
 
 
 @in_wide_precision(*[0] * 8)
 def truncated_gamma_kl(shape_p, rate_p, low_p, high_p, shape_q, rate_q, low_q, high_q):
-    """Of two gammas, each on its own interval of positive numbers; +inf where q's does not contain p's."""
+    """Return KL between two gammas, each on its own interval of positive numbers; +inf if q's does not contain p's."""
     nested = (low_p >= low_q) & (high_p <= high_q)
     low_q, high_q = jnp.where(nested, low_q, low_p), jnp.where(nested, high_q, high_p)
     top, (low, high) = around_mode(shape_p, rate_p, low_p, high_p)
@@ -46,7 +46,7 @@ def truncated_gamma_kl(shape_p, rate_p, low_p, high_p, shape_q, rate_q, low_q, h
 
 @in_wide_precision(*[0] * 4)
 def truncated_gamma_entropy(shape, rate, low, high):
-    """In y, plus the mean of log x."""
+    """Return the entropy in y plus the mean of log x."""
     top, ends = around_mode(shape, rate, low, high)
     log_mass, nodes, weights = rule(shape, rate * top, *ends, log_width(low, high))
     exponents = log_density(nodes, shape[..., None], (rate * top)[..., None])
@@ -54,31 +54,34 @@ def truncated_gamma_entropy(shape, rate, low, high):
 
 
 def log_density(y, shape, top):
-    """shape y - top (e^y - 1), where `top` is rate x0."""
+    """Return shape y - top (e^y - 1), where `top` is rate x0."""
     return (shape - top) * y - top * em(y)
 
 
 def around_mode(shape, rate, low, high):
-    """Where the density of log x is largest, and the ends of the interval from there."""
+    """Return where the density of log x is largest, and the ends of the interval from there."""
     top = jnp.clip(shape / rate, low, high)
     return top, (-log_width(low, top), log_width(top, high))
 
 
 def log_width(low, high):
-    """log(high / low); inf, with no derivative, where low is 0 or high infinite, and 0 where both are the same."""
+    """Return log(high / low).
+
+    It is inf, with no derivative, where low is 0 or high infinite, and 0 where both are the same.
+    """
     finite = (low > 0) & (high < jnp.inf)
     ratio = log_ratio(jnp.where(finite, high, 1.0), jnp.where(finite, low, 1.0))
     return jnp.where(finite, ratio, jnp.where(low == high, 0.0, jnp.inf))
 
 
 def rule(shape, top, low, high, width):
-    """log of the integral of the density from low to high, with nodes and weights that sum to 1.
+    """Return log of the integral of the density from low to high, with nodes and weights that sum to 1.
 
-    `width` is high - low, known more exactly than their difference; where it is 0 the logarithm is -inf.
+    `width` is high - low, known more exactly than their difference; if it is 0, the logarithm is -inf.
     """
     some = width > 0
     low, high, width = jnp.where(some, low, 0.0), jnp.where(some, high, 1.0), jnp.where(some, width, 1.0)
-    mode = jax.lax.stop_gradient(jnp.clip(jnp.log(shape) - jnp.log(top), low, high))  # only where to expand
+    mode = jax.lax.stop_gradient(jnp.clip(jnp.log(shape) - jnp.log(top), low, high))  # only to expand around
     local = top * jnp.exp(mode)
     left = jnp.where(mode == high, width - (high - mode), mode - low)
     right = jnp.where(mode == low, width - (mode - low), high - mode)
@@ -91,7 +94,7 @@ def rule(shape, top, low, high, width):
 
 
 def segments(left, right, local):
-    """Nodes from -left to right around a mode, and their weights, which are 0 in segments of no length."""
+    """Return nodes from -left to right around a mode, and their weights, which are 0 in segments of no length."""
     left, right = left[..., None], right[..., None]
     edges = EDGES - jax.lax.stop_gradient(jnp.log(local))[..., None]
     edges = jnp.concatenate([-left, jnp.clip(edges, -left, 0.0), jnp.clip(edges, 0.0, right), right], -1)
@@ -101,7 +104,10 @@ def segments(left, right, local):
 
 
 def reach_left(shape, local):
-    """How far to go left of the mode for the density to fall to exp(-DEPTH), or further: em(-r) >= r^2 / (2 + r)."""
+    """Return a distance left of the mode at which the density has fallen to exp(-DEPTH).
+
+    It may be larger than needed: em(-r) >= r^2 / (2 + r).
+    """
     slope = jnp.maximum(shape - local, 0.0)
     linear, root = DEPTH - 2 * slope, jnp.sqrt((DEPTH - 2 * slope) ** 2 + 8 * DEPTH * (slope + local))
     far, near = (linear + root) / (2 * (slope + local)), 4 * DEPTH / (root - linear)
@@ -109,7 +115,10 @@ def reach_left(shape, local):
 
 
 def reach_right(shape, local):
-    """The same to the right: em(r) >= r^2 / 2, and 0.44 e^r from r = 1.5 on."""
+    """Return a distance right of the mode at which the density has fallen to exp(-DEPTH).
+
+    It uses em(r) >= r^2 / 2, and 0.44 e^r from r = 1.5 on.
+    """
     slope = jnp.maximum(local - shape, 0.0)
     quadratic = 2 * DEPTH / (slope + jnp.sqrt(slope * slope + 2 * local * DEPTH))
     exponential = jnp.maximum(1.5, jnp.log(DEPTH / local) + 0.83)
@@ -117,7 +126,7 @@ def reach_right(shape, local):
 
 
 def by_common_rule(shape, top, shape_change, top_change, low, high, width):
-    """The divergence between two laws on one interval, from the changes of shape and rate x0."""
+    """Return the divergence between two laws on one interval, from the changes of shape and rate x0."""
     shape_q, top_q = shape + shape_change, top + top_change
     left = jnp.where(high == 0, width, -low)
     right = jnp.where(low == 0, width, high)

@@ -5,10 +5,10 @@ however far out in a tail the interval is. Every integral is a Gauss-Legendre ru
 the density is above exp(-DEPTH) of its maximum. On that part 64 nodes are exact to the last digits: both
 exp(-DEPTH u) and a normal density over nine standard deviations to both sides are polynomials of degree 127 there.
 
-KL(p||q) is that against q cut down to p's interval, and -log of the probability that q gives this interval (Nielsen,
+KL(p||q) is that from q cut down to p's interval, plus -log of the probability that q gives this interval (Nielsen,
 Entropy 24:421, 2022). For laws that nearly agree the first is a divergence of log-sum-exp over one rule that resolves
-both, which does not cancel. What cancels beyond help are changes of the location and of the scale that undo each other
-far out in a tail, at `slope` standard deviations: that costs a factor of slope^2 in the last digit.
+both, which does not cancel. Only changes of the location and of the scale that undo each other cancel,
+far out in a tail, at `slope` standard deviations: this costs a factor of slope^2 in the last digit.
 """
 
 import jax
@@ -26,12 +26,15 @@ NEAR = 0.03  # below it, two laws are so alike that one rule resolves both; abov
 
 @in_wide_precision(*[0] * 8)
 def truncated_normal_kl(loc_p, scale_p, low_p, high_p, loc_q, scale_q, low_q, high_q):
-    """Of two normals, each on its own interval, which may be infinite; +inf where q's does not contain p's."""
+    """Return KL between two normals, each on its own interval, which may be infinite.
+
+    It is +inf if q's interval does not contain p's.
+    """
     nested = (low_p >= low_q) & (high_p <= high_q)
     low_q, high_q = jnp.where(nested, low_q, low_p), jnp.where(nested, high_q, high_p)
     top, slope, (low, high) = around_mode(loc_p, scale_p, low_p, high_p)
     ratio, d = scale_p / scale_q, (scale_p - scale_q) / scale_q
-    curvature, bend = ratio * ratio, d * (2 + d)  # q's, and how far it is from p's, 1
+    curvature, bend = ratio * ratio, d * (2 + d)  # q's curvature, and its difference from p's, which is 1
     tilt = bend * slope + ratio * ((loc_p - loc_q) / scale_q)
     slope_q = ratio * ((top - loc_q) / scale_q)
     one = jnp.ones_like(slope)
@@ -59,27 +62,32 @@ def truncated_normal_entropy(loc, scale, low, high):
 
 
 def around_mode(loc, scale, low, high):
-    """Where the density is largest, how fast it falls there, and the ends of the interval from there."""
+    """Return where the density is largest, how fast it falls there, and the ends of the interval from there."""
     top = jnp.clip(loc, low, high)
     ends = -distance(low, top, scale), distance(top, high, scale)
     return top, (top - loc) / scale, ends
 
 
 def distance(low, high, scale):
-    """(high - low) / scale; inf, with no derivative, where an end is infinite, and 0 where both are the same one."""
+    """Return (high - low) / scale.
+
+    It is inf, with no derivative, where an end is infinite, and 0 where both are the same.
+    """
     finite = (abs(low) < jnp.inf) & (abs(high) < jnp.inf)
     difference = jnp.where(finite, high, 0.0) - jnp.where(finite, low, 0.0)
     return jnp.where(finite, difference / scale, jnp.where(low == high, 0.0, jnp.inf))
 
 
 def rule(slope, curvature, low, high, width):
-    """log of the integral of exp(-slope y - curvature y^2 / 2) from low to high, with nodes and weights that sum to 1.
+    """Return log of the integral of exp(-slope y - curvature y^2 / 2) from low to high, with nodes and weights.
 
-    `width` is high - low, known more exactly than their difference; where it is 0 the logarithm is -inf.
+    The weights sum to 1.
+
+    `width` is high - low, known more exactly than their difference; if it is 0, the logarithm is -inf.
     """
     some = width > 0
     low, high, width = jnp.where(some, low, 0.0), jnp.where(some, high, 1.0), jnp.where(some, width, 1.0)
-    mode = jax.lax.stop_gradient(jnp.clip(-slope / curvature, low, high))  # only where to expand
+    mode = jax.lax.stop_gradient(jnp.clip(-slope / curvature, low, high))  # used only as the point to expand around
     steepness = slope + curvature * mode
     reach_left, reach_right = reach(-steepness, curvature), reach(steepness, curvature)
     left, right = jnp.minimum(mode - low, reach_left), jnp.minimum(high - mode, reach_right)
@@ -95,14 +103,14 @@ def rule(slope, curvature, low, high, width):
 
 
 def reach(slope, curvature):
-    """How far to go for exp(-slope y - curvature y^2 / 2) to fall to exp(-DEPTH)."""
+    """Return the distance at which exp(-slope y - curvature y^2 / 2) has fallen to exp(-DEPTH)."""
     root = jnp.sqrt(slope * slope + 2 * curvature * DEPTH)
     rising = 2 * DEPTH / (slope + root)
     return jax.lax.stop_gradient(jnp.where(slope > 0, rising, (root - slope) / curvature))
 
 
 def by_common_rule(slope, tilt, bend, low, high):
-    """The divergence from slope and curvature 1 to slope + tilt and 1 + bend, on one interval."""
+    """Return the divergence from slope and curvature 1 to slope + tilt and 1 + bend, on one interval."""
     left = jnp.minimum(-low, jnp.maximum(reach(-slope, 1.0), reach(-slope - tilt, 1 + bend)))
     right = jnp.minimum(high, jnp.maximum(reach(slope, 1.0), reach(slope + tilt, 1 + bend)))
     nodes = (left + right)[..., None] * (0.5 * (1 + NODES)) - left[..., None]

@@ -7,7 +7,7 @@ from vi_kl.divergences.bregman import binet_function, em, itakura_saito
 
 
 def normal(p: Moments, loc, scale):
-    """Against Normal(loc, scale): p's lack of entropy, and the divergence of the normal with its moments."""
+    """Return KL to Normal(loc, scale): p's lack of entropy, plus the divergence of the normal with its moments."""
     finite = (p.variance_excess < jnp.inf) & (abs(p.mean) < jnp.inf)
     excess = jnp.where(finite, p.variance_excess, 0.0)
     mean = jnp.where(finite, p.mean, 0.0)
@@ -17,14 +17,14 @@ def normal(p: Moments, loc, scale):
     # in units of the standard deviations, whose squares may leave the floating range
     ratio = jnp.sqrt((1 + excess) / precision) / scale
     d = ratio - 1
-    spread = itakura_saito(ratio, jnp.ones_like(ratio)) + 0.5 * d * d  # of the variances, halved
+    spread = itakura_saito(ratio, jnp.ones_like(ratio)) + 0.5 * d * d  # divergence of the variances, halved
     return jnp.where(finite, loss + spread + 0.5 * z * z, jnp.inf)
 
 
 def generalized_gamma(p: Moments, concentration, power, location):
-    """Against q with exp(power (Y - location)) ~ Gamma(concentration, 1).
+    """Return KL to q with exp(power (Y - location)) ~ Gamma(concentration, 1).
 
-    The nearest of these in location is q*. What it still loses is that of two normals with the precisions of p and
+    The nearest of these in location is q*. The remaining divergence is that of two normals with the precisions of p and
     of q*, and the corrections of both towards normality, which vanish where concentrations are large.
     """
     cumulant = p.cumulant(power)
@@ -39,13 +39,13 @@ def generalized_gamma(p: Moments, concentration, power, location):
 
 
 def asymmetric_laplace(p: Moments, loc, left, right):
-    """Against the law with density exp(-(y - loc)+ / right - (loc - y)+ / left) / (left + right)."""
+    """Return KL to the law with density exp(-(y - loc)+ / right - (loc - y)+ / left) / (left + right)."""
     above, below = p.partial(loc)
     return jnp.log(left + right) + above / right + below / left - p.entropy
 
 
 def pareto(p: Moments, reach, rate, location):
-    """Against location + Exponential(rate), where p reaches no further down than `reach`."""
+    """Return KL to location + Exponential(rate), where p reaches no further down than `reach`."""
     inside = reach >= location
     distance = jnp.where(inside, p.mean - location, 1.0)
     loss = 1 + jnp.log(distance) - p.entropy

@@ -1,6 +1,6 @@
 """NumPyro's families on the line, each as one of a few laws: how its parameters translate.
 
-Parameters are handed over as they are stored, to be combined in float64: rounded before, two members that nearly
+Parameters are passed on as they are stored, to be combined in float64: if rounded before, two members that nearly
 agree would differ by their rounding.
 """
 
@@ -45,7 +45,7 @@ def asymmetric_laplace_quantile(p):
 
 
 def laplace_scales(scale, u, v, w):
-    """The scales to the left and to the right of the three above."""
+    """Return the scales to the left and to the right from the distribution's three parameters u, v and w."""
     return scale * u / (1 - v), scale / (u * w)
 
 
@@ -97,8 +97,8 @@ def loc_scale(p):
     return p.loc, p.scale
 
 
-# class -> the law of the variable itself, the law of its logarithm, each with the translation of the parameters;
-# where only that of the logarithm is given, the variable's own follows from it
+# class -> the law of the variable itself and the law of its logarithm, each with the translation of the parameters; if
+# only that of the logarithm is given, the variable's own follows from it
 REAL_LAWS = {
     dist.Normal: (real_laws.normal, loc_scale),
     dist.Laplace: (laplace_law, laplace),

@@ -20,7 +20,7 @@ from vi_kl.divergences.bregman import (
 
 
 def normal(loc, scale) -> Moments:
-    """Of log X ~ Normal(loc, scale)."""
+    """Return the moments of log X ~ Normal(loc, scale)."""
     variance = scale * scale
     zero = jnp.zeros_like(scale)
     return Moments(
@@ -35,7 +35,7 @@ def normal(loc, scale) -> Moments:
 
 
 def gamma(concentration, power, numerator, denominator) -> Moments:
-    """Of (X denominator / numerator)^power ~ Gamma(concentration, 1)."""
+    """Return the moments of log X for (X denominator / numerator)^power ~ Gamma(concentration, 1)."""
     a = concentration
     value, slope, curvature = binet_function(a), binet_slope(a), binet_curvature(a)
 
@@ -46,14 +46,17 @@ def gamma(concentration, power, numerator, denominator) -> Moments:
         return jnp.where(inside, log_gamma(a + step, a, step), jnp.inf)
 
     def cumulant_excess(t):
-        """For the steps of 1 and -1 without the leading terms, which cancel."""
+        """Return the cumulant minus the normal's.
+
+        For the steps 1 and -1 the leading terms, which cancel, are left out.
+        """
         step = t / power
         minus = phi(jnp.where(a > 1, -1 / jnp.where(a > 1, a, 2.0), 0.0)) + slope
         plain = cumulant(t) - step * step / (2 * a)
         return jnp.where(step == 1, -slope, jnp.where((step == -1) & (a > 1), minus, plain))
 
     def variance_excess_of_exp():
-        """For the powers 1 and -1 the variance of X is elementary."""
+        """Return the excess of the variance of X, which is elementary for the powers 1 and -1."""
         inverse = jnp.where(a > 2, 2 / jnp.where(a > 2, a - 2, 1.0), jnp.inf)
         first, second = cumulant(1.0), cumulant(2.0)
         spread = jnp.where(second < jnp.inf, second - 2 * jnp.where(second < jnp.inf, first, 0.0), 0.0)
@@ -72,7 +75,7 @@ def gamma(concentration, power, numerator, denominator) -> Moments:
 
 
 def beta(one, zero, power, scale) -> Moments:
-    """Of (X / scale)^power ~ Beta(one, zero)."""
+    """Return the moments of log X for (X / scale)^power ~ Beta(one, zero)."""
     total = one + zero
     values = [binet_function(a) for a in (one, zero, total)]
     slopes = [binet_slope(a) for a in (one, zero, total)]
@@ -108,7 +111,7 @@ def beta(one, zero, power, scale) -> Moments:
 
 
 def beta_prime(one, zero, power, scale) -> Moments:
-    """Of (X / scale)^power = B / (1 - B), B ~ Beta(one, zero)."""
+    """Return the moments of log X for (X / scale)^power = B / (1 - B), B ~ Beta(one, zero)."""
     total = one + zero
     value = binet_function(one) + binet_function(zero) - binet_function(total)
     slopes = one * binet_slope(one) + zero * binet_slope(zero) - total * binet_slope(total)
@@ -132,7 +135,7 @@ def beta_prime(one, zero, power, scale) -> Moments:
 
 
 def exponential(plus, minus, low) -> Moments:
-    """Of log(X / low) ~ Exponential(plus - minus): a Pareto law."""
+    """Return the moments of log X for log(X / low) ~ Exponential(plus - minus), a Pareto law."""
     rate = plus - minus
 
     def cumulant(t):
@@ -143,9 +146,12 @@ def exponential(plus, minus, low) -> Moments:
 
 
 def tilted(low, high, exponent) -> Moments:
-    """Of X with density proportional to x^exponent between low and high: log X is uniform, exponentially tilted."""
+    """Return the moments of log X for X with density proportional to x^exponent between low and high.
+
+    log X is uniform, exponentially tilted.
+    """
     tilt = exponent + 1
-    outside = low < 0  # where X is not positive; only a Uniform can be
+    outside = low < 0  # X is not positive there; only a Uniform can be so
     low, high = jnp.where(outside, 0.0, low), jnp.where(outside, 1.0, high)
     width = log_width(low, high)
     below_top, variance = mean_from_top(tilt, width)

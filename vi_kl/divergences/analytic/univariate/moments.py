@@ -1,4 +1,4 @@
-"""What a law on the line has to tell of itself for its divergences against other families to be known exactly.
+"""Moments: the figures of a law on the line from which its divergences to other families follow exactly.
 
 For q in an exponential family, KL(p||q) needs only p's entropy and a few expectations, and splits in two:
 
@@ -21,18 +21,18 @@ NORMAL_ENTROPY = 0.5 * math.log(2 * math.pi * math.e)
 
 @dataclasses.dataclass(frozen=True)
 class Moments:
-    """Expectations of a real variable Y, which may be the logarithm of a positive one.
+    """A record of expectations of a real variable Y, which may be the logarithm of a positive one.
 
     Attributes:
-        mean: E Y; infinite or NaN where there is none.
-        precision: any number that 1/precision is about the variance of, and exactly where the law is normal.
-        variance_excess: variance times precision, minus 1; inf where the variance is.
-        entropy_loss: log(2 pi e / precision) / 2 less the entropy of Y.
-        cumulant: t -> log E exp(t (Y - E Y)), inf where it diverges; None where it is not known.
-        cumulant_excess: t -> cumulant(t) - t^2 / (2 precision), where it is known more exactly than that.
-        variance_excess_of_exp: () -> as variance_excess, for exp(Y) with precision / (E exp Y)^2, where it is known
-            more exactly than by cumulants.
-        partial: m -> (E (Y - m)+, E (m - Y)+); None where they are not known.
+        mean: the mean E Y; infinite or NaN if there is none.
+        precision: a number whose inverse is about the variance, and exactly so if the law is normal.
+        variance_excess: the variance times the precision, minus 1; inf if the variance is infinite.
+        entropy_loss: log(2 pi e / precision) / 2 minus the entropy of Y.
+        cumulant: the function t -> log E exp(t (Y - E Y)), inf where it diverges; None if it is not known.
+        cumulant_excess: the function t -> cumulant(t) - t^2 / (2 precision), if it is known more exactly than that.
+        variance_excess_of_exp: a function of no argument that gives `variance_excess` of exp(Y) with precision / (E exp
+            Y)^2, if it is known more exactly than by cumulants.
+        partial: the function m -> (E (Y - m)+, E (m - Y)+); None if it is not known.
     """
 
     mean: jax.Array
@@ -49,20 +49,20 @@ class Moments:
         return NORMAL_ENTROPY - 0.5 * jnp.log(self.precision) - self.entropy_loss
 
     def excess(self, t):
-        """cumulant(t) less that of the normal law of the same precision."""
+        """Return cumulant(t) minus that of the normal law of the same precision."""
         if self.cumulant_excess is not None:
             return self.cumulant_excess(t)
         return self.cumulant(t) - t * t / (2 * self.precision)
 
 
 def from_entropy(mean, variance, entropy, **more) -> Moments:
-    """Moments of a law that is never nearly normal, so that its entropy may be given as it is."""
+    """Return the moments of a law that is never nearly normal, so that its entropy may be given directly."""
     loss = NORMAL_ENTROPY + 0.5 * jnp.log(variance) - entropy
     return Moments(mean, 1 / variance, jnp.zeros_like(variance), loss, **more)
 
 
 def of_exp(log: Moments) -> Moments:
-    """The moments of X from those of log X."""
+    """Return the moments of X from those of log X."""
     first, second = log.cumulant(1.0), log.cumulant(2.0)
     finite = second < jnp.inf
     mean = jnp.exp(log.mean + first)

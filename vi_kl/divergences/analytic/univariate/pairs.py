@@ -1,6 +1,6 @@
-"""Which families meet which: the divergences between different families, by moments.
+"""The pairs of different families on the line: their divergences by moments.
 
-Every family whose moments are known, against every family whose log density is linear in them. A family against
+Every family whose moments are known meets every family whose log density is linear in them. A family against
 itself, or against another name of the same law, has a form of its own that comes first.
 """
 
@@ -46,13 +46,13 @@ ENDLESS = {
 
 
 def register(p_class, q_class, form, by):
-    """Unless the pair has a form already."""
+    """Register a form for two classes, unless the pair has a form already."""
     if (p_class, q_class) not in CLOSED_FORMS:
         closed_form(p_class, q_class, by=by)(form)
 
 
 def register_family(members, divergence):
-    """One law under several names: any two of them by the form for two parameter lists."""
+    """Register one law under several names: any two of them by the form for two parameter lists."""
     for p_class, q_class in itertools.product(members, members):
 
         def form(p, q, translate_p=members[p_class], translate_q=members[q_class]):
@@ -62,7 +62,7 @@ def register_family(members, divergence):
 
 
 def register_moments(laws, targets, transform=None):
-    """Each law against each target, a pair (function in `against`, translation of q's parameters)."""
+    """Register each law against each target, a pair (function in `against`, translation of q's parameters)."""
     for p_class, q_class in itertools.product(laws, targets):
         (law, translate_p), (charge, translate_q) = laws[p_class], targets[q_class]
         program = moment_program(law, transform, charge)
@@ -75,7 +75,7 @@ def register_moments(laws, targets, transform=None):
 
 @functools.cache
 def moment_program(law, transform, charge):
-    """One compiled program for all the families that are the same law."""
+    """Return one compiled program for all the families that are the same law."""
     size = len(inspect.signature(law).parameters)
     others = len(inspect.signature(charge).parameters) - 1
 
@@ -92,7 +92,7 @@ def gamma_target(p, concentration, power, numerator, denominator):
 
 
 def gumbel_target(p, loc, scale):
-    """exp(-(y - loc) / scale) is exponential."""
+    """Return KL to a Gumbel, for which exp(-(y - loc) / scale) is exponential."""
     return against.generalized_gamma(p, jnp.ones_like(scale), -1 / scale, loc)
 
 
@@ -113,7 +113,7 @@ LOG_TARGETS = {
     **{family: (gamma_target, translate) for family, translate in POSITIVE_POWERS.items()},
 }
 LIGHT_TAILED = (dist.Normal, *LAPLACES, dist.Logistic, dist.SoftLaplace, dist.Uniform, dist.Gamma, dist.Exponential)
-HEAVY_TAILED = (dist.Cauchy, dist.StudentT)  # against a Gumbel infinite
+HEAVY_TAILED = (dist.Cauchy, dist.StudentT)  # KL to a Gumbel is infinite
 WITH_PARTIAL_MEANS = (dist.Normal, dist.Logistic, dist.Gumbel, dist.Uniform, dist.Exponential, dist.Cauchy)
 
 register_moments(LOG_LAWS, LOG_TARGETS)
@@ -147,7 +147,7 @@ for p_class, q_class in itertools.product(TILTED, PARETOS):
 
 @functools.cache
 def entropy_program(law, of_logarithm):
-    """The entropy of X is that of log X plus E log X."""
+    """Return the program of the entropy of X, which is that of log X plus E log X."""
 
     @in_wide_precision(*[0] * len(inspect.signature(law).parameters))
     def entropy(*arrays):

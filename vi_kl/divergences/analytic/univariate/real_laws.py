@@ -12,7 +12,7 @@ from vi_kl.divergences.analytic.univariate.moments import NORMAL_ENTROPY, Moment
 from vi_kl.divergences.bregman import binet, binet_function, binet_slope, binet_slope_difference, em, log_gamma, phi
 
 EULER = 0.5772156649015328606
-FRACTION_STEPS = 50  # of the continued fraction of E1, for 1e-16 at 2
+FRACTION_STEPS = 50  # steps of the continued fraction of E1, for 1e-16 at 2
 
 
 def normal(loc, scale) -> Moments:
@@ -31,7 +31,7 @@ def normal(loc, scale) -> Moments:
 
 
 def laplace(loc, left, right) -> Moments:
-    """exp(-(y - loc)+ / right - (loc - y)+ / left) / (left + right)."""
+    """Return the moments of the density exp(-(y - loc)+ / right - (loc - y)+ / left) / (left + right)."""
 
     def cumulant(t):
         inside = (t * right < 1) & (t * left > -1)
@@ -58,7 +58,7 @@ def logistic(loc, scale) -> Moments:
 
 
 def soft_laplace(loc, scale) -> Moments:
-    """The hyperbolic secant, which is also the law of the logarithm of a half-Cauchy."""
+    """Return the moments of the hyperbolic secant, which is also the law of the logarithm of a half-Cauchy."""
     half = jnp.full_like(scale, 0.5)
     return from_entropy(
         loc,
@@ -69,7 +69,7 @@ def soft_laplace(loc, scale) -> Moments:
 
 
 def gamma_pair(a, t):
-    """log [Gamma(a + t) Gamma(a - t) / Gamma(a)^2]; inf for |t| >= a."""
+    """Return log [Gamma(a + t) Gamma(a - t) / Gamma(a)^2]; inf for |t| >= a."""
     inside = abs(t) < a
     t = jnp.where(inside, t, 0.0)
     return jnp.where(inside, log_gamma(a + t, a, t) + log_gamma(a - t, a, -t), jnp.inf)
@@ -82,7 +82,10 @@ def gumbel(loc, scale) -> Moments:
         return jnp.where(inside, log_gamma(1 + step, jnp.ones_like(step), step), jnp.inf)
 
     def partial(m):
-        """E (m - Y)+ = scale E1(exp(-z)), z = (m - loc) / scale; E1(x) = x - log x - gamma for small x."""
+        """Return E (Y - m)+ and E (m - Y)+.
+
+        The latter is scale E1(exp(-z)), z = (m - loc) / scale; E1(x) = x - log x - gamma for small x.
+        """
         z = (m - loc) / scale
         far = z > 40
         below = scale * jnp.where(far, z - EULER, exponential_integral(jnp.exp(-jnp.where(far, 0.0, z))))
@@ -93,7 +96,10 @@ def gumbel(loc, scale) -> Moments:
 
 
 def exponential_integral(x):
-    """E1(x), the integral of exp(-t) / t from x on, for x > 0 (JAX's own does not lower from a float32 caller)."""
+    """Return E1(x), the integral of exp(-t) / t from x on, for x > 0.
+
+    JAX's own function does not lower from a float32 caller.
+    """
     small = x < 2
     near, far = jnp.where(small, x, 1.0), jnp.where(small, 2.0, x)
     series, term = 0.0, 1.0
@@ -120,7 +126,10 @@ def cauchy(loc, scale) -> Moments:
 
 
 def student_t(df, loc, scale) -> Moments:
-    """Written so that nothing cancels as df grows and the law becomes normal: it loses 3 / (4 df^2) nats."""
+    """Return the moments of Student's t, so that nothing cancels as df grows.
+
+    The law then becomes normal, and loses 3 / (4 df^2) nats.
+    """
     half = 0.5 * df
     heavy = half <= 1
     safe = jnp.where(heavy, 2.0, half)
@@ -154,7 +163,7 @@ def uniform(low, high) -> Moments:
 
 
 def log_sinhc(x):
-    """log(sinh(x) / x)."""
+    """Return log(sinh(x) / x)."""
     x = abs(x)
     small = x < 2
     y = jnp.where(small, x * x, 0.0)
@@ -167,7 +176,7 @@ def log_sinhc(x):
 
 
 def gamma(concentration, rate) -> Moments:
-    """Of the variable itself; its logarithm is in log_laws."""
+    """Return the moments of the variable itself; those of its logarithm are in log_laws."""
     slope = binet_slope(concentration)
     loss = 0.5 / concentration - binet_function(concentration) + (concentration - 1) * slope
 
@@ -196,5 +205,5 @@ def exponential(rate) -> Moments:
 
 
 def diverging(like):
-    """A cumulant that is infinite for every t."""
+    """Return a cumulant function that is infinite for every t."""
     return lambda t: jnp.full_like(like, jnp.inf) + 0 * t

@@ -21,14 +21,14 @@ from vi_kl.divergences.bregman import (
 from vi_kl.divergences.registry import closed_form, only_where
 from vi_kl.divergences.wide import in_wide_precision
 
-LARGE = 1e300  # beyond it, a logarithm is taken by parts
+LARGE = 1e300  # beyond it, a logarithm is computed by parts
 
 
 @in_wide_precision(*[0] * 8)
 def generalized_gamma_kl(a_p, power_p, numerator_p, denominator_p, a_q, power_q, numerator_q, denominator_q):
-    """Of (x denominator / numerator)^power ~ Gamma(a, 1), for powers of one sign.
+    """Return KL of (x denominator / numerator)^power ~ Gamma(a, 1), for powers of one sign.
 
-    With t = power_q / power_p and y the logarithm of E_p of q's gamma variable over its mean a_q:
+    Let t = power_q / power_p, and y be the logarithm of E_p of q's gamma variable over its mean a_q. Then it is
 
         a_q em(y) + a_q D(a_p + t; a_p + 1) + D_Stirling(a_q; a_p) + phi(t - 1) + (a_q / a_p - 1)(t - 1)
 
@@ -47,7 +47,10 @@ def generalized_gamma_kl(a_p, power_p, numerator_p, denominator_p, a_q, power_q,
 
 @in_wide_precision(*[0] * 4)
 def gumbel_kl(loc_p, scale_p, loc_q, scale_q):
-    """exp(-x) is Weibull: the generalised gamma with a = 1, and its scale on the log scale already."""
+    """Return KL between Gumbels.
+
+    exp(-x) is Weibull: the generalised gamma with a = 1, whose scale is already logarithmic.
+    """
     steps = (scale_p - scale_q) / scale_q
     cumulant = log_gamma(2 + steps, jnp.full_like(steps, 2.0), steps)
     shift = (loc_q - loc_p) / scale_q + cumulant + steps * digamma(jnp.full_like(steps, 2.0))
@@ -56,13 +59,14 @@ def gumbel_kl(loc_p, scale_p, loc_q, scale_q):
 
 @in_wide_precision(*[0] * 10)
 def asymmetric_laplace_kl(loc_p, scale_p, u_p, v_p, w_p, loc_q, scale_q, u_q, v_q, w_q):
-    """With scales `left = scale u / (1 - v)` and `right = scale / (u w)`.
+    """Return KL between asymmetric Laplace laws with `left = scale u / (1 - v)` and `right = scale / (u w)`.
 
-    At equal locations, with R and L the ratios of the scales and r = right / (left + right), all of p:
+    Let R and L be the ratios of the scales, and r = right / (left + right) of p. At equal locations it is
 
         D(S, 1) + r (1 - r) (R - L)^2 / (r L + (1 - r) R),   1 / S = r / R + (1 - r) / L
 
-    D the Itakura-Saito divergence. A shift adds a part that is quadratic where it is small and positive with these.
+    where D is the Itakura-Saito divergence. A shift adds a part that is quadratic if it is small, and positive with
+    these.
     """
     common = log_ratio(scale_p, scale_q)
     log_left = common + log_ratio(u_p, u_q) + log_ratio(1 - v_q, 1 - v_p, v_p - v_q)
@@ -92,7 +96,7 @@ def asymmetric_laplace_kl(loc_p, scale_p, u_p, v_p, w_p, loc_q, scale_q, u_q, v_
 
 @in_wide_precision(*[0] * 4)
 def cauchy_kl(loc_p, scale_p, loc_q, scale_q):
-    """Chyzak & Nielsen (2019)."""
+    """Return KL between Cauchy laws: Chyzak & Nielsen (2019)."""
     d, z = scale_p - scale_q, loc_p - loc_q
     excess = 0.25 * ((d / scale_p) * (d / scale_q) + (z / scale_p) * (z / scale_q))
     large = excess > LARGE
@@ -103,7 +107,7 @@ def cauchy_kl(loc_p, scale_p, loc_q, scale_q):
 
 @in_wide_precision(*[0] * 3)
 def logistic_shift_kl(loc_p, loc_q, scale):
-    """Two logistics of one scale: 2 (x coth x - 1), x = (loc_p - loc_q) / (2 scale)."""
+    """Return KL between two logistics of one scale: 2 (x coth x - 1), x = (loc_p - loc_q) / (2 scale)."""
     x = abs(loc_p - loc_q) / (2 * scale)
     near = x < 1
     y = jnp.where(near, x, 0.0)
@@ -118,7 +122,7 @@ def logistic_shift_kl(loc_p, loc_q, scale):
 
 @in_wide_precision(*[0] * 3)
 def soft_laplace_shift_kl(loc_p, loc_q, scale):
-    """Two hyperbolic secants of one scale: 2 log cosh(d / 2), d = (loc_p - loc_q) / scale."""
+    """Return KL between two hyperbolic secants of one scale: 2 log cosh(d / 2), d = (loc_p - loc_q) / scale."""
     d = abs(loc_p - loc_q) / scale
     near = d < 1
     half_sinh = jnp.sinh(jnp.where(near, d, 0.0) / 2)
@@ -128,7 +132,10 @@ def soft_laplace_shift_kl(loc_p, loc_q, scale):
 
 @in_wide_precision(*[0] * 6)
 def pareto_kl(plus_p, minus_p, low_p, plus_q, minus_q, low_q):
-    """Two Pareto laws of tail indices `plus - minus`: of exponentials, and of the shift of the lower ends."""
+    """Return KL between two Pareto laws of tail indices `plus - minus`.
+
+    It is that of exponentials plus that of the shift of the lower ends.
+    """
     rate_p, rate_q = plus_p - minus_p, plus_q - minus_q
     difference = (plus_q - plus_p) + (minus_p - minus_q)
     reach = low_p >= low_q
@@ -138,9 +145,11 @@ def pareto_kl(plus_p, minus_p, low_p, plus_q, minus_q, low_q):
 
 @in_wide_precision(*[0] * 6)
 def tilted_kl(low_p, high_p, exponent_p, low_q, high_q, exponent_q):
-    """Densities proportional to x^exponent on intervals of positive numbers; a uniform q may reach below 0.
+    """Return KL between densities proportional to x^exponent on intervals of positive numbers.
 
-    KL(p||q) is that against q cut down to p's interval, which differs in tilt alone, and -log of the probability
+    A uniform q may reach below 0.
+
+    KL(p||q) is that from q cut down to p's interval, which differs in tilt alone, plus -log of the probability
     that q gives this interval.
     """
     nested = (low_p >= low_q) & (high_p <= high_q)
@@ -159,7 +168,7 @@ def tilted_kl(low_p, high_p, exponent_p, low_q, high_q, exponent_q):
 
 
 def log_mass(tilt, low, high):
-    """log of the integral of x^(tilt - 1) from low to high; inf where it diverges at 0, -inf for no interval."""
+    """Return log of the integral of x^(tilt - 1) from low to high; inf if it diverges at 0, -inf for no interval."""
     width = log_width(low, high)
     some, bounded = high > low, width < jnp.inf
     safe_width = jnp.where(some & bounded, width, 1.0)
@@ -180,7 +189,7 @@ def uniform_kl(low_p, high_p, low_q, high_q):
 
 @in_wide_precision(0, 0)
 def exponential_kl(parameter_p, parameter_q):
-    """q's parameter times an exponential variable of p: the Itakura-Saito divergence of the parameters."""
+    """Return KL if q's parameter times a variable of p is exponential: the Itakura-Saito divergence."""
     return itakura_saito(parameter_q, parameter_p)
 
 
@@ -191,7 +200,7 @@ def cauchy(p, q):
 
 @closed_form(dist.HalfCauchy, dist.HalfCauchy)
 def half_cauchy(p, q):
-    """Folding two laws that are symmetric about the same point loses nothing."""
+    """Return KL between the unfolded laws: folding two laws that are symmetric about one point loses nothing."""
     return cauchy_kl(0.0, p.scale, 0.0, q.scale)
 
 
@@ -219,14 +228,14 @@ def soft_laplace(p, q):
 
 @closed_form(dist.Gompertz, dist.Gompertz)
 def gompertz(p, q):
-    """concentration (exp(rate x) - 1) is an exponential variable."""
+    """Return KL between Gompertz laws: concentration (exp(rate x) - 1) is an exponential variable."""
     divergence = exponential_kl(p.concentration, q.concentration)
     return only_where(p.rate == q.rate, divergence, p, q, "only for equal rates is there an elementary one")
 
 
 @closed_form(dist.Kumaraswamy, dist.Kumaraswamy)
 def kumaraswamy(p, q):
-    """-log(1 - x^concentration1) is an exponential variable of rate concentration0."""
+    """Return KL between Kumaraswamy laws: -log(1 - x^concentration1) is exponential of rate concentration0."""
     same = p.concentration1 == q.concentration1
     divergence = exponential_kl(p.concentration0, q.concentration0)
     return only_where(same, divergence, p, q, "only for equal concentration1 is there one")
@@ -234,7 +243,7 @@ def kumaraswamy(p, q):
 
 @closed_form(dist.Dagum, dist.Dagum)
 def dagum(p, q):
-    """log(1 + (x / scale)^-sharpness) is an exponential variable of rate concentration."""
+    """Return KL between Dagum laws: log(1 + (x / scale)^-sharpness) is exponential of rate concentration."""
     same = (p.sharpness == q.sharpness) & (p.scale == q.scale)
     divergence = exponential_kl(p.concentration, q.concentration)
     return only_where(same, divergence, p, q, "only for equal sharpness and scale is there one")
@@ -242,7 +251,7 @@ def dagum(p, q):
 
 @closed_form(dist.Levy, dist.Levy)
 def levy(p, q):
-    """An inverse gamma of concentration 1/2, shifted."""
+    """Return KL between Levy laws: each is an inverse gamma of concentration 1/2, shifted."""
     divergence = half_exponential_kl(p.scale, q.scale)
     divergence = jnp.where(p.loc < q.loc, jnp.inf, divergence)
     return only_where(p.loc <= q.loc, divergence, p, q, "only for equal locations is there one")

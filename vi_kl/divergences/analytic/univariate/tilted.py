@@ -11,18 +11,18 @@ import numpy as np
 from vi_kl.divergences.bregman import itakura_saito, log_ratio, log_sum_exp
 
 NODES, WEIGHTS = np.polynomial.legendre.leggauss(32)
-MODERATE = 20.0  # the rule serves while both tilts, times the width, are below
+MODERATE = 20.0  # the rule is used while both tilts, times the width, are below
 
 
 def log_width(low, high):
-    """log(high / low), exact where they nearly agree; inf for low = 0."""
+    """Return log(high / low), exact where they nearly agree; inf for low = 0."""
     positive = low > 0
     safe = jnp.where(positive, low, high)
     return jnp.where(positive, log_ratio(high, safe), jnp.inf)
 
 
 def log_normalizer(x):
-    """log Z(x) = log((1 - exp(-x)) / x), for any real x; -log x where exp(-x) vanishes."""
+    """Return log Z(x) = log((1 - exp(-x)) / x), for any real x; -log x where exp(-x) vanishes."""
     near = abs(x) < 1e-3
     series = -x / 2 + x * x / 24 - x**4 / 2880
     safe = jnp.where(near, 1.0, x)
@@ -33,7 +33,7 @@ def log_normalizer(x):
 
 
 def mean_from_top(tilt, width):
-    """E(-y), and the variance of y."""
+    """Return E(-y), and the variance of y."""
     x = tilt * width
     moderate = abs(x) < MODERATE
     u, weights = tilted_weights(jnp.where(moderate, x, 0.0))
@@ -45,7 +45,7 @@ def mean_from_top(tilt, width):
     far_x = jnp.where(moderate, 1.0, abs(x))
     finite = far_x < 700
     bounded = jnp.where(finite, far_x, 1.0)
-    rest = jnp.where(finite, bounded / jnp.expm1(bounded), 0.0)  # of the far end, in units of 1 / tilt
+    rest = jnp.where(finite, bounded / jnp.expm1(bounded), 0.0)  # from the far end, in units of 1 / tilt
     spread = 1 - jnp.where(finite, bounded * bounded * jnp.exp(-bounded) / jnp.expm1(-bounded) ** 2, 0.0)
     from_end = (1 - rest) / abs(far_tilt)
     far = jnp.where(far_tilt > 0, from_end, jnp.where(far_tilt < 0, width, 0.0) - from_end)
@@ -53,7 +53,7 @@ def mean_from_top(tilt, width):
 
 
 def tilted_entropy(tilt, width):
-    """The entropy of y: log(width Z(x)) + tilt E(-y)."""
+    """Return the entropy of y: log(width Z(x)) + tilt E(-y)."""
     mean, _ = mean_from_top(tilt, width)
     x = tilt * width
     infinite = width == jnp.inf
@@ -62,7 +62,7 @@ def tilted_entropy(tilt, width):
 
 
 def tilted_weights(x):
-    """The nodes, and the weights that the tilt x over the whole width gives them."""
+    """Return the nodes, and the weights that the tilt x over the whole width gives them."""
     logits = jnp.log(WEIGHTS) + x[..., None] / 2 * NODES
     logits = logits - logits.max(-1, keepdims=True)
     weights = jnp.exp(logits)
@@ -70,7 +70,7 @@ def tilted_weights(x):
 
 
 def tilt_cumulant(tilt, step, width):
-    """log E exp(step (y - E y)): the divergence between the tilts `tilt` and `tilt + step`."""
+    """Return log E exp(step (y - E y)): the divergence between the tilts `tilt` and `tilt + step`."""
     x, change = tilt * width, step * width
     moderate = (abs(x) < MODERATE) & (abs(x + change) < 2 * MODERATE)
     one_end = ~moderate & (abs(x) >= MODERATE) & (tilt * (tilt + step) > 0)
@@ -86,7 +86,7 @@ def tilt_cumulant(tilt, step, width):
 
 
 def cumulant_at_one_end(tilt, step, width):
-    """The same where both laws are mostly exponentials at the same end, which an infinite width allows too."""
+    """Return the cumulant if both laws are mostly exponentials at the same end, which may have an infinite width."""
     step, tilt = jnp.where(tilt > 0, step, -step), abs(tilt)
     finite = width < jnp.inf
     bounded = jnp.where(finite, width, 1.0)
