@@ -25,7 +25,7 @@ class ModelError(ViKLError, ValueError):
     """The model cannot be fitted as it is; the message names the site and the mend."""
 
 
-NUMERICAL = (ArithmeticError, np.linalg.LinAlgError)  # what floating-point numbers running out of their range end in
+NUMERICAL = (ArithmeticError, np.linalg.LinAlgError)  # the exceptions of floating-point numbers that leave their range
 
 
 @contextlib.contextmanager

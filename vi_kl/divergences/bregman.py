@@ -101,7 +101,7 @@ def phi_value(d, xp):
 
 
 def phi_series(d):
-    """phi for |d| < SERIES_RADIUS."""
+    """Return phi for |d| < SERIES_RADIUS."""
     s = d / (2 + d)  # log(1 + d) = 2 atanh(s), and d - 2 s = d s
     return d * s - 2 * atanh_excess_series(s, SERIES_RADIUS / (2 - SERIES_RADIUS))
 
@@ -221,7 +221,7 @@ def itakura_saito_jvp(digits, primals, tangents):
 
 
 def without_octaves(x, y):
-    """m and a whole number k: x = m 2^k and 2/3 <= m/y <= 3/2, for positive x and y. Where k is 0, m is x.
+    """M and a whole number k: x = m 2^k and 2/3 <= m/y <= 3/2, for positive x and y. Where k is 0, m is x.
 
     By the floating numbers' bits: read as a whole number they are the logarithm, linear within each octave. XLA's
     logarithm of float64 numbers takes twice as long as all the rest of a divergence.

@@ -40,7 +40,7 @@ def held_to_parameters(value, *distributions, every_entry: bool = False):
     """
     valid = all_of(valid for distribution in distributions for _, valid in checks(distribution, every_entry))
     if valid is not True:
-        valid = all_last(valid, np.ndim(valid) - value.ndim)  # of what a distribution holds beyond its batch
+        valid = all_last(valid, np.ndim(valid) - value.ndim)  # reduce what a distribution holds beyond its batch
         value = nan_unless(valid, value)
     traced = (leaf for leaf in jax.tree.leaves(distributions) if isinstance(leaf, jax.core.Tracer))
     leaves = [leaf for leaf in traced if is_floating(leaf) and (every_entry or leaf.ndim < value.ndim + 2)]

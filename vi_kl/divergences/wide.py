@@ -53,7 +53,7 @@ def in_wide_precision(*event_dims: int, digits: bool = False, forward: bool = Fa
 
 
 def value_program(function, *static):
-    """One for all callers, whichever of the arguments they differentiate."""
+    """Return one program for all callers, whichever of the arguments they differentiate."""
     return compiled(of_wide(functools.partial(function, **dict(static))), seldom=is_small)
 
 

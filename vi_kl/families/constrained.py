@@ -154,7 +154,7 @@ def moved(distribution, parts):
 
 
 def site_transforms(target: Target, value: float = 0.0) -> dict[str, Support]:
-    """{site: support}, with every latent at `value` in z."""
+    """Return {site: support}, with every latent at `value` in z."""
     with tracing:
         supports = target.density.supports(target.data, target.unravel(jnp.full(target.dim, value)))
     return {name: Support.of(supports[name]) for name in target.site_names}

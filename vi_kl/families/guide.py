@@ -101,7 +101,7 @@ class Guide(Family, CarriesArrays):
         """
         self.require(target)
         args, kwargs = target.density.guide_arguments(target.density.split(target.data)[0])
-        # with the model's sites filled in, nothing is drawn and so next to nothing compiled
+        # with the model's sites filled in, nothing is drawn, and so next to nothing is compiled
         guide = handlers.substitute(
             handlers.seed(AllRows(self.guide), key), data=target.constrain(np.zeros(target.dim))
         )

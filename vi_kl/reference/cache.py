@@ -80,7 +80,7 @@ def load(folder: Path, name: str, needs: tuple[str, ...] = ()) -> dict | None:
 
 
 def store(folder: Path, name: str, arrays: Mapping) -> None:
-    """Write an entry; a folder that cannot be written to costs a warning, not the numbers."""
+    """Write an entry; a folder that cannot be written to causes a warning, and no error."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write_arrays(folder / f"{name}.npz", arrays)

@@ -93,7 +93,7 @@ class Writer:
         if id(function) in self.seen:
             return
         self.seen[id(function)] = function
-        if hasattr(function, "callback_func"):  # it runs outside JAX, so that no program shows what it does
+        if hasattr(function, "callback_func"):  # a callback runs outside JAX, so that no program shows what it does
             while hasattr(function, "callback_func"):  # JAX's wrapper, and ours
                 self.write("callback", getattr(function, "method", ""))
                 function = function.callback_func

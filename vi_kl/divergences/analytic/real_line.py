@@ -22,7 +22,7 @@ def normal_entropy(p):
 
 @in_wide_precision(0, 0, 0, 0, digits=True)
 def normal_kl(loc_p, scale_p, loc_q, scale_q, *, digits):
-    """The spread's divergence, plus half the squared differences in units of q's scale."""
+    """Return the divergence of the scales, plus half the squared differences in units of q's scale."""
     per_scale = 1 / scale_q
     z = (loc_p - loc_q) * per_scale
     d = (scale_p - scale_q) * per_scale
