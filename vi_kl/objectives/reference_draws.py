@@ -106,8 +106,8 @@ class ForwardKLToDraws(Objective):
     def require(self, family, target):
         if not isinstance(target, TargetWithDraws):
             raise ObjectiveError(
-                "ForwardKLToDraws needs draws of the posterior: fit vi_kl.with_draws(target, draws). Without any, "
-                "ForwardKL weights draws of q instead."
+                "ForwardKLToDraws needs draws of the posterior: fit vi_kl.objectives.with_draws(target, draws). "
+                "Without any, ForwardKL weights draws of q instead."
             )
         require_log_prob("ForwardKLToDraws", family, "use a family with has_log_prob")
 

@@ -5,6 +5,7 @@
 What is known about it (its evidence, draws of the posterior) is a `ReferencePosterior`, from `vi_kl.reference`.
 """
 
+from vi_kl.targets.numpyro.inspection import ModelError
 from vi_kl.targets.target import Target
 
-__all__ = ["Target"]
+__all__ = ["ModelError", "Target"]
