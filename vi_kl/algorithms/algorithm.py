@@ -10,7 +10,9 @@ from typing import Any
 
 import jax
 import numpy as np
+from jaxtyping import ArrayLike, Float
 
+from vi_kl.core.annotations import KeyLike, Progress
 from vi_kl.core.compilation import compile_clock
 from vi_kl.core.errors import FitError, ViKLError, numerical_failures_named
 from vi_kl.core.random_keys import as_key
@@ -62,8 +64,8 @@ class Cost:
 class History:
     """What was recorded on the way: the loss at each step (empty for algorithms without steps)."""
 
-    loss: np.ndarray = dataclasses.field(default_factory=lambda: np.empty(0))
-    step_size: np.ndarray = dataclasses.field(default_factory=lambda: np.empty(0))
+    loss: Float[np.ndarray, " num_steps"] = dataclasses.field(default_factory=lambda: np.empty(0))
+    step_size: Float[np.ndarray, " num_steps"] = dataclasses.field(default_factory=lambda: np.empty(0))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,15 +100,15 @@ class Fit:
     def target(self) -> Target:
         return self.approximation.target
 
-    def sample(self, key, n: int, *, deterministic: bool = True) -> dict:
+    def sample(self, key: KeyLike, n: int, *, deterministic: bool = True) -> dict[str, np.ndarray]:
         """n draws of every site, {site: (n, ...)}; see `Approximation.sample`."""
         return self.approximation.sample(key, n, deterministic=deterministic)
 
-    def sample_and_log_prob(self, key, n: int):
+    def sample_and_log_prob(self, key: KeyLike, n: int) -> tuple[Float[np.ndarray, "n dim"], Float[np.ndarray, " n"]]:
         """n draws of z, (n, dim), and log q(z), (n,)."""
         return self.approximation.sample_and_log_prob(key, n)
 
-    def log_prob(self, z):
+    def log_prob(self, z: Float[ArrayLike, "*batch dim"]) -> Float[np.ndarray, "*batch"]:
         """log q(z) for z of shape (dim,) or (n, dim)."""
         return self.approximation.log_prob(z)
 
@@ -130,7 +132,7 @@ class Algorithm(abc.ABC):
         """A short name for tables and figures."""
 
     @abc.abstractmethod
-    def fit(self, key, target: Target, *, start: Any = None, progress=None) -> Fit:
+    def fit(self, key: KeyLike, target: Target, *, start: Any = None, progress: Progress | None = None) -> Fit:
         """Find the best q.
 
         Args:
@@ -141,7 +143,9 @@ class Algorithm(abc.ABC):
             progress: called as `progress(fraction_done, sentence)` between chunks of work.
         """
 
-    def fit_many(self, key, targets: Sequence[Target], *, progress=None) -> "list[Fit | Exception]":
+    def fit_many(
+        self, key: KeyLike, targets: Sequence[Target], *, progress: Progress | None = None
+    ) -> list[Fit | ViKLError]:
         """Fit each of several targets, such as one model's posteriors for many data sets.
 
         By default one after the other; nothing is compiled again for targets of one structure. `SVI` fits them
@@ -159,7 +163,7 @@ class Algorithm(abc.ABC):
             seconds. Errors that are not vi_kl's own are faults of a program, and are raised.
         """
         key, targets = as_key(key), tuple(targets)
-        results = []
+        results: list[Fit | ViKLError] = []
         for one_key, target in zip(jax.random.split(key, len(targets)), targets, strict=True):
             try:
                 results.append(self.fit(one_key, target))

@@ -45,13 +45,13 @@ def method_named(name: str, known: Iterable[str]) -> str:
     Raises:
         ValueError: none; the message names those that are close.
     """
-    known = sorted(known)
-    meant = {plain(x): method for method in known for x in (method, *SYNONYMS.get(method, ()))}
+    names = sorted(known)
+    meant = {plain(x): method for method in names for x in (method, *SYNONYMS.get(method, ()))}
     if plain(name) in meant:
         return meant[plain(name)]
     close = list(dict.fromkeys(meant[x] for x in difflib.get_close_matches(plain(name), meant, n=3, cutoff=0.6)))
     guess = f" Did you mean {' or '.join(repr(x) for x in close)}?" if close else ""
-    raise ValueError(f"Unknown method {name!r}.{guess} The methods are {', '.join(known)}.")
+    raise ValueError(f"Unknown method {name!r}.{guess} The methods are {', '.join(names)}.")
 
 
 def is_method(value: Any, algorithm: type, known: Iterable[str]) -> bool:

@@ -1,6 +1,8 @@
 """`fit`: the one-word way to an approximation, by name, family, algorithm or NumPyro guide."""
 
+import os
 from collections.abc import Callable
+from typing import Any, TypeAlias
 
 from vi_kl.algorithms.algorithm import Algorithm, Fit
 from vi_kl.algorithms.arguments import is_method, method_named, plain, refuse_key_first, target_of
@@ -16,6 +18,7 @@ from vi_kl.algorithms.pathfinder import Pathfinder
 from vi_kl.algorithms.sample_average_approximation import SampleAverageApproximation
 from vi_kl.algorithms.svgd import SVGD
 from vi_kl.algorithms.svi.svi import SVI
+from vi_kl.core.annotations import KeyLike, Progress
 from vi_kl.core.random_keys import as_key, is_key
 from vi_kl.families.block_normal import BlockNormal
 from vi_kl.families.constrained import Constrained
@@ -30,6 +33,9 @@ from vi_kl.families.student_t import StudentT
 from vi_kl.objectives.elbo import ELBO
 from vi_kl.targets.arguments import in_words, own_target
 from vi_kl.targets.target import Target
+
+# What `fit` takes for a method: a name, a family or an algorithm (or the class of one), a NumPyro guide.
+Method: TypeAlias = str | Family | Algorithm | Callable | type
 
 # To add an algorithm, add its file and a line here.
 METHODS: dict[str, Callable[[], Algorithm]] = {
@@ -59,7 +65,7 @@ METHODS: dict[str, Callable[[], Algorithm]] = {
 DEFAULT = ("auto", "automatic", "default", "ladder")  # names of the default, whose own place is None
 
 
-def choose_algorithm(target: Target, method=None) -> Algorithm:
+def choose_algorithm(target: Target, method: Method | None = None) -> Algorithm:
     """The algorithm that a method stands for.
 
     Args:
@@ -90,7 +96,16 @@ def instance_of(kind: type) -> Algorithm | Family:
         raise TypeError(f"method is the class {kind.__name__}, which needs settings: {error}.") from None
 
 
-def fit(target, *args, method=None, key=None, start=None, checkpoint=None, progress=None, **kwargs) -> Fit:
+def fit(
+    target: Target | Callable | Fit,
+    *args: Any,
+    method: Method | None = None,
+    key: KeyLike | None = None,
+    start: Any = None,
+    checkpoint: str | os.PathLike | None = None,
+    progress: Progress | None = None,
+    **kwargs: Any,
+) -> Fit:
     """Fit an approximation to a target.
 
     Args:
@@ -122,9 +137,9 @@ def fit(target, *args, method=None, key=None, start=None, checkpoint=None, progr
     """
     refuse_key_first(target, "fit")
     if args and method is None and (own_target(target) is not None or is_method(args[0], Algorithm, METHODS)):
-        method, *args = args
+        method, args = args[0], args[1:]
     if args and key is None and is_key(args[-1]):
-        *args, key = args
+        args, key = args[:-1], args[-1]
     key = as_key(key)
     target = target_of(target, args, kwargs, caller="fit", options=("method", "key", "start", "checkpoint", "progress"))
     algorithm = choose_algorithm(target, method)

@@ -13,11 +13,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
+from typing import Any, TypeVar, overload
 
 import jax
 
 from vi_kl.core.code_hash import reads
+
+F = TypeVar("F", bound=Callable)
 
 QUICK_TO_COMPILE = {"xla_cpu_use_fusion_emitters": False}
 # for programs that run a few times only: half the compile time, up to twice the run time
@@ -66,7 +68,18 @@ def attached(value, arrays):
     return value.attached(arrays) if isinstance(value, CarriesArrays) else value
 
 
-def compiled(function=None, *, static: tuple[str, ...] = (), seldom: bool | Callable[..., bool] = False):
+Seldom = bool | Callable[..., bool]
+
+
+@overload
+def compiled(function: F, *, static: tuple[str, ...] = (), seldom: Seldom = False) -> F: ...
+
+
+@overload
+def compiled(function: None = None, *, static: tuple[str, ...] = (), seldom: Seldom = False) -> Callable[[F], F]: ...
+
+
+def compiled(function: Callable | None = None, *, static: tuple[str, ...] = (), seldom: Seldom = False) -> Callable:
     """`jax.jit` with vi_kl's compiler options, safe to call from several threads.
 
     Args:

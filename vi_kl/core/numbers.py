@@ -1,9 +1,10 @@
 """Numbers that people give: how many draws, steps, dimensions."""
 
 import operator
+from typing import Any
 
 
-def whole_number(name: str, value, at_least: int = 1) -> int:
+def whole_number(name: str, value: Any, at_least: int = 1) -> int:
     """`value` as an int.
 
     Args:

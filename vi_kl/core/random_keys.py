@@ -1,16 +1,17 @@
 """Random keys: JAX's, or an integer in their place; and NumPy's generators, whose draws need no compilation."""
 
 import inspect
-from typing import Any
+from typing import Any, TypeGuard
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import PRNGKeyArray
 
 HOW = "Pass key=jax.random.key(0), or an integer such as key=0; the same key gives the same numbers."
 
 
-def as_key(key: Any, name: str = "key"):
+def as_key(key: Any, name: str = "key") -> PRNGKeyArray:
     """One JAX random key.
 
     Args:
@@ -36,14 +37,14 @@ def as_key(key: Any, name: str = "key"):
     raise TypeError(f"{name} must be a random key, got {type(key).__name__}. {HOW}")
 
 
-def from_integer(seed: int, name: str):
+def from_integer(seed: int, name: str) -> PRNGKeyArray:
     if not -(2**63) <= seed < 2**64:
         raise ValueError(f"{name} is {seed}, an integer beyond 64 bits: take a smaller one.")
     with jax.enable_x64(True):  # so that an integer means the same key whatever the caller's setting
         return jax.random.key(np.uint64(seed % 2**64))
 
 
-def from_array(key, name: str):
+def from_array(key: np.ndarray | jax.Array, name: str) -> PRNGKeyArray:
     if key.dtype == np.uint32 and key.ndim and key.shape == jax.random.key_data(jax.random.key(0)).shape:
         return jax.random.wrap_key_data(jnp.asarray(key))
     if key.ndim == 0 and jnp.issubdtype(key.dtype, jnp.integer):
@@ -51,11 +52,11 @@ def from_array(key, name: str):
     raise TypeError(f"{name} must be a random key, got an array of {key.dtype} of shape {key.shape}. {HOW}")
 
 
-def is_key(value: Any) -> bool:
+def is_key(value: Any) -> TypeGuard[PRNGKeyArray]:
     """Whether it is a JAX key beyond doubt (an integer may be one, and may be a number)."""
     return isinstance(value, jax.Array) and jax.dtypes.issubdtype(value.dtype, jax.dtypes.prng_key)
 
 
-def numpy_generator(key) -> np.random.Generator:
+def numpy_generator(key: Any) -> np.random.Generator:
     """NumPy's generator seeded by a JAX key: the same key gives the same draws."""
     return np.random.default_rng(np.asarray(jax.random.key_data(as_key(key))))

@@ -5,7 +5,10 @@ from typing import Any
 
 import jax
 import numpy as np
+from jaxtyping import ArrayLike, Float, PRNGKeyArray
+from numpyro.distributions import Distribution
 
+from vi_kl.core.annotations import AnyArray, KeyLike, Params
 from vi_kl.core.code_hash import reads
 from vi_kl.core.compilation import attached, compiled, detached, tracing
 from vi_kl.core.numbers import whole_number
@@ -29,7 +32,7 @@ class Approximation:
         target: what it approximates.
     """
 
-    def __init__(self, family: Family, params: Any, target: Target):
+    def __init__(self, family: Family, params: Params, target: Target) -> None:
         self.family = family
         self.params = params
         self.target = target
@@ -40,13 +43,13 @@ class Approximation:
 
     @property
     @in_float64
-    def distribution(self):
+    def distribution(self) -> Distribution:
         """The NumPyro distribution over z, its parameters in float64."""
         with tracing:
             return self.family.distribution(self.params, self.target)
 
     @in_float64
-    def sample(self, key, n: int, *, deterministic: bool = True) -> dict:
+    def sample(self, key: KeyLike, n: int, *, deterministic: bool = True) -> dict[str, np.ndarray]:
         """n draws of every site, {site: (n, ...)}, in the space in which the model sees them.
 
         Args:
@@ -59,12 +62,12 @@ class Approximation:
         return sites_at(self.target, draw(self, key, n)[0], key, deterministic)
 
     @in_float64
-    def sample_and_log_prob(self, key, n: int):
+    def sample_and_log_prob(self, key: KeyLike, n: int) -> tuple[Float[np.ndarray, "n dim"], Float[np.ndarray, " n"]]:
         """n draws of z, shape (n, dim), and log q(z), shape (n,)."""
         return draw(self, *asked_draws(key, n))
 
     @in_float64
-    def log_prob(self, z):
+    def log_prob(self, z: Float[ArrayLike, "*batch dim"]) -> Float[np.ndarray, "*batch"]:
         """log q(z) for z of shape (dim,) or (n, dim)."""
         z = np.asarray(z, dtype=float)
         flat = log_prob_in_chunks(self, z.reshape(-1, self.target.dim))
@@ -83,20 +86,20 @@ class Approximation:
         return cls(attached(static[0], arrays), params, target)
 
 
-def sites_at(target: Target, z, key, deterministic: bool) -> dict:
+def sites_at(target: Target, z: Float[AnyArray, "n dim"], key: KeyLike, deterministic: bool) -> dict[str, np.ndarray]:
     """{site: (n, ...)} at z of shape (n, dim)."""
     latent = constrain_in_chunks(target, z)
     return latent | deterministic_sites(target, z, jax.random.fold_in(key, 1)) if deterministic else latent
 
 
-def asked_draws(key, n) -> tuple:
+def asked_draws(key: Any, n: Any) -> tuple[PRNGKeyArray, int]:
     """A key and a number of draws, as `sample(key, n)` takes them."""
     if is_key(n):
         raise TypeError("The key comes first, and then the number of draws: sample(key, n).")
     return as_key(key), whole_number("n, the number of draws,", n)
 
 
-def draw(q: Approximation, key, n: int) -> tuple[np.ndarray, np.ndarray]:
+def draw(q: Approximation, key: PRNGKeyArray, n: int) -> tuple[Float[np.ndarray, "n dim"], Float[np.ndarray, " n"]]:
     """n draws of z with log q(z), by the way that has least to compile.
 
     Images of normal noise take NumPy's noise through one small program. Guides with independent sites of a known
@@ -111,10 +114,11 @@ def draw(q: Approximation, key, n: int) -> tuple[np.ndarray, np.ndarray]:
         return z, log_prob_in_chunks(q, z)
     keys = jax.random.split(key, -(-n // CHUNK))
     pieces = [jax.tree.map(np.asarray, sample_chunk(q, k)) for k in keys]
-    return tuple(np.concatenate(part)[:n] for part in zip(*pieces, strict=True))
+    z, log_q = (np.concatenate(part)[:n] for part in zip(*pieces, strict=True))
+    return z, log_q
 
 
-def site_distributions(q: Approximation):
+def site_distributions(q: Approximation) -> dict[str, Distribution] | None:
     """{site: distribution} where q is written over the model's sites and they are independent, else None."""
     if not isinstance(q.family, Guide | Constrained):
         return None
@@ -139,21 +143,23 @@ def has_push(q: Approximation) -> bool:
 
 
 @compiled(seldom=True)
-def push_batch(q: Approximation, u):
+def push_batch(q: Approximation, u: Float[AnyArray, "n noise_dim"]) -> tuple[Any, Any]:
     """z and log q(z) at noise u of shape (n, dim)."""
-    return jax.vmap(q.family.push(q.params, q.target))(u)
+    push = q.family.push(q.params, q.target)
+    assert push is not None, "asked of an image of normal noise only"
+    return jax.vmap(push)(u)
 
 
 @compiled(seldom=True)
-def sample_chunk(q: Approximation, key):
+def sample_chunk(q: Approximation, key: PRNGKeyArray) -> tuple[Any, Any]:
     return q.family.sample_and_log_prob(q.params, q.target, key, CHUNK)
 
 
 @compiled(seldom=True)
-def log_prob_batch(q: Approximation, z):
+def log_prob_batch(q: Approximation, z: Float[AnyArray, "n dim"]) -> Any:
     return jax.vmap(lambda one: q.family.log_prob(q.params, q.target, one))(z)
 
 
-def log_prob_in_chunks(q: Approximation, z, size: int = CHUNK) -> np.ndarray:
+def log_prob_in_chunks(q: Approximation, z: Float[AnyArray, "n dim"], size: int = CHUNK) -> Float[np.ndarray, " n"]:
     """log q(z) at z of shape (n, dim), for any n, in pieces of one size."""
     return in_chunks(functools.partial(log_prob_batch, q), z, size=size)

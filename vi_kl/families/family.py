@@ -8,17 +8,22 @@ first two.
 import abc
 import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 from numpyro.distributions import Distribution
 
+from vi_kl.core.annotations import AnyArray, KeyLike, Params
 from vi_kl.families.frame import Frame
 from vi_kl.families.push_forward import push_forward
 from vi_kl.targets.target import Target
 
 INITIAL_SCALE = 0.1
+
+# u -> (z, log q(z)), of one u of shape (noise_dim,)
+Push: TypeAlias = Callable[[Float[AnyArray, " noise_dim"]], tuple[Float[Array, " dim"], Float[Array, ""]]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,7 +48,7 @@ class Family(abc.ABC):
         """Whether members can be written in the units of a frame."""
         return type(self).place is not Family.place
 
-    def standard(self, key, target: Target) -> Any:
+    def standard(self, key: KeyLike, target: Target) -> Params:
         """Parameters of the member nearest to independent standard normals: a pytree of unconstrained arrays."""
         raise NotImplementedError(f"{type(self).__name__} has neither `standard` nor `init`.")
 
@@ -54,7 +59,7 @@ class Family(abc.ABC):
         """
         return frame
 
-    def place(self, params: Any, units: Any) -> Any:
+    def place(self, params: Params, units: Any) -> Params:
         """Parameters in z from those in a frame's units, in which all of them are of order one.
 
         The standard member goes to the member of this family that is nearest to the frame's normal. Gradients in the
@@ -62,11 +67,11 @@ class Family(abc.ABC):
         """
         return params
 
-    def frame(self, params: Any) -> Frame | None:
+    def frame(self, params: Params) -> Frame | None:
         """The frame in which the member with these parameters is the standard one; None where there is none."""
         return None
 
-    def reframed(self, params: Any, frame: Frame) -> Frame | None:
+    def reframed(self, params: Params, frame: Frame) -> Frame | None:
         """The same, for a search in a frame that turned out to be a poor guess, of which it may keep something."""
         return self.frame(params)
 
@@ -75,28 +80,28 @@ class Family(abc.ABC):
         """Whether a member that is shifted, and stretched along coordinates, is a member again."""
         return False
 
-    def placed(self, params: Any, units: Any) -> Any:
+    def placed(self, params: Params, units: Any) -> Params:
         """`place`, or the parameters themselves where there are no units."""
         return params if units is None else self.place(params, units)
 
-    def init(self, key, target: Target) -> Any:
+    def init(self, key: KeyLike, target: Target) -> Params:
         """Starting parameters in z where no frame is known: a narrow member at a random place."""
         start = Frame.around(target.initial_position(key), INITIAL_SCALE)
         return self.place(self.standard(key, target), self.units(start, target))
 
     @abc.abstractmethod
-    def distribution(self, params: Any, target: Target) -> Distribution:
+    def distribution(self, params: Params, target: Target) -> Distribution:
         """The member with these parameters: a NumPyro distribution over z, event shape (dim,)."""
 
     def noise_dim(self, target: Target) -> int:
         """The length of the noise u that `push` takes; more than `dim` where q adds noises up."""
         return target.dim
 
-    def push(self, params: Any, target: Target) -> Callable | None:
+    def push(self, params: Params, target: Target) -> Push | None:
         """u -> (z, log q(z)) where the member is an image of standard normal noise u, else None."""
         return push_forward(self.distribution(params, target))
 
-    def noise(self, params: Any, target: Target, key, n: int):
+    def noise(self, params: Params, target: Target, key: Array, n: int) -> Array:
         """What takes the key's place in `sample_and_log_prob`, whatever the values of the parameters are.
 
         The standard normal noise of n draws, (n, noise_dim), where that is what this family makes its draws of; else
@@ -107,7 +112,9 @@ class Family(abc.ABC):
             return key
         return jax.random.normal(key, (n, self.noise_dim(target)), dtype=float)
 
-    def sample_and_log_prob(self, params: Any, target: Target, key, n: int):
+    def sample_and_log_prob(
+        self, params: Params, target: Target, key: Array, n: int
+    ) -> tuple[Float[Array, "n dim"], Float[Array, " n"]]:
         """n draws of z, shape (n, dim), and log q(z), shape (n,), both differentiable in the parameters.
 
         `key` is a JAX random key, or `noise` made of one.
@@ -125,7 +132,9 @@ class Family(abc.ABC):
 
         return jax.vmap(one)(jax.random.split(key, n))
 
-    def weighted_draws(self, params: Any, target: Target, key, n: int):
+    def weighted_draws(
+        self, params: Params, target: Target, key: Array, n: int
+    ) -> tuple[Float[Array, "n dim"], Float[Array, " n"], Float[Array, " n"]]:
         """n draws of z, log q(z), and weights (n,) that add up to one, differentiable together.
 
         The weighted sum of f(z) is an unbiased estimate of E_q[f], and so is its derivative in the parameters. Plain
@@ -133,6 +142,6 @@ class Family(abc.ABC):
         """
         return *self.sample_and_log_prob(params, target, key, n), jnp.full(n, 1 / n)
 
-    def log_prob(self, params: Any, target: Target, z):
+    def log_prob(self, params: Params, target: Target, z: Float[AnyArray, " dim"]) -> Float[Array, ""]:
         """log q(z) at one z of shape (dim,)."""
         return self.distribution(params, target).log_prob(z)

@@ -6,9 +6,11 @@ the model's parameters are: predictors need not be standardised, and one step si
 
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import ArrayLike, Float
+
+from vi_kl.core.annotations import AnyArray
 
 
 class Frame(NamedTuple):
@@ -21,12 +23,12 @@ class Frame(NamedTuple):
         conditional_sd: the sd of each coordinate given all others, (dim,): 1 / sqrt of the precision's diagonal.
     """
 
-    loc: jax.Array
-    scale_tril: jax.Array
-    conditional_sd: jax.Array
+    loc: Float[AnyArray, " dim"]
+    scale_tril: Float[AnyArray, "dim dim"] | Float[AnyArray, " dim"]
+    conditional_sd: Float[AnyArray, " dim"]
 
     @classmethod
-    def of(cls, loc, scale_tril) -> "Frame":
+    def of(cls, loc: Float[ArrayLike, " dim"], scale_tril: ArrayLike) -> "Frame":
         """From a location and a Cholesky factor, or sds of independent coordinates."""
         loc, scale_tril = np.asarray(loc, float), np.asarray(scale_tril, float)
         if scale_tril.ndim == 1:
@@ -35,7 +37,7 @@ class Frame(NamedTuple):
         return cls(loc, scale_tril, 1 / np.sqrt((inverse**2).sum(axis=0)))
 
     @classmethod
-    def around(cls, loc, scale: float) -> "Frame":
+    def around(cls, loc: Float[ArrayLike, " dim"], scale: float) -> "Frame":
         """Independent coordinates of one scale."""
         return cls.of(loc, np.full(np.shape(loc), scale))
 
@@ -47,16 +49,16 @@ class Frame(NamedTuple):
     def dim(self) -> int:
         return self.loc.shape[0]
 
-    def point(self, u):
+    def point(self, u: Float[AnyArray, " dim"]) -> Float[AnyArray, " dim"]:
         """z = loc + scale_tril u, for one u of shape (dim,)."""
         return self.loc + (self.scale_tril * u if self.scale_tril.ndim == 1 else self.scale_tril @ u)
 
-    def matrix(self, matrix):
+    def matrix(self, matrix: Float[AnyArray, "dim k"]) -> Float[AnyArray, "dim k"]:
         """scale_tril @ matrix; lower triangular if the matrix is."""
         return self.scale_tril[:, None] * matrix if self.scale_tril.ndim == 1 else self.scale_tril @ matrix
 
     @property
-    def precision(self) -> np.ndarray:
+    def precision(self) -> Float[np.ndarray, "dim dim"]:
         """The inverse covariance, (dim, dim)."""
         if self.scale_tril.ndim == 1:
             return np.diag(1 / np.asarray(self.scale_tril) ** 2)
@@ -64,6 +66,6 @@ class Frame(NamedTuple):
         return inverse.T @ inverse
 
     @property
-    def full_tril(self):
+    def full_tril(self) -> Float[AnyArray, "dim dim"]:
         """`scale_tril` as a matrix in either case."""
         return jnp.diag(self.scale_tril) if self.scale_tril.ndim == 1 else self.scale_tril

@@ -3,6 +3,9 @@
 import abc
 import dataclasses
 
+from jaxtyping import Array, Float
+
+from vi_kl.core.annotations import Params
 from vi_kl.core.errors import ViKLError
 from vi_kl.families.family import Family
 from vi_kl.targets.target import Target
@@ -17,7 +20,7 @@ class Objective(abc.ABC):
     """What the best member of a family means. Instances are hashable: a static part of compiled code."""
 
     @abc.abstractmethod
-    def __call__(self, key, params, family: Family, target: Target):
+    def __call__(self, key: Array, params: Params, family: Family, target: Target) -> Float[Array, ""]:
         """An estimate of the loss, in nats; its gradient in `params` is what an algorithm follows."""
 
     @property

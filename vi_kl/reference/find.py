@@ -1,7 +1,11 @@
 """Find the reference posterior of a target from the best source that there is for it."""
 
+import os
+from typing import Any
+
 import jax
 
+from vi_kl.core.annotations import KeyLike, Progress
 from vi_kl.reference.gaussian import NotGaussian, gaussian_reference
 from vi_kl.reference.mcmc.reference_run import reference_run
 from vi_kl.reference.posterior import ReferencePosterior
@@ -13,7 +17,14 @@ MOST_INTEGRATED = 3  # dimensions
 
 
 @of_a_target
-def find_reference(target: Target, *, key=None, cache=None, progress=None, **settings) -> ReferencePosterior:
+def find_reference(
+    target: Target,
+    *,
+    key: KeyLike | None = None,
+    cache: str | os.PathLike | bool | None = None,
+    progress: Progress | None = None,
+    **settings: Any,
+) -> ReferencePosterior:
     """What can be found out about a posterior, the most certain way first.
 
     1. What the target knows already (a conjugate model's closed form).

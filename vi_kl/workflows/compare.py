@@ -2,13 +2,15 @@
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import jax
+from jaxtyping import PRNGKeyArray
 
-from vi_kl.algorithms.algorithm import Fit
+from vi_kl.algorithms.algorithm import Algorithm, Fit
 from vi_kl.algorithms.arguments import refuse_key_first, target_of
-from vi_kl.algorithms.registry import choose_algorithm
+from vi_kl.algorithms.registry import Method, choose_algorithm
+from vi_kl.core.annotations import KeyLike
 from vi_kl.core.compilation import in_threads
 from vi_kl.core.errors import ViKLError, numerical_failures_named
 from vi_kl.core.random_keys import as_key
@@ -73,13 +75,13 @@ def row(fit: Fit, c: Certificate, unit: str) -> dict:
 
 
 def compare(
-    target,
-    methods: Sequence = (),
-    *args,
-    key=None,
-    progress: Callable[[str], None] | None = None,
+    target: Any,
+    methods: Sequence[Method] | Method | Target = (),
+    *args: Any,
+    key: KeyLike | None = None,
+    progress: Callable[[str], object] | None = None,
     workers: int = 2,
-    **kwargs,
+    **kwargs: Any,
 ) -> Comparison:
     """Fit each method to the target and check it.
 
@@ -101,13 +103,14 @@ def compare(
     if isinstance(methods, Target):  # the two in the other order
         target, methods = methods, target
     target = target_of(target, args, kwargs, caller="compare", options=("methods", "key", "progress", "workers"))
-    methods = list(methods) if isinstance(methods, list | tuple | set | dict) else [methods]
-    if not methods:
+    asked: list[Any] = list(methods) if isinstance(methods, list | tuple | set | dict) else [methods]
+    if not asked:
         raise ValueError("methods is empty: name at least one, for example ['mean_field', 'full_rank'].")
-    algorithms = [choose_algorithm(target, method) for method in methods]
+    algorithms = [choose_algorithm(target, method) for method in asked]
     keys = [jax.random.fold_in(key, i) for i in range(len(algorithms))]
 
-    def one(algorithm, key):
+    def one(algorithm: Algorithm, key: PRNGKeyArray) -> tuple[Fit, Certificate] | ViKLError:
+        result: tuple[Fit, Certificate] | ViKLError
         fit_key, check_key = jax.random.split(key)
         try:
             with numerical_failures_named():
