@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import inspect
 import subprocess
 import sys
 from pathlib import Path
@@ -29,6 +30,39 @@ def test_style(command):
     pytest.importorskip("ruff")
     done = run(sys.executable, "-m", "ruff", *command, ".")
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.exhaustive  # .ci/run checks the types in any case
+@pytest.mark.slow
+def test_types_of_the_interfaces(tmp_path):
+    """Those files are without errors, and `checked_types.py` has the errors that it says it has, and no other."""
+    pytest.importorskip("mypy")
+    done = run(sys.executable, "-m", "mypy", "--cache-dir", tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def signatures():
+    """(name, function) of every public function at the top, and of every public method of the classes there."""
+    for name in vi_kl.__all__:
+        public = getattr(vi_kl, name)
+        if inspect.isfunction(public):
+            yield name, public
+        elif inspect.isclass(public):
+            for own, value in vars(public).items():
+                function = getattr(value, "fget", None) or getattr(value, "__func__", value)
+                if inspect.isfunction(function) and (own[0] != "_" or own == "__call__"):
+                    yield f"{name}.{own}", function
+
+
+def test_signatures_say_what_they_take_and_give():
+    empty, bare = inspect.Parameter.empty, {}
+    for name, function in signatures():
+        signature = inspect.signature(function)
+        untyped = [p.name for p in signature.parameters.values() if p.annotation is empty]
+        untyped += ["return"] * (signature.return_annotation is empty)
+        if set(untyped) - {"self", "cls"}:
+            bare[name] = untyped
+    assert not bare
 
 
 IMPORT_EVERYTHING = """

@@ -20,6 +20,7 @@ from vi_kl.algorithms.svgd import SVGD
 from vi_kl.algorithms.svi.svi import SVI
 from vi_kl.core.annotations import KeyLike, Progress
 from vi_kl.core.random_keys import as_key, is_key
+from vi_kl.families.approximation import Approximation
 from vi_kl.families.block_normal import BlockNormal
 from vi_kl.families.constrained import Constrained
 from vi_kl.families.family import Family
@@ -97,7 +98,7 @@ def instance_of(kind: type) -> Algorithm | Family:
 
 
 def fit(
-    target: Target | Callable | Fit,
+    target: Target | Fit | Approximation | Callable,
     *args: Any,
     method: Method | None = None,
     key: KeyLike | None = None,

@@ -19,7 +19,7 @@ from vi_kl.core.precision import in_float64
 from vi_kl.diagnostics import verdict
 from vi_kl.diagnostics.advice import try_next
 from vi_kl.diagnostics.against_reference import judge_against_reference
-from vi_kl.diagnostics.arguments import approximation_of, reference_and_key
+from vi_kl.diagnostics.arguments import Fitted, approximation_of, reference_and_key
 from vi_kl.diagnostics.consistency import contradictions
 from vi_kl.diagnostics.density import density_excess
 from vi_kl.diagnostics.errors import Errors
@@ -180,7 +180,7 @@ class Certificate:
 
 @in_float64
 def check(
-    fit: Any,
+    fit: Fitted | Approximation,
     reference: ReferencePosterior | Callable[[Target], ReferencePosterior] | None = None,
     *,
     key: KeyLike | None = None,

@@ -22,7 +22,6 @@ the bias of a finite number of draws is taken out of them, so that they too can 
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -34,7 +33,7 @@ from vi_kl.core.annotations import KeyLike
 from vi_kl.core.estimate import Estimate
 from vi_kl.core.precision import in_float64
 from vi_kl.core.random_keys import numpy_generator
-from vi_kl.diagnostics.arguments import approximation_of, reference_and_key
+from vi_kl.diagnostics.arguments import Fitted, approximation_of, reference_and_key
 from vi_kl.diagnostics.certificate import check, held_to
 from vi_kl.diagnostics.evidence import mean_estimate
 from vi_kl.diagnostics.kl_to_reference import reverse_kl_by_integration
@@ -115,7 +114,7 @@ class Gap:
 
 @in_float64
 def explain_gap(
-    fit: Any,
+    fit: Fitted | Approximation,
     reference: ReferencePosterior | Callable[[Target], ReferencePosterior] | None = None,
     *,
     key: KeyLike | None = None,

@@ -76,12 +76,12 @@ class Approximation:
     def __repr__(self):
         return f"Approximation({self.name} of {self.target.density})"
 
-    def tree_flatten(self):
+    def tree_flatten(self) -> tuple[Any, Any]:
         family, arrays = detached(self.family)
         return (self.params, self.target, arrays), (family, reads(family))
 
     @classmethod
-    def tree_unflatten(cls, static, children):
+    def tree_unflatten(cls, static: Any, children: Any) -> "Approximation":
         params, target, arrays = children
         return cls(attached(static[0], arrays), params, target)
 

@@ -269,11 +269,11 @@ class Target:
         notes += ", traced in 32 bits" if self.narrow else ""
         return f"Target({self.density}, {sites}, dim={self.dim}{notes})"
 
-    def tree_flatten(self):
+    def tree_flatten(self) -> tuple[Any, Any]:
         return (self.data,), (self.density, self.sites)
 
     @classmethod
-    def tree_unflatten(cls, static, children):
+    def tree_unflatten(cls, static: Any, children: Any) -> "Target":
         return cls(static[0], children[0], static[1])
 
 

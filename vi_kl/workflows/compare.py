@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import jax
 from jaxtyping import PRNGKeyArray
@@ -15,6 +15,7 @@ from vi_kl.core.compilation import in_threads
 from vi_kl.core.errors import ViKLError, numerical_failures_named
 from vi_kl.core.random_keys import as_key
 from vi_kl.diagnostics.certificate import Certificate, check
+from vi_kl.families.approximation import Approximation
 from vi_kl.targets.target import Target
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def row(fit: Fit, c: Certificate, unit: str) -> dict:
 
 
 def compare(
-    target: Any,
+    target: Target | Fit | Approximation | Callable,
     methods: Sequence[Method] | Method | Target = (),
     *args: Any,
     key: KeyLike | None = None,
@@ -101,7 +102,7 @@ def compare(
     refuse_key_first(target, "compare")
     key = as_key(key)
     if isinstance(methods, Target):  # the two in the other order
-        target, methods = methods, target
+        target, methods = methods, cast(Any, target)
     target = target_of(target, args, kwargs, caller="compare", options=("methods", "key", "progress", "workers"))
     asked: list[Any] = list(methods) if isinstance(methods, list | tuple | set | dict) else [methods]
     if not asked:

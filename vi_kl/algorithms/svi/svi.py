@@ -9,6 +9,8 @@ which a run that was killed goes on to the same answer.
 """
 
 import dataclasses
+import os
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -20,12 +22,15 @@ from vi_kl.algorithms.svi.many import fit_many_svi, fit_restarts
 from vi_kl.algorithms.svi.run import Run, as_it_is_now
 from vi_kl.algorithms.svi.schedule import Schedule
 from vi_kl.algorithms.svi.step import run_chunk
+from vi_kl.core.annotations import KeyLike, Progress
+from vi_kl.core.errors import ViKLError
 from vi_kl.core.precision import in_float64
 from vi_kl.families.family import Family
 from vi_kl.families.gaussian import FullRank
 from vi_kl.objectives.elbo import ELBO
 from vi_kl.objectives.objective import Objective
 from vi_kl.targets.batching import have_one_structure
+from vi_kl.targets.target import Target
 
 __all__ = ["SVI", "Schedule", "run_chunk"]
 
@@ -71,10 +76,19 @@ class SVI(Algorithm):
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}.")
 
     @property
-    def name(self):
+    def name(self) -> str:
         return self.family.name
 
-    def fit(self, key, target, *, start=None, progress=None, checkpoint=None, checkpoint_seconds=10.0):
+    def fit(
+        self,
+        key: KeyLike,
+        target: Target,
+        *,
+        start: Any = None,
+        progress: Progress | None = None,
+        checkpoint: str | os.PathLike | None = None,
+        checkpoint_seconds: float = 10.0,
+    ) -> Fit:
         """Find the best q; see `Algorithm.fit`.
 
         Args:
@@ -94,7 +108,9 @@ class SVI(Algorithm):
             raise ValueError("checkpoint is for a single fit: set num_restarts=1.")
         return fit_restarts(self, key, target, start, progress)
 
-    def fit_many(self, key, targets, *, progress=None):
+    def fit_many(
+        self, key: KeyLike, targets: Sequence[Target], *, progress: Progress | None = None
+    ) -> list[Fit | ViKLError]:
         """Targets of one structure are fitted side by side, by one program; others one after the other."""
         targets = tuple(targets)
         if not targets or self.num_restarts > 1 or not have_one_structure(targets):
