@@ -120,8 +120,8 @@ def fit(
             on the model's own sites: "constrained", "coordinate_ascent";
             without a density: "map", "svgd".
             Spelling is forgiven ("mean-field", "ADVI").
-        *args, **kwargs: the method, if it is not given by name; then what the model is called with, where `target`
-            is one.
+        *args: the method, if it is not given by name; then what the model is called with, where `target` is one.
+        **kwargs: what the model is called with by name.
         key: a JAX random key, or an integer; the same key gives the same fit.
         start: where to begin: another Fit or Approximation, a Frame, or a point as z or {site: value}. By default
             at the best of the modes that climbs from random places reach.

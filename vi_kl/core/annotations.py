@@ -10,10 +10,17 @@ from typing import Any, TypeAlias
 
 import jax
 import numpy as np
+import numpy.typing as npt
 from jaxtyping import PyTree
 
 # JAX's inside vi_kl and while the caller traces; NumPy's in what public functions hand back (see precision.py).
 AnyArray: TypeAlias = jax.Array | np.ndarray
+
+# What a function of pmf arrays gives: an array, or NumPy's number in the place of one without axes.
+Values: TypeAlias = AnyArray | np.floating
+
+# A pmf over the last axis, or counts to be normalised: an array, a list, a pandas Series.
+PmfLike: TypeAlias = npt.ArrayLike
 
 # A JAX random key, an old-style one, or an integer.
 KeyLike: TypeAlias = jax.Array | np.ndarray | np.integer | int

@@ -5,7 +5,9 @@ from collections.abc import Callable
 
 import jax
 import numpy as np
+from numpyro.distributions import Distribution
 
+from vi_kl.core.annotations import KeyLike, PmfLike
 from vi_kl.core.estimate import Estimate
 from vi_kl.core.precision import in_float64
 from vi_kl.core.random_keys import as_key
@@ -28,7 +30,16 @@ QUADRATURE_CAVEAT = (
 )
 
 
-def estimate_kl(p, q, *, key=None, method="auto", num_draws=100_000, base=None, proposal=None) -> Estimate:
+def estimate_kl(
+    p: Distribution | PmfLike,
+    q: Distribution | PmfLike,
+    *,
+    key: KeyLike | None = None,
+    method: str = "auto",
+    num_draws: int = 100_000,
+    base: int | None = None,
+    proposal: Distribution | None = None,
+) -> Estimate:
     """KL(p||q) of one pair by the best method there is, with its error and the method's name. Runs in float64.
 
     "auto" takes the first that applies: the closed form; the exact sum over a finite support; quadrature or
@@ -36,8 +47,9 @@ def estimate_kl(p, q, *, key=None, method="auto", num_draws=100_000, base=None, 
     uniform numbers; Monte Carlo. Importance sampling, for a p that is awkward to draw from, has to be asked for.
 
     Args:
-        p, q: NumPyro distributions without batch dimensions, or one-dimensional pmf arrays. For draws without
+        p: a NumPyro distribution without batch dimensions, or a one-dimensional pmf array. For draws without
             densities there is `estimate_kl_from_draws`.
+        q: the same kind, over the same space or support.
         key: JAX random key; the three sampling methods need one.
         method: "auto", "closed_form", "enumeration", "quadrature", "quasi_monte_carlo", "monte_carlo" or
             "importance_sampling".

@@ -5,6 +5,7 @@ They are exact or raise; `estimate_kl` (estimation.py) always answers, and says 
 
 from numpyro.distributions import Distribution
 
+from vi_kl.core.annotations import PmfLike, Values
 from vi_kl.divergences import analytic, discrete
 from vi_kl.divergences.discrete import in_base
 from vi_kl.divergences.registry import describe, evaluate, evaluate_entropy
@@ -12,11 +13,19 @@ from vi_kl.divergences.registry import describe, evaluate, evaluate_entropy
 __all__ = ["analytic", "cross_entropy", "entropy", "kl_divergence"]  # analytic: registers forms
 
 
-def kl_divergence(p, q, *, base=None, axis=None, normalize=None):
+def kl_divergence(
+    p: Distribution | PmfLike,
+    q: Distribution | PmfLike,
+    *,
+    base: float | None = None,
+    axis: int | None = None,
+    normalize: bool | None = None,
+) -> Values:
     """KL(p||q): the information lost, in nats, when q stands in for p.
 
     Args:
-        p, q: NumPyro distributions over the same space, or pmf arrays over the same support.
+        p: a NumPyro distribution, or a pmf array.
+        q: the same kind, over the same space or support.
         base: 2 for bits, None for nats, or any other base of the logarithm.
         axis: for pmf arrays, the axis of the support; the last by default.
         normalize: for pmf arrays, True to divide counts or weights by their sums first.
@@ -40,7 +49,9 @@ def kl_divergence(p, q, *, base=None, axis=None, normalize=None):
     return discrete.kl_divergence(p, q, base=base, **array_options(axis, normalize))
 
 
-def entropy(p, *, base=None, axis=None, normalize=None):
+def entropy(
+    p: Distribution | PmfLike, *, base: float | None = None, axis: int | None = None, normalize: bool | None = None
+) -> Values:
     """H(p), in nats: for a pmf, the mean length of a codeword; for a density, the differential entropy.
 
     Args, errors: as in `kl_divergence`.
@@ -51,7 +62,14 @@ def entropy(p, *, base=None, axis=None, normalize=None):
     return discrete.entropy(p, base=base, **array_options(axis, normalize))
 
 
-def cross_entropy(p, q, *, base=None, axis=None, normalize=None):
+def cross_entropy(
+    p: Distribution | PmfLike,
+    q: Distribution | PmfLike,
+    *,
+    base: float | None = None,
+    axis: int | None = None,
+    normalize: bool | None = None,
+) -> Values:
     """H(p, q) = H(p) + KL(p||q), in nats: the mean length of a codeword for p's symbols in the code made for q.
 
     Args, errors: as in `kl_divergence`.

@@ -20,6 +20,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import ArrayLike, Float
 
 from vi_kl.core.precision import in_float64
 from vi_kl.objectives.draws import log_q_at, require_log_prob
@@ -54,7 +55,9 @@ class TargetWithDraws(Target):
 
 @of_a_target
 @in_float64
-def with_draws(target: Target, draws) -> TargetWithDraws:
+def with_draws(
+    target: Target, draws: Float[ArrayLike, "n dim"] | Mapping[str, Any] | PosteriorDraws
+) -> TargetWithDraws:
     """The same target with draws of its posterior, for `ForwardKLToDraws`.
 
     Args:

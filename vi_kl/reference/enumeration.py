@@ -7,10 +7,12 @@ makes a Target, which sums its discrete sites out (vi_kl/targets/numpyro/enumera
 
 import dataclasses
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import numpy.typing as npt
 import numpyro.distributions as dist
 from numpyro.distributions import Distribution
 from scipy.special import logsumexp
@@ -63,7 +65,7 @@ class EnumeratedPosterior:
         raise ValueError(f"No discrete site '{name}': the model has {[site.name for site in self.discrete]}.")
 
     @in_float64
-    def reverse_kl(self, q) -> Estimate:
+    def reverse_kl(self, q: Mapping[str, Distribution] | npt.ArrayLike) -> Estimate:
         """KL(q||posterior) in nats, exact; +inf where q reaches beyond the posterior's support.
 
         Args:
@@ -76,7 +78,7 @@ class EnumeratedPosterior:
         return Estimate(float(kl_divergence(q, p)), 0.0, self.log_evidence.method)
 
     @in_float64
-    def forward_kl(self, q) -> Estimate:
+    def forward_kl(self, q: Mapping[str, Distribution] | npt.ArrayLike) -> Estimate:
         """KL(posterior||q) in nats, exact; +inf where q misses what can be. Takes what `reverse_kl` does."""
         p, q = self.with_rest(q)
         return Estimate(float(kl_divergence(p, q)), 0.0, self.log_evidence.method)
@@ -120,12 +122,13 @@ def stays_within(q: Distribution, support: tuple) -> bool:
 
 
 @in_float64
-def enumerate_posterior(model: Callable, *args, **kwargs) -> EnumeratedPosterior:
+def enumerate_posterior(model: Callable, *args: Any, **kwargs: Any) -> EnumeratedPosterior:
     """The exact posterior of a NumPyro model whose latent sites are all discrete.
 
     Args:
         model: a NumPyro model.
-        *args, **kwargs: what it is called with, as for `Target.from_numpyro`.
+        *args: what it is called with, as for `Target.from_numpyro`.
+        **kwargs: what it is called with by name.
 
     Raises:
         ModelError: a continuous latent site; a site whose values cannot be listed; more configurations than 4,096;

@@ -90,10 +90,11 @@ class Target:
 
         Args:
             model: a NumPyro model: a function that calls `numpyro.sample`.
-            *args, **kwargs: what the model is called with. Arrays are data, and so are the numeric columns of data
+            *args: what the model is called with. Arrays are data, and so are the numeric columns of data
                 frames; everything else (sizes as Python ints, flags, names) is part of the model, and so are the
                 arrays of which the model needs the numbers in Python (`np.unique(group)`, `int(group.max())`):
                 `constants` names them.
+            **kwargs: what the model is called with by name; the same holds for these.
             reference: what is known exactly about the posterior: a `ReferencePosterior`, or a function from this
                 target to one, called when it is first asked for.
 

@@ -89,7 +89,8 @@ def compare(
     Args:
         target: the posterior; or a model, whose arguments follow: `compare(model, ["laplace", "flow"], x, y=y, key=0)`.
         methods: names, families, algorithms or NumPyro guides, as `fit` takes them; or one alone.
-        *args, **kwargs: what the model is called with, where `target` is one.
+        *args: what the model is called with, where `target` is one.
+        **kwargs: what the model is called with by name.
         key: a JAX random key, or an integer; each method gets its own by its place.
         progress: called with a sentence as each approximation is finished.
         workers: threads; compiling, which takes most of the time, runs in parallel.

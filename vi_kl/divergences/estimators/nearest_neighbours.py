@@ -7,6 +7,7 @@ Where p has more draws near a point than q has, the neighbours there are nearer.
 import math
 
 import numpy as np
+import numpy.typing as npt
 from scipy.spatial import cKDTree
 
 from vi_kl.core.estimate import Estimate
@@ -24,7 +25,9 @@ CAVEAT = (
 BIASED = " In {dim} dimensions the bias is likely to exceed the standard error."
 
 
-def estimate_kl_from_draws(p_draws, q_draws, *, k: int = 5, base=None) -> Estimate:
+def estimate_kl_from_draws(
+    p_draws: npt.ArrayLike, q_draws: npt.ArrayLike, *, k: int = 5, base: int | None = None
+) -> Estimate:
     """KL(p||q) of two densities known by draws only, from distances to the k-th nearest draws of each.
 
     Consistent, but biased: little in one or two dimensions, much from about five on, mostly downwards where p and q
@@ -35,8 +38,8 @@ def estimate_kl_from_draws(p_draws, q_draws, *, k: int = 5, base=None) -> Estima
     are then put at random places, always the same ones, within the cells that they were rounded to.
 
     Args:
-        p_draws, q_draws: independent draws, (n,) or (n, dim), and (m,) or (m, dim); the columns of two DataFrames
-            are matched by name.
+        p_draws: independent draws of p, (n,) or (n, dim).
+        q_draws: independent draws of q, (m,) or (m, dim); the columns of two DataFrames are matched by name.
         k: how many neighbours; more make it less noisy and more biased.
         base: 2 for bits, None for nats.
 

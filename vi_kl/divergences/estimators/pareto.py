@@ -9,11 +9,12 @@ References: Vehtari, Simpson, Gelman, Yao & Gabry (2024), "Pareto smoothed impor
 """
 
 import numpy as np
+import numpy.typing as npt
 
 FEWEST_IN_TAIL = 5  # points that a shape can be fitted to
 
 
-def pareto_k(log_weights) -> float:
+def pareto_k(log_weights: npt.ArrayLike) -> float:
     """The shape of a generalised Pareto distribution fitted to the largest weights.
 
     Args:

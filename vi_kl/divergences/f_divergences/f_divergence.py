@@ -13,6 +13,9 @@ hellinger * sqrt(2), total_variation^2 by kl/2 (Pinsker), kl by log(1 + chi_squa
 no closed form, NoClosedForm says so, and `estimate_f_divergence` has the value with its error.
 """
 
+from numpyro.distributions import Distribution
+
+from vi_kl.core.annotations import PmfLike, Values
 from vi_kl.divergences.comparable import check_event_shapes
 from vi_kl.divergences.discrete import as_pmfs, in_base, narrowed
 from vi_kl.divergences.f_divergences import finite, overlap, power_divergence
@@ -21,11 +24,19 @@ from vi_kl.divergences.kl import are_distributions, array_options, reject_array_
 from vi_kl.divergences.validity import held_to_parameters
 
 
-def jensen_shannon(p, q, *, base=None, axis=None, normalize=None):
+def jensen_shannon(
+    p: Distribution | PmfLike,
+    q: Distribution | PmfLike,
+    *,
+    base: float | None = None,
+    axis: int | None = None,
+    normalize: bool | None = None,
+) -> Values:
     """JS(p, q) = KL(p||m)/2 + KL(q||m)/2 with m = (p + q)/2, in nats: how well one draw tells p from q.
 
     Args:
-        p, q: pmf arrays over the same support, or NumPyro distributions over the same space.
+        p: a pmf array, or a NumPyro distribution.
+        q: the same kind, over the same support or space.
         base: 2 for bits, None for nats, or any other base of the logarithm.
         axis: for pmf arrays, the axis of the support; the last by default.
         normalize: for pmf arrays, True to divide counts or weights by their sums first.
@@ -42,7 +53,9 @@ def jensen_shannon(p, q, *, base=None, axis=None, normalize=None):
     return in_base(evaluate("jensen_shannon", p, q, axis, normalize), base)
 
 
-def total_variation(p, q, *, axis=None, normalize=None):
+def total_variation(
+    p: Distribution | PmfLike, q: Distribution | PmfLike, *, axis: int | None = None, normalize: bool | None = None
+) -> Values:
     """TV(p, q), half the integral of |p - q|: the most that the probabilities of one event can differ.
 
     Args, errors: as in `jensen_shannon`. Closed forms: Normal, LogNormal, Exponential, Categorical, Bernoulli.
@@ -53,7 +66,9 @@ def total_variation(p, q, *, axis=None, normalize=None):
     return evaluate("total_variation", p, q, axis, normalize)
 
 
-def squared_hellinger(p, q, *, axis=None, normalize=None):
+def squared_hellinger(
+    p: Distribution | PmfLike, q: Distribution | PmfLike, *, axis: int | None = None, normalize: bool | None = None
+) -> Values:
     """H^2(p, q), half the integral of (sqrt p - sqrt q)^2: what the overlap, the integral of sqrt(p q), lacks to 1.
 
     Args, errors: as in `jensen_shannon`. Closed forms: two distributions of one exponential family; see `renyi`.
@@ -64,12 +79,21 @@ def squared_hellinger(p, q, *, axis=None, normalize=None):
     return evaluate("squared_hellinger", p, q, axis, normalize)
 
 
-def hellinger(p, q, *, axis=None, normalize=None):
+def hellinger(
+    p: Distribution | PmfLike, q: Distribution | PmfLike, *, axis: int | None = None, normalize: bool | None = None
+) -> Values:
     """The Hellinger distance, the root of `squared_hellinger`: a metric between 0 and 1."""
     return evaluate("hellinger", p, q, axis, normalize)
 
 
-def bhattacharyya(p, q, *, base=None, axis=None, normalize=None):
+def bhattacharyya(
+    p: Distribution | PmfLike,
+    q: Distribution | PmfLike,
+    *,
+    base: float | None = None,
+    axis: int | None = None,
+    normalize: bool | None = None,
+) -> Values:
     """-log of the integral of sqrt(p q), in nats: half of Renyi's divergence of order 1/2; +inf without overlap.
 
     Args, errors: as in `renyi`.
@@ -79,7 +103,9 @@ def bhattacharyya(p, q, *, base=None, axis=None, normalize=None):
     return renyi(p, q, 0.5, base=base, axis=axis, normalize=normalize) / 2
 
 
-def chi_squared(p, q, *, axis=None, normalize=None):
+def chi_squared(
+    p: Distribution | PmfLike, q: Distribution | PmfLike, *, axis: int | None = None, normalize: bool | None = None
+) -> Values:
     """Pearson's chi^2(p||q), the integral of (p - q)^2 / q: the variance of p/q under draws from q.
 
     So 1 + chi_squared(p, q) is what importance sampling from q costs: the effective share of the draws is its
@@ -93,16 +119,27 @@ def chi_squared(p, q, *, axis=None, normalize=None):
     return evaluate("chi_squared", p, q, axis, normalize)
 
 
-def renyi(p, q, order, *, base=None, axis=None, normalize=None):
+def renyi(
+    p: Distribution | PmfLike,
+    q: Distribution | PmfLike,
+    order: float,
+    *,
+    base: float | None = None,
+    axis: int | None = None,
+    normalize: bool | None = None,
+) -> Values:
     """R_a(p||q) = log(integral of p^a q^(1 - a)) / (a - 1), in nats, never decreasing in the order a.
 
     Order 1 is KL(p||q), order 0 is -log of the part of q inside p's support, and infinity the largest log(p/q).
     Negative orders mirror those over 1: R_a(p||q) = a/(1 - a) R_(1 - a)(q||p), which is not positive.
 
     Args:
-        p, q: pmf arrays over the same support, or NumPyro distributions over the same space.
+        p: a pmf array, or a NumPyro distribution.
+        q: the same kind, over the same support or space.
         order: a plain number; it may be infinite.
-        base, axis, normalize: as in `jensen_shannon`.
+        base: 2 for bits, None for nats, or any other base of the logarithm.
+        axis: for pmf arrays, the axis of the support; the last by default.
+        normalize: for pmf arrays, True to divide counts or weights by their sums first.
 
     Returns:
         Array of the broadcast batch shape; +inf where the integral diverges (-inf for a negative order): where q
@@ -125,21 +162,31 @@ def renyi(p, q, order, *, base=None, axis=None, normalize=None):
     return in_base(narrowed(finite.renyi_divergence(order, *pmfs), p, q), base)
 
 
-def alpha_divergence(p, q, alpha, *, axis=None, normalize=None):
+def alpha_divergence(
+    p: Distribution | PmfLike,
+    q: Distribution | PmfLike,
+    alpha: float,
+    *,
+    axis: int | None = None,
+    normalize: bool | None = None,
+) -> Values:
     """D_a(p||q) = (integral of p^a q^(1 - a) - 1) / (a (a - 1)), with a = 1 giving KL(p||q) and a = 0 KL(q||p).
 
     Mirrored by D_a(p||q) = D_(1 - a)(q||p). Others write it with Cressie & Read's lambda = a - 1 or with Amari's
     alpha = 1 - 2 a, times the same factor. D_2 is half of chi_squared(p, q), D_(1/2) four times squared_hellinger.
 
     Args:
-        p, q, axis, normalize: as in `jensen_shannon`.
+        p: a pmf array, or a NumPyro distribution.
+        q: the same kind, over the same support or space.
         alpha: a plain finite number.
+        axis: for pmf arrays, the axis of the support; the last by default.
+        normalize: for pmf arrays, True to divide counts or weights by their sums first.
 
     Returns:
         Array of the broadcast batch shape, never negative; a plain number of no unit (nats for alpha 0 and 1).
 
     Raises:
-        As in `renyi`.
+        NoClosedForm, ValueError, TypeError: as in `renyi`.
 
     References: Cressie & Read (1984), "Multinomial goodness-of-fit tests"; Amari (2009), "Alpha-divergence is
     unique, belonging to both f-divergence and Bregman divergence classes".

@@ -22,6 +22,7 @@ from numpyro.distributions import (
     Normal,
 )
 
+from vi_kl.core.annotations import KeyLike
 from vi_kl.divergences.analytic.gaussian.vector import loc_and_scale
 from vi_kl.divergences.mixtures.bounds import MixtureBounds
 from vi_kl.divergences.registry import evaluate, evaluate_entropy, no_closed_form, unexpanded
@@ -58,7 +59,7 @@ def mixture_prior_kl_bounds(p: Distribution, q: MixtureSameFamily) -> MixtureBou
     return MixtureBounds(lower, upper, "variational")
 
 
-def mixture_prior_kl(p: Distribution, q: MixtureSameFamily, key, num_draws: int = 64) -> BatchEstimate:
+def mixture_prior_kl(p: Distribution, q: MixtureSameFamily, key: KeyLike, num_draws: int = 64) -> BatchEstimate:
     """KL(p||q) for each of a batch, as a mean over draws of p that is differentiable by the parameters of both.
 
     Arguments and errors as in `mixture_prior_kl_bounds`. The value is unbiased; the error is the mean's own.

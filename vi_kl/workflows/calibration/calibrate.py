@@ -46,7 +46,8 @@ def calibrate(
     Args:
         model: a NumPyro model that draws its latent sites from the prior and, called without its data (y=None), its
             data too.
-        *args, **kwargs: what the model is called with, without the data.
+        *args: what the model is called with, without the data.
+        **kwargs: what the model is called with by name.
         observed: the name of the sample site that is the data, or names of several.
         method: what `fit` takes: a name, a Family, an Algorithm, a guide function, an autoguide class.
         key: a JAX random key; the same key gives the same calibration.
