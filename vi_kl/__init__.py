@@ -46,7 +46,7 @@ SOURCES = {
     "explain_gap": "vi_kl.diagnostics",
     "compare": "vi_kl.workflows.compare",
     "Comparison": "vi_kl.workflows.compare",
-    "calibrate": "vi_kl.workflows.calibration",
+    "calibrate": "vi_kl.workflows.calibration.calibrate",
     "Estimate": "vi_kl.core.estimate",
     "ViKLError": "vi_kl.core.errors",
     "ModelError": "vi_kl.targets",
@@ -98,7 +98,7 @@ if TYPE_CHECKING:
     from vi_kl.reference import reference_run as reference_run
     from vi_kl.targets import ModelError as ModelError
     from vi_kl.targets import Target as Target
-    from vi_kl.workflows.calibration import calibrate as calibrate
+    from vi_kl.workflows.calibration.calibrate import calibrate as calibrate
     from vi_kl.workflows.compare import Comparison as Comparison
     from vi_kl.workflows.compare import compare as compare
 else:  # a type checker that saw this function would let every name pass

@@ -33,6 +33,8 @@ from vi_kl.targets.arguments import in_words, the_target
 from vi_kl.targets.fingerprint import describe_leaf, differences, fingerprint
 from vi_kl.targets.target import Target
 
+__all__ = ["StorageError", "load", "save"]
+
 FORMAT = 1
 PARTS = (Status, History, Cost)
 

@@ -13,23 +13,25 @@ import numpy as np
 import numpy.typing as npt
 from jaxtyping import PyTree
 
-# JAX's inside vi_kl and while the caller traces; NumPy's in what public functions hand back (see precision.py).
+__all__ = ["AnyArray", "KeyLike", "Params", "PmfLike", "Progress", "Sites", "Values"]
+
 AnyArray: TypeAlias = jax.Array | np.ndarray
+"""An array: JAX's inside vi_kl and while the caller traces, NumPy's in what public functions hand back."""
 
-# What a function of pmf arrays gives: an array, or NumPy's number in the place of one without axes.
 Values: TypeAlias = AnyArray | np.floating
+"""What a function of pmf arrays gives: an array, or NumPy's number in the place of one without axes."""
 
-# A pmf over the last axis, or counts to be normalised: an array, a list, a pandas Series.
 PmfLike: TypeAlias = npt.ArrayLike
+"""A pmf over the last axis, or counts to be normalised: an array, a list, a pandas Series."""
 
-# A JAX random key, an old-style one, or an integer.
 KeyLike: TypeAlias = jax.Array | np.ndarray | np.integer | int
+"""A JAX random key, an old-style one, or an integer."""
 
-# Parameters of a member of a family: a pytree of free real numbers.
 Params: TypeAlias = PyTree
+"""Parameters of a member of a family: a pytree of free real numbers."""
 
-# {site: array}, in the model's own space or unconstrained.
 Sites: TypeAlias = dict[str, Any]
+"""{site: array}, in the model's own space or unconstrained."""
 
-# Called with the share of the work that is done, and a sentence.
 Progress: TypeAlias = Callable[[float, str], object]
+"""A function that is called with the share of the work that is done, and a sentence."""

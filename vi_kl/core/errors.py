@@ -8,6 +8,8 @@ import contextlib
 
 import numpy as np
 
+__all__ = ["FitError", "UnsuitableError", "ViKLError"]
+
 
 class ViKLError(Exception):
     """What vi_kl raises of itself. Its kinds are a `ValueError` or a `RuntimeError` too."""

@@ -18,6 +18,8 @@ from vi_kl.diagnostics.certificate import Certificate, check
 from vi_kl.families.approximation import Approximation
 from vi_kl.targets.target import Target
 
+__all__ = ["Comparison", "compare"]
+
 if TYPE_CHECKING:
     import pandas as pd
 
