@@ -57,7 +57,7 @@ def test_the_api_reference_has_every_public_name():
     assert {part.__name__ for part in parts if hasattr(part, "__all__")} <= shown
     for place in shown:  # what is shown exists
         module, _, name = place.rpartition(".")
-        assert hasattr(importlib.import_module(module), name), place
+        assert hasattr(importlib.import_module(module), name) or importlib.util.find_spec(place), place
 
 
 def test_the_accuracy_figures_are_those_of_the_registry():
