@@ -1,6 +1,7 @@
 """Counts with a Beta, Gamma or Dirichlet prior: one site each, and a posterior of the prior's own kind."""
 
 import numpy as np
+import numpy.typing as npt
 import numpyro
 import numpyro.distributions as dist
 from scipy.special import betaln, gammaln
@@ -34,12 +35,16 @@ def dirichlet_categorical_model(labels, concentration):
         numpyro.sample("labels", dist.Categorical(theta), obs=labels)
 
 
-def beta_binomial(successes=(7, 3, 12), trials=(10, 8, 15), a=2.0, b=3.0) -> Target:
+def beta_binomial(
+    successes: npt.ArrayLike = (7, 3, 12), trials: npt.ArrayLike = (10, 8, 15), a: float = 2.0, b: float = 3.0
+) -> Target:
     """Successes out of trials with one probability p, a priori Beta(a, b).
 
     Args:
-        successes, trials: one count for each row.
-        a, b: of the prior.
+        successes: one count for each row.
+        trials: one count for each row.
+        a: of the prior Beta(a, b).
+        b: of the prior Beta(a, b).
 
     Raises:
         ValueError: a count or a parameter that cannot be, by name and place.
@@ -58,13 +63,19 @@ def beta_binomial(successes=(7, 3, 12), trials=(10, 8, 15), a=2.0, b=3.0) -> Tar
     return Target.from_numpyro(beta_binomial_model, successes, trials, a, b, reference=reference)
 
 
-def gamma_poisson(events=(3, 0, 5, 2, 4), exposure=(1.0, 0.5, 2.5, 1.0, 1.5), shape=2.0, rate=1.5) -> Target:
+def gamma_poisson(
+    events: npt.ArrayLike = (3, 0, 5, 2, 4),
+    exposure: npt.ArrayLike = (1.0, 0.5, 2.5, 1.0, 1.5),
+    shape: float = 2.0,
+    rate: float = 1.5,
+) -> Target:
     """Events at one rate per unit of exposure, a priori Gamma(shape, rate).
 
     Args:
         events: one count for each row.
         exposure: how long each row was watched; a single number stands for all.
-        shape, rate: of the prior.
+        shape: of the prior.
+        rate: of the prior.
     """
     events = counts("events", events, 1)
     exposure = positive("exposure", exposure, (0, 1))
@@ -82,7 +93,8 @@ def gamma_poisson(events=(3, 0, 5, 2, 4), exposure=(1.0, 0.5, 2.5, 1.0, 1.5), sh
 
 
 def dirichlet_multinomial(
-    table=((4, 1, 0, 3), (2, 2, 1, 6), (5, 0, 0, 2)), concentration=(1.0, 0.5, 0.5, 2.0)
+    table: npt.ArrayLike = ((4, 1, 0, 3), (2, 2, 1, 6), (5, 0, 0, 2)),
+    concentration: npt.ArrayLike = (1.0, 0.5, 0.5, 2.0),
 ) -> Target:
     """Rows of category counts with the same probabilities theta, a priori Dirichlet(concentration).
 
@@ -103,7 +115,9 @@ def dirichlet_multinomial(
     return Target.from_numpyro(dirichlet_multinomial_model, table, totals, concentration, reference=reference)
 
 
-def dirichlet_categorical(labels=(0, 2, 2, 1, 0, 2, 2, 0, 2), concentration=(1.0, 0.5, 2.0)) -> Target:
+def dirichlet_categorical(
+    labels: npt.ArrayLike = (0, 2, 2, 1, 0, 2, 2, 0, 2), concentration: npt.ArrayLike = (1.0, 0.5, 2.0)
+) -> Target:
     """Labels 0, 1, ... with probabilities theta, a priori Dirichlet(concentration).
 
     Args:

@@ -5,6 +5,7 @@ Reference: Gelman et al. (2013), "Bayesian Data Analysis", 3rd ed., sections 2.5
 
 import jax.numpy as jnp
 import numpy as np
+import numpy.typing as npt
 import numpyro
 import numpyro.distributions as dist
 from scipy.special import gammaln
@@ -40,13 +41,19 @@ def unknown_noise_model(x, y, prior_mean, prior_scale, a, b):
         numpyro.sample("y", dist.Normal(x @ beta, jnp.sqrt(sigma2)), obs=y)
 
 
-def normal_normal(y=(4.1, 5.6, 3.8, 6.0), noise_sd=(1.0, 2.0, 0.5, 1.5), prior_mean=3.0, prior_sd=2.5) -> Target:
+def normal_normal(
+    y: npt.ArrayLike = (4.1, 5.6, 3.8, 6.0),
+    noise_sd: npt.ArrayLike = (1.0, 2.0, 0.5, 1.5),
+    prior_mean: float = 3.0,
+    prior_sd: float = 2.5,
+) -> Target:
     """Measurements of one quantity mu with known errors, a priori Normal(prior_mean, prior_sd).
 
     Args:
         y: the measurements.
         noise_sd: sd of each of them; a single number stands for all.
-        prior_mean, prior_sd: single numbers.
+        prior_mean: a single number.
+        prior_sd: a single number.
     """
     y = numbers("y", y, 1)
     noise_sd = vector_of("noise_sd", noise_sd, len(y), positive)
@@ -62,7 +69,11 @@ def normal_normal(y=(4.1, 5.6, 3.8, 6.0), noise_sd=(1.0, 2.0, 0.5, 1.5), prior_m
 
 
 def linear_regression_known_noise(
-    x=CHILDREN, y=VOLUME, noise_sd=0.08, prior_mean=0.0, prior_sd=(5.0, 0.1, 0.2)
+    x: npt.ArrayLike = CHILDREN,
+    y: npt.ArrayLike = VOLUME,
+    noise_sd: npt.ArrayLike = 0.08,
+    prior_mean: npt.ArrayLike = 0.0,
+    prior_sd: npt.ArrayLike = (5.0, 0.1, 0.2),
 ) -> Target:
     """y = x beta + noise of known sd, the coefficients a priori independent normals.
 
@@ -70,7 +81,8 @@ def linear_regression_known_noise(
         x: predictors, shape (rows, coefficients); a column of ones where an intercept is wanted.
         y: responses, (rows,).
         noise_sd: one for each row, or a single number.
-        prior_mean, prior_sd: one for each coefficient, or a single number.
+        prior_mean: one for each coefficient, or a single number.
+        prior_sd: one for each coefficient, or a single number.
     """
     x, y, prior_mean = regression_data(x, y, prior_mean)
     noise_sd = vector_of("noise_sd", noise_sd, len(y), positive)
@@ -85,7 +97,14 @@ def linear_regression_known_noise(
     return Target.from_numpyro(known_noise_model, x, y, noise_sd, prior_mean, prior_sd, reference=reference)
 
 
-def linear_regression(x=CHILDREN, y=VOLUME, prior_mean=0.0, prior_scale=(50.0, 1.0, 2.0), a=2.0, b=0.02) -> Target:
+def linear_regression(
+    x: npt.ArrayLike = CHILDREN,
+    y: npt.ArrayLike = VOLUME,
+    prior_mean: npt.ArrayLike = 0.0,
+    prior_scale: npt.ArrayLike = (50.0, 1.0, 2.0),
+    a: float = 2.0,
+    b: float = 0.02,
+) -> Target:
     """y = x beta + noise of unknown variance sigma2, with a normal-inverse-gamma prior.
 
     A priori sigma2 is InverseGamma(a, b), and given it the coefficients are Normal(prior_mean, prior_scale sigma).
@@ -93,8 +112,10 @@ def linear_regression(x=CHILDREN, y=VOLUME, prior_mean=0.0, prior_scale=(50.0, 1
     Args:
         x: predictors, shape (rows, coefficients); a column of ones where an intercept is wanted.
         y: responses, (rows,).
-        prior_mean, prior_scale: one for each coefficient, or a single number.
-        a, b: single numbers.
+        prior_mean: one for each coefficient, or a single number.
+        prior_scale: one for each coefficient, or a single number.
+        a: a single number.
+        b: a single number.
 
     Raises:
         ValueError: what cannot be, by name and place; or a + rows / 2 <= 2, where sigma2 has no posterior sd.

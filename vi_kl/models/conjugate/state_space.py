@@ -8,6 +8,7 @@ Reference: Durbin & Koopman (2012), "Time Series Analysis by State Space Methods
 
 import jax.numpy as jnp
 import numpy as np
+import numpy.typing as npt
 import numpyro
 import numpyro.distributions as dist
 
@@ -33,26 +34,41 @@ def state_space_model(y, persistence, mean, step_sd, noise_sd, start_mean, start
         numpyro.sample("y", dist.Normal(path, noise_sd), obs=y)
 
 
-def local_level(y=LEVEL, step_sd=0.5, noise_sd=0.6, start_mean=0.0, start_sd=3.0) -> Target:
+def local_level(
+    y: npt.ArrayLike = LEVEL,
+    step_sd: float = 0.5,
+    noise_sd: float = 0.6,
+    start_mean: float = 0.0,
+    start_sd: float = 3.0,
+) -> Target:
     """A random walk observed with noise.
 
     Args:
         y: observations at times 0, 1, ...; two at least.
-        step_sd, noise_sd: of the walk's steps and of the observations.
-        start_mean, start_sd: of the level at time 0, a priori.
+        step_sd: of the walk's steps.
+        noise_sd: of the observations.
+        start_mean: of the level at time 0, a priori.
+        start_sd: of the level at time 0, a priori.
     """
     start_mean, start_sd = numbers("start_mean", start_mean, 0), positive("start_sd", start_sd, 0)
     return state_space(y, np.array(1.0), np.array(0.0), step_sd, noise_sd, start_mean, start_sd)
 
 
-def autoregression_plus_noise(y=DEVIATION, persistence=0.8, mean=0.2, step_sd=0.5, noise_sd=0.4) -> Target:
+def autoregression_plus_noise(
+    y: npt.ArrayLike = DEVIATION,
+    persistence: float = 0.8,
+    mean: float = 0.2,
+    step_sd: float = 0.5,
+    noise_sd: float = 0.4,
+) -> Target:
     """A stationary autoregression of order 1 observed with noise.
 
     Args:
         y: observations at times 0, 1, ...; two at least.
         persistence: correlation of the hidden path with itself one step later, between -1 and 1.
         mean: of the path.
-        step_sd, noise_sd: of the path's innovations and of the observations.
+        step_sd: of the path's innovations.
+        noise_sd: of the observations.
     """
     persistence, mean = numbers("persistence", persistence, 0), numbers("mean", mean, 0)
     refuse("persistence", persistence, np.abs(persistence) >= 1, "not between -1 and 1, so nothing is stationary")
