@@ -14,8 +14,7 @@ from vi_kl.models.textbook import (
     logistic_regression,
     simulated_logistic_data,
 )
-from vi_kl.reference import Annealing, UntrustworthyReference
-from vi_kl.reference.mcmc import reference_run
+from vi_kl.reference import Annealing, UntrustworthyReference, reference_run
 
 KEY = jax.random.key(20261123)
 

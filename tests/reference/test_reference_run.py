@@ -11,8 +11,7 @@ from scipy.signal import lfilter
 from scipy.special import digamma, gammaln, polygamma
 
 from vi_kl.core.compilation import compile_clock
-from vi_kl.reference import Annealing, Checks, UntrustworthyReference
-from vi_kl.reference.mcmc import reference_run
+from vi_kl.reference import Annealing, Checks, UntrustworthyReference, reference_run
 from vi_kl.reference.mcmc.checks import OF_THE_CHAINS, OF_THE_EVIDENCE, complaints, measure
 from vi_kl.reference.mcmc.nuts import NUTS, Run, run_nuts
 from vi_kl.targets import Target
