@@ -19,7 +19,7 @@ AnyArray: TypeAlias = jax.Array | np.ndarray
 """An array: JAX's inside vi_kl and while the caller traces, NumPy's in what public functions hand back."""
 
 Values: TypeAlias = AnyArray | np.floating
-"""What a function of pmf arrays gives: an array, or NumPy's number in the place of one without axes."""
+"""What a function of arrays gives: an array, or NumPy's number in the place of one without axes."""
 
 PmfLike: TypeAlias = npt.ArrayLike
 """A pmf over the last axis, or counts to be normalised: an array, a list, a pandas Series."""

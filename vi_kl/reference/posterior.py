@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float, PRNGKeyArray
 from numpyro.distributions import Distribution
 
-from vi_kl.core.annotations import AnyArray, KeyLike
+from vi_kl.core.annotations import AnyArray, KeyLike, Values
 from vi_kl.core.estimate import Estimate
 from vi_kl.core.random_keys import as_key
 from vi_kl.reference.mcmc.draws import PosteriorDraws
@@ -26,8 +26,8 @@ class Moments:
         error: the largest standard error of a mean, in posterior sd.
     """
 
-    mean: Float[np.ndarray, "*site"]
-    sd: Float[np.ndarray, "*site"]
+    mean: Float[Values, "*site"]
+    sd: Float[Values, "*site"]
     error: float = 0.0
 
 
