@@ -55,11 +55,11 @@ arrangements = gammaln(11) - gammaln(TEETH + 1) - gammaln(11 - TEETH)
 log_evidence = betaln(1 + filled, 1 + empty) - betaln(1, 1) + np.sum(WORMS * arrangements)
 
 target = target.with_reference(
-    vi_kl.closed_form_reference(target, {"p": dist.Beta(1 + filled, 1 + empty)}, log_evidence)
+    vi_kl.reference.closed_form_reference(target, {"p": dist.Beta(1 + filled, 1 + empty)}, log_evidence)
 )
 print(f"posterior: Beta({1 + filled}, {1 + empty})")
 print(f"log evidence, closed form: {log_evidence:.9f} nats")
-print(f"log evidence, quadrature:  {vi_kl.reference_by_quadrature(target).log_evidence.value:.9f} nats")
+print(f"log evidence, quadrature:  {vi_kl.reference.reference_by_quadrature(target).log_evidence.value:.9f} nats")
 
 # %% [markdown]
 # ## The evidence is a price

@@ -22,13 +22,13 @@ def bioassay(dose, animals, deaths):
 
 
 data = np.array([-0.86, -0.30, -0.05, 0.73]), np.array([5, 5, 5, 5]), np.array([0, 1, 3, 5])
-target = vi_kl.Target.from_numpyro(bioassay, *data, reference=vi_kl.reference_by_quadrature)
+target = vi_kl.Target.from_numpyro(bioassay, *data, reference=vi_kl.reference.reference_by_quadrature)
 
 # %% [markdown]
 # The mixture gets no more than 1,500 steps here: it would go on for long.
 
 # %%
-mixture = vi_kl.SVI(vi_kl.Mixture(num_components=2), vi_kl.ELBO(num_draws=12), max_steps=1500)
+mixture = vi_kl.SVI(vi_kl.families.Mixture(num_components=2), vi_kl.objectives.ELBO(num_draws=12), max_steps=1500)
 table = vi_kl.compare(target, ["mean_field", "full_rank", "skewed", mixture, "flow"], key=jax.random.key(0))
 columns = ["KL(q||p) [nats]", "KL(p||q) [nats]", "k-hat", "mean error [sd]", "sd ratio", "gradients"]
 print(table.to_dataframe()[columns].to_string(float_format="{:.3f}".format))

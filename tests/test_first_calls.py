@@ -74,7 +74,7 @@ def test_what_is_no_key_is_named(given, words):
 
 def test_every_function_takes_an_integer_for_a_key(target, fit, certificate):
     assert vi_kl.fit(target, "laplace", key=KEY).approximation.params.keys() == fit.approximation.params.keys()
-    assert vi_kl.Laplace().fit(0, target).name == vi_kl.Laplace().fit_many(np.int64(0), [target])[0].name == "laplace"
+    assert Laplace().fit(0, target).name == Laplace().fit_many(np.int64(0), [target])[0].name == "laplace"
     np.testing.assert_array_equal(fit.sample(3, 2)["slope"], fit.approximation.sample(jax.random.key(3), 2)["slope"])
     assert np.isfinite(target.initial_position(0)).all()
     assert vi_kl.check(fit, 1).elbo == vi_kl.check(fit, key=np.int32(1)).elbo == certificate.elbo
@@ -91,7 +91,7 @@ def test_every_function_takes_an_integer_for_a_key(target, fit, certificate):
 def test_a_model_in_the_place_of_a_target(target, fit):
     for made in (
         vi_kl.fit(line, X, y=Y, method="laplace", key=0), vi_kl.fit(line, "Laplace", X, y=Y, key=0),
-        vi_kl.fit(line, X, Y, method=vi_kl.Laplace, key=0), vi_kl.fit(fit, "laplace", key=0),
+        vi_kl.fit(line, X, Y, method=Laplace, key=0), vi_kl.fit(fit, "laplace", key=0),
         vi_kl.fit(target, "laplace", KEY),
     ):  # fmt: skip
         np.testing.assert_allclose(made.sample(0, 3)["slope"], fit.sample(0, 3)["slope"], rtol=1e-9)
@@ -100,7 +100,7 @@ def test_a_model_in_the_place_of_a_target(target, fit):
 def test_comparisons_of_anything_with_a_target(target, fit):
     for table in (
         vi_kl.compare(fit, ["laplace"], key=0), vi_kl.compare(target, "laplace", key=0),
-        vi_kl.compare(["laplace"], target, key=0), vi_kl.compare(line, vi_kl.Laplace(), X, y=Y, key=0),
+        vi_kl.compare(["laplace"], target, key=0), vi_kl.compare(line, Laplace(), X, y=Y, key=0),
     ):  # fmt: skip
         assert [one.name for one in table.fits] == ["laplace"]
 
@@ -166,8 +166,8 @@ def test_no_name_means_two_methods():
         (lambda t, f, c: vi_kl.calibrate(line, X, observed="y", key=0, num_data_sets=12.5), "whole number"),
         (lambda t, f, c: vi_kl.save("fit.vikl", f), "the fit comes first"),
         (lambda t, f, c: vi_kl.load("fit.vikl", line), "takes a Target first"),
-        (lambda t, f, c: vi_kl.Laplace().fit(t, 0), "the key first"),
-        (lambda t, f, c: vi_kl.Laplace().fit(0, c), "got a Certificate"),
+        (lambda t, f, c: Laplace().fit(t, 0), "the key first"),
+        (lambda t, f, c: Laplace().fit(0, c), "got a Certificate"),
         (lambda t, f, c: vi_kl.Target.from_numpyro(t), "must be a NumPyro model"),
         (lambda t, f, c: vi_kl.Target.from_numpyro(lambda x: None, 1), "no NumPyro model.*from_log_density"),
     ],

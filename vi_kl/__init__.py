@@ -11,6 +11,8 @@ The flow, and the names in its order:
 `fit` and `compare` take names (`vi_kl.algorithms.registry.METHODS`), families, algorithms and NumPyro guides. With no
 choice made, `fit` begins with a cheap normal and climbs to richer families only while it must (`AutoFit`).
 
+The names at the top are those of this flow. Everything else is reached by its part, with no further import:
+`vi_kl.families.Mixture`, `vi_kl.objectives.Renyi`, `vi_kl.algorithms.Laplace`, `vi_kl.reference.closed_form_reference`.
 And, without any model, `vi_kl.divergences`: KL, entropy and cross-entropy of histograms and of NumPyro
 distributions, and KL as an objective (`project`).
 
@@ -18,55 +20,23 @@ Importing vi_kl changes nothing: no JAX setting, no matplotlib style, no registr
 """
 
 import importlib
+from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
 
 # Where each public name lives, in the order of the flow. They are imported at first use, so that `import vi_kl` and
-# `vi-kl --help` do not wait for JAX.
+# `vi-kl --help` do not wait for JAX. Editors and type checkers read the same list below.
 SOURCES = {
     "Target": "vi_kl.targets",
-    "ReferencePosterior": "vi_kl.reference",
-    "closed_form_reference": "vi_kl.reference",
-    "gaussian_reference": "vi_kl.reference",
-    "reference_by_quadrature": "vi_kl.reference",
-    "reference_run": "vi_kl.reference",
-    "enumerate_posterior": "vi_kl.reference",
     "find_reference": "vi_kl.reference",
+    "reference_run": "vi_kl.reference",
     "Family": "vi_kl.families",
     "MeanField": "vi_kl.families",
     "FullRank": "vi_kl.families",
-    "LowRank": "vi_kl.families",
-    "BlockNormal": "vi_kl.families",
-    "Skewed": "vi_kl.families",
-    "StudentT": "vi_kl.families",
-    "Mixture": "vi_kl.families",
-    "Flow": "vi_kl.families",
-    "Coupling": "vi_kl.families",
-    "Constrained": "vi_kl.families",
-    "Delta": "vi_kl.families",
-    "Guide": "vi_kl.families",
-    "ELBO": "vi_kl.objectives",
-    "Renyi": "vi_kl.objectives",
-    "IWELBO": "vi_kl.objectives",
-    "ChiSquared": "vi_kl.objectives",
-    "ForwardKL": "vi_kl.objectives",
-    "ForwardKLToDraws": "vi_kl.objectives",
-    "with_draws": "vi_kl.objectives",
-    "Fisher": "vi_kl.objectives",
-    "fit": "vi_kl.algorithms",
+    "Objective": "vi_kl.objectives",
+    "Algorithm": "vi_kl.algorithms",
     "SVI": "vi_kl.algorithms",
-    "SampleAverageApproximation": "vi_kl.algorithms",
-    "LinearResponse": "vi_kl.algorithms",
-    "AutoFit": "vi_kl.algorithms",
-    "Laplace": "vi_kl.algorithms",
-    "MomentMatching": "vi_kl.algorithms",
-    "Pathfinder": "vi_kl.algorithms",
-    "MAP": "vi_kl.algorithms",
-    "CoordinateAscent": "vi_kl.algorithms",
-    "SVGD": "vi_kl.algorithms",
-    "GaussianScoreMatching": "vi_kl.algorithms",
-    "BatchAndMatch": "vi_kl.algorithms",
-    "NaturalGradient": "vi_kl.algorithms",
+    "fit": "vi_kl.algorithms",
     "Fit": "vi_kl.algorithms",
     "save": "vi_kl.algorithms.storage",
     "load": "vi_kl.algorithms.storage",
@@ -74,27 +44,81 @@ SOURCES = {
     "check": "vi_kl.diagnostics",
     "Certificate": "vi_kl.diagnostics",
     "explain_gap": "vi_kl.diagnostics",
-    "Gap": "vi_kl.diagnostics",
-    "calibrate": "vi_kl.workflows.calibration",
-    "Calibration": "vi_kl.workflows.calibration",
     "compare": "vi_kl.workflows.compare",
     "Comparison": "vi_kl.workflows.compare",
+    "calibrate": "vi_kl.workflows.calibration.calibrate",
     "Estimate": "vi_kl.core.estimate",
+    "ViKLError": "vi_kl.core.errors",
+    "ModelError": "vi_kl.targets",
+    "FitError": "vi_kl.core.errors",
+    "StorageError": "vi_kl.algorithms.storage",
 }
+
+# The parts, reached as attributes once vi_kl is imported.
+PARTS = (
+    "algorithms", "cli", "core", "demo", "diagnostics", "divergences", "families", "models", "objectives", "reference",
+    "report", "targets", "workflows",
+)  # fmt: skip
 
 __all__ = list(SOURCES)
 
+if TYPE_CHECKING:
+    from vi_kl import algorithms as algorithms
+    from vi_kl import cli as cli
+    from vi_kl import core as core
+    from vi_kl import demo as demo
+    from vi_kl import diagnostics as diagnostics
+    from vi_kl import divergences as divergences
+    from vi_kl import families as families
+    from vi_kl import models as models
+    from vi_kl import objectives as objectives
+    from vi_kl import reference as reference
+    from vi_kl import report as report
+    from vi_kl import targets as targets
+    from vi_kl import workflows as workflows
+    from vi_kl.algorithms import SVI as SVI
+    from vi_kl.algorithms import Algorithm as Algorithm
+    from vi_kl.algorithms import Fit as Fit
+    from vi_kl.algorithms import fit as fit
+    from vi_kl.algorithms.storage import StorageError as StorageError
+    from vi_kl.algorithms.storage import load as load
+    from vi_kl.algorithms.storage import save as save
+    from vi_kl.core.errors import FitError as FitError
+    from vi_kl.core.errors import ViKLError as ViKLError
+    from vi_kl.core.estimate import Estimate as Estimate
+    from vi_kl.diagnostics import Certificate as Certificate
+    from vi_kl.diagnostics import check as check
+    from vi_kl.diagnostics import explain_gap as explain_gap
+    from vi_kl.families import Approximation as Approximation
+    from vi_kl.families import Family as Family
+    from vi_kl.families import FullRank as FullRank
+    from vi_kl.families import MeanField as MeanField
+    from vi_kl.objectives import Objective as Objective
+    from vi_kl.reference import find_reference as find_reference
+    from vi_kl.reference import reference_run as reference_run
+    from vi_kl.targets import ModelError as ModelError
+    from vi_kl.targets import Target as Target
+    from vi_kl.workflows.calibration.calibrate import calibrate as calibrate
+    from vi_kl.workflows.compare import Comparison as Comparison
+    from vi_kl.workflows.compare import compare as compare
+else:  # a type checker that saw this function would let every name pass
 
-def __getattr__(name: str):
-    if name in SOURCES:
-        return getattr(importlib.import_module(SOURCES[name]), name)
-    try:
-        return importlib.import_module(f"vi_kl.{name}")
-    except ModuleNotFoundError as error:
-        if error.name != f"vi_kl.{name}":
-            raise
-        raise AttributeError(f"module 'vi_kl' has no attribute {name!r}") from None
+    def __getattr__(name: str):
+        if name in SOURCES:
+            return getattr(importlib.import_module(SOURCES[name]), name)
+        if name in PARTS:
+            return importlib.import_module(f"vi_kl.{name}")
+        raise AttributeError(f"module 'vi_kl' has no attribute {name!r}.{place_of(name)}", name=name)
+
+
+def place_of(name: str) -> str:
+    """Say in which part of vi_kl a public name is that is not at the top; "" where it is nowhere."""
+    if name.startswith("_"):  # tools ask modules for such names, and none of them is public
+        return ""
+    modules = (*(f"vi_kl.{part}" for part in PARTS), "vi_kl.workflows.calibration")
+    places = [place for place in modules if name in getattr(importlib.import_module(place), "__all__", ())]
+    return f" It is {' or '.join(f'{place}.{name}' for place in places)}." if places else ""
 
 
 def __dir__():
-    return sorted([*globals(), *SOURCES])
+    return sorted([*SOURCES, *PARTS, *(name for name in globals() if name.startswith("__"))])

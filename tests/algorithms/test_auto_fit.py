@@ -45,7 +45,7 @@ def test_a_regression_in_its_own_units_ends_at_the_best_normal(key):
 @pytest.mark.parametrize(("max_steps", "share"), [(1500, 0.8), pytest.param(20_000, 0.1, marks=pytest.mark.exhaustive)])
 def test_a_bent_posterior_needs_a_flow_and_gets_closer_by_it(max_steps, share, key, monkeypatch):
     monkeypatch.setattr(ladder, "FLOW", dataclasses.replace(ladder.FLOW, max_steps=max_steps))
-    target = Target.from_log_density(bent, 2, reference=vi_kl.reference_by_quadrature)
+    target = Target.from_log_density(bent, 2, reference=vi_kl.reference.reference_by_quadrature)
     fit = vi_kl.fit(target, key=key)
     assert isinstance(fit.approximation.family, Coupling)
     words = str(fit.status)
@@ -64,7 +64,7 @@ def test_one_dimension_has_no_flow_to_climb_to(key):
     """A heavy-tailed posterior in one dimension: the best skewed normal, whose KL the status has right."""
     fit = vi_kl.fit(Target.from_log_density(heavy, 1), key=key)
     assert isinstance(fit.approximation.family, Skewed)
-    known = Target.from_log_density(heavy, 1, reference=vi_kl.reference_by_quadrature)
+    known = Target.from_log_density(heavy, 1, reference=vi_kl.reference.reference_by_quadrature)
     exact = check(Approximation(fit.approximation.family, fit.approximation.params, known), key=key).reverse_kl
     said, error = map(float, re.search(r"skewed \(KL about ([\d.e-]+) ± ([\d.e-]+)", str(fit.status)).groups())
     assert abs(said - exact.value) < 4 * error + 0.05 * exact.value  # two digits are printed

@@ -208,7 +208,7 @@ def test_status_and_certificate_say_the_same(key):
     with jax.enable_x64(True):
         status = judge(fit.approximation, key, 8192).kl
     certificate = check(fit, key=key)
-    exact = check(fit, vi_kl.reference_by_quadrature, key=key).reverse_kl
+    exact = check(fit, vi_kl.reference.reference_by_quadrature, key=key).reverse_kl
     assert certificate.k_hat > 0.7  # q's own weights cannot tell
     for kl in (status, certificate.reverse_kl):
         assert abs(kl.value - exact.value) < 4 * kl.standard_error < 0.1 * exact.value

@@ -116,7 +116,7 @@ def test_what_depends_on_a_summed_out_site_is_left_out():
 
 def test_a_fit_and_its_particles_give_them_too():
     target = Target.from_numpyro(line, X, Y)
-    particles = vi_kl.SVGD(num_particles=5, max_steps=2).fit(0, target)
+    particles = vi_kl.algorithms.SVGD(num_particles=5, max_steps=2).fit(0, target)
     for fit in (particles, vi_kl.fit(target, "map", key=0)):
         draws = fit.sample(0, 3)
         np.testing.assert_allclose(draws["mean"], draws["shift"][:, None] + draws["slope"][:, :1] * X, rtol=1e-9)

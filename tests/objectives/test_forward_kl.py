@@ -144,7 +144,7 @@ def test_draws_that_are_not_the_targets_are_refused(draws, words):
 
 def test_what_is_missing_is_said_before_a_fit():
     plain = Target.from_log_density(standard, 2)
-    with pytest.raises(ObjectiveError, match=r"vi_kl\.with_draws"):
+    with pytest.raises(ObjectiveError, match=r"vi_kl\.objectives\.with_draws"):
         ForwardKLToDraws().require(FullRank(), plain)
     for objective in (ForwardKL(), ForwardKLToDraws()):
         with pytest.raises(ObjectiveError, match="'iaf' knows it cheaply at its own draws only"):

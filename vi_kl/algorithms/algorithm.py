@@ -13,7 +13,9 @@ from typing import Any
 
 import jax
 import numpy as np
+from jaxtyping import ArrayLike, Float
 
+from vi_kl.core.annotations import KeyLike, Progress
 from vi_kl.core.compilation import compile_clock
 from vi_kl.core.errors import FitError, ViKLError, numerical_failures_named
 from vi_kl.core.precision import in_float64
@@ -79,8 +81,8 @@ class Cost:
 class History:
     """What was recorded on the way: the loss at each step (empty for algorithms without steps)."""
 
-    loss: np.ndarray = dataclasses.field(default_factory=lambda: np.empty(0))
-    step_size: np.ndarray = dataclasses.field(default_factory=lambda: np.empty(0))
+    loss: Float[np.ndarray, " num_steps"] = dataclasses.field(default_factory=lambda: np.empty(0))
+    step_size: Float[np.ndarray, " num_steps"] = dataclasses.field(default_factory=lambda: np.empty(0))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,15 +132,15 @@ class Fit:
     def target(self) -> Target:
         return self.approximation.target
 
-    def sample(self, key, n: int, *, deterministic: bool = True) -> dict:
+    def sample(self, key: KeyLike, n: int, *, deterministic: bool = True) -> dict[str, np.ndarray]:
         """n draws of every site, {site: (n, ...)}; see `Approximation.sample`."""
         return self.approximation.sample(key, n, deterministic=deterministic)
 
-    def sample_and_log_prob(self, key, n: int):
+    def sample_and_log_prob(self, key: KeyLike, n: int) -> tuple[Float[np.ndarray, "n dim"], Float[np.ndarray, " n"]]:
         """n draws of z, (n, dim), and log q(z), (n,)."""
         return self.approximation.sample_and_log_prob(key, n)
 
-    def log_prob(self, z):
+    def log_prob(self, z: Float[ArrayLike, "*batch dim"]) -> Float[np.ndarray, "*batch"]:
         """log q(z) for z of shape (dim,) or (n, dim)."""
         return self.approximation.log_prob(z)
 

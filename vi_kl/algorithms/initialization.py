@@ -15,6 +15,7 @@ import numpy as np
 from vi_kl.algorithms.algorithm import CostCounter
 from vi_kl.algorithms.path import best_on_path
 from vi_kl.algorithms.rivals import best_rival, keeps_its_promise
+from vi_kl.core.annotations import KeyLike
 from vi_kl.core.cholesky import tril_of_covariance, tril_of_root
 from vi_kl.core.errors import UnsuitableError
 from vi_kl.families.approximation import Approximation, draw
@@ -38,7 +39,9 @@ class Initialization:
     mode: Mode | None = None
 
 
-def initialize(target: Target, key, counter: CostCounter, start: Any = None, max_steps: int = 500) -> Initialization:
+def initialize(
+    target: Target, key: KeyLike, counter: CostCounter, start: Any = None, max_steps: int = 500
+) -> Initialization:
     """The frame that a fit begins in.
 
     Args:

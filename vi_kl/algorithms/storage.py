@@ -12,7 +12,9 @@ and of those it is given.
 import dataclasses
 import hashlib
 import importlib
+import os
 from collections.abc import Iterable
+from typing import Any
 
 import jax
 import numpy as np
@@ -30,6 +32,8 @@ from vi_kl.objectives.objective import Objective
 from vi_kl.targets.arguments import in_words, the_target
 from vi_kl.targets.fingerprint import describe_leaf, differences, fingerprint
 from vi_kl.targets.target import Target
+
+__all__ = ["StorageError", "load", "save"]
 
 FORMAT = 1
 PARTS = (Status, History, Cost)
@@ -57,7 +61,7 @@ def digest_of(family: Guide) -> str:
 
 
 @in_float64
-def save(fit: Fit, path) -> None:
+def save(fit: Fit, path: str | os.PathLike) -> None:
     """Write a fit to a file.
 
     The file appears whole or not at all. A fit of a NumPyro guide is saved without the guide, which is code.
@@ -75,7 +79,7 @@ def save(fit: Fit, path) -> None:
     if type(fit.approximation) not in (Approximation, ParticleApproximation):
         raise StorageError(f"A fit whose approximation is a {type(fit.approximation).__name__} cannot be saved.")
     version = importlib.import_module("vi_kl").__version__
-    fields = {name: value for name, value in serialization.fields_of(fit).items() if name != "approximation"}
+    fields = {name: value for name, value in fields_of(fit).items() if name != "approximation"}
     fit_document = {
         "family": without_guide(fit.approximation.family),
         "params": fit.approximation.params,
@@ -87,6 +91,10 @@ def save(fit: Fit, path) -> None:
         )
     except ArchiveError as error:
         raise StorageError(f"{error} {remedy(str(error))}") from None
+
+
+def fields_of(value: Fit | Algorithm | Family | Objective) -> dict[str, Any]:
+    return serialization.fields_of(value) or {}
 
 
 def remedy(words: str) -> str:
@@ -105,7 +113,7 @@ def without_guide(value):
     if isinstance(value, Algorithm | Family | Objective):
         changed = {
             name: without_guide(entry)
-            for name, entry in serialization.fields_of(value).items()
+            for name, entry in fields_of(value).items()
             if isinstance(entry, Guide | Algorithm | Family | Objective)
         }
         return dataclasses.replace(value, **changed) if changed else value
@@ -113,7 +121,7 @@ def without_guide(value):
 
 
 @in_float64
-def load(path, target: Target, *, family=None, classes: Iterable[type] = ()) -> Fit:
+def load(path: str | os.PathLike, target: Target, *, family: Any = None, classes: Iterable[type] = ()) -> Fit:
     """Read a fit that `save` has written.
 
     Args:
@@ -168,8 +176,8 @@ def known_classes(extra: Iterable[type]) -> dict[str, type]:
     """{name: class} of vi_kl's own families, objectives and algorithms, of what those hold, and of those given."""
     for package in ("families", "objectives", "algorithms"):
         importlib.import_module(f"vi_kl.{package}")
-    found = [GivenAtLoad, ConjugateGuide, *PARTS]
-    waiting = [Family, Objective, Algorithm, ConjugateSite]
+    found: list[type] = [GivenAtLoad, ConjugateGuide, *PARTS]
+    waiting: list[type] = [Family, Objective, Algorithm, ConjugateSite]
     while waiting:
         kind = waiting.pop()
         waiting += kind.__subclasses__()
@@ -210,7 +218,7 @@ def with_guide(value, family: Family):
     if isinstance(value, GivenAtLoad):
         return family
     if isinstance(value, Algorithm | Family | Objective):
-        fields = serialization.fields_of(value)
+        fields = fields_of(value)
         changed = {
             name: with_guide(entry, family)
             for name, entry in fields.items()

@@ -13,11 +13,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
+from typing import Any, TypeVar, overload
 
 import jax
 
 from vi_kl.core.code_hash import reads
+
+F = TypeVar("F", bound=Callable)
 
 QUICK_TO_COMPILE = {"xla_cpu_use_fusion_emitters": False}
 # options of programs that run a few times only: they halve the compile time, and may double the run time

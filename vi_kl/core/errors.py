@@ -8,6 +8,8 @@ import contextlib
 
 import numpy as np
 
+__all__ = ["FitError", "UnsuitableError", "ViKLError"]
+
 
 class ViKLError(Exception):
     """An error that vi_kl raises on purpose. Its subclasses are a `ValueError` or a `RuntimeError` too."""

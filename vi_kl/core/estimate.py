@@ -7,6 +7,8 @@ from statistics import NormalDist
 import numpy as np
 from scipy.special import stdtrit
 
+__all__ = ["Estimate"]
+
 UNITS = {"nats": 1.0, "bits": math.log(2.0)}
 
 

@@ -1,6 +1,7 @@
 """Checks of whole numbers that users give: numbers of draws, steps, dimensions."""
 
 import operator
+from typing import Any
 
 
 def whole_number(name: str, value, at_least: int = 1) -> int:

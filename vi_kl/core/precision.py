@@ -6,11 +6,15 @@ a float64 JAX array outside the switch would be rounded to float32 at its next u
 """
 
 import functools
+from collections.abc import Callable
+from typing import TypeVar, cast
 
 import jax
 import numpy as np
 
 from vi_kl.core.numpy_constants import tell_precisions_apart
+
+F = TypeVar("F", bound=Callable)
 
 
 def wide_types():
@@ -22,7 +26,7 @@ def wide_types():
     return jax.enable_x64(True)
 
 
-def in_float64(function):
+def in_float64(function: F) -> F:
     """Run `function` with 64-bit JAX types; return its concrete arrays as NumPy arrays.
 
     Inside another such call, or where the caller has switched 64-bit types on, nothing changes. Values that are
@@ -31,13 +35,13 @@ def in_float64(function):
 
     @functools.wraps(function)
     def wrapped(*args, **kwargs):
-        if jax.config.jax_enable_x64:
+        if jax.config.jax_enable_x64:  # type: ignore[attr-defined]  # JAX makes its attributes as it runs
             return function(*args, **kwargs)
         with wide_types():
             result = function(*args, **kwargs)
         return jax.tree.map(as_numpy, result, is_leaf=is_not_container)
 
-    return wrapped
+    return cast(F, wrapped)
 
 
 def is_not_container(value) -> bool:

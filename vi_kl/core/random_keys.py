@@ -1,11 +1,12 @@
 """Random keys: JAX keys, or integers in their place, and NumPy generators, whose draws need no compilation."""
 
 import inspect
-from typing import Any
+from typing import Any, TypeGuard
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import PRNGKeyArray
 
 HOW = "Pass key=jax.random.key(0), or an integer such as key=0; the same key gives the same numbers."
 
@@ -36,14 +37,14 @@ def as_key(key: Any, name: str = "key"):
     raise TypeError(f"{name} must be a random key, got {type(key).__name__}. {HOW}")
 
 
-def from_integer(seed: int, name: str):
+def from_integer(seed: int, name: str) -> PRNGKeyArray:
     if not -(2**63) <= seed < 2**64:
         raise ValueError(f"{name} is {seed}, an integer beyond 64 bits: take a smaller one.")
     with jax.enable_x64(True):  # an integer means the same key whatever the caller's setting
         return jax.random.key(np.uint64(seed % 2**64))
 
 
-def from_array(key, name: str):
+def from_array(key: np.ndarray | jax.Array, name: str) -> PRNGKeyArray:
     if key.dtype == np.uint32 and key.ndim and key.shape == jax.random.key_data(jax.random.key(0)).shape:
         return jax.random.wrap_key_data(jnp.asarray(key))
     if key.ndim == 0 and jnp.issubdtype(key.dtype, jnp.integer):

@@ -29,8 +29,5 @@ __all__ = [
     "check",
     "elbo",
     "explain_gap",
-    "forward_kl",
     "pareto_k",
-    "reverse_kl_by_gap",
-    "reverse_kl_by_integration",
 ]

@@ -1,11 +1,18 @@
 """What a person asks `check` and `explain_gap` about, in whatever order."""
 
-from typing import Any
+from typing import Any, Protocol
 
 from vi_kl.core.random_keys import as_key, is_key
 from vi_kl.families.approximation import Approximation
 from vi_kl.targets.arguments import in_words
 from vi_kl.targets.target import Target
+
+
+class Fitted(Protocol):
+    """A `Fit`, as far as diagnostics look at one."""
+
+    @property
+    def approximation(self) -> Approximation: ...
 
 
 def approximation_of(fit: Any, caller: str) -> Approximation:

@@ -5,11 +5,13 @@ The figures (measurements.py) are made here; verdict.py says what they mean, and
 
 import dataclasses
 import math
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import numpy as np
 
+from vi_kl.core.annotations import KeyLike
 from vi_kl.core.errors import UnsuitableError
 from vi_kl.core.estimate import Estimate
 from vi_kl.core.numbers import whole_number
@@ -17,7 +19,7 @@ from vi_kl.core.precision import in_float64
 from vi_kl.core.records import plain, store
 from vi_kl.diagnostics.advice import advice_for
 from vi_kl.diagnostics.against_reference import judge_against_reference
-from vi_kl.diagnostics.arguments import approximation_of, reference_and_key
+from vi_kl.diagnostics.arguments import Fitted, approximation_of, reference_and_key
 from vi_kl.diagnostics.consistency import contradictions
 from vi_kl.diagnostics.density import density_excess
 from vi_kl.diagnostics.evidence import Draws, elbo_of
@@ -36,7 +38,7 @@ from vi_kl.reference.find import MOST_INTEGRATED
 from vi_kl.reference.posterior import ReferencePosterior
 from vi_kl.reference.quadrature.integrate import QuadratureError, reference_by_quadrature
 from vi_kl.targets.numpyro.priors import hierarchical_sites
-from vi_kl.targets.target import CHUNK
+from vi_kl.targets.target import CHUNK, Target
 
 FEWEST = 500  # draws that k-hat and the limits are worth anything with
 TOLERANCE, MOST_NODES = 1e-4, 300_000  # of the quadrature that is tried before anything is called unknown
@@ -78,9 +80,8 @@ class Certificate(Measurements):
     def to(self, unit: str) -> "Certificate":
         """The same certificate with every divergence and evidence in "nats" or "bits"."""
         fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        return dataclasses.replace(
-            self, **{name: x.to(unit) for name, x in fields.items() if isinstance(x, Estimate | Limits)}
-        )
+        changed: dict[str, Any] = {name: x.to(unit) for name, x in fields.items() if isinstance(x, Estimate | Limits)}
+        return dataclasses.replace(self, **changed)
 
     def to_dict(self) -> dict:
         """The record in plain numbers and strings, for JSON; what is infinite or unknown is None."""
@@ -107,7 +108,13 @@ class Certificate(Measurements):
 
 
 @in_float64
-def check(fit, reference=None, *, key=None, num_draws: int = 2 * CHUNK) -> Certificate:
+def check(
+    fit: Fitted | Approximation,
+    reference: ReferencePosterior | Callable[[Target], ReferencePosterior] | None = None,
+    *,
+    key: KeyLike | None = None,
+    num_draws: int = 2 * CHUNK,
+) -> Certificate:
     """Measure how far a fit, or any Approximation, is from the posterior.
 
     Args:
@@ -149,13 +156,14 @@ def check(fit, reference=None, *, key=None, num_draws: int = 2 * CHUNK) -> Certi
     weights = smoothed_weights(draws.log_ratio)
     figures |= {"elbo": elbo_of(draws), "k_hat": pareto_k(draws.log_ratio), "ess": effective_share(weights)}
     known = q.target.reference
-    search, view = Search(), None
+    search: Search = Search()
+    view: View | None = None
     if known is None or known.source != "closed form":
         view = View(q, keys[6], num_draws // 4)
         search = find_missed_modes(view.pilot, view.scouts, view.log_q, q.target, keys[3], num_draws // 2)
         figures["improper"] = view.improper_along(q.target) if known is None or not known.is_exact else ()
     figures |= what_climbs_found(search, draws)
-    if known is None:
+    if known is None and view is not None:
         figures |= judge_without_reference(q, draws, view, search, figures)
         if figures.get("reverse_kl") is None and not figures["improper"]:
             known = integrated(q.target)

@@ -21,6 +21,7 @@ the bias of a finite number of draws is taken out of them, so that they too can 
 """
 
 import dataclasses
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -28,6 +29,7 @@ import numpy as np
 import numpyro.distributions as dist
 from scipy.optimize import minimize
 
+from vi_kl.core.annotations import KeyLike
 from vi_kl.core.estimate import Estimate
 from vi_kl.core.precision import in_float64
 from vi_kl.core.random_keys import numpy_generator
@@ -41,7 +43,8 @@ from vi_kl.families.gaussian import FullRank, MeanField, full_rank_params
 from vi_kl.objectives.fixed_noise import FixedNoiseELBO
 from vi_kl.objectives.noise import enough_draws, matched_noise
 from vi_kl.reference.mcmc.draws import PosteriorDraws
-from vi_kl.targets.target import in_chunks, log_density_in_chunks
+from vi_kl.reference.posterior import ReferencePosterior
+from vi_kl.targets.target import Target, in_chunks, log_density_in_chunks
 
 FIXED_NOISE = 512  # draws of it, at least
 BLOCKS = 20  # of posterior draws, for the errors of the normal parts
@@ -105,7 +108,14 @@ class Gap:
 
 
 @in_float64
-def explain_gap(fit, reference=None, *, key=None, num_draws: int = 16_384, max_steps: int = 500) -> Gap:
+def explain_gap(
+    fit: Fitted | Approximation,
+    reference: ReferencePosterior | Callable[[Target], ReferencePosterior] | None = None,
+    *,
+    key: KeyLike | None = None,
+    num_draws: int = 16_384,
+    max_steps: int = 500,
+) -> Gap:
     """Split KL(q||posterior) into what the family, the optimiser and the noise of its estimate are to blame for.
 
     Args:

@@ -20,11 +20,13 @@ that is 0 the true derivative is infinite, and 0 is returned: an entry that is z
 
 import math
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from vi_kl.core.annotations import PmfLike, Values
 from vi_kl.divergences.bregman import log_ratio, log_sum_exp, namespace
 from vi_kl.divergences.labelled import labelled, plain_arrays
 
@@ -102,7 +104,7 @@ def code_lengths(p, *, base=2, axis=-1, normalize=False):
     return namespace(p).moveaxis(lengths, -1, axis)
 
 
-def smooth(p, support=None, epsilon=1e-3):
+def smooth(p: Mapping[Any, float] | PmfLike, support: Iterable | None = None, epsilon: float = 1e-3) -> Any:
     """Give `epsilon` to every symbol that p lacks, taken in equal parts from those it has.
 
     Without smoothing, one symbol that q has never seen makes KL(p||q) infinite. Smoothing is a modelling

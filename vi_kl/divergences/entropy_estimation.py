@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpyro.distributions import Distribution, biject_to
 
+from vi_kl.core.annotations import KeyLike, PmfLike
 from vi_kl.core.compilation import compiled
 from vi_kl.core.estimate import Estimate, error_of_mean
 from vi_kl.core.precision import in_float64

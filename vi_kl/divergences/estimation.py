@@ -5,7 +5,9 @@ from collections.abc import Callable
 
 import jax
 import numpy as np
+from numpyro.distributions import Distribution
 
+from vi_kl.core.annotations import KeyLike, PmfLike
 from vi_kl.core.estimate import Estimate
 from vi_kl.core.precision import in_float64
 from vi_kl.core.random_keys import as_key
@@ -38,7 +40,7 @@ def estimate_kl(p, q, *, key=None, method="auto", num_draws=100_000, base=None, 
     uniform numbers; Monte Carlo. Importance sampling, for a p that is awkward to draw from, has to be asked for.
 
     Args:
-        p, q: NumPyro distributions without batch dimensions, or one-dimensional pmf arrays. For draws without
+        p: a NumPyro distribution without batch dimensions, or a one-dimensional pmf array. For draws without
             densities there is `estimate_kl_from_draws`.
         key: a JAX random key; the three sampling methods need one.
         method: one of "auto", "closed_form", "enumeration", "quadrature", "quasi_monte_carlo", "monte_carlo" or

@@ -5,6 +5,7 @@ They are exact or raise an error; `estimate_kl` (estimation.py) always answers, 
 
 from numpyro.distributions import Distribution
 
+from vi_kl.core.annotations import PmfLike, Values
 from vi_kl.divergences import analytic, discrete
 from vi_kl.divergences.discrete import in_base
 from vi_kl.divergences.registry import describe, evaluate, evaluate_entropy
@@ -16,7 +17,8 @@ def kl_divergence(p, q, *, base=None, axis=None, normalize=None):
     """Return KL(p||q): the information lost, in nats, when q stands in for p.
 
     Args:
-        p, q: NumPyro distributions over the same space, or pmf arrays over the same support.
+        p: a NumPyro distribution, or a pmf array.
+        q: the same kind, over the same space or support.
         base: 2 for bits, None for nats, or any other base of the logarithm.
         axis: the axis of the support of pmf arrays; the last by default.
         normalize: whether to divide counts or weights in pmf arrays by their sums first.

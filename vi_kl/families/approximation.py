@@ -5,7 +5,10 @@ from typing import Any
 
 import jax
 import numpy as np
+from jaxtyping import ArrayLike, Float, PRNGKeyArray
+from numpyro.distributions import Distribution
 
+from vi_kl.core.annotations import AnyArray, KeyLike, Params
 from vi_kl.core.code_hash import reads
 from vi_kl.core.compilation import attached, compiled, detached, tracing
 from vi_kl.core.numbers import whole_number
@@ -29,7 +32,7 @@ class Approximation:
         target: the target that it approximates.
     """
 
-    def __init__(self, family: Family, params: Any, target: Target):
+    def __init__(self, family: Family, params: Params, target: Target) -> None:
         self.family = family
         self.params = params
         self.target = target
@@ -40,7 +43,7 @@ class Approximation:
 
     @property
     @in_float64
-    def distribution(self):
+    def distribution(self) -> Distribution:
         """The NumPyro distribution over z, its parameters in float64."""
         with tracing:
             return self.family.distribution(self.params, self.target)
@@ -73,12 +76,12 @@ class Approximation:
     def __repr__(self):
         return f"Approximation({self.name} of {self.target.density})"
 
-    def tree_flatten(self):
+    def tree_flatten(self) -> tuple[Any, Any]:
         family, arrays = detached(self.family)
         return (self.params, self.target, arrays), (family, reads(family))
 
     @classmethod
-    def tree_unflatten(cls, static, children):
+    def tree_unflatten(cls, static: Any, children: Any) -> "Approximation":
         params, target, arrays = children
         return cls(attached(static[0], arrays), params, target)
 
@@ -111,7 +114,8 @@ def draw(q: Approximation, key, n: int) -> tuple[np.ndarray, np.ndarray]:
         return z, log_prob_in_chunks(q, z)
     keys = jax.random.split(key, -(-n // CHUNK))
     pieces = [jax.tree.map(np.asarray, sample_chunk(q, k)) for k in keys]
-    return tuple(np.concatenate(part)[:n] for part in zip(*pieces, strict=True))
+    z, log_q = (np.concatenate(part)[:n] for part in zip(*pieces, strict=True))
+    return z, log_q
 
 
 def site_distributions(q: Approximation):
@@ -145,12 +149,12 @@ def push_batch(q: Approximation, u):
 
 
 @compiled(seldom=True)
-def sample_chunk(q: Approximation, key):
+def sample_chunk(q: Approximation, key: PRNGKeyArray) -> tuple[Any, Any]:
     return q.family.sample_and_log_prob(q.params, q.target, key, CHUNK)
 
 
 @compiled(seldom=True)
-def log_prob_batch(q: Approximation, z):
+def log_prob_batch(q: Approximation, z: Float[AnyArray, "n dim"]) -> Any:
     return jax.vmap(lambda one: q.family.log_prob(q.params, q.target, one))(z)
 
 

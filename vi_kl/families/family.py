@@ -8,17 +8,22 @@ first two.
 import abc
 import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 from numpyro.distributions import Distribution
 
+from vi_kl.core.annotations import AnyArray, KeyLike, Params
 from vi_kl.families.frame import Frame
 from vi_kl.families.push_forward import push_forward
 from vi_kl.targets.target import Target
 
 INITIAL_SCALE = 0.1
+
+# u -> (z, log q(z)), of one u of shape (noise_dim,)
+Push: TypeAlias = Callable[[Float[AnyArray, " noise_dim"]], tuple[Float[Array, " dim"], Float[Array, ""]]]
 
 
 @dataclasses.dataclass(frozen=True)

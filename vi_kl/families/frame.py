@@ -6,9 +6,11 @@ the model's parameters are: predictors need not be standardised, and one step si
 
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import ArrayLike, Float
+
+from vi_kl.core.annotations import AnyArray
 
 
 class Frame(NamedTuple):
@@ -21,9 +23,9 @@ class Frame(NamedTuple):
         conditional_sd: the sd of each coordinate given all others, (dim,): 1 / sqrt of the precision's diagonal.
     """
 
-    loc: jax.Array
-    scale_tril: jax.Array
-    conditional_sd: jax.Array
+    loc: Float[AnyArray, " dim"]
+    scale_tril: Float[AnyArray, "dim dim"] | Float[AnyArray, " dim"]
+    conditional_sd: Float[AnyArray, " dim"]
 
     @classmethod
     def of(cls, loc, scale_tril) -> "Frame":
@@ -56,7 +58,7 @@ class Frame(NamedTuple):
         return self.scale_tril[:, None] * matrix if self.scale_tril.ndim == 1 else self.scale_tril @ matrix
 
     @property
-    def precision(self) -> np.ndarray:
+    def precision(self) -> Float[np.ndarray, "dim dim"]:
         """The inverse covariance, (dim, dim)."""
         if self.scale_tril.ndim == 1:
             return np.diag(1 / np.asarray(self.scale_tril) ** 2)

@@ -6,9 +6,13 @@ import functools
 import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
+from jaxtyping import Array, Float
+from numpyro.distributions import Distribution
 
+from vi_kl.core.annotations import KeyLike, Params
 from vi_kl.families.family import Family
 from vi_kl.families.frame import Frame
+from vi_kl.targets.target import Target
 
 # The parameters are valid by construction, so validate_args=False below: checking them takes NumPyro longer than
 # all other tracing together.
@@ -21,10 +25,10 @@ class MeanField(Family):
     name = "mean_field"
 
     @property
-    def shifts_and_stretches(self):
+    def shifts_and_stretches(self) -> bool:
         return True
 
-    def standard(self, key, target):
+    def standard(self, key: KeyLike, target: Target) -> Params:
         return {"loc": jnp.zeros(target.dim), "log_scale": jnp.zeros(target.dim)}
 
     def place(self, params, units):
@@ -39,7 +43,7 @@ class MeanField(Family):
             "log_scale": jnp.log(units.conditional_sd) + params["log_scale"],
         }
 
-    def frame(self, params):
+    def frame(self, params: Params) -> Frame:
         return Frame.of(params["loc"], np.exp(params["log_scale"]))
 
     def reframed(self, params, frame):
@@ -49,7 +53,7 @@ class MeanField(Family):
         tril = np.asarray(frame.scale_tril)
         return Frame(np.asarray(params["loc"]), tril * (stretch if tril.ndim == 1 else stretch[:, None]), sd)
 
-    def distribution(self, params, target):
+    def distribution(self, params: Params, target: Target) -> Distribution:
         return dist.Normal(params["loc"], jnp.exp(params["log_scale"]), validate_args=False).to_event(1)
 
 
@@ -63,22 +67,22 @@ class FullRank(Family):
     name = "full_rank"
 
     @property
-    def shifts_and_stretches(self):
+    def shifts_and_stretches(self) -> bool:
         return True
 
-    def standard(self, key, target):
+    def standard(self, key: KeyLike, target: Target) -> Params:
         return full_rank_params(np.zeros(target.dim), np.eye(target.dim))
 
-    def place(self, params, units):
+    def place(self, params: Params, units: Frame) -> Params:
         tril = units.matrix(scale_tril(params))
         scale = jnp.diag(tril)
         below = (tril / scale[:, None])[np.tril_indices(tril.shape[0], -1)]
         return {"loc": units.point(params["loc"]), "log_scale": jnp.log(scale), "below": below}
 
-    def frame(self, params):
+    def frame(self, params: Params) -> Frame:
         return Frame.of(params["loc"], scale_tril(params))
 
-    def distribution(self, params, target):
+    def distribution(self, params: Params, target: Target) -> Distribution:
         return dist.MultivariateNormal(params["loc"], scale_tril=scale_tril(params), validate_args=False)
 
 

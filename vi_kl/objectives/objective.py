@@ -3,6 +3,9 @@
 import abc
 import dataclasses
 
+from jaxtyping import Array, Float
+
+from vi_kl.core.annotations import Params
 from vi_kl.core.errors import ViKLError
 from vi_kl.families.family import Family
 from vi_kl.targets.target import Target

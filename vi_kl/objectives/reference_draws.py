@@ -20,6 +20,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import ArrayLike, Float
 
 from vi_kl.core.precision import in_float64
 from vi_kl.objectives.draws import log_q_at, require_log_prob
@@ -106,8 +107,8 @@ class ForwardKLToDraws(Objective):
     def require(self, family, target):
         if not isinstance(target, TargetWithDraws):
             raise ObjectiveError(
-                "ForwardKLToDraws needs draws of the posterior: fit vi_kl.with_draws(target, draws). Without any, "
-                "ForwardKL weights draws of q instead."
+                "ForwardKLToDraws needs draws of the posterior: fit vi_kl.objectives.with_draws(target, draws). "
+                "Without any, ForwardKL weights draws of q instead."
             )
         require_log_prob("ForwardKLToDraws", family, "use a family with has_log_prob")
 

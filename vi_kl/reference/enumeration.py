@@ -7,10 +7,12 @@ makes a Target, which sums its discrete sites out (vi_kl/targets/numpyro/enumera
 
 import dataclasses
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import numpy.typing as npt
 import numpyro.distributions as dist
 from numpyro.distributions import Distribution
 from scipy.special import logsumexp

@@ -1,7 +1,11 @@
 """The reference posterior of a target, found from the best source that there is for it."""
 
+import os
+from typing import Any
+
 import jax
 
+from vi_kl.core.annotations import KeyLike, Progress
 from vi_kl.reference.gaussian import NotGaussian, gaussian_reference
 from vi_kl.reference.mcmc.reference_run import reference_run
 from vi_kl.reference.posterior import ReferencePosterior

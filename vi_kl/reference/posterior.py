@@ -8,9 +8,12 @@ import dataclasses
 from collections.abc import Callable, Mapping
 
 import numpy as np
+from jaxtyping import Float, PRNGKeyArray
 from numpyro.distributions import Distribution
 
+from vi_kl.core.annotations import AnyArray, KeyLike, Values
 from vi_kl.core.estimate import Estimate
+from vi_kl.core.random_keys import as_key
 from vi_kl.reference.mcmc.draws import PosteriorDraws
 
 
@@ -23,8 +26,8 @@ class Moments:
         error: the largest standard error of a mean, in posterior sds.
     """
 
-    mean: np.ndarray
-    sd: np.ndarray
+    mean: Float[Values, "*site"]
+    sd: Float[Values, "*site"]
     error: float = 0.0
 
 
@@ -52,12 +55,12 @@ class ReferencePosterior:
 
     log_evidence: Estimate
     moments: Mapping[str, Moments]
-    sample: Callable
+    sample: Callable[[PRNGKeyArray, int], Float[AnyArray, "n dim"]]
     source: str = "closed form"
-    log_density: Callable | None = None
+    log_density: Callable[[Float[AnyArray, "n dim"]], Float[AnyArray, " n"]] | None = None
     distributions: Mapping[str, Distribution] | None = None
-    normal: tuple[np.ndarray, np.ndarray] | None = None
-    chains: np.ndarray | None = None
+    normal: tuple[Float[AnyArray, " dim"], Float[AnyArray, "dim dim"]] | None = None
+    chains: Float[np.ndarray, "chains length dim"] | None = None
     second_opinion: Estimate | None = None
     complaints: tuple[str, ...] = ()
 
@@ -70,4 +73,4 @@ class ReferencePosterior:
         """Return draws of z to take averages over: n new ones, or all of the reference run's."""
         if self.chains is not None:
             return PosteriorDraws(self.chains, independent=False)
-        return PosteriorDraws(np.asarray(self.sample(key, n))[None], independent=True)
+        return PosteriorDraws(np.asarray(self.sample(as_key(key), n))[None], independent=True)

@@ -3,10 +3,12 @@
 import functools
 import inspect
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from vi_kl.core.random_keys import as_key, is_key
 from vi_kl.targets.target import Target
+
+F = TypeVar("F", bound=Callable)
 
 
 def own_target(asked: Any) -> Target | None:
@@ -43,15 +45,16 @@ def in_words(value: Any) -> str:
     return f"{article} {name} {value!r}" if isinstance(value, str | int | float) else f"{article} {name}"
 
 
-def of_a_target(function: Callable) -> Callable:
+def of_a_target(function: F) -> F:
     """A function of a target, and perhaps a key, that takes whatever has one, and any key."""
     parameter = inspect.signature(function).parameters.get("key")
-    wants_key = parameter is not None and parameter.kind is parameter.KEYWORD_ONLY
+    takes_key = parameter is not None and parameter.kind is parameter.KEYWORD_ONLY
+    wants_key = parameter is not None and takes_key and parameter.default is parameter.empty
 
     @functools.wraps(function)
     def asked(target, *args, **kwargs):
-        if wants_key and (kwargs.get("key") is not None or parameter.default is parameter.empty):
+        if wants_key or (takes_key and kwargs.get("key") is not None):
             kwargs["key"] = as_key(kwargs.get("key"))
         return function(the_target(target, function.__name__), *args, **kwargs)
 
-    return asked
+    return cast(F, asked)

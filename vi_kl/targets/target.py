@@ -15,7 +15,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, ArrayLike, Float
 
+from vi_kl.core.annotations import AnyArray, KeyLike, Sites
 from vi_kl.core.compilation import compiled
 from vi_kl.core.errors import UnsuitableError
 from vi_kl.core.numbers import whole_number
@@ -62,7 +64,7 @@ class Target:
         data: Any,
         sites: tuple[Site, ...],
         reference: "Callable[[Target], Any] | Any | None" = None,
-    ):
+    ) -> None:
         self.density = density
         self.data = density.complete(data)
         self.sites = tuple(sites)
@@ -76,15 +78,16 @@ class Target:
         vars(self).update(state, reference_lock=threading.RLock())
 
     @classmethod
-    def from_numpyro(cls, model: Callable, *args, reference=None, **kwargs) -> "Target":
+    def from_numpyro(cls, model: Callable, *args: Any, reference: Any = None, **kwargs: Any) -> "Target":
         """The posterior of a NumPyro model given its data.
 
         Args:
             model: a NumPyro model: a function that calls `numpyro.sample`.
-            *args, **kwargs: what the model is called with. Arrays are data, and so are the numeric columns of data
+            *args: what the model is called with. Arrays are data, and so are the numeric columns of data
                 frames; everything else (sizes as Python ints, flags, names) is part of the model, and so are the
                 arrays of which the model needs the numbers in Python (`np.unique(group)`, `int(group.max())`):
                 `constants` names them.
+            **kwargs: what the model is called with by name; the same holds for these.
             reference: what is known exactly about the posterior: a `ReferencePosterior`, or a function from this
                 target to one, called when it is first asked for.
 
@@ -154,7 +157,7 @@ class Target:
 
     @property
     @in_float64
-    def reference(self):
+    def reference(self) -> Any:
         """What is known about the posterior; computed at the first look where it takes work (quadrature)."""
         with self.reference_lock:  # other threads wait; in this one nothing is known while the reference is being made
             if callable(self._reference):
@@ -186,12 +189,12 @@ class Target:
         """Whether the model can be traced in 32 bits only: it is computed in 64, its constants rounded to 24 bits."""
         return self.density.narrow
 
-    def with_reference(self, reference) -> "Target":
+    def with_reference(self, reference: Any) -> "Target":
         """The same target with other knowledge about it."""
         return Target(self.density, self.data, self.sites, reference)
 
     @in_float64
-    def shard(self, mesh) -> "Target":
+    def shard(self, mesh: jax.sharding.Mesh) -> "Target":
         """The same target with its data laid out over devices: every fit and check of it is then data-parallel.
 
         Each data array is divided along its first axis over the mesh's first axis where its length is divisible by
@@ -210,18 +213,18 @@ class Target:
         return Target(self.density, shard_data(self.data, mesh), self.sites, self._reference)
 
     @in_float64
-    def log_density(self, z) -> jax.Array:
+    def log_density(self, z: Float[ArrayLike, "*batch dim"]) -> Float[AnyArray, "*batch"]:
         """log of the unnormalised posterior density of z, Jacobian included; z is (..., dim)."""
         z = self.checked(z)
         return log_density(self, z) if z.ndim == 1 else log_density_batch(self, z)
 
     @in_float64
-    def constrain(self, z) -> dict[str, jax.Array]:
+    def constrain(self, z: Float[ArrayLike, "*batch dim"]) -> Sites:
         """z of shape (..., dim) to {site: array of shape (..., *site shape)}, as the model sees it."""
         return constrain(self, self.checked(z))
 
     @in_float64
-    def unconstrain(self, sites: Mapping[str, Any]) -> jax.Array:
+    def unconstrain(self, sites: Mapping[str, Any]) -> Float[AnyArray, "*batch dim"]:
         """{site: array} to z of shape (dim,), or (n, dim) where every site has one leading draw axis."""
         extra = set(sites) - set(self.site_names)
         if extra:  # what `sample` gives beside the latent sites
@@ -234,7 +237,7 @@ class Target:
         return unconstrain_batch(self, sites) if batched else unconstrain(self, sites)
 
     @in_float64
-    def initial_position(self, key) -> jax.Array:
+    def initial_position(self, key: KeyLike) -> Float[AnyArray, " dim"]:
         """A starting z, uniform on (-2, 2) in every coordinate, where the log density is finite.
 
         Raises:
@@ -249,17 +252,17 @@ class Target:
         reason = self.density.explain(self.data, self.unravel(z))
         raise UnsuitableError(f"No starting point found: the log density is not finite at 100 of them. {reason}")
 
-    def unravel(self, z) -> dict[str, jax.Array]:
+    def unravel(self, z: Float[AnyArray, " dim"]) -> Sites:
         """One z of shape (dim,) as {site: unconstrained array}."""
         ends = np.cumsum([site.size for site in self.sites])
         parts = jnp.split(z, ends[:-1])
         return {site.name: part.reshape(site.unconstrained_shape) for site, part in zip(self.sites, parts, strict=True)}
 
-    def ravel(self, sites: Mapping[str, Any]) -> jax.Array:
+    def ravel(self, sites: Mapping[str, Any]) -> Float[Array, " dim"]:
         """The inverse of `unravel`."""
         return jnp.concatenate([jnp.ravel(sites[name]) for name in self.site_names])
 
-    def checked(self, z):
+    def checked(self, z: Float[ArrayLike, "*batch dim"]) -> Float[Array, "*batch dim"]:
         z = jnp.asarray(z, dtype=float)
         if z.ndim == 0 or z.shape[-1] != self.dim:
             raise ValueError(f"z must have shape (..., {self.dim}), got {z.shape}.")
@@ -271,11 +274,11 @@ class Target:
         notes += ", traced in 32 bits" if self.narrow else ""
         return f"Target({self.density}, {sites}, dim={self.dim}{notes})"
 
-    def tree_flatten(self):
+    def tree_flatten(self) -> tuple[Any, Any]:
         return (self.data,), (self.density, self.sites)
 
     @classmethod
-    def tree_unflatten(cls, static, children):
+    def tree_unflatten(cls, static: Any, children: Any) -> "Target":
         return cls(static[0], children[0], static[1])
 
 
@@ -283,12 +286,12 @@ class Target:
 
 
 @compiled
-def log_density(target: Target, z):
+def log_density(target: Target, z: Float[AnyArray, " dim"]) -> Float[Array, ""]:
     return target.density.log_density(target.data, target.unravel(z))
 
 
 @compiled
-def log_density_batch(target: Target, z):
+def log_density_batch(target: Target, z: Float[AnyArray, "*batch dim"]) -> Float[Array, "*batch"]:
     """z of shape (..., dim), flattened to one batch."""
     flat = jax.vmap(log_density, in_axes=(None, 0))(target, z.reshape(-1, target.dim))
     return flat.reshape(z.shape[:-1])
@@ -301,24 +304,28 @@ def is_small(target: Target, evaluations: int = 1) -> bool:
 
 
 @compiled(seldom=lambda target, z: is_small(target))
-def value_and_grad(target: Target, z):
+def value_and_grad(target: Target, z: Float[AnyArray, " dim"]) -> tuple[Float[Array, ""], Float[Array, " dim"]]:
     """The log density and its gradient at one z."""
     return jax.value_and_grad(log_density, argnums=1)(target, z)
 
 
 @compiled(seldom=lambda target, z: is_small(target, ROWS))
-def value_and_grad_rows(target: Target, z):
+def value_and_grad_rows(
+    target: Target, z: Float[AnyArray, "rows dim"]
+) -> tuple[Float[Array, " rows"], Float[Array, "rows dim"]]:
     """The log density and its gradient at each z of (ROWS, dim)."""
     return jax.vmap(jax.value_and_grad(log_density, argnums=1), in_axes=(None, 0))(target, z)
 
 
-def value_and_grad_batch(target: Target, z) -> tuple[np.ndarray, np.ndarray]:
+def value_and_grad_batch(
+    target: Target, z: Float[AnyArray, "n dim"]
+) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, "n dim"]]:
     """The log density, (n,), and its gradient, (n, dim), at z of shape (n, dim), for any n."""
     return in_chunks(lambda piece: value_and_grad_rows(target, piece), z, size=ROWS)
 
 
 @compiled(seldom=True)
-def constrain(target: Target, z):
+def constrain(target: Target, z: Float[AnyArray, "*batch dim"]) -> Sites:
     def one(z):
         return target.density.constrain(target.data, target.unravel(z))[0]
 
@@ -327,12 +334,12 @@ def constrain(target: Target, z):
 
 
 @compiled(seldom=True)
-def unconstrain(target: Target, sites):
+def unconstrain(target: Target, sites: Sites) -> Float[Array, " dim"]:
     return target.ravel(target.density.unconstrain(target.data, sites))
 
 
 @compiled(seldom=True)
-def unconstrain_batch(target: Target, sites):
+def unconstrain_batch(target: Target, sites: Sites) -> Float[Array, "n dim"]:
     return jax.vmap(unconstrain, in_axes=(None, 0))(target, sites)
 
 
@@ -340,7 +347,7 @@ CHUNK = 8192  # long batches are evaluated in pieces of this one shape, so that 
 ROWS = 64  # the same for gradients, which are asked for a few hundred at a time
 
 
-def in_chunks(function, *arrays, size: int = CHUNK) -> Any:
+def in_chunks(function: Callable, *arrays: AnyArray, size: int = CHUNK) -> Any:
     """`function` over long arrays along their first axis, piece by piece, as NumPy arrays."""
     length = len(arrays[0])
     pieces = []
@@ -352,11 +359,11 @@ def in_chunks(function, *arrays, size: int = CHUNK) -> Any:
     return jax.tree.map(lambda *parts: np.concatenate(parts)[:length], *pieces)
 
 
-def log_density_in_chunks(target: Target, z, size: int = CHUNK) -> np.ndarray:
+def log_density_in_chunks(target: Target, z: Float[AnyArray, "n dim"], size: int = CHUNK) -> Float[np.ndarray, " n"]:
     """The log density at z of shape (n, dim), for any n, in pieces of one size."""
     return in_chunks(lambda piece: log_density_batch(target, piece), z, size=size)
 
 
-def constrain_in_chunks(target: Target, z) -> dict[str, np.ndarray]:
+def constrain_in_chunks(target: Target, z: Float[AnyArray, "n dim"]) -> dict[str, np.ndarray]:
     """z of shape (n, dim) as {site: (n, ...)}, for any n."""
     return in_chunks(lambda piece: constrain(target, piece), z)

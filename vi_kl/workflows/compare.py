@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 
 import jax
+from jaxtyping import PRNGKeyArray
 
 from vi_kl.algorithms.arguments import refuse_key_first, target_of
 from vi_kl.algorithms.fitting import choose_algorithm
@@ -17,20 +18,21 @@ __all__ = ["Comparison", "compare"]
 
 
 def compare(
-    target,
-    methods: Sequence = (),
-    *args,
-    key=None,
-    progress: Callable[[str], None] | None = None,
+    target: Target | Fit | Approximation | Callable,
+    methods: Sequence[Method] | Method | Target = (),
+    *args: Any,
+    key: KeyLike | None = None,
+    progress: Callable[[str], object] | None = None,
     workers: int = 2,
-    **kwargs,
+    **kwargs: Any,
 ) -> Comparison:
     """Fit each method to the target and check it.
 
     Args:
         target: the posterior; or a model, whose arguments follow: `compare(model, ["laplace", "flow"], x, y=y, key=0)`.
         methods: names, families, algorithms or NumPyro guides, as `fit` takes them; or one alone.
-        *args, **kwargs: what the model is called with, where `target` is one.
+        *args: what the model is called with, where `target` is one.
+        **kwargs: what the model is called with by name.
         key: a JAX random key, or an integer; each method gets its own by its place.
         progress: called with a sentence as each approximation is finished.
         workers: threads; compiling, which takes most of the time, runs in parallel.
@@ -43,15 +45,16 @@ def compare(
     refuse_key_first(target, "compare")
     key = as_key(key)
     if isinstance(methods, Target):  # the two in the other order
-        target, methods = methods, target
+        target, methods = methods, cast(Any, target)
     target = target_of(target, args, kwargs, caller="compare", options=("methods", "key", "progress", "workers"))
-    methods = list(methods) if isinstance(methods, list | tuple | set | dict) else [methods]
-    if not methods:
+    asked: list[Any] = list(methods) if isinstance(methods, list | tuple | set | dict) else [methods]
+    if not asked:
         raise ValueError("methods is empty: name at least one, for example ['mean_field', 'full_rank'].")
-    algorithms = [choose_algorithm(target, method) for method in methods]
+    algorithms = [choose_algorithm(target, method) for method in asked]
     keys = [jax.random.fold_in(key, i) for i in range(len(algorithms))]
 
-    def one(algorithm, key):
+    def one(algorithm: Algorithm, key: PRNGKeyArray) -> tuple[Fit, Certificate] | ViKLError:
+        result: tuple[Fit, Certificate] | ViKLError
         fit_key, check_key = jax.random.split(key)
         try:
             with numerical_failures_named():

@@ -124,7 +124,7 @@ def test_data_are_simulated_by_the_model_as_it_is_now():
 
 def test_an_autoguide_of_the_model_without_data_is_refused():
     guide = numpyro.infer.autoguide.AutoNormal(normal_mean)
-    for method in (guide, vi_kl.Guide(guide), vi_kl.SVI(vi_kl.Guide(guide))):
+    for method in (guide, vi_kl.families.Guide(guide), vi_kl.SVI(vi_kl.families.Guide(guide))):
         with pytest.raises(ValueError, match="Give the class, AutoNormal"):
             vi_kl.calibrate(normal_mean, 4, observed="y", method=method, key=jax.random.key(0))
 

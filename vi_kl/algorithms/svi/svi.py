@@ -23,6 +23,7 @@ from vi_kl.families.gaussian import FullRank
 from vi_kl.objectives.elbo import ELBO
 from vi_kl.objectives.objective import Objective
 from vi_kl.targets.batching import have_one_structure
+from vi_kl.targets.target import Target
 
 __all__ = ["SVI", "Schedule", "run_chunk"]
 
@@ -68,10 +69,19 @@ class SVI(Algorithm):
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}.")
 
     @property
-    def name(self):
+    def name(self) -> str:
         return self.family.name
 
-    def fit(self, key, target, *, start=None, progress=None, checkpoint=None, checkpoint_seconds=10.0):
+    def fit(
+        self,
+        key: KeyLike,
+        target: Target,
+        *,
+        start: Any = None,
+        progress: Progress | None = None,
+        checkpoint: str | os.PathLike | None = None,
+        checkpoint_seconds: float = 10.0,
+    ) -> Fit:
         """Find the best q; see `Algorithm.fit`.
 
         Args:

@@ -7,6 +7,7 @@ If p has more draws near a point than q has, the neighbours there are nearer. Re
 import math
 
 import numpy as np
+import numpy.typing as npt
 from scipy.spatial import cKDTree
 
 from vi_kl.core.estimate import Estimate

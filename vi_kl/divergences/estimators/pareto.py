@@ -9,6 +9,7 @@ References: Vehtari, Simpson, Gelman, Yao & Gabry (2024), "Pareto smoothed impor
 """
 
 import numpy as np
+import numpy.typing as npt
 
 FEWEST_IN_TAIL = 5  # points that a shape can be fitted to
 

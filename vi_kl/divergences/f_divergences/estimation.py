@@ -7,6 +7,7 @@ import math
 import numpy as np
 from numpyro.distributions import Distribution
 
+from vi_kl.core.annotations import KeyLike, PmfLike
 from vi_kl.core.estimate import Estimate
 from vi_kl.core.precision import in_float64
 from vi_kl.core.random_keys import as_key
@@ -41,7 +42,16 @@ ROUNDING = 1e-15  # of an integrand, relative to the densities
 
 
 def estimate_f_divergence(
-    p, q, kind, *, order=None, alpha=None, key=None, method="auto", num_draws=100_000, base=None
+    p: Distribution | PmfLike,
+    q: Distribution | PmfLike,
+    kind: str,
+    *,
+    order: float | None = None,
+    alpha: float | None = None,
+    key: KeyLike | None = None,
+    method: str = "auto",
+    num_draws: int = 100_000,
+    base: int | None = None,
 ) -> Estimate:
     """Estimate an f-divergence of one pair by the best method there is, with its error and the method's name.
 
@@ -49,7 +59,8 @@ def estimate_f_divergence(
     of one variable, and the Monte Carlo mean over draws, half from p and half from q. They run in float64.
 
     Args:
-        p, q: NumPyro distributions without batch dimensions, or one-dimensional pmf arrays.
+        p: a NumPyro distribution without batch dimensions, or a one-dimensional pmf array.
+        q: the same kind, over the same space or support.
         kind: "jensen_shannon", "total_variation", "squared_hellinger", "hellinger", "bhattacharyya",
             "chi_squared", "renyi" (with order=) or "alpha" (with alpha=), as the functions of these names define
             them.

@@ -13,6 +13,9 @@ hellinger * sqrt(2), total_variation^2 by kl/2 (Pinsker), kl by log(1 + chi_squa
 no closed form, NoClosedForm says so, and `estimate_f_divergence` has the value with its error.
 """
 
+from numpyro.distributions import Distribution
+
+from vi_kl.core.annotations import PmfLike, Values
 from vi_kl.divergences.comparable import check_event_shapes
 from vi_kl.divergences.discrete import as_pmfs, in_base, narrowed
 from vi_kl.divergences.f_divergences import finite, overlap, power_divergence
@@ -25,7 +28,8 @@ def jensen_shannon(p, q, *, base=None, axis=None, normalize=None):
     """Return JS(p, q) = KL(p||m)/2 + KL(q||m)/2 with m = (p + q)/2, in nats: how well one draw distinguishes p and q.
 
     Args:
-        p, q: pmf arrays over the same support, or NumPyro distributions over the same space.
+        p: a pmf array, or a NumPyro distribution.
+        q: the same kind, over the same support or space.
         base: 2 for bits, None for nats, or any other base of the logarithm.
         axis: the axis of the support of pmf arrays; the last by default.
         normalize: whether to divide counts or weights in pmf arrays by their sums first.
@@ -142,7 +146,7 @@ def alpha_divergence(p, q, alpha, *, axis=None, normalize=None):
         An array of the broadcast batch shape, never negative; a plain number of no unit (nats for alpha 0 and 1).
 
     Raises:
-        As in `renyi`.
+        NoClosedForm, ValueError, TypeError: as in `renyi`.
 
     References: Cressie & Read (1984), "Multinomial goodness-of-fit tests"; Amari (2009), "Alpha-divergence is
     unique, belonging to both f-divergence and Bregman divergence classes".

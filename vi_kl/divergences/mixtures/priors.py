@@ -22,6 +22,7 @@ from numpyro.distributions import (
     Normal,
 )
 
+from vi_kl.core.annotations import KeyLike
 from vi_kl.divergences.analytic.gaussian.vector import loc_and_scale
 from vi_kl.divergences.mixtures.bounds import MixtureBounds
 from vi_kl.divergences.registry import evaluate, evaluate_entropy, no_closed_form, unexpanded

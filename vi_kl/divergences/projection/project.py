@@ -14,6 +14,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from numpyro.distributions import Distribution, biject_to, constraints
 
+from vi_kl.core.annotations import KeyLike, PmfLike
 from vi_kl.core.compilation import compiled
 from vi_kl.core.estimate import Estimate
 from vi_kl.core.precision import as_numpy, in_float64
@@ -65,16 +66,16 @@ class Projection:
 
 @in_float64
 def project(
-    p,
+    p: Distribution | PmfLike,
     family: Callable,
     *,
     direction: str = "forward",
-    init=None,
-    support=None,
+    init: Any = None,
+    support: Any = None,
     fixed: dict | None = None,
-    key=None,
+    key: KeyLike | None = None,
     num_draws: int = 100_000,
-    base=None,
+    base: int | None = None,
     max_steps: int = 500,
 ) -> Projection:
     """Find the member of `family` with the smallest KL divergence from p, or to p.

@@ -37,4 +37,15 @@ TARGETS: dict[str, Callable[..., Target]] = {
     "autoregression_plus_noise": autoregression_plus_noise,
 }
 
-__all__ = ["TARGETS", *TARGETS]
+__all__ = [
+    "TARGETS",
+    "autoregression_plus_noise",
+    "beta_binomial",
+    "dirichlet_categorical",
+    "dirichlet_multinomial",
+    "gamma_poisson",
+    "linear_regression",
+    "linear_regression_known_noise",
+    "local_level",
+    "normal_normal",
+]

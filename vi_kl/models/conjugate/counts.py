@@ -1,6 +1,7 @@
 """Counts with a Beta, Gamma or Dirichlet prior: one site each, and a posterior of the same family as the prior."""
 
 import numpy as np
+import numpy.typing as npt
 import numpyro
 import numpyro.distributions as dist
 from scipy.special import betaln, gammaln
@@ -82,7 +83,8 @@ def gamma_poisson(events=(3, 0, 5, 2, 4), exposure=(1.0, 0.5, 2.5, 1.0, 1.5), sh
 
 
 def dirichlet_multinomial(
-    table=((4, 1, 0, 3), (2, 2, 1, 6), (5, 0, 0, 2)), concentration=(1.0, 0.5, 0.5, 2.0)
+    table: npt.ArrayLike = ((4, 1, 0, 3), (2, 2, 1, 6), (5, 0, 0, 2)),
+    concentration: npt.ArrayLike = (1.0, 0.5, 0.5, 2.0),
 ) -> Target:
     """Make a target: rows of category counts with the same probabilities theta, a priori Dirichlet(concentration).
 

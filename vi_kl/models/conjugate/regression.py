@@ -5,6 +5,7 @@ Reference: Gelman et al. (2013), "Bayesian Data Analysis", 3rd ed., sections 2.5
 
 import jax.numpy as jnp
 import numpy as np
+import numpy.typing as npt
 import numpyro
 import numpyro.distributions as dist
 from scipy.special import gammaln
@@ -63,7 +64,11 @@ def normal_normal(y=(4.1, 5.6, 3.8, 6.0), noise_sd=(1.0, 2.0, 0.5, 1.5), prior_m
 
 
 def linear_regression_known_noise(
-    x=CHILDREN, y=VOLUME, noise_sd=0.08, prior_mean=0.0, prior_sd=(5.0, 0.1, 0.2)
+    x: npt.ArrayLike = CHILDREN,
+    y: npt.ArrayLike = VOLUME,
+    noise_sd: npt.ArrayLike = 0.08,
+    prior_mean: npt.ArrayLike = 0.0,
+    prior_sd: npt.ArrayLike = (5.0, 0.1, 0.2),
 ) -> Target:
     """Make a target: y = x beta + noise of known sd, the coefficients a priori independent normals.
 

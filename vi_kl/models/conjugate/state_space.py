@@ -8,6 +8,7 @@ Reference: Durbin & Koopman (2012), "Time Series Analysis by State Space Methods
 
 import jax.numpy as jnp
 import numpy as np
+import numpy.typing as npt
 import numpyro
 import numpyro.distributions as dist
 

@@ -19,8 +19,10 @@ import dataclasses
 
 import jax
 import numpy as np
+from jaxtyping import Float
 from scipy.special import logsumexp
 
+from vi_kl.core.annotations import AnyArray, KeyLike
 from vi_kl.core.estimate import Estimate
 from vi_kl.core.precision import in_float64
 from vi_kl.core.random_keys import numpy_generator
@@ -46,7 +48,7 @@ BLIND_SPOT = (
 def log_evidence_by_annealing(
     target: Target,
     *,
-    key,
+    key: KeyLike,
     start: StartingDensity | None = None,
     num_populations: int = 8,
     num_particles: int = 256,
@@ -77,9 +79,9 @@ def log_evidence_by_annealing(
 @in_float64
 def log_evidence_by_reverse_annealing(
     target: Target,
-    draws,
+    draws: Float[AnyArray, "n dim"],
     *,
-    key,
+    key: KeyLike,
     start: StartingDensity | None = None,
     num_populations: int = 8,
     num_particles: int = 256,

@@ -16,9 +16,11 @@ error with autocorrelated draws; Gronau et al. (2017), "A tutorial on bridge sam
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Float
 from scipy.optimize import brentq
 from scipy.special import expit, logsumexp
 
+from vi_kl.core.annotations import AnyArray, KeyLike
 from vi_kl.core.estimate import Estimate
 from vi_kl.core.precision import in_float64
 from vi_kl.core.random_keys import numpy_generator

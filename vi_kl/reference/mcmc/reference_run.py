@@ -7,15 +7,17 @@ comparison pay for it once.
 
 import dataclasses
 import json
+import os
 from collections.abc import Callable
 
 import jax
 import numpy as np
 
+from vi_kl.core.annotations import KeyLike, Progress
 from vi_kl.core.errors import ViKLError
 from vi_kl.core.estimate import Estimate
 from vi_kl.core.precision import in_float64
-from vi_kl.core.random_keys import numpy_generator
+from vi_kl.core.random_keys import as_key, numpy_generator
 from vi_kl.reference.cache import cache_folder, cached, fingerprint
 from vi_kl.reference.mcmc.annealing import anneal
 from vi_kl.reference.mcmc.bridge import cross_bridge
@@ -51,7 +53,7 @@ class UntrustworthyReference(ViKLError, RuntimeError):
 def reference_run(
     target: Target,
     *,
-    key,
+    key: KeyLike,
     num_chains: int = 4,
     num_warmup: int = 1000,
     num_draws: int = 2000,
@@ -59,8 +61,8 @@ def reference_run(
     checks: Checks = Checks(),  # noqa: B008 (immutable)
     annealing: Annealing = Annealing(),  # noqa: B008
     on_failure: str = "raise",
-    cache=None,
-    progress: Callable[[float, str], None] | None = None,
+    cache: str | os.PathLike | bool | None = None,
+    progress: Progress | None = None,
 ) -> ReferencePosterior:
     """Compute a reference posterior from chains of NUTS: draws, moments, log evidence, and a second opinion on it.
 
@@ -87,7 +89,7 @@ def reference_run(
     if on_failure not in ("raise", "keep"):
         raise ValueError(f'on_failure must be "raise" or "keep", got {on_failure!r}.')
     nuts = NUTS(num_chains, num_warmup, num_draws, target_accept_prob)
-    work = Work(target, key, nuts, annealing, Teller(progress))
+    work = Work(target, as_key(key), nuts, annealing, Teller(progress))
     folder = cache_folder(cache)
     name = "" if folder is None else fingerprint(target, nuts, key)
     chains = cached(folder, f"{name}-chains", work.run, ("z", *OF_THE_CHAINS))
@@ -162,7 +164,7 @@ def moments(target: Target, z) -> dict[str, np.ndarray]:
     """
     from arviz_stats.base import array_stats  # imported here, as it takes seconds
 
-    result = {}
+    result: dict[str, np.ndarray] = {}
     for name, x in constrain_in_chunks(target, z.reshape(-1, z.shape[-1])).items():
         mean, sd = x.mean(axis=0), x.std(axis=0, ddof=1)
         entries = x.reshape(*z.shape[:2], -1)

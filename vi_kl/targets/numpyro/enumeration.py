@@ -21,6 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro
 import numpyro.distributions as dist
+from jaxtyping import ArrayLike, Float
 from numpyro.infer.util import potential_energy
 
 from vi_kl.core.compilation import compiled, tracing
@@ -232,7 +233,7 @@ def refuse_moving_supports(density: EnumeratedModel, data, sites) -> None:
 
 
 @in_float64
-def discrete_posterior(target: Target, z) -> Mapping[str, np.ndarray]:
+def discrete_posterior(target: Target, z: Float[ArrayLike, "*n dim"]) -> Mapping[str, np.ndarray]:
     """The posterior probabilities of the discrete sites' values at given z.
 
     Args:

@@ -10,11 +10,14 @@ calibration"; Modrák et al. (2023), "Simulation-based calibration checking for 
 """
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import numpy as np
 
 from vi_kl.algorithms.algorithm import Cost, Fit, FitError, counting_costs
+from vi_kl.algorithms.registry import Method
+from vi_kl.core.annotations import KeyLike, Progress
 from vi_kl.core.numbers import whole_number
 from vi_kl.core.precision import in_float64
 from vi_kl.core.random_keys import as_key, numpy_generator
@@ -29,21 +32,22 @@ FEWEST = 10
 @in_float64
 def calibrate(
     model: Callable,
-    *args,
+    *args: Any,
     observed: str | Sequence[str] = (),
-    method=None,
-    key=None,
+    method: Method | None = None,
+    key: KeyLike | None = None,
     num_data_sets: int = 200,
     num_draws: int = 1000,
-    progress: Callable[[float, str], None] | None = None,
-    **kwargs,
+    progress: Progress | None = None,
+    **kwargs: Any,
 ) -> Calibration:
     """Draw parameters and data from a model many times, fit each data set, and see where the truths lie under q.
 
     Args:
         model: a NumPyro model that draws its latent sites from the prior and, called without its data (y=None), its
             data too.
-        *args, **kwargs: what the model is called with, without the data.
+        *args: what the model is called with, without the data.
+        **kwargs: what the model is called with by name.
         observed: the name of the sample site that is the data, or names of several.
         method: what `fit` takes: a name, a Family, an Algorithm, a guide function, an autoguide class.
         key: a JAX random key; the same key gives the same calibration.
@@ -74,14 +78,14 @@ def calibrate(
         simulation = simulate(model, args, kwargs, observed, keys[0], num_data_sets)
         algorithm = procedure(method, simulation.targets[0])
         fits = algorithm.fit_many(keys[1], simulation.targets, progress=progress)
-        fitted = [i for i, fit in enumerate(fits) if isinstance(fit, Fit)]
-        if not fitted:
+        done = {i: fit for i, fit in enumerate(fits) if isinstance(fit, Fit)}
+        if not done:
             raise FitError(f"Each of the {num_data_sets} fits of {algorithm.name} failed. The first: {fits[0]}")
-        truths = [{name: x[i] for name, x in simulation.latent.items()} for i in fitted]
-        counts = count([fits[i] for i in fitted], truths, keys[2], num_draws)
-        counter.gradient_evaluations = sum(fits[i].cost.gradient_evaluations for i in fitted)
+        truths = [{name: x[i] for name, x in simulation.latent.items()} for i in done]
+        counts = count(list(done.values()), truths, keys[2], num_draws)
+        counter.gradient_evaluations = sum(fit.cost.gradient_evaluations for fit in done.values())
     uniform = numpy_generator(keys[3]).uniform(size=(num_data_sets, len(quantity_names(simulation.latent))))
-    return assemble(algorithm.name, simulation, fits, counts, uniform[fitted], num_draws, counter.cost())
+    return assemble(algorithm.name, simulation, fits, counts, uniform[list(done)], num_draws, counter.cost())
 
 
 def require_sizes(observed: tuple, num_data_sets: int, num_draws: int) -> None:

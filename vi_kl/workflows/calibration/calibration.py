@@ -34,7 +34,7 @@ class Calibration(RankStatistics):
         """One row per parameter; p values are adjusted for all parameters and tests together."""
         import pandas as pd  # half a second that fitting need not wait for
 
-        columns: dict[str, Sequence] = {"parameter": self.parameters}
+        columns: dict[str, Any] = {"parameter": self.parameters}
         for level in (0.5, 0.95):
             estimates = self.coverage(level).values()
             columns[f"{level:.0%} cover"] = [e.value for e in estimates]
