@@ -11,6 +11,7 @@ import pytest
 from numpyro.infer.autoguide import AutoNormal
 
 import vi_kl
+from vi_kl.algorithms import Laplace
 from vi_kl.algorithms.arguments import plain
 from vi_kl.algorithms.fitting import choose_algorithm
 from vi_kl.algorithms.registry import METHODS

@@ -1,6 +1,9 @@
 """Rules about the whole package: who may import whom, style, types, names, and that importing it changes nothing."""
 
+import ast
 import graphlib
+import importlib
+import inspect
 import subprocess
 import sys
 from pathlib import Path

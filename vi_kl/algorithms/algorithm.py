@@ -8,7 +8,7 @@ import abc
 import contextlib
 import dataclasses
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -38,8 +38,6 @@ __all__ = [
     "Status",
     "counting_costs",
 ]
-
-Progress = Callable[[float, str], None]  # progress(fraction_done, sentence)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -174,7 +172,7 @@ class Algorithm(abc.ABC):
             counter: of evaluations, which `find` adds to. Seconds are counted by `fit`.
         """
 
-    def fit(self, key, target: Target, *, start: Any = None, progress: Progress | None = None) -> Fit:
+    def fit(self, key: KeyLike, target: Target, *, start: Any = None, progress: Progress | None = None) -> Fit:
         """Find the best q.
 
         Args:
@@ -186,7 +184,9 @@ class Algorithm(abc.ABC):
         """
         return run_fit(self, key, target, start, progress)
 
-    def fit_many(self, key, targets: Sequence[Target], *, progress: Progress | None = None) -> "list[Fit | Exception]":
+    def fit_many(
+        self, key: KeyLike, targets: Sequence[Target], *, progress: Progress | None = None
+    ) -> list[Fit | ViKLError]:
         """Fit each of several targets, such as one model's posteriors for many data sets.
 
         By default one after the other; nothing is compiled again for targets of one structure. `SVI` fits them

@@ -68,7 +68,18 @@ def attached(value, arrays):
     return value.attached(arrays) if isinstance(value, CarriesArrays) else value
 
 
-def compiled(function=None, *, static: tuple[str, ...] = (), seldom: bool | Callable[..., bool] = False):
+Seldom = bool | Callable[..., bool]
+
+
+@overload
+def compiled(function: F, *, static: tuple[str, ...] = (), seldom: Seldom = False) -> F: ...
+
+
+@overload
+def compiled(function: None = None, *, static: tuple[str, ...] = (), seldom: Seldom = False) -> Callable[[F], F]: ...
+
+
+def compiled(function: Callable | None = None, *, static: tuple[str, ...] = (), seldom: Seldom = False) -> Callable:
     """Compile a function by `jax.jit` with vi_kl's options, safe to call from several threads.
 
     Args:

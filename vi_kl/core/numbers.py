@@ -4,7 +4,7 @@ import operator
 from typing import Any
 
 
-def whole_number(name: str, value, at_least: int = 1) -> int:
+def whole_number(name: str, value: Any, at_least: int = 1) -> int:
     """Return `value` as an int, after checking it.
 
     Args:

@@ -1,7 +1,7 @@
 """Random keys: JAX keys, or integers in their place, and NumPy generators, whose draws need no compilation."""
 
 import inspect
-from typing import Any, TypeGuard
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +11,7 @@ from jaxtyping import PRNGKeyArray
 HOW = "Pass key=jax.random.key(0), or an integer such as key=0; the same key gives the same numbers."
 
 
-def as_key(key: Any, name: str = "key"):
+def as_key(key: Any, name: str = "key") -> PRNGKeyArray:
     """Return one JAX random key.
 
     Args:
@@ -57,6 +57,6 @@ def is_key(value: Any) -> bool:
     return isinstance(value, jax.Array) and jax.dtypes.issubdtype(value.dtype, jax.dtypes.prng_key)
 
 
-def numpy_generator(key) -> np.random.Generator:
+def numpy_generator(key: Any) -> np.random.Generator:
     """Return NumPy's generator seeded by a JAX key: the same key gives the same draws."""
     return np.random.default_rng(np.asarray(jax.random.key_data(as_key(key))))

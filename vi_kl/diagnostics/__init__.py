@@ -15,7 +15,6 @@ from vi_kl.diagnostics.errors import Errors, SiteErrors
 from vi_kl.diagnostics.evidence import elbo
 from vi_kl.diagnostics.evidence_bounds import Limits
 from vi_kl.diagnostics.gap import Gap, explain_gap
-from vi_kl.diagnostics.kl_to_reference import forward_kl, reverse_kl_by_gap, reverse_kl_by_integration
 from vi_kl.diagnostics.measurements import Measurements
 from vi_kl.diagnostics.psis import pareto_k
 

@@ -34,7 +34,7 @@ from vi_kl.core.estimate import Estimate
 from vi_kl.core.precision import in_float64
 from vi_kl.core.random_keys import numpy_generator
 from vi_kl.core.records import WORKING, plain, store
-from vi_kl.diagnostics.arguments import approximation_of, reference_and_key
+from vi_kl.diagnostics.arguments import Fitted, approximation_of, reference_and_key
 from vi_kl.diagnostics.certificate import check, held_to
 from vi_kl.diagnostics.evidence import mean_estimate
 from vi_kl.diagnostics.kl_to_reference import reverse_kl_by_integration

@@ -72,7 +72,8 @@ def kl_divergence(p, q, *, base=None, axis=-1, normalize=False):
     The result is never negative, and exact to nearly the last digit also where p and q almost agree.
 
     Args:
-        p, q: pmf arrays over the same support, which runs along `axis`; the other axes broadcast.
+        p: pmf arrays over the same support, which runs along `axis`; the other axes broadcast.
+        q: likewise.
         base: 2 for bits, None for nats, or any other base of the logarithm.
         axis: the axis of the support.
         normalize: whether to divide counts or weights by their sums first.
@@ -92,7 +93,7 @@ def kl_divergence(p, q, *, base=None, axis=-1, normalize=False):
     return in_base(narrowed(nats, *given), base)
 
 
-def code_lengths(p, *, base=2, axis=-1, normalize=False):
+def code_lengths(p: PmfLike, *, base: float | None = 2, axis: int = -1, normalize: bool = False) -> Values:
     """Return -log p per symbol: the length of its codeword in the best code for p, in bits by default.
 
     A symbol of probability 1/8 takes 3 bits, one of probability 0 an infinitely long word. The expected

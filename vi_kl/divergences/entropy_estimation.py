@@ -35,7 +35,14 @@ SAMPLING_CAVEAT = "Regions that p reaches too rarely to be drawn go unseen; they
 HEAVY = " -log p has so heavy a tail (k-hat {:.2f}) that its variance, or the entropy itself, may be infinite."
 
 
-def estimate_entropy(p, *, key=None, method="auto", num_draws=100_000, base=None) -> Estimate:
+def estimate_entropy(
+    p: Distribution | PmfLike,
+    *,
+    key: KeyLike | None = None,
+    method: str = "auto",
+    num_draws: int = 100_000,
+    base: int | None = None,
+) -> Estimate:
     """Estimate H(p) by the best method there is, with its error and the method's name; it runs in float64.
 
     "auto" takes the first that applies, as in `estimate_kl`: the closed form; the exact sum over a finite support;

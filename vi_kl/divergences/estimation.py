@@ -30,7 +30,16 @@ QUADRATURE_CAVEAT = (
 )
 
 
-def estimate_kl(p, q, *, key=None, method="auto", num_draws=100_000, base=None, proposal=None) -> Estimate:
+def estimate_kl(
+    p: Distribution | PmfLike,
+    q: Distribution | PmfLike,
+    *,
+    key: KeyLike | None = None,
+    method: str = "auto",
+    num_draws: int = 100_000,
+    base: int | None = None,
+    proposal: Distribution | None = None,
+) -> Estimate:
     """Estimate KL(p||q) of one pair by the best method there is, with its error and the method's name.
 
     It runs in float64.

@@ -13,7 +13,14 @@ from vi_kl.divergences.registry import describe, evaluate, evaluate_entropy
 __all__ = ["analytic", "cross_entropy", "entropy", "kl_divergence"]  # importing analytic registers the closed forms
 
 
-def kl_divergence(p, q, *, base=None, axis=None, normalize=None):
+def kl_divergence(
+    p: Distribution | PmfLike,
+    q: Distribution | PmfLike,
+    *,
+    base: float | None = None,
+    axis: int | None = None,
+    normalize: bool | None = None,
+) -> Values:
     """Return KL(p||q): the information lost, in nats, when q stands in for p.
 
     Args:
@@ -41,7 +48,9 @@ def kl_divergence(p, q, *, base=None, axis=None, normalize=None):
     return discrete.kl_divergence(p, q, base=base, **array_options(axis, normalize))
 
 
-def entropy(p, *, base=None, axis=None, normalize=None):
+def entropy(
+    p: Distribution | PmfLike, *, base: float | None = None, axis: int | None = None, normalize: bool | None = None
+) -> Values:
     """Return H(p), in nats: for a pmf, the mean length of a codeword; for a density, the differential entropy.
 
     Arguments and errors are those of `kl_divergence`.
@@ -52,7 +61,14 @@ def entropy(p, *, base=None, axis=None, normalize=None):
     return discrete.entropy(p, base=base, **array_options(axis, normalize))
 
 
-def cross_entropy(p, q, *, base=None, axis=None, normalize=None):
+def cross_entropy(
+    p: Distribution | PmfLike,
+    q: Distribution | PmfLike,
+    *,
+    base: float | None = None,
+    axis: int | None = None,
+    normalize: bool | None = None,
+) -> Values:
     """Return H(p, q) = H(p) + KL(p||q), in nats.
 
     It is the mean length of a codeword for p's symbols in the code made for q.

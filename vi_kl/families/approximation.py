@@ -49,7 +49,7 @@ class Approximation:
             return self.family.distribution(self.params, self.target)
 
     @in_float64
-    def sample(self, key, n: int, *, deterministic: bool = True) -> dict:
+    def sample(self, key: KeyLike, n: int, *, deterministic: bool = True) -> dict[str, np.ndarray]:
         """Draw n values of every site, {site: (n, ...)}, in the space in which the model sees them.
 
         Args:
@@ -62,12 +62,12 @@ class Approximation:
         return sites_at(self.target, draw(self, key, n)[0], key, deterministic)
 
     @in_float64
-    def sample_and_log_prob(self, key, n: int):
+    def sample_and_log_prob(self, key: KeyLike, n: int) -> tuple[Float[np.ndarray, "n dim"], Float[np.ndarray, " n"]]:
         """Return n draws of z, of shape (n, dim), and log q(z), of shape (n,)."""
         return draw(self, *asked_draws(key, n))
 
     @in_float64
-    def log_prob(self, z):
+    def log_prob(self, z: Float[ArrayLike, "*batch dim"]) -> Float[np.ndarray, "*batch"]:
         """Return log q(z), in nats, for z of shape (dim,) or (n, dim)."""
         z = np.asarray(z, dtype=float)
         flat = log_prob_in_chunks(self, z.reshape(-1, self.target.dim))
@@ -86,20 +86,20 @@ class Approximation:
         return cls(attached(static[0], arrays), params, target)
 
 
-def sites_at(target: Target, z, key, deterministic: bool) -> dict:
+def sites_at(target: Target, z: Float[AnyArray, "n dim"], key: KeyLike, deterministic: bool) -> dict[str, np.ndarray]:
     """Return {site: (n, ...)} at z of shape (n, dim)."""
     latent = constrain_in_chunks(target, z)
     return latent | deterministic_sites(target, z, jax.random.fold_in(key, 1)) if deterministic else latent
 
 
-def asked_draws(key, n) -> tuple:
+def asked_draws(key: Any, n: Any) -> tuple[PRNGKeyArray, int]:
     """Return a key and a number of draws from the arguments of `sample(key, n)`, after checking them."""
     if is_key(n):
         raise TypeError("The key comes first, and then the number of draws: sample(key, n).")
     return as_key(key), whole_number("n, the number of draws,", n)
 
 
-def draw(q: Approximation, key, n: int) -> tuple[np.ndarray, np.ndarray]:
+def draw(q: Approximation, key: PRNGKeyArray, n: int) -> tuple[Float[np.ndarray, "n dim"], Float[np.ndarray, " n"]]:
     """Draw n values of z, with log q(z), by the method that has least to compile.
 
     Images of normal noise take NumPy's noise through one small program. Guides with independent sites of a known
@@ -118,7 +118,7 @@ def draw(q: Approximation, key, n: int) -> tuple[np.ndarray, np.ndarray]:
     return z, log_q
 
 
-def site_distributions(q: Approximation):
+def site_distributions(q: Approximation) -> dict[str, Distribution] | None:
     """Return {site: distribution} if q is written over the model's sites and they are independent, else None."""
     if not isinstance(q.family, Guide | Constrained):
         return None
@@ -143,7 +143,7 @@ def has_push(q: Approximation) -> bool:
 
 
 @compiled(seldom=True)
-def push_batch(q: Approximation, u):
+def push_batch(q: Approximation, u: Float[AnyArray, "n noise_dim"]) -> tuple[Any, Any]:
     """Return z and log q(z) at noise u of shape (n, dim)."""
     return jax.vmap(q.family.push(q.params, q.target))(u)
 
@@ -158,6 +158,6 @@ def log_prob_batch(q: Approximation, z: Float[AnyArray, "n dim"]) -> Any:
     return jax.vmap(lambda one: q.family.log_prob(q.params, q.target, one))(z)
 
 
-def log_prob_in_chunks(q: Approximation, z, size: int = CHUNK) -> np.ndarray:
+def log_prob_in_chunks(q: Approximation, z: Float[AnyArray, "n dim"], size: int = CHUNK) -> Float[np.ndarray, " n"]:
     """Return log q(z) at z of shape (n, dim), for any n, in pieces of one size."""
     return in_chunks(functools.partial(log_prob_batch, q), z, size=size)

@@ -48,7 +48,7 @@ class Family(abc.ABC):
         """Return whether members can be written in the units of a frame."""
         return type(self).place is not Family.place
 
-    def standard(self, key, target: Target) -> Any:
+    def standard(self, key: KeyLike, target: Target) -> Params:
         """Return the parameters, a pytree of free arrays, of the member nearest to independent standard normals."""
         raise NotImplementedError(f"{type(self).__name__} has neither `standard` nor `init`.")
 
@@ -87,7 +87,7 @@ class Family(abc.ABC):
         """Return `place` of the parameters, or the parameters themselves where there are no units."""
         return params if units is None else self.place(params, units)
 
-    def init(self, key, target: Target) -> Any:
+    def init(self, key: KeyLike, target: Target) -> Params:
         """Return starting parameters in z where no frame is known: a narrow member at a random place."""
         start = Frame.around(target.initial_position(key), INITIAL_SCALE)
         return self.place(self.standard(key, target), self.units(start, target))
@@ -104,7 +104,7 @@ class Family(abc.ABC):
         """Return u -> (z, log q(z)) if the member is an image of standard normal noise u, else None."""
         return push_forward(self.distribution(params, target))
 
-    def noise(self, params: Any, target: Target, key, n: int):
+    def noise(self, params: Params, target: Target, key: Array, n: int) -> Array:
         """Return the random numbers that may take the key's place in `sample_and_log_prob`.
 
         This is the standard normal noise of n draws, (n, noise_dim), if the family makes its draws from such noise;
@@ -116,7 +116,9 @@ class Family(abc.ABC):
             return key
         return jax.random.normal(key, (n, self.noise_dim(target)), dtype=float)
 
-    def sample_and_log_prob(self, params: Any, target: Target, key, n: int):
+    def sample_and_log_prob(
+        self, params: Params, target: Target, key: Array, n: int
+    ) -> tuple[Float[Array, "n dim"], Float[Array, " n"]]:
         """Return n draws of z, of shape (n, dim), and log q(z), of shape (n,), both differentiable in the parameters.
 
         `key` is a JAX random key, or the result of `noise`.
@@ -134,7 +136,9 @@ class Family(abc.ABC):
 
         return jax.vmap(one)(jax.random.split(key, n))
 
-    def weighted_draws(self, params: Any, target: Target, key, n: int):
+    def weighted_draws(
+        self, params: Params, target: Target, key: Array, n: int
+    ) -> tuple[Float[Array, "n dim"], Float[Array, " n"], Float[Array, " n"]]:
         """Return n draws of z, log q(z), and weights (n,) that add up to one, differentiable together.
 
         The weighted sum of f(z) is an unbiased estimate of E_q[f], and so is its derivative in the parameters. Plain
@@ -142,6 +146,6 @@ class Family(abc.ABC):
         """
         return *self.sample_and_log_prob(params, target, key, n), jnp.full(n, 1 / n)
 
-    def log_prob(self, params: Any, target: Target, z):
+    def log_prob(self, params: Params, target: Target, z: Float[AnyArray, " dim"]) -> Float[Array, ""]:
         """Return log q(z) at one z of shape (dim,)."""
         return self.distribution(params, target).log_prob(z)

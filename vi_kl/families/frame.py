@@ -28,7 +28,7 @@ class Frame(NamedTuple):
     conditional_sd: Float[AnyArray, " dim"]
 
     @classmethod
-    def of(cls, loc, scale_tril) -> "Frame":
+    def of(cls, loc: Float[ArrayLike, " dim"], scale_tril: ArrayLike) -> "Frame":
         """Return the frame with this location and Cholesky factor, or sds of independent coordinates."""
         loc, scale_tril = np.asarray(loc, float), np.asarray(scale_tril, float)
         if scale_tril.ndim == 1:
@@ -37,7 +37,7 @@ class Frame(NamedTuple):
         return cls(loc, scale_tril, 1 / np.sqrt((inverse**2).sum(axis=0)))
 
     @classmethod
-    def around(cls, loc, scale: float) -> "Frame":
+    def around(cls, loc: Float[ArrayLike, " dim"], scale: float) -> "Frame":
         """Return the frame of independent coordinates with one scale."""
         return cls.of(loc, np.full(np.shape(loc), scale))
 
@@ -49,11 +49,11 @@ class Frame(NamedTuple):
     def dim(self) -> int:
         return self.loc.shape[0]
 
-    def point(self, u):
+    def point(self, u: Float[AnyArray, " dim"]) -> Float[AnyArray, " dim"]:
         """Return z = loc + scale_tril u, for one u of shape (dim,)."""
         return self.loc + (self.scale_tril * u if self.scale_tril.ndim == 1 else self.scale_tril @ u)
 
-    def matrix(self, matrix):
+    def matrix(self, matrix: Float[AnyArray, "dim k"]) -> Float[AnyArray, "dim k"]:
         """Return scale_tril @ matrix, which is lower triangular if the matrix is."""
         return self.scale_tril[:, None] * matrix if self.scale_tril.ndim == 1 else self.scale_tril @ matrix
 
@@ -66,6 +66,6 @@ class Frame(NamedTuple):
         return inverse.T @ inverse
 
     @property
-    def full_tril(self):
+    def full_tril(self) -> Float[AnyArray, "dim dim"]:
         """The factor `scale_tril` as a matrix, whether it is stored as one or not."""
         return jnp.diag(self.scale_tril) if self.scale_tril.ndim == 1 else self.scale_tril

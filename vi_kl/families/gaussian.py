@@ -31,7 +31,7 @@ class MeanField(Family):
     def standard(self, key: KeyLike, target: Target) -> Params:
         return {"loc": jnp.zeros(target.dim), "log_scale": jnp.zeros(target.dim)}
 
-    def place(self, params, units):
+    def place(self, params: Params, units: Frame) -> Params:
         """Return the parameters in z: the location moves along the frame's axes.
 
         Each scale is in units of its conditional sd.
@@ -46,7 +46,7 @@ class MeanField(Family):
     def frame(self, params: Params) -> Frame:
         return Frame.of(params["loc"], np.exp(params["log_scale"]))
 
-    def reframed(self, params, frame):
+    def reframed(self, params: Params, frame: Frame) -> Frame:
         """Return a frame along the old frame's axes, each coordinate stretched to the member's scale."""
         sd = np.exp(np.asarray(params["log_scale"]))
         stretch = sd / np.asarray(frame.conditional_sd)
@@ -93,7 +93,7 @@ def full_rank_params(loc: np.ndarray, tril: np.ndarray) -> dict:
     return {"loc": jnp.asarray(loc), "log_scale": jnp.asarray(np.log(scale)), "below": jnp.asarray(below)}
 
 
-def scale_tril(params):
+def scale_tril(params: Params) -> Float[Array, "dim dim"]:
     """Return the Cholesky factor of the covariance of these `FullRank` parameters."""
     dim = params["loc"].shape[-1]
     below = jnp.append(params["below"], 0.0)[places_below_diagonal(dim)]

@@ -20,7 +20,7 @@ class Objective(abc.ABC):
     """A definition of the best member of a family. Instances are hashable: a static part of compiled code."""
 
     @abc.abstractmethod
-    def __call__(self, key, params, family: Family, target: Target):
+    def __call__(self, key: Array, params: Params, family: Family, target: Target) -> Float[Array, ""]:
         """Estimate the loss, in nats; algorithms follow the gradient of the estimate in `params`."""
 
     @property

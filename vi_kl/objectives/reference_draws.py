@@ -55,7 +55,9 @@ class TargetWithDraws(Target):
 
 @of_a_target
 @in_float64
-def with_draws(target: Target, draws) -> TargetWithDraws:
+def with_draws(
+    target: Target, draws: Float[ArrayLike, "n dim"] | Mapping[str, Any] | PosteriorDraws
+) -> TargetWithDraws:
     """Return the target with draws of its posterior attached, for `ForwardKLToDraws`.
 
     Args:

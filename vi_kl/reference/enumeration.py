@@ -66,7 +66,7 @@ class EnumeratedPosterior:
         raise ValueError(f"No discrete site '{name}': the model has {[site.name for site in self.discrete]}.")
 
     @in_float64
-    def reverse_kl(self, q) -> Estimate:
+    def reverse_kl(self, q: Mapping[str, Distribution] | npt.ArrayLike) -> Estimate:
         """Return KL(q||posterior) in nats, exactly; +inf if q reaches beyond the posterior's support.
 
         Args:
@@ -79,7 +79,7 @@ class EnumeratedPosterior:
         return Estimate(float(kl_divergence(q, p)), 0.0, self.log_evidence.method)
 
     @in_float64
-    def forward_kl(self, q) -> Estimate:
+    def forward_kl(self, q: Mapping[str, Distribution] | npt.ArrayLike) -> Estimate:
         """Return KL(posterior||q) in nats, exactly; +inf if q misses possible values.
 
         The argument q is that of `reverse_kl`.
@@ -126,12 +126,13 @@ def stays_within(q: Distribution, support: tuple) -> bool:
 
 
 @in_float64
-def enumerate_posterior(model: Callable, *args, **kwargs) -> EnumeratedPosterior:
+def enumerate_posterior(model: Callable, *args: Any, **kwargs: Any) -> EnumeratedPosterior:
     """Return the exact posterior of a NumPyro model whose latent sites are all discrete.
 
     Args:
         model: a NumPyro model.
-        *args, **kwargs: the arguments that the model is called with, as for `Target.from_numpyro`.
+        *args: the arguments that the model is called with, as for `Target.from_numpyro`.
+        **kwargs: likewise.
 
     Raises:
         ModelError: there is a continuous latent site, or a site whose values cannot be listed, or more configurations

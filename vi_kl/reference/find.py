@@ -17,7 +17,14 @@ MOST_INTEGRATED = 3  # the largest number of dimensions for quadrature
 
 
 @of_a_target
-def find_reference(target: Target, *, key=None, cache=None, progress=None, **settings) -> ReferencePosterior:
+def find_reference(
+    target: Target,
+    *,
+    key: KeyLike | None = None,
+    cache: str | os.PathLike | bool | None = None,
+    progress: Progress | None = None,
+    **settings: Any,
+) -> ReferencePosterior:
     """Find a reference posterior, by the most certain of these methods that applies.
 
     1. A reference that the target carries already (a conjugate model's closed form).

@@ -69,7 +69,7 @@ class ReferencePosterior:
         """Return whether nothing in the reference rests on random draws."""
         return self.chains is None
 
-    def draws(self, key, n: int) -> PosteriorDraws:
+    def draws(self, key: KeyLike, n: int) -> PosteriorDraws:
         """Return draws of z to take averages over: n new ones, or all of the reference run's."""
         if self.chains is not None:
             return PosteriorDraws(self.chains, independent=False)

@@ -108,7 +108,7 @@ class Target:
 
     @classmethod
     @in_float64
-    def from_log_density(cls, function: Callable, dim: Any, *, data: Any = None, reference=None) -> "Target":
+    def from_log_density(cls, function: Callable, dim: int, *, data: Any = None, reference: Any = None) -> "Target":
         """A target from a log density, over z itself or over named parameters.
 
             Target.from_log_density(f, 3)                                          # f(z), z of shape (3,)

@@ -1,16 +1,21 @@
 """`compare`: fit several approximations of one target, and check each."""
 
 from collections.abc import Callable, Sequence
+from typing import Any, cast
 
 import jax
 from jaxtyping import PRNGKeyArray
 
+from vi_kl.algorithms.algorithm import Algorithm, Fit
 from vi_kl.algorithms.arguments import refuse_key_first, target_of
 from vi_kl.algorithms.fitting import choose_algorithm
+from vi_kl.algorithms.registry import Method
+from vi_kl.core.annotations import KeyLike
 from vi_kl.core.compilation import in_threads
 from vi_kl.core.errors import ViKLError, numerical_failures_named
 from vi_kl.core.random_keys import as_key
-from vi_kl.diagnostics.certificate import check
+from vi_kl.diagnostics.certificate import Certificate, check
+from vi_kl.families.approximation import Approximation
 from vi_kl.targets.target import Target
 from vi_kl.workflows.comparison import Comparison
 

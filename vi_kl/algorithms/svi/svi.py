@@ -9,15 +9,18 @@ which a run that was killed goes on to the same answer.
 """
 
 import dataclasses
+import os
+from typing import Any
 
 import optax
 
-from vi_kl.algorithms.algorithm import Algorithm, run_fit
+from vi_kl.algorithms.algorithm import Algorithm, Fit, run_fit
 from vi_kl.algorithms.svi.checkpoint import Checkpoint
 from vi_kl.algorithms.svi.many import best_of_restarts, fit_side_by_side
 from vi_kl.algorithms.svi.run import Run, as_it_is_now
 from vi_kl.algorithms.svi.schedule import Schedule
 from vi_kl.algorithms.svi.step import run_chunk
+from vi_kl.core.annotations import KeyLike, Progress
 from vi_kl.families.family import Family
 from vi_kl.families.gaussian import FullRank
 from vi_kl.objectives.elbo import ELBO

@@ -25,7 +25,9 @@ CAVEAT = (
 BIASED = " In {dim} dimensions the bias is likely to exceed the standard error."
 
 
-def estimate_kl_from_draws(p_draws, q_draws, *, k: int = 5, base=None) -> Estimate:
+def estimate_kl_from_draws(
+    p_draws: npt.ArrayLike, q_draws: npt.ArrayLike, *, k: int = 5, base: int | None = None
+) -> Estimate:
     """Estimate KL(p||q) of two densities known by draws only, from distances to the k-th nearest draws of each.
 
     The estimate is consistent, but biased: little in one or two dimensions, much from about five on, mostly downwards
@@ -36,8 +38,9 @@ def estimate_kl_from_draws(p_draws, q_draws, *, k: int = 5, base=None) -> Estima
     are then put at random places, always the same ones, within the cells that they were rounded to.
 
     Args:
-        p_draws, q_draws: independent draws, of shape (n,) or (n, dim), and (m,) or (m, dim); the columns of two
+        p_draws: independent draws, of shape (n,) or (n, dim), and (m,) or (m, dim); the columns of two
             DataFrames are matched by name.
+        q_draws: likewise.
         k: the number of neighbours; more make the estimate less noisy and more biased.
         base: 2 for bits, None for nats.
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 FEWEST_IN_TAIL = 5  # points that a shape can be fitted to
 
 
-def pareto_k(log_weights) -> float:
+def pareto_k(log_weights: npt.ArrayLike) -> float:
     """Estimate the shape of a generalised Pareto distribution fitted to the largest weights.
 
     Args:

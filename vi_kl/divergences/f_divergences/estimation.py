@@ -64,7 +64,8 @@ def estimate_f_divergence(
         kind: "jensen_shannon", "total_variation", "squared_hellinger", "hellinger", "bhattacharyya",
             "chi_squared", "renyi" (with order=) or "alpha" (with alpha=), as the functions of these names define
             them.
-        order, alpha: the order of Renyi's or the alpha divergence, a plain finite number.
+        order: the order of Renyi's or the alpha divergence, a plain finite number.
+        alpha: likewise.
         key: a JAX random key; only Monte Carlo needs one.
         method: "auto", or one of "closed_form", "enumeration", "quadrature", "monte_carlo".
         num_draws: the number of draws for Monte Carlo.

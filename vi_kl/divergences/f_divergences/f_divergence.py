@@ -24,7 +24,14 @@ from vi_kl.divergences.kl import are_distributions, array_options, reject_array_
 from vi_kl.divergences.validity import held_to_parameters
 
 
-def jensen_shannon(p, q, *, base=None, axis=None, normalize=None):
+def jensen_shannon(
+    p: Distribution | PmfLike,
+    q: Distribution | PmfLike,
+    *,
+    base: float | None = None,
+    axis: int | None = None,
+    normalize: bool | None = None,
+) -> Values:
     """Return JS(p, q) = KL(p||m)/2 + KL(q||m)/2 with m = (p + q)/2, in nats: how well one draw distinguishes p and q.
 
     Args:
@@ -46,7 +53,9 @@ def jensen_shannon(p, q, *, base=None, axis=None, normalize=None):
     return in_base(evaluate("jensen_shannon", p, q, axis, normalize), base)
 
 
-def total_variation(p, q, *, axis=None, normalize=None):
+def total_variation(
+    p: Distribution | PmfLike, q: Distribution | PmfLike, *, axis: int | None = None, normalize: bool | None = None
+) -> Values:
     """Return TV(p, q), half the integral of |p - q|: the most that the probabilities of one event can differ.
 
     Arguments and errors are those of `jensen_shannon`. There are closed forms for Normal, LogNormal, Exponential,
@@ -58,7 +67,9 @@ def total_variation(p, q, *, axis=None, normalize=None):
     return evaluate("total_variation", p, q, axis, normalize)
 
 
-def squared_hellinger(p, q, *, axis=None, normalize=None):
+def squared_hellinger(
+    p: Distribution | PmfLike, q: Distribution | PmfLike, *, axis: int | None = None, normalize: bool | None = None
+) -> Values:
     """Return H^2(p, q), half the integral of (sqrt p - sqrt q)^2: 1 minus the overlap, the integral of sqrt(p q).
 
     Arguments and errors are those of `jensen_shannon`. Two distributions of one exponential family have a closed form;
@@ -70,12 +81,21 @@ def squared_hellinger(p, q, *, axis=None, normalize=None):
     return evaluate("squared_hellinger", p, q, axis, normalize)
 
 
-def hellinger(p, q, *, axis=None, normalize=None):
+def hellinger(
+    p: Distribution | PmfLike, q: Distribution | PmfLike, *, axis: int | None = None, normalize: bool | None = None
+) -> Values:
     """Return the Hellinger distance, the root of `squared_hellinger`: a metric between 0 and 1."""
     return evaluate("hellinger", p, q, axis, normalize)
 
 
-def bhattacharyya(p, q, *, base=None, axis=None, normalize=None):
+def bhattacharyya(
+    p: Distribution | PmfLike,
+    q: Distribution | PmfLike,
+    *,
+    base: float | None = None,
+    axis: int | None = None,
+    normalize: bool | None = None,
+) -> Values:
     """Return -log of the integral of sqrt(p q), in nats: half of Renyi's divergence of order 1/2; +inf without overlap.
 
     Arguments and errors are those of `renyi`.
@@ -85,7 +105,9 @@ def bhattacharyya(p, q, *, base=None, axis=None, normalize=None):
     return renyi(p, q, 0.5, base=base, axis=axis, normalize=normalize) / 2
 
 
-def chi_squared(p, q, *, axis=None, normalize=None):
+def chi_squared(
+    p: Distribution | PmfLike, q: Distribution | PmfLike, *, axis: int | None = None, normalize: bool | None = None
+) -> Values:
     """Return Pearson's chi^2(p||q), the integral of (p - q)^2 / q: the variance of p/q under draws from q.
 
     So 1 + chi_squared(p, q) is the cost of importance sampling from q: the effective share of the draws is its
@@ -99,16 +121,27 @@ def chi_squared(p, q, *, axis=None, normalize=None):
     return evaluate("chi_squared", p, q, axis, normalize)
 
 
-def renyi(p, q, order, *, base=None, axis=None, normalize=None):
+def renyi(
+    p: Distribution | PmfLike,
+    q: Distribution | PmfLike,
+    order: float,
+    *,
+    base: float | None = None,
+    axis: int | None = None,
+    normalize: bool | None = None,
+) -> Values:
     """Return R_a(p||q) = log(integral of p^a q^(1 - a)) / (a - 1), in nats, never decreasing in the order a.
 
     Order 1 is KL(p||q), order 0 is -log of the part of q inside p's support, and infinity the largest log(p/q).
     Negative orders mirror those over 1: R_a(p||q) = a/(1 - a) R_(1 - a)(q||p), which is not positive.
 
     Args:
-        p, q: pmf arrays over the same support, or NumPyro distributions over the same space.
+        p: pmf arrays over the same support, or NumPyro distributions over the same space.
+        q: likewise.
         order: the order, a plain number; it may be infinite.
-        base, axis, normalize: see `jensen_shannon`.
+        base: see `jensen_shannon`.
+        axis: likewise.
+        normalize: likewise.
 
     Returns:
         An array of the broadcast batch shape; +inf where the integral diverges (-inf for a negative order): where q
@@ -131,7 +164,14 @@ def renyi(p, q, order, *, base=None, axis=None, normalize=None):
     return in_base(narrowed(finite.renyi_divergence(order, *pmfs), p, q), base)
 
 
-def alpha_divergence(p, q, alpha, *, axis=None, normalize=None):
+def alpha_divergence(
+    p: Distribution | PmfLike,
+    q: Distribution | PmfLike,
+    alpha: float,
+    *,
+    axis: int | None = None,
+    normalize: bool | None = None,
+) -> Values:
     """Return D_a(p||q) = (integral of p^a q^(1 - a) - 1) / (a (a - 1)); a = 1 is KL(p||q) and a = 0 is KL(q||p).
 
     Its mirror image is D_a(p||q) = D_(1 - a)(q||p). Others write it with Cressie & Read's lambda = a - 1 or with
@@ -139,7 +179,10 @@ def alpha_divergence(p, q, alpha, *, axis=None, normalize=None):
     squared_hellinger.
 
     Args:
-        p, q, axis, normalize: see `jensen_shannon`.
+        p: see `jensen_shannon`.
+        q: likewise.
+        axis: likewise.
+        normalize: likewise.
         alpha: the order, a plain finite number.
 
     Returns:

@@ -57,7 +57,8 @@ def mixture_kl_bounds(p: Distribution, q: Distribution, method: str = "best") ->
     """Return bounds on KL(p||q) of mixtures whose components have a closed-form KL; no draws, no quadrature.
 
     Args:
-        p, q: MixtureSameFamily or MixtureGeneral without batch dimensions; anything else is a single component.
+        p: MixtureSameFamily or MixtureGeneral without batch dimensions; anything else is a single component.
+        q: likewise.
         method: one of "variational", "pairwise", and "best" for the tighter bound on either side, of those that apply.
 
     Returns:

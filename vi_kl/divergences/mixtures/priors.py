@@ -59,7 +59,7 @@ def mixture_prior_kl_bounds(p: Distribution, q: MixtureSameFamily) -> MixtureBou
     return MixtureBounds(lower, upper, "variational")
 
 
-def mixture_prior_kl(p: Distribution, q: MixtureSameFamily, key, num_draws: int = 64) -> BatchEstimate:
+def mixture_prior_kl(p: Distribution, q: MixtureSameFamily, key: KeyLike, num_draws: int = 64) -> BatchEstimate:
     """Estimate KL(p||q) for each of a batch, as a mean over draws of p.
 
     The mean is differentiable by the parameters of both.

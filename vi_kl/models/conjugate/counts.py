@@ -35,12 +35,16 @@ def dirichlet_categorical_model(labels, concentration):
         numpyro.sample("labels", dist.Categorical(theta), obs=labels)
 
 
-def beta_binomial(successes=(7, 3, 12), trials=(10, 8, 15), a=2.0, b=3.0) -> Target:
+def beta_binomial(
+    successes: npt.ArrayLike = (7, 3, 12), trials: npt.ArrayLike = (10, 8, 15), a: float = 2.0, b: float = 3.0
+) -> Target:
     """Make a target: successes out of trials with one probability p, a priori Beta(a, b).
 
     Args:
-        successes, trials: one count for each row.
-        a, b: the parameters of the prior.
+        successes: one count for each row.
+        trials: likewise.
+        a: the parameters of the prior.
+        b: likewise.
 
     Raises:
         ValueError: a count or a parameter is impossible; the message gives its name and place.
@@ -59,13 +63,19 @@ def beta_binomial(successes=(7, 3, 12), trials=(10, 8, 15), a=2.0, b=3.0) -> Tar
     return Target.from_numpyro(beta_binomial_model, successes, trials, a, b, reference=reference)
 
 
-def gamma_poisson(events=(3, 0, 5, 2, 4), exposure=(1.0, 0.5, 2.5, 1.0, 1.5), shape=2.0, rate=1.5) -> Target:
+def gamma_poisson(
+    events: npt.ArrayLike = (3, 0, 5, 2, 4),
+    exposure: npt.ArrayLike = (1.0, 0.5, 2.5, 1.0, 1.5),
+    shape: float = 2.0,
+    rate: float = 1.5,
+) -> Target:
     """Make a target: events at one rate per unit of exposure, a priori Gamma(shape, rate).
 
     Args:
         events: one count for each row.
         exposure: the time for which each row was observed; a single number stands for all.
-        shape, rate: the parameters of the prior.
+        shape: the parameters of the prior.
+        rate: likewise.
     """
     events = counts("events", events, 1)
     exposure = positive("exposure", exposure, (0, 1))
@@ -105,7 +115,9 @@ def dirichlet_multinomial(
     return Target.from_numpyro(dirichlet_multinomial_model, table, totals, concentration, reference=reference)
 
 
-def dirichlet_categorical(labels=(0, 2, 2, 1, 0, 2, 2, 0, 2), concentration=(1.0, 0.5, 2.0)) -> Target:
+def dirichlet_categorical(
+    labels: npt.ArrayLike = (0, 2, 2, 1, 0, 2, 2, 0, 2), concentration: npt.ArrayLike = (1.0, 0.5, 2.0)
+) -> Target:
     """Make a target: labels 0, 1, ... with probabilities theta, a priori Dirichlet(concentration).
 
     Args:

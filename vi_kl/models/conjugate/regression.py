@@ -42,13 +42,19 @@ def unknown_noise_model(x, y, prior_mean, prior_scale, a, b):
         numpyro.sample("y", dist.Normal(x @ beta, jnp.sqrt(sigma2)), obs=y)
 
 
-def normal_normal(y=(4.1, 5.6, 3.8, 6.0), noise_sd=(1.0, 2.0, 0.5, 1.5), prior_mean=3.0, prior_sd=2.5) -> Target:
+def normal_normal(
+    y: npt.ArrayLike = (4.1, 5.6, 3.8, 6.0),
+    noise_sd: npt.ArrayLike = (1.0, 2.0, 0.5, 1.5),
+    prior_mean: float = 3.0,
+    prior_sd: float = 2.5,
+) -> Target:
     """Make a target: measurements of one quantity mu with known errors, a priori Normal(prior_mean, prior_sd).
 
     Args:
         y: the measurements.
         noise_sd: the sd of each of them; a single number stands for all.
-        prior_mean, prior_sd: the mean and sd of the prior, single numbers.
+        prior_mean: the mean and sd of the prior, single numbers.
+        prior_sd: likewise.
     """
     y = numbers("y", y, 1)
     noise_sd = vector_of("noise_sd", noise_sd, len(y), positive)
@@ -76,7 +82,8 @@ def linear_regression_known_noise(
         x: the predictors, of shape (rows, coefficients), with a column of ones for an intercept.
         y: the responses, of shape (rows,).
         noise_sd: the sd of the noise, one for each row, or a single number.
-        prior_mean, prior_sd: the mean and sd of the prior, one for each coefficient, or a single number.
+        prior_mean: the mean and sd of the prior, one for each coefficient, or a single number.
+        prior_sd: likewise.
     """
     x, y, prior_mean = regression_data(x, y, prior_mean)
     noise_sd = vector_of("noise_sd", noise_sd, len(y), positive)
@@ -91,7 +98,14 @@ def linear_regression_known_noise(
     return Target.from_numpyro(known_noise_model, x, y, noise_sd, prior_mean, prior_sd, reference=reference)
 
 
-def linear_regression(x=CHILDREN, y=VOLUME, prior_mean=0.0, prior_scale=(50.0, 1.0, 2.0), a=2.0, b=0.02) -> Target:
+def linear_regression(
+    x: npt.ArrayLike = CHILDREN,
+    y: npt.ArrayLike = VOLUME,
+    prior_mean: npt.ArrayLike = 0.0,
+    prior_scale: npt.ArrayLike = (50.0, 1.0, 2.0),
+    a: float = 2.0,
+    b: float = 0.02,
+) -> Target:
     """Make a target: y = x beta + noise of unknown variance sigma2, with a normal-inverse-gamma prior.
 
     A priori sigma2 is InverseGamma(a, b), and given it the coefficients are Normal(prior_mean, prior_scale sigma).
@@ -99,8 +113,10 @@ def linear_regression(x=CHILDREN, y=VOLUME, prior_mean=0.0, prior_scale=(50.0, 1
     Args:
         x: the predictors, of shape (rows, coefficients), with a column of ones for an intercept.
         y: the responses, of shape (rows,).
-        prior_mean, prior_scale: the mean and relative scale of the prior, one for each coefficient, or a single number.
-        a, b: the parameters of the prior of sigma2, single numbers.
+        prior_mean: the mean and relative scale of the prior, one for each coefficient, or a single number.
+        prior_scale: likewise.
+        a: the parameters of the prior of sigma2, single numbers.
+        b: likewise.
 
     Raises:
         ValueError: an argument is impossible (the message gives its name and place), or a + rows / 2 <= 2, so that

@@ -34,26 +34,41 @@ def state_space_model(y, persistence, mean, step_sd, noise_sd, start_mean, start
         numpyro.sample("y", dist.Normal(path, noise_sd), obs=y)
 
 
-def local_level(y=LEVEL, step_sd=0.5, noise_sd=0.6, start_mean=0.0, start_sd=3.0) -> Target:
+def local_level(
+    y: npt.ArrayLike = LEVEL,
+    step_sd: float = 0.5,
+    noise_sd: float = 0.6,
+    start_mean: float = 0.0,
+    start_sd: float = 3.0,
+) -> Target:
     """Make a target: a random walk observed with noise.
 
     Args:
         y: the observations at times 0, 1, ...; two at least.
-        step_sd, noise_sd: the sds of the walk's steps and of the observations.
-        start_mean, start_sd: the prior mean and sd of the level at time 0.
+        step_sd: the sds of the walk's steps and of the observations.
+        noise_sd: likewise.
+        start_mean: the prior mean and sd of the level at time 0.
+        start_sd: likewise.
     """
     start_mean, start_sd = numbers("start_mean", start_mean, 0), positive("start_sd", start_sd, 0)
     return state_space(y, np.array(1.0), np.array(0.0), step_sd, noise_sd, start_mean, start_sd)
 
 
-def autoregression_plus_noise(y=DEVIATION, persistence=0.8, mean=0.2, step_sd=0.5, noise_sd=0.4) -> Target:
+def autoregression_plus_noise(
+    y: npt.ArrayLike = DEVIATION,
+    persistence: float = 0.8,
+    mean: float = 0.2,
+    step_sd: float = 0.5,
+    noise_sd: float = 0.4,
+) -> Target:
     """Make a target: a stationary autoregression of order 1 observed with noise.
 
     Args:
         y: the observations at times 0, 1, ...; two at least.
         persistence: the correlation of the hidden path with itself one step later, between -1 and 1.
         mean: the mean of the path.
-        step_sd, noise_sd: the sds of the path's innovations and of the observations.
+        step_sd: the sds of the path's innovations and of the observations.
+        noise_sd: likewise.
     """
     persistence, mean = numbers("persistence", persistence, 0), numbers("mean", mean, 0)
     refuse("persistence", persistence, np.abs(persistence) >= 1, "not between -1 and 1, so nothing is stationary")

@@ -98,7 +98,9 @@ def log_evidence_by_reverse_annealing(
         draws: posterior draws of shape (n, dim), at which the particles begin.
         key: a JAX random key.
         start: the density that the particles are moved to; None for one around the draws, of three times their sds.
-        num_populations, num_particles, num_moves: see `log_evidence_by_annealing`.
+        num_populations: see `log_evidence_by_annealing`.
+        num_particles: likewise.
+        num_moves: likewise.
 
     Raises:
         AnnealingError, ValueError: see `log_evidence_by_annealing`.

@@ -32,7 +32,9 @@ TOO_WIDE = 0.3  # relative error above which its first-order formula is not reli
 
 
 @in_float64
-def log_evidence_by_bridge(target: Target, chains, *, key, independent: bool = False) -> Estimate:
+def log_evidence_by_bridge(
+    target: Target, chains: Float[AnyArray, "chains length dim"], *, key: KeyLike, independent: bool = False
+) -> Estimate:
     """Estimate the log evidence in nats from draws of the posterior.
 
     Args:
@@ -173,7 +175,8 @@ def solve_bridge(at_posterior, at_normal, share: float) -> float:
     """Return the fixed point of Meng & Wong's iteration, the root of a function that rises in the log evidence.
 
     Args:
-        at_posterior, at_normal: log ratio of posterior (unnormalised) to normal density, at draws of each.
+        at_posterior: log ratio of posterior (unnormalised) to normal density, at draws of each.
+        at_normal: likewise.
         share: the share of the posterior's effective draws among all.
     """
     odds = np.log(share) - np.log1p(-share)

@@ -1,8 +1,7 @@
 """Calibration: what many simulated data sets say of a fitting procedure, in figures and in words."""
 
 import dataclasses
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from vi_kl.core.records import plain, store
 from vi_kl.workflows.calibration.rank_statistics import RankStatistics
