@@ -80,7 +80,7 @@ def test_what_the_function_is_called_with(method, calls):
 def test_every_bit_arrives_from_every_thread():
     """Also of numbers that 32 bits do not hold, and those that are not equal to themselves."""
     rng = np.random.default_rng(2)
-    numbers = rng.integers(0, 2**64, 4_000, dtype=np.uint64).view(np.float64)
+    numbers = rng.integers(0, 2**64, 40_000, dtype=np.uint64).view(np.float64)  # more than JAX copies at once
     special = [0.0, -0.0, 5e-324, np.inf, -np.inf, np.nan, np.finfo(float).max, 1 + 2**-52]
     numbers = np.concatenate([numbers, special])
     whole = rng.integers(-(2**63), 2**63, len(numbers))

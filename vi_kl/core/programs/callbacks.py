@@ -7,9 +7,16 @@ two numbers of 32 bits for each, which nobody rounds.
 
 A function that takes one point at a time (`vmap_method` "sequential", or none given) gets its batch in one call, whose
 rows are gone through in Python: a call of its own for each costs JAX some 0.4 ms, whatever the function does.
+
+JAX copies what it hands to a callback, and copies of more than 100 KiB wait for a thread of the runtime, of which
+there are as many as cores. Where all of them are in callbacks, each waits for its arguments, for ever. So arguments
+are handed over in pieces that are small enough to be copied at once.
 """
 
+import dataclasses
+
 import jax
+import jax.custom_batching
 import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr
@@ -18,6 +25,7 @@ from vi_kl.core.programs.replay import inner_programs, opened
 from vi_kl.core.programs.widened import NARROW, Narrowed, Retyped
 
 PLAIN = (np.dtype(np.float64), np.dtype(np.int64), np.dtype(np.uint64))
+PIECE = 16_384  # numbers of 32 bits: 64 KiB
 AT_ONCE = ("expand_dims", "broadcast_all", "legacy_vectorized")  # the function itself takes leading axes
 
 
@@ -41,9 +49,7 @@ class Bitwise(Retyped):
 
         @jax.jit  # one operation of the program, for `NarrowedCallbacks` to know it by
         def bitwise_callback(*arguments):
-            arguments = [as_bits(x) for x in arguments]
-            found = callback.called(callback, list(map(bits_shape, callback.outputs)), arguments)
-            return [from_bits(x, shape.dtype) for x, shape in zip(found, callback.outputs, strict=True)]
+            return operation(callback, wide=True)(*arguments)
 
         return bitwise_callback(*(jnp.asarray(x, v.aval.dtype) for x, v in zip(arguments, eqn.invars, strict=True)))
 
@@ -55,8 +61,7 @@ class NarrowedCallbacks(Narrowed):
         callback = bitwise_callback_of(params["jaxpr"])
         if callback is None:
             return super().apply_jit(params, arguments)
-        shapes = [jax.ShapeDtypeStruct(s.shape, NARROW.get(s.dtype, s.dtype)) for s in callback.outputs]
-        return callback.called(callback.rounded, shapes, list(arguments))
+        return operation(callback, wide=False)(*arguments)
 
     apply_pjit = apply_jit
 
@@ -64,13 +69,84 @@ class NarrowedCallbacks(Narrowed):
 def bitwise_callback_of(program: Jaxpr | ClosedJaxpr) -> "BitwiseCallback | None":
     for eqn in opened(program)[0].eqns:
         function = getattr(eqn.params.get("callback"), "callback_func", None)
-        if isinstance(function, BitwiseCallback):
-            return function
+        if isinstance(function, HandOver):
+            return function.callback_func
+        for inner in inner_programs(eqn):
+            if eqn.primitive.name == "custom_vmap_call":
+                return bitwise_callback_of(inner)
     return None
 
 
+def operation(callback: "BitwiseCallback", wide: bool, batch: tuple[int, ...] = ()):
+    """The callback as a function of JAX arrays, with leading axes of these lengths, or of length one.
+
+    Args:
+        wide: whether its arrays are of 64 bits, or of 32 and rounded.
+    """
+
+    @jax.custom_batching.custom_vmap
+    def call(*arguments):
+        return handed_over(callback, wide, batch, arguments)
+
+    @call.def_vmap
+    def mapped(length, is_mapped, *arguments):
+        arguments = [x if along else x[None] for x, along in zip(arguments, is_mapped, strict=True)]
+        found = operation(callback, wide, (length, *batch))(*arguments)
+        return found, [True] * len(found)
+
+    return call
+
+
+def handed_over(callback: "BitwiseCallback", wide: bool, batch: tuple[int, ...], arguments) -> list:
+    """One call of the function, with all rows of the batch."""
+    outputs = [callback.narrowed(shape, wide) for shape in callback.outputs]
+    shapes = [jax.ShapeDtypeStruct((*batch, *shape.shape), shape.dtype) for shape in outputs]
+    pieces = [split(as_bits(x)) for x in arguments]
+    described = tuple((x.shape, x.dtype, len(some)) for x, some in zip(arguments, pieces, strict=True))
+    function = HandOver(callback, batch, described, wide)
+    flat = [piece for some in pieces for piece in some]
+    found = jax.pure_callback(
+        function, list(map(bits_shape, shapes)), *flat, sharding=callback.sharding, vmap_method="sequential"
+    )
+    return [from_bits(x, shape.dtype) for x, shape in zip(found, shapes, strict=True)]
+
+
+def split(x) -> list:
+    """An array in flat pieces of up to `PIECE` entries."""
+    flat = x.reshape(-1)
+    return [flat[start : start + PIECE] for start in range(0, max(flat.size, 1), PIECE)]
+
+
+@dataclasses.dataclass(frozen=True)
+class HandOver:
+    """What the runtime calls: it puts the arguments together, calls the function, and takes the results apart.
+
+    Attributes:
+        callback_func: the callback.
+        batch: the lengths of the leading axes.
+        arguments: shape, type and number of pieces of each.
+        wide: whether results are of 64 bits, or of 32 and rounded.
+    """
+
+    callback_func: "BitwiseCallback"
+    batch: tuple[int, ...]
+    arguments: tuple
+    wide: bool
+
+    def __call__(self, *pieces):
+        arguments, start = [], 0
+        for shape, dtype, count in self.arguments:
+            bits = np.concatenate([np.asarray(piece) for piece in pieces[start : start + count]])
+            arguments.append((bits.view(dtype) if dtype in PLAIN else bits).reshape(shape))
+            start += count
+        found = self.callback_func(self.batch, arguments)
+        if not self.wide:
+            found = [x.astype(NARROW.get(x.dtype, x.dtype)) for x in found]
+        return [parted(x) for x in found]
+
+
 class BitwiseCallback:
-    """What the runtime calls: it puts the numbers together, calls the function, and takes its results apart.
+    """A function outside JAX, as one of NumPy arrays with leading axes.
 
     Attributes:
         callback_func: the function, of NumPy arrays of the types and (but for leading axes) the shapes of `inputs`.
@@ -85,35 +161,24 @@ class BitwiseCallback:
         self.outputs = [jax.ShapeDtypeStruct(v.aval.shape, v.aval.dtype) for v in eqn.outvars]
         self.method, self.sharding = eqn.params["vmap_method"], eqn.params["sharding"]
 
-    def called(self, function, shapes, arguments):
-        """The operation that calls `function`, this callback or one like it."""
-        method = self.method if self.method in AT_ONCE else "expand_dims"
-        return jax.pure_callback(function, shapes, *arguments, sharding=self.sharding, vmap_method=method)
+    @staticmethod
+    def narrowed(shape: jax.ShapeDtypeStruct, wide: bool) -> jax.ShapeDtypeStruct:
+        return shape if wide else jax.ShapeDtypeStruct(shape.shape, NARROW.get(shape.dtype, shape.dtype))
 
-    def __call__(self, *arguments):
-        arguments = [joined(np.asarray(x), shape.dtype) for x, shape in zip(arguments, self.inputs, strict=True)]
-        return [parted(x) for x in self.results(arguments)]
-
-    def rounded(self, *arguments):
+    def __call__(self, batch: tuple[int, ...], arguments: list[np.ndarray]) -> list[np.ndarray]:
+        """The results, (*batch, ...), of arguments whose leading axes are of these lengths or of length one."""
         arguments = [np.asarray(x, shape.dtype) for x, shape in zip(arguments, self.inputs, strict=True)]
-        return [x.astype(NARROW.get(x.dtype, x.dtype)) for x in self.results(arguments)]
-
-    def results(self, arguments: list[np.ndarray]) -> list[np.ndarray]:
+        whole = [np.broadcast_to(x, (*batch, *s.shape)) for x, s in zip(arguments, self.inputs, strict=True)]
         with jax.enable_x64(True):
+            if not batch or self.method == "expand_dims":
+                return self.result(arguments)
             if self.method in AT_ONCE:
-                return self.result(arguments)
-            leading = [x.shape[: x.ndim - len(s.shape)] for x, s in zip(arguments, self.inputs, strict=True)]
-            batch = np.broadcast_shapes(*leading)
-            if not batch:
-                return self.result(arguments)
-            whole = [
-                np.broadcast_to(x, (*batch, *shape.shape)) for x, shape in zip(arguments, self.inputs, strict=True)
-            ]
+                return self.result(whole)
             rows = [self.result([np.array(x[i]) for x in whole]) for i in np.ndindex(batch)]
-            return [
-                np.reshape([row[i] for row in rows], (*batch, *shape.shape)).astype(shape.dtype)
-                for i, shape in enumerate(self.outputs)
-            ]
+        return [
+            np.array([row[i] for row in rows], shape.dtype).reshape(*batch, *shape.shape)
+            for i, shape in enumerate(self.outputs)
+        ]
 
     def result(self, arguments: list[np.ndarray]) -> list[np.ndarray]:
         found = self.callback_func(*arguments)
@@ -132,10 +197,6 @@ def bits_shape(aval) -> jax.ShapeDtypeStruct:
     if aval.dtype in PLAIN:
         return jax.ShapeDtypeStruct((*aval.shape, 2), np.uint32)
     return jax.ShapeDtypeStruct(aval.shape, aval.dtype)
-
-
-def joined(x: np.ndarray, dtype) -> np.ndarray:
-    return np.asarray(np.asarray(x, order="C").view(dtype)[..., 0]) if dtype in PLAIN else x
 
 
 def parted(x: np.ndarray) -> np.ndarray:
