@@ -107,6 +107,11 @@ def test_numbers_out_of_their_range_end_one_fit_and_no_other(error, key):
     assert all(isinstance(result, ViKLError) for result in Breaks(error).fit_many(key, [TARGET, TARGET]))
 
 
+def test_two_failures_of_one_name_are_both_told(key):
+    table = compare(TARGET, [Breaks(FitError), Breaks(ModelError)], key=key)
+    assert list(table.failures) == ["breaks", "breaks (2)"]
+
+
 @pytest.mark.parametrize("error", [ValueError, TypeError, RuntimeError])
 def test_what_is_not_vi_kls_own_is_no_row(error, key):
     with pytest.raises(error, match="out of range"):

@@ -73,9 +73,8 @@ def compare(
 
     results = list(in_threads(one, algorithms, keys, workers=workers))
     done = [result for result in results if isinstance(result, tuple)]
-    failures = {
-        algorithm.name: str(result)
-        for algorithm, result in zip(algorithms, results, strict=True)
-        if not isinstance(result, tuple)
-    }
+    failures: dict[str, str] = {}
+    for i, (algorithm, result) in enumerate(zip(algorithms, results, strict=True)):
+        if not isinstance(result, tuple):  # two settings of one method are two failures
+            failures[f"{algorithm.name} ({i + 1})" if algorithm.name in failures else algorithm.name] = str(result)
     return Comparison(target, tuple(f for f, _ in done), tuple(c for _, c in done), failures)
