@@ -49,7 +49,7 @@ SOURCES = {
     "calibrate": "vi_kl.workflows.calibration.calibrate",
     "Estimate": "vi_kl.core.estimate",
     "ViKLError": "vi_kl.core.errors",
-    "ModelError": "vi_kl.targets",
+    "ModelError": "vi_kl.core.errors",
     "FitError": "vi_kl.core.errors",
     "StorageError": "vi_kl.algorithms.storage",
 }
@@ -84,6 +84,7 @@ if TYPE_CHECKING:
     from vi_kl.algorithms.storage import load as load
     from vi_kl.algorithms.storage import save as save
     from vi_kl.core.errors import FitError as FitError
+    from vi_kl.core.errors import ModelError as ModelError
     from vi_kl.core.errors import ViKLError as ViKLError
     from vi_kl.core.estimate import Estimate as Estimate
     from vi_kl.diagnostics import Certificate as Certificate
@@ -96,7 +97,6 @@ if TYPE_CHECKING:
     from vi_kl.objectives import Objective as Objective
     from vi_kl.reference import find_reference as find_reference
     from vi_kl.reference import reference_run as reference_run
-    from vi_kl.targets import ModelError as ModelError
     from vi_kl.targets import Target as Target
     from vi_kl.workflows.calibration.calibrate import calibrate as calibrate
     from vi_kl.workflows.compare import Comparison as Comparison

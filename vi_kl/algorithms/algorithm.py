@@ -206,9 +206,9 @@ class Algorithm(abc.ABC):
         key = key_first(self, key, "fit_many")
         return self.find_many(key, tuple(targets), progress or unheard)
 
-    def find_many(self, key, targets: tuple[Target, ...], progress: Progress) -> "list[Fit | Exception]":
+    def find_many(self, key, targets: tuple[Target, ...], progress: Progress) -> list["Fit | ViKLError"]:
         """What `fit_many` does, with a key and targets that have been looked at."""
-        results = []
+        results: list[Fit | ViKLError] = []
         for one_key, target in zip(jax.random.split(key, len(targets)), targets, strict=True):
             try:
                 results.append(self.fit(one_key, target))

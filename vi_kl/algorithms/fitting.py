@@ -1,11 +1,17 @@
 """`fit`: the one-word way to an approximation, by name, family, algorithm or NumPyro guide."""
 
+import os
+from collections.abc import Callable
+from typing import Any
+
 from vi_kl.algorithms.algorithm import Algorithm, Fit
 from vi_kl.algorithms.arguments import is_method, method_named, refuse_key_first, target_of
-from vi_kl.algorithms.method import KINDS
+from vi_kl.algorithms.method import KINDS, MethodLike
 from vi_kl.algorithms.registry import DEFAULT, METHODS
 from vi_kl.algorithms.svi.svi import SVI
+from vi_kl.core.annotations import KeyLike, Progress
 from vi_kl.core.random_keys import as_key, is_key
+from vi_kl.families.approximation import Approximation
 from vi_kl.families.family import Family
 from vi_kl.families.guide import guide_family
 from vi_kl.objectives.elbo import ELBO
@@ -13,7 +19,7 @@ from vi_kl.targets.arguments import in_words, own_target
 from vi_kl.targets.target import Target
 
 
-def choose_algorithm(target: Target, method=None) -> Algorithm:
+def choose_algorithm(target: Target, method: MethodLike | None = None) -> Algorithm:
     """The algorithm that a method stands for.
 
     Args:
@@ -44,7 +50,16 @@ def instance_of(kind: type) -> Algorithm | Family:
         raise TypeError(f"method is the class {kind.__name__}, which needs settings: {error}.") from None
 
 
-def fit(target, *args, method=None, key=None, start=None, checkpoint=None, progress=None, **kwargs) -> Fit:
+def fit(
+    target: Target | Fit | Approximation | Callable,
+    *args: Any,
+    method: MethodLike | None = None,
+    key: KeyLike | None = None,
+    start: Any = None,
+    checkpoint: str | os.PathLike | None = None,
+    progress: Progress | None = None,
+    **kwargs: Any,
+) -> Fit:
     """Fit an approximation to a target.
 
     Args:
@@ -71,9 +86,9 @@ def fit(target, *args, method=None, key=None, start=None, checkpoint=None, progr
     """
     refuse_key_first(target, "fit")
     if args and method is None and (own_target(target) is not None or is_method(args[0], Algorithm, METHODS)):
-        method, *args = args
+        method, args = args[0], args[1:]
     if args and key is None and is_key(args[-1]):
-        *args, key = args
+        args, key = args[:-1], args[-1]
     key = as_key(key)
     target = target_of(target, args, kwargs, caller="fit", options=("method", "key", "start", "checkpoint", "progress"))
     algorithm = choose_algorithm(target, method)

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from vi_kl.algorithms.algorithm import Algorithm
 from vi_kl.algorithms.sample_average_approximation import SampleAverageApproximation
@@ -19,6 +19,10 @@ KINDS = {
     "sites": "on the model's own sites",
     "points": "points, without a density",
 }
+
+
+# What `fit` takes for a method: a name, a family or an algorithm (or the class of one), a NumPyro guide.
+MethodLike: TypeAlias = str | Family | Algorithm | Callable | type
 
 
 @dataclasses.dataclass(frozen=True)

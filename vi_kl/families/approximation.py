@@ -145,7 +145,9 @@ def has_push(q: Approximation) -> bool:
 @compiled(seldom=True)
 def push_batch(q: Approximation, u: Float[AnyArray, "n noise_dim"]) -> tuple[Any, Any]:
     """Return z and log q(z) at noise u of shape (n, dim)."""
-    return jax.vmap(q.family.push(q.params, q.target))(u)
+    push = q.family.push(q.params, q.target)
+    assert push is not None, "asked of an image of normal noise only"
+    return jax.vmap(push)(u)
 
 
 @compiled(seldom=True)

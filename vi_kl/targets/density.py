@@ -201,7 +201,7 @@ class DerivedDensity(Density):
         density: the given one.
     """
 
-    density: Density
+    density: Any  # of any capabilities
     kept: ClassVar[frozenset[str]] = frozenset({"supports", "priors", "deterministic", "numpyro_guides"})
 
     def given(self, data: Any) -> Any:

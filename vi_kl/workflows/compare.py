@@ -9,7 +9,7 @@ from jaxtyping import PRNGKeyArray
 from vi_kl.algorithms.algorithm import Algorithm, Fit
 from vi_kl.algorithms.arguments import refuse_key_first, target_of
 from vi_kl.algorithms.fitting import choose_algorithm
-from vi_kl.algorithms.registry import Method
+from vi_kl.algorithms.method import MethodLike
 from vi_kl.core.annotations import KeyLike
 from vi_kl.core.compilation import in_threads
 from vi_kl.core.errors import ViKLError, numerical_failures_named
@@ -24,7 +24,7 @@ __all__ = ["Comparison", "compare"]
 
 def compare(
     target: Target | Fit | Approximation | Callable,
-    methods: Sequence[Method] | Method | Target = (),
+    methods: Sequence[MethodLike] | MethodLike | Target = (),
     *args: Any,
     key: KeyLike | None = None,
     progress: Callable[[str], object] | None = None,
