@@ -72,6 +72,7 @@ def vectors(rng, count, spread):
     return dist.MultivariateNormal(spread * rng.normal(size=(count, 2)), scale_tril=trils)
 
 
+@pytest.mark.exhaustive
 def test_vectors_against_a_grid():
     """Correlated Gaussians of two dimensions; the grid sum of smooth densities is exact to 1e-8."""
     rng = np.random.default_rng(6)

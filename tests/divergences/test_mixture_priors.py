@@ -26,7 +26,10 @@ def mixture(make, centres=CENTRES):
     return dist.MixtureSameFamily(dist.Categorical(WEIGHTS), make(centres, WIDTHS))
 
 
-@pytest.mark.parametrize("make", [diagonal, vector], ids=["independent", "multivariate"])
+@pytest.mark.parametrize(
+    "make",
+    [pytest.param(diagonal, id="independent"), pytest.param(vector, id="multivariate", marks=pytest.mark.exhaustive)],
+)
 def test_the_truth_lies_between_the_bounds_and_within_the_error(make):
     p, q = make(LOCS, SCALES), mixture(make)
     bounds = mixture_prior_kl_bounds(p, q)
@@ -41,6 +44,7 @@ def test_the_truth_lies_between_the_bounds_and_within_the_error(make):
         assert bounds.lower[i] == pytest.approx(alone.lower, rel=1e-4, abs=1e-5)
 
 
+@pytest.mark.exhaustive
 def test_one_component_is_no_mixture():
     """Both sides of the upper bound are then the closed form."""
     q = dist.MixtureSameFamily(dist.Categorical(jnp.ones(1)), dist.Normal(jnp.zeros(1), 2.0))

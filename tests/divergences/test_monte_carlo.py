@@ -121,6 +121,7 @@ EXHAUSTIVE = (
     "barely wide q",
     "narrow q",
     "heavy-tailed",
+    "bimodal p",
     "bimodal q",
     "vector",
     "skewed, of two shapes",

@@ -346,6 +346,7 @@ def test_reverse_minima_of_a_pmf_are_those_of_a_grid():
     assert nearest.divergence <= values.min()
 
 
+@pytest.mark.exhaustive
 def test_discrete_pairs_whose_closed_form_cannot_be_traced():
     """Reverse onto Binomials from a BetaBinomial: the sum over its values, against a grid of SciPy's."""
     nearest = project(dist.BetaBinomial(2.0, 3.0, 10), dist.Binomial, direction="reverse", fixed={"total_count": 10})
