@@ -121,7 +121,6 @@ EXHAUSTIVE = (
     "barely wide q",
     "narrow q",
     "heavy-tailed",
-    "bimodal p",
     "bimodal q",
     "vector",
     "skewed, of two shapes",
