@@ -37,7 +37,7 @@ from vi_kl.families.gaussian import MeanField
 from vi_kl.reference.find import MOST_INTEGRATED
 from vi_kl.reference.posterior import ReferencePosterior
 from vi_kl.reference.quadrature.integrate import QuadratureError, reference_by_quadrature
-from vi_kl.targets.numpyro.priors import hierarchical_sites
+from vi_kl.targets.priors import hierarchical_sites
 from vi_kl.targets.target import CHUNK, Target
 
 FEWEST = 500  # draws that k-hat and the limits are worth anything with
