@@ -26,7 +26,7 @@ ENTRY = re.compile(r"    (?P<names>\*{0,2}\w+(?:, \*{0,2}\w+)*)(?: \([^)]*\))?: 
 
 # (docstrings, argument entries) that still begin so, by folder: to shrink until the last line is gone
 NOT_YET_SWEPT = {
-    "algorithms": (25, 40),
+    "algorithms": (25, 0),
     "cli": (4, 4),
     "core/programs/callbacks.py": (0, 0),
     "demo": (0, 2),

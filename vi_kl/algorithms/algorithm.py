@@ -56,8 +56,8 @@ class Cost:
     """What a fit cost, counted the same way for every algorithm.
 
     Attributes:
-        gradient_evaluations: of the target's log density.
-        density_evaluations: of the log density without its gradient.
+        gradient_evaluations: gradients of the target's log density.
+        density_evaluations: evaluations of the log density without its gradient.
         compile_seconds: tracing and compiling, for this fit alone.
         run_seconds: everything else.
         peak_memory: bytes, where the device counts them (GPUs and TPUs), else None: the most that were in use on it
@@ -159,7 +159,7 @@ class Algorithm(abc.ABC):
         """A short name for tables and figures."""
 
     @abc.abstractmethod
-    def find(self, key, target: Target, *, start: Any, progress: Progress, counter: "CostCounter") -> Solution:
+    def find(self, key: KeyLike, target: Target, *, start: Any, progress: Progress, counter: "CostCounter") -> Solution:
         """Find the best q: what `fit` asks of an algorithm.
 
         It runs with 64-bit types. Errors of floating-point arithmetic in it end the fit with a `FitError`.
@@ -167,9 +167,9 @@ class Algorithm(abc.ABC):
         Args:
             key: a JAX random key; the same key gives the same solution.
             target: what to approximate.
-            start: where to begin, or None; `vi_kl.algorithms.initialization.initialize` makes a frame of it.
+            start: the place to begin at, or None; `vi_kl.algorithms.initialization.initialize` makes a frame of it.
             progress: called as `progress(fraction_done, sentence)` between chunks of work; `fit` reports the end.
-            counter: of evaluations, which `find` adds to. Seconds are counted by `fit`.
+            counter: the evaluations so far, to which `find` adds. Seconds are counted by `fit`.
         """
 
     def fit(self, key: KeyLike, target: Target, *, start: Any = None, progress: Progress | None = None) -> Fit:
@@ -178,7 +178,7 @@ class Algorithm(abc.ABC):
         Args:
             key: a JAX random key, or an integer; the same key gives the same fit.
             target: what to approximate.
-            start: where to begin: another Fit or Approximation, a `Frame`, or a point as z or {site: value}. By
+            start: the place to begin at: another Fit or Approximation, a `Frame`, or a point as z or {site: value}. By
                 default at the best of the modes that climbs from random places reach.
             progress: called as `progress(fraction_done, sentence)` between chunks of work.
         """
@@ -206,7 +206,7 @@ class Algorithm(abc.ABC):
         key = key_first(self, key, "fit_many")
         return self.find_many(key, tuple(targets), progress or unheard)
 
-    def find_many(self, key, targets: tuple[Target, ...], progress: Progress) -> list["Fit | ViKLError"]:
+    def find_many(self, key: KeyLike, targets: tuple[Target, ...], progress: Progress) -> list["Fit | ViKLError"]:
         """What `fit_many` does, with a key and targets that have been looked at."""
         results: list[Fit | ViKLError] = []
         for one_key, target in zip(jax.random.split(key, len(targets)), targets, strict=True):
@@ -226,7 +226,7 @@ def run_fit(algorithm: Algorithm, key, target, start, progress: Progress | None,
     """One fit, from its arguments to its price.
 
     Args:
-        algorithm, key, target, start, progress: as `Algorithm.fit` has them.
+        algorithm, key, target, start, progress: the arguments of `Algorithm.fit`.
         **options: further arguments of the algorithm's own `find`.
     """
     key = key_first(algorithm, key, "fit", target)

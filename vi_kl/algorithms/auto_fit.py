@@ -57,7 +57,7 @@ class Candidate:
     """One approximation on the way, and how it was judged.
 
     Attributes:
-        name: of the candidate.
+        name: the candidate's name.
         fit: the approximation, with its own status and cost.
         judgement: what weighing its draws told, in the way that certificates do it.
     """

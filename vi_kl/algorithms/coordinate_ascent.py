@@ -110,7 +110,7 @@ class Conjugate:
     """A model's log joint density as a table over a grid: linear in the statistics of each site.
 
     Attributes:
-        sites: with the family that was found for each.
+        sites: the sites, each with the family that was found for it.
         table: its values, one axis per site.
     """
 

@@ -63,16 +63,16 @@ def fit(
     """Fit an approximation to a target.
 
     Args:
-        target: from `Target.from_numpyro(model, *args, **kwargs)`; or the model itself, followed by its arguments:
-            `fit(model, x, y=y, key=key)`, `fit(model, "flow", x, y=y, key=key)`.
+        target: a target, from `Target.from_numpyro(model, *args, **kwargs)`; or the model itself, followed by its
+            arguments: `fit(model, x, y=y, key=key)`, `fit(model, "flow", x, y=y, key=key)`.
         method: a name such as "full_rank" (all of them are in `vi_kl.algorithms.registry.METHODS`), a Family, an
             Algorithm, or a NumPyro guide. By default the cheapest of Laplace's normal, the best normal and a flow
             that is good enough (`AutoFit`). Spelling is forgiven ("mean-field", "ADVI").
         *args, **kwargs: the method, if it is not given by name; then what the model is called with, where `target`
             is one.
         key: a JAX random key, or an integer; the same key gives the same fit.
-        start: where to begin: another Fit or Approximation, a Frame, or a point as z or {site: value}. By default
-            at the best of the modes that climbs from random places reach.
+        start: the place to begin at: another Fit or Approximation, a Frame, or a point as z or {site: value}. By
+            default at the best of the modes that climbs from random places reach.
         checkpoint: a file that methods fitted by SVI write their state to, and go on from where it exists.
         progress: called as `progress(fraction_done, sentence)`.
 

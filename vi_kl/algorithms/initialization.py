@@ -47,10 +47,10 @@ def initialize(
     Args:
         target: what will be approximated.
         key: a JAX random key.
-        counter: where its gradients are counted.
+        counter: the counter of its gradients.
         start: None; a Frame; a Fit or an Approximation, whose mean and covariance are taken; or one point, as
             z of shape (dim,) or {site: value}, from which to climb.
-        max_steps: of each climb.
+        max_steps: the most steps of each climb.
     """
     if isinstance(start, Initialization):
         return start

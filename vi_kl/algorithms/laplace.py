@@ -21,7 +21,7 @@ class Laplace(Algorithm):
     """The normal at the mode with the most mass around it; climbs end when two of up to four agree on it.
 
     Attributes:
-        max_steps: of each climb.
+        max_steps: the most steps of each climb.
     """
 
     max_steps: int = 500

@@ -28,7 +28,7 @@ class LinearResponse(Algorithm):
     """The mean field by `SampleAverageApproximation`, and the covariance by linear response.
 
     Attributes:
-        tolerance, max_draws, max_steps: as `SampleAverageApproximation` has them.
+        tolerance, max_draws, max_steps: the settings of `SampleAverageApproximation`.
     """
 
     tolerance: float = 0.02

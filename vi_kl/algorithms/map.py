@@ -30,7 +30,7 @@ class MAP(Algorithm):
 
     Attributes:
         space: whose density is highest: "constrained", of the sites as the model sees them, or "unconstrained", of z.
-        max_steps: of each climb.
+        max_steps: the most steps of each climb.
     """
 
     space: Literal["constrained", "unconstrained"] = "constrained"

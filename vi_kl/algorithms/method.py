@@ -32,13 +32,13 @@ class Method:
     Attributes:
         name: what `fit` is asked for.
         make: makes the algorithm, with its settings.
-        kind: of the q that it finds, one of `KINDS`.
+        kind: the kind of q that it finds, one of `KINDS`.
         what: what q is, or how it is found, in a sentence.
-        when: where to use it, a sentence that begins with "Where", "For", "To" or the like.
-        requires: of the target, beyond a log density that is finite where q draws.
-        colour: of its lines and points in figures; what looks for the same q has the same. By default one of a few
-            greys and browns that the name picks.
-        dash: of its lines, to tell methods of one colour apart.
+        when: the case in which to use it, a sentence that begins with "Where", "For", "To" or the like.
+        requires: what it asks of the target, beyond a log density that is finite where q draws.
+        colour: the colour of its lines and points in figures; what looks for the same q has the same. By default one
+            of a few greys and browns that the name picks.
+        dash: the pattern of its lines, to tell methods of one colour apart.
         synonyms: other people's names of it; case, spaces, hyphens and underscores do not count.
     """
 

@@ -36,10 +36,10 @@ class NaturalGradient(Algorithm):
 
     Attributes:
         family: `FullRank()` or `MeanField()`.
-        num_draws: of fixed noise, to begin with; more where the dimension asks for it.
+        num_draws: the draws of fixed noise to begin with; more where the dimension asks for it.
         tolerance: how far new noise may move the answer: the mean in its sds, any sd relative to itself.
-        max_draws: at which doubling ends, whether that is reached or not.
-        max_steps: on one set of noise.
+        max_draws: the number at which doubling ends, whether that is reached or not.
+        max_steps: the most steps on one set of noise.
     """
 
     family: Family = dataclasses.field(default_factory=FullRank)

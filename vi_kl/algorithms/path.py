@@ -32,8 +32,8 @@ class OnPath(NamedTuple):
     """A normal along a climb.
 
     Attributes:
-        point: of the climb, (dim,).
-        gradient: of the log density there, (dim,).
+        point: a point of the climb, (dim,).
+        gradient: the gradient of the log density there, (dim,).
         frame: the normal.
         elbo: its estimated ELBO; -inf where the log density is not finite at one of its draws.
     """
@@ -53,8 +53,8 @@ def best_on_path(target: Target, climb: Climb, key, counter: CostCounter, num_dr
         target: the climb's own.
         climb: its `path` is read, and nothing of it evaluated again.
         key: a JAX random key.
-        counter: where the gradients at the draws are counted.
-        num_draws: of each normal, an even number.
+        counter: the counter of the gradients at the draws.
+        num_draws: the draws of each normal, an even number.
 
     Returns:
         None where no normal has a finite ELBO (a climb of no steps, for one).

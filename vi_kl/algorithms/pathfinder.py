@@ -42,8 +42,8 @@ class Pathfinder(Algorithm):
 
     Attributes:
         num_paths: climbs, each from its own random place.
-        num_draws: from the normals found, for the weights and for k-hat.
-        max_steps: of each climb.
+        num_draws: the draws from the normals found, for the weights and for k-hat.
+        max_steps: the most steps of each climb.
     """
 
     num_paths: int = 4

@@ -44,9 +44,9 @@ def best_rival(target: Target, tops: list[Frame], point: np.ndarray, key, counte
     Args:
         target: whose log density is looked at.
         tops: normals found at the end of climbs or on their way.
-        point: where a climb of the ELBO begins, broadly.
+        point: the place at which a climb of the ELBO begins, broadly.
         key: a JAX random key.
-        counter: where the gradients are counted.
+        counter: the counter of the gradients.
 
     Returns:
         None where none has a finite ELBO.

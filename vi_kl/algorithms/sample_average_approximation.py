@@ -46,11 +46,12 @@ class SampleAverageApproximation(Algorithm):
 
     Attributes:
         family: the set to choose from.
-        tolerance: of the answer, in sds of q: the largest change of a marginal that doubling the draws may still
-            make, in Wasserstein distance (of normals: of mean and sd together).
-        num_draws: to begin with; None for 64, or four per dimension of the noise for families that see correlation.
-        max_draws: where doubling ends, converged or not.
-        max_steps: of the optimiser, for each number of draws.
+        tolerance: the precision of the answer, in sds of q: the largest change of a marginal that doubling the draws
+            may still make, in Wasserstein distance (of normals: of mean and sd together).
+        num_draws: the draws to begin with; None for 64, or four per dimension of the noise for families that see
+            correlation.
+        max_draws: the number at which doubling ends, converged or not.
+        max_steps: the most steps of the optimiser, for each number of draws.
     """
 
     family: Family = dataclasses.field(default_factory=FullRank)

@@ -22,7 +22,7 @@ class Slope(NamedTuple):
     """What is left of the way, as far as it stands out of the noise.
 
     Attributes:
-        nats: about what the ELBO would still gain.
+        nats: a rough figure of what the ELBO would still gain.
         largest: the longest way along one coordinate, in q's sds.
         coordinate: which one that is.
     """
@@ -37,7 +37,7 @@ def slope(z: np.ndarray, gradients: np.ndarray, frame: Frame | None) -> Slope:
 
     Args:
         z: draws of q, (n, dim), the second half made of the opposite noise of the first.
-        gradients: of the log density there, (n, dim).
+        gradients: the gradients of the log density there, (n, dim).
         frame: q's own, where q is normal and correlated; else each coordinate is taken by itself.
     """
     centre = z.mean(axis=0)

@@ -48,7 +48,7 @@ class GivenAtLoad:
     """In the place of a family that is code (a NumPyro guide), which the loader has to be given.
 
     Attributes:
-        name: of the guide.
+        name: the guide's name.
         closed_over: a hash of the arrays that it closed over.
     """
 
@@ -68,7 +68,7 @@ def save(fit: Fit, path: str | os.PathLike) -> None:
 
     Args:
         fit: what to save.
-        path: of the file; any ending, its folder must exist.
+        path: the file, with any ending, its folder must exist.
 
     Raises:
         StorageError: part of the fit is code, such as an optax optimiser; the message names it.
@@ -125,9 +125,9 @@ def load(path: str | os.PathLike, target: Target, *, family: Any = None, classes
     """Read a fit that `save` has written.
 
     Args:
-        path: of the file.
+        path: the file.
         target: the posterior that was fitted, made from the same model and data.
-        family: for fits of a NumPyro guide: the guide (function, autoguide or autoguide class), or its family.
+        family: the guide, for fits of a NumPyro guide (function, autoguide or autoguide class), or its family.
         classes: families, objectives and algorithms of your own that the fit is made of.
 
     Returns:

@@ -41,7 +41,7 @@ class SVGD(Algorithm):
         num_particles: points; 64 are evaluated at once.
         kernel: one of NumPyro's Stein kernels of mode "norm"; by default RBFKernel, its width by the median rule.
         tolerance: sds of the frame; it has converged when the particles are sent less far than this (RMS).
-        max_steps: after which it ends, converged or not.
+        max_steps: the steps after which it ends, converged or not.
     """
 
     num_particles: int = 64

@@ -108,7 +108,7 @@ def phi_series(d):
 
 @functools.cache
 def phi_coefficients():
-    """Of a polynomial in d that phi(d) / d^2 equals for 2/3 <= 1 + d <= 3/2 but for 3e-10 of it."""
+    """Return the coefficients of a polynomial in d: phi(d) / d^2 for 2/3 <= 1 + d <= 3/2, to 3e-10 of it."""
     ends = [1 / OCTAVE_RATIO - 1, OCTAVE_RATIO - 1]
     interpolant = Chebyshev.interpolate(lambda d: phi_value(d, np) / d**2, 12, domain=ends)
     return interpolant.convert(kind=Polynomial).coef.tolist()
@@ -197,7 +197,10 @@ def itakura_saito(x, y, difference=None, digits=FULL):
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(3,))
 def itakura_saito_jax(x, y, difference, digits):
-    """Of x = m 2^k, with m near y: the series of m/y - log(m/y) - 1, and (x - m)/y - k log 2, which is 0 if k is."""
+    """Return the divergence with x = m 2^k and m near y, as two parts.
+
+    They are the series of m/y - log(m/y) - 1, and (x - m)/y - k log 2, which is 0 if k is.
+    """
     m, k = without_octaves(x, y)
     per_y = 1 / y
     step = jnp.where(k == 0, difference, m - y)

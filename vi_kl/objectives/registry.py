@@ -23,8 +23,8 @@ class ObjectiveEntry:
         name: its short name.
         make: makes it, with its settings: its class.
         what: what is minimised, in a sentence.
-        when: where to use it, in a sentence.
-        requires: of the family and the target.
+        when: the case in which to use it, in a sentence.
+        requires: what it asks of the family and the target.
     """
 
     name: str

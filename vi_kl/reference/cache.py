@@ -95,8 +95,8 @@ def fingerprint(target: Target, settings, key) -> str:
     """Name the entry of a target, by a hash of its programs, its data, the settings, the key and what computes them.
 
     Args:
-        target: of the reference run.
-        settings: of it, whose `repr` has all that matters.
+        target: the target of the reference run.
+        settings: the settings, whose `repr` has all that matters.
         key: a JAX random key.
     """
     parts = {

@@ -62,13 +62,13 @@ class Run:
     """One fit under way.
 
     Attributes:
-        key: for the chunk to come; `impl` is its kind.
+        key: the random key of the chunk to come; `impl` is its kind.
         state: parameters and the optimiser's memory.
-        units: in which the parameters are, see `Family.units`.
-        schedule: of step sizes.
+        units: the units of the parameters, see `Family.units`.
+        schedule: the schedule of step sizes.
         setbacks: chunks that met a value that is not finite, in a row; `setbacks_in_all`, all of them.
-        losses, step_sizes: of each chunk so far.
-        counter: of the costs.
+        losses, step_sizes: the arrays of each chunk so far.
+        counter: the counter of the costs.
         error: what ended it, where something did.
     """
 

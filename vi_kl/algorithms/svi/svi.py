@@ -14,13 +14,14 @@ from typing import Any
 
 import optax
 
-from vi_kl.algorithms.algorithm import Algorithm, Fit, run_fit
+from vi_kl.algorithms.algorithm import Algorithm, CostCounter, Fit, Solution, run_fit
 from vi_kl.algorithms.svi.checkpoint import Checkpoint
 from vi_kl.algorithms.svi.many import best_of_restarts, fit_side_by_side
 from vi_kl.algorithms.svi.run import Run, as_it_is_now
 from vi_kl.algorithms.svi.schedule import Schedule
 from vi_kl.algorithms.svi.step import run_chunk
 from vi_kl.core.annotations import KeyLike, Progress
+from vi_kl.core.errors import ViKLError
 from vi_kl.families.family import Family
 from vi_kl.families.gaussian import FullRank
 from vi_kl.objectives.elbo import ELBO
@@ -39,7 +40,7 @@ class SVI(Algorithm):
         family: the set to choose from.
         objective: the loss.
         step_size: the first Adam step size, in the units of the frame (see `vi_kl.families.frame`).
-        smallest_step_size: where cutting ends.
+        smallest_step_size: the size at which cutting ends.
         tolerance: nats; the fit has converged when cutting the step size lowers the loss by less,
         precision: and when the Monte-Carlo standard errors of the answer's means and sds, in posterior sds, are no
             larger. It costs steps by its inverse square.
@@ -101,7 +102,17 @@ class SVI(Algorithm):
         kept = {"checkpoint": checkpoint, "checkpoint_seconds": checkpoint_seconds}
         return run_fit(self, key, target, start, progress, **kept)
 
-    def find(self, key, target, *, start, progress, counter, checkpoint=None, checkpoint_seconds=10.0):
+    def find(
+        self,
+        key: KeyLike,
+        target: Target,
+        *,
+        start: Any,
+        progress: Progress,
+        counter: CostCounter,
+        checkpoint: str | os.PathLike | None = None,
+        checkpoint_seconds: float = 10.0,
+    ) -> Solution:
         if self.num_restarts > 1:
             if checkpoint is not None:
                 raise ValueError("checkpoint is for a single fit: set num_restarts=1.")
@@ -117,11 +128,11 @@ class SVI(Algorithm):
                 progress(run.schedule.steps / self.max_steps, run.words)
         return run.solution()
 
-    def find_many(self, key, targets, progress):
+    def find_many(self, key: KeyLike, targets: tuple[Target, ...], progress: Progress) -> list[Fit | ViKLError]:
         """Fit targets of one structure side by side, by one program; others one after the other."""
         if not targets or self.num_restarts > 1 or not have_one_structure(targets):
             return super().find_many(key, targets, progress)
         return fit_side_by_side(self, key, targets, progress)
 
-    def captured(self, target):
+    def captured(self, target: Target) -> Algorithm:
         return as_it_is_now(self, target)
