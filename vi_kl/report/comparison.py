@@ -31,10 +31,10 @@ def write_report(comparison: Comparison, folder: str | Path, *, key, unit: str =
 
     Args:
         comparison: what `compare` returned.
-        folder: where to; made if need be.
+        folder: the folder to write to; made if need be.
         key: a JAX random key, or an integer, for the draws in the figures.
         unit: "nats" or "bits", of everything shown; results.json is in nats.
-        title: of the page; by default it names the model.
+        title: the page's title; by default it names the model.
 
     Returns:
         The path of the page.
@@ -130,8 +130,8 @@ def draw_posteriors(
     Args:
         comparison: what `compare` returned. Call this inside `figures.style()`.
         draws: what `draw_sites_of` made of it.
-        name: of the picture's files.
-        title: of the picture.
+        name: the name of the picture's files.
+        title: the picture's title.
         entries: what the entries of a vector count.
     """
     sites = comparison.target.sites

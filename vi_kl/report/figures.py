@@ -86,7 +86,7 @@ def plot_trace(ax: Axes, fits: Sequence, log_evidence: float | None, unit: str) 
     Args:
         ax: the axes to draw on.
         fits: the `fits` of a Comparison whose loss is -ELBO; those without a history are left out.
-        log_evidence: in nats, or None.
+        log_evidence: the log evidence in nats, or None.
         unit: "nats" or "bits".
     """
     for fit in fits:
@@ -173,7 +173,7 @@ def plot_many_means(
 
     Args:
         ax: the axes to draw on.
-        means, sds: of the posterior, which give the unit; shape (entries,).
+        means, sds: the posterior's, which give the unit; shape (entries,).
         draws: {name of q: its draws, (n, entries)}.
         xlabel: what the entries are.
         of_known: what the posterior that the means are of is called.
@@ -251,7 +251,7 @@ def plot_projections(ax: Axes, p, projections: dict[str, Projection], xlabel: st
 
 
 def curves_of(p, projections):
-    """Where to draw, p there, and each nearest member there."""
+    """Return where to draw, p there, and each nearest member there."""
     if not isinstance(p, Distribution):
         x = np.arange(len(p))
         return x, np.asarray(p), [densities(projection.q, x) for projection in projections]
@@ -287,7 +287,7 @@ def label_projections(ax, p, x, curve, members, projections):
 
 
 def above_each(x, curves, members):
-    """Over the top of each curve, moved to where the others leave most room."""
+    """Place each label over the top of its curve, moved to where the others leave most room."""
     tops, half_a_label = np.max(curves, axis=0), len(x) // 10
     for member in members:
         near = np.flatnonzero(member > 0.8 * member.max())
@@ -298,7 +298,10 @@ def above_each(x, curves, members):
 
 
 def beside_each_other(x, members, peaks):
-    """For curves that nearly coincide: the left one's label on its left flank if that has room, else lower down."""
+    """Place the labels of curves that nearly coincide.
+
+    The left one has its label on its left flank if that has room, else lower down.
+    """
     gap, leftmost = 0.02 * (x[-1] - x[0]), int(np.argmin(peaks))
     for index, member in enumerate(members):
         left = np.flatnonzero(member > 0.6 * member.max())[0]

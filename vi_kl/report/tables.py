@@ -19,7 +19,7 @@ class Table:
     rows: tuple[tuple[str, ...], ...]
 
     def choose(self, places: Sequence[int]) -> "Table":
-        """The same table with these of its columns, for where there is little room."""
+        """Return the table with these of its columns, for where there is little room."""
         return Table(tuple(self.columns[i] for i in places), tuple(tuple(row[i] for i in places) for row in self.rows))
 
 

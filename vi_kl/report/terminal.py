@@ -21,7 +21,7 @@ def print_comparison(comparison: Comparison, unit: str = "nats", console: Consol
     Args:
         comparison: what `compare` returned.
         unit: "nats" or "bits".
-        console: where to print; by default the standard output.
+        console: the console to print on; by default the standard output.
     """
     console = console or Console()
     console.print(rich_table(comparison_table(comparison, unit, EIGHTY_CHARACTERS), inside=True), "")

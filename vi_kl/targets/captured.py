@@ -152,7 +152,7 @@ class ClosedOver:
         return tuple(self.place(constant, before) for constant in constants)
 
     def place(self, constant, before: int) -> int:
-        """Where it stands; within one program no two are merged, whatever they hold."""
+        """Return where a constant stands; within one program no two are merged, whatever they hold."""
         for i, other in enumerate(self.constants[:before]):
             if same(other, constant):
                 return i

@@ -39,7 +39,7 @@ class Capability:
     """What a source may offer beyond a density.
 
     Attributes:
-        what: in words, to follow "does not offer".
+        what: words to follow "does not offer".
         members: the methods and attributes that a density has that offers it.
         mend: what to do without it.
     """

@@ -115,7 +115,7 @@ class ParameterLogDensity(LogDensity):
     The changes of variables are programs like the function's own, so that bounds that are arrays are data.
 
     Attributes:
-        structure: of the tree.
+        structure: the tree's structure.
         names: the site of each of its leaves.
         parameters: the example and the support of each.
     """
@@ -175,7 +175,7 @@ class ParameterLogDensity(LogDensity):
         return ((self.whole(data),) if self.takes_data else ()), {}
 
     def guide_model(self, *data):
-        """The same posterior as a NumPyro model, for automatic guides."""
+        """Return the posterior as a NumPyro model, for automatic guides."""
         values = {}
         for name, parameter in zip(self.names, self.parameters, strict=True):
             shape, event_dim = parameter.example.shape, parameter.support.event_dim
@@ -256,7 +256,7 @@ def check_log_density(density: LogDensity, data, sites: tuple[Site, ...], argume
 
     Args:
         density: not yet captured.
-        sites: at which it is called.
+        sites: the sites at which it is called.
         argument: what it is called with, in words.
 
     Raises:

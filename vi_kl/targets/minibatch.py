@@ -38,7 +38,7 @@ def minibatch(target: Target, key) -> Target:
     """A target whose log density estimates, without bias, that of `target` from a minibatch of its rows.
 
     Args:
-        target: with subsampling plates.
+        target: a target with subsampling plates.
         key: draws the rows, without replacement, `subsample_size` of each plate; may be traced.
 
     Returns:

@@ -29,8 +29,8 @@ class Mode:
     Attributes:
         z: the point, shape (dim,).
         log_density: the unnormalised log density there.
-        hessian: of the log density; negative definite at a proper mode.
-        gradient: of the log density, what is left of it.
+        hessian: the Hessian of the log density; negative definite at a proper mode.
+        gradient: the gradient of the log density, what is left of it.
         evaluations: gradients that it took.
     """
 
@@ -88,7 +88,7 @@ class Climb:
     Args:
         target: whose log density to climb.
         start: shape (dim,).
-        max_steps: of the quasi-Newton search.
+        max_steps: the most steps of the quasi-Newton search.
         until: `until(z)` says whether to stop at z.
 
     Attributes:
@@ -130,12 +130,12 @@ class Climb:
         return -value, -gradient
 
     def gradients(self, z: np.ndarray) -> np.ndarray:
-        """At each row of z."""
+        """Return the log density at each row of z."""
         self.evaluations += len(z)
         return value_and_grad_batch(self.target, z)[1]
 
     def hessian(self, z=None) -> np.ndarray:
-        """Of the log density, at the end of the climb or another point."""
+        """Return the Hessian of the log density, at the end of the climb or another point."""
         return hessian(self.gradients, self.z if z is None else z, self.scale)
 
 
@@ -164,7 +164,7 @@ def hessian(gradients: Callable, z, scale=None) -> np.ndarray:
 
 
 def coarse_hessian(gradients: Callable, z, steps: np.ndarray) -> np.ndarray:
-    """The same from second-order differences, at half the cost."""
+    """Return the Hessian from second-order differences, at half the cost."""
     up, down = np.split(gradients(np.concatenate([z + np.diag(steps), z - np.diag(steps)])), 2)
     with np.errstate(invalid="ignore", over="ignore"):
         curvature = (up - down) / (2 * steps[:, None])
@@ -205,7 +205,7 @@ def has_run_away(z: np.ndarray, scale: np.ndarray, first: np.ndarray) -> bool:
     """Whether a climb follows a density that has no top: into a neck ever narrower, or out of what numbers hold.
 
     Args:
-        z: where it stands.
+        z: the place where it stands.
         scale, first: each coordinate's conditional sd there, and where the search began.
     """
     return bool((scale < NARROWEST * first).any() or not np.isfinite(z / scale).all())
@@ -260,5 +260,5 @@ def newton_step(curvature, gradient):
 
 
 def same_mode(a: Mode, b: Mode) -> bool:
-    """Within a hundredth of a posterior sd of one another."""
+    """Return whether they are within a hundredth of a posterior sd of one another."""
     return float(np.linalg.norm(np.linalg.solve(b.scale_tril, a.z - b.z))) < 1e-2

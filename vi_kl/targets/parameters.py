@@ -27,7 +27,7 @@ class Parameter:
 
     Attributes:
         example: a number or an array, in the support, of the parameter's shape.
-        support: of `numpyro.distributions.constraints`.
+        support: a constraint of `numpyro.distributions.constraints`.
     """
 
     example: Any

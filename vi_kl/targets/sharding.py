@@ -39,7 +39,7 @@ def divides(devices: int, leaf) -> bool:
 
 
 def automatic(mesh: Mesh) -> Mesh:
-    """The same mesh, where XLA decides how intermediate results are laid out: models do not say it."""
+    """Return the mesh, where XLA decides how intermediate results are laid out: models do not say it."""
     return Mesh(mesh.devices, mesh.axis_names, axis_types=(AxisType.Auto,) * len(mesh.axis_names))
 
 

@@ -190,19 +190,19 @@ class Target:
         return self.density.narrow
 
     def with_reference(self, reference: Any) -> "Target":
-        """The same target with other knowledge about it."""
+        """Return the target with other knowledge about it."""
         return Target(self.density, self.data, self.sites, reference)
 
     @in_float64
     def shard(self, mesh: jax.sharding.Mesh) -> "Target":
-        """The same target with its data laid out over devices: every fit and check of it is then data-parallel.
+        """Return the target with its data laid out over devices: every fit and check of it is then data-parallel.
 
         Each data array is divided along its first axis over the mesh's first axis where its length is divisible by
         the number of devices there, and replicated otherwise. On several hosts (`jax.distributed`), every process
         makes the target from the full data, of which each device keeps its own rows.
 
         Args:
-            mesh: for example `jax.make_mesh((jax.device_count(),), ("rows",))`.
+            mesh: a mesh of devices, for example `jax.make_mesh((jax.device_count(),), ("rows",))`.
 
         Raises:
             TypeError: mesh is no `jax.sharding.Mesh`.

@@ -23,9 +23,9 @@ class Detector:
     """A diagnostic with the rule by which it raises an alarm.
 
     Attributes:
-        name: for tables.
+        name: the name in tables.
         needs: "q" (draws of q alone), "evidence", or "posterior" (draws of it).
-        rule: in words.
+        rule: the rule in words.
         alarm: the rule, of a certificate.
     """
 

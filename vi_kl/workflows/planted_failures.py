@@ -34,7 +34,7 @@ class PlantedFailure:
     """A way to be wrong.
 
     Attributes:
-        name: for tables.
+        name: the name in tables.
         what: one sentence.
         plant: `plant(seed)` gives the approximation, its target with its reference.
     """
@@ -82,7 +82,7 @@ def two_modes_target(means, tril) -> Target:
 
 
 def mixture_log_density(z, data):
-    """Of normals with the same shape, each with a mean, a scale and a weight of its own."""
+    """Return the log density of a mixture of normals of one shape, each with its mean, scale and weight."""
     means, tril, scales, weights = data
     each = dist.MultivariateNormal(means, scale_tril=scales[:, None, None] * tril, validate_args=False).log_prob(z)
     return jax.nn.logsumexp(each + jnp.log(weights))
@@ -186,7 +186,7 @@ def stopped_early(seed):
 
 
 def narrow_mode(seed):
-    """Along an axis of the coordinates or a principal axis of q, in turn."""
+    """Plant a narrow mode along an axis of the coordinates or a principal axis of q, in turn."""
     mean, tril, _ = position(seed, 5)
     values, axes = np.linalg.eigh(tril @ tril.T)
     ways = np.concatenate([np.diag(np.linalg.norm(tril, axis=1)), axes.T * np.sqrt(values)[:, None]])
@@ -205,7 +205,7 @@ def beside_a_narrow_mode(mean, tril, way):
 
 
 def spike_in_slab(seed):
-    """With even seeds q is the spike, with odd ones the slab."""
+    """Plant a q that is the spike with even seeds, and the slab with odd ones."""
     mean, tril, _ = position(seed, 10)
     target = mixture_target(np.stack([mean, mean]), tril, [1.0, 0.1], [0.7, 0.3])
     return full_rank(target, mean, tril if seed % 2 else 0.1 * tril)
@@ -224,7 +224,7 @@ def mode_in_many_dimensions(seed):
 
 
 def no_jacobian(seed):
-    """With even seeds the missing determinant is above one, with odd seeds below: log q too high, or too low."""
+    """Plant a missing determinant: with even seeds it is above one, so that log q is too high, with odd seeds below."""
     mean, tril, _ = position(seed)
     tril = tril / 4 if seed % 2 else tril
     target = normal_target(mean, tril)

@@ -152,7 +152,7 @@ class BitwiseCallback:
         callback_func: the function, of NumPy arrays of the types and (but for leading axes) the shapes of `inputs`.
         inputs, outputs: shapes and types of one call.
         method: `vmap_method` of the function.
-        sharding: as `jax.pure_callback` takes it.
+        sharding: the sharding that `jax.pure_callback` takes.
     """
 
     def __init__(self, eqn):

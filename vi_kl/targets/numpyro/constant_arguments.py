@@ -25,7 +25,7 @@ class Constant:
     Attributes:
         array: the numbers.
         as_numpy: whether the model gets a NumPy array, or one of JAX's.
-        name: of the argument.
+        name: the argument's name.
     """
 
     array: np.ndarray

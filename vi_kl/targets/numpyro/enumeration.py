@@ -39,8 +39,8 @@ class DiscreteSite:
     """A latent site with finitely many values.
 
     Attributes:
-        name: of the site.
-        batch_shape: of its independent entries, each of which takes one of the values.
+        name: the site's name.
+        batch_shape: the shape of its independent entries, each of which takes one of the values.
         support: the values, as nested tuples, (K, *shape of one value).
     """
 
@@ -278,7 +278,7 @@ def enumerated_density(target: Target) -> EnumeratedModel:
 
 @compiled(seldom=True)
 def marginals_batch(target: Target, z, one_hot):
-    """For each z, and each site, the probabilities of its entries' values, flattened."""
+    """Return, for each z and each site, the probabilities of its entries' values, flattened."""
     table = configurations(target.density.discrete)
 
     def one(z):

@@ -27,7 +27,7 @@ class Inspection:
         sites: the continuous latent sites, by name.
         discrete: the discrete ones.
         plates: those that subsample.
-        axes: for each continuous site inside such a plate, (site, ((plate, axis of its array), ...)).
+        axes: an entry for each continuous site inside such a plate, (site, ((plate, axis of its array), ...)).
         latent: {latent site: shape and type of its value}.
         masked: the latent sites under a mask.
         copies: {latent site: observed site}, the pairs that `obs_mask` makes.

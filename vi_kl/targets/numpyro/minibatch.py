@@ -26,7 +26,8 @@ class SubsampledModel(NumPyroModel):
     Attributes:
         model: the model with whole plates.
         plates: those that subsample.
-        axes: for each latent site inside such a plate, (site, ((plate, axis of its unconstrained array), ...)).
+        axes: an entry for each latent site inside such a plate, (site, ((plate, axis of its unconstrained array),
+            ...)).
     """
 
     plates: tuple[Plate, ...]

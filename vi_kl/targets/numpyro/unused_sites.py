@@ -44,7 +44,7 @@ class Entries:
     """Some entries of a site's batch. Hashable: a static part of compiled code.
 
     Attributes:
-        shape: of the whole batch.
+        shape: the shape of the whole batch.
         bits: which of them, one byte each.
     """
 

@@ -51,7 +51,7 @@ def calibrate(
         observed: the name of the sample site that is the data, or names of several.
         method: what `fit` takes: a name, a Family, an Algorithm, a guide function, an autoguide class.
         key: a JAX random key; the same key gives the same calibration.
-        num_data_sets: with 200, the coverage of a 95% interval is known to ±1.5%.
+        num_data_sets: the number of data sets; with 200, the coverage of a 95% interval is known to ±1.5%.
         num_draws: draws of each q by which the truth is ranked.
         progress: called as `progress(fraction_done, sentence)`.
 

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class Calibration(RankStatistics):
-    """Where the true parameters lay among the draws of q, over many simulated data sets, and what that means.
+    """A record of where the true parameters lay among the draws of q, over many simulated data sets, and what that
+    means.
 
     A record: the figures (see `RankStatistics`, whose fields are all here too), and the words that follow from them.
 

@@ -21,7 +21,7 @@ ALPHA = 0.01  # with which probability a verdict finds fault with a procedure th
 
 @dataclasses.dataclass(frozen=True)
 class RankStatistics:
-    """Where the true parameters lay among the draws of q, over many simulated data sets.
+    """A record of where the true parameters lay among the draws of q, over many simulated data sets.
 
     Attributes:
         method: the name of the algorithm.
@@ -30,11 +30,11 @@ class RankStatistics:
         ranks: how many of q's draws lie below the truth (ties broken at random), 0 to num_draws, shape
             (data sets, parameters). Data sets whose fit failed are left out.
         pits: the ranks spread evenly over their steps: uniform between 0 and 1 where q is the posterior.
-        num_draws: of each q.
+        num_draws: the number of draws of each q.
         converged: whether each fit said so.
         failures: {number of the data set: why its fit failed}.
         latent, data: {site: (num_data_sets, ...)}, what was simulated, failures included.
-        cost: of the whole calibration.
+        cost: the cost of the whole calibration.
         p_values: {test: one p value per parameter}, none of them adjusted for their number. "uniformity": the ECDF of
             the PITs against simultaneous bands (Säilynoja et al. 2022), exact; it sees any departure. "symmetry": the
             PITs against their mirror images, which VSBC tests for bias, exact by Butler (1969). "spread": how far from
@@ -101,7 +101,7 @@ class RankStatistics:
         return self.shares(self.pits > 0.5, f"medians in {len(self.pits)} simulated data sets")
 
     def shares(self, events: np.ndarray, method: str) -> dict[str, Estimate]:
-        """Of data sets in which something happened, for each parameter.
+        """Return the share of data sets in which something happened, for each parameter.
 
         The standard error is that of a share half a data set nearer the middle, so that it is never zero.
         """

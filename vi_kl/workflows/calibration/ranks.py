@@ -1,4 +1,4 @@
-"""Where the true parameters lie among the draws of each q: ranks, and the same spread evenly between 0 and 1."""
+"""Compute where true parameters lie among the draws of each q: ranks, and the same spread evenly between 0 and 1."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -19,7 +19,7 @@ JOINT = "log density"  # the name of the joint log density among the quantities 
 
 
 class Counts(NamedTuple):
-    """Of the draws of each q, shape (fits, quantities)."""
+    """Compute the ranks among the draws of each q, shape (fits, quantities)."""
 
     below: np.ndarray
     equal: np.ndarray
@@ -64,7 +64,7 @@ def count_many(keys, leaves, truths, impl, layout, num_draws):
 
 
 def count_one(q: Approximation, truth: dict, key, num_draws: int) -> Counts:
-    """The same for an approximation that is not like the others, through its own `sample`."""
+    """Compute the ranks for an approximation that is not like the others, through its own `sample`."""
     z = q.sample_and_log_prob(key, num_draws)[0]
     sites = jax.tree.map(np.asarray, q.target.constrain(z))
     log_p = log_density_in_chunks(q.target, z)

@@ -18,7 +18,7 @@ MOST_POINTS = 100  # at which an ECDF is looked at
 
 
 def evaluation_points(n: int) -> np.ndarray:
-    """Where the ECDF of n values is looked at: evenly between 0 and 1."""
+    """Return where the ECDF of n values is looked at: evenly between 0 and 1."""
     k = min(n, MOST_POINTS)
     return np.arange(1, k) / k
 
@@ -104,7 +104,10 @@ def probability_walk_stays(steps: int, bound: int) -> float:
 
 
 def spread_statistic(u: np.ndarray) -> float:
-    """In standard errors, how much farther from 1/2 u lies than uniform values do: above 0 where q is too narrow."""
+    """Return how much farther from 1/2 u lies than uniform values do, in standard errors.
+
+    It is above 0 where q is too narrow.
+    """
     squares = (2 * u - 1) ** 2  # of mean 1/3 and variance 4/45
     return float((squares.mean() - 1 / 3) / np.sqrt(4 / 45 / len(u)))
 
