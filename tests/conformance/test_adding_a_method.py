@@ -139,7 +139,7 @@ def test_one_file_and_one_entry_are_found_in_every_table(added):
 
 def test_a_kind_that_there_is_not_is_refused():
     with pytest.raises(ValueError, match="must be one of default, normal"):
-        Method("odd", vi_kl.Laplace, "odd", "Odd.", "Never.")
+        Method("odd", vi_kl.algorithms.Laplace, "odd", "Odd.", "Never.")
 
 
 def test_every_entry_says_what_it_is_and_when_to_use_it():

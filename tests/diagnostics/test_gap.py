@@ -275,6 +275,6 @@ def test_the_error_of_a_sum_of_parts_is_not_that_of_independent_ones():
 def test_the_shape_has_the_error_of_that_sum():
     q = full_rank(wide(1), np.array([3.0]), np.array([[9.0]]))
     with jax.enable_x64(True):
-        parts = normal_parts(q, q.target.reference, Estimate(7.0, 0.0), None, 400)
+        parts = normal_parts(q, q.target.reference, Estimate(7.0, 0.0), jax.random.key(0), 400)
     separate = np.hypot(parts.location.standard_error, parts.scale.standard_error)
     assert parts.shape.standard_error > 1.2 * separate

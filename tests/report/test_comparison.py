@@ -159,7 +159,7 @@ def test_a_trace_without_evidence_shows_the_loss(unknown):
 
 def test_a_trace_of_another_loss_is_no_distance(unknown):
     stepped = next(fit for fit in unknown.fits if len(fit.history.loss))
-    other = dataclasses.replace(stepped, algorithm=vi_kl.SVI(vi_kl.MeanField(), vi_kl.Renyi(0.5)))
+    other = dataclasses.replace(stepped, algorithm=vi_kl.SVI(vi_kl.MeanField(), vi_kl.objectives.Renyi(0.5)))
     alone = dataclasses.replace(unknown, fits=(other,), certificates=unknown.certificates[:1])
     assert draw_traces(alone, "nats") is None
     both = dataclasses.replace(unknown, fits=(other, stepped))
