@@ -5,12 +5,9 @@ dataclasses and NamedTuples of these. A file names the classes it holds; only th
 from it, so that reading a file runs no code that came with it.
 """
 
-import contextlib
 import dataclasses
 import json
-import os
 import sys
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +16,7 @@ import jax
 import numpy as np
 
 from vi_kl.core.errors import ViKLError
+from vi_kl.core.files import replacing
 
 DOCUMENT = "document"
 
@@ -45,23 +43,8 @@ def write(path, document: dict) -> None:
 
 def write_arrays(path: Path, arrays: Mapping) -> None:
     """Write an npz to a temporary file beside it and move it into place."""
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            np.savez(file, **arrays)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-
-
-def remove_leftovers(path: Path) -> None:
-    """Delete the leftovers of writes of `path` that were killed."""
-    for leftover in path.parent.glob(f".{path.name}.*.tmp"):
-        with contextlib.suppress(OSError):
-            leftover.unlink()
+    with replacing(path) as file:
+        np.savez(file, **arrays)
 
 
 class Archive:

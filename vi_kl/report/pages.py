@@ -1,7 +1,6 @@
 """One self-contained HTML page: text, tables and figures inline, nothing fetched from elsewhere."""
 
 import dataclasses
-import os
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +8,7 @@ from pathlib import Path
 import jinja2
 from markupsafe import Markup
 
+from vi_kl.core.files import replacing
 from vi_kl.report.picture import Picture
 from vi_kl.report.tables import Table
 
@@ -55,12 +55,5 @@ def require_writable(folder: Path) -> None:
 def write_atomically(path: Path, content: str | bytes) -> None:
     """Write beside the file and move it there, so that an interruption leaves the old one whole."""
     data = content.encode() if isinstance(content, str) else content
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    with replacing(path) as file:
+        file.write(data)

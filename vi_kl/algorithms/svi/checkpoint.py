@@ -20,6 +20,7 @@ from vi_kl.algorithms.svi.schedule import Answer, Batch
 from vi_kl.algorithms.svi.step import State
 from vi_kl.core import serialization
 from vi_kl.core.errors import ViKLError
+from vi_kl.core.files import remove_leftovers
 from vi_kl.core.serialization import Archive, ArchiveError
 from vi_kl.targets.fingerprint import differences, fingerprint
 
@@ -153,7 +154,7 @@ class Checkpoint:
     def __exit__(self, kind, *exception):
         self.write()
         if kind is None:
-            serialization.remove_leftovers(self.path)
+            remove_leftovers(self.path)
 
 
 def in_words(description) -> str:
