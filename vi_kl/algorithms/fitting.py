@@ -68,8 +68,8 @@ def fit(
         method: a name such as "full_rank" (all of them are in `vi_kl.algorithms.registry.METHODS`), a Family, an
             Algorithm, or a NumPyro guide. By default the cheapest of Laplace's normal, the best normal and a flow
             that is good enough (`AutoFit`). Spelling is forgiven ("mean-field", "ADVI").
-        *args, **kwargs: the method, if it is not given by name; then what the model is called with, where `target`
-            is one.
+        *args: the method, if it is not given by name; then what the model is called with, where `target` is one.
+        **kwargs: what the model is called with by name.
         key: a JAX random key, or an integer; the same key gives the same fit.
         start: the place to begin at: another Fit or Approximation, a Frame, or a point as z or {site: value}. By
             default at the best of the modes that climbs from random places reach.

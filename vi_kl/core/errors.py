@@ -8,7 +8,7 @@ import contextlib
 
 import numpy as np
 
-__all__ = ["FitError", "UnsuitableError", "ViKLError"]
+__all__ = ["FitError", "ModelError", "UnsuitableError", "ViKLError"]
 
 
 class ViKLError(Exception):

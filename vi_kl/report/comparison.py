@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from vi_kl.core.annotations import KeyLike
 from vi_kl.core.estimate import Estimate
 from vi_kl.diagnostics.certificate import Certificate
 from vi_kl.objectives.elbo import ELBO
@@ -26,7 +27,9 @@ MOST_SITES, SITES_IN_A_ROW = 6, 3  # of one figure
 MOST_ENTRIES = 60  # of a vector
 
 
-def write_report(comparison: Comparison, folder: str | Path, *, key, unit: str = "nats", title: str = "") -> Path:
+def write_report(
+    comparison: Comparison, folder: str | Path, *, key: KeyLike, unit: str = "nats", title: str = ""
+) -> Path:
     """Write a comparison as a folder: index.html (one self-contained page), figures/ and results.json.
 
     Args:
