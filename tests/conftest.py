@@ -1,7 +1,13 @@
 """Fixtures shared by all tests. JAX keeps its own default (float32): vi_kl has to switch to float64 by itself."""
 
 import itertools
+import os
 from pathlib import Path
+
+# Compiled programs are kept: a run after the first halves its time, and workers have them from one another. It has to
+# be said before JAX is imported; what the environment says comes first.
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[1] / ".pytest_cache" / "jax"))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.3")
 
 import jax
 import pytest
