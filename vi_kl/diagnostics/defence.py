@@ -148,12 +148,12 @@ def defend(
         pilot: draws of q for finding it.
         own: draws of q that are weighed.
         scouts: draws around q at several scales.
-        modes: densities over modes that climbs found.
+        modes: densities over modes that climbs found, and along the neck of a funnel.
         generator: NumPy's.
         n: draws of what is laid beside q, in each of the first rounds; later ones have more.
         size: of the pieces in which densities are evaluated.
     """
-    fixed = (*scouts.parts, *modes)
+    fixed = (scouts.wide, *modes)
     seen, best, evaluations = first_look(q, pilot, scouts, size), None, 0
     for round_ in range(ROUNDS):
         parts = (*laid_over(seen, scouts.wide), *fixed)

@@ -14,10 +14,9 @@ import dataclasses
 
 import numpy as np
 from scipy.spatial import cKDTree
-from scipy.special import gammaln
 
 from vi_kl.diagnostics.defence import weighted_moments
-from vi_kl.diagnostics.parts import Concentric
+from vi_kl.diagnostics.parts import Concentric, log_prob_of_independent
 from vi_kl.targets.target import Target, value_and_grad_batch
 
 SEEN, FEWEST_SEEN = 64, 16  # draws of q at which the curvature is looked at
@@ -85,10 +84,9 @@ class Funnel:
         return z
 
     def log_prob(self, z):
-        node, nu = self.nearest(z[:, self.scales]), OTHERS_FREEDOM
+        node = self.nearest(z[:, self.scales])
         u = times(self.inverses, node, z[:, self.others] - self.given.means[node])
-        constant = len(self.others) * (gammaln((nu + 1) / 2) - gammaln(nu / 2) - 0.5 * np.log(nu * np.pi))
-        given = constant - self.log_dets[node] - (nu + 1) / 2 * np.log1p(u**2 / nu).sum(axis=1)
+        given = log_prob_of_independent(u, OTHERS_FREEDOM) - self.log_dets[node]
         return self.over.log_prob(z[:, self.scales]) + given
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from vi_kl.core.estimate import Estimate
 from vi_kl.core.random_keys import numpy_generator
 from vi_kl.core.student import moments_of_draws
-from vi_kl.diagnostics.defence import MOST_DIMENSIONS, defend, finite, normal_of
+from vi_kl.diagnostics.defence import MOST_DIMENSIONS, Weighing, defend, finite, normal_of
 from vi_kl.diagnostics.evidence import Draws
 from vi_kl.diagnostics.funnel import find_funnel
 from vi_kl.diagnostics.importance import kl_by_weights
@@ -73,9 +73,17 @@ def look_around(q: Approximation, pilot: Draws, generator, n: int, *, rays: bool
     found = moments_of_draws(pilot.z)
     if found is None or q.target.dim > MOST_DIMENSIONS:
         return None
-    scouts = scout(q.target, *(normal_of(q) or found), generator, n, rays=rays, size=size)
-    funnel, gradients = find_funnel(q.target, pilot.z, generator, GRADIENTS * n)
-    return dataclasses.replace(scouts, funnel=funnel, evaluations=scouts.evaluations + gradients)
+    return scout(q.target, *(normal_of(q) or found), generator, n, rays=rays, size=size)
+
+
+def weigh_around(
+    q: Approximation, pilot: Draws, own: Draws, scouts: Scouts, modes, generator, n: int, *, size: int = CHUNK
+) -> Weighing:
+    """Weigh draws of q with those of wider densities, over modes that climbs found, and along a funnel's neck."""
+    funnel, gradients = find_funnel(q.target, pilot.z, generator, GRADIENTS * len(scouts.z))
+    parts = modes if funnel is None else (funnel, *modes)
+    found = defend(q, pilot, own, scouts, parts, generator, n, size=size)
+    return dataclasses.replace(found, evaluations=found.evaluations + gradients)
 
 
 def judge(q: Approximation, key, n: int) -> Judgement:
@@ -92,7 +100,7 @@ def judge(q: Approximation, key, n: int) -> Judgement:
     pilot, generator = Draws(q, keys[1], n // 4, size=n), numpy_generator(keys[2])
     scouts = look_around(q, pilot, generator, n // 4, rays=False, size=n)
     if scouts is not None and np.isfinite(pilot.log_ratio).all():
-        found = defend(q, pilot, own, scouts, (), generator, n // 2, size=n)
+        found = weigh_around(q, pilot, own, scouts, (), generator, n // 2, size=n)
         evaluations = n + n // 4 + scouts.evaluations + found.evaluations
         return Judgement(elbo, found.kl if found.is_known else None, k_hat, evaluations)
     known = k_hat < RELIABLE

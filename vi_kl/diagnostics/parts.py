@@ -39,10 +39,14 @@ class Independent:
         return self.mean + generator.standard_t(self.degrees_of_freedom, (n, len(self.mean))) @ self.tril.T
 
     def log_prob(self, z):
-        nu, dim = self.degrees_of_freedom, len(self.mean)
         u = (z - self.mean) @ np.linalg.inv(self.tril).T
-        constant = dim * (gammaln((nu + 1) / 2) - gammaln(nu / 2) - 0.5 * np.log(nu * np.pi))
-        return constant - np.linalg.slogdet(self.tril)[1] - (nu + 1) / 2 * np.log1p(u**2 / nu).sum(axis=1)
+        return log_prob_of_independent(u, self.degrees_of_freedom) - np.linalg.slogdet(self.tril)[1]
+
+
+def log_prob_of_independent(u: np.ndarray, nu: float) -> np.ndarray:
+    """The log density of independent Student t's of location 0 and scale 1, at points (n, dim)."""
+    constant = u.shape[1] * (gammaln((nu + 1) / 2) - gammaln(nu / 2) - 0.5 * np.log(nu * np.pi))
+    return constant - (nu + 1) / 2 * np.log1p(u**2 / nu).sum(axis=1)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,7 +11,7 @@ import dataclasses
 import numpy as np
 from scipy.ndimage import maximum_filter1d
 
-from vi_kl.diagnostics.parts import Concentric, Part
+from vi_kl.diagnostics.parts import Concentric
 from vi_kl.targets.target import CHUNK, Target, log_density_in_chunks
 
 SCALES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)  # of q's own
@@ -32,8 +32,7 @@ class Scouts:
 
     Attributes:
         wide: the mixture of densities around q at several scales.
-        evaluations: of the log density and of its gradient that it took.
-        funnel: a density that narrows as the posterior does; None where that is no funnel.
+        evaluations: of the log density that it took.
         z, log_p, log_r: its draws, with the target's and its own log density.
         peaks: points of rays, (k, dim), the most promising first.
         flat: directions (k, dim) along which the density does not fall off as a proper one must.
@@ -46,12 +45,6 @@ class Scouts:
     peaks: np.ndarray
     flat: np.ndarray
     evaluations: int
-    funnel: Part | None = None
-
-    @property
-    def parts(self) -> tuple[Part, ...]:
-        """What is laid beside q wherever the posterior turns out to be."""
-        return (self.wide,) if self.funnel is None else (self.wide, self.funnel)
 
     def starts(self, reach) -> np.ndarray:
         """Where climbs should start: draws of the largest weights, apart from one another; and peaks of rays."""

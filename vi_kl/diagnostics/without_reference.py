@@ -5,12 +5,12 @@ import numpy as np
 
 from vi_kl.core.random_keys import numpy_generator
 from vi_kl.core.student import Student, moments_of_draws
-from vi_kl.diagnostics.defence import Weighing, defend, density_of, finite, has_density
+from vi_kl.diagnostics.defence import Weighing, density_of, finite, has_density
 from vi_kl.diagnostics.errors import errors, summary_from_weights
 from vi_kl.diagnostics.evidence import Draws
 from vi_kl.diagnostics.evidence_bounds import Limits, elbo_limits, evidence_limits
 from vi_kl.diagnostics.importance import kl_by_weights, log_evidence_by_weights
-from vi_kl.diagnostics.judgement import look_around
+from vi_kl.diagnostics.judgement import look_around, weigh_around
 from vi_kl.diagnostics.missed_modes import PILOT, Search
 from vi_kl.diagnostics.psis import RELIABLE
 from vi_kl.diagnostics.rival import rival_evidence
@@ -55,7 +55,7 @@ def judge_without_reference(q, draws: Draws, view: View, search: Search, figures
     weighing = None
     if view.scouts is not None:
         parts = search.laid_over
-        weighing = defend(q, view.pilot, draws, view.scouts, parts, view.generator, len(draws) // 2)
+        weighing = weigh_around(q, view.pilot, draws, view.scouts, parts, view.generator, len(draws) // 2)
     evidence = lower_evidence(draws, search, weighing)
     found |= {
         "evidence_limits": evidence,
