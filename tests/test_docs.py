@@ -23,8 +23,7 @@ RESOURCE = re.compile(
 )
 
 
-@pytest.mark.exhaustive  # .ci/run builds the documentation in any case, as strictly
-@pytest.mark.slow
+@pytest.mark.publication
 @pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)}; pip install '.[docs]'")
 def test_documentation_builds_strictly_and_is_self_contained(tmp_path):
     done = subprocess.run(

@@ -46,7 +46,6 @@ def test_style(command):
 
 
 @pytest.mark.exhaustive  # .ci/run checks the types in any case
-@pytest.mark.slow
 def test_types_of_the_interfaces(tmp_path):
     """Those files are without errors, and `checked_types.py` has the errors that it says it has, and no other."""
     pytest.importorskip("mypy")

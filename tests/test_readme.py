@@ -14,7 +14,7 @@ BLOCK = re.compile(r"```python\n(.*?)```(?:\n+```text\n(.*?)```)?", re.DOTALL)
 NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:e[+-]?\d+)?")
 
 
-@pytest.mark.slow
+@pytest.mark.publication
 def test_python_blocks_print_what_is_shown():
     blocks = BLOCK.findall(README)
     assert len(blocks) >= 3

@@ -73,7 +73,6 @@ def test_mean_field_ends_at_the_best_whatever_it_starts_from(kind):
 
 
 @pytest.mark.exhaustive
-@pytest.mark.slow
 @pytest.mark.parametrize("groups", [40, 160])
 @pytest.mark.parametrize("kind", list(MODELS))
 @pytest.mark.parametrize("strength", ["strong", "weak"])
@@ -84,7 +83,6 @@ def test_nothing_is_below_the_best_mean_field(kind, strength, groups):
 
 
 @pytest.mark.exhaustive
-@pytest.mark.slow
 def test_the_default_of_hundreds_of_groups_is_no_worse_than_independent_normals():
     row = measure("precision", "strong", 250, 0, "default")
     assert row["above"] > -0.2

@@ -87,7 +87,6 @@ def test_the_self_test_shows_its_table_or_prints_it_as_json(monkeypatch):
 
 
 @pytest.mark.exhaustive  # by default test_planted_failures.py plants each of them
-@pytest.mark.slow
 def test_the_self_test_plants_every_failure():
     found = json.loads(CliRunner().invoke(app, ["self-test", "--repetitions", "1", "--json"]).stdout)
     assert set(found["rates"]) == {planted.name for planted in (HEALTHY, *FAILURES)}

@@ -184,7 +184,6 @@ def insert(path: Path, before: str, text: str) -> None:
 
 
 @pytest.mark.exhaustive
-@pytest.mark.slow
 def test_a_copy_of_the_tree_with_both_passes_the_conformance_suites(tmp_path):
     """Three files are touched: the two new ones, and the registry."""
     for folder in ("vi_kl", "tests"):

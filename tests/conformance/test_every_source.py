@@ -259,7 +259,6 @@ def test_threads(name):
 
 
 @pytest.mark.exhaustive
-@pytest.mark.slow
 @pytest.mark.parametrize("name", ["callback", "callback of parameters", "callback, sequential"])
 def test_a_callback_works_in_each_of_a_hundred_runs(name):
     """In threads, where JAX's 64-bit switch does not reach: nothing may be rounded, or of another type."""

@@ -1,7 +1,7 @@
 """The whole story: what the issue of truth demands of every fit in it, and the folder it writes.
 
-By default the quick story is run once, and one approximation of each model that it leaves out; the whole chapters,
-the flow's among them, are exhaustive.
+The quick story is run once, and one approximation of each model that it leaves out; the whole chapters, the flow's
+among them, are exhaustive.
 """
 
 import dataclasses
@@ -19,7 +19,7 @@ from vi_kl.cli.main import app
 from vi_kl.demo.worms import models as worms
 from vi_kl.demo.worms.fits import CHAPTERS, tell_chapter
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.publication
 ALLOWED = {"beta_guide": 1e-4, "dirichlet_guide": 1e-4}
 ONE_OF_EACH = {  # of the models that the quick story leaves out
     "block": (worms.beta_guide,),

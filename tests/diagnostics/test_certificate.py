@@ -55,7 +55,6 @@ def test_both_directions_on_a_skewed_target(key):
 
 
 @pytest.mark.exhaustive  # by default the intervals' parts are held to their level: test_importance.py, test_sandwich.py
-@pytest.mark.slow
 def test_the_intervals_cover_the_truth_at_their_level():
     """Gap and forward KL at nominal 95% over 200 keys: 95% give or take three binomial errors (1.5% each)."""
     q = member(MeanField(), SKEWED, loc=[LOC], log_scale=[np.log(SCALE)])

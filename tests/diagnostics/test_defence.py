@@ -56,7 +56,6 @@ def test_tails_and_parts_beyond_q_are_in_the_kl(name, width, key):
 
 
 @pytest.mark.exhaustive
-@pytest.mark.slow
 @pytest.mark.parametrize("name", ["multivariate t df 5, 5 dims", "5% ten times wider, 10 dims"])
 def test_intervals_cover_at_their_level(name):
     """95% give or take three binomial errors of 120 keys."""

@@ -257,6 +257,7 @@ def test_gradients_against_derivatives_in_60_digits(name):
         assert abs(float(slope) - expected) <= 1e-9 * abs(expected), (i, slope, expected)
 
 
+@pytest.mark.divergences
 def test_gradients_stay_finite_at_the_boundary():
     def slope(make, x):
         return jax.jit(jax.grad(lambda y: kl_divergence(*make(y))))(x)
@@ -306,6 +307,7 @@ def test_a_support_of_a_hundred_thousand_counts():
     assert abs(value - truth) <= 1e-11 * truth
 
 
+@pytest.mark.divergences
 def test_a_two_ended_beta_binomial_against_the_uniform():
     """Most of the probability is at the ends, and the sum runs through the trough between them."""
     trials = 900
@@ -328,6 +330,7 @@ def test_tails_that_decay_like_a_power(q):
     assert abs(float(value) - truth) <= 1e-11 * truth
 
 
+@pytest.mark.divergences
 @pytest.mark.parametrize("trials", [200, 2000])
 def test_an_urn_of_many_draws_is_a_beta_binomial(trials):
     """Draw by draw, and beyond some hundred draws in one sum."""
@@ -441,6 +444,7 @@ def test_entropies_of_counts_without_an_end():
     assert entropy(gated) == pytest.approx(scipy.stats.entropy(pmf), rel=1e-6)
 
 
+@pytest.mark.divergences
 def test_sums_that_cannot_be_formed_are_refused():
     with pytest.raises(NoClosedForm, match="the sum would have"):
         kl_divergence(dist.DiscreteUniform(0, 10**8), dist.Binomial(10**8, 0.5))
@@ -473,6 +477,7 @@ def test_numbers_of_trials_that_are_traced_reach_every_sum():
         jax.jit(kl_divergence)(cases[1][0], dist.Categorical(jnp.full(9, 1 / 9)))
 
 
+@pytest.mark.divergences
 def test_multinomials_under_vmap():
     """Their number of trials is no data to JAX, and keeps the axes of the whole batch."""
     shares = jnp.array([[0.2, 0.3, 0.5], [0.1, 0.1, 0.8]])

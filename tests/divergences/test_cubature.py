@@ -33,6 +33,7 @@ def as_float32(covariance):
     return scale_tril @ scale_tril.T
 
 
+@pytest.mark.divergences
 @pytest.mark.parametrize(("dim", "correlation"), [(2, 0.99), (3, 0.6)])
 def test_correlated_normals(dim, correlation):
     """Known by the textbook's formula; the near-equal pair keeps its digits."""
@@ -45,6 +46,7 @@ def test_correlated_normals(dim, correlation):
         assert estimate.caveat
 
 
+@pytest.mark.divergences
 def test_skewed_densities_on_the_simplex():
     """Dirichlets: log B ratio and digammas, in two unconstrained variables."""
     a, b = np.array([0.5, 2.0, 3.0]), np.array([1.0, 2.0, 2.0])
@@ -65,6 +67,7 @@ def two_mode_mixture():
     return dist.MixtureSameFamily(dist.Categorical(np.array([0.3, 0.7])), components)
 
 
+@pytest.mark.divergences
 def test_two_modes():
     """KL to a normal is a cross-entropy in closed form, less an entropy by another quadrature."""
     nodes, weights = np.polynomial.legendre.leggauss(300)
@@ -94,11 +97,13 @@ def test_heavy_tails():
     assert estimate.value == pytest.approx(expected, rel=1e-7)
 
 
+@pytest.mark.divergences
 def test_p_beyond_the_support_of_q_is_infinite():
     box = dist.Uniform(-jnp.ones(2), jnp.ones(2)).to_event(1)
     assert estimate_kl(normal(np.zeros(2), np.eye(2)), box, method="quadrature").value == np.inf
 
 
+@pytest.mark.divergences
 def test_what_does_not_settle_is_refused():
     """An infinite divergence; and modes ten thousand times narrower than the distance between them."""
     cauchys = dist.Cauchy(jnp.zeros(2), 1.0).to_event(1)

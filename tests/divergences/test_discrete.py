@@ -230,6 +230,7 @@ def test_the_divergence_is_right_and_never_negative(p, q):
     assert value == truth or abs(mpf(float(value)) - truth) <= near
 
 
+@pytest.mark.divergences
 @settings(max_examples=200, deadline=None)
 @given(pmfs(6), arrays(np.float64, 6, elements=st.floats(-1, 1)), st.integers(-9, 0))
 def test_nearly_equal_pmfs(p, direction, exponent):
@@ -279,6 +280,7 @@ def test_float32_close_pairs():
 # JAX
 
 
+@pytest.mark.divergences
 def test_gradients_are_textbook_and_finite_at_zero():
     p, q = jnp.array([0.0, 0.5, 0.5]), jnp.array([0.2, 0.3, 0.5])
     by_p, by_q = jax.jit(jax.grad(kl_divergence, argnums=(0, 1)))(p, q)
@@ -291,6 +293,7 @@ def test_gradients_are_textbook_and_finite_at_zero():
     assert np.isfinite(jax.grad(kl_divergence, argnums=(0, 1))(p, p)).all()
 
 
+@pytest.mark.divergences
 def test_gradient_through_a_probability_that_is_zero():
     """p(t) = (t^2, 1 - t^2) at t = 0: the chain rule must not meet 0 times infinity."""
 
@@ -308,6 +311,7 @@ def test_second_derivatives():
     np.testing.assert_allclose(hessian, np.diag(q) - np.outer(q, q), atol=1e-6)
 
 
+@pytest.mark.divergences
 def test_jit_and_vmap_skip_the_checks_and_agree():
     rng = np.random.default_rng(0)
     p, q = (jnp.asarray(rng.dirichlet(np.ones(4), size=5)) for _ in range(2))

@@ -33,6 +33,7 @@ def test_the_method_is_the_first_that_applies():
     assert pmf.value == pytest.approx(1.5, rel=1e-15)
 
 
+@pytest.mark.divergences
 def test_a_bounded_support_keeps_its_own_scale():
     """A density on (0, 1) is integrated over the logit line, where its entropy is another."""
     p = dist.Beta(2.0, 3.0)
@@ -42,6 +43,7 @@ def test_a_bounded_support_keeps_its_own_scale():
     )
 
 
+@pytest.mark.divergences
 @pytest.mark.parametrize("method", ["quasi_monte_carlo", "monte_carlo"])
 def test_estimates_lie_within_their_errors(method):
     p = dist.Normal(jnp.zeros(2), jnp.array([1.0, 3.0])).to_event(1)
@@ -55,6 +57,7 @@ def test_a_finite_support_is_summed():
     assert estimate_entropy(p, method="enumeration").value == pytest.approx(stats.binom(5, 0.3).entropy(), rel=1e-12)
 
 
+@pytest.mark.divergences
 def test_a_vector_without_a_form():
     p = dist.MixtureSameFamily(
         dist.Categorical(jnp.array([0.5, 0.5])),

@@ -63,6 +63,7 @@ def test_pmf_arrays_are_summed_exactly():
     assert estimate.method == "exact sum over 2 values"
 
 
+@pytest.mark.divergences
 def test_a_finite_support_is_enumerated():
     pmf = jnp.array([0.1, 0.2, 0.3, 0.4])
     p, q = dist.Categorical(pmf), dist.Binomial(3, 0.4)
@@ -86,6 +87,7 @@ def test_enumeration_is_infinite_where_q_has_no_probability():
     assert estimate_kl(p, q, method="enumeration").value == np.inf
 
 
+@pytest.mark.divergences
 def test_a_pmf_that_numpyro_computes_inaccurately_is_charged_for_it():
     """NumPyro's BetaBinomial sums to 1 + 5e-7; the estimate says so in its error."""
     estimate = estimate_kl(dist.BetaBinomial(2.0, 3.0, 10), dist.Binomial(10, 0.4), method="enumeration")
@@ -214,6 +216,7 @@ def test_the_best_method_there_is_comes_first(p, q, words, key):
     assert bool(estimate.caveat) == (words != "closed form")
 
 
+@pytest.mark.divergences
 def test_what_cannot_settle_falls_through_and_says_so(key):
     """A kink is not resolved in three variables."""
     p, q = dist.Laplace(jnp.zeros(3), 1.0).to_event(1), two_modes(3)

@@ -153,6 +153,7 @@ def test_counts_are_summed_to_the_same(float64, name):
         assert float(renyi(p, q, order)) == pytest.approx(expected, rel=1e-11 if order != 0.999 else 1e-9), order
 
 
+@pytest.mark.divergences
 def test_vectors_add_up_from_independent_parts(float64):
     """A rotation of independent Normals: both the sum of their divergences and the definition agree with it."""
     angle, scale_p, scale_q = 0.7, np.array([1.0, 0.4]), np.array([1.3, 0.5])
@@ -291,6 +292,7 @@ def test_near_equal_vectors_keep_their_digits(float64):
 # where there is no finite value, and the other ends of the scale
 
 
+@pytest.mark.divergences
 def test_infinite_where_the_mixed_parameters_leave_the_family():
     wide, narrow = dist.Normal(0.0, 2.0), dist.Normal(0.0, 1.0)
     assert chi_squared(wide, narrow) == renyi(wide, narrow, 2) == renyi(wide, narrow, np.inf) == np.inf
@@ -382,6 +384,7 @@ def test_total_variation_of_near_equal_normals(float64):
     assert total_variation(dist.Normal(0.0, 1.0), dist.Normal(0.0, 1.0)) == 0
 
 
+@pytest.mark.divergences
 def test_finite_distributions_are_as_their_pmfs():
     p, q = np.array([0.1, 0.2, 0.7]), np.array([0.3, 0.3, 0.4])
     pairs = [(dist.Categorical(probs=jnp.asarray(p)), dist.Categorical(logits=jnp.log(q)), p, q)]
@@ -407,6 +410,7 @@ def test_float32_callers_get_the_exact_value_rounded_once():
     assert float(value) == pytest.approx(truth("gamma", values[:2], values[2:], 0.5), rel=1e-6)
 
 
+@pytest.mark.divergences
 def test_batches_expansion_and_independence():
     loc = jnp.array([[0.0], [1.0]])
     p, q = dist.Normal(loc, 1.0), dist.Normal(jnp.zeros(3), jnp.array([1.0, 1.5, 2.0]))
@@ -424,6 +428,7 @@ def test_batches_expansion_and_independence():
     )
 
 
+@pytest.mark.divergences
 def test_derivatives_under_jit_and_vmap():
     """Normals of equal scale: R_a = a (m - n)^2 / (2 s^2), and its derivative in m; 1e-5 for float32."""
 

@@ -132,6 +132,7 @@ pmf_pairs = (
 )
 
 
+@pytest.mark.divergences
 @given(pmf_pairs)
 @settings(max_examples=200, deadline=None)
 def test_inequalities(pair):
@@ -150,6 +151,7 @@ def test_inequalities(pair):
     assert bhattacharyya(p, q) <= kl_value / 2 + 1e-12
 
 
+@pytest.mark.divergences
 @given(pmf_pairs, st.lists(st.floats(-5, 20), min_size=2, max_size=2))
 @settings(max_examples=200, deadline=None)
 def test_renyi_never_decreases_in_its_order(pair, orders):
@@ -157,6 +159,7 @@ def test_renyi_never_decreases_in_its_order(pair, orders):
     assert low <= high + 1e-9 * (1 + abs(high))
 
 
+@pytest.mark.divergences
 @given(pmf_pairs, arrays(float, (6, 3), elements=st.floats(0.01, 1)))
 @settings(max_examples=100, deadline=None)
 def test_data_processing(pair, channel):
@@ -195,6 +198,7 @@ def test_batches_axes_counts_and_bases():
 RENYIS = [lambda p, q: renyi(p, q, 2.5), lambda p, q: renyi(p, q, 0.5), lambda p, q: renyi(p, q, -1.5)]
 
 
+@pytest.mark.divergences
 def test_jax_arrays_in_their_own_dtype_under_jit_and_vmap():
     rng = np.random.default_rng(1)
     p, q = rng.dirichlet(np.ones(5), 4), rng.dirichlet(np.ones(5), 4)

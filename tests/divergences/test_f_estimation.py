@@ -130,6 +130,7 @@ def test_heavy_tails():
     assert estimate_f_divergence(p, q, "chi_squared").value == pytest.approx(2.0, abs=1e-8)
 
 
+@pytest.mark.divergences
 def test_infinite_divergences_do_not_pass_for_numbers(key):
     assert estimate_f_divergence(dist.Normal(0.0, 2.0), NORMALS[0], "chi_squared").value == np.inf
     heavy = dist.StudentT(3.0), NORMALS[0]
@@ -191,6 +192,7 @@ def log_densities_for_many_keys(p, q, key, count):
 
 
 # of the two that are functions of a mean, one by default
+@pytest.mark.divergences
 @pytest.mark.parametrize(
     "name", [pytest.param(n, marks=pytest.mark.exhaustive if n == "hellinger of bimodal" else []) for n in COVERED]
 )

@@ -94,6 +94,7 @@ def test_a_correlation_matrix_of_a_copula():
     assert kl_divergence(copula(jnp.asarray(p)), copula(jnp.asarray(q))) == pytest.approx(truth(p, q), rel=1e-6)
 
 
+@pytest.mark.divergences
 def test_entropies_and_other_divergences_and_estimates_use_it_too():
     p, q = (normal(covariance_matrix=jnp.asarray(m)) for m in PAIRS[1e6])
     expected = truth(*PAIRS[1e6])

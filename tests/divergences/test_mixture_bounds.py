@@ -53,6 +53,7 @@ def test_the_truth_lies_between_over_random_mixtures(spread):
     assert informative > {0.3: -1, 2.0: 4, 8.0: 16}[spread]
 
 
+@pytest.mark.divergences
 def test_skewed_components_and_quadrature():
     """Gammas have no overlap integrals here: the lower variational bound is 0, the others hold."""
     rng = np.random.default_rng(5)

@@ -26,6 +26,7 @@ def mixture(make, centres=CENTRES):
     return dist.MixtureSameFamily(dist.Categorical(WEIGHTS), make(centres, WIDTHS))
 
 
+@pytest.mark.divergences
 @pytest.mark.parametrize(
     "make",
     [pytest.param(diagonal, id="independent"), pytest.param(vector, id="multivariate", marks=pytest.mark.exhaustive)],
@@ -53,6 +54,7 @@ def test_one_component_is_no_mixture():
     assert (bounds.lower <= bounds.upper).all()
 
 
+@pytest.mark.divergences
 def test_it_is_a_loss():
     """Jitted, with the gradient by q(z|x) and by the prior, against finite differences of the bound."""
 

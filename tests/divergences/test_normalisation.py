@@ -60,6 +60,7 @@ WRONG = {
 IN_THE_DEFAULT_RUN = {"twice a density", "draws from elsewhere", "a vector", "counts"}
 
 
+@pytest.mark.divergences
 @pytest.mark.parametrize(
     "case", [c if c in IN_THE_DEFAULT_RUN else pytest.param(c, marks=pytest.mark.exhaustive) for c in WRONG]
 )
@@ -97,6 +98,7 @@ def test_a_distribution_passes(case):
         check_normalised(p=RIGHT[case]())
 
 
+@pytest.mark.divergences
 def test_draws_that_rounding_puts_on_the_edge(key):
     """1 + x is 1 for one in ten thousand draws x of Gamma(1/4, 1): no infinity, and no number either."""
     p = dist.TransformedDistribution(dist.Gamma(0.25, 1.0), transforms.AffineTransform(1.0, 1.0))
@@ -172,6 +174,7 @@ def test_densities_are_put_together_from_their_parts(case):
     np.testing.assert_allclose(values, expected, rtol=1e-6, atol=1e-7)
 
 
+@pytest.mark.divergences
 def test_densities_over_vectors_and_batches():
     """The same as NumPyro's inside, of the same shape; -inf outside."""
     ordered = dist.TransformedDistribution(dist.Normal(np.zeros(3), 1.0).to_event(1), transforms.OrderedTransform())

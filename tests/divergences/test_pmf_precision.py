@@ -48,6 +48,7 @@ def test_many_entries_may_add_up_to_more_rounding():
         d.entropy(softmax(0) * np.float32(1.00004))
 
 
+@pytest.mark.divergences
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, pytest.param(jnp.float16, marks=pytest.mark.exhaustive)])
 def test_sixteen_bits_in_and_out(dtype):
     p, q = softmax(1, 6, dtype), softmax(2, 6, dtype)

@@ -23,6 +23,7 @@ def block(p):
     return jnp.where(TEETH >= 6, p / 5, (1 - p) / 6)
 
 
+@pytest.mark.divergences
 def test_the_articles_binomial():
     nearest = project(observed(), binomial, init=0.3, support=UNIT, base=2)
     assert f"{nearest.params:.2f}" == "0.57"
@@ -50,6 +51,7 @@ def test_the_minimum_is_lowest_on_a_grid(direction):
     assert nearest.params == pytest.approx(0.01 + 0.001 * divergences.argmin(), abs=2e-3)
 
 
+@pytest.mark.divergences
 def test_the_two_directions_differ_on_two_modes():
     """Forward covers both modes; reverse keeps to one of them and pays about log 2 for the other."""
     points = jnp.linspace(-8, 8, 161)

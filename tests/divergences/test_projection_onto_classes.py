@@ -322,6 +322,7 @@ def test_reverse_has_a_minimum_at_each_hump():
     assert nearest.params == nearest.minima[0][1]
 
 
+@pytest.mark.divergences
 def test_reverse_onto_a_skewed_family():
     nearest = project(SKEWED, dist.LogNormal, direction="reverse")
 
@@ -380,6 +381,7 @@ def test_moments_near_the_edge_of_the_support():
     assert scipy.special.digamma(a) - np.log(b) == pytest.approx(mean_log, rel=1e-5)
 
 
+@pytest.mark.divergences
 def test_a_family_that_is_not_exponential_and_fixed_parameters():
     nearest = project(TWO_HUMPS, dist.StudentT, fixed={"df": 4.0})
 
@@ -428,6 +430,7 @@ def grid_over_the_plane():
     return points, np.log(WEIGHTS[0] * heaps[0] + WEIGHTS[1] * heaps[1]), (axis[1] - axis[0]) ** 2
 
 
+@pytest.mark.divergences
 def test_forward_onto_vectors_has_the_total_covariance(key, grid_over_the_plane):
     nearest = project(TWO_HEAPS, dist.MultivariateNormal, key=key, num_draws=20_000)
     points, log_p, area = grid_over_the_plane
@@ -462,6 +465,7 @@ def test_reverse_onto_vectors(grid_over_the_plane):
     assert "Gauss-Hermite" in nearest.method
 
 
+@pytest.mark.divergences
 def test_reverse_in_many_dimensions():
     """Two heaps far apart: the nearest is the heavier one, at the price of the other's share."""
     heaps = dist.Normal(np.array([-3 * np.ones(5), 3 * np.ones(5)]), 1.0).to_event(1)

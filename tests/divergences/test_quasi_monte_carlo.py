@@ -78,6 +78,7 @@ def test_vectors_have_their_mean_and_covariance(name):
         assert (np.abs(a.mean(0) - b.mean(0)) < 5 * error).all()
 
 
+@pytest.mark.divergences
 def test_the_error_is_small_and_honest(key):
     """KL between normals in four dimensions is known; 95% intervals of 40 estimates miss two or so."""
     p = dist.MultivariateNormal(jnp.zeros(4), jnp.eye(4))
@@ -99,6 +100,7 @@ def test_the_error_is_small_and_honest(key):
     )
 
 
+@pytest.mark.divergences
 def test_two_modes_and_a_skewed_density_against_their_quadrature(key):
     mixture = dist.MixtureSameFamily(
         dist.Categorical(jnp.array([0.3, 0.7])), dist.Normal(jnp.array([-2.0, 2.0]), jnp.array([0.5, 1.0]))
@@ -131,6 +133,7 @@ def test_regression_over_sequences_is_the_textbooks():
     assert mean_of_sequences(means, np.array([]))[1] == pytest.approx(stats.sem(means))
 
 
+@pytest.mark.divergences
 def test_where_q_has_no_density_and_what_is_refused(key):
     p = dist.Normal(jnp.zeros(2), 1.0).to_event(1)
     box = dist.Uniform(-jnp.ones(2), jnp.ones(2)).to_event(1)

@@ -319,6 +319,7 @@ def test_bounds_and_projections_follow():
     assert found.params["rate"] == pytest.approx(1.0, rel=1e-6)
 
 
+@pytest.mark.divergences
 def test_counts_without_probability_beyond_prove_nothing():
     """A rate of 0 leaves all of it at 0, whatever the support."""
     q = dist.BetaBinomial(1.0, 1.0, 3)
@@ -330,6 +331,7 @@ def test_counts_without_probability_beyond_prove_nothing():
         kl_divergence(dist.GeometricProbs(1.0), q)
 
 
+@pytest.mark.divergences
 def test_transformed_counts_are_a_pmf(key):
     """Without a Jacobian; against counts, not against densities."""
     p, q = (transformed(dist.Poisson(rate), affine(1.0, 2.0)) for rate in (3.0, 4.0))

@@ -67,6 +67,7 @@ assert "matplotlib" not in sys.modules
 """
 
 
+@pytest.mark.divergences
 def test_importing_changes_no_setting_and_registers_nothing_in_numpyro():
     result = subprocess.run([sys.executable, "-c", IMPORT_CHANGES_NOTHING], capture_output=True, text=True)
     assert result.returncode == 0, result.stderr

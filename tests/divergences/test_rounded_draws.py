@@ -17,6 +17,7 @@ def coincidences(draws):
     return (counts * (counts - 1)).sum() / 2
 
 
+@pytest.mark.divergences
 @pytest.mark.parametrize("k", [1, 5])
 def test_jax_draws_in_float32_are_taken_as_they_are(k):
     for seed in range(5):

@@ -59,6 +59,7 @@ def test_what_is_masked_counts_nothing(case):
     np.testing.assert_allclose(value, expected, rtol=1e-6)
 
 
+@pytest.mark.divergences
 def test_masks_may_be_traced_and_stop_gradients():
     mask = jnp.array([True, False])
     value = jax.jit(lambda m: kl_divergence(normal().mask(m), normal(0.5)))(mask)
@@ -165,6 +166,7 @@ def test_a_point_mass_against_a_pmf(name):
     np.testing.assert_allclose(kl_divergence(dist.Delta(np.array(points)), make()), expected, rtol=2e-7)
 
 
+@pytest.mark.divergences
 def test_a_point_mass_against_counts_of_several_kinds():
     probs = np.array([0.2, 0.3, 0.5])
     value = kl_divergence(dist.Delta(np.array([2, 0, 1]), event_dim=1), dist.Multinomial(3, probs))

@@ -49,6 +49,7 @@ def test_a_batch_of_symbolic_size_is_exported(name):
     np.testing.assert_allclose(exported.call(values), function(values), rtol=1e-6)
 
 
+@pytest.mark.divergences
 @pytest.mark.parametrize("name", MARKED)
 def test_nothing_leaks(name):
     function, event = FUNCTIONS[name]
@@ -56,6 +57,7 @@ def test_nothing_leaks(name):
         jax.jit(jax.vmap(function))(jnp.full((2, *event), 0.4))
 
 
+@pytest.mark.divergences
 def test_large_arrays_and_small_ones_give_the_same():
     """Large ones are converted to float64 inside the compiled program."""
     rng = np.random.default_rng(5)
@@ -116,6 +118,7 @@ def test_scales_whose_quotient_leaves_the_floating_range(name):
     assert back == (pytest.approx(truth, rel=1e-12) if "Cauchy" in name else np.inf)
 
 
+@pytest.mark.divergences
 def test_matrices_are_drawn_a_part_at_a_time():
     """XLA took minutes over a batch of 100,000 small matrices."""
     p, q = dist.Wishart(5.0, scale_tril=jnp.eye(3)), dist.InverseWishart(5.0, scale_tril=jnp.eye(3))

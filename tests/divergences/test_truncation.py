@@ -189,6 +189,7 @@ def test_an_entropy_that_is_not_known_is_refused():
         entropy(Left(dist.Cauchy(0.0, 1.0), 0.0))
 
 
+@pytest.mark.divergences
 @pytest.mark.parametrize("base", [dist.Normal, dist.Cauchy], ids=lambda base: base.__name__)
 def test_batches_broadcast_and_transformations_agree(base):
     make, _ = LAWS[base]
@@ -239,6 +240,7 @@ def of_normals(loc_p, scale_p, low_p, high_p, loc_q, scale_q, low_q, high_q):
     return kl_divergence(TwoSided(p, low_p, high_p), TwoSided(q, low_q, high_q))
 
 
+@pytest.mark.divergences
 @pytest.mark.parametrize("name", GRADIENTS)
 def test_gradients_of_normals_against_derivatives_in_60_digits(name):
     found = slopes(of_normals, GRADIENTS[name])
@@ -341,6 +343,7 @@ def test_a_gamma_cut_at_zero_is_a_gamma():
         assert entropy(cut_p) == pytest.approx(float(entropy(p)), rel=1e-12)
 
 
+@pytest.mark.divergences
 def test_gammas_that_reach_beyond_and_batches():
     base = dist.Gamma(jnp.array([0.5, 2.0, 30.0]), 1.5)
     narrow, wide = dist.TwoSidedTruncatedGamma(base, 0.5, 2.0), dist.LeftTruncatedGamma(base, 0.25)
@@ -359,6 +362,7 @@ def of_gammas(shape_p, rate_p, low_p, high_p, shape_q, rate_q, low_q, high_q):
     return kl_divergence(dist.TwoSidedTruncatedGamma(p, low_p, high_p), dist.TwoSidedTruncatedGamma(q, low_q, high_q))
 
 
+@pytest.mark.divergences
 @pytest.mark.parametrize(
     "point",
     [(2.0, 3.0, 0.5, 1.25, 2.002, 3.001, 0.499, 1.2501), (0.3, 3.0, 0.5, 1.25, 5.0, 1.0, 0.125, 3.0)],

@@ -151,6 +151,7 @@ def test_divergences_that_are_infinite(case):
     assert kl_divergence(p, q) == np.inf
 
 
+@pytest.mark.divergences
 def test_infinite_and_finite_entries_of_one_batch():
     """The infinite one leaves the finite one's value and gradient alone."""
     df = jnp.array([2.0, 5.0])
@@ -177,6 +178,7 @@ BATCHED = {
 LONG = ("by the logarithm's moments", "of the unit interval")
 
 
+@pytest.mark.divergences
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=pytest.mark.exhaustive if name in LONG else []) for name in BATCHED]
 )
@@ -192,6 +194,7 @@ def test_batches_broadcast_and_vmap_agrees(name):
     np.testing.assert_allclose(mapped, values, rtol=1e-6)
 
 
+@pytest.mark.divergences
 def test_vmap_over_the_distributions_themselves():
     x, ones = jnp.array([0.5, 1.5]), jnp.ones(2)
     p, q = dist.Weibull(x, 1.5 * ones), dist.Gamma(1.0 + x, 2.0 * ones)

@@ -73,6 +73,7 @@ BY_DEFAULT = ("random_walk", "autoregression", "wishart", "copula")  # a vector,
 
 
 # NumPyro's ZeroSumNormal takes one scale only
+@pytest.mark.divergences
 @pytest.mark.parametrize(
     "name",
     [
@@ -220,6 +221,7 @@ def test_second_derivatives(name):
     assert jax.grad(slope)(jnp.asarray(3.0)) == pytest.approx(by_differences, rel=1e-3)
 
 
+@pytest.mark.divergences
 def test_log_det_divergence_with_equal_eigenvalues():
     """At a multiple of the identity, where the derivatives of the eigenvalues themselves do not exist."""
     with jax.enable_x64(True):
@@ -256,6 +258,7 @@ def test_the_normaliser_of_lkj_by_quadrature():
     assert float(mpmath.exp(matrices.lkj_log_normaliser(mpf(3), 3))) == pytest.approx(volume, rel=1e-7)
 
 
+@pytest.mark.divergences
 @pytest.mark.parametrize("inverse", [False, True])
 def test_the_truth_of_wishart_by_simulation(inverse):
     rng, scales = np.random.default_rng(4), [TRIL @ TRIL.T, np.eye(3)]
@@ -289,6 +292,7 @@ def test_locations_of_von_mises_count_up_to_whole_turns():
     assert float(opposite) == pytest.approx(6 * float(mpmath.besseli(1, 3) / mpmath.besseli(0, 3)), rel=1e-6)
 
 
+@pytest.mark.divergences
 def test_von_mises_without_concentration_is_uniform():
     uniform, p = dist.VonMises(0.0, 0.0, validate_args=False), dist.VonMises(1.0, 2.0)
     truth = 2 * mpmath.besseli(1, 2) / mpmath.besseli(0, 2) - mpmath.log(mpmath.besseli(0, 2))
@@ -300,6 +304,7 @@ def test_von_mises_without_concentration_is_uniform():
     assert float(slope) == pytest.approx(-1.0, rel=1e-6)  # A'(0) (k_p - k_q)
 
 
+@pytest.mark.divergences
 def test_large_circulants_against_dense_algebra():
     """Above the size up to which the Fourier matrix is formed."""
     size = 600

@@ -53,7 +53,6 @@ def on_four_devices():
     return finish(start("devices", devices=4))
 
 
-@pytest.mark.slow
 def test_four_devices_give_the_numbers_of_one():
     found = finish(start("quick", devices=4))
     assert_same(found["sharded"], found["alone"])
