@@ -1,7 +1,7 @@
-"""The methods that `fit` knows by name: one entry for each, from which all lists and tables of them are made.
+"""The registry of the methods that `fit` knows by name, with one entry for each, from which all lists of them are made.
 
 To add a family or an algorithm, add its file and an entry here. `fit`'s names and error messages, the tables of the
-documentation, colours in figures and the conformance suites take it from here.
+documentation, colours in figures and the conformance suites are made from the entries.
 """
 
 from vi_kl.algorithms.auto_fit import FLOW, AutoFit
@@ -38,7 +38,7 @@ from vi_kl.families.skewed import Skewed
 from vi_kl.families.student_t import StudentT
 from vi_kl.objectives.elbo import ELBO
 
-DEFAULT = "automatic"  # what `fit` does where no method is named
+DEFAULT = "automatic"  # the method of `fit` if none is named
 
 ENTRIES = (
     Method(

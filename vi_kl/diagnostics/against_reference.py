@@ -52,8 +52,7 @@ def judge_against_reference(
 
 
 def coverage(q: Approximation, draws: Draws, posterior: PosteriorDraws, log_q) -> tuple[float | None, bool]:
-    """Return the share of posterior draws in q's 99.9% highest-density region, and whether those outside have a mode.
-    """
+    """Return the share of posterior draws in q's 99.9% highest-density region, and whether the others have a mode."""
     if log_q is None:
         return None, False
     is_outside = log_q < np.quantile(draws.log_q, 1 - REGION)

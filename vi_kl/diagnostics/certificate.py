@@ -204,8 +204,7 @@ def refuse_undefined(draws: Draws, q: Approximation) -> None:
 
 
 def outside_the_support(draws: Draws, figures: dict) -> Certificate:
-    """Make the certificate of a q with draws outside the posterior's support: KL(q||posterior) is certainly infinite.
-    """
+    """Make the certificate of a q with draws outside the posterior's support, whose KL(q||posterior) is infinite."""
     share = float(np.isneginf(draws.log_p).mean())
     words = f"{share:.2g} of {len(draws):,} draws of q are where the posterior has no density"
     weighted = share < 1
@@ -223,7 +222,7 @@ def outside_the_support(draws: Draws, figures: dict) -> Certificate:
 
 
 def of_a_point(fit) -> Certificate:
-    """Make the certificate of a point mass: KL(q||posterior) is certainly infinite."""
+    """Make the certificate of a point mass, whose KL(q||posterior) is infinite."""
     words = "q is a point, which has no density"
     return Certificate(
         name=fit.name,

@@ -42,6 +42,5 @@ def elbo_of(draws: Draws) -> Estimate:
 
 
 def elbo(q: Approximation, key, num_draws: int = 2 * CHUNK) -> Estimate:
-    """Estimate the ELBO, E_q[log p(z, data) - log q(z)], in nats: higher is better, and it is at most the log evidence.
-    """
+    """Estimate the ELBO, E_q[log p(z, data) - log q(z)], in nats; higher is better, up to the log evidence."""
     return elbo_of(Draws(q, key, num_draws))

@@ -54,8 +54,7 @@ def reverse_kl_by_integration(q: Approximation, key, num_draws: int) -> Estimate
 
 
 def closed_form_kl(q: Approximation) -> Estimate | None:
-    """Return the sum over sites of closed-form KLs, or None unless q and the posterior have independent sites with one.
-    """
+    """Return the sum of closed-form KLs over independent sites; None if sites are dependent or one has none."""
     posterior = q.target.reference.distributions
     sites = None if posterior is None else site_distributions(q)
     if sites is None:

@@ -121,8 +121,7 @@ class Search:
 
 
 def in_ellipsoid(mode: Mode, z: np.ndarray) -> np.ndarray:
-    """Return whether points (n, dim) lie in the ellipsoid that would hold nearly all of a mode's mass, were it normal.
-    """
+    """Return whether points (n, dim) lie in the ellipsoid that holds nearly all of a mode's mass, were it normal."""
     return squared_distance(mode.z, mode.scale_tril, z) < chi2.ppf(HELD, z.shape[1])
 
 
@@ -181,8 +180,7 @@ def inner_starts(pilot: Draws, reach: Reach) -> np.ndarray:
 
 
 def find_spikes(ends: list[Climb], pilot: Draws, log_q, known: float) -> tuple[Mode, ...]:
-    """Return modes within q's reach that stand far above q's density and are hardly visited by q, the likeliest first.
-    """
+    """Return modes within q's reach, far above q's density and hardly visited by q, the likeliest first."""
     if not ends:
         return ()
     above = np.array([end.log_density for end in ends]) - log_q(np.stack([end.z for end in ends])) - known

@@ -49,8 +49,7 @@ class Scouts:
     evaluations: int
 
     def starts(self, reach) -> np.ndarray:
-        """Return where climbs should start: draws with the largest weights, and peaks of rays, without close neighbours.
-        """
+        """Return where climbs should start: draws with the largest weights, and peaks of rays, without near repeats."""
         order = np.argsort(-(self.log_p - self.log_r))
         order = order[np.isfinite(self.log_p[order])][:200]
         return np.concatenate([apart(self.z[order], reach.tril), apart(self.peaks, reach.tril)])
@@ -125,8 +124,7 @@ def directions(tril: np.ndarray, generator) -> tuple[np.ndarray, np.ndarray]:
 
 
 def peaks_of(points: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Return the best local maximum of each ray that rises above the lowest point on the way there, the densest first.
-    """
+    """Return the best local maximum of each ray that rises above the lowest point before it, the densest first."""
     if not values.size:
         return points.reshape(-1, points.shape[-1])
     floored = np.maximum(values, values.max() - 1e4)
