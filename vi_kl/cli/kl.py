@@ -49,7 +49,7 @@ def kl(
 
 
 def known_method(method: str) -> str:
-    """The method by its name in Python; hyphens and underscores are the same."""
+    """Return the method's name in Python, in which hyphens and underscores are the same; refuse unknown names."""
     name = method.lower().replace("_", "-")
     if name not in manual.METHODS:
         meant = nearest(name, manual.METHODS)
@@ -59,7 +59,7 @@ def known_method(method: str) -> str:
 
 
 def check_given(p: str | None, q: str | None, pairs: bool, draws: int | None) -> None:
-    """Two expressions, or one at most with --pairs; draws that fit into memory."""
+    """Refuse anything but two expressions, or one at most with --pairs; and more draws than fit into memory."""
     errors = Console(stderr=True)
     if pairs and q is not None:
         refuse(errors, "--pairs takes one distribution at most, the one whose pairs it lists.")

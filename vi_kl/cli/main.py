@@ -16,7 +16,7 @@ app = typer.Typer(
 
 @app.callback()
 def root() -> None:
-    """Variational approximations, and how far each is from the posterior."""
+    """Show the help if no subcommand is given."""
 
 
 app.command()(worms)
@@ -25,6 +25,7 @@ app.command("self-test")(self_test)
 
 
 def main() -> None:
+    """Run the command."""
     app()
 
 

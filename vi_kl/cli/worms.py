@@ -16,7 +16,7 @@ def worms(
     seed: Seed = 0,
     quick: Annotated[bool, typer.Option("--quick", help="Two models only: about a third of the time.")] = False,
 ) -> None:
-    """The worm-teeth story: a histogram, its stand-ins, and five posteriors, each approximation checked.
+    """Tell the worm-teeth story: a histogram, its stand-ins, and five posteriors, each approximation checked.
 
     Prints the story in order and writes a folder: [bold]index.html[/] (one self-contained page), [bold]figures/[/]
     (SVG and PNG) and [bold]results.json[/].

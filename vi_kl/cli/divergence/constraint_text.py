@@ -1,4 +1,4 @@
-"""NumPyro's constraints in words: what a parameter must be."""
+"""NumPyro's constraints in words, as what a parameter must be."""
 
 import numpy as np
 from numpyro.distributions import constraints
@@ -26,7 +26,7 @@ WORDS = (  # pairs: constraints cannot be keys of a dictionary
 
 
 def requirement(constraint) -> str:
-    """What a value must be to satisfy the constraint, to be read after the value's name."""
+    """Say what a value must be to satisfy the constraint, in words that follow the value's name."""
     known = next((words for other, words in WORDS if other is constraint), None)
     if known:
         return known
@@ -43,5 +43,5 @@ def requirement(constraint) -> str:
 
 
 def is_closed(constraint) -> bool:
-    """Whether the lower bound itself is allowed."""
+    """Return whether the lower bound itself is allowed."""
     return bool(np.all(constraint(constraint.lower_bound)))

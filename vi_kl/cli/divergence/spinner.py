@@ -1,4 +1,4 @@
-"""A spinner, where something takes long."""
+"""A spinner for what takes long."""
 
 import contextlib
 import threading

@@ -15,6 +15,7 @@ WORMS_COUNTED = 1000
 
 
 def histogram(article: Article, unit: str) -> Picture:
+    """Draw the observed worms and three distributions that are cheaper to send."""
     p, factor = observed(), UNITS[unit]
     curves = {"uniform": "#0072B2", "binomial": "#D55E00", "blocks": "#009E73"}
     fig, ax = plots.subplots(figsize=(7.2, 3.6))
@@ -36,6 +37,7 @@ def histogram(article: Article, unit: str) -> Picture:
 
 
 def objective(article: Article, unit: str) -> Picture:
+    """Draw KL as a function of the parameter of two models."""
     factor = UNITS[unit]
     grid = np.linspace(0.2, 0.85, 131)
     fig, ax = plots.subplots(figsize=(7.2, 3.6))
@@ -60,6 +62,7 @@ def objective(article: Article, unit: str) -> Picture:
 
 
 def directions(article: Article, unit: str) -> Picture:
+    """Draw the best binomial in either direction of KL, and the two objectives."""
     p, factor = observed(), UNITS[unit]
     grid = np.linspace(0.3, 0.8, 101)
     fig, (left, right) = plots.subplots(1, 2, figsize=(8.2, 3.4), width_ratios=(1, 1.1))
@@ -90,6 +93,7 @@ def directions(article: Article, unit: str) -> Picture:
 
 
 def traces(told: list[ModelResult], unit: str) -> Picture:
+    """Draw the distance of the ELBO from the log evidence, iteration by iteration, for every fit."""
     columns = min(len(told), 3)
     rows = -(-len(told) // columns)
     longest = max(10, *(len(fit.history.loss) for part in told for fit in part.comparison.fits))
@@ -116,6 +120,7 @@ def traces(told: list[ModelResult], unit: str) -> Picture:
 
 
 def posteriors(part: ModelResult) -> Picture:
+    """Draw one model's posterior and every approximation of it."""
     return draw_posteriors(
         part.comparison,
         SiteDraws(part.exact, part.draws),
@@ -126,7 +131,7 @@ def posteriors(part: ModelResult) -> Picture:
 
 
 def two_modes(part: ModelResult) -> Picture:
-    """p1 against p2: the exact posterior's two modes, one q on one of them, one q across both."""
+    """Draw p1 against p2: the exact posterior's two modes, one q on one of them, one q across both."""
     fig, axes = plots.subplots(1, 3, figsize=(9.0, 3.3), sharex=True, sharey=True)
     one_mode = "full_rank"
     shown = [("exact posterior", part.exact, plots.INK)]
@@ -149,6 +154,7 @@ def two_modes(part: ModelResult) -> Picture:
 
 
 def bits_to_send(told: list[ModelResult], article: Article, unit: str) -> Picture:
+    """Draw the code length of each model, and how much each approximation adds to it."""
     factor = UNITS[unit]
     entropy = WORMS_COUNTED * float(-np.sum(observed() * np.log(observed()))) / factor
     uniform = WORMS_COUNTED * np.log(11) / factor
@@ -185,15 +191,15 @@ def bits_to_send(told: list[ModelResult], article: Article, unit: str) -> Pictur
 
 
 def of_the_article(article: Article, unit: str) -> list[Picture]:
-    """Figures of the first half of the story. Call it inside `plots.style()`."""
+    """Draw the figures of the first half of the story. Call it inside `plots.style()`."""
     return [draw(article, unit) for draw in (histogram, objective, directions)]
 
 
 def of_the_chapter(part: ModelResult) -> list[Picture]:
-    """Figures of one model."""
+    """Draw the figures of one model."""
     return [posteriors(part), two_modes(part)] if part.chapter.name == "two_kinds" else [posteriors(part)]
 
 
 def of_the_bill(told: list[ModelResult], article: Article, unit: str) -> list[Picture]:
-    """Figures that hold all models together."""
+    """Draw the figures that show all models together."""
     return [bits_to_send(told, article, unit), traces(told, unit)]

@@ -1,4 +1,4 @@
-"""The second half of the story: the same divergence, between an approximation and a posterior."""
+"""The fits of the second half of the story: the same divergence, between an approximation and a posterior."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -45,7 +45,7 @@ QUICK_METHODS = ("mean_field", "full_rank", "laplace", "moment_matching")
 
 @dataclasses.dataclass(frozen=True)
 class ModelResult:
-    """A chapter's outcome, with draws for its figures."""
+    """The result of one model: the fits and certificates, and draws for its figures."""
 
     chapter: ModelSpec
     comparison: Comparison
@@ -54,11 +54,12 @@ class ModelResult:
 
     @property
     def log_evidence(self):
+        """The log evidence of the model's reference posterior."""
         return self.comparison.target.reference.log_evidence
 
 
 def chapters(quick: bool) -> list[ModelSpec]:
-    """All five, or two with the approximations that compile fast."""
+    """Return all five models, or two with the approximations that compile fast."""
     if not quick:
         return list(CHAPTERS)
     short = [chapter for chapter in CHAPTERS if chapter.name in QUICK]

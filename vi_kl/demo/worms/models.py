@@ -60,7 +60,7 @@ def beta_binomial_model(teeth, worms):
 
 
 def beta_binomial_log_pmf(a, b):
-    """log probabilities of 0 to 10 teeth, by Polya's urn: places fill one after another.
+    """Return the log probabilities of 0 to 10 teeth, by Polya's urn: places fill one after another.
 
     dist.BetaBinomial is the same distribution, but it leans on jax.scipy.special.betaln, whose errors of 5e-7 in
     float64 add up to 4e-4 nats over 1,000 worms.
@@ -161,11 +161,12 @@ TARGETS: dict[str, Callable[..., Target]] = {
 
 
 def make_target(model, counts, reference) -> Target:
+    """Make the target of a model, with its reference."""
     return Target.from_numpyro(model, TEETH, counts, reference=reference)
 
 
 def checked_counts(worms) -> np.ndarray:
-    """Counts of worms for 0 to 10 teeth.
+    """Return counts of worms for 0 to 10 teeth, as integers.
 
     Raises:
         ValueError: not 11 of them, one that is NaN, negative or not whole, or none positive.

@@ -1,4 +1,4 @@
-"""`tell`: the whole story in order, in the terminal, and as a folder with a page, figures and numbers."""
+"""The whole story in order: in the terminal, and as a folder with a page, figures and numbers."""
 
 import dataclasses
 import importlib.metadata
@@ -43,12 +43,12 @@ def tell(out: Path, unit: str, seed: int, quick: bool, console: Console, import_
     """Run the story and write the report folder.
 
     Args:
-        out: the folder to write; made if need be, and found writable before anything is computed.
+        out: the folder to write; it is made if need be, and found writable before anything is computed.
         unit: "bits" or "nats".
-        seed: of every random number.
-        quick: two models and the approximations that compile fast.
-        console: where to print.
-        import_seconds: what importing took, for the closing table.
+        seed: the seed of every random number.
+        quick: whether to run only two models, with the approximations that compile fast.
+        console: the console to print on.
+        import_seconds: the seconds that importing took, for the closing table.
     """
     require_writable(out)
     start = time.perf_counter()
@@ -76,7 +76,7 @@ def tell(out: Path, unit: str, seed: int, quick: bool, console: Console, import_
 
 
 def tell_chapters(parts: list[ModelSpec], seed: int, bar: Progress) -> Iterator[ModelResult]:
-    """Fit and check two chapters at a time, and yield them in order."""
+    """Fit and check two models at a time, and yield their results in order."""
     keys = jax.random.split(jax.random.key(seed), len(parts))
     task = bar.add_task("Fitting and checking", total=sum(len(part.methods) for part in parts))
 
@@ -87,6 +87,7 @@ def tell_chapters(parts: list[ModelSpec], seed: int, bar: Progress) -> Iterator[
 
 
 def bits_back_sentence(unit: str) -> str:
+    """Say what bits-back coding is."""
     log = "log2" if unit == "bits" else "log"
     return (
         f"Sending the 1,000 counts with a model costs -{log} evidence {unit}. With an approximate posterior q it "
@@ -98,6 +99,7 @@ def bits_back_sentence(unit: str) -> str:
 
 
 def print_article(console: Console, numbers: Article, unit: str) -> None:
+    """Print the article's figures beside those computed here."""
     console.rule("[bold]1. What a stand-in costs")
     marks = (Text("✓", "green") if row.agrees else Text("✗", "red") for row in numbers.figures)
     shown = article_table(numbers)
@@ -111,12 +113,13 @@ def print_article(console: Console, numbers: Article, unit: str) -> None:
 
 
 def article_table(numbers: Article) -> Table:
+    """Return the article's figures beside those computed here."""
     rows = ((f.what, f.printed, f"{f.computed:.{f.decimals + 1}f}", f.unit) for f in numbers.figures)
     return Table(("figure", "article", "here", ""), tuple(rows))
 
 
 def print_chapter(console: Console, part: ModelResult, unit: str) -> None:
-    """The columns that fit eighty characters; the page has the rest."""
+    """Print the columns that fit eighty characters; the page has the rest."""
     evidence = part.log_evidence.to(unit)
     console.print(f"[bold]{part.chapter.title}[/]: {-evidence.value:,.2f} {unit} for 1,000 worms ({evidence.method})")
     console.print(rich_table(comparison_table(part.comparison, unit, IN_TERMINAL), inside=True), "")
@@ -124,13 +127,14 @@ def print_chapter(console: Console, part: ModelResult, unit: str) -> None:
 
 
 def chapter_words(part: ModelResult, unit: str) -> list[str]:
-    """What a reader should not miss: the missing modes as one story, then what any comparison has to say."""
+    """Return the sentences about a model: about a missing mode first, then the notes that any comparison has."""
     one_sided = [c for c in part.comparison.certificates if c.coverage is not None and 0.3 < c.coverage < 0.7]
     story = [about_the_missing_mode(one_sided, unit)] if one_sided else []
     return story + notes(part.comparison, told=one_sided)
 
 
 def about_the_missing_mode(one_sided: list[Certificate], unit: str) -> str:
+    """Explain why some approximations cover one mode only, and what it costs."""
     names = ", ".join(readable(c.name) for c in one_sided)
     share = np.mean([c.coverage for c in one_sided])
     best = min(c.reverse_kl.to(unit).value for c in one_sided)
@@ -145,11 +149,13 @@ def about_the_missing_mode(one_sided: list[Certificate], unit: str) -> str:
 
 
 def print_bill(console: Console, told: list[ModelResult], unit: str) -> None:
+    """Print the table of code lengths."""
     console.rule("[bold]3. The code lengths")
     console.print(rich_table(code_length_table(told, unit), f"{unit} to send 1,000 worms", left=(0, 2)))
 
 
 def code_length_table(told: list[ModelResult], unit: str) -> Table:
+    """Return the code length of each model, and what its best approximation adds."""
     p, factor = observed(), UNITS[unit]
     rows = [("no model, all counts equally likely", f"{1000 * np.log(11) / factor:,.1f}", "")]
     for part in told:
@@ -166,11 +172,12 @@ def code_length_table(told: list[ModelResult], unit: str) -> Table:
 
 
 def save_results(out: Path, numbers: dict) -> None:
+    """Write the results as JSON."""
     write_atomically(out / "results.json", json.dumps(numbers, indent=2) + "\n")
 
 
 def results(numbers: Article, told: list[ModelResult], unit: str, seed: int) -> dict:
-    """Everything that was computed, as plain numbers: nats throughout, whatever the terminal shows."""
+    """Return everything that was computed, as plain numbers: nats throughout, whatever the terminal shows."""
     return {
         "version": importlib.metadata.version("vi_kl"),
         "seed": seed,
@@ -200,6 +207,7 @@ def results(numbers: Article, told: list[ModelResult], unit: str, seed: int) -> 
 
 
 def sections(numbers: Article, told: list[ModelResult], pictures: list[Picture], unit: str) -> list[Section]:
+    """Return the sections of the page."""
     by_name = {picture.name: picture for picture in pictures}
     first = Section(
         "What a stand-in costs",
