@@ -88,7 +88,7 @@ def step_from(seen: Look, size: float, metric: np.ndarray | None) -> Normal:
     Args:
         seen: the ELBO and its derivatives at the present normal.
         size: the step size; 1 is a full step.
-        metric: for independent coordinates, a covariance along which the mean moves; None for their own sds.
+        metric: a covariance along which the mean of a normal with independent coordinates moves; None for their sds.
     """
     loc, root = seen.normal
     if root.ndim == 1:

@@ -178,7 +178,7 @@ def require_same_target(stored: Archive, target: Target) -> None:
 
 
 def known_classes(extra: Iterable[type]) -> dict[str, type]:
-    """{name: class} of vi_kl's own families, objectives and algorithms, of what those hold, and of those given."""
+    """Return vi_kl's own families, objectives and algorithms, the classes that these hold, and those given, by name."""
     for package in ("families", "objectives", "algorithms"):
         importlib.import_module(f"vi_kl.{package}")
     found: list[type] = [GivenAtLoad, ConjugateGuide, *PARTS]
@@ -192,7 +192,11 @@ def known_classes(extra: Iterable[type]) -> dict[str, type]:
 
 
 def family_of(stored, params, target: Target, given) -> Family:
-    """The family in the file, or for a guide the one given, once it is seen to have these parameters."""
+    """Return the family in the file, or for a guide the one given, after checking that it has these parameters.
+
+    Raises:
+        StorageError: The guide is missing, or its arrays or parameters are not those that were saved.
+    """
     if given is None and isinstance(stored, GivenAtLoad):
         raise StorageError(
             f"The fit is of the guide '{stored.name}', which is code and not in the file: "

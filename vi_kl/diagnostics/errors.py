@@ -108,7 +108,7 @@ class ReferenceSummary:
         summaries: the posterior's averages, {site: Summary}.
         correlation: the correlation matrix of all entries of all sites, or None if they are too many.
         noise: the standard error of each site's means, {site: posterior sds}.
-        source: where the averages are from, in words.
+        source: the origin of the averages, in words.
     """
 
     summaries: dict[str, Summary]

@@ -19,7 +19,7 @@ class Measurements:
 
     Attributes:
         name: the approximation's name.
-        source: where the reference is from: "closed form", "quadrature", "reference run", or "" without one.
+        source: the kind of the reference: "closed form", "quadrature", "reference run", or "" without one.
         elbo: the ELBO, which is at most the log evidence.
         k_hat: Pareto's k-hat of the importance weights.
         ess: the effective sample size of the importance weights, as a share of the draws.

@@ -81,7 +81,7 @@ def slopes_program(function, differentiated, *static):
 
 
 def of_wide(function):
-    """The function of the arrays in float64: large ones are converted inside its program, where that takes no copy."""
+    """Return a function of the arrays in float64; large ones are converted inside its program, which saves a copy."""
     return lambda *arrays: function(*(array.astype(jnp.float64) for array in arrays))
 
 
@@ -119,7 +119,7 @@ def evaluate_wide(value, gradient, arrays, shapes, traced, dtype):
 
 
 def widened_if_small(array):
-    """The array; small ones in float64, so that callers in both precisions share a program."""
+    """Return the array, in float64 if it is small, so that callers in both precisions share a program."""
     return array if isinstance(array, jax.Array) and not is_small(array) else jnp.asarray(array, dtype=jnp.float64)
 
 

@@ -52,6 +52,6 @@ def rich_table(table: Table, title: str | None = None, left: Iterable[int] = (0,
 
 
 def progress_bar(console: Console) -> Progress:
-    """A bar that counts finished pieces of work, and goes away when it is done."""
+    """Return a bar that counts finished pieces of work, and disappears when it is done."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     return Progress(*columns, console=console, transient=True)

@@ -12,7 +12,7 @@ F = TypeVar("F", bound=Callable)
 
 
 def own_target(asked: Any) -> Target | None:
-    """The target that something is, or has (a Fit, an Approximation, a Comparison); else None."""
+    """Return the target that an object is, or has (a Fit, an Approximation, a Comparison); else None."""
     if isinstance(asked, Target):
         return asked
     if isinstance(asked, type):
@@ -22,10 +22,10 @@ def own_target(asked: Any) -> Target | None:
 
 
 def the_target(asked: Any, caller: str) -> Target:
-    """The same, or an error that says what to pass.
+    """Return the target that an object is, or has.
 
     Raises:
-        TypeError: it is no target and has none.
+        TypeError: It is no target and has none; the message says what to pass.
     """
     target = own_target(asked)
     if target is None:
@@ -46,7 +46,7 @@ def in_words(value: Any) -> str:
 
 
 def of_a_target(function: F) -> F:
-    """A function of a target, and perhaps a key, that takes whatever has one, and any key."""
+    """Return a function of a target, and perhaps a key, that takes whatever has a target, and any key."""
     parameter = inspect.signature(function).parameters.get("key")
     takes_key = parameter is not None and parameter.kind is parameter.KEYWORD_ONLY
     wants_key = parameter is not None and takes_key and parameter.default is parameter.empty

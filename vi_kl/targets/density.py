@@ -145,13 +145,14 @@ class Density(abc.ABC):
 
     @property
     def capabilities(self) -> frozenset[str]:
+        """The names of the capabilities that the source offers."""
         return frozenset()
 
     def offers(self, capability: str) -> bool:
-        """Whether the density has the members of this capability.
+        """Return whether the density has the members of this capability.
 
         Raises:
-            KeyError: there is no capability of this name.
+            KeyError: There is no capability of this name.
         """
         if capability not in CAPABILITIES:
             raise KeyError(f"No capability is called '{capability}': there are {', '.join(CAPABILITIES)}.")
@@ -172,7 +173,7 @@ class Density(abc.ABC):
 
 
 def lacking(density: Density, capability: str, user: str) -> str:
-    """A sentence that says which source lacks which capability, for whom, and what to do; empty where it offers it."""
+    """Say which source lacks which capability, for whom, and what to do; "" if it offers it."""
     if density.offers(capability):
         return ""
     needed = CAPABILITIES[capability]
@@ -205,7 +206,7 @@ class DerivedDensity(Density):
     kept: ClassVar[frozenset[str]] = frozenset({"supports", "priors", "deterministic", "numpyro_guides"})
 
     def given(self, data: Any) -> Any:
-        """The given density's data among one's own."""
+        """Return the given density's data, which are part of one's own."""
         return data
 
     @property

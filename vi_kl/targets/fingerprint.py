@@ -18,7 +18,7 @@ SAME = 1e-9  # relative difference of log densities that other hardware and vers
 
 @in_float64
 def fingerprint(target: Target) -> dict:
-    """A description of the target, made of plain values."""
+    """Return a description of the target, made of plain values."""
     return {
         "model": str(target.density),
         "sites": site_list(target),
@@ -30,7 +30,7 @@ def fingerprint(target: Target) -> dict:
 
 
 def points(dim: int) -> np.ndarray:
-    """The origin, and two points near and not so near to it."""
+    """Return the origin, and two points, one near it and one farther away."""
     noise = np.random.default_rng(20231).normal(size=(2, dim))
     return np.concatenate([np.zeros((1, dim)), noise * [[0.1], [1.0]]])
 
@@ -44,7 +44,7 @@ def describe_leaf(leaf) -> list:
 
 
 def differences(saved: dict, target: Target) -> list[str]:
-    """What of the target differs from the one that was fingerprinted, in words; empty where nothing does."""
+    """Say how the target differs from the one that was fingerprinted; return an empty list if it does not."""
     found = []
     before, now = ({name: shape for name, *shape in sites} for sites in (saved["sites"], site_list(target)))
     for name in sorted(before.keys() | now.keys()):

@@ -77,7 +77,7 @@ def is_negative_definite(matrix: np.ndarray) -> bool:
 
 
 def decrement(hessian: np.ndarray, gradient: np.ndarray) -> float:
-    """sqrt(g' (-H)^-1 g), infinite where the Hessian is not negative definite."""
+    """Return the Newton decrement sqrt(g' (-H)^-1 g); infinite unless the Hessian is negative definite."""
     step = newton_step(hessian, gradient)
     return np.inf if step is None else float(np.sqrt(max(step @ gradient, 0.0)))
 
@@ -202,17 +202,18 @@ def search_by_newton(climb: Climb, max_steps: int) -> None:
 
 
 def has_run_away(z: np.ndarray, scale: np.ndarray, first: np.ndarray) -> bool:
-    """Whether a climb follows a density that has no top: into a neck ever narrower, or out of what numbers hold.
+    """Return whether a climb follows a density without a maximum, into an ever narrower neck or out of float64's range.
 
     Args:
-        z: the place where it stands.
-        scale, first: each coordinate's conditional sd there, and where the search began.
+        z: the point that it has reached.
+        scale: each coordinate's conditional sd there.
+        first: each coordinate's conditional sd at the start of the search.
     """
     return bool((scale < NARROWEST * first).any() or not np.isfinite(z / scale).all())
 
 
 def trust_region(climb: Climb, scale: np.ndarray, max_steps: int) -> None:
-    """Newton's method in y = z / scale, from the climb's end to a new one."""
+    """Continue a climb by Newton's method in y = z / scale, with a trust region."""
 
     def loss(y):
         value, gradient = climb.loss(scale * y)
@@ -234,7 +235,7 @@ def trust_region(climb: Climb, scale: np.ndarray, max_steps: int) -> None:
 
 
 def polish(climb: Climb) -> Mode:
-    """The mode near the end of a climb, by Newton steps that do not go down."""
+    """Return the mode near the end of a climb, by Newton steps that do not go down."""
     z, value, gradient = climb.z, climb.log_density, climb.gradient
     curvature = climb.hessian(z)
     for _ in range(8):
@@ -252,7 +253,7 @@ def polish(climb: Climb) -> Mode:
 
 
 def newton_step(curvature, gradient):
-    """The step to the local quadratic's maximum; None where it has none."""
+    """Return the step to the local quadratic's maximum; None if it has none."""
     if not is_negative_definite(curvature):
         return None
     scale = 1 / np.sqrt(-np.diag(curvature))

@@ -33,7 +33,7 @@ def hierarchical_sites(target: Target) -> tuple[str, ...]:
 
 
 def has_proper_priors(target: Target) -> bool:
-    """Whether every latent site is drawn from a distribution with a mass: not where the source does not tell."""
+    """Return whether every latent site is drawn from a distribution with a mass; False if the source cannot tell."""
     if not target.density.offers("priors"):
         return False
     found = []
@@ -52,7 +52,7 @@ def has_proper_priors(target: Target) -> bool:
 
 
 def reads_another(program, output: int) -> bool:
-    """Whether an output of a program depends on any input but its own."""
+    """Return whether an output of a program depends on any input but its own."""
     wanted = [i == output for i in range(len(program.outvars))]
     read = partial_eval.dce_jaxpr(program, wanted)[1]
     return any(used for i, used in enumerate(read) if i != output)

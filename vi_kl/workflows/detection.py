@@ -98,7 +98,7 @@ class DetectionTable:
     repetitions: int
 
     def to_dataframe(self):
-        """One row per diagnostic with what it needs, one column per failure."""
+        """Return a table with one row per diagnostic and what it needs, and one column per failure."""
         import pandas as pd
 
         table = pd.DataFrame(self.rates)
@@ -106,7 +106,7 @@ class DetectionTable:
         return table
 
     def to_dict(self) -> dict:
-        """The record in plain numbers and strings, for JSON."""
+        """Return the record as plain numbers and strings, for JSON."""
         return plain(self)
 
     @property
@@ -140,7 +140,7 @@ def detection_table(
 
 
 def alarms(planted: PlantedFailure, seed: int, num_draws: int = 8192) -> dict[str, bool]:
-    """Which diagnostics see one planted failure."""
+    """Return which diagnostics detect one planted failure, {diagnostic: whether}."""
     q = planted.plant(seed)
     key = jax.random.key(seed)
     with_reference = check(q, key=key, num_draws=num_draws)

@@ -118,7 +118,7 @@ def target_of(log_density, data, reference) -> Target:
 
 
 def known(draw, mean, covariance, normal=None) -> ReferencePosterior:
-    """The reference of a normalised density."""
+    """Return the reference of a normalised density."""
 
     def sample(key, n):
         return draw(numpy_generator(key), n)
@@ -128,7 +128,7 @@ def known(draw, mean, covariance, normal=None) -> ReferencePosterior:
 
 
 def position(seed: int, dim: int = DIM) -> tuple[np.ndarray, np.ndarray, np.random.Generator]:
-    """A mean, and a Cholesky factor of a covariance with sds of 0.5 to 3 in random directions."""
+    """Draw a mean, and a Cholesky factor of a covariance with sds of 0.5 to 3 in random directions."""
     generator = np.random.default_rng(seed)
     turn = np.linalg.qr(generator.standard_normal((dim, dim)))[0]
     covariance = (turn * np.geomspace(0.5, 3.0, dim) ** 2) @ turn.T
@@ -173,7 +173,7 @@ def no_correlation(seed):
 
 
 def thin_tail(seed):
-    """A normal of the right place and nearly the best scale for reverse KL."""
+    """Plant a normal with the right place and nearly the best scale for reverse KL, on a heavy-tailed posterior."""
     mean, tril, _ = position(seed)
     return full_rank(student_target(mean, tril), mean, 1.2 * tril)
 
@@ -232,20 +232,20 @@ def no_jacobian(seed):
 
 
 def stuck_chains(seed):
-    """NUTS from starts near one of two modes stays there with all its chains, where q sits too."""
+    """Plant NUTS chains that start near one of two modes and all stay there, where q sits too."""
     q = missed_mode(seed)
     target = Target(q.target.density, q.target.data, q.target.sites, short_run(seed, num_warmup=300, num_draws=500))
     return Approximation(q.family, q.params, target)
 
 
 def unconverged_chains(seed):
-    """NUTS in a funnel, whose neck its steps are too long for; q is the funnel itself, and right."""
+    """Plant NUTS chains in a funnel for whose neck their steps are too long; q is the funnel itself, and right."""
     target = Target.from_log_density(funnel_log_density, DIM, data=jnp.ones(1), reference=short_run(seed))
     return Approximation(FunnelItself(), {"scale": jnp.asarray(3.0)}, target)
 
 
 def short_run(seed, num_warmup: int = 150, num_draws: int = 250):
-    """A reference that takes no notice of its own checks."""
+    """Return a function that makes a reference by a short run, whose failed checks are ignored."""
 
     def make(target):
         key = jax.random.key(seed)

@@ -130,14 +130,14 @@ BOUNDED = (
 
 
 def is_bounded(support) -> bool:
-    """Whether a flat density over it has a finite mass."""
+    """Return whether a flat density over a support has a finite mass."""
     while isinstance(support, constraints.independent):
         support = support.base_constraint
     return isinstance(support, BOUNDED)
 
 
 def copies_of_observed(masked: list[str], observed: set[str]) -> dict[str, str]:
-    """The pairs of sites into which `numpyro.sample(..., obs_mask=...)` splits one."""
+    """Return the pairs of sites into which `numpyro.sample(..., obs_mask=...)` splits one."""
     pairs = {}
     for name in masked:
         base = name.removesuffix("_unobserved")
@@ -159,7 +159,7 @@ def abstractly(run, data) -> None:
 
 
 def traced(density, data, rows: SubsampledRows) -> dict:
-    """The model's trace at z = 0, with all rows of its plates."""
+    """Return the model's trace at z = 0, with all rows of its plates."""
     args, kwargs = density.arguments(data)
     model = numpyro.handlers.substitute(numpyro.handlers.seed(density.model, 0), substitute_fn=image_of_zero)
     try:
@@ -194,7 +194,7 @@ def refuse_part_of_the_data(trace) -> None:
 
 
 def subsampled_axes(site: dict, plates) -> tuple[tuple[str, int], ...]:
-    """Which axis of a site's array, constrained or not, belongs to which subsampling plate."""
+    """Return which axis of a site's array, constrained or not, belongs to which subsampling plate."""
     batch = len(site["fn"].batch_shape)
     return tuple((frame.name, batch + frame.dim) for frame in site["cond_indep_stack"] if frame.name in plates)
 
@@ -209,7 +209,7 @@ def wants_all_rows(plates, error) -> str:
 
 
 def image_of_zero(site: dict):
-    """The value of a continuous latent site at z = 0; nothing for any other."""
+    """Return the value of a continuous latent site at z = 0; None for any other."""
     if site["type"] != "sample" or site["is_observed"] or site["fn"].support.is_discrete:
         return None
     transform = change_of_variables(site)
@@ -218,7 +218,11 @@ def image_of_zero(site: dict):
 
 
 def change_of_variables(site: dict):
-    """NumPyro's bijection from an unconstrained array to the site's support; refused by name where it has none."""
+    """Return NumPyro's bijection from an unconstrained array to the site's support.
+
+    Raises:
+        ModelError: There is none; the message names the site.
+    """
     name, support = site["name"], site["fn"].support
     base = support
     while isinstance(base, constraints.independent):

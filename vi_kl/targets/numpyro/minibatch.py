@@ -51,12 +51,12 @@ class SubsampledModel(NumPyroModel):
         return self.run("minibatch", data, sites, rows)
 
     def model_minibatch(self, data, sites, rows):
-        """The estimate of the log density from these rows."""
+        """Estimate the log density from these rows."""
         model, args, kwargs, sites = self.some_rows(data, sites, rows)
         return -potential_energy(model, args, kwargs, sites)
 
     def model_row_log_probs(self, data, sites, rows) -> tuple[dict, dict]:
-        """{site: log probability of each of these rows}, in a run with all rows and in one with these only."""
+        """Return the log probability of each of these rows, by site, in a run with all rows and in one with these."""
 
         def run(rows):
             model, args, kwargs, z = self.some_rows(data, sites, rows)
@@ -92,7 +92,7 @@ class SubsampledModel(NumPyroModel):
 
 
 def subsampled(density: NumPyroModel, plates: tuple[Plate, ...], axes: tuple) -> SubsampledModel:
-    """The density of all rows, and what minibatches of it need."""
+    """Return the density of all rows, with what minibatches of it need."""
     return SubsampledModel(AllRows(density.model), density.structure, density.static, plates, axes)
 
 
@@ -122,5 +122,5 @@ def same(a, b) -> bool:
 
 @compiled(seldom=True)
 def row_log_probs(target: Target, z, rows) -> tuple[dict, dict]:
-    """{site: log probability of each of these rows}, in a run with all rows and in one with these only."""
+    """Return the log probability of each of these rows, by site, in a run with all rows and in one with these only."""
     return target.density.run("row_log_probs", target.data, target.unravel(z), rows)

@@ -67,7 +67,7 @@ class JointModel(NumPyroModel):
     """A model that is run forwards."""
 
     def model_draw(self, arrays, key) -> dict:
-        """Every sample site of the model, drawn once."""
+        """Draw every sample site of the model once."""
         args, kwargs = self.arguments(arrays)
         trace = handlers.trace(handlers.seed(self.model, key)).get_trace(*args, **kwargs)
         return {name: jnp.asarray(site["value"]) for name, site in trace.items() if site["type"] == "sample"}
@@ -77,7 +77,7 @@ class JointModel(NumPyroModel):
 
 
 def joint_model(model, args, kwargs) -> tuple[JointModel, tuple]:
-    """The model without its arrays, and the arrays."""
+    """Return the model without its arrays, and the arrays."""
     leaves, structure = jax.tree.flatten(arguments_that_run(model, args, kwargs))
     leaves = [array_or_static(leaf) for leaf in leaves]
     joint = JointModel(model, structure, tuple(DATA if is_array(leaf) else leaf for leaf in leaves))
@@ -87,7 +87,7 @@ def joint_model(model, args, kwargs) -> tuple[JointModel, tuple]:
 
 @compiled(static=("joint",), seldom=True)
 def draw_joint(keys, arrays, joint: JointModel) -> dict:
-    """Every sample site of the model, run once for each key."""
+    """Draw every sample site of the model once for each key."""
     return jax.vmap(lambda key: joint.run("draw", arrays, key))(keys)
 
 

@@ -64,13 +64,13 @@ class Entries:
         return np.flatnonzero(self.chosen)
 
     def take(self, full, event_dim: int):
-        """(..., *shape, *event) to (..., number of entries, *event)."""
+        """Reshape (..., *shape, *event) to (..., number of entries, *event), for these entries only."""
         split = jnp.ndim(full) - event_dim
         before, event = jnp.shape(full)[: split - len(self.shape)], jnp.shape(full)[split:]
         return jnp.take(jnp.reshape(full, (*before, -1, *event)), self.indices, axis=len(before))
 
     def put(self, some, full, event_dim: int):
-        """The inverse of `take`: `full` with its entries replaced by `some`."""
+        """Return `full` with these entries replaced by `some`: the inverse of `take`."""
         places = np.zeros(self.chosen.size, int)
         places[self.indices] = np.arange(len(self.indices))
         before, event = jnp.shape(some)[: -event_dim - 1], jnp.shape(some)[jnp.ndim(some) - event_dim :]
@@ -111,7 +111,7 @@ class SomeEntries(dist.Distribution):
         return jax.tree.map(own, self.whole.support)
 
     def fill(self, some):
-        """The whole batch: these entries, and values of the support in all others."""
+        """Return the whole batch: these entries, and values of the support in all others."""
         shape = (*self.entries.shape, *self.event_shape)
         return self.entries.put(some, feasible(self.whole, shape, jnp.result_type(some)), len(self.event_shape))
 
@@ -137,7 +137,7 @@ class EquallyProbable(dist.MaskedDistribution):
 
 
 def equally_probable(fn):
-    """The distribution with every mask in it replaced."""
+    """Return the distribution with every mask in it replaced."""
     if isinstance(fn, dist.MaskedDistribution):
         return EquallyProbable(fn.base_dist, fn._mask)
     changed = copy.copy(fn)
@@ -160,7 +160,7 @@ def feasible(fn, shape, dtype):
 
 
 def entries_of_event(fn) -> tuple[int, ...]:
-    """The axes of independent entries that `to_event` has made part of the event."""
+    """Return the axes of independent entries that `to_event` has made part of the event."""
     if isinstance(fn, dist.Independent):
         axes = fn.base_dist.batch_shape[len(fn.batch_shape) :]
         return (*axes, *entries_of_event(fn.base_dist))
@@ -170,7 +170,7 @@ def entries_of_event(fn) -> tuple[int, ...]:
 
 
 def mask_of(fn):
-    """The mask over a distribution's batch: what of it is part of the density."""
+    """Return the mask over a distribution's batch: which entries are part of the density."""
     if isinstance(fn, dist.MaskedDistribution):
         return jnp.broadcast_to(jnp.logical_and(fn._mask, mask_of(fn.base_dist)), fn.batch_shape)
     if isinstance(fn, dist.ExpandedDistribution):
@@ -208,9 +208,9 @@ class LeaveOut(Messenger):
             msg.update(value=self.sample_some(msg, self.kept[name]), is_observed=True, stop=True)
 
     def sample_some(self, msg, entries: Entries):
-        """The site's array, of which these entries are sampled where the plates and masks within are not heard.
+        """Return the site's array with these entries sampled, outside the plates and masks that stand within.
 
-        They belong to the whole array, and NumPyro's change of variables speaks to every handler about the entries.
+        Those belong to the whole array, and NumPyro's change of variables speaks to every handler about the entries.
         """
         here = _PYRO_STACK.index(self)
         inner = _PYRO_STACK[here:]
@@ -256,14 +256,16 @@ class Reduced:
 
 
 def examine(density, data, found: Inspection) -> tuple:
-    """The density without what is no unknown of the posterior, and what its model consists of then.
+    """Return the density without what is no unknown of the posterior, and a description of what is left.
 
     Args:
-        found: what `inspect` has found of it.
+        density: the model.
+        data: its arrays.
+        found: the description that `inspect` has made of it.
 
     Raises:
-        ModelError: what `inspect` refuses; a mask that depends on a latent site; a discrete site whose values cannot
-            be listed and on which something depends; an improper prior on which nothing does.
+        ModelError: the model has what `inspect` refuses; a mask that depends on a latent site; a discrete site whose
+            values cannot be listed and on which something depends; an improper prior on which nothing does.
     """
     from vi_kl.targets.numpyro.enumeration import MOST_CONFIGURATIONS, number_of_configurations
     from vi_kl.targets.numpyro.variable_elimination import has_funsor
@@ -290,7 +292,7 @@ def examine(density, data, found: Inspection) -> tuple:
 
 
 def without(density, found: Inspection, kept: dict, averaged: list):
-    """The density of the model without what is left out."""
+    """Return the density of the model without what is left out."""
     model = Reduced(density.model, tuple(sorted(kept.items())), tuple(sorted(averaged)))
     if any(entries is not None for entries in kept.values()) and found.plates:
         model = AllRows(model)  # how many of a minibatch's rows are latent would differ from one to the next
@@ -298,7 +300,7 @@ def without(density, found: Inspection, kept: dict, averaged: list):
 
 
 def under_masks(density, data, found: Inspection) -> tuple[dict, list]:
-    """{site: what stays of it, None for nothing}, where something goes, and the discrete sites to be averaged."""
+    """Return what stays of each masked site, {site: entries or None}, and the discrete sites to be averaged."""
     masks = known_masks(density, data, found)
     averaged = [name for name in found.masked if name in found.discrete_names]
     # NumPyro's copies of rows that are seen
@@ -320,7 +322,7 @@ def under_masks(density, data, found: Inspection) -> tuple[dict, list]:
 
 
 def known_masks(density, data, found: Inspection) -> dict[str, np.ndarray]:
-    """{site: its mask}, of every masked latent site and of the observed twins of those that `obs_mask` made."""
+    """Return the mask of every masked latent site, and of the observed twins of those that `obs_mask` made."""
     wanted = {*found.masked, *found.copies.values()}
 
     def masks(data, z, key):
@@ -343,7 +345,10 @@ def known_masks(density, data, found: Inspection) -> dict[str, np.ndarray]:
 
 
 def run(density, data, key, unconstrained: Callable) -> dict:
-    """The model's trace, with all rows of its plates: continuous sites where told, and at z = 0 where not."""
+    """Return the model's trace, with all rows of its plates.
+
+    Continuous sites are at the value of `unconstrained(site)`, and at z = 0 if that is None.
+    """
 
     def fill(site):
         if site["type"] != "sample" or site["is_observed"] or site["fn"].support.is_discrete:
@@ -358,7 +363,7 @@ def run(density, data, key, unconstrained: Callable) -> dict:
 
 
 def is_batched(function: Callable, *batched) -> bool:
-    """Whether a function's value depends on its arguments, of two rows each; nothing is computed."""
+    """Return whether a function's value depends on its arguments, of two rows each; nothing is computed."""
     try:
         # an output that is the same for every row is one that vmap does not batch
         jax.eval_shape(jax.vmap(function, out_axes=None), *batched)
@@ -370,7 +375,7 @@ def is_batched(function: Callable, *batched) -> bool:
 
 
 def is_unused(density, data, name: str, found: Inspection, gone: Mapping) -> bool:
-    """Whether no other site's log probability depends on this one, those that are left out aside."""
+    """Return whether no other site's log probability depends on this one, except those that are left out."""
 
     def others(value):
         args, kwargs = density.arguments(data)
@@ -398,7 +403,7 @@ def refuse_improper_and_unused(density, data, name: str, found: Inspection) -> N
 
 
 def flat_entries(density, data, found: Inspection, doubtful: dict) -> dict[str, np.ndarray]:
-    """Which of the doubtful entries of continuous sites the density does not depend on at all."""
+    """Return which of the doubtful entries of continuous sites the density does not depend on at all."""
     doubtful = {name: chosen for name, chosen in doubtful.items() if chosen.any()}
     if not doubtful:
         return {}
@@ -430,7 +435,7 @@ def flat_entries(density, data, found: Inspection, doubtful: dict) -> dict[str, 
 
 
 def is_unchanged(joint: Callable, at: list, flat: dict) -> bool:
-    """Whether the density stays the same where those entries take the values of another point."""
+    """Return whether the density stays the same if those entries take the values of another point."""
     for (values, before, _), (others, _, _) in zip(at, [*at[1:], at[0]], strict=True):
         changed = dict(values)
         for name, chosen in flat.items():

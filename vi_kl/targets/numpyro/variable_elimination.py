@@ -46,7 +46,7 @@ class FactorisedModel(NumPyroModel):
         return -potential_energy(numpyro.handlers.seed(model, 0), args, kwargs, sites, enum=True)
 
     def checked(self, data, sites) -> "FactorisedModel":
-        """This density, if it can be traced: what enumeration in parallel makes of the model is found out here."""
+        """Return this density if it can be traced, which shows whether the model allows enumeration in parallel."""
         z = {site.name: jax.ShapeDtypeStruct(site.unconstrained_shape, float) for site in sites}
         try:
             with tracing:
@@ -66,7 +66,7 @@ class FactorisedModel(NumPyroModel):
 
 
 def factorised(density: NumPyroModel, data, discrete: list[DiscreteSite]) -> FactorisedModel:
-    """The model with these discrete sites summed out by funsor."""
+    """Return the model with these discrete sites summed out by funsor."""
     dims = [0]
 
     def run(data):

@@ -27,10 +27,10 @@ class Counts(NamedTuple):
 
 
 def count(fits: Sequence[Fit], truths: Sequence[dict], key, num_draws: int) -> Counts:
-    """How many of q's draws lie below the truth and how many are equal to it, for every scalar parameter.
+    """Count how many of q's draws lie below the truth and how many are equal to it, for every scalar parameter.
 
-    The last quantity is the joint log density of parameters and data, in z (Modrák et al. 2023): unlike the
-    parameters one by one, it shows a q that has the dependence between them wrong, or that ignores the data.
+    The last quantity is the joint log density of parameters and data, in z (Modrák et al. 2023). Unlike the parameters
+    one by one, it shows a q whose dependence between them is wrong, or that ignores the data.
     """
     approximations = [fit.approximation for fit in fits]
     keys = jax.random.split(key, len(fits))
@@ -83,7 +83,7 @@ def compare(sites: dict, log_p, truth: dict, log_p_of_reference, array) -> Count
 
 
 def quantity_names(truths: dict) -> tuple[str, ...]:
-    """`mu`, `theta[0]`, `theta[1]`, ..., and the joint log density; truths are {site: (num_data_sets, ...)}."""
+    """Return `mu`, `theta[0]`, `theta[1]`, ..., and the joint log density; truths are {site: (num_data_sets, ...)}."""
     names = [
         name + ("[" + ",".join(map(str, index)) + "]" if index else "")
         for name in sorted(truths)

@@ -63,7 +63,7 @@ def simulate(model: Any, args: tuple, kwargs: dict, observed: tuple[str, ...], k
 
 
 def procedure(method: Any, target: Target) -> Algorithm:
-    """The algorithm that a method stands for, with guides taking the model's own arguments."""
+    """Return the algorithm that a method stands for, with guides taking the model's own arguments."""
     if isinstance(method, AutoGuide):
         refuse_autoguide(method)
     if callable(method) and not isinstance(method, type | Algorithm | Family):
