@@ -86,7 +86,7 @@ class Candidate:
 
 @dataclasses.dataclass(frozen=True)
 class AutoFit(Algorithm):
-    """Laplace, then the best normal, then a flow, as far as is needed.
+    """The default algorithm: Laplace, then the best normal, then a flow, as far as is needed.
 
     Attributes:
         good_enough: the nats of KL(q||posterior) below which no further candidate is fitted.

@@ -38,7 +38,7 @@ LEAST_WEIGHT = 1e-6  # the least weight of a component that is kept
 
 @dataclasses.dataclass(frozen=True)
 class Pathfinder(Algorithm):
-    """Pathfinder, along one path or several.
+    """The Pathfinder algorithm, along one path or several.
 
     Attributes:
         num_paths: the number of climbs, each from its own random place.

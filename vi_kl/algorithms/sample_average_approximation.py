@@ -41,7 +41,7 @@ MOST_EXHAUSTED = 3  # sets of draws one after the other on each of which the opt
 
 @dataclasses.dataclass(frozen=True)
 class SampleAverageApproximation(Algorithm):
-    """Minimise KL(q||posterior) on fixed quasi-random draws.
+    """The minimisation of KL(q||posterior) on fixed quasi-random draws.
 
     Attributes:
         family: the set of candidates.

@@ -1,4 +1,4 @@
-"""Find the classes that a package's files define, so that one more file needs no line in its `__init__`."""
+"""Discovery of the classes that a package's files define, so that one more file needs no line in its `__init__`."""
 
 import importlib
 import inspect

@@ -13,7 +13,7 @@ NOTABLE = 0.1  # nats of KL(q||posterior) from which on the verdict of an approx
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """Column titles and rows of already formatted cells."""
+    """A table of column titles and rows of already formatted cells."""
 
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]

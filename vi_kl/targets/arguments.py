@@ -1,4 +1,4 @@
-"""What a person gives where a target and a key are wanted."""
+"""Arguments for a target and a key, in whatever form users pass them."""
 
 import functools
 import inspect

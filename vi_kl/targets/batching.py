@@ -28,7 +28,7 @@ def have_one_structure(trees: Sequence) -> bool:
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-    """Which leaves get an axis when trees are stacked. Hashable: a static part of compiled code."""
+    """A record of which leaves get an axis when trees are stacked. It is hashable: a static part of compiled code."""
 
     structure: Any
     shared: tuple[bool, ...]

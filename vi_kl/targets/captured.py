@@ -1,4 +1,4 @@
-"""What a density keeps of the functions it is made of: their programs, with what they close over among its data."""
+"""Captured densities: functions that a density is made of are kept as programs, and what they close over as data."""
 
 import contextlib
 import dataclasses

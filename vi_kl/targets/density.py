@@ -36,7 +36,7 @@ from vi_kl.core.errors import UnsuitableError, ViKLError
 
 @dataclasses.dataclass(frozen=True)
 class Capability:
-    """What a source may offer beyond a density.
+    """An ability that a source may have beyond computing a density.
 
     Attributes:
         what: words to follow "does not offer".
@@ -196,7 +196,7 @@ def require_capability(target, capability: str, user: str, error: type[ViKLError
 
 @dataclasses.dataclass(frozen=True)
 class DerivedDensity(Density):
-    """Another density over the sites of a given one, which answers what does not depend on the change.
+    """A density over the sites of a given one, which passes on what does not depend on the change.
 
     Attributes:
         density: the given one.

@@ -1,4 +1,4 @@
-"""What a target is known by: its sites, its data, and its log density at three points.
+"""The fingerprint of a target: its sites, its data, and its log density at three points.
 
 Two targets with one fingerprint are the same posterior for every practical purpose. Unlike the names of cache entries
 it does not depend on versions or on source code, so a fit can be loaded by a later program.

@@ -25,7 +25,12 @@ from vi_kl.targets.target import Site, Target, constrained_shapes, unconstrained
 
 
 class WithClosedOver(NamedTuple):
-    """Data of a function that closes over arrays: what it is called with, and those."""
+    """The data of a function that closes over arrays.
+
+    Attributes:
+        given: the data that the function is called with.
+        closed_over: the arrays that it closes over.
+    """
 
     given: Any
     closed_over: tuple

@@ -70,14 +70,14 @@ class UnitInterval(Parameter):
 
 
 class Simplex(Parameter):
-    """Positive numbers that add up to one along the last axis."""
+    """A parameter of positive numbers that add up to one along the last axis."""
 
     def __init__(self, example):
         super().__init__(example, constraints.simplex)
 
 
 class Ordered(Parameter):
-    """Numbers that increase along the last axis."""
+    """A parameter of numbers that increase along the last axis."""
 
     def __init__(self, example):
         super().__init__(example, constraints.ordered_vector)

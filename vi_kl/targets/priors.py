@@ -1,8 +1,8 @@
-"""What can be told of a target's priors without running its model: which are hierarchical, and whether all are proper.
+"""Properties of a target's priors that show without running the model: which are hierarchical, and which are proper.
 
-A site is hierarchical where its prior's parameters depend on other latent sites. Found out abstractly: the log
-density of each site's prior is traced as a function of all latent values, and the program is asked which of them it
-reads. A non-centred site, whose prior is fixed, is none.
+A site is hierarchical if its prior's parameters depend on other latent sites. This is found out abstractly: the log
+density of each site's prior is traced as a function of all latent values, and the program shows which of them it
+reads. A non-centred site, whose prior is fixed, is not hierarchical.
 """
 
 import jax

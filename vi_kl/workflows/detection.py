@@ -1,7 +1,7 @@
-"""How often each diagnostic sees each planted failure: what the statements of blindness rest on.
+"""Detection rates: how often each diagnostic detects each planted failure, on which its statements of blindness rest.
 
-A diagnostic raises an alarm by a rule fixed here. What it needs stands beside it: draws of q alone, the evidence,
-or draws of the posterior.
+A diagnostic raises an alarm by a rule fixed here. Its needs are recorded: draws of q alone, the evidence, or draws of
+the posterior.
 """
 
 import dataclasses
@@ -26,7 +26,7 @@ class Detector:
         name: the name in tables.
         needs: "q" (draws of q alone), "evidence", or "posterior" (draws of it).
         rule: the rule in words.
-        alarm: the rule, of a certificate.
+        alarm: the rule, as a function of a certificate.
     """
 
     name: str
@@ -87,11 +87,11 @@ DETECTORS = (
 
 @dataclasses.dataclass(frozen=True)
 class DetectionTable:
-    """Shares of the seeds in which a diagnostic raised an alarm.
+    """A table of the shares of seeds in which a diagnostic raised an alarm.
 
     Attributes:
-        rates: {failure: {detector: share}}; the failure "healthy" has the false alarms.
-        repetitions: seeds per failure.
+        rates: the shares, {failure: {detector: share}}; the failure "healthy" has the false alarms.
+        repetitions: the number of seeds per failure.
     """
 
     rates: dict[str, dict[str, float]]

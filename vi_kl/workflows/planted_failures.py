@@ -1,4 +1,4 @@
-"""Approximations that are wrong in a known way, for finding out which diagnostic sees what.
+"""Planted failures: approximations that are wrong in a known way, to find out which diagnostics detect what.
 
 Each failure is a target whose reference is known in closed form and a q that fails it in one way. A seed turns the
 target to a random position, so that no diagnostic profits from an axis.
@@ -35,8 +35,8 @@ class PlantedFailure:
 
     Attributes:
         name: the name in tables.
-        what: one sentence.
-        plant: `plant(seed)` gives the approximation, its target with its reference.
+        what: a sentence that describes it.
+        plant: a function of a seed that returns the approximation; its target has its reference.
     """
 
     name: str
@@ -143,11 +143,13 @@ def full_rank(target: Target, mean, tril) -> Approximation:
 
 
 def healthy(seed):
+    """Plant nothing: q is the posterior."""
     mean, tril, _ = position(seed)
     return full_rank(normal_target(mean, tril), mean, tril)
 
 
 def missed_mode(seed):
+    """Plant a q on one of two modes, which are far apart."""
     mean, tril, generator = position(seed)
     direction = generator.standard_normal(DIM)
     other = mean + APART * tril @ (direction / np.linalg.norm(direction))
@@ -155,17 +157,19 @@ def missed_mode(seed):
 
 
 def narrow(seed):
+    """Plant a q with half of the posterior's sds."""
     mean, tril, _ = position(seed)
     return full_rank(normal_target(mean, tril), mean, 0.5 * tril)
 
 
 def wide(seed):
+    """Plant a q with twice the posterior's sds."""
     mean, tril, _ = position(seed)
     return full_rank(normal_target(mean, tril), mean, 2.0 * tril)
 
 
 def no_correlation(seed):
-    """Correlations of 0.8 between all coordinates, and none in q, whose sds are right."""
+    """Plant correlations of 0.8 between all coordinates, and none in q, whose sds are right."""
     generator = np.random.default_rng(seed)
     mean, sd = generator.uniform(-1, 1, DIM), generator.uniform(0.5, 2.0, DIM)
     tril = np.linalg.cholesky((0.2 * np.eye(DIM) + 0.8) * np.outer(sd, sd))
@@ -179,7 +183,7 @@ def thin_tail(seed):
 
 
 def stopped_early(seed):
-    """Halfway from a usual start (the origin, sds of 0.1) to the answer, in location and in log scale."""
+    """Plant a q halfway from a usual start (the origin, sds of 0.1) to the posterior, in location and in log scale."""
     mean, tril, _ = position(seed)
     halfway = np.sqrt(0.1) * tril / np.sqrt(np.diag(tril))[:, None]
     return full_rank(normal_target(mean, tril), mean / 2, halfway)
@@ -194,13 +198,14 @@ def narrow_mode(seed):
 
 
 def narrow_mode_aside(seed):
+    """Plant a narrow mode in a random direction."""
     mean, tril, generator = position(seed, 5)
     direction = generator.standard_normal(5)
     return beside_a_narrow_mode(mean, tril, tril @ (direction / np.linalg.norm(direction)))
 
 
 def beside_a_narrow_mode(mean, tril, way):
-    """Half of the mass `NARROW` times as wide as q, six of the lengths of `way` from it."""
+    """Return a q on one half of the mass; the other is `NARROW` times as wide, six of the lengths of `way` away."""
     return full_rank(mixture_target(np.stack([mean, mean + 6 * way]), tril, [1.0, NARROW], [0.5, 0.5]), mean, tril)
 
 
@@ -212,11 +217,13 @@ def spike_in_slab(seed):
 
 
 def wide_part(seed):
+    """Plant a q that misses a part with the same centre and ten times its width."""
     mean, tril, _ = position(seed, 10)
     return full_rank(mixture_target(np.stack([mean, mean]), tril, [1.0, 10.0], [0.9, 0.1]), mean, tril)
 
 
 def mode_in_many_dimensions(seed):
+    """Plant a missed mode in twenty dimensions."""
     mean, tril, generator = position(seed, 20)
     direction = generator.standard_normal(20)
     other = mean + 10.0 * tril @ (direction / np.linalg.norm(direction))
@@ -256,7 +263,7 @@ def short_run(seed, num_warmup: int = 150, num_draws: int = 250):
 
 
 class Funnel(dist.Distribution):
-    """z_0 ~ N(0, scale), and the others N(0, exp(z_0 / 2)) given it (Neal 2003, "Slice sampling")."""
+    """The distribution z_0 ~ N(0, scale), with the others N(0, exp(z_0 / 2)) given it (Neal 2003, "Slice sampling")."""
 
     support = dist.constraints.real_vector
 
@@ -293,7 +300,7 @@ class FunnelItself(Family):
 
 
 class NormalOfNoise(dist.Distribution):
-    """Draws loc + tril u, and calls the density of u theirs: the change of variables is forgotten."""
+    """A distribution whose draws are loc + tril u, with the density of u: the change of variables is forgotten."""
 
     support = dist.constraints.real_vector
 

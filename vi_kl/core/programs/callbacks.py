@@ -121,12 +121,12 @@ def split(x) -> list:
 
 @dataclasses.dataclass(frozen=True)
 class HandOver:
-    """What the runtime calls: it puts the arguments together, calls the function, and takes the results apart.
+    """A function that the runtime calls: it joins the arguments, calls the callback, and takes the results apart.
 
     Attributes:
         callback_func: the callback.
         batch: the lengths of the leading axes.
-        arguments: shape, type and number of pieces of each.
+        arguments: the shape, type and number of pieces of each argument.
         wide: whether results are of 64 bits, or of 32 and rounded.
     """
 

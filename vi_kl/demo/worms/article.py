@@ -55,7 +55,7 @@ class Figure:
 
 @dataclasses.dataclass(frozen=True)
 class Article:
-    """Everything that the first half of the story shows."""
+    """All that the first half of the story shows."""
 
     figures: tuple[Figure, ...]
     best_binomial: float

@@ -1,4 +1,4 @@
-"""What a model adds up: real numbers, of data that fit their distributions, the same at every run.
+"""Checks of what a model adds up: real numbers, of data that fit their distributions, the same at every run.
 
 NumPyro and JAX let much of it pass. An observation of shape (n, 1) against n means counts every pair of rows; NumPy's
 random numbers, a counter, `numpyro.prng_key()` or a latent site under `handlers.block` are frozen at the value of the

@@ -24,7 +24,7 @@ looked_at: list[str] = []  # the columns without numbers that a model asks for w
 
 
 class Opaque:
-    """What JAX cannot hold, as a constant of the model: a copy, hashed by what it holds."""
+    """A constant of the model that JAX cannot hold: a copy, hashed by its contents."""
 
     def __init__(self, value: Any):
         written = pickle.dumps(value)

@@ -1,4 +1,4 @@
-"""What a model consists of: its latent sites, found without computing a number or drawing one.
+"""Inspection of a model: its latent sites are found without computing a number or drawing one.
 
 The model is traced abstractly with every continuous latent site at the image of z = 0. Nothing is drawn, so priors
 that cannot be drawn from (improper ones) are as good as any. What a Target cannot hold is refused here, by name.
@@ -21,20 +21,20 @@ from vi_kl.targets.target import Site
 
 @dataclasses.dataclass(frozen=True)
 class Inspection:
-    """What a model consists of.
+    """A description of a model.
 
     Attributes:
         sites: the continuous latent sites, by name.
         discrete: the discrete ones.
-        plates: those that subsample.
+        plates: the plates that subsample.
         axes: an entry for each continuous site inside such a plate, (site, ((plate, axis of its array), ...)).
-        latent: {latent site: shape and type of its value}.
+        latent: the shape and type of each latent site's value, {site: shape}.
         masked: the latent sites under a mask.
-        copies: {latent site: observed site}, the pairs that `obs_mask` makes.
+        copies: the pairs that `obs_mask` makes, {latent site: observed site}.
         scanned: the latent sites within a scan.
-        improper: those whose prior is an ImproperUniform over an unbounded support.
-        deterministic: what it computes by name.
-        unlisted: {discrete site: why its values cannot be listed}.
+        improper: the sites whose prior is an ImproperUniform over an unbounded support.
+        deterministic: the names of the deterministic sites.
+        unlisted: the discrete sites whose values cannot be listed, {site: the error that says why}.
     """
 
     sites: tuple[Site, ...]

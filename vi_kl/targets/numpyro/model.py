@@ -195,7 +195,7 @@ class NumPyroModel(Captured, Density):
 
 
 class DATA:
-    """Marks the places of arrays among a model's arguments."""
+    """A mark for the places of arrays among a model's arguments."""
 
 
 @in_float64

@@ -22,7 +22,7 @@ from vi_kl.targets.target import Target
 
 
 class NumPyroSimulator:
-    """Runs a NumPyro model forwards, as `vi_kl.targets.simulation.Simulator` asks it."""
+    """A simulator that runs a NumPyro model forwards (see `vi_kl.targets.simulation.Simulator`)."""
 
     def __init__(self, model: Callable, args: tuple, kwargs: dict, observed: tuple[str, ...]):
         self.model, self.args, self.kwargs = model, args, kwargs

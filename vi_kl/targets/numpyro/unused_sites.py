@@ -41,11 +41,11 @@ from vi_kl.targets.numpyro.plates import AllRows, SubsampledRows
 
 @dataclasses.dataclass(frozen=True)
 class Entries:
-    """Some entries of a site's batch. Hashable: a static part of compiled code.
+    """A selection of entries of a site's batch. It is hashable: a static part of compiled code.
 
     Attributes:
         shape: the shape of the whole batch.
-        bits: which of them, one byte each.
+        bits: whether each entry is selected, one byte each.
     """
 
     shape: tuple[int, ...]
@@ -99,7 +99,7 @@ class SomeEntries(dist.Distribution):
 
     @property
     def support(self):
-        """The whole's, whose bounds may differ between entries."""
+        """The support of the whole, whose bounds may differ between entries."""
         event = len(self.event_shape)
 
         def own(bound):
@@ -181,7 +181,7 @@ def mask_of(fn):
 
 
 class LeaveOut(Messenger):
-    """Latent sites reduced to some of their entries, or left out whole.
+    """A handler that reduces latent sites to some of their entries, or leaves them out.
 
     Attributes:
         kept: {site: the entries that stay, or None for a site that goes}.

@@ -19,7 +19,13 @@ JOINT = "log density"  # the name of the joint log density among the quantities 
 
 
 class Counts(NamedTuple):
-    """Compute the ranks among the draws of each q, shape (fits, quantities)."""
+    """The counts from which the ranks of the true parameters among the draws of each q follow.
+
+    Attributes:
+        below: the number of draws below the truth, (fits, quantities).
+        equal: the number of draws equal to it, (fits, quantities).
+        finite: whether all draws and densities are finite, (fits,).
+    """
 
     below: np.ndarray
     equal: np.ndarray

@@ -1,6 +1,6 @@
-"""Whether values between 0 and 1 are uniform, symmetric and spread as they should be: what ranks are judged by.
+"""Tests whether values between 0 and 1 are uniform, symmetric about 1/2, and spread as uniform values are.
 
-Requires independent values of a continuous distribution (`ranks.py` makes ranks so by spreading each over its own
+They require independent values of a continuous distribution (`ranks.py` makes ranks so by spreading each over its own
 step). All three tests are free of assumptions about q, and two of them are exact for any number of values.
 
 References: Säilynoja, Bürkner & Vehtari (2022), "Graphical test for discrete uniformity", for simultaneous bands of

@@ -1,4 +1,4 @@
-"""What rank statistics mean, in words: which parameters err, in which direction, and what does not show."""
+"""The words of a calibration: which parameters err, in which direction, and what the ranks cannot show."""
 
 from vi_kl.core.estimate import Estimate
 from vi_kl.workflows.calibration.rank_statistics import RankStatistics
