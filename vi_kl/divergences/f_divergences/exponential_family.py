@@ -27,7 +27,7 @@ from collections.abc import Callable
 
 import jax.numpy as jnp
 
-from vi_kl.divergences.wide import in_wide_precision
+from vi_kl.divergences.float64 import computed_in_float64
 
 LARGE_STEP = 1.0  # nats from m to q above which the second form is more accurate
 
@@ -57,7 +57,7 @@ class Family:
 def renyi_program(family: Family):
     """Return the compiled divergence of finite positive order, a function of the order and the arrays of p and of q."""
 
-    @in_wide_precision(0, *family.event_dims, *family.event_dims)
+    @computed_in_float64(0, *family.event_dims, *family.event_dims)
     def renyi(order, *arrays, p_form, q_form):
         count = len(family.event_dims)
         p = family.canonical(p_form, *arrays[:count])
@@ -78,7 +78,7 @@ def renyi_program(family: Family):
 
 @functools.cache
 def largest_log_ratio_program(family: Family):
-    @in_wide_precision(*family.event_dims, *family.event_dims)
+    @computed_in_float64(*family.event_dims, *family.event_dims)
     def largest_log_ratio(*arrays, p_form, q_form):
         count = len(family.event_dims)
         p = family.canonical(p_form, *arrays[:count])
