@@ -100,7 +100,7 @@ def candidate_sites(target: Target) -> list[list[ConjugateSite]]:
     return found
 
 
-@compiled(seldom=True)
+@compiled(unoptimized=True)
 def log_joint_rows(target: Target, z):
     """Return the log joint density of the sites as the model sees them, without the change of variables.
 

@@ -31,7 +31,7 @@ from vi_kl.targets.target import ROWS, value_and_grad_batch
 
 MATRIX_PARAMETERS = 700  # the most parameters for which BFGS keeps its dense matrix
 MATCHED_DIMENSIONS = 128  # the most dimensions in which every family gets draws enough for exact second moments
-YARDSTICK = 1024  # draws on which two answers are compared
+COMPARISON_DRAWS = 1024  # draws on which two answers are compared
 FAR = 0.7  # the size of a parameter, in the frame's units, beyond which the frame was a poor guess
 MOST_FRAMES = 4  # the most frames that are entered one after the other
 FRESH = ROWS  # draws on which stationarity is tested
@@ -121,7 +121,7 @@ class Search:
                 f"A sample average needs draws that are an image of standard normal noise; those of {self.family.name} "
                 f"are not: fit it by SVI."
             )
-        self.yardstick = self.noise(max(YARDSTICK, 2 * self.noise_dim))
+        self.comparison_noise = self.noise(max(COMPARISON_DRAWS, 2 * self.noise_dim))
         self.marginals: np.ndarray | None = None
 
     def noise(self, n: int, fresh: bool = False) -> np.ndarray:
@@ -148,7 +148,7 @@ class Search:
                 break
             self.enter(frame)  # the old frame was a poor guess
             self.minimise()
-        before, self.marginals = self.marginals, np.sort(self.objective.draws(self.x, self.yardstick)[0], axis=0)
+        before, self.marginals = self.marginals, np.sort(self.objective.draws(self.x, self.comparison_noise)[0], axis=0)
         if before is not None:
             # a small change may be luck, and one of zero means that the optimiser saw no reason to move
             luck = 0.0 if self.change is None else self.change / 2

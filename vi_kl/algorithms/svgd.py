@@ -75,7 +75,7 @@ def default_kernel():
     return RBFKernel()
 
 
-@compiled(static=("kernel",), seldom=True)
+@compiled(static=("kernel",), unoptimized=True)
 def directions(particles, scores, kernel):
     """Return each particle's move, (n, dim), and the kernel's mean absolute value: Liu & Wang (2016), equation 8."""
     k = kernel.compute(jax.random.key(0), particles, {}, None)

@@ -20,7 +20,7 @@ from vi_kl.core.records import plain, store
 from vi_kl.diagnostics.advice import advice_for
 from vi_kl.diagnostics.against_reference import judge_against_reference
 from vi_kl.diagnostics.arguments import Fitted, approximation_of, reference_and_key
-from vi_kl.diagnostics.consistency import contradictions
+from vi_kl.diagnostics.consistency import find_contradictions
 from vi_kl.diagnostics.density import density_excess
 from vi_kl.diagnostics.evidence import Draws, elbo_of
 from vi_kl.diagnostics.evidence_bounds import Limits, evidence_limits
@@ -171,7 +171,7 @@ def check(
     if known is not None:
         figures |= judge_against_reference(q, known, draws, weights, search, figures, keys)
     figures["saturated"] = saturations(q.target, draws.z)
-    return Certificate(**figures, contradictions=contradictions(figures, known, density_excess(q, draws, keys[5])))
+    return Certificate(**figures, contradictions=find_contradictions(figures, known, density_excess(q, draws, keys[5])))
 
 
 def integrated(target) -> ReferencePosterior | None:

@@ -3,7 +3,7 @@
 from vi_kl.reference.posterior import ReferencePosterior
 
 
-def contradictions(figures: dict, reference: ReferencePosterior | None, excess: float) -> tuple[str, ...]:
+def find_contradictions(figures: dict, reference: ReferencePosterior | None, excess: float) -> tuple[str, ...]:
     """Return a sentence for each pair of figures that cannot both be right.
 
     Args:

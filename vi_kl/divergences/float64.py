@@ -54,7 +54,7 @@ def computed_in_float64(*event_dims: int, digits: bool = False, forward: bool = 
 
 def value_program(function, *static):
     """Return one program for all callers, whichever of the arguments they differentiate."""
-    return compiled(of_float64_arrays(functools.partial(function, **dict(static))), seldom=is_small)
+    return compiled(of_float64_arrays(functools.partial(function, **dict(static))), unoptimized=is_small)
 
 
 def gradient_program(function, differentiated, *static):
@@ -64,7 +64,7 @@ def gradient_program(function, differentiated, *static):
         return function(*arrays, **keywords).sum()  # batch entries do not depend on each other
 
     return (
-        compiled(of_float64_arrays(jax.grad(total, argnums=differentiated)), seldom=is_small)
+        compiled(of_float64_arrays(jax.grad(total, argnums=differentiated)), unoptimized=is_small)
         if differentiated
         else None
     )
@@ -81,7 +81,7 @@ def slopes_program(function, differentiated, *static):
 
         return tuple(along(i) for i in differentiated)
 
-    return compiled(of_float64_arrays(slopes), seldom=is_small) if differentiated else None
+    return compiled(of_float64_arrays(slopes), unoptimized=is_small) if differentiated else None
 
 
 def of_float64_arrays(function):

@@ -19,7 +19,7 @@ def deterministic_sites(target: Target, z, key) -> dict[str, np.ndarray]:
     return in_chunks(lambda z, keys: computed_rows(target, z, keys), z, keys, size=ROWS)
 
 
-@compiled(seldom=True)
+@compiled(unoptimized=True)
 def computed_rows(target: Target, z, keys) -> dict:
     def one(z, key):
         return target.density.computed(target.data, target.unravel(z), key)

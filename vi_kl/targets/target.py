@@ -304,13 +304,13 @@ def is_small(target: Target, evaluations: int = 1) -> bool:
     return numbers * evaluations < 5_000
 
 
-@compiled(seldom=lambda target, z: is_small(target))
+@compiled(unoptimized=lambda target, z: is_small(target))
 def value_and_grad(target: Target, z: Float[AnyArray, " dim"]) -> tuple[Float[Array, ""], Float[Array, " dim"]]:
     """Return the log density and its gradient at one z."""
     return jax.value_and_grad(log_density, argnums=1)(target, z)
 
 
-@compiled(seldom=lambda target, z: is_small(target, ROWS))
+@compiled(unoptimized=lambda target, z: is_small(target, ROWS))
 def value_and_grad_rows(
     target: Target, z: Float[AnyArray, "rows dim"]
 ) -> tuple[Float[Array, " rows"], Float[Array, "rows dim"]]:
@@ -325,7 +325,7 @@ def value_and_grad_batch(
     return in_chunks(lambda piece: value_and_grad_rows(target, piece), z, size=ROWS)
 
 
-@compiled(seldom=True)
+@compiled(unoptimized=True)
 def constrain(target: Target, z: Float[AnyArray, "*batch dim"]) -> Sites:
     def one(z):
         return target.density.constrain(target.data, target.unravel(z))[0]
@@ -334,12 +334,12 @@ def constrain(target: Target, z: Float[AnyArray, "*batch dim"]) -> Sites:
     return jax.tree.map(lambda x: x.reshape(z.shape[:-1] + x.shape[1:]), flat)
 
 
-@compiled(seldom=True)
+@compiled(unoptimized=True)
 def unconstrain(target: Target, sites: Sites) -> Float[Array, " dim"]:
     return target.ravel(target.density.unconstrain(target.data, sites))
 
 
-@compiled(seldom=True)
+@compiled(unoptimized=True)
 def unconstrain_batch(target: Target, sites: Sites) -> Float[Array, "n dim"]:
     return jax.vmap(unconstrain, in_axes=(None, 0))(target, sites)
 

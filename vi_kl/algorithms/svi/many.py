@@ -111,7 +111,7 @@ class Lanes:
         if self.targets is None:
             self.targets = self.layout.stack([run.target for run in lanes])
         step_sizes = np.stack([np.float64(run.schedule.step_size) for run in lanes])
-        keys, states, units = (stacked([getattr(run, name) for run in lanes]) for name in ("key", "state", "units"))
+        keys, states, units = (stack_trees([getattr(run, name) for run in lanes]) for name in ("key", "state", "units"))
         config = self.config
         chunks = run_chunks(
             keys, states, self.targets, units, step_sizes, self.impl, self.layout,
@@ -131,7 +131,7 @@ class Lanes:
         return ended
 
 
-def stacked(trees: list):
+def stack_trees(trees: list):
     return jax.tree.map(lambda *leaves: np.stack(leaves), *trees)
 
 
@@ -167,8 +167,8 @@ def best_of_restarts(config, key, target: Target, start, progress, counter: Cost
 
 def compare(config, runs: list[LaneRun], key, counter: CostCounter) -> np.ndarray:
     """Return the loss of each run's answer at the same random numbers, (runs, keys)."""
-    answers = stacked([to_numpy(run.schedule.answer()) for run in runs])
-    units = stacked([run.units for run in runs])
+    answers = stack_trees([to_numpy(run.schedule.answer()) for run in runs])
+    units = stack_trees([run.units for run in runs])
     counter.density_evaluations += len(runs) * COMPARISON_KEYS * config.objective.density_evaluations
     return np.asarray(losses_of(answers, units, key, runs[0].target, config.family, config.objective))
 
@@ -182,7 +182,7 @@ def finite_losses(losses: np.ndarray) -> np.ndarray:
     return losses[:, usable] if usable.sum() >= 2 else np.where(np.isfinite(losses), losses, HUGE)
 
 
-@compiled(static=("family", "objective"), seldom=True)
+@compiled(static=("family", "objective"), unoptimized=True)
 def losses_of(answers, units, key, target, family, objective):
     """Return the loss of each answer at several keys, (answers, keys)."""
     keys = jax.random.split(key, COMPARISON_KEYS)

@@ -54,7 +54,7 @@ def few_numbers(key, state, target, units, step_size, family, objective, optimiz
     return is_small(target, objective.density_evaluations)
 
 
-@compiled(static=("family", "objective", "optimizer", "num_steps"), seldom=few_numbers)
+@compiled(static=("family", "objective", "optimizer", "num_steps"), unoptimized=few_numbers)
 def run_chunk(key, state: State, target, units, step_size, family, objective, optimizer, num_steps):
     """Do `num_steps` steps, but none after one that is not finite.
 
@@ -105,7 +105,7 @@ def good_state(new: State, old: State, loss, gradient) -> State:
     return State(params, optimizer, new.step, jnp.where(good | (old.broken_at >= 0), old.broken_at, old.step))
 
 
-@compiled(static=("family", "objective", "optimizer", "num_steps"), seldom=few_numbers)
+@compiled(static=("family", "objective", "optimizer", "num_steps"), unoptimized=few_numbers)
 def run_and_measure(key, state: State, target, units, step_size, family, objective, optimizer, num_steps) -> Chunk:
     """Do a chunk of steps without checking each: values that are not finite show at its end."""
     key, chunk_key = jax.random.split(key)
@@ -121,7 +121,7 @@ def few_fits(keys, *args) -> bool:
     return len(keys) < 16
 
 
-@compiled(static=("impl", "layout", "family", "objective", "optimizer", "num_steps"), seldom=few_fits)
+@compiled(static=("impl", "layout", "family", "objective", "optimizer", "num_steps"), unoptimized=few_fits)
 def run_chunks(keys, states: State, leaves, units, step_sizes, impl, layout, family, objective, optimizer, num_steps):
     """Do `run_and_measure` for each lane; keys are passed as their data."""
 
@@ -133,13 +133,13 @@ def run_chunks(keys, states: State, leaves, units, step_sizes, impl, layout, fam
     return jax.vmap(one, in_axes=(0, 0, layout.axes, 0, 0))(keys, states, leaves, units, step_sizes)
 
 
-@compiled(static=("optimizer",), seldom=True)
+@compiled(static=("optimizer",), unoptimized=True)
 def first_state(params, optimizer) -> State:
     """Return the state before the first step."""
     return State(params, optimizer.init(params), jnp.asarray(0), jnp.asarray(-1))
 
 
-@compiled(static=("family",), seldom=True)
+@compiled(static=("family",), unoptimized=True)
 def placed(params, units, family):
     """Return parameters in z, given those in the frame's units."""
     return family.placed(params, units)

@@ -64,7 +64,8 @@ def renyi_program(family: Family):
         q = family.canonical(q_form, *arrays[count:])
         m, inside = family.mix(order, p, q)
         m = tuple(jnp.where(expand_like(inside, x), x, y) for x, y in zip(m, p, strict=True))
-        pairs = [stacked(m, m, p, p), stacked(p, q, m, q)]  # one evaluation, so that one program is compiled
+        # one evaluation, so that one program is compiled
+        pairs = [stack_members(m, m, p, p), stack_members(p, q, m, q)]
         from_m_to_p, from_m_to_q, from_p_to_m, from_p_to_q = family.divergence(*pairs)
         one = order == 1
         step = jnp.where(one, 1.0, order - 1)
@@ -87,7 +88,7 @@ def largest_log_ratio_program(family: Family):
     return largest_log_ratio
 
 
-def stacked(*members):
+def stack_members(*members):
     """Return the members' parameters, each on a new first axis."""
     return tuple(jnp.stack(jnp.broadcast_arrays(*arrays)) for arrays in zip(*members, strict=True))
 

@@ -8,7 +8,7 @@ the discrete sites filled in. Nothing needs marking in the model, and any depend
     discrete_posterior(target, z)                     # probabilities of the discrete ones, given z
 
 A site of n entries with K values each has K^n configurations, also where its entries are independent given z: there
-`numpyro.distributions.MixtureSameFamily` sums each entry out by itself, at the cost of K n, and so does `factorised`
+`numpyro.distributions.MixtureSameFamily` sums each entry out by itself, at the cost of K n, and so does `eliminated`
 with the extra `vi_kl[enum]`.
 """
 
@@ -280,7 +280,7 @@ def enumerated_density(target: Target) -> EnumeratedModel:
     raise UnsuitableError(f"{target} has no discrete latent sites.")
 
 
-@compiled(seldom=True)
+@compiled(unoptimized=True)
 def marginals_batch(target: Target, z, one_hot):
     """Return, for each z and each site, the probabilities of its entries' values, flattened."""
     table = configurations(target.density.discrete)

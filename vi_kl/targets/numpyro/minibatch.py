@@ -120,7 +120,7 @@ def same(a, b) -> bool:
     return np.shape(a) == np.shape(b) and np.allclose(a, b, rtol=1e-7, atol=1e-9, equal_nan=True)
 
 
-@compiled(seldom=True)
+@compiled(unoptimized=True)
 def row_log_probs(target: Target, z, rows) -> tuple[dict, dict]:
     """Return the log probability of each of these rows, by site, in a run with all rows and in one with these only."""
     return target.density.run("row_log_probs", target.data, target.unravel(z), rows)

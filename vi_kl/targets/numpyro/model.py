@@ -308,7 +308,7 @@ def sum_out(density: NumPyroModel, data, sites: tuple[Site, ...], discrete: list
         number_of_configurations,
         refuse_moving_supports,
     )
-    from vi_kl.targets.numpyro.variable_elimination import factorised, has_funsor
+    from vi_kl.targets.numpyro.variable_elimination import eliminated, has_funsor
 
     if not sites:
         names = ", ".join(f"'{site.name}'" for site in discrete)
@@ -317,7 +317,7 @@ def sum_out(density: NumPyroModel, data, sites: tuple[Site, ...], discrete: list
             f"site to make a Target of. vi_kl.reference.enumerate_posterior(model, ...) lists their exact posterior."
         )
     if number_of_configurations(discrete) > MOST_CONFIGURATIONS and has_funsor():
-        density = factorised(density, data, discrete)
+        density = eliminated(density, data, discrete)
         refuse_moving_supports(density, data, sites)
         return density.checked(data, sites)
     density = enumerated(density, discrete)

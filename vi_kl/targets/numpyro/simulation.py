@@ -85,7 +85,7 @@ def joint_model(model, args, kwargs) -> tuple[JointModel, tuple]:
     return joint, tuple(leaf for leaf in leaves if is_array(leaf))
 
 
-@compiled(static=("joint",), seldom=True)
+@compiled(static=("joint",), unoptimized=True)
 def draw_joint(keys, arrays, joint: JointModel) -> dict:
     """Draw every sample site of the model once for each key."""
     return jax.vmap(lambda key: joint.run("draw", arrays, key))(keys)

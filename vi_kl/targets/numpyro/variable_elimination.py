@@ -29,7 +29,7 @@ def has_funsor() -> bool:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class FactorisedModel(NumPyroModel):
+class EliminatedModel(NumPyroModel):
     """A NumPyro model, `model.full`, whose discrete latent sites are summed out plate by plate.
 
     Attributes:
@@ -45,7 +45,7 @@ class FactorisedModel(NumPyroModel):
         model = enum(config_enumerate(self.model.full), -1 - self.plate_dims)
         return -potential_energy(numpyro.handlers.seed(model, 0), args, kwargs, sites, enum=True)
 
-    def checked(self, data, sites) -> "FactorisedModel":
+    def checked(self, data, sites) -> "EliminatedModel":
         """Return this density if it can be traced, which shows whether the model allows enumeration in parallel."""
         z = {site.name: jax.ShapeDtypeStruct(site.unconstrained_shape, float) for site in sites}
         try:
@@ -65,7 +65,7 @@ class FactorisedModel(NumPyroModel):
         return self.model.__name__
 
 
-def factorised(density: NumPyroModel, data, discrete: list[DiscreteSite]) -> FactorisedModel:
+def eliminated(density: NumPyroModel, data, discrete: list[DiscreteSite]) -> EliminatedModel:
     """Return the model with these discrete sites summed out by funsor."""
     dims = [0]
 
@@ -77,7 +77,7 @@ def factorised(density: NumPyroModel, data, discrete: list[DiscreteSite]) -> Fac
         return ()
 
     abstractly(run, data)
-    return FactorisedModel(first_configuration(density, discrete), density.structure, density.static, max(dims))
+    return EliminatedModel(first_configuration(density, discrete), density.structure, density.static, max(dims))
 
 
 def refuse_undeclared(name: str, site: dict) -> None:

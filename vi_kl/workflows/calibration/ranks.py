@@ -56,7 +56,7 @@ def count(fits: Sequence[Fit], truths: Sequence[dict], key, num_draws: int) -> C
     return Counts(*(np.concatenate(part)[: len(fits)] for part in zip(*pieces, strict=True)))
 
 
-@compiled(static=("impl", "layout", "num_draws"), seldom=True)
+@compiled(static=("impl", "layout", "num_draws"), unoptimized=True)
 def count_many(keys, leaves, truths, impl, layout, num_draws):
     def one(key, leaves, truth):
         q: Approximation = layout.tree(leaves)
