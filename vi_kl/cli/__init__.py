@@ -5,5 +5,5 @@ worms       the worm-teeth story
 kl          a divergence between two distributions; `divergence/` reads the expressions and answers
 self_test   the detection rates of the diagnostics, on planted failures
 options     options that several commands share
-mistakes    errors as sentences with an exit code
+errors      errors as sentences with an exit code
 """

@@ -6,7 +6,7 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from vi_kl.cli.divergence.spinner import patience
+from vi_kl.cli.divergence.spinner import delayed_spinner
 
 
 def self_test(
@@ -27,13 +27,13 @@ def self_test(
     """
     output, errors = Console(), Console(stderr=True)
     try:
-        with patience(errors, "Importing JAX and NumPyro"):
+        with delayed_spinner(errors, "Importing JAX and NumPyro"):
             from vi_kl.report.detection import show_detection
             from vi_kl.workflows.detection import detection_table
         with Progress(console=errors, transient=True) as bar:
             task = bar.add_task("planting", total=1.0)
-            told = lambda done, name: bar.update(task, completed=done, description=name)  # noqa: E731
-            table = detection_table(repetitions, progress=told)
+            report = lambda done, name: bar.update(task, completed=done, description=name)  # noqa: E731
+            table = detection_table(repetitions, progress=report)
     except KeyboardInterrupt:
         errors.print("[yellow]Interrupted[/] before the table was complete.")
         raise typer.Exit(130) from None

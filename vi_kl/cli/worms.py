@@ -27,8 +27,8 @@ def worms(
     start = time.perf_counter()
     try:
         with console.status("Importing JAX and NumPyro"):
-            from vi_kl.demo.worms.run import tell
-        tell(out, base.value, seed, quick, console, time.perf_counter() - start)
+            from vi_kl.demo.worms.run import run_story
+        run_story(out, base.value, seed, quick, console, time.perf_counter() - start)
     except OSError as error:
         console.print(f"[red]Cannot write the report to {out}:[/] {error.strerror or error}. Choose another --out.")
         raise typer.Exit(1) from None

@@ -76,7 +76,7 @@ def sections_of(comparison: Comparison, pictures: Sequence[Picture], unit: str) 
     """Return the table with all pictures as one section, and every certificate in words as another."""
     certificates = comparison.certificates
     table = comparison_table(comparison, unit)
-    parts = [Section("The approximations", tuple(notes(comparison, told=certificates)), (table,), tuple(pictures))]
+    parts = [Section("The approximations", tuple(notes(comparison, omit=certificates)), (table,), tuple(pictures))]
     if certificates:
         parts.append(Section("What the certificates say", tuple(map(in_words, certificates))))
     return parts

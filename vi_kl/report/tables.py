@@ -80,7 +80,7 @@ def comparison_table(comparison: Comparison, unit: str = "nats", columns: Sequen
     return Table(tuple(column.title.format(unit=unit) for column in chosen), rows)
 
 
-def notes(comparison: Comparison, told: Sequence[Certificate] = ()) -> list[str]:
+def notes(comparison: Comparison, omit: Sequence[Certificate] = ()) -> list[str]:
     """Return what a reader of the table should not miss, a paragraph each.
 
     These are the verdicts on approximations that are far from the posterior, or at an unknown distance; how fits ended
@@ -88,11 +88,11 @@ def notes(comparison: Comparison, told: Sequence[Certificate] = ()) -> list[str]
 
     Args:
         comparison: what `compare` returned.
-        told: certificates that need no words here, because something else is said about them.
+        omit: certificates that need no words here, because something else is said about them.
     """
     words = []
     for c in comparison.certificates:
-        if worth_a_verdict(c) and not any(c is other for other in told):
+        if worth_a_verdict(c) and not any(c is other for other in omit):
             words.append(f"{readable(c.name)}: {c.verdict}")
     for fit in comparison.fits:
         if not fit.status.converged:

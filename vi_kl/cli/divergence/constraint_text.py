@@ -25,13 +25,13 @@ WORDS = (  # pairs: constraints cannot be keys of a dictionary
 )
 
 
-def requirement(constraint) -> str:
+def describe_constraint(constraint) -> str:
     """Say what a value must be to satisfy the constraint, in words that follow the value's name."""
     known = next((words for other, words in WORDS if other is constraint), None)
     if known:
         return known
     if isinstance(constraint, constraints.independent):
-        return f"{requirement(constraint.base_constraint)} in every entry"
+        return f"{describe_constraint(constraint.base_constraint)} in every entry"
     low, high = (getattr(constraint, f"{side}_bound", None) for side in ("lower", "upper"))
     if low is not None and high is not None:
         return f"must lie between {low:g} and {high:g}"

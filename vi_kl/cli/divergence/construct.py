@@ -12,7 +12,7 @@ import numpyro.distributions as dist
 from numpyro.distributions import Distribution
 
 from vi_kl.cli.divergence.arithmetic import as_sizes, check_entries
-from vi_kl.cli.divergence.constraint_text import requirement
+from vi_kl.cli.divergence.constraint_text import describe_constraint
 from vi_kl.cli.divergence.input_errors import ExpressionError, Place, nearest
 from vi_kl.cli.divergence.namespace import constructors, parameters, signature
 
@@ -172,14 +172,16 @@ def violation(name, bound: dict[str, Argument], place: Place, inner: str, parame
         for key in constraints.keys() & bound.keys():
             if not np.all(constraints[key](bound[key].value)):
                 return violated(name, key, bound[key], constraints[key])
-    must = requirement(getattr(dist, inner).arg_constraints[parameter])
+    must = describe_constraint(getattr(dist, inner).arg_constraints[parameter])
     return ExpressionError(f"This gives {inner} a wrong {parameter}, which {must}: {signature(name)}.", place)
 
 
 def violated(name: str, parameter: str, argument: Argument, constraint: Callable) -> ExpressionError:
     """Return an error about one parameter and its constraint."""
     culprit = describe_culprit(argument.value, constraint)
-    return ExpressionError(f"{parameter} {requirement(constraint)}{culprit}: {signature(name)}.", argument.place)
+    return ExpressionError(
+        f"{parameter} {describe_constraint(constraint)}{culprit}: {signature(name)}.", argument.place
+    )
 
 
 def describe_culprit(value, constraint: Callable) -> str:

@@ -17,7 +17,7 @@ PROBES = 4_096  # draws of p among which those without density under q are sough
 STRONG = 20.0  # odds that count as strong evidence (Kass & Raftery 1995)
 
 
-def meaning(estimate: Estimate, p: str = "p", q: str = "q") -> str:
+def interpret(estimate: Estimate, p: str = "p", q: str = "q") -> str:
     """Say what it costs to use q for p: in bits the length of a code, in nats evidence.
 
     Evidence against q grows by KL(p||q) nats per draw on average, so log(20) / KL draws from p bring the odds of p

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from vi_kl.cli.divergence.answer import Answer, Finding
-from vi_kl.cli.divergence.interpretation import meaning
+from vi_kl.cli.divergence.interpretation import interpret
 from vi_kl.cli.divergence.pairs import CLOSED, PairsOf, Summary, plain
 from vi_kl.core.estimate import format_with_error
 
@@ -27,7 +27,7 @@ def show_answer(answer: Answer, console: Console) -> None:
         for name, content in facts(finding):
             console.print(row(name, content, console.width))
         console.print()
-        for sentence in filter(None, (meaning(finding.estimate, *finding.names), finding.why_infinite)):
+        for sentence in filter(None, (interpret(finding.estimate, *finding.names), finding.why_infinite)):
             console.print(wrapped(sentence, console.width))
 
 

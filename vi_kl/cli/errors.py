@@ -14,7 +14,7 @@ from vi_kl.cli.divergence.input_errors import ExpressionError
 
 
 @contextlib.contextmanager
-def in_sentences(errors: Console, debug: bool) -> Iterator[None]:
+def errors_as_sentences(errors: Console, debug: bool) -> Iterator[None]:
     """Turn errors into sentences with an exit code: 2 for wrong input, 1 for failures inside, 130 for Ctrl-C."""
     try:
         with warnings.catch_warnings():
