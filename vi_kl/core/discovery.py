@@ -27,7 +27,7 @@ def classes_in(package: str, base: type) -> dict[str, type]:
 
 
 def listing(rows: dict[str, str], width: int = 100) -> str:
-    """Names with a sentence each, as an indented list for a docstring."""
+    """Return names with a sentence each, as an indented list for a docstring."""
     longest = max(map(len, rows))
     lines = []
     for name, words in rows.items():

@@ -60,7 +60,7 @@ def style():
 
 
 def subplots(rows: int = 1, columns: int = 1, *, figsize, **kwargs):
-    """Like pyplot's `subplots`, without pyplot's global list of figures."""
+    """Make a figure and axes as pyplot's `subplots` does, without pyplot's global list of figures."""
     figure = Figure(figsize=figsize, layout="constrained")
     return figure, figure.subplots(rows, columns, **kwargs)
 
@@ -109,7 +109,7 @@ def plot_trace(ax: Axes, fits: Sequence, log_evidence: float | None, unit: str) 
 
 
 def averaged_by_step(loss: np.ndarray, bins: int = 60) -> tuple[np.ndarray, np.ndarray]:
-    """Mean losses over bins that grow with the step, so that a log axis shows even noise throughout."""
+    """Average losses over bins that grow with the step, so that a log axis shows even noise throughout."""
     edges = np.unique(np.geomspace(1, len(loss) + 1, bins).astype(int)) - 1
     pieces = [(0.5 * (a + b + 1), loss[a:b].mean()) for a, b in itertools.pairwise(edges)]
     return tuple(np.array(pieces).T)
@@ -314,7 +314,7 @@ def beside_each_other(x, members, peaks):
 
 
 def write_lines(ax, anchor, lines, align, colour):
-    """Lines of text, the last at the anchor; the second, the figure that was minimised, in bold."""
+    """Write lines of text, the last at the anchor; the second, the figure that was minimised, is bold."""
     for up, (line, weight) in enumerate(zip(lines[::-1], ("normal", "bold", "normal"), strict=True)):
         ax.annotate(
             line, anchor, xytext=(0, 2 + 13 * up), textcoords="offset points", ha=align, va="bottom",

@@ -36,7 +36,7 @@ def points(dim: int) -> np.ndarray:
 
 
 def describe_leaf(leaf) -> list:
-    """Shape, type and a hash of what it holds."""
+    """Return the shape and type of an array, and a hash of its contents."""
     if isinstance(leaf, jax.Array) and jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
         leaf = jax.random.key_data(leaf)
     array = np.ascontiguousarray(leaf)

@@ -68,7 +68,10 @@ class Mode:
 
 
 def is_negative_definite(matrix: np.ndarray) -> bool:
-    """Judged with every coordinate in its own scale, so that badly scaled ones are not taken for flat."""
+    """Return whether a matrix is negative definite.
+
+    Every coordinate is judged in its own scale, so that badly scaled ones are not taken for flat.
+    """
     diagonal = -np.diag(matrix)
     if not np.isfinite(matrix).all() or (diagonal <= 0).any():
         return False
@@ -140,7 +143,7 @@ class Climb:
 
 
 def hessian(gradients: Callable, z, scale=None) -> np.ndarray:
-    """Second derivatives of the log density, from fourth-order differences of the exact gradient.
+    """Return second derivatives of the log density, from fourth-order differences of the exact gradient.
 
     It needs no compilation beyond the gradient's, which for most models is where the time goes, and works where
     forward mode does not (adaptive ODE solvers). Each coordinate's step is a thousandth of its conditional sd;

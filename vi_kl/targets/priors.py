@@ -15,7 +15,7 @@ from vi_kl.targets.target import Target, constrained_shapes
 
 @in_float64
 def hierarchical_sites(target: Target) -> tuple[str, ...]:
-    """Names of the target's sites whose priors depend on other latent sites; none where the source does not tell."""
+    """Return the names of the sites whose priors depend on other latent sites; empty if the source cannot tell."""
     if not target.density.offers("priors"):
         return ()
 

@@ -104,7 +104,7 @@ def dirichlet_guide(teeth, worms):
 
 
 def binomial(worms=WORMS) -> Target:
-    """Target of `binomial_model`: posterior Beta(1 + teeth, 1 + empty places) and evidence in closed form."""
+    """Make the target of `binomial_model`: posterior Beta(1 + teeth, 1 + empty places) and evidence in closed form."""
 
     def reference(target):
         full = float(np.sum(TEETH * counts))
@@ -117,7 +117,7 @@ def binomial(worms=WORMS) -> Target:
 
 
 def block(worms=WORMS) -> Target:
-    """Target of `block_model`: posterior Beta(1 + worms of 6 and more, 1 + the others), closed form."""
+    """Make the target of `block_model`: posterior Beta(1 + worms of 6 and more, 1 + the others), closed form."""
 
     def reference(target):
         is_high = TEETH >= FIRST_HIGH
@@ -130,7 +130,7 @@ def block(worms=WORMS) -> Target:
 
 
 def categorical(worms=WORMS) -> Target:
-    """Target of `categorical_model`: posterior Dirichlet(1 + counts) and evidence in closed form."""
+    """Make the target of `categorical_model`: posterior Dirichlet(1 + counts) and evidence in closed form."""
 
     def reference(target):
         after = 1.0 + counts
@@ -142,12 +142,12 @@ def categorical(worms=WORMS) -> Target:
 
 
 def beta_binomial(worms=WORMS) -> Target:
-    """Target of `beta_binomial_model`: no closed form; evidence and posterior by quadrature."""
+    """Make the target of `beta_binomial_model`: no closed form; evidence and posterior by quadrature."""
     return make_target(beta_binomial_model, checked_counts(worms), reference_by_quadrature)
 
 
 def two_kinds(worms=WORMS) -> Target:
-    """Target of `two_kinds_model`: two symmetric modes; evidence and posterior by quadrature around both."""
+    """Make the target of `two_kinds_model`: two symmetric modes; evidence and posterior by quadrature around both."""
     return make_target(two_kinds_model, checked_counts(worms), reference_by_quadrature)
 
 

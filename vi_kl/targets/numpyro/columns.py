@@ -175,7 +175,7 @@ def arguments_that_run(model: Callable, args: tuple, kwargs: dict) -> tuple[tupl
 
 
 def hashable(leaf):
-    """Options in a namespace, sets and the like as constants; what cannot be written down stays as it is."""
+    """Return options in a namespace, sets and the like as constants; what cannot be pickled stays as it is."""
     if isinstance(leaf, np.ndarray | jax.Array) or is_frame(leaf) or is_series(leaf):
         return leaf
     try:

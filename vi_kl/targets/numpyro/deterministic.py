@@ -19,7 +19,8 @@ from vi_kl.targets.numpyro.checks import is_numeric
 from vi_kl.targets.numpyro.enumeration import FirstConfiguration
 from vi_kl.targets.numpyro.inspection import abstractly, change_of_variables
 from vi_kl.targets.numpyro.plates import AllRows
-from vi_kl.targets.numpyro.unused_sites import Reduced, is_batched
+from vi_kl.targets.numpyro.reduced_model import Reduced
+from vi_kl.targets.numpyro.unused_sites import is_batched
 
 
 def names_with_a_value(density, data, sites) -> tuple[str, ...]:

@@ -57,7 +57,7 @@ class DiscreteSite:
         return math.prod(self.batch_shape)
 
     def values(self, index):
-        """Values of the whole site from indices into the support, (..., number of entries)."""
+        """Return values of the whole site from indices into the support, (..., number of entries)."""
         index = index.reshape((*index.shape[:-1], *self.batch_shape))
         return jnp.asarray(np.array(self.support))[index]
 

@@ -185,7 +185,7 @@ def traced(density, data, rows: SubsampledRows) -> dict:
 
 
 def refuse_part_of_the_data(trace) -> None:
-    """Observations that are fewer than the rows of their plates."""
+    """Refuse observations that are fewer than the rows of their plates."""
     for name, site in trace.items():
         if site["type"] == "sample" and site["is_observed"]:
             shape, whole = jnp.shape(site["value"]), site["fn"].shape()

@@ -34,7 +34,7 @@ class SubsampledModel(NumPyroModel):
     axes: tuple[tuple[str, tuple[tuple[str, int], ...]], ...]
 
     def some_rows(self, data, sites, rows) -> tuple:
-        """Arguments of `potential_energy` for the given rows of each plate, {plate: indices}."""
+        """Return the arguments of `potential_energy` for the given rows of each plate, {plate: indices}."""
         sites = dict(sites)
         for name, axes in self.axes:
             for plate, axis in axes:
@@ -116,7 +116,7 @@ def refuse_biased(target: Target) -> None:
 
 
 def same(a, b) -> bool:
-    """Equal but for rounding."""
+    """Return whether two arrays are equal to rounding."""
     return np.shape(a) == np.shape(b) and np.allclose(a, b, rtol=1e-7, atol=1e-9, equal_nan=True)
 
 

@@ -280,7 +280,7 @@ def is_array(leaf) -> bool:
 
 
 def array_or_static(leaf):
-    """Arrays at 64 bits; NumPy scalars as Python's; the rest untouched."""
+    """Return arrays at 64 bits, NumPy scalars as Python's, and the rest untouched."""
     if isinstance(leaf, np.generic):
         return leaf.item()
     if not is_array(leaf):
@@ -326,7 +326,7 @@ def sum_out(density: NumPyroModel, data, sites: tuple[Site, ...], discrete: list
 
 
 def refuse_missing_data(target: Target):
-    """Data holds NaN somewhere: an error if the log density is not finite because of it."""
+    """Raise an error if data that hold NaN make the log density not finite."""
     z = jnp.zeros(target.dim)
     if not np.isfinite(target.log_density(z)):
         reason = target.density.explain(target.data, target.unravel(z))

@@ -81,7 +81,10 @@ def eliminated(density: NumPyroModel, data, discrete: list[DiscreteSite]) -> Eli
 
 
 def refuse_undeclared(name: str, site: dict) -> None:
-    """Axes of independent entries that no plate declares: funsor would not know them from those of listed values."""
+    """Refuse axes of independent entries that no plate declares.
+
+    Funsor could not tell them from those of listed values.
+    """
     fn = site["fn"]
     shape = jnp.broadcast_shapes(fn.batch_shape, jnp.shape(site["value"])[: jnp.ndim(site["value"]) - fn.event_dim])
     declared = {frame.dim for frame in site["cond_indep_stack"]}

@@ -99,7 +99,7 @@ def quantity_names(truths: dict) -> tuple[str, ...]:
 
 
 def spread_evenly(counts: Counts, uniform: np.ndarray, num_draws: int) -> tuple[np.ndarray, np.ndarray]:
-    """Ranks, and probability integral transforms: uniform between 0 and 1, exactly, where q is the posterior.
+    """Return ranks, and probability integral transforms, which are exactly uniform on (0, 1) if q is the posterior.
 
     A rank is a step of width 1 / (num_draws + 1); `uniform` places it within its step, and among equal draws.
     """

@@ -25,7 +25,7 @@ def evaluation_points(n: int) -> np.ndarray:
 
 @functools.cache
 def tail_table(n: int) -> np.ndarray:
-    """Twice the smaller tail of finding r of n uniform values below each point, shape (points, n + 1)."""
+    """Return twice the smaller tail of finding r of n uniform values below each point, shape (points, n + 1)."""
     points, counts = evaluation_points(n)[:, None], np.arange(n + 1)
     return 2 * np.minimum(binom.cdf(counts, n, points), binom.sf(counts - 1, n, points))
 
@@ -68,7 +68,7 @@ def band_counts(n: int, tail: float) -> tuple[np.ndarray, np.ndarray]:
 
 @functools.cache
 def simultaneous_band(n: int, level: float = 0.95) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Points, and the limits between which the ECDF of n uniform values lies at all of them at once.
+    """Return points, and the limits between which the ECDF of n uniform values lies at all of them at once.
 
     Returns:
         (points, low, high): with probability `level`, or the least above it that counts allow.
