@@ -1,6 +1,6 @@
 """The whole story: what the issue of truth demands of every fit in it, and the folder it writes.
 
-By default the quick story is run once, and one approximation of each model that it leaves out; the whole chapters,
+By default the quick story is run once, and one approximation of each model that it leaves out; all fits of every model,
 the flow's among them, are exhaustive.
 """
 
@@ -66,19 +66,19 @@ def check_every_fit(result):
 
 def test_the_quick_story_and_every_fit_in_it(tmp_path, monkeypatch):
     """`vi-kl worms` in this process, where its fits can be looked at."""
-    result = {}
+    fitted = {}
 
     def fit_and_keep(spec, *args):
-        result[spec.name] = fit_model(spec, *args)
-        return result[spec.name]
+        fitted[spec.name] = fit_model(spec, *args)
+        return fitted[spec.name]
 
     monkeypatch.setattr(vi_kl.demo.worms.run, "fit_model", fit_and_keep)
     result = CliRunner().invoke(app, [*QUICK, str(tmp_path / "report")])
     assert result.exit_code == 0, result.output
     check_story(result.stdout, tmp_path / "report")
-    assert [fit.name for fit in result["two_kinds"].comparison.fits].count("moment_matching") == 1
-    for part in result.values():
-        check_every_fit(part)
+    assert [fit.name for fit in fitted["two_kinds"].comparison.fits].count("moment_matching") == 1
+    for one in fitted.values():
+        check_every_fit(one)
 
 
 @pytest.mark.exhaustive
