@@ -23,7 +23,7 @@ from vi_kl.core.random_keys import as_key
 from vi_kl.families.approximation import Approximation
 from vi_kl.families.family import Family
 from vi_kl.objectives.objective import Objective
-from vi_kl.targets.arguments import in_words, the_target
+from vi_kl.targets.arguments import in_words, require_target
 from vi_kl.targets.target import Target
 
 __all__ = [
@@ -214,8 +214,8 @@ class Algorithm(abc.ABC):
                 Errors that
             are not vi_kl's own are faults of a program, and are raised.
         """
-        key = key_first(self, key, "fit_many")
-        return self.find_many(key, tuple(targets), progress or unheard)
+        key = checked_key(self, key, "fit_many")
+        return self.find_many(key, tuple(targets), progress or no_progress)
 
     def find_many(self, key: KeyLike, targets: tuple[Target, ...], progress: Progress) -> list["Fit | ViKLError"]:
         """Do what `fit_many` promises, with arguments that have been checked."""
@@ -240,13 +240,13 @@ def run_fit(algorithm: Algorithm, key, target, start, progress: Progress | None,
         algorithm, key, target, start, progress: the arguments of `Algorithm.fit`.
         **options: further arguments of the algorithm's own `find`.
     """
-    key = key_first(algorithm, key, "fit", target)
-    target = the_target(target, f"{type(algorithm).__name__}.fit")
-    return counted(algorithm, key, target, start, progress or unheard, options)
+    key = checked_key(algorithm, key, "fit", target)
+    target = require_target(target, f"{type(algorithm).__name__}.fit")
+    return find_and_count(algorithm, key, target, start, progress or no_progress, options)
 
 
 @in_float64
-def counted(algorithm: Algorithm, key, target: Target, start, progress: Progress, options: dict) -> Fit:
+def find_and_count(algorithm: Algorithm, key, target: Target, start, progress: Progress, options: dict) -> Fit:
     """Run the search in float64, and return its solution with its cost as a Fit."""
     with counting_costs() as counter:
         algorithm = algorithm.captured(target)
@@ -255,11 +255,11 @@ def counted(algorithm: Algorithm, key, target: Target, start, progress: Progress
     return Fit(found.approximation, found.status, found.history, counter.cost(), algorithm)
 
 
-def unheard(fraction_done: float, sentence: str) -> None:
+def no_progress(fraction_done: float, sentence: str) -> None:
     """Ignore the progress of a fit that nobody asked to hear of."""
 
 
-def key_first(algorithm: Algorithm, key, method: str, target=None):
+def checked_key(algorithm: Algorithm, key, method: str, target=None):
     """Return the key; refuse a target in its place, and an algorithm whose family or objective is not one."""
     if isinstance(key, Target):
         raise TypeError(f"{type(algorithm).__name__}.{method} takes the key first: {method}(key, target).")

@@ -10,7 +10,7 @@ from numpyro.infer.autoguide import AutoGuide
 
 from vi_kl.core.random_keys import is_key
 from vi_kl.families.family import Family
-from vi_kl.targets.arguments import own_target, the_target
+from vi_kl.targets.arguments import require_target, target_or_none
 from vi_kl.targets.target import Target
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def target_of(asked: Any, args: tuple, kwargs: Mapping, *, caller: str, options:
     Raises:
         TypeError: The argument stands for no target; the message says what to pass.
     """
-    known = own_target(asked)
+    known = target_or_none(asked)
     if known is not None:
         refuse_more(args, kwargs, caller, options)
         return known
@@ -75,7 +75,7 @@ def target_of(asked: Any, args: tuple, kwargs: Mapping, *, caller: str, options:
         name = getattr(asked, "__name__", type(asked).__name__)
         raise TypeError(f"{caller} takes the target first, then the method, which {name} is: {caller}(target, ...).")
     if not callable(asked) or isinstance(asked, type):
-        return the_target(asked, caller)
+        return require_target(asked, caller)
     refuse_call(asked, args, kwargs, caller)
     return Target.from_numpyro(asked, *args, **kwargs)
 

@@ -103,7 +103,7 @@ class AutoFit(Algorithm):
         tried: list[Candidate] = []
         failures: list[str] = []
         begin = initialize(target, start_key, counter, start)
-        candidates = steps(target, begin)
+        candidates = candidates_for(target, begin)
         for i, (name, algorithm) in enumerate(candidates):
             progress(i / len(candidates), f"fitting {name}")
             try:
@@ -132,7 +132,7 @@ class AutoFit(Algorithm):
         )
 
 
-def steps(target: Target, begin: Initialization) -> list[tuple[str, Algorithm]]:
+def candidates_for(target: Target, begin: Initialization) -> list[tuple[str, Algorithm]]:
     """Return the candidates as (name, algorithm), the cheapest first."""
     normal = FullRank() if target.dim <= LARGEST_FULL_RANK else LowRank()
     candidates: list[tuple[str, Algorithm]] = [

@@ -15,7 +15,7 @@ from vi_kl.families.approximation import Approximation
 from vi_kl.families.family import Family
 from vi_kl.families.guide import guide_family
 from vi_kl.objectives.elbo import ELBO
-from vi_kl.targets.arguments import in_words, own_target
+from vi_kl.targets.arguments import in_words, target_or_none
 from vi_kl.targets.target import Target
 
 
@@ -87,7 +87,7 @@ def fit(
         TypeError: what is given is no target, method or key; the message says what it is.
     """
     refuse_key_first(target, "fit")
-    if args and method is None and (own_target(target) is not None or is_method(args[0], Algorithm, METHODS)):
+    if args and method is None and (target_or_none(target) is not None or is_method(args[0], Algorithm, METHODS)):
         method, args = args[0], args[1:]
     if args and key is None and is_key(args[-1]):
         args, key = args[:-1], args[-1]

@@ -14,7 +14,7 @@ import dataclasses
 import numpy as np
 
 from vi_kl.algorithms.algorithm import Algorithm, FitError, History, Solution, Status
-from vi_kl.algorithms.sample_average_approximation import SampleAverageApproximation, Search, searched
+from vi_kl.algorithms.sample_average_approximation import SampleAverageApproximation, Search, run_search
 from vi_kl.core.cholesky import tril_of_covariance, tril_of_root
 from vi_kl.families.approximation import Approximation
 from vi_kl.families.gaussian import FullRank, MeanField, full_rank_params
@@ -40,7 +40,7 @@ class LinearResponse(Algorithm):
         mean_field = SampleAverageApproximation(
             MeanField(), tolerance=self.tolerance, max_draws=self.max_draws, max_steps=self.max_steps
         )
-        search = searched(mean_field, key, target, start, counter, progress, share=0.9)
+        search = run_search(mean_field, key, target, start, counter, progress, share=0.9)
         covariance = location_block(curvature(search), target)
         loc = np.asarray(search.objective.params(search.x)["loc"])
         root = search.frame.matrix(tril_of_covariance(covariance))

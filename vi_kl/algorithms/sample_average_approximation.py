@@ -70,12 +70,12 @@ class SampleAverageApproximation(Algorithm):
         return self.family.name
 
     def find(self, key, target, *, start, progress, counter):
-        search = searched(self, key, target, start, counter, progress)
+        search = run_search(self, key, target, start, counter, progress)
         counter.gradient_evaluations += search.objective.evaluations
         return Solution(search.approximation(), search.status(), History(np.array(search.losses)))
 
 
-def searched(
+def run_search(
     config: SampleAverageApproximation, key, target, start, counter: CostCounter, progress, share: float = 1.0
 ) -> "Search":
     """Return a finished search; `share` is the share of the caller's progress that it makes up."""

@@ -29,7 +29,7 @@ from vi_kl.families.family import Family
 from vi_kl.families.guide import Guide, guide_family
 from vi_kl.families.particles import ParticleApproximation, Particles
 from vi_kl.objectives.objective import Objective
-from vi_kl.targets.arguments import in_words, the_target
+from vi_kl.targets.arguments import in_words, require_target
 from vi_kl.targets.fingerprint import describe_leaf, differences, fingerprint
 from vi_kl.targets.target import Target
 
@@ -141,7 +141,7 @@ def load(path: str | os.PathLike, target: Target, *, family: Any = None, classes
             differs), or holds a class that is neither vi_kl's nor among `classes`.
         FileNotFoundError: there is no such file.
     """
-    target = the_target(target, "load(path, target)")
+    target = require_target(target, "load(path, target)")
     try:
         stored = Archive(path)
         require_format(stored)

@@ -139,7 +139,7 @@ def check(
     if num_draws < FEWEST:
         raise ValueError(f"num_draws must be at least {FEWEST:,}, got {num_draws}.")
     if isinstance(q.family, Delta):
-        return of_a_point(fit)
+        return certificate_of_point(fit)
     keys = jax.random.split(key, 8)
     draws = Draws(q, keys[0], num_draws)
     refuse_undefined(draws, q)
@@ -152,7 +152,7 @@ def check(
         "hierarchical": hierarchical_sites(q.target),
     }
     if np.isneginf(draws.log_p).any():
-        return outside_the_support(draws, figures)
+        return certificate_outside_support(draws, figures)
     weights = smoothed_weights(draws.log_ratio)
     figures |= {"elbo": elbo_of(draws), "k_hat": pareto_k(draws.log_ratio), "ess": effective_share(weights)}
     known = q.target.reference
@@ -162,11 +162,11 @@ def check(
         view = View(q, keys[6], num_draws // 4)
         search = find_missed_modes(view.pilot, view.scouts, view.log_q, q.target, keys[3], num_draws // 2)
         figures["improper"] = view.improper_along(q.target) if known is None or not known.is_exact else ()
-    figures |= what_climbs_found(search, draws)
+    figures |= mode_search_figures(search, draws)
     if known is None and view is not None:
         figures |= judge_without_reference(q, draws, view, search, figures)
         if figures.get("reverse_kl") is None and not figures["improper"]:
-            known = integrated(q.target)
+            known = reference_by_integration(q.target)
             q = q if known is None else held_to(q, known)
     if known is not None:
         figures |= judge_against_reference(q, known, draws, weights, search, figures, keys)
@@ -174,7 +174,7 @@ def check(
     return Certificate(**figures, contradictions=find_contradictions(figures, known, density_excess(q, draws, keys[5])))
 
 
-def integrated(target) -> ReferencePosterior | None:
+def reference_by_integration(target) -> ReferencePosterior | None:
     """Return the posterior by quadrature, or None if the dimension is too high or the integral does not converge."""
     if target.dim > MOST_INTEGRATED:
         return None
@@ -203,7 +203,7 @@ def refuse_undefined(draws: Draws, q: Approximation) -> None:
         )
 
 
-def outside_the_support(draws: Draws, figures: dict) -> Certificate:
+def certificate_outside_support(draws: Draws, figures: dict) -> Certificate:
     """Make the certificate of a q with draws outside the posterior's support, whose KL(q||posterior) is infinite."""
     share = float(np.isneginf(draws.log_p).mean())
     words = f"{share:.2g} of {len(draws):,} draws of q are where the posterior has no density"
@@ -221,7 +221,7 @@ def outside_the_support(draws: Draws, figures: dict) -> Certificate:
     )
 
 
-def of_a_point(fit) -> Certificate:
+def certificate_of_point(fit) -> Certificate:
     """Make the certificate of a point mass, whose KL(q||posterior) is infinite."""
     words = "q is a point, which has no density"
     return Certificate(
@@ -255,7 +255,7 @@ def held_to(q: Approximation, reference) -> Approximation:
     return Approximation(q.family, q.params, q.target.with_reference(known))
 
 
-def what_climbs_found(search: Search, draws: Draws) -> dict:
+def mode_search_figures(search: Search, draws: Draws) -> dict:
     """Return the figures that the mode search contributes to the certificate, as {field: value}."""
     share = search.share(draws)
     return {

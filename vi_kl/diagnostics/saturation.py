@@ -38,13 +38,13 @@ def saturations(target: Target, z: np.ndarray) -> tuple[Saturation, ...]:
     found = []
     for name, values in sites.items():
         flat = values.reshape(len(values), -1)
-        worst = max(map(piled_up, flat.T, at_zero[name].reshape(-1)), default=(0.0, 0.0))
+        worst = max(map(largest_share_at_end, flat.T, at_zero[name].reshape(-1)), default=(0.0, 0.0))
         if worst[0] > 0:
             found.append(Saturation(name, worst[1], worst[0]))
     return tuple(found)
 
 
-def piled_up(values: np.ndarray, at_zero: float) -> tuple[float, float]:
+def largest_share_at_end(values: np.ndarray, at_zero: float) -> tuple[float, float]:
     """Return the share of values that equal the lowest or the highest of them, and that value; share 0 if none repeats.
 
     An entry that is the same at z = 0 as at every draw is constant by construction, and does not count.

@@ -11,7 +11,7 @@ from vi_kl.targets.target import Target
 F = TypeVar("F", bound=Callable)
 
 
-def own_target(asked: Any) -> Target | None:
+def target_or_none(asked: Any) -> Target | None:
     """Return the target that an object is, or has (a Fit, an Approximation, a Comparison); else None."""
     if isinstance(asked, Target):
         return asked
@@ -21,13 +21,13 @@ def own_target(asked: Any) -> Target | None:
     return target if isinstance(target, Target) else None
 
 
-def the_target(asked: Any, caller: str) -> Target:
+def require_target(asked: Any, caller: str) -> Target:
     """Return the target that an object is, or has.
 
     Raises:
         TypeError: It is no target and has none; the message says what to pass.
     """
-    target = own_target(asked)
+    target = target_or_none(asked)
     if target is None:
         name = asked.__name__ if isinstance(asked, type) else in_words(asked)
         raise TypeError(
@@ -55,6 +55,6 @@ def of_a_target(function: F) -> F:
     def asked(target, *args, **kwargs):
         if wants_key or (takes_key and kwargs.get("key") is not None):
             kwargs["key"] = as_key(kwargs.get("key"))
-        return function(the_target(target, function.__name__), *args, **kwargs)
+        return function(require_target(target, function.__name__), *args, **kwargs)
 
     return cast(F, asked)

@@ -56,7 +56,7 @@ def begin(config, key, target, counter, start=None) -> Beginning:
         return Beginning(jax.tree.map(jnp.asarray, init(init_key, target)), units, frame)
 
 
-def as_it_is_now(config, target: Target):
+def with_guide_fixed(config, target: Target):
     """Return the configuration with its guide, if any, as it is now: what a guide reads may be replaced later."""
     if not isinstance(config.family, Guide):
         return config

@@ -17,7 +17,7 @@ import optax
 from vi_kl.algorithms.algorithm import Algorithm, CostCounter, Fit, Solution, run_fit
 from vi_kl.algorithms.svi.checkpoint import Checkpoint
 from vi_kl.algorithms.svi.many import best_of_restarts, fit_side_by_side
-from vi_kl.algorithms.svi.run import Run, as_it_is_now
+from vi_kl.algorithms.svi.run import Run, with_guide_fixed
 from vi_kl.algorithms.svi.schedule import Schedule
 from vi_kl.algorithms.svi.step import run_chunk
 from vi_kl.core.annotations import KeyLike, Progress
@@ -139,4 +139,4 @@ class SVI(Algorithm):
         return fit_side_by_side(self, key, targets, progress)
 
     def captured(self, target: Target) -> Algorithm:
-        return as_it_is_now(self, target)
+        return with_guide_fixed(self, target)

@@ -168,7 +168,7 @@ def arguments_that_run(model: Callable, args: tuple, kwargs: dict) -> tuple[tupl
         try:
             try_run(model, *shown)
         except Exception as error:  # the model's own, of any type
-            errors.append(error if errors else why_not(error, args, kwargs))
+            errors.append(error if errors else explained_error(error, args, kwargs))
             continue
         return shown
     raise errors[0] from errors[-1]
@@ -214,7 +214,7 @@ def try_run(model: Callable, args: tuple, kwargs: dict) -> None:
         jax.eval_shape(run, arrays)
 
 
-def why_not(error: Exception, args: tuple, kwargs: dict) -> Exception:
+def explained_error(error: Exception, args: tuple, kwargs: dict) -> Exception:
     """Return the error of a model that does not run with its tables, in words."""
     if isinstance(error, ModelError):
         return error

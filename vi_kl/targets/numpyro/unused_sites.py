@@ -54,18 +54,18 @@ def examine(density, data, found: Inspection) -> tuple:
             kept[name] = None
     if not kept and not averaged:
         return density, found
-    reduced = without(density, found, kept, averaged)
+    reduced = density_without(density, found, kept, averaged)
     left = inspect(reduced, data)
     some = [name for name in kept.keys() & found.discrete_names if kept[name] is not None]
     if some and has_funsor() and number_of_configurations(left.discrete) > MOST_CONFIGURATIONS:
         # funsor sums along plates, which some of their rows are not
         kept = {name: entries for name, entries in kept.items() if name not in some}
-        reduced = without(density, found, kept, averaged)
+        reduced = density_without(density, found, kept, averaged)
         left = inspect(reduced, data)
     return reduced, left
 
 
-def without(density, found: Inspection, kept: dict, averaged: list):
+def density_without(density, found: Inspection, kept: dict, averaged: list):
     """Return the density of the model without what is left out."""
     model = Reduced(density.model, tuple(sorted(kept.items())), tuple(sorted(averaged)))
     if any(entries is not None for entries in kept.values()) and found.plates:
