@@ -76,7 +76,10 @@ def distance_sentence(m: Measurements, label: str) -> str:
     if m.contradictions:
         return "These figures contradict each other, so the distance to the posterior is unknown."
     if m.complaints:
-        return f"The {m.source} that q is held to failed its own checks, so the distance to the posterior is unknown."
+        return (
+            f"The {m.source} with which q is compared failed its own checks, so the distance to the posterior is "
+            "unknown."
+        )
     if m.reverse_kl is None:
         lower = m.limits.to("nats").lower
         at_least = f"It is at least {in_nats_and_bits(lower)}. " if lower > SCALE[1][0] else ""
