@@ -23,8 +23,8 @@ from vi_kl.report.picture import Picture, draw_picture
 from vi_kl.report.tables import comparison_table, notes, readable
 from vi_kl.workflows.comparison import Comparison
 
-MOST_SITES, SITES_IN_A_ROW = 6, 3  # of one figure
-MOST_ENTRIES = 60  # of a vector
+MOST_SITES, SITES_IN_A_ROW = 6, 3  # the sites of one figure
+MOST_ENTRIES = 60  # the most entries of a vector
 
 
 def write_report(

@@ -12,7 +12,7 @@ from rich.text import Text
 from vi_kl.report.tables import EIGHTY_CHARACTERS, Table, comparison_table, notes
 from vi_kl.workflows.comparison import Comparison
 
-LONGEST_LINE = 100  # of prose; wider is tiring to read
+LONGEST_LINE = 100  # the most columns of prose; wider is tiring to read
 
 
 def print_comparison(comparison: Comparison, unit: str = "nats", console: Console | None = None) -> None:

@@ -202,7 +202,7 @@ class DerivedDensity(Density):
         density: the given one.
     """
 
-    density: Any  # of any capabilities
+    density: Any  # a Density with whatever capabilities
     kept: ClassVar[frozenset[str]] = frozenset({"supports", "priors", "deterministic", "numpyro_guides"})
 
     def given(self, data: Any) -> Any:

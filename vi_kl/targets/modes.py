@@ -15,11 +15,11 @@ from vi_kl.core.cholesky import tril_of_precision
 from vi_kl.core.errors import NUMERICAL
 from vi_kl.targets.target import Target, value_and_grad, value_and_grad_batch
 
-FEW_DIMENSIONS = 30  # up to which BFGS keeps a dense matrix: L-BFGS-B's linear algebra waits longer than it works
-NEWTON_DIMENSIONS = 100  # up to which Newton's method differentiates the gradient along every coordinate
-NEAR = 1e-3  # of a posterior sd: what is left of the way to the mode
+FEW_DIMENSIONS = 30  # the most with which BFGS keeps a dense matrix, being faster there than L-BFGS-B
+NEWTON_DIMENSIONS = 100  # the most with which Newton's method differentiates the gradient along every coordinate
+NEAR = 1e-3  # the distance from the mode, in posterior sds, at which a climb has arrived
 RELATIVE_STEP = 1e-3
-NARROWEST = 1e-3  # of the conditional sd that a search began with: what narrows so is the neck of a funnel
+NARROWEST = 1e-3  # a conditional sd that falls to this share of its first value is in the neck of a funnel
 
 
 @dataclasses.dataclass(frozen=True)

@@ -25,7 +25,7 @@ from vi_kl.targets.target import Target
 
 DIM = 3
 APART = 20.0  # sds between the two modes
-NARROW = 0.05  # of q's width, of a mode that climbs seldom end on
+NARROW = 0.05  # the width, relative to q's, of a mode that climbs seldom end on
 TAIL = 2.5  # degrees of freedom of the heavy-tailed target: it has a variance, just
 
 

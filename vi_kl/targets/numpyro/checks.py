@@ -31,12 +31,12 @@ def check_factors(density, data, found: Inspection) -> None:
     shapes = []
 
     def run(data):
-        shapes.clear()  # of what an earlier attempt saw
+        shapes.clear()  # an earlier attempt may have left something
         trace = traced(density, data, SubsampledRows())
         for name, site in trace.items():
             if site["type"] == "sample":
                 check_factor(name, site)
-                if site["is_observed"] and site["fn"].event_shape != (0,):  # of numpyro.factor
+                if site["is_observed"] and site["fn"].event_shape != (0,):  # numpyro.factor has this shape
                     shapes.append((name, jnp.shape(site["value"])))
         return ()
 
@@ -161,7 +161,7 @@ def what_differs(function: Callable, args: tuple) -> list[str]:
     runs = [capture(function, *args, keys[0]) for _ in range(2)]
     (first, read), (second, read_again) = runs
     alike = first is second and all(map(same, read, read_again)) and not uses_last(first.operations)
-    if alike and not has_callbacks(first.operations):  # of a function outside JAX it is seen only when it is run
+    if alike and not has_callbacks(first.operations):  # a function outside JAX has to be run to show it
         return []
     values = [evaluate(program, constants, *args, key) for (program, constants), key in zip(runs, keys, strict=True)]
     every = dict.fromkeys([*values[0], *values[1]])

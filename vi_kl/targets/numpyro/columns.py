@@ -149,7 +149,7 @@ def numeric_matrix(table):
     return matrix if isinstance(matrix, np.ndarray) and matrix.dtype.kind in NUMERIC else columns_of(table)
 
 
-FORMS: tuple[Callable, ...] = (columns_of, numeric_matrix, Opaque)  # in which a table is shown to the model
+FORMS: tuple[Callable, ...] = (columns_of, numeric_matrix, Opaque)  # the forms in which a table is shown to the model
 
 
 def arguments_that_run(model: Callable, args: tuple, kwargs: dict) -> tuple[tuple, dict]:

@@ -68,7 +68,7 @@ def inspect(density, data) -> Inspection:
 
     def run(data):
         for seen in (found, discrete, axes, rows.plates, latent, unlisted, observed, *about.values()):
-            seen.clear()  # of what an earlier attempt saw
+            seen.clear()  # an earlier attempt may have left something
         trace = traced(density, data, rows)
         for name, site in trace.items():
             refuse_unsupported(name, site, trace)

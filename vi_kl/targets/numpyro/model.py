@@ -111,7 +111,7 @@ class NumPyroModel(Captured, Density):
         model = numpyro.handlers.substitute(numpyro.handlers.seed(self.model, 0), substitute_fn=fill)
         trace = numpyro.handlers.trace(model).get_trace(*args, **kwargs)
         values = {name: trace[name]["value"] for name in sites}
-        # from the trace, not inside `fill`, which runs within the loop where a site stands in numpyro's scan
+        # read from the trace, not inside `fill`, which runs within the loop if a site stands in numpyro's scan
         log_dets = [
             jnp.sum(change_of_variables(trace[name]).log_abs_det_jacobian(sites[name], values[name])) for name in sites
         ]

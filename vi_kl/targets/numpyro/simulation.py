@@ -96,7 +96,7 @@ def inspect_joint(joint: JointModel, arrays, observed: tuple[str, ...]) -> None:
     found = {}
 
     def run(arrays):
-        found.clear()  # of what an earlier attempt saw
+        found.clear()  # an earlier attempt may have left something
         args, kwargs = joint.arguments(arrays)
         model = handlers.substitute(handlers.seed(joint.model, 0), substitute_fn=refuse_improper)
         found.update(handlers.trace(model).get_trace(*args, **kwargs))

@@ -16,7 +16,7 @@ from vi_kl.workflows.calibration.uniformity import (
 )
 
 TESTS = {"uniformity": uniformity_p_value, "symmetry": symmetry_p_value, "spread": spread_p_value}
-ALPHA = 0.01  # with which probability a verdict finds fault with a procedure that has none
+ALPHA = 0.01  # the probability that a verdict finds fault with a procedure that has none
 
 
 @dataclasses.dataclass(frozen=True)

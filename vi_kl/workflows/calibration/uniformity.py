@@ -14,7 +14,7 @@ import numpy as np
 from scipy.special import ndtr
 from scipy.stats import binom, poisson
 
-MOST_POINTS = 100  # at which an ECDF is looked at
+MOST_POINTS = 100  # the most points at which an ECDF is compared
 
 
 def evaluation_points(n: int) -> np.ndarray:
@@ -108,7 +108,7 @@ def spread_statistic(u: np.ndarray) -> float:
 
     It is above 0 where q is too narrow.
     """
-    squares = (2 * u - 1) ** 2  # of mean 1/3 and variance 4/45
+    squares = (2 * u - 1) ** 2  # their mean is 1/3 and their variance 4/45, if u is uniform
     return float((squares.mean() - 1 / 3) / np.sqrt(4 / 45 / len(u)))
 
 
