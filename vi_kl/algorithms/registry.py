@@ -65,7 +65,7 @@ ENTRIES = (
     ),
     Method(
         "mean_field", lambda: SampleAverageApproximation(MeanField()), "normal",
-        "Independent normal distributions: cheap, and too sure of itself wherever parameters are correlated.",
+        "Independent normal distributions: cheap, and too certain wherever parameters are correlated.",
         "For very many parameters, and to see what correlation costs.",
         colour=BLUE, dash="dashed",
         synonyms=("advi", "mean field advi", "mfvi", "bbvi", "auto normal", "auto diagonal normal", "diagonal"),
@@ -106,7 +106,8 @@ ENTRIES = (
     ),
     Method(
         "gaussian_score_matching", GaussianScoreMatching, "normal",
-        "The same, each update an average over normal distributions that fit one score exactly.",
+        "The normal distribution whose scores agree with the posterior's; each update averages over normal "
+        "distributions that fit one score exactly.",
         "As `batch_and_match`.",
         "a differentiable log density, at most 400 dimensions",
         GREEN, "dash_dot", ("gsm", "score matching"),
