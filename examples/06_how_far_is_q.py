@@ -36,7 +36,7 @@ fit = vi_kl.fit(target, "full_rank", key=jax.random.key(0))
 print(vi_kl.check(fit, key=jax.random.key(1)))
 
 # %% [markdown]
-# That was without a yardstick: the limit on KL is proved by draws of q alone, whatever the tails of the weights. With
+# That was without a reference: the limit on KL is proved by draws of q alone, whatever the tails of the weights. With
 # the reference, here by quadrature, the figures are exact. The limit lay below the KL, as it has to.
 
 # %%

@@ -24,17 +24,6 @@ SECTION = re.compile(r"(Args|Attributes):")
 OTHER_SECTION = re.compile(r"\S.*")
 ENTRY = re.compile(r"    (?P<names>\*{0,2}\w+(?:, \*{0,2}\w+)*)(?: \([^)]*\))?: +(?P<description>\S.*)")
 
-# (docstrings, argument entries) that still begin so, by folder: to shrink until the last line is gone
-NOT_YET_SWEPT = {
-    "algorithms": (25, 0),
-    "cli": (4, 4),
-    "core/programs/callbacks.py": (0, 0),
-    "demo": (0, 2),
-    "diagnostics": (26, 39),
-    "targets": (0, 0),
-    "workflows": (0, 0),
-}
-
 
 @functools.cache
 def docstrings():
@@ -43,7 +32,6 @@ def docstrings():
     for path in sorted(PACKAGE.rglob("*.py")):
         relative = path.relative_to(PACKAGE)
         folder = relative.parts[0] if len(relative.parts) > 1 else "."
-        folder = str(relative) if str(relative) in NOT_YET_SWEPT else folder
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
                 docstring = ast.get_docstring(node)
@@ -81,14 +69,13 @@ def begins_with_verb(text):
     return bool(re.match(r"[A-Z][a-z]+[\s:,.]", text)) and not (NO_VERBS.match(text) or PREPOSITIONS.match(text))
 
 
-def found_in(folders):
+def beginning_with_prepositions():
     """Return (docstrings, argument entries) that begin with a preposition, as lists of places and words."""
     first, second = [], []
-    for folder, place, docstring, _ in docstrings():
-        if folder in folders:
-            if begins_with_preposition(docstring):
-                first.append(f"{place} {docstring.splitlines()[0]}")
-            second += [f"{place} {n}: {d}" for n, d in entries(docstring) if begins_with_preposition(d)]
+    for _, place, docstring, _ in docstrings():
+        if begins_with_preposition(docstring):
+            first.append(f"{place} {docstring.splitlines()[0]}")
+        second += [f"{place} {n}: {d}" for n, d in entries(docstring) if begins_with_preposition(d)]
     return first, second
 
 
@@ -106,32 +93,20 @@ def test_the_check_sees_what_it_forbids():
 
 
 def test_no_docstring_and_no_entry_begins_with_a_preposition():
-    """Every folder that was swept holds full sentences and noun phrases."""
-    swept = {folder for folder, *_ in docstrings()} - set(NOT_YET_SWEPT)
-    wrong = list(itertools.chain(*found_in(swept)))
+    """The package holds full sentences and noun phrases."""
+    wrong = list(itertools.chain(*beginning_with_prepositions()))
     assert not wrong, "Begin with a verb ('Return ...') or a noun phrase ('the ...'):\n" + "\n".join(wrong)
 
 
-def test_the_folders_that_are_left_do_not_get_worse():
-    """The counts of the list are upper limits; a folder without any is to leave the list."""
-    known = {folder for folder, *_ in docstrings()}
-    assert set(NOT_YET_SWEPT) <= known, "a folder of the list does not exist any more: take its line out"
-    for folder, limits in NOT_YET_SWEPT.items():
-        counts = tuple(map(len, found_in({folder})))
-        assert all(count <= limit for count, limit in zip(counts, limits, strict=True)), (
-            f"{folder} has {counts} of them now, more than the {limits} of the list."
-        )
-
-
-def test_functions_of_the_swept_folders_begin_with_a_verb():
-    """Nearly all functions say what they do: 'Return the ...', not 'The ...', 'Whether ...' or a formula."""
+def test_functions_begin_with_a_verb():
+    """Functions say what they do: 'Return the ...', not 'The ...'; the few models whose words a page shows do not."""
     begin = [
         (begins_with_verb(docstring), f"{place} {docstring.splitlines()[0]}")
-        for folder, place, docstring, of_function in docstrings()
-        if folder not in NOT_YET_SWEPT and of_function
+        for _, place, docstring, of_function in docstrings()
+        if of_function
     ]
     wrong = [line for verb, line in begin if not verb]
-    assert len(wrong) < 0.05 * len(begin), "Begin with a verb in the imperative:\n" + "\n".join(wrong)
+    assert len(wrong) < 0.01 * len(begin), "Begin with a verb in the imperative:\n" + "\n".join(wrong)
 
 
 def exported():
@@ -159,16 +134,16 @@ def methods_of(definition):
 
 def test_exported_names_have_docstrings():
     """What a folder exports is documented, and so are the methods of such classes that override no documented one."""
-    swept = [(folder, definition) for folder, definition in exported() if folder not in NOT_YET_SWEPT]
+    definitions = list(exported())
     trees = [ast.parse(path.read_text(encoding="utf-8")) for path in sorted(PACKAGE.rglob("*.py"))]
     classes = [node for tree in trees for node in tree.body if isinstance(node, ast.ClassDef)]
     documented = {each.name for node in classes for each in methods_of(node) if ast.get_docstring(each)}
-    missing = [f"{folder} {definition.name}" for folder, definition in swept if not ast.get_docstring(definition)]
+    missing = [f"{folder} {definition.name}" for folder, definition in definitions if not ast.get_docstring(definition)]
     missing += [
         f"{folder} {definition.name}.{each.name}"
-        for folder, definition in swept
+        for folder, definition in definitions
         for each in methods_of(definition)
         if each.name not in documented
     ]
-    assert len(swept) > 50
+    assert len(definitions) > 50
     assert not missing, "\n".join(missing)

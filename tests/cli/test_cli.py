@@ -17,9 +17,9 @@ from rich.console import Console
 from scipy import integrate, special, stats
 from typer.testing import CliRunner
 
-from vi_kl.cli.divergence import help_text as manual
-from vi_kl.cli.divergence.interpretation import meaning
-from vi_kl.cli.divergence.spinner import patience
+from vi_kl.cli.divergence import help_text
+from vi_kl.cli.divergence.interpretation import interpret
+from vi_kl.cli.divergence.spinner import delayed_spinner
 from vi_kl.cli.main import app
 from vi_kl.core.estimate import Estimate
 from vi_kl.divergences import estimate_kl
@@ -186,14 +186,14 @@ def test_an_infinite_divergence_says_why():
     ],
 )
 def test_what_a_number_means(base, nats, words):
-    assert words in meaning(Estimate(nats).to(base))
+    assert words in interpret(Estimate(nats).to(base))
 
 
 def test_a_number_within_its_error_claims_nothing():
     drawn = Estimate(0.01, 0.02, "Monte Carlo", num_draws=100)
-    assert "does not say what using q for p costs; more --draws may" in meaning(drawn)
-    assert "Within its error this is zero" in meaning(Estimate(1e-16, 1e-15, "quadrature"))
-    assert "same distribution" not in meaning(Estimate(0.0, 0.0, "Monte Carlo", num_draws=100))
+    assert "does not say what using q for p costs; more --draws may" in interpret(drawn)
+    assert "Within its error this is zero" in interpret(Estimate(1e-16, 1e-15, "quadrature"))
+    assert "same distribution" not in interpret(Estimate(0.0, 0.0, "Monte Carlo", num_draws=100))
 
 
 @pytest.mark.parametrize("columns", [30, 40, 80, 200])
@@ -313,14 +313,14 @@ def test_help_teaches_and_does_not_wait_for_jax():
     result = subprocess.run([sys.executable, "-c", WITHOUT_JAX], capture_output=True, text=True)
     assert result.stdout.splitlines()[-1] == "False False", result.stderr
     shown = result.stdout
-    for word in ("nats", "Quoting", "--normalize", "--json", "--pairs", *manual.METHODS):
+    for word in ("nats", "Quoting", "--normalize", "--json", "--pairs", *help_text.METHODS):
         assert word in shown
     examples = re.findall(r"^ (vi-kl kl .*?) *$", shown, re.MULTILINE)
     assert len(examples) >= 8
 
 
 def test_the_examples_of_help_run():
-    examples = re.findall(r"^vi-kl (kl .*)$", manual.EPILOG.replace("\\[", "["), re.MULTILINE)
+    examples = re.findall(r"^vi-kl (kl .*)$", help_text.EPILOG.replace("\\[", "["), re.MULTILINE)
     assert len(examples) >= 8
     for line in examples:
         result = CliRunner().invoke(app, shlex.split(line))
@@ -329,7 +329,7 @@ def test_the_examples_of_help_run():
 
 def test_the_methods_of_help_are_those_of_estimate_kl():
     methods = sys.modules[estimate_kl.__module__].METHODS
-    assert {name.replace("-", "_") for name in manual.METHODS} == {"auto", *methods}
+    assert {name.replace("-", "_") for name in help_text.METHODS} == {"auto", *methods}
 
 
 def test_pairs_are_counted_from_the_registries():
@@ -370,10 +370,10 @@ def test_pairs_of_one_distribution(monkeypatch):
 def test_a_spinner_only_where_it_takes_long(monkeypatch, seconds, expected):
     monkeypatch.setattr("vi_kl.cli.divergence.spinner.SECONDS", 0.1)
     written = io.StringIO()
-    with patience(Console(file=written, force_terminal=True), "Thinking"):
+    with delayed_spinner(Console(file=written, force_terminal=True), "Thinking"):
         time.sleep(seconds)
     assert ("Thinking" in written.getvalue()) == expected
-    with patience(Console(file=(piped := io.StringIO())), "Thinking"):
+    with delayed_spinner(Console(file=(piped := io.StringIO())), "Thinking"):
         time.sleep(seconds)
     assert piped.getvalue() == ""
 

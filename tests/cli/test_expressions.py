@@ -12,7 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from vi_kl.cli.divergence.constraint_text import requirement
+from vi_kl.cli.divergence.constraint_text import describe_constraint
 from vi_kl.cli.divergence.expressions import Reader, parse, read_expression
 from vi_kl.cli.divergence.input_errors import ExpressionError, Place, nearest
 from vi_kl.cli.divergence.namespace import LEFT_OUT, constructors, signature
@@ -326,7 +326,7 @@ def test_every_constraint_of_numpyros_has_words():
     }
     assert len(constraints) > 100
     for where, constraint in constraints.items():
-        assert "must satisfy" not in requirement(constraint), where
+        assert "must satisfy" not in describe_constraint(constraint), where
 
 
 def test_the_nearest_name():

@@ -1,7 +1,7 @@
 """The whole story: what the issue of truth demands of every fit in it, and the folder it writes.
 
-The quick story is run once, and one approximation of each model that it leaves out; the whole chapters, the flow's
-among them, are exhaustive.
+The quick story is run once, and one approximation of each model that it leaves out; all fits of every model, the
+flow's among them, are exhaustive.
 """
 
 import dataclasses
@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 import vi_kl.demo.worms.run
 from vi_kl.cli.main import app
 from vi_kl.demo.worms import models as worms
-from vi_kl.demo.worms.fits import CHAPTERS, tell_chapter
+from vi_kl.demo.worms.fits import MODELS, fit_model
 
 pytestmark = pytest.mark.publication
 ALLOWED = {"beta_guide": 1e-4, "dirichlet_guide": 1e-4}
@@ -29,25 +29,25 @@ ONE_OF_EACH = {  # of the models that the quick story leaves out
 QUICK = ("worms", "--quick", "--base", "nats", "--seed", "3", "--out")
 
 
-def chapters():
-    for chapter in CHAPTERS:
-        yield pytest.param(chapter, id=chapter.name, marks=pytest.mark.exhaustive)
-        if chapter.name in ONE_OF_EACH:
-            brief = dataclasses.replace(chapter, methods=ONE_OF_EACH[chapter.name])
-            yield pytest.param(brief, id=f"{chapter.name}, one of its approximations")
+def specs_to_run():
+    for spec in MODELS:
+        yield pytest.param(spec, id=spec.name, marks=pytest.mark.exhaustive)
+        if spec.name in ONE_OF_EACH:
+            brief = dataclasses.replace(spec, methods=ONE_OF_EACH[spec.name])
+            yield pytest.param(brief, id=f"{spec.name}, one of its approximations")
 
 
-@pytest.mark.parametrize("chapter", list(chapters()))
-def test_every_fit_of_the_story(chapter):
-    told = tell_chapter(chapter, jax.random.key(1))
-    assert len(told.comparison.fits) == len(chapter.methods)
-    check_every_fit(told)
+@pytest.mark.parametrize("spec", list(specs_to_run()))
+def test_every_fit_of_the_story(spec):
+    result = fit_model(spec, jax.random.key(1))
+    assert len(result.comparison.fits) == len(spec.methods)
+    check_every_fit(result)
 
 
-def check_every_fit(told):
-    two_kinds = told.chapter.name == "two_kinds"
-    assert not told.comparison.failures
-    for fit, certificate in zip(told.comparison.fits, told.comparison.certificates, strict=True):
+def check_every_fit(result):
+    two_kinds = result.spec.name == "two_kinds"
+    assert not result.comparison.failures
+    for fit, certificate in zip(result.comparison.fits, result.comparison.certificates, strict=True):
         assert certificate.ways_agree, (certificate.name, str(certificate.gap), str(certificate.integrated))
         if certificate.name in ALLOWED:
             assert certificate.integrated.method == "closed form"
@@ -59,26 +59,26 @@ def check_every_fit(told):
         if two_kinds and certificate.name == "moment_matching":
             assert certificate.coverage > 0.95
             assert certificate.reverse_kl.value > 50
-    frame = told.comparison.to_dataframe("bits")
+    frame = result.comparison.to_dataframe("bits")
     assert list(frame["ELBO [bits]"]) == sorted(frame["ELBO [bits]"], reverse=True)
-    assert json.dumps([c.to_dict() for c in told.comparison.certificates])
+    assert json.dumps([c.to_dict() for c in result.comparison.certificates])
 
 
 def test_the_quick_story_and_every_fit_in_it(tmp_path, monkeypatch):
     """`vi-kl worms` in this process, where its fits can be looked at."""
-    told = {}
+    fitted = {}
 
-    def tell_and_keep(chapter, *args):
-        told[chapter.name] = tell_chapter(chapter, *args)
-        return told[chapter.name]
+    def fit_and_keep(spec, *args):
+        fitted[spec.name] = fit_model(spec, *args)
+        return fitted[spec.name]
 
-    monkeypatch.setattr(vi_kl.demo.worms.run, "tell_chapter", tell_and_keep)
+    monkeypatch.setattr(vi_kl.demo.worms.run, "fit_model", fit_and_keep)
     result = CliRunner().invoke(app, [*QUICK, str(tmp_path / "report")])
     assert result.exit_code == 0, result.output
     check_story(result.stdout, tmp_path / "report")
-    assert [fit.name for fit in told["two_kinds"].comparison.fits].count("moment_matching") == 1
-    for part in told.values():
-        check_every_fit(part)
+    assert [fit.name for fit in fitted["two_kinds"].comparison.fits].count("moment_matching") == 1
+    for one in fitted.values():
+        check_every_fit(one)
 
 
 @pytest.mark.exhaustive

@@ -54,7 +54,8 @@ def test_both_directions_on_a_skewed_target(key):
     assert certificate.ways_agree
 
 
-@pytest.mark.exhaustive  # by default the intervals' parts are held to their level: test_importance.py, test_sandwich.py
+# by default the parts of the intervals are tested: test_importance.py, test_evidence_bounds.py
+@pytest.mark.exhaustive
 def test_the_intervals_cover_the_truth_at_their_level():
     """Gap and forward KL at nominal 95% over 200 keys: 95% give or take three binomial errors (1.5% each)."""
     q = member(MeanField(), SKEWED, loc=[LOC], log_scale=[np.log(SCALE)])

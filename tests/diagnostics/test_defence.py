@@ -15,7 +15,7 @@ from vi_kl.core.random_keys import numpy_generator
 from vi_kl.diagnostics import check
 from vi_kl.diagnostics.defence import allotted, defend
 from vi_kl.diagnostics.evidence import Draws, elbo
-from vi_kl.diagnostics.saturation import piled_up
+from vi_kl.diagnostics.saturation import largest_share_at_end
 from vi_kl.diagnostics.without_reference import View
 from vi_kl.families import Approximation, Flow
 from vi_kl.targets import Target
@@ -156,11 +156,11 @@ def test_a_transform_that_saturates_under_q_is_named(key):
 def test_what_piles_up_at_an_end_is_told_from_what_is_constant():
     rng = np.random.default_rng(0)
     values = rng.random(1000)
-    assert piled_up(values, 0.5)[0] == 0
-    assert piled_up(np.ones(1000), 1.0)[0] == 0  # a Cholesky factor's first entry
-    assert piled_up(np.ones(1000), 0.5) == (1.0, 1.0)
-    assert piled_up(np.where(values > 0.9, 1.0, values), 0.5) == pytest.approx((0.1, 1.0), abs=0.03)
-    assert piled_up(np.where(values > 0.999, np.inf, values), 0.5)[1] == np.inf
+    assert largest_share_at_end(values, 0.5)[0] == 0
+    assert largest_share_at_end(np.ones(1000), 1.0)[0] == 0  # a Cholesky factor's first entry
+    assert largest_share_at_end(np.ones(1000), 0.5) == (1.0, 1.0)
+    assert largest_share_at_end(np.where(values > 0.9, 1.0, values), 0.5) == pytest.approx((0.1, 1.0), abs=0.03)
+    assert largest_share_at_end(np.where(values > 0.999, np.inf, values), 0.5)[1] == np.inf
 
 
 def test_quadrature_is_tried_before_anything_is_unknown(key, monkeypatch):

@@ -13,8 +13,8 @@ from mpmath import mpf
 from truths.counting import poisson, waiting
 from truths.finite_sum import beta_binomial_pmf, beta_negative_binomial_pmf, divergence, poisson_pmf
 from truths.formulas import binomial_pmf
-from truths.gated import behind_gates, chance_of_zero, truncated_poisson, truncated_waiting
 from truths.multinomial import compositions, dirichlet_multinomial_pmf
+from truths.zero_modified import behind_gates, chance_of_zero, truncated_poisson, truncated_waiting
 
 from vi_kl.divergences import NoClosedForm, entropy, estimate_kl, kl_divergence
 from vi_kl.divergences.analytic.counts.urns import long_urns_kl, urns_kl

@@ -8,7 +8,7 @@ import numpyro.distributions as dist
 import pytest
 from jax import export
 
-from vi_kl.divergences import entropy, estimate_kl, kl_divergence, renyi, wide
+from vi_kl.divergences import entropy, estimate_kl, float64, kl_divergence, renyi
 
 # functions of a batch of numbers, or of vectors of three
 OF_NUMBERS = {
@@ -61,7 +61,7 @@ def test_nothing_leaks(name):
 def test_large_arrays_and_small_ones_give_the_same():
     """Large ones are converted to float64 inside the compiled program."""
     rng = np.random.default_rng(5)
-    size = wide.SMALL + 1
+    size = float64.SMALL + 1
     loc, scale = (jnp.asarray(rng.uniform(0.5, 2, size), jnp.float32) for _ in range(2))
     digits = rng.uniform(0.5, 2, size)  # a NumPy array, whose float64 digits count
 

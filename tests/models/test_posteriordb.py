@@ -107,7 +107,7 @@ BATCHES = 40  # of 125 draws, four in each chain
 STANDARD_ERRORS = 5
 
 
-@compiled(seldom=True)
+@compiled(unoptimized=True)
 def gradients(target, z):
     return jax.vmap(jax.grad(log_density, argnums=1), in_axes=(None, 0))(target, z)
 

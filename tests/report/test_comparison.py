@@ -71,7 +71,7 @@ def test_notes_say_what_a_table_does_not(known, unknown):
     assert any(line.startswith("map: q is a point") for line in words)
     assert any(line.startswith("flow: left out. ") for line in words)
     assert not any(line.startswith("laplace: ") for line in words)  # close, and found so
-    assert not any("q is a point" in line for line in notes(known, told=known.certificates))
+    assert not any("q is a point" in line for line in notes(known, omit=known.certificates))
     lost = dataclasses.replace(unknown.certificates[0], reverse_kl=None)
     doubtful = dataclasses.replace(unknown, certificates=(lost, *unknown.certificates[1:]))
     assert any(line.startswith("laplace: The distance to the posterior is unknown") for line in notes(doubtful))

@@ -1,11 +1,11 @@
 """Algorithms: how the best q is found. Each is a configuration with one method, `fit(key, target) -> Fit`.
 
-`SampleAverageApproximation` fits any family that is an image of normal noise, on fixed draws: no step size, and a true
-optimum. `SVI` fits any family and objective by stochastic gradients: guides, minibatches, restarts, checkpoints. The
-others bring their own family. Each begins in a frame, a first guess of the posterior (`start=` takes another), and
-ends with a status that says whether it is done and by which figure.
+`SampleAverageApproximation` fits any family that is an image of normal noise, on fixed draws: it has no step size, and
+ends at a true optimum. `SVI` fits any family and objective by stochastic gradients, with guides, minibatches, restarts
+and checkpoints. The others have families of their own. Each starts from a frame, a first guess of the posterior
+(`start=` gives another), and returns a status that says whether it converged, and by which figure.
 
-An algorithm is offered here as soon as it has a file in this folder, and by name (`fit(target, "laplace", key=key)`)
+An algorithm is exported here as soon as it has a file in this folder. It has a name (`fit(target, "laplace", key=key)`)
 once it has an entry in `METHODS` (registry.py), which says what it finds and when to use it;
 `help(vi_kl.algorithms)` lists them.
 """

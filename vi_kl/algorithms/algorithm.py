@@ -1,7 +1,7 @@
-"""Algorithm: configuration in its fields, one method that finds q; and Fit, what fitting returns.
+"""Algorithm: a configuration with a method that finds q; and Fit, the result of fitting.
 
-`Algorithm.fit` is the same for all of them: it looks at its arguments, counts what the search costs, reports progress
-and makes the Fit. A subclass writes `find`, which gets a key, a target and the counter, and returns a `Solution`.
+`Algorithm.fit` is the same for all of them: it checks its arguments, counts costs, reports progress and makes the Fit.
+A subclass implements `find`, which gets a key, a target and the cost counter, and returns a `Solution`.
 """
 
 import abc
@@ -23,7 +23,7 @@ from vi_kl.core.random_keys import as_key
 from vi_kl.families.approximation import Approximation
 from vi_kl.families.family import Family
 from vi_kl.objectives.objective import Objective
-from vi_kl.targets.arguments import in_words, the_target
+from vi_kl.targets.arguments import in_words, require_target
 from vi_kl.targets.target import Target
 
 __all__ = [
@@ -42,7 +42,12 @@ __all__ = [
 
 @dataclasses.dataclass(frozen=True)
 class Status:
-    """How a fit ended, as a sentence a person can act on."""
+    """The end of a fit, as a sentence that says what to do.
+
+    Attributes:
+        converged: whether the fit reached its tolerance.
+        message: the sentence.
+    """
 
     converged: bool
     message: str
@@ -53,15 +58,15 @@ class Status:
 
 @dataclasses.dataclass(frozen=True)
 class Cost:
-    """What a fit cost, counted the same way for every algorithm.
+    """The cost of a fit, counted in the same way for every algorithm.
 
     Attributes:
-        gradient_evaluations: gradients of the target's log density.
-        density_evaluations: evaluations of the log density without its gradient.
-        compile_seconds: tracing and compiling, for this fit alone.
-        run_seconds: everything else.
-        peak_memory: bytes, where the device counts them (GPUs and TPUs), else None: the most that were in use on it
-            at once, from the start of the process to the end of the fit. An upper bound for the fit's own.
+        gradient_evaluations: the number of gradients of the target's log density.
+        density_evaluations: the number of evaluations of the log density without its gradient.
+        compile_seconds: the seconds of tracing and compiling, for this fit alone.
+        run_seconds: all other seconds.
+        peak_memory: the most bytes in use on the device at once, from the start of the process to the end of the fit:
+            an upper bound for the fit's own. None unless the device counts them, as GPUs and TPUs do.
     """
 
     gradient_evaluations: int
@@ -72,12 +77,13 @@ class Cost:
 
     @property
     def seconds(self) -> float:
+        """The seconds of compiling and running together."""
         return self.compile_seconds + self.run_seconds
 
 
 @dataclasses.dataclass(frozen=True)
 class History:
-    """What was recorded on the way: the loss at each step (empty for algorithms without steps)."""
+    """The losses and step sizes of a fit, step by step; both are empty for algorithms without steps."""
 
     loss: Float[np.ndarray, " num_steps"] = dataclasses.field(default_factory=lambda: np.empty(0))
     step_size: Float[np.ndarray, " num_steps"] = dataclasses.field(default_factory=lambda: np.empty(0))
@@ -85,12 +91,12 @@ class History:
 
 @dataclasses.dataclass(frozen=True)
 class Solution:
-    """What a search ends with: a Fit without its price.
+    """The result of a search: a Fit without its cost.
 
     Attributes:
-        approximation: the q.
+        approximation: the approximation q.
         status: whether it converged, and if not what to try.
-        history: losses along the way, where there are any.
+        history: the losses on the way, if there are any.
     """
 
     approximation: Approximation
@@ -100,14 +106,14 @@ class Solution:
 
 @dataclasses.dataclass(frozen=True)
 class Fit:
-    """One fitted approximation with how it was found.
+    """A fitted approximation, with how it was found.
 
     Attributes:
-        approximation: the q.
+        approximation: the approximation q.
         status: whether it converged, and if not what to try.
-        history: losses along the way.
+        history: the losses on the way.
         cost: evaluations and seconds.
-        algorithm: the configuration that made it.
+        algorithm: the configuration that found it.
     """
 
     approximation: Approximation
@@ -124,22 +130,24 @@ class Fit:
 
     @property
     def name(self) -> str:
+        """The algorithm's name."""
         return self.algorithm.name
 
     @property
     def target(self) -> Target:
+        """The posterior that was fitted."""
         return self.approximation.target
 
     def sample(self, key: KeyLike, n: int, *, deterministic: bool = True) -> dict[str, np.ndarray]:
-        """n draws of every site, {site: (n, ...)}; see `Approximation.sample`."""
+        """Draw n values of every site, {site: (n, ...)}; see `Approximation.sample`."""
         return self.approximation.sample(key, n, deterministic=deterministic)
 
     def sample_and_log_prob(self, key: KeyLike, n: int) -> tuple[Float[np.ndarray, "n dim"], Float[np.ndarray, " n"]]:
-        """n draws of z, (n, dim), and log q(z), (n,)."""
+        """Return n draws of z, (n, dim), and log q(z), (n,)."""
         return self.approximation.sample_and_log_prob(key, n)
 
     def log_prob(self, z: Float[ArrayLike, "*batch dim"]) -> Float[np.ndarray, "*batch"]:
-        """log q(z) for z of shape (dim,) or (n, dim)."""
+        """Return log q(z) for z of shape (dim,) or (n, dim)."""
         return self.approximation.log_prob(z)
 
     def __repr__(self):
@@ -160,16 +168,17 @@ class Algorithm(abc.ABC):
 
     @abc.abstractmethod
     def find(self, key: KeyLike, target: Target, *, start: Any, progress: Progress, counter: "CostCounter") -> Solution:
-        """Find the best q: what `fit` asks of an algorithm.
+        """Find the best q: the one method that `fit` requires of an algorithm.
 
-        It runs with 64-bit types. Errors of floating-point arithmetic in it end the fit with a `FitError`.
+        It runs with 64-bit types. Floating-point errors in it end the fit with a `FitError`.
 
         Args:
             key: a JAX random key; the same key gives the same solution.
-            target: what to approximate.
-            start: the place to begin at, or None; `vi_kl.algorithms.initialization.initialize` makes a frame of it.
-            progress: called as `progress(fraction_done, sentence)` between chunks of work; `fit` reports the end.
-            counter: the evaluations so far, to which `find` adds. Seconds are counted by `fit`.
+            target: the posterior to approximate.
+            start: the place to start from, or None; `vi_kl.algorithms.initialization.initialize` makes a frame of it.
+            progress: a function that is called as `progress(fraction_done, sentence)` between chunks of work; `fit`
+                reports the end.
+            counter: the evaluations so far, to which `find` adds its own. Seconds are counted by `fit`.
         """
 
     def fit(self, key: KeyLike, target: Target, *, start: Any = None, progress: Progress | None = None) -> Fit:
@@ -177,10 +186,10 @@ class Algorithm(abc.ABC):
 
         Args:
             key: a JAX random key, or an integer; the same key gives the same fit.
-            target: what to approximate.
-            start: the place to begin at: another Fit or Approximation, a `Frame`, or a point as z or {site: value}. By
-                default at the best of the modes that climbs from random places reach.
-            progress: called as `progress(fraction_done, sentence)` between chunks of work.
+            target: the posterior to approximate.
+            start: the place to start from: another Fit or Approximation, a `Frame`, or a point as z or {site: value}.
+                The default is the best of the modes found by climbs from random places.
+            progress: a function that is called as `progress(fraction_done, sentence)` between chunks of work.
         """
         return run_fit(self, key, target, start, progress)
 
@@ -189,25 +198,27 @@ class Algorithm(abc.ABC):
     ) -> list[Fit | ViKLError]:
         """Fit each of several targets, such as one model's posteriors for many data sets.
 
-        By default one after the other; nothing is compiled again for targets of one structure. `SVI` fits them
-        side by side.
+        The default is to fit one after the other; nothing is compiled again for targets of one structure. `SVI` fits
+        them side by side.
 
         Args:
-            key: a JAX random key, or an integer. Target i is fitted with `jax.random.split(key, len(targets))[i]`,
-                with which `fit` finds the same.
-            targets: what to approximate.
-            progress: called as `progress(fraction_done, sentence)`.
+            key: a JAX random key, or an integer. Target i is fitted with `jax.random.split(key, len(targets))[i]`, with
+                which `fit` finds the same.
+            targets: the posteriors to approximate.
+            progress: a function that is called as `progress(fraction_done, sentence)`.
 
         Returns:
-            For each target its Fit, or the error of vi_kl's own (such as FitError) that ended it: one that fails does
-            not take the others with it. Where they ran side by side, each Fit's `cost` has an even share of the
-            seconds. Errors that are not vi_kl's own are faults of a program, and are raised.
+            A list with the Fit of each target, or the error of vi_kl's own (such as FitError) that ended it: a failure
+                does not
+            end the other fits. If they ran side by side, the `cost` of each Fit has an even share of the seconds.
+                Errors that
+            are not vi_kl's own are faults of a program, and are raised.
         """
-        key = key_first(self, key, "fit_many")
-        return self.find_many(key, tuple(targets), progress or unheard)
+        key = checked_key(self, key, "fit_many")
+        return self.find_many(key, tuple(targets), progress or no_progress)
 
     def find_many(self, key: KeyLike, targets: tuple[Target, ...], progress: Progress) -> list["Fit | ViKLError"]:
-        """What `fit_many` does, with a key and targets that have been looked at."""
+        """Do what `fit_many` promises, with arguments that have been checked."""
         results: list[Fit | ViKLError] = []
         for one_key, target in zip(jax.random.split(key, len(targets)), targets, strict=True):
             try:
@@ -218,24 +229,25 @@ class Algorithm(abc.ABC):
         return results
 
     def captured(self, target: Target) -> "Algorithm":
-        """The configuration as the fit will carry it, with what it reads from elsewhere fixed as it is now."""
+        """Return the configuration for the Fit, with everything that it reads from elsewhere fixed as it is now."""
         return self
 
 
 def run_fit(algorithm: Algorithm, key, target, start, progress: Progress | None, **options) -> Fit:
-    """One fit, from its arguments to its price.
+    """Make a Fit: check the arguments, run the search, and count its cost.
 
     Args:
         algorithm, key, target, start, progress: the arguments of `Algorithm.fit`.
         **options: further arguments of the algorithm's own `find`.
     """
-    key = key_first(algorithm, key, "fit", target)
-    target = the_target(target, f"{type(algorithm).__name__}.fit")
-    return counted(algorithm, key, target, start, progress or unheard, options)
+    key = checked_key(algorithm, key, "fit", target)
+    target = require_target(target, f"{type(algorithm).__name__}.fit")
+    return find_and_count(algorithm, key, target, start, progress or no_progress, options)
 
 
 @in_float64
-def counted(algorithm: Algorithm, key, target: Target, start, progress: Progress, options: dict) -> Fit:
+def find_and_count(algorithm: Algorithm, key, target: Target, start, progress: Progress, options: dict) -> Fit:
+    """Run the search in float64, and return its solution with its cost as a Fit."""
     with counting_costs() as counter:
         algorithm = algorithm.captured(target)
         found = algorithm.find(key, target, start=start, progress=progress, counter=counter, **options)
@@ -243,12 +255,12 @@ def counted(algorithm: Algorithm, key, target: Target, start, progress: Progress
     return Fit(found.approximation, found.status, found.history, counter.cost(), algorithm)
 
 
-def unheard(fraction_done: float, sentence: str) -> None:
-    """The progress of a fit to which nobody listens."""
+def no_progress(fraction_done: float, sentence: str) -> None:
+    """Ignore the progress of a fit that nobody asked to hear of."""
 
 
-def key_first(algorithm: Algorithm, key, method: str, target=None):
-    """The key, of whatever stands for one; targets in its place, and parts that are none, are refused."""
+def checked_key(algorithm: Algorithm, key, method: str, target=None):
+    """Return the key; refuse a target in its place, and an algorithm whose family or objective is not one."""
     if isinstance(key, Target):
         raise TypeError(f"{type(algorithm).__name__}.{method} takes the key first: {method}(key, target).")
     refuse_parts(algorithm)
@@ -256,7 +268,7 @@ def key_first(algorithm: Algorithm, key, method: str, target=None):
 
 
 def refuse_parts(algorithm: Algorithm) -> None:
-    """A name or a class where a family or an objective is wanted."""
+    """Raise an error for a name or a class where a family or an objective is wanted."""
     for field, kind, example in (("family", Family, "MeanField()"), ("objective", Objective, "ELBO()")):
         part = getattr(algorithm, field, None)
         if part is not None and not isinstance(part, kind):
@@ -268,7 +280,7 @@ def refuse_parts(algorithm: Algorithm) -> None:
 
 @dataclasses.dataclass
 class CostCounter:
-    """Counts while a fit runs; `cost()` gives the result."""
+    """A counter of evaluations and seconds, for a fit in progress."""
 
     gradient_evaluations: int = 0
     density_evaluations: int = 0
@@ -276,26 +288,30 @@ class CostCounter:
     wall_seconds: float = 0.0
 
     def add(self, cost: Cost) -> None:
-        """Count the evaluations of a fit made on the way; its seconds are counted already."""
+        """Add the evaluations of a fit that is part of this one; its seconds are counted already."""
         self.gradient_evaluations += cost.gradient_evaluations
         self.density_evaluations += cost.density_evaluations
 
     def cost(self) -> Cost:
+        """Return what has been counted, with the memory in use."""
         run = max(0.0, self.wall_seconds - self.compile_seconds)
         return Cost(self.gradient_evaluations, self.density_evaluations, self.compile_seconds, run, peak_memory())
 
 
 def peak_memory() -> int | None:
-    """Of the default device; None where it does not count."""
+    """Return the most bytes that were in use on the default device; None if it does not count them."""
     counts = jax.local_devices()[0].memory_stats() or {}
     return counts.get("peak_bytes_in_use")
 
 
 @contextlib.contextmanager
 def counting_costs():
-    """Time a fit and its compilations: `with counting_costs() as counter: ...`.
+    """Count the seconds of a fit and of its compilations, in a with block whose target is the counter.
 
-    What breaks down numerically inside ends the fit with a `FitError`.
+        with counting_costs() as counter:
+            ...
+
+    Floating-point errors inside the block end the fit with a `FitError`.
     """
     counter = CostCounter()
     start = time.perf_counter()

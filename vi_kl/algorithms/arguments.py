@@ -1,4 +1,4 @@
-"""What a person asks `fit` and its kin for, in whatever words: a target, a method by name."""
+"""Arguments of `fit` and its relatives: a target or a model, and a method by name, however users write them."""
 
 import difflib
 import inspect
@@ -10,7 +10,7 @@ from numpyro.infer.autoguide import AutoGuide
 
 from vi_kl.core.random_keys import is_key
 from vi_kl.families.family import Family
-from vi_kl.targets.arguments import own_target, the_target
+from vi_kl.targets.arguments import require_target, target_or_none
 from vi_kl.targets.target import Target
 
 if TYPE_CHECKING:
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 
 
 def plain(name: str) -> str:
-    """A name without case, spaces, hyphens and underscores."""
+    """Return a name without case, spaces, hyphens and underscores."""
     return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
 def method_named(name: str, known: Mapping[str, "Method"]) -> str:
-    """The method that a name means, spelling aside.
+    """Return the name of the method that a user means, whatever its spelling.
 
     Raises:
-        ValueError: none; the message names those that are close.
+        ValueError: There is no such method; the message lists those with similar names.
     """
     meant = {plain(x): method for method in sorted(known) for x in (method, *known[method].synonyms)}
     if plain(name) in meant:
@@ -37,7 +37,7 @@ def method_named(name: str, known: Mapping[str, "Method"]) -> str:
 
 
 def is_method(value: Any, algorithm: type, known: Mapping[str, "Method"]) -> bool:
-    """Whether a value can only be meant as a method: a known name, a family, an algorithm, an automatic guide."""
+    """Return whether a value can only be a method: a known name, a family, an algorithm, an automatic guide."""
     if isinstance(value, str):
         try:
             method_named(value, known)
@@ -50,23 +50,24 @@ def is_method(value: Any, algorithm: type, known: Mapping[str, "Method"]) -> boo
 
 
 def refuse_key_first(asked: Any, caller: str) -> None:
+    """Raise an error if a key was passed in the target's place."""
     if is_key(asked):
         raise TypeError(f"{caller} takes the target first; the key is given by name: {caller}(target, ..., key=key).")
 
 
 def target_of(asked: Any, args: tuple, kwargs: Mapping, *, caller: str, options: Iterable[str]) -> Target:
-    """The target that is meant by a target, a model with its arguments, or something that has a target.
+    """Return the target that is meant by a target, a model with its arguments, or an object that has a target.
 
     Args:
-        asked: what was given in its place.
-        args, kwargs: the model's arguments; there are none where `asked` is no model.
-        caller: the function's name, and
-        options: its own arguments, for the message.
+        asked: the argument that stands for the target.
+        args, kwargs: the model's arguments; there are none if `asked` is not a model.
+        caller: the name of the function that was called, for the message.
+        options: the names of its own arguments, for the message.
 
     Raises:
-        TypeError: no target is meant by it; the message says what to pass.
+        TypeError: The argument stands for no target; the message says what to pass.
     """
-    known = own_target(asked)
+    known = target_or_none(asked)
     if known is not None:
         refuse_more(args, kwargs, caller, options)
         return known
@@ -74,13 +75,13 @@ def target_of(asked: Any, args: tuple, kwargs: Mapping, *, caller: str, options:
         name = getattr(asked, "__name__", type(asked).__name__)
         raise TypeError(f"{caller} takes the target first, then the method, which {name} is: {caller}(target, ...).")
     if not callable(asked) or isinstance(asked, type):
-        return the_target(asked, caller)
+        return require_target(asked, caller)
     refuse_call(asked, args, kwargs, caller)
     return Target.from_numpyro(asked, *args, **kwargs)
 
 
 def refuse_more(args: tuple, kwargs: Mapping, caller: str, options: Iterable[str]) -> None:
-    """Arguments beside a target, which has its data already."""
+    """Raise an error if a target, which has its data already, comes with further arguments."""
     if args:
         raise TypeError(
             f"{caller} got {len(args)} more argument(s) beside the target and the method. A target has its data "
@@ -96,7 +97,7 @@ def refuse_more(args: tuple, kwargs: Mapping, caller: str, options: Iterable[str
 
 
 def refuse_call(model: Callable, args: tuple, kwargs: Mapping, caller: str) -> None:
-    """A model that does not take these arguments."""
+    """Raise an error if a model cannot be called with these arguments."""
     try:
         signature = inspect.signature(model)
     except (TypeError, ValueError):  # some callables have none

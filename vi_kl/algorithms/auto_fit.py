@@ -1,21 +1,20 @@
-"""AutoFit: what `fit(target)` does with no choice made. It starts cheap and climbs only while the check says it must.
+"""AutoFit: what `fit(target)` does by default. It fits cheap approximations first, and richer ones until one is good.
 
-    1. Laplace's normal at the best mode, where climbs found one;
+    1. Laplace's normal at the best mode, if climbs found one;
     2. the best normal, by SampleAverageApproximation: full-rank, or low-rank plus diagonal in many dimensions;
-    3. independent normals, a cheap rival that is easier to fit: where the normal with a covariance ends lower, it was
-       not found. In many dimensions it comes before that normal, which starts from it;
+    3. independent normals, which are cheap and easier to fit: if the normal with a covariance has the lower ELBO, its
+       optimum was not found. In many dimensions they come before that normal, which starts from them;
     4. a flow, by SVI, started from the best so far; in one dimension a skewed normal, by SampleAverageApproximation.
        Above a hundred dimensions there is no such candidate.
 
-After each candidate draws of q, and of wider densities, are weighed against the log density, as certificates do it.
-Laplace's normal is kept only where next to nothing is left to gain, for the second candidate costs little. The best
-normal
-is kept where KL(q||posterior), with twice its error, is small, or where q's weights are light enough (k-hat below
-0.5: a finite variance) for them to mend what is left. Of the candidates tried, the one with the highest ELBO is the
-answer, and the status tells the path.
+After each candidate, draws of q and of wider densities are weighed against the log density, as certificates do it.
+Laplace's normal is kept only if next to nothing is left to gain, because the second candidate costs little. A later
+candidate is kept if KL(q||posterior) plus twice its error is small, or if the importance weights have a finite variance
+(k-hat below 0.5), so that they can mend what is left. The candidate with the highest ELBO is returned, and the status
+lists all that were tried.
 
-Requires of the target: a differentiable log density. A mode that no climb reached it does not see: `vi_kl.check` says
-so, and looks further.
+Requires of the target: a differentiable log density. It does not see a mode that no climb reached: `vi_kl.check`
+searches further, and says so.
 """
 
 import dataclasses
@@ -38,28 +37,28 @@ from vi_kl.objectives.elbo import ELBO
 from vi_kl.targets.priors import hierarchical_sites
 from vi_kl.targets.target import CHUNK, Target, is_small
 
-LARGEST_FULL_RANK = 200  # dimensions; above, a covariance has more entries than are worth their draws
+LARGEST_FULL_RANK = 200  # dimensions; with more, a full covariance costs more draws than it is worth
 FLOW = SVI(Coupling(), ELBO(num_draws=16, gradient="total"), step_size=0.02, smallest_step_size=1e-5, tolerance=2e-3)
 FROM_THE_BEST = (
     "low_rank",
     "skewed",
     "flow",
-)  # candidates that start at the best so far; the others where climbs ended
-LARGEST_FLOW = 100  # dimensions; above, a flow takes minutes and seldom pays: it is there by name
-NOT_CLOSE = 0.1  # nats that the KL exceeds, with its error, where a status says so
+)  # candidates that start from the best so far; the others start where climbs ended
+LARGEST_FLOW = 100  # dimensions; with more, a flow takes minutes and is seldom better, so that it has to be asked for
+NOT_CLOSE = 0.1  # nats; the status says "not close" if KL less twice its error is larger
 MENDABLE = 0.5  # k-hat below which weights have a finite variance
-FEWER_DRAWS = 2048  # to judge by, for models whose log density takes long
-MOST_DRAWS = 1024  # of the normal's sample average: what more would gain is less than what the next candidate gains
+FEWER_DRAWS = 2048  # draws for judging models whose log density takes long
+MOST_DRAWS = 1024  # draws of a normal's sample average; more would gain less than the next candidate does
 
 
 @dataclasses.dataclass(frozen=True)
 class Candidate:
-    """One approximation on the way, and how it was judged.
+    """One of the approximations that were tried, and how it was judged.
 
     Attributes:
         name: the candidate's name.
         fit: the approximation, with its own status and cost.
-        judgement: what weighing its draws told, in the way that certificates do it.
+        judgement: the result of weighing its draws, as certificates do it.
     """
 
     name: str
@@ -68,15 +67,17 @@ class Candidate:
 
     @property
     def elbo(self) -> float:
+        """The ELBO in nats."""
         return self.judgement.elbo
 
     @property
     def k_hat(self) -> float:
+        """Pareto's k-hat of q's own weights."""
         return self.judgement.k_hat
 
     @property
     def at_most(self) -> float:
-        """KL and twice its error; infinite where it is not known."""
+        """KL plus twice its standard error; infinite if it is not known."""
         return self.judgement.at_most
 
     def __str__(self):
@@ -85,11 +86,11 @@ class Candidate:
 
 @dataclasses.dataclass(frozen=True)
 class AutoFit(Algorithm):
-    """Laplace, then the best normal, then a flow, as far as is needed.
+    """The default algorithm: Laplace, then the best normal, then a flow, as far as is needed.
 
     Attributes:
-        good_enough: nats of KL(q||posterior) at which climbing ends.
-        nothing_to_gain: nats at which not even the best normal is looked for.
+        good_enough: the nats of KL(q||posterior) below which no further candidate is fitted.
+        nothing_to_gain: the nats below which not even the best normal is fitted after Laplace's.
     """
 
     good_enough: float = 0.05
@@ -102,7 +103,7 @@ class AutoFit(Algorithm):
         tried: list[Candidate] = []
         failures: list[str] = []
         begin = initialize(target, start_key, counter, start)
-        candidates = steps(target, begin)
+        candidates = candidates_for(target, begin)
         for i, (name, algorithm) in enumerate(candidates):
             progress(i / len(candidates), f"fitting {name}")
             try:
@@ -121,7 +122,7 @@ class AutoFit(Algorithm):
         return Solution(best.fit.approximation, explain(self, tried, best, failures), best.fit.history)
 
     def is_enough(self, candidate: Candidate) -> bool:
-        """Whether there is no need to climb on."""
+        """Return whether a candidate is so good that no further one is fitted."""
         if not candidate.fit.status.converged:
             return False
         if candidate.name == "laplace":
@@ -131,8 +132,8 @@ class AutoFit(Algorithm):
         )
 
 
-def steps(target: Target, begin: Initialization) -> list[tuple[str, Algorithm]]:
-    """The candidates, the cheapest first."""
+def candidates_for(target: Target, begin: Initialization) -> list[tuple[str, Algorithm]]:
+    """Return the candidates as (name, algorithm), the cheapest first."""
     normal = FullRank() if target.dim <= LARGEST_FULL_RANK else LowRank()
     candidates: list[tuple[str, Algorithm]] = [
         (normal.name, SampleAverageApproximation(normal, max_draws=max(MOST_DRAWS, 16 * target.dim)))
@@ -148,7 +149,7 @@ def steps(target: Target, begin: Initialization) -> list[tuple[str, Algorithm]]:
 
 
 def best_of(tried: list[Candidate], begin: Initialization):
-    """The best approximation so far, to go on from; the start where there is none."""
+    """Return the best fit so far, from which to start the next; the initialization if there is none."""
     return max(tried, key=lambda candidate: candidate.elbo).fit if tried else begin
 
 
@@ -160,14 +161,14 @@ def judge(name: str, fit: Fit, key, counter: CostCounter) -> Candidate:
 
 
 def explain(config: AutoFit, tried: list[Candidate], best: Candidate, failures: list[str]) -> Status:
-    """Which candidate was kept, why, and the way to it."""
+    """Say which candidate was kept, why, and which were tried."""
     path = "; ".join([*map(str, tried), *failures])
     converged = best.fit.status.converged
     return Status(converged, f"Kept {best.name}: {reason(config, best)}. Tried {path}.")
 
 
 def reason(config: AutoFit, best: Candidate) -> str:
-    """Why a candidate was kept, in words that a certificate, which looks further, does not turn round."""
+    """Say why a candidate was kept, in words that a certificate, which looks further, does not contradict."""
     kl = best.judgement.kl
     if not best.fit.status.converged:
         return "the best found, but: " + str(best.fit.status).rstrip(".")

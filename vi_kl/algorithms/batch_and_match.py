@@ -1,14 +1,15 @@
 """BatchAndMatch and GaussianScoreMatching: full-rank normals by matching scores, without step sizes.
 
-Requires of the target: a differentiable log density, at most 400 dimensions. The family is the full-rank normal.
-What they find is not the ELBO's best normal, but the one at which the scores of target and normal agree on average:
+Requires of the target: a differentiable log density, at most 400 dimensions. The family is the full-rank normal. They
+do not find the normal with the highest ELBO, but the one at which the scores of target and normal agree on average:
 E_q[grad log p] = 0 and, for batch-and-match, Cov_q[grad log p] = the precision. For a normal posterior all agree.
 
-Use them where gradients are dear and the posterior is nearly normal: from a good start a few dozen batches do.
+Use them if gradients are expensive and the posterior is nearly normal: from a good start a few dozen batches are
+enough.
 
-At first each update is taken in full, until the normal moves no less than before, which is the noise of the batches.
-Then updates count less and less and their results are averaged, until the standard error of the average, by batch
-means, is below the tolerance and one full update on many batches leaves it where it is.
+At first each update is taken in full, until the normal moves no less than before, so that the movement is the noise of
+the batches. Then updates count less and less and their results are averaged, until the standard error of the average,
+by batch means, is below the tolerance and one full update on many batches hardly moves it.
 
 References: see score_matching.py; Polyak & Juditsky (1992) for the averaging.
 """
@@ -33,20 +34,20 @@ from vi_kl.targets.target import value_and_grad_batch
 
 FULL = 1e6  # the weight of an update that is taken in full
 WINDOW = 5  # updates, whose typical movement is compared with that of the ones before
-CHECK_EVERY = 30  # averaged updates
-CHECK_BATCHES = 16  # for one full update from the average,
-STILL = 0.1  # which may go so many sds: the noise of a skewed target's batches, and not more
-SLOWING = 0.6  # updates count (k + 1)^-SLOWING at the k-th average: between a half and one, as averaging needs
+CHECK_EVERY = 30  # averaged updates between two checks
+CHECK_BATCHES = 16  # batches of the one full update that checks the average
+STILL = 0.1  # the most sds that it may move the average: about the noise of a skewed target's batches
+SLOWING = 0.6  # the k-th averaged update counts (k + 1)^-SLOWING; averaging needs an exponent between a half and one
 
 
 @dataclasses.dataclass(frozen=True)
 class ScoreMatching(Algorithm):
-    """What the two have in common.
+    """The common part of the two algorithms.
 
     Attributes:
-        batch_size: draws per update, an even number; 64 is what is evaluated at once.
-        tolerance: standard error of the answer: of the mean in sds, of the sds relatively.
-        max_steps: updates after which it ends, converged or not.
+        batch_size: the number of draws per update, an even number; 64 are evaluated at once.
+        tolerance: the standard error of the answer, in sds for the mean and relatively for the sds.
+        max_steps: the number of updates after which it ends, converged or not.
     """
 
     batch_size: int = 64
@@ -59,7 +60,7 @@ class ScoreMatching(Algorithm):
 
     @abc.abstractmethod
     def update(self, q: Normal, z: np.ndarray, scores: np.ndarray, weight: float) -> Normal:
-        """The next normal, from draws of q and the scores there."""
+        """Return the next normal, from draws of q and the scores there."""
 
     def find(self, key, target, *, start, progress, counter):
         if target.dim > MATRIX_DIMENSIONS:
@@ -82,7 +83,7 @@ class ScoreMatching(Algorithm):
 
 @dataclasses.dataclass(frozen=True)
 class BatchAndMatch(ScoreMatching):
-    """Each update fits a whole batch of scores at once (Cai et al. 2024)."""
+    """The algorithm in which each update fits a whole batch of scores at once (Cai et al. 2024)."""
 
     name = "batch_and_match"
 
@@ -92,7 +93,7 @@ class BatchAndMatch(ScoreMatching):
 
 @dataclasses.dataclass(frozen=True)
 class GaussianScoreMatching(ScoreMatching):
-    """Each update averages over normals that fit one score exactly (Modi et al. 2023)."""
+    """The algorithm in which each update averages over normals that fit one score exactly (Modi et al. 2023)."""
 
     name = "gaussian_score_matching"
 
@@ -101,7 +102,7 @@ class GaussianScoreMatching(ScoreMatching):
 
 
 class Run:
-    """One fit under way, in the units of the frame N(origin, tril tril')."""
+    """A fit in progress, in the units of the frame N(origin, tril tril')."""
 
     def __init__(self, config, target, origin, tril, generator, counter: CostCounter):
         self.config, self.target, self.origin, self.tril = config, target, origin, tril
@@ -113,12 +114,13 @@ class Run:
         self.steps = 0
 
     def noise(self) -> np.ndarray:
-        """Fresh normals; as long as updates are full with their exact moments, if the batch is large enough for it."""
+        """Draw standard normals, with exact moments while updates are full and the batch is large enough for it."""
         size, dim = self.config.batch_size, self.target.dim
         matched = not self.average and enough_draws(size, dim) == size
         return (matched_noise if matched else opposite_noise)(self.generator, size, dim)
 
     def step(self, weight: float) -> None:
+        """Take one update, which counts by `weight`."""
         z, scores = self.draws()
         before = self.q
         self.visited.append(before)
@@ -130,7 +132,7 @@ class Run:
         self.steps += 1
 
     def draws(self) -> tuple[np.ndarray, np.ndarray]:
-        """A batch and its scores; the normal is narrowed where a score is not finite."""
+        """Return a batch and its scores; the normal is narrowed until all scores are finite."""
         for _ in range(20):
             z = self.q.loc + self.noise() @ self.q.tril.T
             values, gradients = value_and_grad_batch(self.target, self.origin + z @ self.tril.T)
@@ -141,12 +143,14 @@ class Run:
         raise self.failed("the log density is not finite at its draws, however narrow it is made")
 
     def failed(self, why: str) -> FitError:
+        """Return the error that ends the fit, for a given reason."""
         return FitError(
             f"Score matching stopped at step {self.steps}: {why}. The posterior may be far from normal there: raise "
             f"batch_size (now {self.config.batch_size}), start elsewhere (start=...), or fit 'full_rank'."
         )
 
     def to_the_end(self, progress) -> Status:
+        """Take full updates, then averaged ones, until the tolerance or max_steps is reached; return the status."""
         config = self.config
         while self.steps < config.max_steps:
             self.step(FULL)
@@ -174,7 +178,7 @@ class Run:
         )
 
     def full_update_from_the_average(self) -> float:
-        """How far it goes, on many batches at once: it stands still where the average has arrived."""
+        """Return how far one full update on many batches moves the average, in sds; it is little at the solution."""
         here, self.q = self.q, self.average.normal
         z, scores = map(np.concatenate, zip(*(self.draws() for _ in range(CHECK_BATCHES)), strict=True))
         new = self.config.update(self.q, z, scores, FULL)
@@ -182,10 +186,11 @@ class Run:
         return moves
 
     def stands_still(self) -> bool:
+        """Return whether the last two updates moved the normal by next to nothing."""
         return len(self.movements) > 1 and max(self.movements[-2:]) < 1e-3 * self.config.tolerance
 
     def is_noise(self) -> bool:
-        """Whether the last updates moved the normal no less than those before, and to and fro."""
+        """Return whether the last updates moved the normal back and forth, and no less than those before."""
         if len(self.movements) < 2 * WINDOW:
             return False
         earlier, later = self.movements[-2 * WINDOW : -WINDOW], self.movements[-WINDOW:]
@@ -193,4 +198,5 @@ class Run:
         return typical > 0.7 * np.median(earlier) and distance(self.visited[-2 * WINDOW], self.q) < 3 * typical
 
     def answer(self) -> Normal:
+        """Return the average, or the present normal if nothing was averaged."""
         return self.average.normal if len(self.average) else self.q

@@ -1,4 +1,4 @@
-"""The distributions that coordinate ascent knows, for all entries of one site together.
+"""The distributions that coordinate ascent knows, each for all entries of one site together.
 
 Each is an exponential family, whose log density is linear in statistics of the site. Statistics are taken in the
 site's own units, (z - centre) / scale in unconstrained coordinates, so that linear algebra with them is well
@@ -22,7 +22,13 @@ from vi_kl.families.gaussian import full_rank_params, scale_tril
 
 @dataclasses.dataclass(frozen=True)
 class ConjugateSite(abc.ABC):
-    """A latent site, and the family of its complete conditional. `size` is the number of entries."""
+    """A latent site, and the family of its complete conditional.
+
+    Attributes:
+        name: the site's name.
+        shape: the site's shape.
+        size: the number of its entries.
+    """
 
     name: str
     shape: tuple[int, ...]
@@ -30,34 +36,39 @@ class ConjugateSite(abc.ABC):
 
     @abc.abstractmethod
     def design(self) -> np.ndarray:
-        """Points, (1 + number of statistics, size), in the site's units, that tell all linear functions apart."""
+        """Return points, (1 + number of statistics, size), in the site's units, at which log densities are evaluated.
+
+        The values there determine any function that is linear in the statistics.
+        """
 
     @abc.abstractmethod
     def statistics(self, v: np.ndarray, centre: np.ndarray, scale: np.ndarray) -> np.ndarray:
-        """At v of shape (n, size), in the site's units: (n, number of statistics)."""
+        """Return the statistics, (n, number of statistics), at v of shape (n, size) in the site's units."""
 
     @abc.abstractmethod
     def member(self, slopes: np.ndarray, centre, scale) -> dict | None:
-        """The parameters of the density exp(slopes . statistics); None where that cannot be normalised."""
+        """Return the parameters of the density exp(slopes . statistics); None if it cannot be normalised."""
 
     @abc.abstractmethod
     def expected(self, member: dict, centre, scale) -> np.ndarray:
-        """The expected statistics."""
+        """Return the expected statistics."""
 
     @abc.abstractmethod
     def entropy(self, member: dict) -> float:
-        """In the space that the model sees."""
+        """Return the entropy in nats, in the space that the model sees."""
 
     @abc.abstractmethod
     def free(self, member: dict) -> dict:
-        """The parameters as real numbers, for the guide."""
+        """Return the parameters as real numbers, for the guide."""
 
     @abc.abstractmethod
     def distribution(self, param):
-        """The NumPyro distribution; `param(label, shape)` is a real parameter."""
+        """Return the NumPyro distribution; `param(label, shape)` is a real parameter."""
 
 
 class NormalSite(ConjugateSite):
+    """A real site, with one multivariate normal for all of its entries."""
+
     kind = "normal"
 
     def design(self):
@@ -104,7 +115,7 @@ class NormalSite(ConjugateSite):
 
 
 class TwoParameterSite(ConjugateSite):
-    """Independent entries with two positive parameters `a` and `b` and two statistics each."""
+    """A site of independent entries with two positive parameters `a` and `b` and two statistics each."""
 
     def design(self):
         corner = np.eye(self.size)
@@ -114,6 +125,7 @@ class TwoParameterSite(ConjugateSite):
         return {f"log_{label}": jnp.log(member[label].reshape(self.shape)) for label in ("a", "b")}
 
     def checked(self, a, b):
+        """Return the parameters, or None unless all are positive."""
         return {"a": a, "b": b} if (a > 0).all() and (b > 0).all() else None
 
     def distribution(self, param):
@@ -121,6 +133,8 @@ class TwoParameterSite(ConjugateSite):
 
 
 class GammaSite(TwoParameterSite):
+    """A positive site, with independent gamma distributions."""
+
     kind, build, sign = "gamma", dist.Gamma, 1.0
 
     def statistics(self, v, centre, scale):
@@ -128,7 +142,7 @@ class GammaSite(TwoParameterSite):
 
     def member(self, slopes, centre, scale):
         first, second = np.split(slopes, 2)
-        shape = self.sign * (first / scale + 1)  # of x: the density of x, not of log x, is what the slopes are of
+        shape = self.sign * (first / scale + 1)  # the slopes are those of the density of x, not of log x
         return self.checked(shape, -second * np.exp(-self.sign * centre))
 
     def expected(self, member, centre, scale):
@@ -141,7 +155,7 @@ class GammaSite(TwoParameterSite):
 
 
 class InverseGammaSite(GammaSite):
-    """The same of 1 / x: sign is -1."""
+    """A positive site, with independent inverse gamma distributions: 1 / x is gamma, which `sign` -1 stands for."""
 
     kind, build, sign = "inverse gamma", dist.InverseGamma, -1.0
 
@@ -150,6 +164,8 @@ class InverseGammaSite(GammaSite):
 
 
 class BetaSite(TwoParameterSite):
+    """A site in the unit interval, with independent beta distributions."""
+
     kind, build = "beta", dist.Beta
 
     def statistics(self, v, centre, scale):
@@ -180,5 +196,6 @@ class ConjugateGuide:
             numpyro.sample(site.name, site.distribution(param))
 
     def params(self, members: list[dict]) -> dict:
+        """Return the guide's parameters, given those of each site's distribution."""
         pairs = zip(self.sites, members, strict=True)
         return {f"{site.name}_{label}": value for site, m in pairs for label, value in site.free(m).items()}

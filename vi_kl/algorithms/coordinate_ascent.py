@@ -1,14 +1,14 @@
 """CoordinateAscent: mean-field VI in closed form, for conjugate models. The textbook case (CAVI).
 
 Requires of the target: a NumPyro model in which every latent site, given all others, is normal (real sites), gamma or
-inverse gamma (positive), or beta (unit interval), as the log density itself is asked: it must be linear in that
-family's statistics. Anything else is refused by the site's name. The q is a product over sites; all entries of a
-real site are jointly normal, those of other sites independent.
+inverse gamma (positive), or beta (unit interval). Whether it is, is tested on the log density itself, which must be
+linear in that family's statistics; if it is not, the error names the site. The q is a product over sites: all entries
+of a real site are jointly normal, those of other sites independent.
 
-How: where every conditional is of that form the log joint is linear in each site's statistics with the others fixed.
-So its values on a small grid, one more point a site than it has statistics, hold all of it, and every expectation
-that an update needs is a weighted sum over that grid. The model is evaluated there once; updates are linear algebra,
-and the ELBO is exact.
+How: if every conditional is of that form, the log joint is linear in each site's statistics with the others fixed. So
+its values on a small grid, with one more point per site than the site has statistics, determine it, and every
+expectation that an update needs is a weighted sum over that grid. The model is evaluated there once; updates are linear
+algebra, and the ELBO is exact.
 
 References: Bishop (2006), Pattern Recognition and Machine Learning, section 10.1; Blei, Kucukelbir & McAuliffe
 (2017), "Variational inference: a review for statisticians", JASA 112.
@@ -49,12 +49,17 @@ FAMILIES = [
 LARGEST_GRID = 200_000  # evaluations of the log density
 ROWS = 256
 TESTS = 32  # random points at which each site's conditional is compared with its family
-LINEAR = 1e-7  # relative to how much the log density varies
+LINEAR = 1e-7  # the largest deviation of a linear function, relative to the variation of the log density
 
 
 @dataclasses.dataclass(frozen=True)
 class CoordinateAscent(Algorithm):
-    """Each site's best factor in turn, given the others, until the ELBO rises by less than `tolerance` nats."""
+    """Coordinate ascent: the best factor of each site in turn, given the others.
+
+    Attributes:
+        tolerance: the rise of the ELBO, in nats, below which a sweep is the last.
+        max_steps: the most sweeps over all sites.
+    """
 
     tolerance: float = 1e-9
     max_steps: int = 1000
@@ -75,8 +80,8 @@ class CoordinateAscent(Algorithm):
 
 
 def candidate_sites(target: Target) -> list[list[ConjugateSite]]:
-    """For each site the families that its support allows."""
-    for capability in ("supports", "numpyro_guides"):  # its q is a guide, one distribution for each site
+    """Return, for each site, the families that its support allows."""
+    for capability in ("supports", "numpyro_guides"):  # q is a guide, with one distribution for each site
         require_capability(target, capability, "Coordinate ascent", FitError)
     with tracing:
         supports = target.density.supports(target.data, target.unravel(jnp.zeros(target.dim)))
@@ -95,9 +100,14 @@ def candidate_sites(target: Target) -> list[list[ConjugateSite]]:
     return found
 
 
-@compiled(seldom=True)
+@compiled(unoptimized=True)
 def log_joint_rows(target: Target, z):
-    """The log joint density of the sites as the model sees them, without the change of variables."""
+    """Return the log joint density of the sites as the model sees them, without the change of variables.
+
+    Args:
+        target: the posterior.
+        z: unconstrained values of the sites, (n, dim).
+    """
 
     def one(z):
         log_det = target.density.constrain(target.data, target.unravel(z))[1]
@@ -107,11 +117,11 @@ def log_joint_rows(target: Target, z):
 
 
 class Conjugate:
-    """A model's log joint density as a table over a grid: linear in the statistics of each site.
+    """A model's log joint density as a table over a grid: it is linear in the statistics of each site.
 
     Attributes:
         sites: the sites, each with the family that was found for it.
-        table: its values, one axis per site.
+        table: the values of the log joint density, one axis per site.
     """
 
     def __init__(self, target: Target, candidates, loc, scale, generator, counter: CostCounter):
@@ -134,17 +144,21 @@ class Conjugate:
         self.inverses = [np.linalg.inv(self.basis(i, site.design())) for i, site in enumerate(self.sites)]
 
     def log_joint(self, v: np.ndarray) -> np.ndarray:
-        """At v of shape (n, dim), in the sites' units."""
+        """Return the log joint density at v of shape (n, dim), in the sites' units."""
         self.counter.density_evaluations += len(v)
         return in_chunks(lambda z: log_joint_rows(self.target, z), self.loc + self.scale * v, size=ROWS)
 
     def basis(self, i: int, v: np.ndarray, site: ConjugateSite | None = None) -> np.ndarray:
-        """One and the statistics of site i, at v of shape (n, size): (n, number of statistics + 1)."""
+        """Return one and the statistics of site i, (n, number of statistics + 1), at v of shape (n, size)."""
         found = (site or self.sites[i]).statistics(v, self.loc[self.slices[i]], self.scale[self.slices[i]])
         return np.concatenate([np.ones((len(v), 1)), found], axis=1)
 
     def conjugate(self, i: int, families, others, generator) -> ConjugateSite:
-        """The first of the families in whose statistics the log joint is linear, whatever the other sites are."""
+        """Return the first of the families in whose statistics the log joint is linear, for any other sites' values.
+
+        Raises:
+            FitError: It is linear in none.
+        """
         tests = generator.uniform(-1.5, 1.5, (TESTS, len(self.slices[i])))
         for site in families:
             points = np.concatenate([site.design(), tests])
@@ -157,6 +171,7 @@ class Conjugate:
         )
 
     def is_linear(self, i: int, site: ConjugateSite, points: np.ndarray, other: np.ndarray) -> bool:
+        """Return whether the log joint is linear in the statistics of site i, with the other sites fixed."""
         v = np.tile(other, (len(points), 1))
         v[:, self.slices[i]] = points
         values, basis = self.log_joint(v), self.basis(i, points, site)
@@ -168,7 +183,7 @@ class Conjugate:
         return bool(np.abs(values - predicted).max() < LINEAR * max(1.0, np.abs(values).max()))
 
     def member(self, i: int, weights: list[np.ndarray]) -> dict:
-        """The best factor of site i, the others' expectations being sums over the grid with these weights."""
+        """Return the best factor of site i, with the others' expectations as sums over the grid with these weights."""
         site, table = self.sites[i], self.table
         for axis in reversed(range(len(self.sites))):
             if axis != i:
@@ -183,11 +198,12 @@ class Conjugate:
         return member
 
     def weights(self, i: int, member: dict) -> np.ndarray:
-        """Of the grid's points, under which the statistics average to what they do under the member."""
+        """Return the weights of the grid's points under which the statistics have the member's expectations."""
         expected = self.sites[i].expected(member, self.loc[self.slices[i]], self.scale[self.slices[i]])
         return np.concatenate([[1.0], expected]) @ self.inverses[i]
 
     def elbo(self, members: list[dict], weights: list[np.ndarray]) -> float:
+        """Return the exact ELBO of all factors together."""
         value = self.table
         for weight in reversed(weights):
             value = value @ weight
@@ -195,7 +211,7 @@ class Conjugate:
 
 
 def sweep(config: CoordinateAscent, model: Conjugate, progress) -> tuple[list[dict], list[float]]:
-    """Update every site in turn, from all of them at the centre of the grid, until the ELBO stands still."""
+    """Update every site in turn, starting with all of them at the centre of the grid, until the ELBO stands still."""
     weights = [np.eye(len(site.design()))[0] for site in model.sites]
     members: list[dict] = [{} for _ in model.sites]
     elbos: list[float] = []
@@ -211,10 +227,12 @@ def sweep(config: CoordinateAscent, model: Conjugate, progress) -> tuple[list[di
 
 
 def has_settled(config: CoordinateAscent, elbos: list[float]) -> bool:
+    """Return whether the last sweep raised the ELBO by less than the tolerance."""
     return len(elbos) > 1 and elbos[-1] - elbos[-2] < config.tolerance
 
 
 def status(config: CoordinateAscent, elbos: list[float]) -> Status:
+    """Say how the sweeps ended."""
     if has_settled(config, elbos):
         return Status(True, f"Converged after {len(elbos)} sweeps; the ELBO is {elbos[-1]:.6g} nats, exactly.")
     return Status(

@@ -1,4 +1,4 @@
-"""`fit`: the one-word way to an approximation, by name, family, algorithm or NumPyro guide."""
+"""`fit`: one call for any method, given by name, as a family, as an algorithm or as a NumPyro guide."""
 
 import os
 from collections.abc import Callable
@@ -15,16 +15,17 @@ from vi_kl.families.approximation import Approximation
 from vi_kl.families.family import Family
 from vi_kl.families.guide import guide_family
 from vi_kl.objectives.elbo import ELBO
-from vi_kl.targets.arguments import in_words, own_target
+from vi_kl.targets.arguments import in_words, target_or_none
 from vi_kl.targets.target import Target
 
 
 def choose_algorithm(target: Target, method: MethodLike | None = None) -> Algorithm:
-    """The algorithm that a method stands for.
+    """Return the algorithm that a method stands for.
 
     Args:
-        method: None for the `AutoFit`; a name; a Family (fitted by SVI); an Algorithm; a NumPyro guide
-            function, autoguide or autoguide class.
+        target: the posterior to approximate.
+        method: None for `AutoFit`; a name; a Family (fitted by SVI); an Algorithm; a NumPyro guide function, autoguide
+            or autoguide class.
     """
     if method is None:
         return METHODS[DEFAULT].make()
@@ -43,7 +44,7 @@ def choose_algorithm(target: Target, method: MethodLike | None = None) -> Algori
 
 
 def instance_of(kind: type) -> Algorithm | Family:
-    """A family or an algorithm as it comes, where its class was named."""
+    """Return an instance of a family or an algorithm whose class was passed, with its default settings."""
     try:
         return kind()
     except TypeError as error:
@@ -66,15 +67,16 @@ def fit(
         target: a target, from `Target.from_numpyro(model, *args, **kwargs)`; or the model itself, followed by its
             arguments: `fit(model, x, y=y, key=key)`, `fit(model, "flow", x, y=y, key=key)`.
         method: a name such as "full_rank" (all of them are in `vi_kl.algorithms.registry.METHODS`), a Family, an
-            Algorithm, or a NumPyro guide. By default the cheapest of Laplace's normal, the best normal and a flow
+            Algorithm, or a NumPyro guide. The default is the cheapest of Laplace's normal, the best normal and a flow
             that is good enough (`AutoFit`). Spelling is forgiven ("mean-field", "ADVI").
-        *args: the method, if it is not given by name; then what the model is called with, where `target` is one.
-        **kwargs: what the model is called with by name.
+        *args: the method, if it is not given by name; then the model's arguments, if `target` is a model.
+        **kwargs: the model's arguments by name.
         key: a JAX random key, or an integer; the same key gives the same fit.
-        start: the place to begin at: another Fit or Approximation, a Frame, or a point as z or {site: value}. By
-            default at the best of the modes that climbs from random places reach.
-        checkpoint: a file that methods fitted by SVI write their state to, and go on from where it exists.
-        progress: called as `progress(fraction_done, sentence)`.
+        start: the place to start from: another Fit or Approximation, a Frame, or a point as z or {site: value}. The
+            default is the best of the modes found by climbs from random places.
+        checkpoint: a file in which a method fitted by SVI keeps its state, and from which it goes on if the file
+            exists.
+        progress: a function that is called as `progress(fraction_done, sentence)`.
 
     Returns:
         The Fit: its `approximation`, a readable `status`, its `history` and its `cost`.
@@ -85,7 +87,7 @@ def fit(
         TypeError: what is given is no target, method or key; the message says what it is.
     """
     refuse_key_first(target, "fit")
-    if args and method is None and (own_target(target) is not None or is_method(args[0], Algorithm, METHODS)):
+    if args and method is None and (target_or_none(target) is not None or is_method(args[0], Algorithm, METHODS)):
         method, args = args[0], args[1:]
     if args and key is None and is_key(args[-1]):
         args, key = args[:-1], args[-1]
@@ -100,7 +102,7 @@ def fit(
 
 
 def names_by_kind() -> str:
-    """The names of all methods, a line for each kind of q."""
+    """Return the names of all methods, a line for each kind of q."""
     lines = []
     for kind, words in KINDS.items():
         names = ", ".join(f'"{name}"' for name, method in METHODS.items() if method.kind == kind)

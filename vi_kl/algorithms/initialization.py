@@ -1,8 +1,8 @@
-"""Where a fit begins: a frame, the normal guess of the posterior in whose units families are fitted.
+"""Initialization: the frame in which a fit starts, a normal guess of the posterior in whose units families are fitted.
 
-By default it is Laplace's at the best of the modes that a few climbs from random places reach; two that agree are
-enough. Where there is no mode, or its normal does not hold the mass that the curvature promises, climbs of the ELBO
-take over (rivals.py). Anything a person knows better may take its place: a fit, an approximation, or a point.
+By default it is Laplace's normal at the best mode found by a few climbs from random places; two that agree are enough.
+If there is no mode, or if its normal does not hold the mass that the curvature promises, climbs of the ELBO take over
+(rivals.py). Users may give a fit, an approximation, a frame or a point instead.
 """
 
 import dataclasses
@@ -25,14 +25,20 @@ from vi_kl.targets.modes import Climb, Mode, find_mode, same_mode
 from vi_kl.targets.target import Target
 
 MOST_STARTS = 4
-ENOUGH_FAILURES = 2  # climbs without a top after which a fit starts without a mode
-MATRIX_DIMENSIONS = 400  # above, only each coordinate's own scale is found
-FLATTEST = 1e-6  # curvature, in units of the coordinates' own, that a direction is taken to have at least
+ENOUGH_FAILURES = 2  # climbs without a mode after which a fit starts without one
+MATRIX_DIMENSIONS = 400  # dimensions; with more, only each coordinate's own scale is estimated
+FLATTEST = 1e-6  # the least curvature that is assumed in any direction, relative to the coordinates' own
 
 
 @dataclasses.dataclass(frozen=True)
 class Initialization:
-    """A frame and how it was found; `mode` is None where it was not at a mode."""
+    """A frame, and how it was found.
+
+    Attributes:
+        frame: the frame.
+        words: how it was found, in words.
+        mode: the mode at its centre; None if its centre is not a mode.
+    """
 
     frame: Frame
     words: str
@@ -42,15 +48,15 @@ class Initialization:
 def initialize(
     target: Target, key: KeyLike, counter: CostCounter, start: Any = None, max_steps: int = 500
 ) -> Initialization:
-    """The frame that a fit begins in.
+    """Return the frame in which a fit starts.
 
     Args:
-        target: what will be approximated.
+        target: the posterior to approximate.
         key: a JAX random key.
-        counter: the counter of its gradients.
-        start: None; a Frame; a Fit or an Approximation, whose mean and covariance are taken; or one point, as
-            z of shape (dim,) or {site: value}, from which to climb.
-        max_steps: the most steps of each climb.
+        counter: the counter of gradients.
+        start: None; a Frame; a Fit or an Approximation, whose mean and covariance are used; or one point, as z of shape
+            (dim,) or {site: value}, from which to climb.
+        max_steps: the most iterations of each climb.
     """
     if isinstance(start, Initialization):
         return start
@@ -79,7 +85,7 @@ def initialize(
 def start_without_mode(
     target: Target, highest: Mode, points, key, counter: CostCounter, max_steps: int
 ) -> Initialization:
-    """Where climbs find no top: the best of the normals on the way up and of a broad one, all improved."""
+    """Return the best normal if there is no mode, among those along climbs and a broad one, improved on the ELBO."""
     points = points[:ENOUGH_FAILURES]
     keys = jax.random.split(key, len(points) + 1)
     best = None
@@ -97,23 +103,24 @@ def start_without_mode(
 
 
 def mode_of(start: Any) -> Mode | None:
-    """The mode that a `Start` was found at; None for anything else."""
+    """Return the mode at which an `Initialization` was found; None for anything else."""
     return start.mode if isinstance(start, Initialization) else None
 
 
 def unwrapped(start: Any) -> Any:
-    """The approximation of a fit, the point of a `Delta`, and anything else as it is."""
+    """Return the approximation of a fit, the point of a `Delta`, and anything else as it is."""
     q = getattr(start, "approximation", start)
     return np.asarray(q.params["loc"]) if isinstance(q, Approximation) and isinstance(q.family, Delta) else q
 
 
 def require_dimensions(frame: Frame, target: Target) -> None:
+    """Raise an error unless a frame has the target's dimension."""
     if frame.dim != target.dim:
         raise UnsuitableError(f"start is a Frame of {frame.dim} dimensions, the target has {target.dim}.")
 
 
 def starting_points(target: Target, key, start) -> list[np.ndarray]:
-    """Where climbs begin."""
+    """Return the points, (dim,) each, from which climbs start."""
     start = unwrapped(start)
     if isinstance(start, Approximation):
         frame = start.family.frame(start.params)
@@ -137,9 +144,9 @@ def starting_points(target: Target, key, start) -> list[np.ndarray]:
 
 
 def best_mode(target: Target, points, counter: CostCounter, max_steps: int, most_failures: int | None = None) -> Mode:
-    """The mode with the most mass around it; climbs end when two of them agree on the best.
+    """Return the mode with the most mass around it; climbs end when two of them agree on the best.
 
-    They end as well when so many have found no top, and none has found one.
+    They also end when `most_failures` of them have found no mode, and none has found one.
     """
     modes: list[Mode] = []
     for point in points:
@@ -156,7 +163,7 @@ def best_mode(target: Target, points, counter: CostCounter, max_steps: int, most
 
 
 def frame_at(mode: Mode) -> Frame:
-    """Laplace's normal at a point, with directions that do not curve down taken as nearly flat."""
+    """Return Laplace's normal at a point; directions in which the density is not concave count as nearly flat."""
     if mode.is_proper:
         return Frame.of(mode.z, mode.scale_tril)
     diagonal = np.nan_to_num(np.abs(np.diag(mode.hessian)), posinf=0.0)
@@ -167,7 +174,7 @@ def frame_at(mode: Mode) -> Frame:
 
 
 def frame_of(q: Approximation, target: Target, key, num_draws: int = 4096) -> Frame:
-    """The normal with q's mean and covariance."""
+    """Return the frame with q's mean and covariance."""
     if q.target.dim != target.dim:
         raise UnsuitableError(f"start is an approximation over {q.target.dim} dimensions, the target has {target.dim}.")
     frame = q.family.frame(q.params)
@@ -180,9 +187,9 @@ def frame_of(q: Approximation, target: Target, key, num_draws: int = 4096) -> Fr
 def start_with_scales(
     target: Target, point, key, counter: CostCounter, max_steps: int, num_probes: int = 32
 ) -> Initialization:
-    """A climb, and the diagonal of the Hessian at its end from random probes (Bekas, Kokiopoulou & Saad 2007).
+    """Climb, and estimate the diagonal of the Hessian at the end from random probes (Bekas, Kokiopoulou & Saad 2007).
 
-    Climbs of the ELBO, from there and from a broad start, go on to where the mass is.
+    Climbs of the ELBO, from there and from a broad start, then lead to where the mass is.
     """
     climb = Climb(target, point, max_steps)
     probes = np.where(np.random.default_rng(0).random((num_probes, target.dim)) < 0.5, -1.0, 1.0)

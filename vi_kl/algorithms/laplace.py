@@ -1,7 +1,7 @@
 """Laplace: the normal distribution at a posterior mode with the curvature there.
 
-Requires of the target: a twice differentiable log density with a proper mode in z. The Hessian is checked: where
-it is not negative definite there is no Laplace approximation, and the error says in which direction.
+Requires of the target: a twice differentiable log density with a proper mode in z. The Hessian is checked: if it is
+not negative definite, there is no Laplace approximation, and the error names the direction.
 """
 
 import dataclasses
@@ -18,10 +18,10 @@ from vi_kl.targets.priors import has_proper_priors, hierarchical_sites
 
 @dataclasses.dataclass(frozen=True)
 class Laplace(Algorithm):
-    """The normal at the mode with the most mass around it; climbs end when two of up to four agree on it.
+    """Laplace's approximation at the mode with the most mass around it; climbs end when two of up to four agree on it.
 
     Attributes:
-        max_steps: the most steps of each climb.
+        max_steps: the most iterations of each climb.
     """
 
     max_steps: int = 500
@@ -38,6 +38,7 @@ class Laplace(Algorithm):
 
 
 def status(config: Laplace, mode: Mode, gradients: int) -> Status:
+    """Say how near the mode the climb ended."""
     converged = mode.distance < NEAR
     return Status(
         converged,
@@ -48,7 +49,7 @@ def status(config: Laplace, mode: Mode, gradients: int) -> Status:
 
 
 def mend_of_no_mode(target, worst: str) -> str:
-    """What may mend a density without a mode: priors are asked for only where the sites can have none."""
+    """Say what may help if a density has no mode, given which sites' priors can be the cause."""
     sites = hierarchical_sites(target)
     if sites:
         names = ", ".join(f"'{name}'" for name in sites[:3])
@@ -62,6 +63,7 @@ def mend_of_no_mode(target, worst: str) -> str:
 
 
 def require_proper(target, mode: Mode) -> None:
+    """Raise an error if the log density is not concave at the highest point found; the message names the coordinate."""
     if mode.is_proper:
         return
     values, vectors = np.linalg.eigh(np.nan_to_num(mode.hessian))

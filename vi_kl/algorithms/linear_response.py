@@ -1,11 +1,10 @@
 """LinearResponse: a mean-field fit, with the covariance that its means imply.
 
-Requires what SampleAverageApproximation requires. A mean field is blind to correlation and so too narrow, but its
-means are often
-right, also when the posterior is tilted a little; how they answer to a tilt is a covariance. With H the second
-derivatives of KL(q||posterior) at its minimum, in all of q's parameters, it is the block of H^-1 that belongs to the
-locations. For a normal posterior it is the posterior's covariance, exactly. The result is a full-rank normal at about
-the price of the mean field, for models of more parameters than a covariance is fitted to.
+Requires what SampleAverageApproximation requires. A mean field is blind to correlation and so too narrow, but its means
+are often right, also if the posterior is tilted a little; how much they move with the tilt is a covariance. Let H be
+the second derivatives of KL(q||posterior) at its minimum, in all of q's parameters. The covariance is the block of H^-1
+that belongs to the locations. For a normal posterior it is the posterior's covariance, exactly. The result is a
+full-rank normal at about the price of the mean field, for models with too many parameters to fit a covariance.
 
 Reference: Giordano, Broderick & Jordan (2018), "Covariances, robustness, and variational Bayes", JMLR 19.
 """
@@ -15,17 +14,17 @@ import dataclasses
 import numpy as np
 
 from vi_kl.algorithms.algorithm import Algorithm, FitError, History, Solution, Status
-from vi_kl.algorithms.sample_average_approximation import SampleAverageApproximation, Search, searched
+from vi_kl.algorithms.sample_average_approximation import SampleAverageApproximation, Search, run_search
 from vi_kl.core.cholesky import tril_of_covariance, tril_of_root
 from vi_kl.families.approximation import Approximation
 from vi_kl.families.gaussian import FullRank, MeanField, full_rank_params
 
-STEP = 1e-4  # in the frame's units, in which curvature is of order one
+STEP = 1e-4  # the step of differences, in the frame's units, in which curvature is of order one
 
 
 @dataclasses.dataclass(frozen=True)
 class LinearResponse(Algorithm):
-    """The mean field by `SampleAverageApproximation`, and the covariance by linear response.
+    """A mean field by `SampleAverageApproximation`, with a covariance by linear response.
 
     Attributes:
         tolerance, max_draws, max_steps: the settings of `SampleAverageApproximation`.
@@ -41,7 +40,7 @@ class LinearResponse(Algorithm):
         mean_field = SampleAverageApproximation(
             MeanField(), tolerance=self.tolerance, max_draws=self.max_draws, max_steps=self.max_steps
         )
-        search = searched(mean_field, key, target, start, counter, progress, share=0.9)
+        search = run_search(mean_field, key, target, start, counter, progress, share=0.9)
         covariance = location_block(curvature(search), target)
         loc = np.asarray(search.objective.params(search.x)["loc"])
         root = search.frame.matrix(tril_of_covariance(covariance))
@@ -53,7 +52,7 @@ class LinearResponse(Algorithm):
 
 
 def curvature(search: Search) -> np.ndarray:
-    """Second derivatives of the loss on fixed noise, by differences of its exact gradient."""
+    """Return the second derivatives of the loss on fixed noise, by differences of its exact gradient."""
     rows = []
     for i in range(len(search.x)):
         step = np.zeros(len(search.x))
@@ -63,7 +62,7 @@ def curvature(search: Search) -> np.ndarray:
 
 
 def location_block(matrix: np.ndarray, target) -> np.ndarray:
-    """The inverse's block for the locations, which stand first among the flat parameters."""
+    """Return the block of the inverse that belongs to the locations, which stand first among the flat parameters."""
     try:
         np.linalg.cholesky(matrix)
     except np.linalg.LinAlgError:

@@ -3,8 +3,9 @@
 Requires of the target: a twice differentiable log density with a proper mode. The answer is a point: its KL from the
 posterior is infinite, and it says nothing of uncertainty. `Laplace` finds the same point in z and puts a normal there.
 
-A mode depends on the variables that the density is of. What is called MAP is the mode of the model's own variables,
-`space="constrained"`, where the density may run off to a boundary; `space="unconstrained"` is the mode in z.
+A mode depends on the variables in which the density is written. The usual MAP estimate is the mode in the model's own
+variables, `space="constrained"`, where the density may rise towards a boundary; `space="unconstrained"` is the mode
+in z.
 
 Reference: Murphy (2012), Machine Learning: A Probabilistic Perspective, section 5.2.1.
 """
@@ -26,11 +27,12 @@ from vi_kl.targets.target import Target
 
 @dataclasses.dataclass(frozen=True)
 class MAP(Algorithm):
-    """Maximum a posteriori.
+    """Maximum a posteriori estimation.
 
     Attributes:
-        space: whose density is highest: "constrained", of the sites as the model sees them, or "unconstrained", of z.
-        max_steps: the most steps of each climb.
+        space: the variables in which the density is maximised: "constrained", the sites as the model sees them, or
+            "unconstrained", z.
+        max_steps: the most iterations of each climb.
     """
 
     space: Literal["constrained", "unconstrained"] = "constrained"
@@ -55,13 +57,14 @@ class MAP(Algorithm):
 
 @dataclasses.dataclass(frozen=True)
 class OfTheSites(DerivedDensity):
-    """A target's density as one of the sites that the model sees: without the change of variables."""
+    """The density of the sites as the model sees them: a target's density without the change of variables."""
 
     def log_density(self, data, sites):
         return self.density.log_density(data, sites) - self.density.constrain(data, sites)[1]
 
 
 def status(config: MAP, mode: Mode, gradients: int) -> Status:
+    """Say how near the mode the climb ended."""
     converged = mode.distance < NEAR
     return Status(
         converged,
@@ -72,6 +75,7 @@ def status(config: MAP, mode: Mode, gradients: int) -> Status:
 
 
 def refuse_no_mode(config: MAP, target: Target, mode: Mode) -> None:
+    """Raise an error if the highest point found is not a mode, or is at a boundary."""
     edge = site_at_a_boundary(target, mode.z)
     if edge is not None or not mode.is_proper:
         why = "it does not curve down in every direction" if edge is None else f"site '{edge}' has run to its boundary"
@@ -82,7 +86,7 @@ def refuse_no_mode(config: MAP, target: Target, mode: Mode) -> None:
 
 
 def site_at_a_boundary(target: Target, z) -> str | None:
-    """The first site that a step in z no longer moves, as near to the edge of its support as numbers get."""
+    """Return the first site that a step in z no longer moves, since it has reached a bound to rounding; or None."""
     here, there = target.constrain(z), target.constrain(z + 1)
     for site in target.sites:
         change = np.abs(np.asarray(there[site.name]) - np.asarray(here[site.name]))
@@ -93,6 +97,6 @@ def site_at_a_boundary(target: Target, z) -> str | None:
 
 
 def coordinates(target: Target, z, most: int = 6) -> str:
-    """The first of them by name, in z."""
+    """Name the first coordinates of z with their values."""
     pairs = [f"{name} = {value:.3g}" for name, value in zip(target.coordinate_names, z, strict=True)]
     return ", ".join(pairs[:most]) + (", ..." if len(pairs) > most else "") + " (unconstrained)"

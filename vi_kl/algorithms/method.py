@@ -1,4 +1,4 @@
-"""Method: what is known of an algorithm that `fit` can be asked for by name."""
+"""Method: the description of an algorithm that `fit` knows by name."""
 
 import dataclasses
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from vi_kl.algorithms.sample_average_approximation import SampleAverageApproxima
 from vi_kl.algorithms.svi.svi import SVI
 from vi_kl.families.family import Family
 
-# Okabe & Ito's palette, which stays apart for colour-blind readers, and three more for what the eight do not reach
+# Okabe & Ito's palette, whose colours colour-blind readers can tell apart, and three more because eight are too few
 ORANGE, SKY, GREEN, BLUE = "#E69F00", "#56B4E9", "#009E73", "#0072B2"
 VERMILION, PINK, PURPLE, BROWN, GREY = "#D55E00", "#CC79A7", "#7B5EA7", "#8C6D31", "#444444"
 KINDS = {
@@ -27,19 +27,19 @@ MethodLike: TypeAlias = str | Family | Algorithm | Callable | type
 
 @dataclasses.dataclass(frozen=True)
 class Method:
-    """An algorithm with its family, as `fit` makes it from a name, and what tables and figures say of it.
+    """An algorithm with its family, as `fit` makes it from a name, and its description in tables and figures.
 
     Attributes:
-        name: what `fit` is asked for.
-        make: makes the algorithm, with its settings.
+        name: the name by which `fit` knows it.
+        make: a function that makes the algorithm, with its settings.
         kind: the kind of q that it finds, one of `KINDS`.
         what: what q is, or how it is found, in a sentence.
         when: the case in which to use it, a sentence that begins with "Where", "For", "To" or the like.
-        requires: what it asks of the target, beyond a log density that is finite where q draws.
-        colour: the colour of its lines and points in figures; what looks for the same q has the same. By default one
-            of a few greys and browns that the name picks.
+        requires: what it requires of the target, beyond a log density that is finite where q draws.
+        colour: the colour of its lines and points in figures; methods that look for the same q share one. The default
+            is one of a few greys and browns, chosen by the name.
         dash: the pattern of its lines, to tell methods of one colour apart.
-        synonyms: other people's names of it; case, spaces, hyphens and underscores do not count.
+        synonyms: other names for it; case, spaces, hyphens and underscores do not count.
     """
 
     name: str
@@ -58,7 +58,7 @@ class Method:
 
     @property
     def family(self) -> Family | None:
-        """The family that a general algorithm fits under this name; None for algorithms that bring their own."""
+        """The family that a general algorithm fits under this name; None for algorithms that have their own."""
         algorithm = self.make()
         return algorithm.family if isinstance(algorithm, SVI | SampleAverageApproximation) else None
 

@@ -1,7 +1,7 @@
 """MomentMatching: the normal with the posterior's own mean and covariance in z.
 
-It is the best normal in the forward direction: it minimises KL(posterior||q) over all normal q. Requires a target
-whose reference is known, because it needs draws from the exact posterior; it shows what forward KL would do.
+It is the best normal in the forward direction: it minimises KL(posterior||q) over all normal q. It requires a target
+with a reference, because it needs draws from the exact posterior; it shows what minimising forward KL would give.
 
 Reference: Bishop (2006), Pattern Recognition and Machine Learning, section 10.7.
 """
@@ -18,14 +18,18 @@ from vi_kl.families.gaussian import FullRank, full_rank_params
 
 @dataclasses.dataclass(frozen=True)
 class MomentMatching(Algorithm):
-    """Match mean and covariance of `num_draws` draws from the exact posterior."""
+    """Moment matching: the mean and covariance of draws from the exact posterior.
+
+    Attributes:
+        num_draws: the number of draws.
+    """
 
     num_draws: int = 100_000
 
     name = "moment_matching"
 
     def find(self, key, target, *, start, progress, counter):
-        """Match the moments; there is nothing to search, and `start` is not looked at."""
+        """Match the moments; nothing is searched for, and `start` is ignored."""
         if target.reference is None:
             raise FitError(
                 "Moment matching needs draws from the exact posterior, and this target's reference is not known: "

@@ -1,11 +1,11 @@
 """NaturalGradient: the best normal in reverse KL, by natural gradients on fixed noise.
 
 Requires of the family: `FullRank` or `MeanField`. Requires of the target: a differentiable log density, finite
-wherever the normal puts its draws.
+wherever the normal has draws.
 
-Use it for normals: it needs some tens of steps where stochastic gradients need thousands, has no step size to set,
-and knows when it is done. The noise is fixed, so that each fit is an optimisation without randomness; then new noise
-of the same size says how far the answer depends on it, and the draws are doubled until that is little enough.
+Use it for normals: it takes some tens of steps where stochastic gradients take thousands, has no step size to set, and
+can tell when it has converged. The noise is fixed, so that each fit is a deterministic optimisation. Then new noise of
+the same size shows how far the answer depends on it, and the draws are doubled until that is little enough.
 
 Reference: see natural_steps.py.
 """
@@ -36,9 +36,9 @@ class NaturalGradient(Algorithm):
 
     Attributes:
         family: `FullRank()` or `MeanField()`.
-        num_draws: the draws of fixed noise to begin with; more where the dimension asks for it.
-        tolerance: how far new noise may move the answer: the mean in its sds, any sd relative to itself.
-        max_draws: the number at which doubling ends, whether that is reached or not.
+        num_draws: the number of draws of fixed noise at first; more if the dimension requires it.
+        tolerance: the most that new noise may move the answer, in sds for the mean and relatively for the sds.
+        max_draws: the number of draws at which doubling ends, whether the tolerance is reached or not.
         max_steps: the most steps on one set of noise.
     """
 
@@ -63,6 +63,7 @@ class NaturalGradient(Algorithm):
 
 
 def require(config: NaturalGradient, target) -> None:
+    """Raise an error for other families, and for a full covariance in too many dimensions."""
     if type(config.family) not in (FullRank, MeanField):
         raise FitError(
             f"Natural gradients are known here for normals only, not for '{config.family.name}': use FullRank() or "
@@ -76,7 +77,7 @@ def require(config: NaturalGradient, target) -> None:
 
 
 def settle(config, target, begin: Initialization, generator, counter: CostCounter, progress):
-    """The answer that new noise agrees with, the ELBO at the end of each round, and the status."""
+    """Return the answer that new noise confirms, the ELBO at the end of each round, and the status."""
     normal, metric = first_normal(config, begin.frame)
     draws, steps, elbos = enough_draws(config.num_draws, target.dim), 0, []
     most = max(config.max_draws, draws)
@@ -97,7 +98,7 @@ def settle(config, target, begin: Initialization, generator, counter: CostCounte
 
 
 def first_normal(config, frame: Frame) -> tuple[Normal, np.ndarray | None]:
-    """The family's member at a frame, and the covariance along which a mean-field normal's mean moves."""
+    """Return the family's member at a frame, and the covariance along which a mean-field normal's mean moves."""
     loc, tril = np.asarray(frame.loc), np.asarray(frame.scale_tril)
     if isinstance(config.family, FullRank):
         return Normal(loc, np.asarray(frame.full_tril)), None
@@ -105,6 +106,11 @@ def first_normal(config, frame: Frame) -> tuple[Normal, np.ndarray | None]:
 
 
 def finite_start(target, normal: Normal, noise: np.ndarray, counter: CostCounter) -> Normal:
+    """Narrow a normal until the log density is finite at its draws.
+
+    Raises:
+        FitError: It is not finite however narrow the normal is; the message says why.
+    """
     found = shrunk_until_finite(target, normal, noise, counter)
     if found is None:
         reason = target.density.explain(target.data, target.unravel(jnp.asarray(normal.loc)))
@@ -113,12 +119,14 @@ def finite_start(target, normal: Normal, noise: np.ndarray, counter: CostCounter
 
 
 def params_of(normal: Normal) -> dict:
+    """Return the parameters of FullRank or MeanField for a normal."""
     if normal.root.ndim == 1:
         return {"loc": jnp.asarray(normal.loc), "log_scale": jnp.log(normal.root)}
     return full_rank_params(normal.loc, tril_of_root(normal.root))
 
 
 def status(config, left: float, moves: float, steps: int, draws: int, flat: str | None = None) -> Status:
+    """Say how the fit ended."""
     if flat is not None:
         return Status(False, f"Not converged after {steps} steps. {flat}")
     if max(left, moves) < config.tolerance:

@@ -1,11 +1,12 @@
 """Natural-gradient steps of a normal's ELBO, from gradients of the log density alone.
 
-The noise is fixed, so that the ELBO is a plain function of the normal and a step that lowers it is taken back. With
-z = m + L u, and A = -E[u (L'g)'] made symmetric, which by Stein's identity is the expected curvature in the normal's
-own units, the natural gradient moves the precision from I towards A and the mean by the inverse of that times E[L'g].
-Where A is not positive definite its eigenvalues are bounded from below, so that a step at most doubles an sd; nor does
-one make an sd less than a fourth, however steep the density, though the mean moves no further than A allows. The
-noise has the moments of the standard normal exactly, and so on a normal posterior one full step is exact.
+The noise is fixed, so that the ELBO is a deterministic function of the normal, and a step that lowers it is shortened.
+Let z = m + L u, and A = -E[u (L'g)'], made symmetric, where g is the gradient of the log density. By Stein's identity A
+is the expected curvature in the normal's own units. The natural gradient moves the precision from I towards A, and the
+mean by A^-1 E[L'g]. If A is not positive definite, its eigenvalues are bounded from below, so that a step at most
+doubles an sd. An sd shrinks to no less than a fourth in one step, however steep the density, though the mean moves no
+further than A allows. The noise has the moments of the standard normal exactly, so that on a normal posterior one
+full step is exact.
 
 References: Khan & Rue (2023), "The Bayesian learning rule", JMLR 24; Lin, Schmidt & Khan (2020), "Handling the
 positive-definite constraint in the Bayesian learning rule", for the need of such bounds.
@@ -18,34 +19,37 @@ import numpy as np
 from vi_kl.algorithms.algorithm import CostCounter
 from vi_kl.targets.target import Target, value_and_grad_batch
 
-LEAST, MOST = 0.25, 16.0  # by which one step may multiply the precision in a direction
+LEAST, MOST = 0.25, 16.0  # the factors by which one step may multiply the precision in a direction
 SMALLEST_STEP = 1e-3
 
 
 class Normal(NamedTuple):
-    """z = loc + root u, with root (dim, dim) any square root of the covariance, or (dim,) sds."""
+    """The distribution of z = loc + root u, with root (dim, dim) any square root of the covariance, or (dim,) sds."""
 
     loc: np.ndarray
     root: np.ndarray
 
     def image(self, noise: np.ndarray) -> np.ndarray:
+        """Return the draws that noise (n, dim) is mapped to."""
         return self.loc + (noise * self.root if self.root.ndim == 1 else noise @ self.root.T)
 
     @property
     def log_det(self) -> float:
+        """The log determinant of the root."""
         return float(np.log(self.root).sum() if self.root.ndim == 1 else np.linalg.slogdet(self.root)[1])
 
     @property
     def covariance(self) -> np.ndarray:
+        """The covariance matrix, (dim, dim)."""
         return np.diag(self.root**2) if self.root.ndim == 1 else self.root @ self.root.T
 
 
 class Look(NamedTuple):
-    """What the noise shows of a normal.
+    """The ELBO of a normal and its derivatives, on given noise.
 
     Attributes:
         normal: the normal.
-        elbo: up to the noise's own entropy.
+        elbo: the ELBO, without the entropy of the noise; -inf if the log density is not finite at a draw.
         pull: E[L'g], the mean's gradient in the normal's own units, (dim,).
         curvature: A, (dim, dim), or its diagonal for independent coordinates.
     """
@@ -57,13 +61,14 @@ class Look(NamedTuple):
 
     @property
     def movement(self) -> float:
-        """How far a full step would go: of the mean in sds, or of any sd in relative terms."""
+        """The length of a full step, as the largest change of the mean in sds or of an sd relatively."""
         off = self.curvature - (1.0 if self.curvature.ndim == 1 else np.eye(len(self.pull)))
         spread = np.abs(off).max() if off.ndim == 1 else np.abs(np.linalg.eigvalsh(off)).max()
         return float(max(np.abs(self.pull).max(), 0.5 * spread))
 
 
 def look(target: Target, normal: Normal, noise: np.ndarray, counter: CostCounter) -> Look:
+    """Evaluate the ELBO and its derivatives at a normal."""
     values, gradients = value_and_grad_batch(target, normal.image(noise))
     counter.gradient_evaluations += len(noise)
     if not (np.isfinite(values).all() and np.isfinite(gradients).all()):
@@ -78,7 +83,13 @@ def look(target: Target, normal: Normal, noise: np.ndarray, counter: CostCounter
 
 
 def step_from(seen: Look, size: float, metric: np.ndarray | None) -> Normal:
-    """The normal one natural step away; `metric` is a covariance along which independent coordinates' mean moves."""
+    """Return the normal one natural step away.
+
+    Args:
+        seen: the ELBO and its derivatives at the present normal.
+        size: the step size; 1 is a full step.
+        metric: a covariance along which the mean of a normal with independent coordinates moves; None for their sds.
+    """
     loc, root = seen.normal
     if root.ndim == 1:
         precision = np.maximum(1 + size * (seen.curvature - 1), LEAST)
@@ -91,10 +102,10 @@ def step_from(seen: Look, size: float, metric: np.ndarray | None) -> Normal:
 
 
 def ascend(target, normal: Normal, noise, counter: CostCounter, tolerance: float, max_steps: int, metric=None):
-    """Natural steps until one would go less than `tolerance` sds; the last Look, and the steps taken.
+    """Take natural steps until one would go less than `tolerance` sds; return the last Look, and the number of steps.
 
-    A step that lowers the ELBO is halved. Where none raises it, as the rounding of the ELBO can have it near the top,
-    the climb ends there, and `movement` of the Look says how far from the top that is.
+    A step that lowers the ELBO is halved. If none raises it, which rounding can cause near the top, the ascent ends
+    there, and `movement` of the Look says how far from the top that is.
     """
     seen, size = look(target, normal, noise, counter), 1.0
     for step in range(max_steps):
@@ -112,7 +123,7 @@ def ascend(target, normal: Normal, noise, counter: CostCounter, tolerance: float
 
 
 def shrunk_until_finite(target, normal: Normal, noise, counter: CostCounter) -> Normal | None:
-    """The normal, narrowed until the log density is finite at all its draws; None where it never is."""
+    """Narrow a normal until the log density is finite at all its draws; return None if it never is."""
     for _ in range(20):
         if np.isfinite(look(target, normal, noise, counter).elbo):
             return normal

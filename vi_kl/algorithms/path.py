@@ -1,10 +1,11 @@
-"""Normals along a climb: at each of its points the normal that the climb's own steps suggest, judged by its ELBO.
+"""Normals along a climb: at each point of the climb, a normal made of the steps so far, judged by its ELBO.
 
-The differences of gradients from point to point tell how the log density curves, so that a climb hands over a normal
-at every point for next to nothing. The best of them is often better than the one at the top, and exists where there
-is no top to be had: on its way into a funnel's neck a climb passes where the mass is.
+The differences of gradients from point to point tell how the log density curves, so that a climb yields a normal at
+every point at almost no cost. The best of them is often better than the one at the top, and exists even if the density
+has no maximum: on its way into a funnel's neck a climb passes where the mass is.
 
-Requires of the target: a differentiable log density. Requires of its dimension that a covariance matrix fits.
+Requires of the target: a differentiable log density. Requires of its dimension that a covariance matrix fits into
+memory.
 
 Reference: Zhang, Carpenter, Gelman & Vehtari (2022), "Pathfinder: parallel quasi-Newton variational inference",
 JMLR 23; Gilbert & Lemarechal (1989) for the diagonal that quasi-Newton updates begin with.
@@ -22,10 +23,10 @@ from vi_kl.families.frame import Frame
 from vi_kl.targets.modes import Climb, hessian, is_negative_definite
 from vi_kl.targets.target import Target, value_and_grad_batch
 
-NUM_DRAWS = 16  # of each normal, the same noise for all of them: what is compared are differences
-FINAL_DRAWS = 128  # of each of the best few
+NUM_DRAWS = 16  # draws of each normal; the noise is the same for all of them, since differences are compared
+FINAL_DRAWS = 128  # draws of each of the best few
 FINALISTS = 2
-MOST_JUDGED = 25  # points; of a longer climb, evenly many of them
+MOST_JUDGED = 25  # points; if a climb is longer, they are evenly spaced along it
 
 
 class OnPath(NamedTuple):
@@ -35,7 +36,7 @@ class OnPath(NamedTuple):
         point: a point of the climb, (dim,).
         gradient: the gradient of the log density there, (dim,).
         frame: the normal.
-        elbo: its estimated ELBO; -inf where the log density is not finite at one of its draws.
+        elbo: its estimated ELBO; -inf if the log density is not finite at one of its draws.
     """
 
     point: np.ndarray
@@ -45,19 +46,16 @@ class OnPath(NamedTuple):
 
 
 def best_on_path(target: Target, climb: Climb, key, counter: CostCounter, num_draws: int = NUM_DRAWS) -> OnPath | None:
-    """The normal with the highest ELBO among those along a climb.
+    """Return the normal with the highest ELBO among those along a climb; None if none has a finite ELBO.
 
-    At the best points the exact curvature takes the place of the climb's guess of it, if that raises the ELBO.
+    At the best points the exact Hessian replaces the climb's estimate of it, if that raises the ELBO.
 
     Args:
-        target: the climb's own.
-        climb: its `path` is read, and nothing of it evaluated again.
+        target: the climb's own target.
+        climb: a finished climb, whose `path` is read; nothing of it is evaluated again.
         key: a JAX random key.
         counter: the counter of the gradients at the draws.
-        num_draws: the draws of each normal, an even number.
-
-    Returns:
-        None where no normal has a finite ELBO (a climb of no steps, for one).
+        num_draws: the number of draws of each normal, an even number.
     """
     along = spread(normals_along(climb.path), MOST_JUDGED)
     generator = numpy_generator(key)
@@ -71,7 +69,14 @@ def best_on_path(target: Target, climb: Climb, key, counter: CostCounter, num_dr
 
 
 def judge(target: Target, normals: list[OnPath], noise: np.ndarray, counter: CostCounter) -> list[OnPath]:
-    """Those with a finite ELBO, the best first, all judged by the same standard normal noise (num_draws, dim)."""
+    """Return the normals with a finite ELBO, the best first.
+
+    Args:
+        target: the posterior.
+        normals: the normals to judge.
+        noise: standard normal noise, the same for all of them, (num_draws, dim).
+        counter: the counter of gradients.
+    """
     if not normals:
         return []
     z = np.concatenate([normal.frame.loc + noise @ np.asarray(normal.frame.full_tril).T for normal in normals])
@@ -85,7 +90,7 @@ def judge(target: Target, normals: list[OnPath], noise: np.ndarray, counter: Cos
 
 
 def with_exact_curvature(target: Target, normal: OnPath, counter: CostCounter) -> OnPath | None:
-    """The normal of the quadratic that touches the log density at its point; None where that has no top."""
+    """Return the normal of the quadratic that touches the log density at a point; None if that has no maximum."""
 
     def gradients(z):
         counter.gradient_evaluations += len(z)
@@ -99,14 +104,14 @@ def with_exact_curvature(target: Target, normal: OnPath, counter: CostCounter) -
 
 
 def spread(items: list, most: int) -> list:
-    """At most so many of them, evenly, the last among them."""
+    """Return at most `most` of the items, evenly spaced, the last among them."""
     if len(items) <= most:
         return items
     return [items[i] for i in np.linspace(0, len(items) - 1, most).round().astype(int)]
 
 
 def normals_along(path) -> list[OnPath]:
-    """The normal at each point of a path after its first, from the steps so far; `elbo` is not known yet."""
+    """Return the normal at each point of a path after the first, from the steps so far, before its ELBO is known."""
     inverse, normals = None, []
     for before, (point, gradient, _) in itertools.pairwise(path):
         step, fall = point - before[0], before[1] - gradient
@@ -121,7 +126,7 @@ def normals_along(path) -> list[OnPath]:
 
 
 def bfgs_update(inverse: np.ndarray, step: np.ndarray, fall: np.ndarray) -> np.ndarray:
-    """The inverse curvature nearest to `inverse` that explains by how much the gradient fell along the step."""
+    """Return the inverse curvature nearest to `inverse` that explains how much the gradient fell along the step."""
     rho = 1 / (step @ fall)
     moved = inverse @ fall
     cross = np.outer(moved, step) * rho
@@ -129,7 +134,7 @@ def bfgs_update(inverse: np.ndarray, step: np.ndarray, fall: np.ndarray) -> np.n
 
 
 def frame_from(loc: np.ndarray, covariance: np.ndarray) -> Frame | None:
-    """The normal; None where rounding has cost the matrix its positive definiteness."""
+    """Return the normal; None if rounding has cost the matrix its positive definiteness."""
     try:
         return Frame.of(loc, tril_of_covariance((covariance + covariance.T) / 2))
     except np.linalg.LinAlgError:
@@ -137,10 +142,11 @@ def frame_from(loc: np.ndarray, covariance: np.ndarray) -> Frame | None:
 
 
 def antithetic(generator, num_draws: int, dim: int) -> np.ndarray:
+    """Draw standard normals in opposite pairs, (num_draws, dim)."""
     half = generator.standard_normal((num_draws // 2, dim))
     return np.concatenate([half, -half])
 
 
 def entropy(frame: Frame) -> float:
-    """Of the normal, in nats."""
+    """Return the entropy of a frame's normal, in nats."""
     return float(np.log(np.diag(frame.full_tril)).sum() + 0.5 * frame.dim * (1 + np.log(2 * np.pi)))

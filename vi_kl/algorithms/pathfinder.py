@@ -1,10 +1,10 @@
-"""Pathfinder: the best of the normals that lie along climbs to the modes, for about a thousand gradients a climb.
+"""Pathfinder: the best of the normals along climbs to the modes, for about a thousand gradients per climb.
 
-Requires of the target: a differentiable log density, at most 400 dimensions. The family is its own: one normal, or
-where climbs end in different places a mixture of theirs, whose weights come from importance sampling. A mode that no
-climb reaches is missing; more paths find more.
+Requires of the target: a differentiable log density, at most 400 dimensions. The family is one normal, or, if climbs
+end in different places, a mixture of theirs, whose weights come from importance sampling. A mode that no climb reaches
+is missing; more paths find more.
 
-Use it for a first look, for posteriors of several modes, and where there is no mode to put a Laplace approximation at.
+Use it for a first look, for posteriors with several modes, and if there is no mode for a Laplace approximation.
 
 References: Zhang, Carpenter, Gelman & Vehtari (2022), "Pathfinder: parallel quasi-Newton variational inference",
 JMLR 23; Cappe, Douc, Guillin, Marin & Robert (2008), "Adaptive importance sampling in general mixture classes", for
@@ -32,18 +32,18 @@ from vi_kl.families.mixture import Mixture, mixture_params
 from vi_kl.targets.modes import Climb, find_mode
 from vi_kl.targets.target import value_and_grad_batch
 
-SAME = 0.01  # nats between normals, both ways, up to which two paths have found the same
-LEAST_WEIGHT = 1e-6  # of a component that is kept
+SAME = 0.01  # nats; two normals whose KL is no larger in either direction count as the same
+LEAST_WEIGHT = 1e-6  # the least weight of a component that is kept
 
 
 @dataclasses.dataclass(frozen=True)
 class Pathfinder(Algorithm):
-    """Pathfinder, along one path or several.
+    """The Pathfinder algorithm, along one path or several.
 
     Attributes:
-        num_paths: climbs, each from its own random place.
-        num_draws: the draws from the normals found, for the weights and for k-hat.
-        max_steps: the most steps of each climb.
+        num_paths: the number of climbs, each from its own random place.
+        num_draws: the number of draws from the normals found, for the weights and for k-hat.
+        max_steps: the most iterations of each climb.
     """
 
     num_paths: int = 4
@@ -60,7 +60,7 @@ class Pathfinder(Algorithm):
             )
 
     def find(self, key, target, *, start, progress, counter):
-        """Walk one path from `start` where it is a point; where it is a fit or a Frame, begin at draws from it."""
+        """Follow one path from `start` if it is a point; if it is a fit or a Frame, paths from draws of it."""
         if target.dim > MATRIX_DIMENSIONS:
             raise FitError(
                 f"Pathfinder keeps covariance matrices, for up to {MATRIX_DIMENSIONS} dimensions; the target has "
@@ -84,6 +84,7 @@ class Pathfinder(Algorithm):
 
 
 def path_starts(config: Pathfinder, target, key, start) -> list[np.ndarray]:
+    """Return the points from which the paths start."""
     if start is None:
         return [np.asarray(target.initial_position(k)) for k in jax.random.split(key, config.num_paths)]
     q = unwrapped(start)
@@ -96,13 +97,14 @@ def path_starts(config: Pathfinder, target, key, start) -> list[np.ndarray]:
 
 
 def walk(config: Pathfinder, target, point, key, counter: CostCounter) -> OnPath | None:
+    """Climb from a point, and return the best normal along the climb; None if none has a finite ELBO."""
     climb = Climb(target, point, config.max_steps)
     counter.gradient_evaluations += climb.evaluations
     return best_on_path(target, climb, key, counter) or at_the_mode(config, target, climb.z, key, counter)
 
 
 def at_the_mode(config: Pathfinder, target, point, key, counter: CostCounter) -> OnPath | None:
-    """Laplace's normal, for a climb that has no way to go: one that began at the mode, for example."""
+    """Return Laplace's normal, for a climb without steps, such as one that starts at the mode; None without a mode."""
     mode = find_mode(target, point, config.max_steps)
     counter.gradient_evaluations += mode.evaluations
     if not mode.is_proper:
@@ -113,7 +115,7 @@ def at_the_mode(config: Pathfinder, target, point, key, counter: CostCounter) ->
 
 
 def distinct(normals: list[OnPath]) -> list[Frame]:
-    """Without those that repeat a better one."""
+    """Return the frames of the normals, the best first, without those that repeat a better one."""
     kept: list[Frame] = []
     for normal in sorted(normals, key=lambda normal: -normal.elbo):
         if all(max(kl(normal.frame, other), kl(other, normal.frame)) > SAME for other in kept):
@@ -122,7 +124,7 @@ def distinct(normals: list[OnPath]) -> list[Frame]:
 
 
 def kl(a: Frame, b: Frame) -> float:
-    """KL(a||b) of two normals."""
+    """Return KL(a||b) of two normals, in nats."""
     tril = np.asarray(b.full_tril)
     ratio = solve_triangular(tril, np.asarray(a.full_tril), lower=True)
     shift = solve_triangular(tril, a.loc - b.loc, lower=True)
@@ -130,10 +132,10 @@ def kl(a: Frame, b: Frame) -> float:
 
 
 def weigh(config: Pathfinder, target, frames: list[Frame], generator, counter: CostCounter) -> tuple[np.ndarray, float]:
-    """The components' weights, and k-hat of the draws that they come from.
+    """Return the components' weights, and k-hat of the draws from which they are estimated.
 
-    All draws count as draws of the even mixture, so that two normals of one mode share its mass. The weights are
-    those that minimise KL(posterior||mixture) on the weighted draws, by EM.
+    All draws count as draws of the even mixture, so that two normals of one mode share its mass. The weights minimise
+    KL(posterior||mixture) on the weighted draws, by EM.
     """
     each = -(-config.num_draws // len(frames))
     noise = generator.standard_normal((len(frames), each, target.dim))
@@ -153,13 +155,14 @@ def weigh(config: Pathfinder, target, frames: list[Frame], generator, counter: C
 
 
 def log_normal(frame: Frame, z: np.ndarray) -> np.ndarray:
+    """Return the log density of a frame's normal at z (n, dim)."""
     tril = np.asarray(frame.full_tril)
     u = solve_triangular(tril, (z - frame.loc).T, lower=True)
     return -0.5 * (u**2).sum(axis=0) - np.log(np.diag(tril)).sum() - 0.5 * frame.dim * np.log(2 * np.pi)
 
 
 def member(frames: list[Frame], weights: np.ndarray) -> tuple[Family, dict]:
-    """One normal where one has all the weight, else the mixture of those that have any."""
+    """Return one normal if one has all the weight, else the mixture of those that have any, as (family, parameters)."""
     kept = np.flatnonzero(weights > LEAST_WEIGHT)
     normals = [full_rank_params(np.asarray(frames[i].loc), np.asarray(frames[i].full_tril)) for i in kept]
     if len(kept) == 1:
@@ -168,6 +171,7 @@ def member(frames: list[Frame], weights: np.ndarray) -> tuple[Family, dict]:
 
 
 def status(config: Pathfinder, num_paths: int, weights: np.ndarray, k_hat: float) -> Status:
+    """Say what was found, and whether k-hat vouches for it."""
     components = int((weights > LEAST_WEIGHT).sum())
     words = f"{'one normal' if components == 1 else f'a mixture of {components} normals'} from {num_paths} path(s)"
     if k_hat <= RELIABLE:

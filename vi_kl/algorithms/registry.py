@@ -1,7 +1,7 @@
-"""The methods that `fit` knows by name: one entry for each, from which all lists and tables of them are made.
+"""The registry of the methods that `fit` knows by name, with one entry for each, from which all lists of them are made.
 
 To add a family or an algorithm, add its file and an entry here. `fit`'s names and error messages, the tables of the
-documentation, colours in figures and the conformance suites take it from here.
+documentation, colours in figures and the conformance suites are made from the entries.
 """
 
 from vi_kl.algorithms.auto_fit import FLOW, AutoFit
@@ -38,7 +38,7 @@ from vi_kl.families.skewed import Skewed
 from vi_kl.families.student_t import StudentT
 from vi_kl.objectives.elbo import ELBO
 
-DEFAULT = "automatic"  # what `fit` does where no method is named
+DEFAULT = "automatic"  # the method of `fit` if none is named
 
 ENTRIES = (
     Method(
@@ -65,7 +65,7 @@ ENTRIES = (
     ),
     Method(
         "mean_field", lambda: SampleAverageApproximation(MeanField()), "normal",
-        "Independent normal distributions: cheap, and too sure of itself wherever parameters are correlated.",
+        "Independent normal distributions: cheap, and too certain wherever parameters are correlated.",
         "For very many parameters, and to see what correlation costs.",
         colour=BLUE, dash="dashed",
         synonyms=("advi", "mean field advi", "mfvi", "bbvi", "auto normal", "auto diagonal normal", "diagonal"),
@@ -106,7 +106,8 @@ ENTRIES = (
     ),
     Method(
         "gaussian_score_matching", GaussianScoreMatching, "normal",
-        "The same, each update an average over normal distributions that fit one score exactly.",
+        "The normal distribution whose scores agree with the posterior's; each update averages over normal "
+        "distributions that fit one score exactly.",
         "As `batch_and_match`.",
         "a differentiable log density, at most 400 dimensions",
         GREEN, "dash_dot", ("gsm", "score matching"),

@@ -1,9 +1,9 @@
-"""Normals found by climbing the ELBO, for densities whose top says nothing of their mass.
+"""Normals found by climbing the ELBO, for densities whose maximum says nothing about their mass.
 
-The density of a hierarchy is highest where its spread is zero, or far out in the neck of its funnel, and what a climb
-finds there, if it ends at all, holds next to nothing. The ELBO has its top where the mass is. A few natural-gradient
-steps from a broad start, of independent coordinates first and then of a full covariance, lead near it; the normals
-found so and the normal at the density's top are judged by the same noise, and the best is kept.
+The density of a hierarchical model is highest where a scale is zero, or far out in the neck of its funnel; a mode found
+there, if a climb ends at all, holds next to no mass. The ELBO is highest where the mass is. A few natural-gradient
+steps from a broad start, with independent coordinates first and then with a full covariance, lead near it. The normals
+found so and the normal at the density's maximum are judged by the same noise, and the best is kept.
 
 Requires of the target: a differentiable log density.
 """
@@ -20,18 +20,18 @@ from vi_kl.objectives.noise import enough_draws, matched_noise
 from vi_kl.targets.modes import Mode
 from vi_kl.targets.target import ROWS, Target
 
-BROAD = 0.5  # sd of the start, in z: about the spread of places where climbs begin
+BROAD = 0.5  # sd of the start, in z: about the spread of the places where climbs start
 BROKEN_PROMISE = 2.0  # nats between the mass that a mode's curvature promises and the ELBO of its normal
 INDEPENDENT_STEPS = 100
 FULL_STEPS = 25
-FULL_DIMENSIONS = 200  # up to which a full covariance is looked for
+FULL_DIMENSIONS = 200  # the most dimensions in which a full covariance is searched for
 MOST_EXACT = 400  # dimensions, above which even the normals at the ends of climbs are of independent coordinates
 JUDGES = 2 * ROWS  # draws by which normals are compared
-NEAR_ENOUGH = 0.05  # of an sd
+NEAR_ENOUGH = 0.05  # sds; a shorter natural step ends the climb
 
 
 def keeps_its_promise(target: Target, mode: Mode, key, counter: CostCounter) -> bool:
-    """Whether draws of a proper mode's normal find about the mass that the curvature there promises."""
+    """Return whether draws of a proper mode's normal find about the mass that the curvature at the mode promises."""
     normal = Normal(np.asarray(mode.z), mode.scale_tril)
     seen = look(target, normal, matched_noise(numpy_generator(key), ROWS, target.dim), counter)
     elbo = seen.elbo + 0.5 * target.dim * (1 + np.log(2 * np.pi))
@@ -39,17 +39,17 @@ def keeps_its_promise(target: Target, mode: Mode, key, counter: CostCounter) -> 
 
 
 def best_rival(target: Target, tops: list[Frame], point: np.ndarray, key, counter: CostCounter) -> Frame | None:
-    """The normal with the highest ELBO among those of climbs of the density, improved, and of the ELBO itself.
+    """Return the normal with the highest ELBO among those of climbs of the density, improved, and of the ELBO itself.
 
     Args:
-        target: whose log density is looked at.
-        tops: normals found at the end of climbs or on their way.
-        point: the place at which a climb of the ELBO begins, broadly.
+        target: the posterior.
+        tops: normals found at the ends of climbs or on their way.
+        point: the centre of the broad normal from which a climb of the ELBO starts, (dim,).
         key: a JAX random key.
-        counter: the counter of the gradients.
+        counter: the counter of gradients.
 
     Returns:
-        None where none has a finite ELBO.
+        The frame of that normal; None if none has a finite ELBO.
     """
     broad_key, judge_key, full_key, *keys = jax.random.split(key, 3 + len(tops))
     normals = [independent(target, Normal(point, np.full(target.dim, BROAD)), broad_key, counter)]
@@ -66,29 +66,31 @@ def best_rival(target: Target, tops: list[Frame], point: np.ndarray, key, counte
 
 
 def highest(target: Target, normals: list[Normal | None], noise: np.ndarray, counter: CostCounter) -> Normal | None:
-    """The one with the highest ELBO on the same noise for all; None where that is finite for none."""
+    """Return the normal with the highest ELBO, with the same noise for all; None if none has a finite one."""
     looks = [look(target, normal, noise, counter) for normal in normals if normal is not None]
     finite = [seen for seen in looks if np.isfinite(seen.elbo)]
     return max(finite, key=lambda seen: seen.elbo).normal if finite else None
 
 
 def frame_of(normal: Normal) -> Frame:
+    """Return the frame of a normal."""
     return Frame.of(normal.loc, normal.root if normal.root.ndim == 1 else tril_of_root(normal.root))
 
 
 def independent(target: Target, normal: Normal, key, counter: CostCounter) -> Normal | None:
-    """The best normal of independent coordinates near one, on little noise; None where it is not finite."""
+    """Climb the ELBO among normals of independent coordinates, from one of them, on little noise."""
     return climbed(target, normal, ROWS, INDEPENDENT_STEPS, key, counter)
 
 
 def full(target: Target, normal: Normal, key, counter: CostCounter) -> Normal | None:
-    """The same with a covariance."""
+    """Climb the ELBO among normals with any covariance, from one normal."""
     root = np.diag(normal.root) if normal.root.ndim == 1 else normal.root
     draws = enough_draws(4 * ROWS, target.dim)
     return climbed(target, Normal(normal.loc, root), draws, FULL_STEPS, key, counter)
 
 
 def climbed(target: Target, normal: Normal, draws: int, steps: int, key, counter: CostCounter) -> Normal | None:
+    """Climb the ELBO from a normal on fixed noise; return None if its draws, however near, have no finite density."""
     noise = matched_noise(numpy_generator(key), draws, target.dim)
     begin = shrunk_until_finite(target, normal, noise, counter)
     if begin is None:

@@ -1,13 +1,12 @@
-"""SampleAverageApproximation: the ELBO on fixed draws, minimised by a quasi-Newton method, with draws doubled until
-they suffice.
+"""SampleAverageApproximation: the ELBO on fixed draws, minimised by a quasi-Newton method; draws are doubled.
 
-Requires of the family: draws that are an image of standard normal noise, and a place in a frame (the normal
-families, flows). Requires of the target: a differentiable log density. Where that holds it takes a tenth or less of
-the gradients of SVI, ends at an optimum that can be checked, and has no step size.
+Requires of the family: draws that are an image of standard normal noise, and a place in a frame (the normal families,
+flows). Requires of the target: a differentiable log density. Under these conditions it takes a tenth or less of the
+gradients of SVI, ends at an optimum that can be checked, and has no step size.
 
-One answer is found on n draws and another on 2n. What separates them, in sds of q, is the Monte-Carlo error of the
-first and more than that of the second; draws are doubled until it is within the tolerance. Then fresh draws say whether
-the ELBO is level there (stationary.py), and where it is not, the search goes on in the units of the answer itself.
+One answer is found on n draws and another on 2n. Their distance, in sds of q, is the Monte-Carlo error of the first and
+more than that of the second; draws are doubled until it is within the tolerance. Then fresh draws show whether the
+ELBO is stationary there (stationary.py). If it is not, the search goes on in the units of the answer itself.
 
 References: see `vi_kl.objectives.fixed_noise`.
 """
@@ -30,28 +29,28 @@ from vi_kl.objectives.fixed_noise import FixedNoiseELBO
 from vi_kl.objectives.noise import PER_DIMENSION, matched_noise
 from vi_kl.targets.target import ROWS, value_and_grad_batch
 
-MATRIX_PARAMETERS = 700  # up to which BFGS keeps its dense matrix
-MATCHED_DIMENSIONS = 128  # up to which every family gets draws enough for exact second moments
-YARDSTICK = 1024  # draws that two answers are compared on
-FAR = 0.7  # a parameter, in the frame's units, beyond which the frame was not a good one
-MOST_FRAMES = 4  # that are entered one after the other
-FRESH = ROWS  # draws on which the ELBO must be level
-LEVEL = 10  # tolerances: sds that an answer may be off the top by along a coordinate
+MATRIX_PARAMETERS = 700  # the most parameters for which BFGS keeps its dense matrix
+MATCHED_DIMENSIONS = 128  # the most dimensions in which every family gets draws enough for exact second moments
+COMPARISON_DRAWS = 1024  # draws on which two answers are compared
+FAR = 0.7  # the size of a parameter, in the frame's units, beyond which the frame was a poor guess
+MOST_FRAMES = 4  # the most frames that are entered one after the other
+FRESH = ROWS  # draws on which stationarity is tested
+LEVEL = 10  # the distance from the top, in tolerances, that an answer may have along a coordinate
 MOST_EXHAUSTED = 3  # sets of draws one after the other on each of which the optimiser runs out of steps
 
 
 @dataclasses.dataclass(frozen=True)
 class SampleAverageApproximation(Algorithm):
-    """Minimise KL(q||posterior) on fixed quasi-random draws.
+    """The minimisation of KL(q||posterior) on fixed quasi-random draws.
 
     Attributes:
-        family: the set to choose from.
+        family: the set of candidates.
         tolerance: the precision of the answer, in sds of q: the largest change of a marginal that doubling the draws
-            may still make, in Wasserstein distance (of normals: of mean and sd together).
-        num_draws: the draws to begin with; None for 64, or four per dimension of the noise for families that see
-            correlation.
-        max_draws: the number at which doubling ends, converged or not.
-        max_steps: the most steps of the optimiser, for each number of draws.
+            may still make, in Wasserstein distance (for normals, of mean and sd together).
+        num_draws: the number of draws at first; None for 64, or four per dimension of the noise for families with
+            correlations.
+        max_draws: the number of draws at which doubling ends, converged or not.
+        max_steps: the most iterations of the optimiser, for each number of draws.
     """
 
     family: Family = dataclasses.field(default_factory=FullRank)
@@ -71,15 +70,15 @@ class SampleAverageApproximation(Algorithm):
         return self.family.name
 
     def find(self, key, target, *, start, progress, counter):
-        search = searched(self, key, target, start, counter, progress)
+        search = run_search(self, key, target, start, counter, progress)
         counter.gradient_evaluations += search.objective.evaluations
         return Solution(search.approximation(), search.status(), History(np.array(search.losses)))
 
 
-def searched(
+def run_search(
     config: SampleAverageApproximation, key, target, start, counter: CostCounter, progress, share: float = 1.0
 ) -> "Search":
-    """A search that is done; `share` is how much of the caller's progress it makes up."""
+    """Return a finished search; `share` is the share of the caller's progress that it makes up."""
     frame_key, init_key, noise_key = jax.random.split(key, 3)
     require(config, target)
     search = Search(config, target, initialize(target, frame_key, counter, start).frame, init_key, noise_key)
@@ -91,7 +90,7 @@ def searched(
 
 
 def require(config: SampleAverageApproximation, target) -> None:
-    """Refuse families that take no frame."""
+    """Raise an error for families that cannot be placed in a frame."""
     family = config.family
     family.require(target)
     if not family.takes_frame:
@@ -102,7 +101,7 @@ def require(config: SampleAverageApproximation, target) -> None:
 
 
 class Search:
-    """The best member on n draws, then on 2n, and so on."""
+    """A search for the best member on n draws, then on 2n, and so on."""
 
     def __init__(self, config: SampleAverageApproximation, target, frame, init_key, noise_key):
         self.config, self.target, self.family, self.noise_key = config, target, config.family, noise_key
@@ -122,21 +121,24 @@ class Search:
                 f"A sample average needs draws that are an image of standard normal noise; those of {self.family.name} "
                 f"are not: fit it by SVI."
             )
-        self.yardstick = self.noise(max(YARDSTICK, 2 * self.noise_dim))
+        self.comparison_noise = self.noise(max(COMPARISON_DRAWS, 2 * self.noise_dim))
         self.marginals: np.ndarray | None = None
 
     def noise(self, n: int, fresh: bool = False) -> np.ndarray:
-        """n draws, the same each time; `fresh` for others than what is fitted to, whose numbers are even."""
+        """Return n draws of noise, the same each time.
+
+        With `fresh` they differ from those that any member is fitted to, because the latter have even seeds.
+        """
         generator = numpy_generator(jax.random.fold_in(self.noise_key, n + fresh))
         return matched_noise(generator, n, self.noise_dim)
 
     def enter(self, frame: Frame) -> None:
-        """Begin as the standard member of a frame."""
+        """Start from the standard member of a frame."""
         self.frame, self.objective.units = frame, self.family.units(frame, self.target)
         self.x, self.inverse = self.objective.start, None
 
     def double(self) -> None:
-        """One round: the best member on the present draws, compared with that of the round before."""
+        """Do one round: find the best member on the present draws, and compare it with that of the round before."""
         if self.marginals is not None:
             self.num_draws *= 2
             self.objective.u = self.noise(self.num_draws)
@@ -146,7 +148,7 @@ class Search:
                 break
             self.enter(frame)  # the old frame was a poor guess
             self.minimise()
-        before, self.marginals = self.marginals, np.sort(self.objective.draws(self.x, self.yardstick)[0], axis=0)
+        before, self.marginals = self.marginals, np.sort(self.objective.draws(self.x, self.comparison_noise)[0], axis=0)
         if before is not None:
             # a small change may be luck, and one of zero means that the optimiser saw no reason to move
             luck = 0.0 if self.change is None else self.change / 2
@@ -155,11 +157,11 @@ class Search:
         self.done = self.is_accurate or 2 * self.num_draws > self.config.max_draws or stuck
 
     def own_frame(self) -> Frame | None:
-        """The frame in which the present member is the standard one."""
+        """Return the frame in which the present member is the standard one."""
         return self.family.reframed(self.objective.params(self.x), self.frame)
 
     def confirm(self) -> None:
-        """Ask fresh draws whether the answer is at the top; from its own frame go on where it is not."""
+        """Test with fresh draws whether the answer is at the top of the ELBO; otherwise go on from its own frame."""
         if not self.family.shifts_and_stretches:
             return
         noise = self.noise(FRESH, fresh=True)
@@ -177,7 +179,7 @@ class Search:
             self.left, elbo = left, new_elbo
 
     def look(self, noise: np.ndarray) -> tuple[Slope, float]:
-        """The ELBO and its slope at the present member."""
+        """Return the slope of the ELBO at the present member, and the ELBO."""
         z, log_q = self.objective.draws(self.x, noise)
         log_p, gradients = value_and_grad_batch(self.target, z)
         self.objective.evaluations += len(z)
@@ -187,7 +189,7 @@ class Search:
 
     @property
     def is_level(self) -> bool:
-        """Whether what is left of the slope is within what the draws fitted to can have caused."""
+        """Whether the remaining slope is within what the noise of the fitted draws can have caused."""
         if self.left is None:
             return True
         tolerance = self.config.tolerance
@@ -196,14 +198,16 @@ class Search:
 
     @property
     def accuracy(self) -> float:
-        """Of the optimiser: the gradient that it leaves, which in the frame's units is about a distance in sds."""
+        """The largest gradient that the optimiser may leave, which in the frame's units is about a distance in sds."""
         return self.config.tolerance / 4
 
     @property
     def is_accurate(self) -> bool:
+        """Whether doubling the draws changed the answer by no more than the tolerance."""
         return self.change is not None and self.change <= self.config.tolerance
 
     def minimise(self) -> None:
+        """Minimise the loss on the present draws, from the present member on."""
         self.shrink_into_support()
         few = len(self.x) <= MATRIX_PARAMETERS
         options = {"maxiter": self.config.max_steps, "gtol": self.accuracy}
@@ -218,12 +222,13 @@ class Search:
         self.exhausted = self.exhausted + 1 if not self.settled and result.nit >= self.config.max_steps else 0
 
     def note(self, intermediate_result) -> None:
+        """Record the loss after an iteration of the optimiser."""
         self.losses.append(float(intermediate_result.fun))
 
     def shrink_into_support(self) -> None:
-        """A frame that reaches to where the log density is not finite is made narrower before the first step.
+        """Make the frame narrower until the log density is finite at all of its draws.
 
-        So is the answer so far, where more draws reach further than those that it was found on.
+        The answer so far is narrowed in the same way, if more draws reach further than those on which it was found.
         """
         for _ in range(6):
             if np.isfinite(self.objective(self.x)[0]):
@@ -237,16 +242,20 @@ class Search:
 
     @property
     def progress(self) -> float:
+        """The share of the work that is done, from 0 to 1."""
         return float(np.log2(self.num_draws) / np.log2(2 * self.config.max_draws))
 
     @property
     def words(self) -> str:
+        """The loss so far, for progress."""
         return f"loss {self.losses[-1] if self.losses else np.nan:.3f} on {self.num_draws} draws"
 
     def approximation(self) -> Approximation:
+        """Return the present member."""
         return Approximation(self.family, self.objective.params(self.x), self.target)
 
     def status(self) -> Status:
+        """Say how the search ended."""
         found = f"{self.objective.evaluations:,} gradients"
         settled = self.settled and self.is_accurate and self.is_level
         if (why := unbounded(self.own_frame(), self.target.coordinate_names, settled)) is not None:
@@ -279,7 +288,7 @@ class Search:
 
 
 def positive(matrix: np.ndarray) -> np.ndarray | None:
-    """The matrix, symmetrised; None where it is not positive definite beyond what rounding may take from it."""
+    """Return the matrix, symmetrised; None if it is not positive definite by more than rounding."""
     matrix = (matrix + matrix.T) / 2
     if not np.isfinite(matrix).all():
         return None
@@ -288,17 +297,22 @@ def positive(matrix: np.ndarray) -> np.ndarray | None:
 
 
 def first_draws(params, dim: int, noise_dim: int) -> int:
-    """Enough for exact second moments, which a covariance needs and which no family regrets where they are cheap."""
+    """Return the number of draws to start with.
+
+    It suffices for exact second moments if the family has correlations, which need them, or the dimension is small,
+    where they are cheap.
+    """
     matched = sees_correlation(params, dim) or dim <= MATCHED_DIMENSIONS
     return int(2 ** np.ceil(np.log2(max(ROWS, PER_DIMENSION * noise_dim if matched else ROWS))))
 
 
 def sees_correlation(params, dim: int) -> bool:
-    """Whether a member has more parameters than a location and a scale per coordinate."""
+    """Return whether a member has more parameters than a location and a scale per coordinate."""
     return sum(np.size(leaf) for leaf in jax.tree.leaves(params)) > 2 * dim
 
 
 def refuse_too_few(num_draws: int, params, dim: int, noise_dim: int) -> None:
+    """Raise an error if the draws are too few for a covariance."""
     if sees_correlation(params, dim) and num_draws <= 2 * noise_dim:
         raise FitError(
             f"{num_draws} draws are too few for a covariance in {dim} dimensions: the ELBO on them has no maximum. "
@@ -307,9 +321,9 @@ def refuse_too_few(num_draws: int, params, dim: int, noise_dim: int) -> None:
 
 
 def largest_change(before: np.ndarray, after: np.ndarray) -> float:
-    """Of any coordinate, from its draws in order before and after, (n, dim), in sds.
+    """Return the largest change of a marginal, from sorted draws of each coordinate before and after, (n, dim), in sds.
 
-    It is the Wasserstein distance of the two marginals, which for normals is the root of the squared changes of mean
-    and sd; of a family with tails and skewness of its own it sees the changes of these too.
+    The change is the Wasserstein distance of the two marginals. For normals it is the root of the squared changes of
+    mean and sd; for families with skewness and tails it includes their changes too.
     """
     return float((np.sqrt(np.mean((after - before) ** 2, axis=0)) / after.std(axis=0)).max())

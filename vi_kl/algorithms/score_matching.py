@@ -1,7 +1,7 @@
 """Normals from the scores of a target: the closed-form updates of batch-and-match and Gaussian score matching.
 
-Both draw from the present normal, look at the gradients of the log density there (the scores), and take a normal
-whose own scores agree better with them. They are small, exact linear algebra; batch_and_match.py runs them.
+Both draw from the present normal, evaluate the gradients of the log density there (the scores), and return a normal
+whose own scores agree better with them. They are small, exact linear algebra; batch_and_match.py iterates them.
 """
 
 from typing import NamedTuple
@@ -13,24 +13,25 @@ from vi_kl.core.cholesky import tril_of_covariance
 
 
 class Normal(NamedTuple):
-    """N(loc, covariance)."""
+    """The normal distribution N(loc, covariance)."""
 
     loc: np.ndarray
     covariance: np.ndarray
 
     @property
     def tril(self) -> np.ndarray:
+        """The Cholesky factor of the covariance, (dim, dim)."""
         return tril_of_covariance(self.covariance)
 
 
 def match_batch(q: Normal, z: np.ndarray, scores: np.ndarray, weight: float) -> Normal:
-    """The normal that minimises weight * (mean squared difference of scores, in its own metric) + 2 KL(q||it).
+    """Return the normal that minimises weight * (mean squared difference of scores, in its own metric) + 2 KL(q||it).
 
     Args:
         q: the present normal.
         z: draws from it, (batch, dim).
         scores: gradients of the log density there, (batch, dim).
-        weight: lambda; the larger, the further from q.
+        weight: the factor lambda; the larger it is, the further the answer may be from q.
 
     Reference: Cai, Modi, Pillaud-Vivien, Margossian, Gower, Blei & Saul (2024), "Batch and match: black-box
     variational inference with a score-based divergence", ICML, equations 9 to 13. With V = T T' its quadratic
@@ -49,7 +50,7 @@ def match_batch(q: Normal, z: np.ndarray, scores: np.ndarray, weight: float) -> 
 
 
 def match_scores(q: Normal, z: np.ndarray, scores: np.ndarray, weight: float) -> Normal:
-    """The average over the draws of the normals nearest to q that have exactly one draw's score there.
+    """Return the average, over the draws, of the normals nearest to q that have exactly one draw's score there.
 
     The average is then mixed with q: it counts weight / (1 + weight).
 
@@ -70,7 +71,7 @@ def match_scores(q: Normal, z: np.ndarray, scores: np.ndarray, weight: float) ->
 
 
 def distance(a: Normal, b: Normal) -> float:
-    """The largest difference in b's units: of the means in sds, or of any sd in relative terms."""
+    """Return the largest difference in b's units: of the means in sds, or of any sd relatively."""
     tril = b.tril
     shift = solve_triangular(tril, a.loc - b.loc, lower=True)
     half = solve_triangular(tril, a.covariance, lower=True)
@@ -80,12 +81,13 @@ def distance(a: Normal, b: Normal) -> float:
 
 
 class Average:
-    """The average of the normals visited lately, and how far chance may have moved it."""
+    """The average of the normals visited lately, and its standard error."""
 
     def __init__(self):
         self.visited: list[Normal] = []
 
     def add(self, q: Normal) -> None:
+        """Add a normal to those visited."""
         self.visited.append(q)
 
     def __len__(self):
@@ -93,15 +95,16 @@ class Average:
 
     @property
     def late(self) -> list[Normal]:
-        """Without the first third, which remembers where it began."""
+        """The normals without the first third of them, which depends on the start."""
         return self.visited[len(self) // 3 :]
 
     @property
     def normal(self) -> Normal:
+        """The normal with the mean loc and the mean covariance."""
         return Normal(np.mean([q.loc for q in self.late], axis=0), np.mean([q.covariance for q in self.late], axis=0))
 
     def error(self, num_batches: int = 10) -> float:
-        """The largest standard error, by the means of consecutive batches: of the mean in sds, of sds relatively."""
+        """Return the largest standard error, by batch means: of the mean in sds, and of sds relatively."""
         length = len(self.late) // num_batches
         late = self.late[-num_batches * length :]
         sds = np.sqrt(np.diag(self.normal.covariance))

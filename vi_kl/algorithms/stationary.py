@@ -1,9 +1,10 @@
-"""Whether an answer is at the top of the ELBO, asked of the answer and not of the way to it.
+"""Stationarity: whether an answer is at the top of the ELBO, tested on the answer and not on the way to it.
 
-At the best member of a family that can be shifted and stretched along every coordinate, the ELBO's slope under each
-shift and each stretch is zero: E[g] = 0 and E[(z - m) g] = -1, with g the gradient of the log density at draws z of q.
-On fresh draws, and in q's own units, neither the noise that q was fitted to nor the frame it was searched in plays a
-part. A search in the units of a wrong frame can end where nothing moves in those units, far below the top.
+At the best member of a family that can be shifted and stretched along every coordinate, the derivative of the ELBO with
+respect to each shift and each stretch is zero: E[g] = 0 and E[(z - m) g] = -1, with g the gradient of the log density
+at draws z of q. The test uses fresh draws and q's own units, so that neither the noise that q was fitted to nor the
+frame it was searched in plays a part. A search in the units of a wrong frame can end far below the top, where nothing
+moves in those units.
 """
 
 from typing import NamedTuple
@@ -13,18 +14,18 @@ from scipy.linalg import solve_triangular
 
 from vi_kl.families.frame import Frame
 
-FLAT = 1e6  # times wider than it is given the others, a coordinate has nothing to hold it
-WIDEST = 1e10  # sd in z, beyond which no posterior of a model's parameters is taken for proper
-SURE = 3.0  # standard errors that a slope must differ from zero by
+FLAT = 1e6  # the ratio of marginal to conditional sd above which a coordinate counts as unbounded
+WIDEST = 1e10  # the sd in z above which no posterior of a model's parameters is taken for proper
+SURE = 3.0  # the standard errors by which a slope must differ from zero
 
 
 class Slope(NamedTuple):
-    """What is left of the way, as far as it stands out of the noise.
+    """The remaining slope of the ELBO, as far as it exceeds the noise.
 
     Attributes:
-        nats: a rough figure of what the ELBO would still gain.
-        largest: the longest way along one coordinate, in q's sds.
-        coordinate: which one that is.
+        nats: a rough figure of how much the ELBO could still rise.
+        largest: the longest step left along one coordinate, in q's sds.
+        coordinate: the index of that coordinate.
     """
 
     nats: float
@@ -33,12 +34,12 @@ class Slope(NamedTuple):
 
 
 def slope(z: np.ndarray, gradients: np.ndarray, frame: Frame | None) -> Slope:
-    """The slope of the ELBO at q.
+    """Return the slope of the ELBO at q.
 
     Args:
         z: draws of q, (n, dim), the second half made of the opposite noise of the first.
         gradients: the gradients of the log density there, (n, dim).
-        frame: q's own, where q is normal and correlated; else each coordinate is taken by itself.
+        frame: q's own frame, if q is normal and correlated; with None each coordinate is taken by itself.
     """
     centre = z.mean(axis=0)
     if frame is None or np.ndim(frame.scale_tril) == 1:
@@ -53,16 +54,16 @@ def slope(z: np.ndarray, gradients: np.ndarray, frame: Frame | None) -> Slope:
 
 
 def certain(values: np.ndarray) -> np.ndarray:
-    """By how much each column's mean differs from zero beyond doubt; infinite where it is not a number."""
+    """Return by how much each column's mean differs from zero beyond its noise; infinite if it is not a number."""
     pairs = (values[: len(values) // 2] + values[len(values) // 2 :]) / 2
     error = pairs.std(axis=0, ddof=1) / np.sqrt(len(pairs))
     return np.nan_to_num(np.maximum(np.abs(pairs.mean(axis=0)) - SURE * error, 0.0), nan=np.inf)
 
 
 def unbounded(frame: Frame | None, names: tuple[str, ...], settled: bool) -> str | None:
-    """Words for a normal that grows without bound along a coordinate, as it does where a posterior is improper.
+    """Say along which coordinate a normal grows without bound, as for improper posteriors; return None if along none.
 
-    One that is settled may be narrow and long, as those of nearly collinear predictors are.
+    A normal that has settled may be narrow and long, as those of nearly collinear predictors are.
     """
     if frame is None:
         return None

@@ -1,8 +1,8 @@
-"""Save a fit to a file and load it again, without pickle.
+"""Storage: save a fit to a file and load it again, without pickle.
 
-The file holds the family, its parameters, the algorithm, the status, the history and the cost, but not the target: a
-model is code. It holds the target's fingerprint instead (sites, data, log density), and a fit is loaded only for the
-target that it was made for. Loading runs nothing that comes with the file: it makes instances of vi_kl's own classes,
+The file holds the family, its parameters, the algorithm, the status, the history and the cost, but not the target,
+because a model is code. It holds the target's fingerprint instead (sites, data, log density), and a fit is loaded only
+for the target that it was made for. Loading runs no code from the file: it makes instances of vi_kl's own classes,
 and of those it is given.
 
     vi_kl.save(fit, "worms.vikl")
@@ -29,7 +29,7 @@ from vi_kl.families.family import Family
 from vi_kl.families.guide import Guide, guide_family
 from vi_kl.families.particles import ParticleApproximation, Particles
 from vi_kl.objectives.objective import Objective
-from vi_kl.targets.arguments import in_words, the_target
+from vi_kl.targets.arguments import in_words, require_target
 from vi_kl.targets.fingerprint import describe_leaf, differences, fingerprint
 from vi_kl.targets.target import Target
 
@@ -40,12 +40,12 @@ PARTS = (Status, History, Cost)
 
 
 class StorageError(ArchiveError):
-    """A fit that cannot be saved or loaded; the message says what stands in the way."""
+    """An error that says why a fit cannot be saved or loaded."""
 
 
 @dataclasses.dataclass(frozen=True)
 class GivenAtLoad:
-    """In the place of a family that is code (a NumPyro guide), which the loader has to be given.
+    """A placeholder for a family that is code (a NumPyro guide), which is passed to `load`.
 
     Attributes:
         name: the guide's name.
@@ -57,6 +57,7 @@ class GivenAtLoad:
 
 
 def digest_of(family: Guide) -> str:
+    """Return a hash of the arrays that a guide closes over."""
     return hashlib.sha256(repr([describe_leaf(leaf) for leaf in family.closed_over]).encode()).hexdigest()
 
 
@@ -67,8 +68,8 @@ def save(fit: Fit, path: str | os.PathLike) -> None:
     The file appears whole or not at all. A fit of a NumPyro guide is saved without the guide, which is code.
 
     Args:
-        fit: what to save.
-        path: the file, with any ending, its folder must exist.
+        fit: the fit to save.
+        path: the file, with any ending; its folder must exist.
 
     Raises:
         StorageError: part of the fit is code, such as an optax optimiser; the message names it.
@@ -94,10 +95,12 @@ def save(fit: Fit, path: str | os.PathLike) -> None:
 
 
 def fields_of(value: Fit | Algorithm | Family | Objective) -> dict[str, Any]:
+    """Return the fields of a dataclass that are saved, as {name: value}."""
     return serialization.fields_of(value) or {}
 
 
 def remedy(words: str) -> str:
+    """Say what to do about a part that cannot be saved."""
     if words.startswith("algorithm."):
         return (
             "To save the rest, replace it: dataclasses.replace(fit, algorithm=dataclasses.replace(fit.algorithm, "
@@ -107,7 +110,7 @@ def remedy(words: str) -> str:
 
 
 def without_guide(value):
-    """The same with every guide, which is code, replaced by its name."""
+    """Return a copy in which every guide, which is code, is replaced by its name."""
     if isinstance(value, Guide) and not isinstance(value.guide, ConjugateGuide):
         return GivenAtLoad(value.name, digest_of(value) if value.programs else "")
     if isinstance(value, Algorithm | Family | Objective):
@@ -138,7 +141,7 @@ def load(path: str | os.PathLike, target: Target, *, family: Any = None, classes
             differs), or holds a class that is neither vi_kl's nor among `classes`.
         FileNotFoundError: there is no such file.
     """
-    target = the_target(target, "load(path, target)")
+    target = require_target(target, "load(path, target)")
     try:
         stored = Archive(path)
         require_format(stored)
@@ -156,6 +159,7 @@ def load(path: str | os.PathLike, target: Target, *, family: Any = None, classes
 
 
 def require_format(stored: Archive) -> None:
+    """Raise an error unless the file holds a fit in a known format."""
     found = stored.get("format")
     if not isinstance(found, int) or "family" not in stored.words:
         raise StorageError(f"{stored.path} holds no fit.")
@@ -167,13 +171,14 @@ def require_format(stored: Archive) -> None:
 
 
 def require_same_target(stored: Archive, target: Target) -> None:
+    """Raise an error if the fit in the file is of another target; the message says what differs."""
     different = differences(stored.get("target"), target)
     if different:
         raise StorageError(f"{stored.path} is a fit to another target: {'; '.join(different)}.")
 
 
 def known_classes(extra: Iterable[type]) -> dict[str, type]:
-    """{name: class} of vi_kl's own families, objectives and algorithms, of what those hold, and of those given."""
+    """Return vi_kl's own families, objectives and algorithms, the classes that these hold, and those given, by name."""
     for package in ("families", "objectives", "algorithms"):
         importlib.import_module(f"vi_kl.{package}")
     found: list[type] = [GivenAtLoad, ConjugateGuide, *PARTS]
@@ -187,7 +192,11 @@ def known_classes(extra: Iterable[type]) -> dict[str, type]:
 
 
 def family_of(stored, params, target: Target, given) -> Family:
-    """The family in the file, or for a guide the one given, once it is seen to have these parameters."""
+    """Return the family in the file, or for a guide the one given, after checking that it has these parameters.
+
+    Raises:
+        StorageError: The guide is missing, or its arrays or parameters are not those that were saved.
+    """
     if given is None and isinstance(stored, GivenAtLoad):
         raise StorageError(
             f"The fit is of the guide '{stored.name}', which is code and not in the file: "
@@ -209,12 +218,13 @@ def family_of(stored, params, target: Target, given) -> Family:
 
 
 def shapes_of(params) -> dict:
+    """Return the shape of each array of the parameters, by its path."""
     leaves, _ = jax.tree_util.tree_flatten_with_path(params)
     return {jax.tree_util.keystr(path): np.shape(leaf) for path, leaf in leaves}
 
 
 def with_guide(value, family: Family):
-    """The inverse of `without_guide`."""
+    """Return a copy in which the guide stands in place of its name: the inverse of `without_guide`."""
     if isinstance(value, GivenAtLoad):
         return family
     if isinstance(value, Algorithm | Family | Objective):

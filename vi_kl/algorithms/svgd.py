@@ -2,11 +2,11 @@
 
 Requires of the target: a differentiable log density. There is no family: the answer is a set of points, which shows
 skewness and several modes, and has no density. So its KL from the posterior is infinite, and `check` and `compare`
-refuse it; draw from it, and compare its means and sds. With the default kernel sds come out too small (Ba et al.
-2022): for 64 particles and a normal posterior by a twentieth in two dimensions, and by two fifths in ten.
+refuse it; draw from it, and compare its means and sds. With the default kernel its sds are too small (Ba et al. 2022):
+for 64 particles and a normal posterior by a twentieth in two dimensions, and by two fifths in ten.
 
-The kernels are NumPyro's own (numpyro.contrib.einstein). The gradients are the target's, one a particle and step:
-NumPyro's own loop takes each of them once for every pair of particles.
+The kernels are NumPyro's own (numpyro.contrib.einstein). The loop is vi_kl's, and evaluates one gradient per particle
+and step; NumPyro's own loop evaluates each of them once for every pair of particles.
 
 References: Liu & Wang (2016), "Stein variational gradient descent: a general purpose Bayesian inference algorithm",
 NeurIPS; Ba et al. (2022), "Understanding the variance collapse of SVGD in high dimensions", ICLR.
@@ -28,9 +28,9 @@ from vi_kl.families.particles import ParticleApproximation, Particles
 from vi_kl.objectives.noise import sobol_normals
 from vi_kl.targets.target import value_and_grad_batch
 
-STEP = 0.2  # of the way that the particles are sent, in the units of the frame
+STEP = 0.2  # the first step size, in the units of the frame
 SMALLEST_STEP = 1e-4
-WINDOW = 10  # steps after which it is asked whether they still go less and less far
+WINDOW = 10  # steps after which the step size is halved if the moves have not become shorter
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,10 +38,10 @@ class SVGD(Algorithm):
     """Stein variational gradient descent.
 
     Attributes:
-        num_particles: points; 64 are evaluated at once.
-        kernel: one of NumPyro's Stein kernels of mode "norm"; by default RBFKernel, its width by the median rule.
-        tolerance: sds of the frame; it has converged when the particles are sent less far than this (RMS).
-        max_steps: the steps after which it ends, converged or not.
+        num_particles: the number of points; 64 are evaluated at once.
+        kernel: one of NumPyro's Stein kernels of mode "norm"; the default is RBFKernel, its width by the median rule.
+        tolerance: the move of the particles, in sds of the frame (RMS), below which the fit has converged.
+        max_steps: the number of steps after which it ends, converged or not.
     """
 
     num_particles: int = 64
@@ -69,14 +69,15 @@ class SVGD(Algorithm):
 
 @functools.cache
 def default_kernel():
+    """Return NumPyro's RBF kernel, imported when it is first needed."""
     from numpyro.contrib.einstein import RBFKernel
 
     return RBFKernel()
 
 
-@compiled(static=("kernel",), seldom=True)
+@compiled(static=("kernel",), unoptimized=True)
 def directions(particles, scores, kernel):
-    """Where each particle is sent, (n, dim), and the kernel's mean absolute value: Liu & Wang (2016), equation 8."""
+    """Return each particle's move, (n, dim), and the kernel's mean absolute value: Liu & Wang (2016), equation 8."""
     k = kernel.compute(jax.random.key(0), particles, {}, None)
 
     def one(y):
@@ -88,11 +89,16 @@ def directions(particles, scores, kernel):
 
 
 def initial_particles(generator, n: int, dim: int) -> np.ndarray:
+    """Draw n standard normals, (n, dim), quasi-random ones if n is a power of two."""
     return sobol_normals(generator, n, dim) if n & (n - 1) == 0 else generator.standard_normal((n, dim))
 
 
 def move(config: SVGD, target, frame, u: np.ndarray, counter: CostCounter, progress):
-    """The particles after their last step, how far they were sent at each, and at the end, in sds of the frame."""
+    """Move the particles until they settle or max_steps is reached.
+
+    Returns:
+        The particles, the length of each move (RMS, in sds of the frame), and the length of the next one.
+    """
     tril, kernel = np.asarray(frame.full_tril), config.kernel or default_kernel()
     size, history, before = STEP, [], np.zeros_like(u)
     while True:
@@ -113,10 +119,13 @@ def move(config: SVGD, target, frame, u: np.ndarray, counter: CostCounter, progr
 def finite_particles(
     target, frame, before: np.ndarray, u: np.ndarray, counter: CostCounter
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The particles and the gradients there; those with none are taken back half of their way until they have one.
+    """Return the particles and the gradients there, after moving back those at which they are not finite.
+
+    Such a particle goes back half of its way, again and again, until its gradient is finite.
 
     Raises:
-        FitError: one has none however little it moves (at first: however near the centre of the frame it begins).
+        FitError: A particle has none however little it moves (at first: however near the centre of the frame it
+            begins).
     """
     for _ in range(20):
         values, gradients = value_and_grad_batch(target, frame.loc + u @ np.asarray(frame.full_tril).T)
@@ -132,6 +141,7 @@ def finite_particles(
 
 
 def status(config: SVGD, left: float, steps: int) -> Status:
+    """Say whether the particles have settled."""
     if left < config.tolerance:
         return Status(True, f"Converged after {steps} steps: the particles are sent {left:.1g} sd further.")
     return Status(

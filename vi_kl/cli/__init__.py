@@ -2,8 +2,8 @@
 
 main        the app
 worms       the worm-teeth story
-kl          a divergence between two distributions; `divergence/` reads and answers what it is asked
-self_test   the diagnostics held to planted failures
-options     options that several share
-mistakes    errors as sentences with an exit code
+kl          a divergence between two distributions; `divergence/` reads the expressions and answers
+self_test   the detection rates of the diagnostics, on planted failures
+options     options that several commands share
+errors      errors as sentences with an exit code
 """

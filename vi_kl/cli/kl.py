@@ -5,10 +5,10 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from vi_kl.cli.divergence import help_text as manual
+from vi_kl.cli.divergence import help_text
 from vi_kl.cli.divergence.input_errors import nearest
-from vi_kl.cli.divergence.spinner import patience
-from vi_kl.cli.mistakes import in_sentences, refuse
+from vi_kl.cli.divergence.spinner import delayed_spinner
+from vi_kl.cli.errors import errors_as_sentences, refuse
 from vi_kl.cli.options import Base, Seed
 
 MOST_DRAWS = 100_000_000
@@ -36,8 +36,8 @@ def kl(
     method = known_method(method)
     check_given(p, q, pairs, draws)
     output, errors = Console(), Console(stderr=True)
-    with in_sentences(errors, debug):
-        with patience(errors, "Working"):
+    with errors_as_sentences(errors, debug):
+        with delayed_spinner(errors, "Working"):
             from vi_kl.cli.divergence import run  # JAX, once the arguments are known to be well-formed
 
             if pairs:
@@ -49,17 +49,17 @@ def kl(
 
 
 def known_method(method: str) -> str:
-    """The method by its name in Python; hyphens and underscores are the same."""
+    """Return the method's name in Python, in which hyphens and underscores are the same; refuse unknown names."""
     name = method.lower().replace("_", "-")
-    if name not in manual.METHODS:
-        meant = nearest(name, manual.METHODS)
+    if name not in help_text.METHODS:
+        meant = nearest(name, help_text.METHODS)
         hint = f" Did you mean {meant}?" if meant else ""
-        refuse(Console(stderr=True), f"There is no method {method}.{hint} Known are {', '.join(manual.METHODS)}.")
+        refuse(Console(stderr=True), f"There is no method {method}.{hint} Known are {', '.join(help_text.METHODS)}.")
     return name.replace("-", "_")
 
 
 def check_given(p: str | None, q: str | None, pairs: bool, draws: int | None) -> None:
-    """Two expressions, or one at most with --pairs; draws that fit into memory."""
+    """Refuse anything but two expressions, or one at most with --pairs; and more draws than fit into memory."""
     errors = Console(stderr=True)
     if pairs and q is not None:
         refuse(errors, "--pairs takes one distribution at most, the one whose pairs it lists.")

@@ -2,7 +2,7 @@
 
 import typer
 
-from vi_kl.cli.divergence import help_text as manual
+from vi_kl.cli.divergence import help_text
 from vi_kl.cli.kl import kl
 from vi_kl.cli.self_test import self_test
 from vi_kl.cli.worms import worms
@@ -16,15 +16,16 @@ app = typer.Typer(
 
 @app.callback()
 def root() -> None:
-    """Variational approximations, and how far each is from the posterior."""
+    """Show the help if no subcommand is given."""
 
 
 app.command()(worms)
-app.command(help=manual.HELP, epilog=manual.EPILOG)(kl)
+app.command(help=help_text.HELP, epilog=help_text.EPILOG)(kl)
 app.command("self-test")(self_test)
 
 
 def main() -> None:
+    """Run the command."""
     app()
 
 

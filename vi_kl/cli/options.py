@@ -5,11 +5,11 @@ from typing import Annotated
 
 import typer
 
-LARGEST_SEED = 2**63 - 1  # of JAX's keys
+LARGEST_SEED = 2**63 - 1  # the largest that JAX's keys take
 
 
 class Base(enum.StrEnum):
-    """Units of information at the surface."""
+    """The units of information in which results are shown."""
 
     bits = "bits"
     nats = "nats"

@@ -16,7 +16,7 @@ def worms(
     seed: Seed = 0,
     quick: Annotated[bool, typer.Option("--quick", help="Two models only: about a third of the time.")] = False,
 ) -> None:
-    """The worm-teeth story: a histogram, its stand-ins, and five posteriors, each approximation checked.
+    """Tell the worm-teeth story: a histogram, its stand-ins, and five posteriors, each approximation checked.
 
     Prints the story in order and writes a folder: [bold]index.html[/] (one self-contained page), [bold]figures/[/]
     (SVG and PNG) and [bold]results.json[/].
@@ -27,8 +27,8 @@ def worms(
     start = time.perf_counter()
     try:
         with console.status("Importing JAX and NumPyro"):
-            from vi_kl.demo.worms.run import tell
-        tell(out, base.value, seed, quick, console, time.perf_counter() - start)
+            from vi_kl.demo.worms.run import run_story
+        run_story(out, base.value, seed, quick, console, time.perf_counter() - start)
     except OSError as error:
         console.print(f"[red]Cannot write the report to {out}:[/] {error.strerror or error}. Choose another --out.")
         raise typer.Exit(1) from None

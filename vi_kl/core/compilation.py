@@ -23,7 +23,7 @@ F = TypeVar("F", bound=Callable)
 
 QUICK_TO_COMPILE = {"xla_cpu_use_fusion_emitters": False}
 # options of programs that run a few times only: they halve the compile time, and may double the run time
-RUN_SELDOM = {**QUICK_TO_COMPILE, "xla_backend_optimization_level": 0}
+UNOPTIMIZED = {**QUICK_TO_COMPILE, "xla_backend_optimization_level": 0}
 
 # NumPyro keeps its effect handlers on one global stack, so only one thread at a time may trace a model. XLA's
 # compiling, which takes longer, runs outside this lock.
@@ -31,11 +31,11 @@ tracing = threading.RLock()
 
 
 @functools.cache
-def compiler_options(seldom: bool) -> dict:
+def compiler_options(unoptimized: bool) -> dict:
     """Return those of the options that this backend and JAX version accept."""
     if jax.default_backend() != "cpu":
         return {}
-    options = RUN_SELDOM if seldom else QUICK_TO_COMPILE
+    options = UNOPTIMIZED if unoptimized else QUICK_TO_COMPILE
     return {name: value for name, value in options.items() if is_accepted(name, value)}
 
 
@@ -68,34 +68,38 @@ def attached(value, arrays):
     return value.attached(arrays) if isinstance(value, CarriesArrays) else value
 
 
-Seldom = bool | Callable[..., bool]
+Condition = bool | Callable[..., bool]
 
 
 @overload
-def compiled(function: F, *, static: tuple[str, ...] = (), seldom: Seldom = False) -> F: ...
+def compiled(function: F, *, static: tuple[str, ...] = (), unoptimized: Condition = False) -> F: ...
 
 
 @overload
-def compiled(function: None = None, *, static: tuple[str, ...] = (), seldom: Seldom = False) -> Callable[[F], F]: ...
+def compiled(
+    function: None = None, *, static: tuple[str, ...] = (), unoptimized: Condition = False
+) -> Callable[[F], F]: ...
 
 
-def compiled(function: Callable | None = None, *, static: tuple[str, ...] = (), seldom: Seldom = False) -> Callable:
+def compiled(
+    function: Callable | None = None, *, static: tuple[str, ...] = (), unoptimized: Condition = False
+) -> Callable:
     """Compile a function by `jax.jit` with vi_kl's options, safe to call from several threads.
 
     Args:
         static: names of the arguments that are part of the code; see `CarriesArrays` for those that hold arrays. For
             classes that are not vi_kl's, what they read besides their fields counts too (`reads`).
-        seldom: whether the program runs so seldom, or is so small, that optimising it does not pay; or a
-            function of the call's arguments that returns this.
+        unoptimized: whether XLA's optimisations are left out, for a program that runs so seldom, or is so small,
+            that they cost more than they save; or a function of the call's arguments that returns this.
     """
     if function is None:
-        return functools.partial(compiled, static=static, seldom=seldom)
+        return functools.partial(compiled, static=static, unoptimized=unoptimized)
     if static:
-        return with_static(function, static, seldom)
-    return jitted(function, (), seldom, ())
+        return with_static(function, static, unoptimized)
+    return jitted(function, (), unoptimized, ())
 
 
-def with_static(function, static: tuple[str, ...], seldom):
+def with_static(function, static: tuple[str, ...], unoptimized):
     """Compile a function some of whose arguments are part of the code; their arrays are an argument of their own."""
     signature = inspect.signature(function)
 
@@ -103,8 +107,10 @@ def with_static(function, static: tuple[str, ...], seldom):
         return function(**{**kwargs, **{name: attached(kwargs[name], found) for name, found in arrays.items()}})
 
     inner.__name__ = function.__name__
-    is_seldom = (lambda arrays, what_is_read, /, **kwargs: seldom(*kwargs.values())) if callable(seldom) else seldom
-    program = jitted(inner, static, is_seldom, 1)
+    condition = unoptimized
+    if callable(unoptimized):
+        condition = lambda arrays, what_is_read, /, **kwargs: unoptimized(*kwargs.values())  # noqa: E731
+    program = jitted(inner, static, condition, 1)
 
     @functools.wraps(function)
     def call(*args, **kwargs):
@@ -119,21 +125,21 @@ def with_static(function, static: tuple[str, ...], seldom):
     return call
 
 
-def jitted(function, static: tuple[str, ...], seldom, static_places):
+def jitted(function, static: tuple[str, ...], unoptimized, static_places):
     settings = {"static_argnames": static, "static_argnums": static_places}
     plain = jax.jit(function, **settings)
     seen = set()
 
     @functools.cache
-    def tuned(seldom: bool):
-        return jax.jit(function, **settings, compiler_options=compiler_options(seldom))
+    def tuned(unoptimized: bool):
+        return jax.jit(function, **settings, compiler_options=compiler_options(unoptimized))
 
     @functools.wraps(function)
     def call(*args, **kwargs):
         leaves, structure = jax.tree.flatten((args, kwargs))
         if any(isinstance(leaf, jax.core.Tracer) for leaf in leaves):
             return plain(*args, **kwargs)  # compiler options belong to the outermost compilation only
-        program = tuned(seldom(*args, **kwargs) if callable(seldom) else seldom)
+        program = tuned(unoptimized(*args, **kwargs) if callable(unoptimized) else unoptimized)
         signature = generation, structure, tuple(map(describe, leaves))
         if signature not in seen:
             start = time.perf_counter()

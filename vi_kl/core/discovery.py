@@ -1,4 +1,4 @@
-"""Find the classes that a package's files define, so that one more file needs no line in its `__init__`."""
+"""Discovery of the classes that a package's files define, so that one more file needs no line in its `__init__`."""
 
 import importlib
 import inspect
@@ -8,11 +8,13 @@ import textwrap
 
 
 def classes_in(package: str, base: type) -> dict[str, type]:
-    """The concrete subclasses of a class that are defined in the files of a package, by name, in the files' order.
+    """Return the concrete subclasses of a class that are defined in the files of a package, {name: class}.
+
+    They are in the order of the files.
 
     Args:
-        package: its full name; every file directly in it is imported.
-        base: such as `Family`.
+        package: the package's full name; every file directly in it is imported.
+        base: a class such as `Family`.
     """
     found = {}
     for file in pkgutil.iter_modules(sys.modules[package].__path__, f"{package}."):
@@ -25,7 +27,7 @@ def classes_in(package: str, base: type) -> dict[str, type]:
 
 
 def listing(rows: dict[str, str], width: int = 100) -> str:
-    """Names with a sentence each, as an indented list for a docstring."""
+    """Return names with a sentence each, as an indented list for a docstring."""
     longest = max(map(len, rows))
     lines = []
     for name, words in rows.items():
@@ -35,5 +37,5 @@ def listing(rows: dict[str, str], width: int = 100) -> str:
 
 
 def first_sentence(kind: type) -> str:
-    """The first paragraph of a class's docstring, on one line."""
+    """Return the first paragraph of a class's docstring, on one line."""
     return " ".join((inspect.getdoc(kind) or "").split("\n\n")[0].split())

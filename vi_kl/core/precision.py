@@ -17,7 +17,7 @@ from vi_kl.core.numpy_constants import tell_precisions_apart
 F = TypeVar("F", bound=Callable)
 
 
-def wide_types():
+def x64_types():
     """Return a context with 64-bit JAX types.
 
     Every switch that meets arrays of the caller uses this function.
@@ -37,7 +37,7 @@ def in_float64(function: F) -> F:
     def wrapped(*args, **kwargs):
         if jax.config.jax_enable_x64:  # type: ignore[attr-defined]  # JAX makes its attributes as it runs
             return function(*args, **kwargs)
-        with wide_types():
+        with x64_types():
             result = function(*args, **kwargs)
         return jax.tree.map(as_numpy, result, is_leaf=is_not_container)
 

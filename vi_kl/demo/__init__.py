@@ -1,1 +1,1 @@
-"""Worked stories that the package carries."""
+"""Worked stories that are part of the package."""

@@ -1,13 +1,13 @@
-"""Diagnostics: how wrong q is, and how sure we are of that.
+"""Diagnostics: how far q is from the posterior, and how certain that figure is.
 
-`check(fit)` puts them together into a `Certificate`: the ELBO, KL in both directions with their errors, limits of
-the evidence and of KL that hold whatever the tails, Pareto's k-hat and the effective sample size of the importance
-weights, modes that q never visits, the errors of means, sds, quantiles and correlations with and without importance
-weights, the transport distance, and in words a verdict, what it cannot see, and what to try next. A fit's status is
-judged in the same way (judgement.py).
-`explain_gap(fit)` says how much of KL is the family's fault and how much the optimiser's.
+`check(fit)` returns a `Certificate`. It holds the ELBO, KL in both directions with standard errors, confidence limits
+of the evidence and of KL that hold for weights with any tails, Pareto's k-hat and the effective sample size of the
+importance weights, modes that q never visits, the errors of means, sds, quantiles and correlations with and without
+importance weights, and the transport distance. In words it gives a verdict, what it cannot see, and what to try next.
+The status of a fit is judged in the same way (judgement.py).
+`explain_gap(fit)` splits KL into the family's part and the optimiser's.
 
-Any q can be checked, however it was found.
+Both accept any q, whichever algorithm found it.
 """
 
 from vi_kl.diagnostics.certificate import Certificate, check

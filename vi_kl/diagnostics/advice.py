@@ -1,16 +1,16 @@
-"""What to try next, for what the measurements of q show: advice knows q's family, the dimension, and the model."""
+"""Advice: what to try next, given the measurements of q, its family, its dimension and the model."""
 
 from vi_kl.diagnostics.judgement import SCALE
 from vi_kl.diagnostics.measurements import Measurements
 
-FAR_OFF = 10.0  # nats, of a lower limit: q is not in the mass
-LARGEST_FLOW = 100  # dimensions; above, a flow takes minutes and seldom pays
+FAR_OFF = 10.0  # nats: a q whose lower limit of KL is larger does not overlap the bulk of the posterior
+LARGEST_FLOW = 100  # dimensions; with more, a flow takes minutes to fit and is seldom better
 NORMAL = ("mean_field", "full_rank", "low_rank", "block_normal")
-FLOWS = ("flow", "iaf", "bnaf")  # parts of the names of families that bend in any way
+FLOWS = ("flow", "iaf", "bnaf")  # one of these is part of the name of every normalising flow
 
 
 def advice_for(m: Measurements, label: str) -> tuple[str, ...]:
-    """Remedies for what the figures show, the most promising first; none where nothing needs mending."""
+    """Return remedies for what the figures show, the most promising first; an empty tuple if nothing needs mending."""
     if m.is_point:
         return ('A family with a density around the same mode: "laplace", or better the best normal, "full_rank".',)
     if m.improper:
@@ -46,12 +46,12 @@ def advice_for(m: Measurements, label: str) -> tuple[str, ...]:
     if m.mends:
         advice.append("Weight q's draws by their importance: the corrected errors are small.")
     if not m.source and label == "unknown":
-        advice.append("A yardstick: check(fit, vi_kl.find_reference, key=key).")
+        advice.append("Compute a reference posterior: check(fit, vi_kl.find_reference, key=key).")
     return tuple(advice)
 
 
 def richer(m: Measurements) -> list[str]:
-    """Families that q's own is a part of, and a reparameterisation of what is not normal."""
+    """Return families that contain q's own, and a reparameterisation of what is not normal, as pieces of advice."""
     families = richer_families(m)
     advice = [f"A richer family: {families}."] if families else []
     worst = [] if m.errors is None else m.errors.worst_sites[:3]
@@ -67,7 +67,7 @@ def richer(m: Measurements) -> list[str]:
 
 
 def richer_families(m: Measurements) -> str:
-    """Names of families to try, by what q is and how many dimensions there are; "" where none is richer."""
+    """Return the names of families to try, given q's family and the dimension; "" if none is richer."""
     if is_flow(m):
         return ""
     names = ['"full_rank"'] if m.is_mean_field and m.dim > 1 else []
@@ -81,4 +81,5 @@ def richer_families(m: Measurements) -> str:
 
 
 def is_flow(m: Measurements) -> bool:
+    """Return whether q's family is a normalising flow."""
     return any(part in m.family.lower() for part in FLOWS)

@@ -1,4 +1,4 @@
-"""q held to what is known of the posterior: both directions of KL, averages, what is left out, transport."""
+"""Comparison of q with a reference posterior: KL in both directions, averages, coverage, transport distance."""
 
 import numpy as np
 
@@ -17,13 +17,13 @@ from vi_kl.reference.posterior import ReferencePosterior
 from vi_kl.targets.target import constrain_in_chunks
 
 NEGLIGIBLE = 1e-4  # nats
-REGION = 0.999  # of q's mass, the highest-density region by which coverage is judged
+REGION = 0.999  # the probability under q of the highest-density region by which coverage is judged
 
 
 def judge_against_reference(
     q: Approximation, reference: ReferencePosterior, draws: Draws, weights, search: Search, figures, keys
 ) -> dict:
-    """q held to what is known of the posterior."""
+    """Compute every figure of a certificate that needs a reference posterior, as {field: value}."""
     gap = reverse_kl_by_gap(draws, q.target)
     integrated = reverse_kl_by_integration(q, keys[1], len(draws))
     posterior = reference.draws(keys[2], len(draws))
@@ -52,7 +52,7 @@ def judge_against_reference(
 
 
 def coverage(q: Approximation, draws: Draws, posterior: PosteriorDraws, log_q) -> tuple[float | None, bool]:
-    """The share of posterior draws in q's own 99.9% region of highest density; whether those outside have a mode."""
+    """Return the share of posterior draws in q's 99.9% highest-density region, and whether the others have a mode."""
     if log_q is None:
         return None, False
     is_outside = log_q < np.quantile(draws.log_q, 1 - REGION)
@@ -64,7 +64,7 @@ def coverage(q: Approximation, draws: Draws, posterior: PosteriorDraws, log_q) -
 
 
 def the_better(gap: Estimate, integrated: Estimate | None) -> Estimate:
-    """Integration where nothing in it is random and hardly any error is left, else the smaller error."""
+    """Return the KL by integration if it is deterministic and nearly exact, else the one with the smaller error."""
     if integrated is None:
         return gap
     is_exact = integrated.num_draws is None and integrated.standard_error < NEGLIGIBLE

@@ -1,4 +1,4 @@
-"""What a person asks `check` and `explain_gap` about, in whatever order."""
+"""Arguments of `check` and `explain_gap`: what users pass, in whatever order, is sorted out or refused here."""
 
 from typing import Any, Protocol
 
@@ -9,17 +9,17 @@ from vi_kl.targets.target import Target
 
 
 class Fitted(Protocol):
-    """A `Fit`, as far as diagnostics look at one."""
+    """A `Fit`, reduced to what diagnostics read from one."""
 
     @property
     def approximation(self) -> Approximation: ...
 
 
 def approximation_of(fit: Any, caller: str) -> Approximation:
-    """The q of a Fit or an Approximation.
+    """Return the approximation q of a Fit, or an Approximation itself.
 
     Raises:
-        TypeError: it is something else; the message says what to pass.
+        TypeError: The argument is something else; the message says what to pass.
     """
     q = getattr(fit, "approximation", fit)
     if isinstance(q, Approximation):
@@ -36,10 +36,10 @@ def approximation_of(fit: Any, caller: str) -> Approximation:
 
 
 def reference_and_key(reference: Any, key: Any) -> tuple[Any, Any]:
-    """The two as they are meant: a key in the reference's place is the key.
+    """Return the reference and the key as they are meant: a key that was passed as the reference is taken as the key.
 
     Raises:
-        TypeError: the reference is none, or the key is missing.
+        TypeError: The reference is not a reference, or the key is missing.
     """
     if key is None and (is_key(reference) or isinstance(reference, int)):
         reference, key = None, reference

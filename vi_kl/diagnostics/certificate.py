@@ -1,6 +1,6 @@
-"""`check`: everything that is known about how far q is from the posterior, and a verdict in words.
+"""The certificate: all figures of how far q is from the posterior, and a verdict in words. `check` makes it.
 
-The figures (measurements.py) are made here; verdict.py says what they mean, and advice.py what to try.
+The figures (measurements.py) are computed here; verdict.py says what they mean, and advice.py what to try.
 """
 
 import dataclasses
@@ -20,7 +20,7 @@ from vi_kl.core.records import plain, store
 from vi_kl.diagnostics.advice import advice_for
 from vi_kl.diagnostics.against_reference import judge_against_reference
 from vi_kl.diagnostics.arguments import Fitted, approximation_of, reference_and_key
-from vi_kl.diagnostics.consistency import contradictions
+from vi_kl.diagnostics.consistency import find_contradictions
 from vi_kl.diagnostics.density import density_excess
 from vi_kl.diagnostics.evidence import Draws, elbo_of
 from vi_kl.diagnostics.evidence_bounds import Limits, evidence_limits
@@ -40,24 +40,24 @@ from vi_kl.reference.quadrature.integrate import QuadratureError, reference_by_q
 from vi_kl.targets.priors import hierarchical_sites
 from vi_kl.targets.target import CHUNK, Target
 
-FEWEST = 500  # draws that k-hat and the limits are worth anything with
-TOLERANCE, MOST_NODES = 1e-4, 300_000  # of the quadrature that is tried before anything is called unknown
+FEWEST = 500  # draws; with fewer, k-hat and the limits mean nothing
+TOLERANCE, MOST_NODES = 1e-4, 300_000  # settings of the quadrature that is tried before KL is called unknown
 
 
 @dataclasses.dataclass(frozen=True)
 class Certificate(Measurements):
-    """How far q is from the posterior, how sure that is, and what it cannot see.
+    """A record of how far q is from the posterior, how certain that is, and what the figures cannot see.
 
-    A record: the figures (see `Measurements`, whose fields are all here too), and the words that follow from them.
-    Every field is computed when the certificate is made, and `dataclasses.replace` computes the words anew.
+    It holds the figures (all fields of `Measurements` are fields here too) and the words that follow from them. Every
+    field is computed when the certificate is made, and `dataclasses.replace` computes the words anew.
 
     Attributes:
-        ways_agree: whether the two ways of computing KL(q||posterior) agree within four standard errors; None where
-            there are not two.
-        label: how much the KL is worth: "exact", "certified", "estimated" or "unknown".
+        ways_agree: whether the two ways of computing KL(q||posterior) agree within four standard errors; None unless
+            both were computed.
+        label: how reliable the KL is: "exact", "certified", "estimated" or "unknown" (see `label_of`).
         verdict: what the figures mean, in words.
-        cannot_see: what could be wrong without showing in these figures.
-        try_next: what may mend it, the most promising first; empty where nothing needs mending.
+        cannot_see: which faults could be there without showing in these figures.
+        try_next: remedies, the most promising first; empty if nothing needs mending.
     """
 
     ways_agree: bool | None = dataclasses.field(init=False, repr=False)
@@ -78,13 +78,13 @@ class Certificate(Measurements):
         )
 
     def to(self, unit: str) -> "Certificate":
-        """The same certificate with every divergence and evidence in "nats" or "bits"."""
+        """Return a copy with every divergence and evidence in "nats" or "bits"."""
         fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         changed: dict[str, Any] = {name: x.to(unit) for name, x in fields.items() if isinstance(x, Estimate | Limits)}
         return dataclasses.replace(self, **changed)
 
     def to_dict(self) -> dict:
-        """The record in plain numbers and strings, for JSON; what is infinite or unknown is None."""
+        """Return the record as plain numbers and strings, for JSON; what is infinite or unknown is None."""
         return plain(self)
 
     def __str__(self):
@@ -119,12 +119,12 @@ def check(
 
     Args:
         fit: a Fit or an Approximation.
-        reference: what the target's posterior is held to: a `ReferencePosterior`, or a function from the target to
-            one, such as
-            `vi_kl.find_reference`; by default the target's own `reference`. Without one the certificate says what q's
-            own importance weights, and climbs from around q, can tell.
+        reference: the reference posterior that q is compared with: a `ReferencePosterior`, or a function from the
+            target to one, such as `vi_kl.find_reference`; by default the target's own `reference`. If there is none,
+            the certificate rests on importance weights of draws of q and of wider densities, and on mode searches from
+            around q.
         key: a JAX random key, or an integer.
-        num_draws: draws of q, and of the exact posterior where it is known.
+        num_draws: the number of draws of q, and of the reference posterior.
 
     Raises:
         NoDensity: q is a set of particles.
@@ -139,7 +139,7 @@ def check(
     if num_draws < FEWEST:
         raise ValueError(f"num_draws must be at least {FEWEST:,}, got {num_draws}.")
     if isinstance(q.family, Delta):
-        return of_a_point(fit)
+        return certificate_of_point(fit)
     keys = jax.random.split(key, 8)
     draws = Draws(q, keys[0], num_draws)
     refuse_undefined(draws, q)
@@ -152,7 +152,7 @@ def check(
         "hierarchical": hierarchical_sites(q.target),
     }
     if np.isneginf(draws.log_p).any():
-        return outside_the_support(draws, figures)
+        return certificate_outside_support(draws, figures)
     weights = smoothed_weights(draws.log_ratio)
     figures |= {"elbo": elbo_of(draws), "k_hat": pareto_k(draws.log_ratio), "ess": effective_share(weights)}
     known = q.target.reference
@@ -162,20 +162,20 @@ def check(
         view = View(q, keys[6], num_draws // 4)
         search = find_missed_modes(view.pilot, view.scouts, view.log_q, q.target, keys[3], num_draws // 2)
         figures["improper"] = view.improper_along(q.target) if known is None or not known.is_exact else ()
-    figures |= what_climbs_found(search, draws)
+    figures |= mode_search_figures(search, draws)
     if known is None and view is not None:
         figures |= judge_without_reference(q, draws, view, search, figures)
         if figures.get("reverse_kl") is None and not figures["improper"]:
-            known = integrated(q.target)
+            known = reference_by_integration(q.target)
             q = q if known is None else held_to(q, known)
     if known is not None:
         figures |= judge_against_reference(q, known, draws, weights, search, figures, keys)
     figures["saturated"] = saturations(q.target, draws.z)
-    return Certificate(**figures, contradictions=contradictions(figures, known, density_excess(q, draws, keys[5])))
+    return Certificate(**figures, contradictions=find_contradictions(figures, known, density_excess(q, draws, keys[5])))
 
 
-def integrated(target) -> ReferencePosterior | None:
-    """What quadrature finds where weights do not tell the evidence, in the few dimensions it serves; else None."""
+def reference_by_integration(target) -> ReferencePosterior | None:
+    """Return the posterior by quadrature, or None if the dimension is too high or the integral does not converge."""
     if target.dim > MOST_INTEGRATED:
         return None
     try:
@@ -185,7 +185,11 @@ def integrated(target) -> ReferencePosterior | None:
 
 
 def refuse_undefined(draws: Draws, q: Approximation) -> None:
-    """Both densities have to be numbers at draws of q."""
+    """Raise an error unless both densities are numbers at all draws of q.
+
+    Raises:
+        UnsuitableError: log q is not finite, or the log density is NaN or +inf, at a draw.
+    """
     bad = np.isnan(draws.log_q) | (draws.log_q == -np.inf) | (draws.log_q == np.inf)
     if bad.any():
         raise UnsuitableError(
@@ -199,8 +203,8 @@ def refuse_undefined(draws: Draws, q: Approximation) -> None:
         )
 
 
-def outside_the_support(draws: Draws, figures: dict) -> Certificate:
-    """q has draws where the posterior has none: KL(q||posterior) is infinite, and that is known for certain."""
+def certificate_outside_support(draws: Draws, figures: dict) -> Certificate:
+    """Make the certificate of a q with draws outside the posterior's support, whose KL(q||posterior) is infinite."""
     share = float(np.isneginf(draws.log_p).mean())
     words = f"{share:.2g} of {len(draws):,} draws of q are where the posterior has no density"
     weighted = share < 1
@@ -217,8 +221,8 @@ def outside_the_support(draws: Draws, figures: dict) -> Certificate:
     )
 
 
-def of_a_point(fit) -> Certificate:
-    """All of q is where the posterior has no mass: KL(q||posterior) is infinite, and that is known for certain."""
+def certificate_of_point(fit) -> Certificate:
+    """Make the certificate of a point mass, whose KL(q||posterior) is infinite."""
     words = "q is a point, which has no density"
     return Certificate(
         name=fit.name,
@@ -236,7 +240,13 @@ def of_a_point(fit) -> Certificate:
 
 
 def held_to(q: Approximation, reference) -> Approximation:
-    """The same q of a target with this reference, made from what the target already knows where it is a function."""
+    """Return q with a reference attached to its target.
+
+    A reference that is a function is called with the target, and may use the reference that the target already has.
+
+    Raises:
+        ValueError: The sites of the reference are not the target's.
+    """
     known = reference(q.target) if callable(reference) else reference
     if set(known.moments) != set(q.target.site_names):
         raise ValueError(
@@ -245,7 +255,8 @@ def held_to(q: Approximation, reference) -> Approximation:
     return Approximation(q.family, q.params, q.target.with_reference(known))
 
 
-def what_climbs_found(search: Search, draws: Draws) -> dict:
+def mode_search_figures(search: Search, draws: Draws) -> dict:
+    """Return the figures that the mode search contributes to the certificate, as {field: value}."""
     share = search.share(draws)
     return {
         "missed_modes": search.parts,

@@ -1,10 +1,16 @@
-"""Figures that cannot all be right: a density that is none, an ELBO above the evidence, two ways that disagree."""
+"""Consistency checks: log q that is no density, an ELBO above the evidence, two estimates of KL that disagree."""
 
 from vi_kl.reference.posterior import ReferencePosterior
 
 
-def contradictions(figures: dict, reference: ReferencePosterior | None, excess: float) -> tuple[str, ...]:
-    """Figures that cannot all be right."""
+def find_contradictions(figures: dict, reference: ReferencePosterior | None, excess: float) -> tuple[str, ...]:
+    """Return a sentence for each pair of figures that cannot both be right.
+
+    Args:
+        figures: the fields of the certificate, by name.
+        reference: the reference posterior, or None.
+        excess: the nats by which q's density is proved wrong (see `density_excess`); 0 if it is not.
+    """
     found = []
     if excess:
         found.append(

@@ -1,12 +1,12 @@
-"""Defensive draws: q mixed with wider and heavier densities, so that what q's own draws cannot see shows in weights.
+"""Defensive importance sampling: draws of q mixed with wider and heavier-tailed densities show what q misses.
 
 A weight p / q has no bound where q's tails are thinner than p's, and a part of p that q never visits does not show in
-it at all. Weights p / r over draws of a mixture r of q with densities that reach farther are at most p / q over q's
-share where q serves, and see the tails where it does not. What is laid beside q is chosen by draws of its own, in
-rounds, so that the weights that count are over draws that had no say in it.
+it at all. Let r be a mixture of q with densities that reach farther. A weight p / r over draws of r is at most p / q
+divided by q's share of the mixture, and it sees the tails and the parts that q misses. The other components are chosen
+with draws of their own, in rounds, so that the choice is independent of the draws whose weights count.
 
-With s = q / r and w = p / (Z q), KL(q||posterior) = E_r[s (w - 1 - log w)]: it holds the error of Z to second order
-only, as it does with q's own draws.
+With s = q / r and w = p / (Z q), KL(q||posterior) = E_r[s (w - 1 - log w)]. An error of Z enters it only at second
+order, as it does with q's own draws.
 
 References: Hesterberg (1995), "Weighted average importance sampling and defensive mixture distributions"; Owen & Zhou
 (2000), "Safe and effective importance sampling"; Cappe, Guillin, Marin & Robert (2004), "Population Monte Carlo".
@@ -29,23 +29,26 @@ from vi_kl.families.approximation import Approximation, log_prob_in_chunks
 from vi_kl.families.gaussian import FullRank, MeanField, scale_tril
 from vi_kl.targets.target import CHUNK, log_density_in_chunks
 
-MOST_DIMENSIONS = 100  # above, nothing laid beside q comes near a posterior that q does not fit
-ROUNDS = 4  # of looking for what to lay beside q, at most
-GOOD_SHARE = 0.3  # effective share of the draws at which a round is the last
+MOST_DIMENSIONS = 100  # with more, no mixture of this kind comes near a posterior that q does not fit
+ROUNDS = 4  # the most rounds in which densities are chosen
+GOOD_SHARE = 0.3  # the effective share of the draws at which a round is the last
 FEWEST_COUNTING = 100  # effective draws, below which the mean weight is not known
-MOST_DOUBT = 0.03  # nats that the tail beyond the largest weight may add, for a KL to be claimed
+MOST_DOUBT = 0.03  # the most nats that the tail beyond the largest weight may add to a KL that is reported
 
 
 @dataclasses.dataclass(frozen=True)
 class Weighted:
-    """Draws of a mixture r in which q is a part, with the densities there.
+    """A sample from a mixture r that has q as a component, with the densities at its draws.
 
     Attributes:
-        z: (n, dim).
-        log_p, log_r: of the unnormalised posterior and of r, (n,).
-        strata: which part each was drawn from; as many from each as its share of r, not a random number.
-        log_q: (n,), or None where q is no part of r because its density is known at its own draws only.
-        elbo: what the KL is completed with where q is no part.
+        z: the draws, (n, dim).
+        log_p: log of the unnormalised posterior density at the draws, (n,).
+        log_r: log of the mixture's density at the draws, (n,).
+        strata: the index of the component that each draw is from, (n,). Each component has a fixed number of draws, in
+            proportion to its share of r (stratified sampling).
+        log_q: log q at the draws, (n,), or None if q is not a component because its density is known at its own draws
+            only.
+        elbo: the ELBO of q, from which KL is computed if q is not a component.
     """
 
     z: np.ndarray
@@ -57,15 +60,16 @@ class Weighted:
 
     @property
     def log_weights(self) -> np.ndarray:
+        """The log importance weights log p - log r, (n,)."""
         return self.log_p - self.log_r
 
     @property
     def normalised(self) -> np.ndarray:
-        """Smoothed weights that add up to one."""
+        """The Pareto-smoothed weights, which add up to one."""
         return smoothed_weights(self.log_weights)
 
     def error_of(self, values: np.ndarray) -> float:
-        """Standard error of the mean of values, one for each draw: what varies within parts, not between them."""
+        """Return the standard error of the mean of values, one for each draw, from their variance within strata."""
         counts = np.bincount(self.strata)
         means = np.bincount(self.strata, values) / np.maximum(counts, 1)
         return error_of_mean(values - means[self.strata])
@@ -76,16 +80,16 @@ class Weighted:
 
 @dataclasses.dataclass(frozen=True)
 class Weighing:
-    """What weighted draws tell.
+    """The log evidence and KL(q||posterior) that weighted draws estimate, and how reliable they are.
 
     Attributes:
-        log_evidence: in nats.
-        kl: KL(q||posterior).
-        k_hat: of the weights.
-        effective: effective number of draws.
-        beyond: nats that the tail beyond the largest weight may add to the KL.
+        log_evidence: the log evidence, in nats.
+        kl: KL(q||posterior), in nats.
+        k_hat: Pareto's k-hat of the weights.
+        effective: the effective number of draws.
+        beyond: the nats that the tail beyond the largest weight may add to the KL.
         weighted: the draws.
-        evaluations: of the log density, for all rounds.
+        evaluations: the number of evaluations of the log density, over all rounds.
     """
 
     log_evidence: Estimate
@@ -98,12 +102,12 @@ class Weighing:
 
     @property
     def is_known(self) -> bool:
-        """Whether enough draws count, and what the tail can hold is little."""
+        """Whether the effective number of draws is large enough, and the tail's possible contribution small enough."""
         return self.effective >= FEWEST_COUNTING and self.beyond < MOST_DOUBT * max(1.0, self.kl.value)
 
 
 def weigh(w: Weighted) -> Weighing:
-    """Log evidence and KL of weighted draws."""
+    """Estimate log evidence and KL(q||posterior) from weighted draws."""
     n, words = len(w), f"weights of {len(w):,} draws of q and of wider densities"
     share = np.ones(n) if w.log_q is None else np.exp(w.log_q - w.log_r)
     log_z = float(logsumexp(w.log_weights) - np.log(share.sum()))
@@ -126,7 +130,7 @@ def weigh(w: Weighted) -> Weighing:
 
 
 def is_heavy(k_hat: float) -> float:
-    """How far the sample may lack its largest weights: 0 where their variance is safe, 1 where there may be none."""
+    """Return how much of the tail's possible contribution the error includes: 0 up to k-hat 0.3, rising to 1 at 0.5."""
     return float(np.clip((k_hat - 0.3) / 0.2, 0.0, 1.0))
 
 
@@ -141,17 +145,17 @@ def defend(
     *,
     size: int = CHUNK,
 ) -> Weighing:
-    """Find what to lay beside q, and weigh.
+    """Choose wider densities to mix with q, and weigh draws of the mixture.
 
     Args:
         q: the approximation.
-        pilot: draws of q for finding it.
+        pilot: draws of q that serve only to choose the densities.
         own: draws of q that are weighed.
         scouts: draws around q at several scales.
-        modes: densities over modes that climbs found, and along the neck of a funnel.
-        generator: NumPy's.
-        n: draws of what is laid beside q, in each of the first rounds; later ones have more.
-        size: of the pieces in which densities are evaluated.
+        modes: densities over the modes that climbs found, and along the neck of a funnel.
+        generator: NumPy's random generator.
+        n: the number of draws of the other densities in each of the first rounds; later rounds have more.
+        size: the number of points at which densities are evaluated at a time.
     """
     fixed = (scouts.wide, *modes)
     seen, best, evaluations = first_look(q, pilot, scouts, size), None, 0
@@ -164,14 +168,14 @@ def defend(
             best = found
         if found.effective > GOOD_SHARE * len(found.weighted) or round_ == ROUNDS - 1:
             break
-        # the next is chosen by draws that are none of those to be weighed
+        # the next round's densities are chosen by draws that are not weighed
         seen = draw_weighted(q, pilot, parts, generator, n, size)
         evaluations += n
     return dataclasses.replace(best, evaluations=evaluations)
 
 
 def first_look(q: Approximation, pilot: Draws, scouts: Scouts, size: int) -> Weighted:
-    """The pilot draws of q and the scouts' draws, weighed together."""
+    """Return the pilot draws of q and the scouts' draws as one weighted sample."""
     if not has_density(q):
         return Weighted(scouts.z, scouts.log_p, scouts.log_r, np.zeros(len(scouts.z), int))
     z = np.concatenate([pilot.z, scouts.z])
@@ -183,7 +187,7 @@ def first_look(q: Approximation, pilot: Draws, scouts: Scouts, size: int) -> Wei
 
 
 def laid_over(seen: Weighted, wide: Concentric) -> tuple[Part, ...]:
-    """Densities with the moments of the posterior, as far as weighted draws tell them; with q's where they do not."""
+    """Return densities with the posterior's moments as the weighted draws estimate them, or with q's if they cannot."""
     try:
         mean, tril = weighted_moments(seen.z, seen.log_weights)
     except np.linalg.LinAlgError:
@@ -192,7 +196,10 @@ def laid_over(seen: Weighted, wide: Concentric) -> tuple[Part, ...]:
 
 
 def weighted_moments(z: np.ndarray, log_weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and a factor of the covariance, the weights flattened to the power at which enough draws count."""
+    """Return the weighted mean and a Cholesky factor of the weighted covariance.
+
+    The weights are raised to the largest power up to 1 at which enough draws count.
+    """
     fewest = max(200, 10 * z.shape[1])
     log_weights = log_weights - log_weights.max()
     for power in 0.8 ** np.arange(30):
@@ -211,9 +218,10 @@ def weighted_moments(z: np.ndarray, log_weights: np.ndarray) -> tuple[np.ndarray
 
 
 def draw_weighted(q: Approximation, own: Draws, parts: Sequence[Part], generator, n: int, size: int) -> Weighted:
-    """Draws of the mixture of q, with draws that there are, and of parts, with n new: of each as many as its share.
+    """Draw from the mixture of q and the other densities: q's draws are given, and n draws of the others are new.
 
-    The posterior's own moments, and modes, have most of the new draws.
+    Each density has as many draws as its share. Most of the new ones are from the densities that have the posterior's
+    moments, or lie over modes.
     """
     counts = allotted(n, [6.0, 4.0, 2.0, *[6.0] * (len(parts) - 3)])
     new = np.concatenate([part.sample(generator, count) for part, count in zip(parts, counts, strict=True)])
@@ -232,29 +240,29 @@ def draw_weighted(q: Approximation, own: Draws, parts: Sequence[Part], generator
 
 
 def allotted(n: int, weights: list[float]) -> np.ndarray:
-    """n draws divided by weights, whole numbers that add up to it."""
+    """Divide n draws in proportion to weights, into whole numbers that add up to n."""
     ends = np.round(n * np.cumsum(weights) / np.sum(weights)).astype(int)
     return np.diff(ends, prepend=0)
 
 
 def log_prob_of(parts: Sequence[Part], shares, z) -> np.ndarray:
-    """log of the sum of densities times shares."""
+    """Return the log of the sum of densities times their shares, at points z."""
     return np.logaddexp.reduce([part.log_prob(z) + np.log(share) for part, share in zip(parts, shares, strict=True)])
 
 
 def has_density(q: Approximation) -> bool:
-    """Whether log q is known, and cheap, anywhere."""
+    """Return whether log q can be evaluated, and cheaply, at any point."""
     return q.family.has_log_prob
 
 
 def density_of(q: Approximation, z: np.ndarray, size: int = CHUNK) -> np.ndarray:
-    """log q; a normal's without compiling anything."""
+    """Return log q at points z, for a normal q without compiling anything."""
     normal = normal_of(q)
     return finite(log_prob_in_chunks(q, z, size)) if normal is None else Student(*normal).log_prob(z)
 
 
 def normal_of(q: Approximation) -> tuple[np.ndarray, np.ndarray] | None:
-    """Mean and factor of the covariance, where q is a normal by its parameters; else None."""
+    """Return the mean and a Cholesky factor of the covariance if q is a normal by its parameters, else None."""
     if isinstance(q.family, FullRank):
         return np.asarray(q.params["loc"]), np.asarray(scale_tril(q.params))
     if isinstance(q.family, MeanField):
@@ -263,5 +271,5 @@ def normal_of(q: Approximation) -> tuple[np.ndarray, np.ndarray] | None:
 
 
 def finite(log_values: np.ndarray) -> np.ndarray:
-    """With NaN as no density."""
+    """Return log densities with NaN replaced by -inf."""
     return np.where(np.isnan(log_values), -np.inf, log_values)

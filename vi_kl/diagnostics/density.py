@@ -1,8 +1,8 @@
-"""Whether q's density is the density of q's draws: a wrong Jacobian makes every figure wrong without a sign.
+"""Check that log q is the log density of q's draws: with a wrong Jacobian every figure would be wrong without a sign.
 
-The mass of a density is one. Where r is another density, E_q[r / q] is at most one over draws of q, and E_r[q / r]
-over draws of r; if log q is too low or too high, one of them exceeds one. Both are judged by limits that hold for
-any tails (limits.py), so an alarm is never an accident of heavy weights.
+The mass of a density is one. Let r be another density. Then E_q[r / q], over draws of q, and E_r[q / r], over draws of
+r, are both at most one; if log q is too low or too high, one of them exceeds one. Both are judged by confidence limits
+that hold for any tails (limits.py), so that heavy weights do not cause false alarms.
 """
 
 import numpy as np
@@ -14,18 +14,18 @@ from vi_kl.diagnostics.evidence import Draws
 from vi_kl.diagnostics.limits import log_lower_limit
 from vi_kl.families.approximation import Approximation, log_prob_in_chunks
 
-CONFIDENCE = 0.9995  # each; a healthy q raises one false alarm in a thousand checks
+CONFIDENCE = 0.9995  # the level of each limit; a correct q raises one false alarm in a thousand checks
 ROUNDING = 1e-6  # nats
-SMALLER = 0.95  # than q in every direction is what q is held to, so that the ratios have light tails
+SMALLER = 0.95  # the scale of r relative to q, so that the ratios have light tails
 
 
 @in_float64
 def density_excess(q: Approximation, draws: Draws, key) -> float:
-    """Nats by which q's density, or its inverse, is proved to exceed what a density can be; 0 where nothing is wrong.
+    """Return the nats by which log q is proved to be off somewhere; 0 if nothing is wrong.
 
-    The density that q is held to is normal (thin tails, over q's draws) or Student t (thick ones, for draws of its
-    own) with the mean and covariance of one half of q's draws. A q whose draws do not span the space, to rounding, is
-    not judged.
+    The density r that q is compared with has the mean and covariance of one half of q's draws. It is a normal, whose
+    tails are thin, for ratios over q's draws, and a Student t, whose tails are thick, for ratios over its own. A q
+    whose draws do not span the space, to rounding, is not judged.
     """
     half = len(draws) // 2
     found = moments_of_draws(draws.z[:half])

@@ -1,6 +1,6 @@
 """Errors of averages under q, in the model's own space and in units of the posterior sd.
 
-The same figures for q's draws as they are, and for q's draws with importance weights: what reweighting mends.
+They are computed for q's draws as they are, and again with importance weights, which shows what reweighting mends.
 """
 
 import dataclasses
@@ -15,17 +15,17 @@ from vi_kl.reference.posterior import ReferencePosterior
 from vi_kl.targets.target import Target, constrain_in_chunks
 
 PROBABILITIES = (0.05, 0.5, 0.95)
-NORMAL_RANGE = float(ndtri(0.95) - ndtri(0.05))  # of a normal, from 5 to 95%, in sds
+NORMAL_RANGE = float(ndtri(0.95) - ndtri(0.05))  # the distance between a normal's 5 and 95% quantiles, in sds
 MOST_CORRELATIONS = 300  # entries whose correlations are compared; more are a matrix nobody reads
-SMALL = 0.1  # of a mean in posterior sds, or of the log of an sd
-STANDARD_ERRORS = 3.0  # by which an error has to exceed SMALL
-ROUNDING = 1e-7  # of an entry's magnitude: an sd that is no larger is taken for none
+SMALL = 0.1  # the largest error of a mean, in posterior sds, or of the log of an sd, that is not worth mentioning
+STANDARD_ERRORS = 3.0  # the number of its standard errors by which an error has to exceed SMALL
+ROUNDING = 1e-7  # the largest sd, relative to an entry's magnitude, that counts as zero
 TINY = np.finfo(float).tiny
 
 
 @dataclasses.dataclass(frozen=True)
 class Summary:
-    """Mean, sd and quantiles (at PROBABILITIES, leading axis) of one site."""
+    """The mean, sd and quantiles (at PROBABILITIES, leading axis) of one site."""
 
     mean: np.ndarray
     sd: np.ndarray
@@ -34,20 +34,21 @@ class Summary:
 
 @dataclasses.dataclass(frozen=True)
 class SiteErrors:
-    """Errors at one site, entry by entry.
+    """The errors of q's averages at one site, entry by entry.
 
     The first two are NaN where the posterior has no mean or no variance, and 0 and 1 where it does not vary.
 
     Attributes:
         mean_error: (mean under q - posterior mean) / posterior sd.
-        sd_ratio: sd under q / posterior sd: below 1 where q is too sure.
-        quantile_errors: (quantile under q - the posterior's) / posterior sd at 5, 50 and 95%, leading axis 3. Where
-            there is no sd its place is taken by the distance between the posterior's 5 and 95% quantiles over 3.29,
-            which is the sd of a normal.
-        own_noise: Monte-Carlo standard error of a mean under q, in q's sds.
-        reference_noise: standard error of a mean of the reference, in posterior sds.
+        sd_ratio: sd under q / posterior sd; it is below 1 where q is too certain.
+        quantile_errors: (quantile under q - posterior quantile) / posterior sd at 5, 50 and 95%, leading axis 3. Where
+            the posterior has no sd, the unit is the distance between its 5 and 95% quantiles divided by 3.29, which
+            is the sd of a normal.
+        own_noise: the Monte-Carlo standard error of a mean under q, in q's sds.
+        reference_noise: the standard error of a mean of the reference, in posterior sds.
         noise: the largest standard error of a mean_error; that of a quantile error is up to about twice as large.
-        is_off: whether a mean or the log of an sd is off by more than SMALL and STANDARD_ERRORS of its standard errors.
+        is_off: whether a mean or the log of an sd is off by more than SMALL plus STANDARD_ERRORS of its standard
+            errors.
     """
 
     mean_error: np.ndarray
@@ -65,16 +66,17 @@ class SiteErrors:
 
     @property
     def mean_noise(self) -> np.ndarray:
-        """Standard error of each mean_error."""
+        """The standard error of each mean_error."""
         return np.hypot(self.own_noise * self.sd_ratio, self.reference_noise)
 
     @property
     def log_sd_noise(self) -> float:
-        """About the standard error of the log of each sd_ratio: a little less if normal, more with heavier tails."""
+        """A rough standard error of the log of each sd_ratio: too large for normals, too small for heavy tails."""
         return math.hypot(self.own_noise, self.reference_noise)
 
     @property
     def worst_mean(self) -> float:
+        """The largest absolute error of a mean, in posterior sds."""
         return largest(np.abs(self.mean_error))
 
     @property
@@ -84,6 +86,7 @@ class SiteErrors:
 
     @property
     def worst_quantile(self) -> float:
+        """The largest absolute error of a quantile, in posterior sds."""
         return largest(np.abs(self.quantile_errors))
 
     @property
@@ -99,13 +102,13 @@ class SiteErrors:
 
 @dataclasses.dataclass(frozen=True)
 class ReferenceSummary:
-    """What q's averages are held to.
+    """The averages with which q's are compared.
 
     Attributes:
-        summaries: {site: Summary} of the posterior.
-        correlation: of all entries of all sites, or None where they are too many.
-        noise: {site: standard error of its means, in posterior sd}.
-        source: in words.
+        summaries: the posterior's averages, {site: Summary}.
+        correlation: the correlation matrix of all entries of all sites, or None if they are too many.
+        noise: the standard error of each site's means, {site: posterior sds}.
+        source: the origin of the averages, in words.
     """
 
     summaries: dict[str, Summary]
@@ -116,14 +119,14 @@ class ReferenceSummary:
 
 @dataclasses.dataclass(frozen=True)
 class Errors:
-    """Of all sites, against one reference.
+    """The errors of q's averages at all sites, against one reference.
 
     Attributes:
-        sites: {site: SiteErrors}.
+        sites: the errors of each site, {site: SiteErrors}.
         correlation: the largest error of a correlation between two entries of the model's latent sites.
-        against: what they are measured against, in words.
-        without_moments: sites at some entry of which the posterior has no mean or no variance: only quantiles are
-            compared there.
+        against: what q is compared with, in words.
+        without_moments: sites where the posterior of some entry has no mean or no variance, so that only its quantiles
+            are compared.
     """
 
     sites: dict[str, SiteErrors]
@@ -136,55 +139,57 @@ class Errors:
 
     @property
     def worst_mean(self) -> float:
-        """NaN where no entry has a mean to be compared; so are the next two."""
+        """The largest absolute error of a mean, in posterior sds; NaN if no entry has a mean to compare."""
         return largest([site.worst_mean for site in self.sites.values()])
 
     @property
     def worst_sd(self) -> float:
+        """The sd ratio farthest from 1, on the log scale; NaN if no entry has an sd to compare."""
         return farthest_from_one([site.worst_sd for site in self.sites.values()])
 
     @property
     def worst_quantile(self) -> float:
+        """The largest absolute error of a quantile, in posterior sds; NaN if no entry can be compared."""
         return largest([site.worst_quantile for site in self.sites.values()])
 
     @property
     def notable(self) -> bool:
-        """Whether any site is off by more than SMALL and its noise."""
+        """Whether any site is off by more than SMALL plus its noise."""
         return any(site.is_off for site in self.sites.values())
 
     @property
     def worst_sites(self) -> list[str]:
-        """Sites that are off by more than SMALL and their noise, worst first."""
+        """Sites that are off by more than SMALL plus their noise, the worst first."""
         off = [name for name, site in self.sites.items() if site.is_off]
         return sorted(off, key=lambda name: self.sites[name].badness, reverse=True)
 
     def to_dict(self) -> dict:
-        """Plain numbers, None where one is NaN or infinite."""
+        """Return the record as plain numbers, with None in place of NaN and infinity."""
         return plain(self)
 
 
 def largest(values: Iterable[float] | np.ndarray) -> float:
-    """The largest that is not NaN; NaN where none is left."""
+    """Return the largest value that is not NaN; NaN if there is none."""
     values = np.ravel(values)
     values = values[~np.isnan(values)]
     return float(values.max()) if len(values) else math.nan
 
 
 def farthest_from_one(ratios: Iterable[float] | np.ndarray) -> float:
-    """Of positive ratios, on the log scale; NaN where all are NaN."""
+    """Return the positive ratio that is farthest from 1 on the log scale; NaN if all are NaN."""
     ratios = np.ravel(ratios)
     ratios = ratios[~np.isnan(ratios)]
     return float(ratios[np.argmax(np.abs(np.log(ratios)))]) if len(ratios) else math.nan
 
 
 def varies(mean: np.ndarray, sd: np.ndarray) -> np.ndarray:
-    """Whether entries vary by more than rounding; one without a mean or a variance does."""
+    """Return whether entries vary by more than rounding, which those without a mean or a variance do."""
     unknown = ~(np.isfinite(mean) & np.isfinite(sd))
     return unknown | (sd > ROUNDING * np.maximum(np.abs(mean), TINY))
 
 
 def summarise(values: np.ndarray, weights: np.ndarray | None = None) -> Summary:
-    """Of draws along the first axis, with normalised weights where they are not alike."""
+    """Summarise draws along the first axis, with normalised weights or with equal ones."""
     if weights is None:
         quantiles = np.quantile(values, PROBABILITIES, axis=0)
         return Summary(values.mean(axis=0), values.std(axis=0, ddof=1), quantiles)
@@ -194,7 +199,7 @@ def summarise(values: np.ndarray, weights: np.ndarray | None = None) -> Summary:
 
 
 def weighted_quantiles(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Of every entry, at PROBABILITIES: the draw below which that much of the weight lies."""
+    """Return the weighted quantiles of every entry at PROBABILITIES, which are the leading axis."""
     flat = values.reshape(len(values), -1)
     result = np.empty((len(PROBABILITIES), flat.shape[1]))
     for i, column in enumerate(flat.T):
@@ -205,7 +210,10 @@ def weighted_quantiles(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 
 def correlations(sites: dict[str, np.ndarray], weights: np.ndarray | None = None) -> np.ndarray | None:
-    """Between all entries of all sites, NaN for those that do not vary; None where they are too many."""
+    """Return the correlations between all entries of all sites; None if the entries are too many.
+
+    Entries that do not vary have NaN.
+    """
     flat = np.concatenate([x.reshape(len(x), -1) for x in sites.values()], axis=1)
     if flat.shape[1] > MOST_CORRELATIONS:
         return None
@@ -216,10 +224,10 @@ def correlations(sites: dict[str, np.ndarray], weights: np.ndarray | None = None
 
 
 def summary_of_reference(target: Target, reference: ReferencePosterior, draws) -> ReferenceSummary:
-    """Means and sds as the reference has them; quantiles and correlations from its draws.
+    """Return the reference's means and sds, and quantiles and correlations from its draws.
 
-    Draws have sample moments, and quadrature a finite sum, whether the posterior has moments or not; those of an
-    infinite error are of one that may have none.
+    Draws have sample moments, and quadrature has finite sums, even where the posterior has no moments. An infinite
+    standard error marks moments that may not exist.
     """
     sites = constrain_in_chunks(target, draws.z)
     summaries, noise = {}, {}
@@ -235,7 +243,7 @@ def summary_of_reference(target: Target, reference: ReferencePosterior, draws) -
 
 
 def without(correlation: np.ndarray | None, summaries: dict[str, Summary]) -> np.ndarray | None:
-    """Correlations with NaN for the entries that have no mean or no variance, and so no correlation."""
+    """Return correlations with NaN for entries that have no mean or no variance, and so no correlation."""
     if correlation is None:
         return None
     known = np.concatenate([np.ravel(has_moments(p)) for p in summaries.values()])
@@ -243,17 +251,18 @@ def without(correlation: np.ndarray | None, summaries: dict[str, Summary]) -> np
 
 
 def summary_from_weights(sites: dict[str, np.ndarray], weights: np.ndarray) -> ReferenceSummary:
-    """q's own draws, reweighted: trustworthy only as far as the weights are."""
+    """Summarise the posterior by weighted draws; the averages are as reliable as the weights."""
     noise = {name: float(np.sqrt(np.sum(weights**2))) for name in sites}
     summaries = {name: summarise(x, weights) for name, x in sites.items()}
     return ReferenceSummary(summaries, correlations(sites, weights), noise, "q's draws with importance weights")
 
 
 def errors(sites: dict[str, np.ndarray], reference: ReferenceSummary, weights: np.ndarray | None = None) -> Errors:
-    """Of averages over draws {site: (n, ...)}, with normalised weights or without.
+    """Return the errors of averages over draws {site: (n, ...)}, with normalised weights or with equal ones.
 
-    Entries at which the posterior does not vary (the first of a Cholesky factor of a correlation) have no unit to be
-    measured in, and no error. Nor is there a unit where it has no mean or no variance: those errors are NaN.
+    Entries at which the posterior does not vary (the first of a Cholesky factor of a correlation matrix) have no unit
+    to be measured in, and no error. Entries whose posterior has no mean or no variance have no unit either: their
+    errors are NaN.
     """
     own_noise = 1 / np.sqrt(len(next(iter(sites.values())))) if weights is None else np.sqrt(np.sum(weights**2))
     result = {
@@ -264,11 +273,12 @@ def errors(sites: dict[str, np.ndarray], reference: ReferenceSummary, weights: n
 
 
 def site_errors(q: Summary, p: Summary, own_noise: float, reference_noise: float) -> SiteErrors:
+    """Compare q's averages at one site with the posterior's."""
     known, constant = has_moments(p), ~varies(p.mean, p.sd)
     sd = np.where(constant, 1.0, np.where(known, p.sd, np.nan))
     spread = np.where(known, p.sd, (p.quantiles[-1] - p.quantiles[0]) / NORMAL_RANGE)
     unit = np.where(constant | (spread == 0), np.inf, spread)
-    # moments of q that overflow are infinitely far off; a q without any width has a ratio with a logarithm still
+    # moments of q that overflow are infinitely far off; the ratio of a q without any width still has a logarithm
     mean_error = np.where(known, infinite_if_nan(q.mean - p.mean), np.nan) / sd
     ratio = np.maximum(np.where(known, infinite_if_nan(q.sd), np.nan) / sd, TINY)
     return SiteErrors(
@@ -281,15 +291,17 @@ def site_errors(q: Summary, p: Summary, own_noise: float, reference_noise: float
 
 
 def has_moments(p: Summary) -> np.ndarray:
+    """Return which entries have a finite mean and a finite sd."""
     return np.isfinite(p.mean) & np.isfinite(p.sd)
 
 
 def infinite_if_nan(x: np.ndarray) -> np.ndarray:
+    """Return values with NaN replaced by infinity."""
     return np.where(np.isnan(x), np.inf, x)
 
 
 def correlation_error(q: np.ndarray | None, p: np.ndarray | None) -> float:
-    """The largest difference; NaN where correlations are not compared, or fewer than two entries have any."""
+    """Return the largest difference; NaN if correlations are not compared, or fewer than two entries have any."""
     if q is None or p is None:
         return math.nan
     return largest(np.abs(q - p)[~np.eye(len(q), dtype=bool)])

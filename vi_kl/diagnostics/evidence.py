@@ -1,4 +1,4 @@
-"""The ELBO of a fitted q, with its standard error."""
+"""The ELBO of a fitted q, with its standard error; and draws of q with both log densities."""
 
 import numpy as np
 
@@ -9,10 +9,10 @@ from vi_kl.targets.target import CHUNK, log_density_in_chunks
 
 
 class Draws:
-    """Draws of q with both log densities: what most diagnostics are made of.
+    """A sample of q with both log densities, from which most diagnostics are computed.
 
     Attributes:
-        z: (n, dim).
+        z: the draws, (n, dim).
         log_q: log q(z), (n,).
         log_p: the target's unnormalised log density at z, (n,).
     """
@@ -24,7 +24,7 @@ class Draws:
 
     @property
     def log_ratio(self) -> np.ndarray:
-        """log p - log q: the log importance weights."""
+        """The log importance weights log p - log q, (n,)."""
         return self.log_p - self.log_q
 
     def __len__(self):
@@ -32,14 +32,15 @@ class Draws:
 
 
 def mean_estimate(values: np.ndarray, method: str) -> Estimate:
-    """The mean of independent values with its standard error, in nats."""
+    """Return the mean of independent values with its standard error, in nats."""
     return Estimate(values.mean(), error_of_mean(values), method, num_draws=len(values))
 
 
 def elbo_of(draws: Draws) -> Estimate:
+    """Return the ELBO as the mean log importance weight of given draws."""
     return mean_estimate(draws.log_ratio, f"Monte Carlo, {len(draws):,} draws of q")
 
 
 def elbo(q: Approximation, key, num_draws: int = 2 * CHUNK) -> Estimate:
-    """E_q[log p(z, data) - log q(z)] in nats: higher is better, and at most the log evidence."""
+    """Estimate the ELBO, E_q[log p(z, data) - log q(z)], in nats; higher is better, up to the log evidence."""
     return elbo_of(Draws(q, key, num_draws))

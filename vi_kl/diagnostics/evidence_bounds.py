@@ -1,10 +1,10 @@
-"""The evidence between two confidence limits, and KL(q||posterior) with it.
+"""Confidence limits of the log evidence, and with them of KL(q||posterior).
 
-The lower limit is from importance weights, whose mean is at most the evidence whatever q misses; the upper from
-draws of the posterior, over which q(z) / p(z, data) has a mean of at most 1 / evidence. Both are limits by betting
-(limits.py): they hold for weights with any tails, and so need no k-hat to vouch for them. What the upper limit
-needs is that the posterior draws are what they claim to be, and independent. KL's limits need the ELBO's too, which
-are the central limit theorem's.
+The lower limit of the evidence is from importance weights, whose mean is at most the evidence, however much q misses.
+The upper one is from draws of the posterior, over which q(z) / p(z, data) has a mean of at most 1 / evidence. Both are
+limits by betting (limits.py), which hold for weights with any tails, so that k-hat plays no part. The upper limit
+supposes that the posterior draws are from the posterior, and independent. The limits of KL use those of the ELBO
+too, which rest on the central limit theorem.
 
 References: Burda, Grosse & Salakhutdinov (2016), "Importance weighted autoencoders", for the lower limit; Grosse,
 Ghahramani & Adams (2015), "Sandwiching the marginal likelihood using bidirectional Monte Carlo", for the pair.
@@ -25,11 +25,13 @@ from vi_kl.reference.mcmc.draws import PosteriorDraws
 
 @dataclasses.dataclass(frozen=True)
 class Limits:
-    """Confidence limits of one number, in nats unless `unit` says otherwise; infinite where nothing is known.
+    """The confidence limits of one number, in nats unless `unit` says otherwise; infinite where nothing is known.
 
     Attributes:
-        lower, upper: the number lies between them.
-        confidence: the probability that both hold, at least.
+        lower: the lower limit.
+        upper: the upper limit.
+        confidence: the probability with which the number lies between the two, at least.
+        unit: "nats" or "bits".
     """
 
     lower: float
@@ -38,16 +40,17 @@ class Limits:
     unit: str = "nats"
 
     def to(self, unit: str) -> "Limits":
+        """Return the limits in "nats" or "bits"."""
         factor = Estimate(1.0, unit=self.unit).to(unit).value
         return Limits(self.lower * factor, self.upper * factor, self.confidence, unit)
 
     def minus(self, other: "Limits") -> "Limits":
-        """Of a difference; the doubts add up."""
+        """Return limits of self - other; the error probabilities add up (union bound)."""
         doubt = (1 - self.confidence) + (1 - other.confidence)
         return Limits(self.lower - other.upper, self.upper - other.lower, 1 - doubt, self.unit)
 
     def not_negative(self) -> "Limits":
-        """Of a number that is known to be at least zero."""
+        """Return the limits of a number that is known to be at least zero."""
         return dataclasses.replace(self, lower=max(self.lower, 0.0))
 
     def __contains__(self, value) -> bool:
@@ -67,17 +70,17 @@ def evidence_limits(
     log_inverse_weights: np.ndarray | None = None,
     confidence: float = 0.975,
 ) -> Limits:
-    """Limits of the log evidence.
+    """Compute limits of the log evidence.
 
     Args:
-        log_weights: log p(z, data) - log q(z) at draws of q; -inf for draws that stray into one of `parts`. Draws of a
-            mixture, so many of each part as its share, do too: bets on values of unequal means win no more than on
-            equal ones, for the logarithm is concave.
-        parts: of the posterior that q does not visit, with weights of their own.
-        posterior: draws of the posterior, and
-        log_inverse_weights: log q(z) - log p(z, data) there; without them there is no upper limit.
-        confidence: that both limits hold. For dependent draws the upper one holds as far as thinning makes them
-            independent.
+        log_weights: log p(z, data) - log q(z) at draws of q; -inf for draws that fall into one of `parts`. The draws
+            may be from a mixture, with a fixed number from each component (stratified): since the logarithm is concave,
+            a bet on values of unequal means wins no more than one on values of equal means.
+        parts: disjoint regions of the posterior that q does not visit, each with importance weights of its own.
+        posterior: draws of the posterior, for the upper limit.
+        log_inverse_weights: log q(z) - log p(z, data) at the posterior draws; without them there is no upper limit.
+        confidence: the probability with which both limits hold. If the posterior draws are dependent, the upper limit
+            is valid as far as thinning makes them independent.
     """
     doubt = (1 - confidence) / (1 if log_inverse_weights is None else 2)
     each = 1 - doubt / (1 + len(parts))
@@ -89,9 +92,9 @@ def evidence_limits(
 
 
 def thin(posterior: PosteriorDraws, log_values: np.ndarray) -> np.ndarray:
-    """So few of the values that they are about as good as independent: none where they hardly move.
+    """Thin values over posterior draws until they are nearly independent; return [-inf] if the chains hardly move.
 
-    Both the values, which the bets are on, and their ranks have to be.
+    Both the values, on which the bets are made, and their ranks must be nearly independent.
     """
     highest = log_values.max()
     if posterior.independent or highest == -np.inf:
@@ -104,7 +107,8 @@ def thin(posterior: PosteriorDraws, log_values: np.ndarray) -> np.ndarray:
 
 
 def elbo_limits(elbo: Estimate, confidence: float = 0.975) -> Limits:
-    """Of the ELBO, by the central limit theorem: a mean of logarithms, whose tails are light unless q's are heavier
-    than the posterior's.
+    """Return limits of the ELBO by the central limit theorem.
+
+    The ELBO is a mean of log weights, whose tails are light unless q's are heavier than the posterior's.
     """
     return Limits(*elbo.interval(confidence), confidence)

@@ -1,10 +1,10 @@
-"""Find coordinates that set the scale of others, and lay over the posterior a density that follows them.
+"""Funnels: find coordinates that set the scale of others, and make a density that follows the funnel.
 
 In a centred hierarchy the groups' coordinates narrow with the spread of their prior. Draws of q, and of any density
-whose shape is the same everywhere, hardly ever fall into such a neck, which can hold a notable share of the mass: then
-no weight shows that q leaves it out. So the curvature of the log density around q is asked which coordinates it
-changes with. Given these, the others are taken as normal around their conditional mode (Laplace), as in nested Laplace
-approximations. That is worked out at nodes; a point belongs to the nearest of them.
+that has one shape everywhere, hardly ever fall into such a neck, which can hold a notable share of the mass; then no
+weight shows that q leaves it out. So the curvature of the log density is computed around q, to see with which
+coordinates it changes. Given these, the others are taken as normal around their conditional mode (Laplace), as in
+nested Laplace approximations. The conditional normals are computed at nodes, and any other point uses the nearest node.
 
 References: Neal (2003), "Slice sampling" (the funnel); Rue, Martino & Chopin (2009), "Approximate Bayesian inference
 for latent Gaussian models by using integrated nested Laplace approximations".
@@ -19,32 +19,32 @@ from vi_kl.diagnostics.defence import weighted_moments
 from vi_kl.diagnostics.parts import Concentric, log_prob_of_independent
 from vi_kl.targets.target import Target, value_and_grad_batch
 
-SEEN, FEWEST_SEEN = 64, 16  # draws of q at which the curvature is looked at
-STRETCH = 2.5  # how far from q's mean they are moved: q may be narrower than the posterior where scales are small
-NOTABLE = 0.4  # spread of the log of a coordinate's curvature, in the units of a standard deviation
-EXPLAINED = 0.5  # share of its variance, in ranks, that one other coordinate has to explain
-MOST_SCALES = 6  # coordinates that set scales; nodes do not fill a space of more
+SEEN, FEWEST_SEEN = 64, 16  # the number of draws of q at which the curvature is computed
+STRETCH = 2.5  # the factor by which they are moved away from q's mean, since q may be too narrow where scales are small
+NOTABLE = 0.4  # the least spread (sd) of the log of a coordinate's curvature that counts as a change
+EXPLAINED = 0.5  # the least share of its variance, in ranks, that one other coordinate has to explain
+MOST_SCALES = 6  # coordinates that set scales; the nodes do not fill a space of more dimensions
 MOST_NODES, FEWEST_NODES = 512, 32
 NEWTON_STEPS = 3
-STEP = 1e-4  # of differences of gradients, in q's sds
-REACH = 20.0  # sds of one scale that nodes span
+STEP = 1e-4  # the step of differences of gradients, in q's sds
+REACH = 20.0  # the grid of a single scale spans this many sds on both sides
 WIDTHS, SCALES_FREEDOM = (
     (1.0, 2.0, 4.0),
     5.0,
-)  # of the Student t's over the scales: in their sds, and degrees of freedom
-OTHERS_FREEDOM = 10.0  # of the Student t's that stand for the conditional normals
-PIECE = 4_000_000  # numbers
+)  # the Student t's over the scales: their widths in sds, and their degrees of freedom
+OTHERS_FREEDOM = 10.0  # degrees of freedom of the Student t's that stand in for the conditional normals
+PIECE = 4_000_000  # the number of floats in a piece
 
 
 @dataclasses.dataclass(frozen=True)
 class Conditionals:
-    """The normals that the other coordinates have, nearly, given the scales.
+    """The conditional normals of the other coordinates given the scales, by Laplace's approximation at each node.
 
     Attributes:
-        nodes: values of the scales, (n, k).
-        means: of the others there, (n, m).
-        factors: F, with F F' their covariances, (n, m, m).
-        log_marginal: of the scales there, (n,), up to a constant (Laplace).
+        nodes: the values of the scales, (n, k).
+        means: the conditional means of the others, (n, m).
+        factors: matrices F whose products F F' are the conditional covariances, (n, m, m).
+        log_marginal: the log marginal density of the scales, up to a constant (Laplace), (n,).
     """
 
     nodes: np.ndarray
@@ -54,12 +54,13 @@ class Conditionals:
 
 
 class Funnel:
-    """Student t's over some coordinates, and given these, around the conditional mode of the others.
+    """A density of Student t's over the scales and, given these, of Student t's around the others' conditional mode.
 
     Attributes:
-        scales, others: indices of the coordinates that set scales, (k,), and of the rest, (m,).
-        over: the density of the scales.
-        given: the conditionals of the others.
+        scales: the indices of the coordinates that set scales, (k,).
+        others: the indices of the other coordinates, (m,).
+        over: the marginal density of the scales.
+        given: the conditional normals of the others.
     """
 
     def __init__(self, scales: np.ndarray, others: np.ndarray, over: Concentric, given: Conditionals):
@@ -69,13 +70,15 @@ class Funnel:
         self.tree = cKDTree(self.in_units(given.nodes))
 
     def in_units(self, scales: np.ndarray) -> np.ndarray:
+        """Return values of the scales (n, k) whitened by the mean and covariance of their density."""
         return np.linalg.solve(self.over.tril, (scales - self.over.mean).T).T
 
     def nearest(self, scales: np.ndarray) -> np.ndarray:
-        """Which node each point (n, k) belongs to."""
+        """Return the index of the nearest node for each value of the scales (n, k)."""
         return self.tree.query(self.in_units(scales))[1]
 
     def sample(self, generator, n):
+        """Draw n points, (n, dim)."""
         z = np.empty((n, len(self.scales) + len(self.others)))
         z[:, self.scales] = self.over.sample(generator, n)
         node = self.nearest(z[:, self.scales])
@@ -84,6 +87,7 @@ class Funnel:
         return z
 
     def log_prob(self, z):
+        """Return the log density at points (n, dim)."""
         node = self.nearest(z[:, self.scales])
         u = times(self.inverses, node, z[:, self.others] - self.given.means[node])
         given = log_prob_of_independent(u, OTHERS_FREEDOM) - self.log_dets[node]
@@ -91,21 +95,22 @@ class Funnel:
 
 
 def times(matrices: np.ndarray, which: np.ndarray, vectors: np.ndarray) -> np.ndarray:
-    """Each vector (n, m) times the matrix that belongs to it, in pieces that fit into memory."""
+    """Multiply each vector (n, m) by the matrix that belongs to it, in pieces that fit into memory."""
     pieces = np.array_split(np.arange(len(vectors)), 1 + matrices[0].size * len(vectors) // PIECE)
     return np.concatenate([np.einsum("nij,nj->ni", matrices[which[piece]], vectors[piece]) for piece in pieces])
 
 
 def find_funnel(target: Target, z: np.ndarray, generator, budget: int) -> tuple[Funnel | None, int]:
-    """The density that follows the funnel around draws of q; None where there is no funnel.
+    """Return a density that follows the funnel around draws of q, or None if there is no funnel.
 
     Args:
-        z: the draws, (n, dim).
-        generator: NumPy's.
-        budget: about how many gradients may be spent.
+        target: the posterior.
+        z: the draws of q, (n, dim).
+        generator: NumPy's random generator.
+        budget: the approximate number of gradients that may be evaluated.
 
     Returns:
-        The density or None, and the gradients spent.
+        The density or None, and the number of gradients evaluated.
     """
     centre, steps = z.mean(axis=0), STEP * z.std(axis=0)
     seen = min(SEEN, budget // (4 * target.dim))
@@ -125,7 +130,7 @@ def find_funnel(target: Target, z: np.ndarray, generator, budget: int) -> tuple[
 
 
 def lay_over(target: Target, z: np.ndarray, scales, steps, generator, count: int) -> Funnel | None:
-    """The density by nodes: half as many where q's scales are, to see where the posterior's are, and then there."""
+    """Build the density in two passes: nodes around q's scales locate the posterior's scales, where others then lie."""
     centre = z.mean(axis=0)
     over = t_of(centre[scales], np.linalg.cholesky(np.atleast_2d(np.cov(z[:, scales].T))))
     first = conditionals(target, over.sample(generator, count // 2), scales, centre, steps)
@@ -138,18 +143,19 @@ def lay_over(target: Target, z: np.ndarray, scales, steps, generator, count: int
 
 
 def t_of(mean: np.ndarray, tril: np.ndarray) -> Concentric:
+    """Return the density of the scales, a mixture of Student t's of several widths."""
     return Concentric(mean, tril, WIDTHS, SCALES_FREEDOM)
 
 
 def nodes_of(over: Concentric, generator, count: int) -> np.ndarray:
-    """Where the conditionals are worked out: even steps along one coordinate, draws of the density in more."""
+    """Return the nodes (count, k): a regular grid along a single scale, draws of the density for more."""
     if len(over.mean) == 1:
         return over.mean + np.linspace(-REACH, REACH, count)[:, None] * over.tril
     return over.sample(generator, count)
 
 
 def scale_coordinates(z: np.ndarray, curvature: np.ndarray) -> np.ndarray:
-    """Indices of the coordinates with which the curvatures of others change, by rank correlation.
+    """Return the indices of the coordinates with which the curvatures of others change, by rank correlation.
 
     Args:
         z: points, (n, dim).
@@ -166,7 +172,7 @@ def scale_coordinates(z: np.ndarray, curvature: np.ndarray) -> np.ndarray:
 
 
 def curvatures(target: Target, z: np.ndarray, steps: np.ndarray) -> np.ndarray:
-    """Second derivatives of the log density along the coordinates, (n, dim), by differences of gradients."""
+    """Return second derivatives of the log density along the coordinates, (n, dim), by differences of gradients."""
     points = z[:, None, None] + np.stack([np.diag(steps), -np.diag(steps)])
     slopes = value_and_grad_batch(target, points.reshape(-1, len(steps)))[1].reshape(points.shape)
     along = np.diagonal(slopes, axis1=2, axis2=3)
@@ -175,9 +181,9 @@ def curvatures(target: Target, z: np.ndarray, steps: np.ndarray) -> np.ndarray:
 
 
 def conditionals(target: Target, nodes, scales, centre, steps) -> Conditionals:
-    """What the other coordinates have at the nodes: modes by Newton's method from q's mean, and the curvature there.
+    """Compute the conditional normals at the nodes: modes by Newton's method from q's mean, and the curvature there.
 
-    Nodes where the curvature is not that of a mode are left out.
+    Nodes where the Hessian is not negative definite are left out.
     """
     others = np.setdiff1d(np.arange(target.dim), scales)
     z = np.tile(centre, (len(nodes), 1))
@@ -193,18 +199,18 @@ def conditionals(target: Target, nodes, scales, centre, steps) -> Conditionals:
 
 
 def slope_and_precision(target: Target, z, others, steps) -> tuple[np.ndarray, np.ndarray]:
-    """Gradient (n, m) and minus the Hessian (n, m, m) of the log density in some coordinates."""
+    """Return the gradient (n, m) and minus the Hessian (n, m, m) of the log density in some coordinates."""
     moves = np.zeros((2, len(others), z.shape[1]))
     moves[:, np.arange(len(others)), others] = np.stack([steps[others], -steps[others]])
     points = z[:, None, None] + moves
     slopes = value_and_grad_batch(target, points.reshape(-1, z.shape[1]))[1].reshape(points.shape)[..., others]
-    with np.errstate(invalid="ignore"):  # far out slopes may be infinite: such nodes are left out
+    with np.errstate(invalid="ignore"):  # far out, gradients may be infinite: such nodes are left out
         precision = (slopes[:, 1] - slopes[:, 0]) / (2 * steps[others][:, None])
     return slopes.mean(axis=(1, 2)), 0.5 * (precision + precision.transpose(0, 2, 1))
 
 
 def inverse_factors(precisions: np.ndarray) -> np.ndarray:
-    """F with F F' the inverse of each precision (n, m, m); NaN where one is not positive definite."""
+    """Return F with F F' the inverse of each precision (n, m, m); NaN where one is not positive definite."""
     sd = 1 / np.sqrt(np.maximum(np.diagonal(precisions, axis1=1, axis2=2), 1e-300))
     correlations = precisions * sd[:, None, :] * sd[:, :, None]
     usable = np.isfinite(correlations).all(axis=(1, 2))

@@ -1,23 +1,23 @@
-"""Where the gap comes from: family, optimisation, Monte Carlo; and for normal q location, scale, correlation, shape.
+"""The parts of KL(q||posterior): family, optimisation, Monte Carlo; for a normal q location, scale, correlation, shape.
 
     KL(q||posterior) = [KL(q||posterior) - KL(best||posterior)]  optimisation: this q is not its family's best
                      +  KL(best||posterior)                      family: no member is closer
 
-The best member is known in closed form where the posterior is normal. Elsewhere it is looked for from q on, on fixed
-quasi-random noise by a second-order optimiser, and judged on other noise; a member better than the one found may
-exist, so the optimisation's part is at least what is given. Where the total is integrated without anything random,
-so is the best member's KL. Elsewhere both parts are averages over the same draws of noise, and the total is the
-certificate's, over other draws: the two parts add up to it within their errors, and each may be negative by as much.
+The best member is known in closed form if the posterior is normal. Otherwise it is searched for from q on, by L-BFGS on
+fixed quasi-random noise, and judged on other noise. A better member than the one found may exist, so that the
+optimisation's part is at least the figure given. If the total is integrated without anything random, so is the KL of
+the best member. Otherwise both parts are averages over the same draws of noise, and the total is the certificate's,
+over other draws: the two parts add up to it within their errors, and each may be negative by about as much.
 
-For a normal q with mean m and covariance S, held to the normal N(mu, Sigma) with the posterior's own moments,
+A normal q with mean m and covariance S is compared with the normal N(mu, Sigma) that has the posterior's moments:
 
     location     1/2 (m - mu)' Sigma^-1 (m - mu)
     correlation  the least KL(N(0, D R D) || N(0, Sigma)) over all diagonal D, where R is the correlation of S
     scale        KL(N(0, S) || N(0, Sigma)) less the correlation's part
     shape        KL(q||posterior) less these three: what in the posterior is not normal
 
-The first three are not negative; the last can be. With moments of posterior draws the first three have errors, and
-the bias of a finite number of draws is taken out of them, so that they too can be negative by as much as their errors.
+The first three are not negative; the last can be. If the moments are those of posterior draws, the first three have
+errors; the bias of a finite number of draws is subtracted, so that they too can be negative by about their errors.
 """
 
 import dataclasses
@@ -46,13 +46,13 @@ from vi_kl.reference.mcmc.draws import PosteriorDraws
 from vi_kl.reference.posterior import ReferencePosterior
 from vi_kl.targets.target import Target, in_chunks, log_density_in_chunks
 
-FIXED_NOISE = 512  # draws of it, at least
-BLOCKS = 20  # of posterior draws, for the errors of the normal parts
+FIXED_NOISE = 512  # the least number of draws of the fixed noise
+BLOCKS = 20  # blocks of posterior draws, for the errors of the normal parts
 
 
 @dataclasses.dataclass(frozen=True)
 class NormalParts:
-    """Parts of a normal q's KL, in nats."""
+    """The parts of a normal q's KL, in nats; the module's docstring defines them."""
 
     location: Estimate
     scale: Estimate
@@ -65,16 +65,16 @@ class Gap:
     """KL(q||posterior) and its parts, in nats.
 
     Attributes:
-        name: of the approximation.
-        total: KL(q||posterior), or None where it is not known; its standard error is the Monte-Carlo part.
-        family: KL of the best member, or None.
-        optimisation: how much of the total a better optimiser would take away, or None.
-        normal: location, scale, correlation and shape, for a normal q whose posterior's moments are known.
+        name: the approximation's name.
+        total: KL(q||posterior), or None if it is not known; its standard error is the Monte-Carlo part.
+        family: the KL of the family's best member, or None.
+        optimisation: the nats that a better optimiser would take away from the total, or None.
+        normal: location, scale, correlation and shape, if q is normal and the posterior's moments are known.
         best: the best member found, or None.
-        note: why a part is None; "" where none is.
-        warnings: complaints about the reference, and figures of the certificate that contradict each other, a sentence
-            each; where there are any, no part is to be relied on.
-        label: "unknown" where there are warnings, "exact" where every part is a closed form, else "estimated".
+        note: why a part is None; "" if none is.
+        warnings: checks that the reference failed, and figures of the certificate that contradict each other, a
+            sentence each; if there are any, no part is reliable.
+        label: "unknown" if there are warnings, "exact" if every part is a closed form, else "estimated".
     """
 
     name: str
@@ -93,7 +93,7 @@ class Gap:
         store(self, label="unknown" if self.warnings else "exact" if exact else "estimated")
 
     def to_dict(self) -> dict:
-        """The record in plain numbers and strings, for JSON; what is infinite or unknown is None."""
+        """Return the record as plain numbers and strings, for JSON; what is infinite or unknown is None."""
         return plain(self)
 
     def __str__(self):
@@ -116,14 +116,14 @@ def explain_gap(
     num_draws: int = 16_384,
     max_steps: int = 500,
 ) -> Gap:
-    """Split KL(q||posterior) into what the family, the optimiser and the noise of its estimate are to blame for.
+    """Split KL(q||posterior) into what is due to the family, to the optimiser and to the noise of the estimate.
 
     Args:
         fit: a Fit or an Approximation.
-        reference: as `check` takes it.
-        key: a JAX random key.
-        num_draws: draws that each KL is judged on.
-        max_steps: of the search for the best member.
+        reference: a ReferencePosterior or a function from the target to one, as `check` takes it.
+        key: a JAX random key, or an integer.
+        num_draws: the number of draws over which each KL is averaged.
+        max_steps: the most iterations of the search for the best member.
     """
     q = approximation_of(fit, "explain_gap")
     reference, key = reference_and_key(reference, key)
@@ -146,7 +146,7 @@ def explain_gap(
     if gap.total is None:
         return dataclasses.replace(gap, note="The family's part needs the total, and so a reference.")
     if gap.total is certificate.integrated and gap.total.num_draws is None:
-        # then the best member's KL can be integrated too, with hardly an error
+        # then the best member's KL can be integrated too, nearly without error
         family = reverse_kl_by_integration(best, keys[3], num_draws)
         return dataclasses.replace(gap, family=family, optimisation=gap.total.minus(family, "difference of the two"))
     family = certificate.log_evidence.minus(elbo, "log evidence - ELBO of the best member")
@@ -154,7 +154,7 @@ def explain_gap(
 
 
 def exact_gap(gap: Gap, q: Approximation) -> Gap:
-    """For a normal posterior and a normal family, whose best member is known."""
+    """Complete the gap of a normal family on a normal posterior, where the best member is known."""
     mean, covariance = q.target.reference.normal
     best = Approximation(q.family, best_normal_params(q.family, mean, covariance), q.target)
     family = Estimate(kl_of_normals(*moments_of(best), mean, covariance))
@@ -165,7 +165,10 @@ def exact_gap(gap: Gap, q: Approximation) -> Gap:
 
 
 def best_normal_params(family, mean: np.ndarray, covariance: np.ndarray) -> dict:
-    """Of reverse KL to a normal: itself, or for a mean field the conditional sds (Bishop 2006, section 10.1.2)."""
+    """Return the parameters that minimise reverse KL to a normal.
+
+    They are the normal's own, or for a mean field its mean and conditional sds (Bishop 2006, section 10.1.2).
+    """
     if isinstance(family, FullRank):
         return full_rank_params(mean, np.linalg.cholesky(covariance))
     conditional_sd = 1 / np.sqrt(np.diag(np.linalg.inv(covariance)))
@@ -173,7 +176,7 @@ def best_normal_params(family, mean: np.ndarray, covariance: np.ndarray) -> dict
 
 
 def moments_of(q: Approximation) -> tuple[np.ndarray, np.ndarray] | None:
-    """Mean and covariance of a normal q; None for another."""
+    """Return the mean and covariance of q if it is normal, else None."""
     match q.distribution:
         case dist.Independent(base_dist=dist.Normal(loc=loc, scale=scale)):
             return np.asarray(loc), np.diag(np.asarray(scale) ** 2)
@@ -187,7 +190,7 @@ def moments_of(q: Approximation) -> tuple[np.ndarray, np.ndarray] | None:
 
 
 def best_member(q: Approximation, key, max_steps: int) -> Approximation:
-    """The member that minimises -ELBO on fixed noise, from q on, in q's own units where it has them."""
+    """Return the member that minimises -ELBO on fixed noise, searched for from q on, in q's own frame if it has one."""
     frame = q.family.frame(q.params)
     params, units = (
         (q.params, None) if frame is None else (q.family.standard(key, q.target), q.family.units(frame, q.target))
@@ -200,7 +203,10 @@ def best_member(q: Approximation, key, max_steps: int) -> Approximation:
 
 
 def judge(q: Approximation, best: Approximation, key, num_draws: int) -> tuple[Estimate, Estimate, Approximation]:
-    """ELBO(best), ELBO(best) - ELBO(q) on the same new noise, and best; where q is not beaten, that is q itself."""
+    """Compare ELBOs on the same new noise, and return the better member's ELBO, ELBO(best) - ELBO(q), and that member.
+
+    If best is no better than q, the difference is 0 and the member is q.
+    """
     u = numpy_generator(key).standard_normal((num_draws, q.target.dim))
     elbos = []
     for member in (best, q):
@@ -217,7 +223,7 @@ def judge(q: Approximation, best: Approximation, key, num_draws: int) -> tuple[E
 
 
 def normal_parts(q: Approximation, reference, total: Estimate, key, num_draws: int) -> NormalParts | None:
-    """None where q is not normal."""
+    """Return the parts of a normal q's KL, or None if q is not normal."""
     ours = moments_of(q)
     if ours is None:
         return None
@@ -232,14 +238,15 @@ def normal_parts(q: Approximation, reference, total: Estimate, key, num_draws: i
 
 
 def with_sum(parts) -> np.ndarray:
+    """Return the parts and their sum as one array."""
     return np.array([*parts, sum(parts)])
 
 
 def parts_from_draws(ours, posterior: PosteriorDraws) -> tuple[np.ndarray, np.ndarray, str]:
-    """The three parts and their sum with the moments of posterior draws, and the errors of the four.
+    """Return the parts and their sum from the moments of posterior draws, the errors of the four, and the method.
 
-    By the jackknife over blocks of draws, which takes the first order of the bias out (Quenouille 1956) and gives the
-    error of the sum, whose terms are not independent, from the sum itself (Tukey 1958).
+    The jackknife over blocks of draws removes the first order of the bias (Quenouille 1956), and gives the error of the
+    sum, whose terms are dependent, from the sum itself (Tukey 1958).
     """
     blocks = np.array_split(posterior.z, BLOCKS)
 
@@ -254,7 +261,7 @@ def parts_from_draws(ours, posterior: PosteriorDraws) -> tuple[np.ndarray, np.nd
 
 
 def split_kl(m, s, mean, covariance) -> tuple[float, float, float]:
-    """KL(N(m, s) || N(mean, covariance)) as location, scale and correlation, in nats."""
+    """Split KL(N(m, s) || N(mean, covariance)) into location, scale and correlation, in nats."""
     precision = np.linalg.inv(covariance)
     location = 0.5 * (m - mean) @ precision @ (m - mean)
     centred = kl_of_normals(np.zeros_like(m), s, np.zeros_like(m), covariance)
@@ -267,9 +274,10 @@ def split_kl(m, s, mean, covariance) -> tuple[float, float, float]:
 
 
 def best_scales(form: np.ndarray) -> np.ndarray:
-    """The d > 0 that minimises d' form d / 2 - sum of log d, by Newton's method on this convex function.
+    """Return the d > 0 that minimises d' form d / 2 - sum of log d, by Newton's method on this convex function.
 
-    Damped by its own decrement, as for any self-concordant function (Boyd & Vandenberghe 2004, section 9.6).
+    Steps are damped by the Newton decrement, as for any self-concordant function (Boyd & Vandenberghe 2004, section
+    9.6).
     """
     d = 1 / np.sqrt(np.diag(form))
     for _ in range(200):
@@ -283,9 +291,9 @@ def best_scales(form: np.ndarray) -> np.ndarray:
 
 
 def kl_of_normals(m, s, mean, covariance) -> float:
-    """KL(N(m, s) || N(mean, covariance)) in nats, by the eigenvalues of one covariance in the other's units.
+    """Return KL(N(m, s) || N(mean, covariance)) in nats, from the eigenvalues of s - covariance in covariance's units.
 
-    t - 1 - log t has no cancellation where t is near one, unlike a trace less a dimension less a log determinant.
+    t - log(1 + t) has no cancellation if t is near zero, unlike a trace minus a dimension minus a log determinant.
     """
     whiten = np.linalg.inv(np.linalg.cholesky(covariance))
     excess = np.linalg.eigvalsh(whiten @ (s - covariance) @ whiten.T)

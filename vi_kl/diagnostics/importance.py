@@ -1,8 +1,8 @@
-"""Importance weights of q's draws: what they say about the evidence, about KL, and about averages.
+"""Importance weights of q's draws, and what they estimate: the evidence, KL(q||posterior), and averages.
 
-A weight is p(z, data) / q(z). Its mean over q is the evidence as far as q reaches; the mean of its logarithm is the
-ELBO; so the two together give KL(q||posterior) from one set of draws, with errors that largely cancel. All of it
-holds only where q puts its draws, and only while Pareto's k-hat allows.
+A weight is p(z, data) / q(z). Its mean over q is the evidence, as far as q reaches, and the mean of its logarithm is
+the ELBO. The two together give KL(q||posterior) from one set of draws, with errors that largely cancel. These
+estimates see only the places where q has draws, and are reliable only while Pareto's k-hat is small.
 
 Reference: Vehtari, Simpson, Gelman, Yao & Gabry (2024), "Pareto smoothed importance sampling", JMLR 25.
 """
@@ -15,26 +15,27 @@ from vi_kl.divergences.estimators.pareto import pareto_k, smooth_tail
 
 
 def log_mean_exp(log_values: np.ndarray) -> float:
+    """Return the log of the mean of exponentials."""
     return float(logsumexp(log_values) - np.log(len(log_values)))
 
 
 def relative_weights(log_weights: np.ndarray) -> np.ndarray:
-    """The weights over their mean."""
+    """Return the weights divided by their mean."""
     return np.exp(log_weights - log_mean_exp(log_weights))
 
 
 def log_evidence_by_weights(log_weights: np.ndarray, method: str) -> Estimate:
-    """log of the mean weight, its error by the delta method."""
+    """Estimate the log evidence as the log of the mean weight, with an error by the delta method."""
     error = relative_weights(log_weights).std(ddof=1) / np.sqrt(len(log_weights))
     return Estimate(log_mean_exp(log_weights), error, method, num_draws=len(log_weights))
 
 
 def kl_by_weights(log_weights: np.ndarray, method: str) -> Estimate:
-    """KL(q||posterior) = log E_q[w] - E_q[log w], both from the same draws.
+    """Estimate KL(q||posterior) = log E_q[w] - E_q[log w], both terms from the same draws.
 
-    The error is that of the mean of w / E[w] - log w: where q is close, the two errors cancel to second order. What
-    is left is strongly skewed, and so the error holds, beside its correction for that, what a Pareto tail of shape
-    k-hat has on average beyond the largest of n values.
+    The error starts from the standard error of the mean of w / E[w] - log w: where q is close, the errors of the two
+    terms cancel to second order. What is left is strongly skewed. So the error is corrected for skewness, and includes
+    the expected contribution, beyond the largest of n values, of a Pareto tail with shape k-hat.
     """
     n = len(log_weights)
     influence = relative_weights(log_weights) - log_weights
@@ -44,11 +45,11 @@ def kl_by_weights(log_weights: np.ndarray, method: str) -> Estimate:
 
 
 def smoothed_weights(log_weights: np.ndarray) -> np.ndarray:
-    """Weights that add up to one, their tail replaced by that of the Pareto distribution fitted to it."""
+    """Return weights that add up to one, with their tail replaced by that of the Pareto distribution fitted to it."""
     smoothed = smooth_tail(log_weights)
     return np.exp(smoothed - logsumexp(smoothed))
 
 
 def effective_share(weights: np.ndarray) -> float:
-    """The effective sample size (Kish) of normalised weights, as a share of the draws."""
+    """Return the effective sample size (Kish) of normalised weights, as a share of the draws."""
     return float(1 / (np.sum(weights**2) * len(weights)))

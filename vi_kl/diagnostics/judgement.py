@@ -1,8 +1,8 @@
-"""One judgement of q, made in one way for a fit's status and for its certificate.
+"""The judgement of one q, which a fit's status and its certificate make in the same way.
 
-Both weigh draws of q together with draws of wider densities (defence.py), and use the words below for what comes out. A
-fit on its way up a ladder weighs fewer draws and looks for no other modes; its words are such that a certificate, which
-looks further, adds to them and does not turn them round.
+Both weigh draws of q together with draws of wider densities (defence.py), and share the words below for the result. A
+fit weighs fewer draws than a certificate and does not search for other modes; its words are chosen so that the
+certificate, which looks further, adds to them and does not contradict them.
 """
 
 import dataclasses
@@ -22,7 +22,7 @@ from vi_kl.diagnostics.scouts import Scouts, scout
 from vi_kl.families.approximation import Approximation
 from vi_kl.targets.target import CHUNK
 
-GRADIENTS = 16  # for each draw around q, of looking for a funnel, at most
+GRADIENTS = 16  # the most gradients, for each draw around q, that the search for a funnel evaluates
 SCALE = (
     (1e-4, "indistinguishable from it in practice"),
     (1e-2, "very close"),
@@ -32,19 +32,19 @@ SCALE = (
 
 
 def describe(kl: float) -> str:
-    """A word for a divergence in nats."""
+    """Return a word for a divergence in nats."""
     return next((words for limit, words in SCALE if kl < limit), "far")
 
 
 @dataclasses.dataclass(frozen=True)
 class Judgement:
-    """What weighing draws told of one q.
+    """The result of weighing draws for one q.
 
     Attributes:
-        elbo: in nats; -inf where the posterior has no density at a draw of q.
-        kl: KL(q||posterior); None where it is not known.
-        k_hat: of q's own weights.
-        evaluations: of the log density.
+        elbo: the ELBO in nats; -inf if the posterior has no density at a draw of q.
+        kl: KL(q||posterior) in nats; None if it is not known.
+        k_hat: Pareto's k-hat of q's own weights.
+        evaluations: the number of evaluations of the log density.
     """
 
     elbo: float
@@ -54,11 +54,12 @@ class Judgement:
 
     @property
     def at_most(self) -> float:
-        """KL and twice its error; infinite where it is not known."""
+        """KL plus twice its standard error; infinite if KL is not known."""
         return np.inf if self.kl is None else self.kl.value + 2 * self.kl.standard_error
 
     @property
     def at_least(self) -> float:
+        """KL minus twice its standard error; 0 if KL is not known."""
         return 0.0 if self.kl is None else self.kl.value - 2 * self.kl.standard_error
 
     def __str__(self):
@@ -69,7 +70,10 @@ class Judgement:
 
 
 def look_around(q: Approximation, pilot: Draws, generator, n: int, *, rays: bool, size: int = CHUNK) -> Scouts | None:
-    """The density around q, n draws of it; None where q's draws do not span the space, or in too many dimensions."""
+    """Draw n points around q at several scales, and evaluate the log density there.
+
+    Return None if q's draws do not span the space, or if there are too many dimensions.
+    """
     found = moments_of_draws(pilot.z)
     if found is None or q.target.dim > MOST_DIMENSIONS:
         return None
@@ -87,7 +91,7 @@ def weigh_around(
 
 
 def judge(q: Approximation, key, n: int) -> Judgement:
-    """Weigh n draws of q, and half as many of wider densities, in pieces of n.
+    """Weigh n draws of q, and half as many of wider densities, with at most n points evaluated at a time.
 
     With one key every q is judged by the same noise, so that their ELBOs can be compared.
     """

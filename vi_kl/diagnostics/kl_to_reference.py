@@ -1,9 +1,9 @@
-"""KL between q and the exact posterior, in both directions, and the reverse one in two independent ways.
+"""KL between q and a reference posterior, in both directions, and KL(q||posterior) in two independent ways.
 
-1. The gap: log evidence - ELBO. It uses the model's own density, and draws of q.
-2. By integration of log q - log posterior under q: in closed form where q and the posterior are distributions
-   with one; by quadrature over q's own base noise in up to three dimensions; otherwise by Monte Carlo with other
-   draws against the posterior's closed form. It uses no ELBO and, for conjugate models, not the model's program.
+1. By the gap, log evidence - ELBO, which uses the model's own density and draws of q.
+2. By integration of log q - log posterior under q: in closed form if q and the posterior are distributions that have
+   one; by quadrature over q's own base noise in up to three dimensions; otherwise by Monte Carlo with other draws
+   against the posterior's closed form. It uses no ELBO and, for conjugate models, not the model's program either.
 """
 
 import dataclasses
@@ -28,18 +28,18 @@ from vi_kl.reference.quadrature.integrate import grid
 from vi_kl.targets.target import Target, in_chunks, log_density_in_chunks
 
 NODES_PER_AXIS = {1: 801, 2: 65, 3: 33}
-EXTENT = 8.0  # standard normal mass beyond: 1e-15
+EXTENT = 8.0  # the grid's half-width; a standard normal has a mass of 1e-15 beyond it
 
 
 def reverse_kl_by_gap(draws: Draws, target: Target) -> Estimate:
-    """KL(q||posterior) = log evidence - ELBO."""
+    """Return KL(q||posterior) = log evidence - ELBO."""
     gap = target.reference.log_evidence.minus(elbo_of(draws), "log evidence - ELBO")
     return dataclasses.replace(gap, num_draws=len(draws))
 
 
 @in_float64
 def reverse_kl_by_integration(q: Approximation, key, num_draws: int) -> Estimate | None:
-    """KL(q||posterior) without the ELBO; None where no independent way is known."""
+    """Return KL(q||posterior) without the ELBO, or None if there is no independent way of computing it."""
     target = q.target
     closed = closed_form_kl(q)
     if closed is not None:
@@ -54,7 +54,7 @@ def reverse_kl_by_integration(q: Approximation, key, num_draws: int) -> Estimate
 
 
 def closed_form_kl(q: Approximation) -> Estimate | None:
-    """The sum over sites of the registry's KL, where q and the posterior have independent sites."""
+    """Return the sum of closed-form KLs over independent sites; None if sites are dependent or one has none."""
     posterior = q.target.reference.distributions
     sites = None if posterior is None else site_distributions(q)
     if sites is None:
@@ -67,7 +67,7 @@ def closed_form_kl(q: Approximation) -> Estimate | None:
 
 
 def kl_by_base_quadrature(q: Approximation) -> Estimate:
-    """The trapezoidal rule over q's base noise, its error from leaving out every other node."""
+    """Integrate over q's base noise by the trapezoidal rule; the error is estimated by leaving out every other node."""
     dim = q.target.dim
     axis = np.linspace(-EXTENT, EXTENT, NODES_PER_AXIS[dim])
     u = grid([axis] * dim)
@@ -87,21 +87,25 @@ def kl_by_base_quadrature(q: Approximation) -> Estimate:
 
 
 def log_posterior(target: Target, z) -> tuple[np.ndarray, str]:
-    """log of the normalised posterior density of z, from its closed form where there is one."""
+    """Return the log of the normalised posterior density at z, from its closed form if there is one, and the method."""
     if target.reference.log_density is not None:
         return target.reference.log_density(z), "the posterior's closed form"
     return normalised_log_density(target, z), "the normalised posterior"
 
 
 def normalised_log_density(target: Target, z) -> np.ndarray:
+    """Return log density minus log evidence at z, (n,)."""
     return log_density_in_chunks(target, z) - target.reference.log_evidence.value
 
 
 @in_float64
 def forward_kl(q: Approximation, posterior: PosteriorDraws):
-    """KL(posterior||q) from draws of the posterior, with log q and the unnormalised log density there.
+    """Estimate KL(posterior||q) from draws of the posterior.
 
-    The first two are None where q's density is not known at points that are not its own draws.
+    Returns:
+        The estimate, log q at the draws, and the unnormalised log density there. The first two are None if q's density
+            is
+        known only at its own draws.
     """
     log_p = log_density_in_chunks(q.target, posterior.z)
     try:

@@ -1,4 +1,4 @@
-"""Measurements: the figures of one q, before any word is said about them."""
+"""Measurements: the figures of one q, from which the certificate's words are made."""
 
 import dataclasses
 import math
@@ -15,41 +15,42 @@ from vi_kl.diagnostics.wasserstein import Wasserstein
 
 @dataclasses.dataclass(frozen=True)
 class Measurements:
-    """What `check` measured of one q: the figures from which verdict.py and advice.py make their words.
+    """The figures that `check` measured for one q; verdict.py and advice.py put them into words.
 
     Attributes:
-        name: of the approximation.
-        source: of the reference that q is held to: "closed form", "quadrature", "reference run", or "" without one.
-        elbo: at most the log evidence.
-        k_hat: of the importance weights.
-        ess: effective sample size of the weights, as a share of the draws.
-        evidence_limits: of the log evidence, by betting; no upper one without draws of the posterior.
-        limits: of KL(q||posterior), from the evidence's and the ELBO's.
-        log_evidence: from the reference, or without one from the weights where k-hat allows; or None.
+        name: the approximation's name.
+        source: the kind of the reference: "closed form", "quadrature", "reference run", or "" without one.
+        elbo: the ELBO, which is at most the log evidence.
+        k_hat: Pareto's k-hat of the importance weights.
+        ess: the effective sample size of the importance weights, as a share of the draws.
+        evidence_limits: limits of the log evidence, by betting; the upper one is infinite without draws of the
+            posterior.
+        limits: limits of KL(q||posterior), from those of the log evidence and of the ELBO.
+        log_evidence: the log evidence of the reference, or without one from the weights if k-hat allows; or None.
         reverse_kl: KL(q||posterior) by the most precise way there is, or None.
         gap: log evidence - ELBO, or None without a reference.
         integrated: KL(q||posterior) by integration, or None.
         forward_kl: KL(posterior||q), or None without draws of the posterior.
         coverage: the share of posterior draws inside the region that holds 99.9% of q, or None.
-        missed_modes: parts of the posterior outside q that climbs found.
-        missed_share: of the mass, as far as q's draws and these parts show it.
-        climbs: how many were made to find them.
+        missed_modes: parts of the posterior outside q, around modes that climbs found.
+        missed_share: the share of the posterior's mass in these parts, as estimated from them and q's draws.
+        climbs: the number of climbs.
         misses_mode: whether a mode with a notable share of the mass was found outside q.
-        inner_modes: modes within q's reach at which the density stands far above q's own.
+        inner_modes: the number of modes within q's reach at which the density stands far above q's own.
         is_beside: whether a climb from q's own mean leaves q.
         outside_support: the share of q's draws where the posterior has no density.
-        is_point: whether q is one point, so that it has no density.
-        errors: of q's averages, in the model's own space; or None where there is nothing to hold them to.
-        corrected: the same of q's draws with importance weights, or None without a reference.
-        distance: of q's draws to the posterior's, or None.
-        contradictions: figures that cannot all be right, a sentence each.
+        is_point: whether q is one point, which has no density.
+        errors: the errors of q's averages, in the model's own space; None if there is nothing to compare them with.
+        corrected: the errors of averages over q's draws with importance weights, or None without a reference.
+        distance: the transport distance between q and the posterior, or None without a reference.
+        contradictions: pairs of figures that cannot both be right, a sentence each.
         complaints: checks that the reference failed when it was made, a sentence each.
-        converged: what the fit said of itself; None for an approximation without a fit.
+        converged: whether the fit reports that it converged; None for an approximation without a fit.
         is_mean_field: whether q takes all coordinates of z as independent by construction.
-        family: the name of q's family, whatever the algorithm that chose it is called.
-        dim: of z.
+        family: the name of q's family, which may differ from the algorithm's.
+        dim: the dimension of z.
         hierarchical: sites whose priors depend on other latent sites.
-        improper: coordinates or directions along which the density does not fall off as one with an integral does.
+        improper: coordinates or directions along which the density falls too slowly to have an integral.
         saturated: sites at which float64 cannot tell draws of q from a bound.
     """
 
@@ -89,22 +90,22 @@ class Measurements:
 
     @property
     def worst_mean_error(self) -> float:
-        """The largest error of a mean, in posterior sd; NaN where there is nothing to hold it to."""
+        """The largest error of a mean, in posterior sds; NaN if there is nothing to compare it with."""
         return math.nan if self.errors is None else self.errors.worst_mean
 
     @property
     def worst_sd_ratio(self) -> float:
-        """The sd ratio farthest from one; NaN where there is nothing to hold it to."""
+        """The sd ratio farthest from one; NaN if there is nothing to compare it with."""
         return math.nan if self.errors is None else self.errors.worst_sd
 
     @property
     def k_hat_text(self) -> str:
-        """k-hat to two digits, or "flat" where all importance weights are equal."""
+        """k-hat to two digits, or "flat" if all importance weights are equal."""
         return "flat" if self.k_hat == -math.inf else f"{self.k_hat:.2f}"
 
     @property
     def mends(self) -> bool:
-        """Whether importance weights take notable errors of q's averages away."""
+        """Whether importance weights remove notable errors of q's averages."""
         if self.corrected is None or self.k_hat > RELIABLE:
             return False
         return self.errors.notable and not self.corrected.notable

@@ -1,13 +1,13 @@
-"""Regions that q never visits: modes found by climbing from far outside q, and how much of the posterior they hold.
+"""Modes that q never visits: they are found by climbing from far outside q, and their share of the mass is estimated.
 
-Draws of q cannot see a mode that q misses. Climbs that start well outside q can. Around each mode that they find
-outside q an ellipsoid is cut out, less the ellipsoid that holds q, and its mass is measured by importance sampling
-from a Student t laid over the mode. Draws of q that stray into such a part do not count, so that q's share and the
-parts are disjoint, and add up to no more than the evidence.
+Draws of q cannot see a mode that q misses, but climbs that start well outside q can. An ellipsoid is cut out around
+each mode that they find outside q, without the ellipsoid that holds q. Its mass is estimated by importance sampling
+from a Student t centred at the mode. Draws of q that fall into such a part do not count, so that q's own share and the
+parts are disjoint and add up to no more than the evidence.
 
-A climb from q's own mean tells a mode that q misses from a mode beside which q sits. Climbs from inside q, from its
-mean and from the draws of the largest weights, find spikes: modes within q's reach at which the density stands far
-above q's own. It all finds what a climb from one of its starts reaches, and no more.
+A climb from q's own mean tells whether q sits on a mode or beside one. Climbs from inside q, from its mean and from the
+draws with the largest weights, find spikes: modes within q's reach at which the density stands far above q's own. The
+search finds the modes to which a climb from one of its starts leads, and no others.
 """
 
 import dataclasses
@@ -27,32 +27,32 @@ from vi_kl.diagnostics.scouts import Scouts
 from vi_kl.targets.modes import Climb, Mode, polish, same_mode
 from vi_kl.targets.target import Target, log_density_in_chunks, value_and_grad
 
-REACHES = (3.0, 6.0, 12.0, 24.0, 48.0, 96.0)  # of the starts, in sds of q
+REACHES = (3.0, 6.0, 12.0, 24.0, 48.0, 96.0)  # the distances of the starts from q's mean, in sds of q
 ELSEWHERE = 6  # starts that do not depend on q
-OUTSIDE = 1 - 1e-6  # of q's mass, were it normal, inside the ellipsoid beyond which a mode counts as missed_modes
-WORTH_A_LOOK = np.log(1e-3)  # of a mode's mass by Laplace, relative to what q's weights say
-HELD = 1 - 1e-4  # of a mode's mass, were it normal, inside its ellipsoid
+OUTSIDE = 1 - 1e-6  # the mass of q, were it normal, inside the ellipsoid beyond which a mode counts as missed
+WORTH_A_LOOK = np.log(1e-3)  # the least log mass of a mode, by Laplace, relative to the evidence by q's weights
+HELD = 1 - 1e-4  # the share of a mode's mass, were it normal, inside its ellipsoid
 DEGREES_OF_FREEDOM = 5.0
 MOST_DIMENSIONS = 60  # a Hessian costs 16 gradients per dimension
-MOST_STEPS = 100  # of a climb
+MOST_STEPS = 100  # the most iterations of a climb
 FLAT = 1e-2  # Newton decrement below which a climb has ended at a mode
-NOTABLE_SHARE = 0.02  # of the posterior, left out by q
-PILOT = 2048  # draws of q that the search looks at; those that are weighed are others
+NOTABLE_SHARE = 0.02  # the least share of the posterior that q has to leave out to be said to miss a mode
+PILOT = 2048  # draws of q for the search; the draws that are weighed are others
 INSIDE = 2  # climbs from draws of q with the largest weights
 SPIKE = 2.0  # nats by which log p - log Z exceeds log q at the end of a climb inside q, for it to be worth a Hessian
 MOST_SPIKES = 4
-VISITED = 0.01  # of q's draws in a mode's ellipsoid: no spike, but a q that is wider than its mode
+VISITED = 0.01  # the share of q's draws in a mode's ellipsoid above which it is no spike, and q only wider than it
 
 
 @dataclasses.dataclass(frozen=True)
 class Reach:
-    """The ellipsoid that holds q, from its draws."""
+    """The ellipsoid that holds q, with the mean and covariance of q's draws."""
 
     mean: np.ndarray
     tril: np.ndarray
 
     def holds(self, z: np.ndarray) -> np.ndarray:
-        """Whether points (n, dim) lie in it."""
+        """Return whether points (n, dim) lie in it."""
         return squared_distance(self.mean, self.tril, z) <= chi2.ppf(OUTSIDE, len(self.mean))
 
 
@@ -61,10 +61,11 @@ class MissedMode:
     """A part of the posterior that q does not visit.
 
     Attributes:
-        mode: where it is highest.
-        log_weights: log importance weights of draws laid over it, whose mean is its part of the evidence.
+        mode: the mode at its centre.
+        log_weights: the log importance weights of draws around the mode, whose mean is the part's share of the
+            evidence.
         z: the mode's place, shape (dim,).
-        log_mass: log of its part of the evidence, in nats.
+        log_mass: the log of the part's share of the evidence, in nats.
     """
 
     mode: Mode = dataclasses.field(metadata=WORKING)
@@ -76,19 +77,19 @@ class MissedMode:
         store(self, z=self.mode.z, log_mass=log_mean_exp(self.log_weights))
 
     def holds(self, z: np.ndarray) -> np.ndarray:
-        """Whether points (n, dim) lie in its ellipsoid."""
+        """Return whether points (n, dim) lie in its ellipsoid."""
         return in_ellipsoid(self.mode, z)
 
 
 @dataclasses.dataclass(frozen=True)
 class Search:
-    """What climbs from around q found.
+    """The result of climbs from around q.
 
     Attributes:
-        climbs: how many there were; 0 where the search was not made.
+        climbs: the number of climbs; 0 if no search was made.
         parts: modes that q does not visit, with their masses.
-        is_beside: whether a climb from q's own mean leaves q: q sits beside a mode, not on one.
-        reach: the ellipsoid that holds q; None where the search was not made.
+        is_beside: whether a climb from q's own mean leaves q, so that q sits beside a mode and not on one.
+        reach: the ellipsoid that holds q; None if no search was made.
         spikes: modes within q that stand far above q's density.
     """
 
@@ -100,19 +101,19 @@ class Search:
 
     @property
     def laid_over(self) -> tuple[Student, ...]:
-        """Densities over all modes that were found, outside q and in it."""
+        """A Student t density for each mode that was found, outside q or within."""
         modes = [*(part.mode for part in self.parts), *self.spikes]
         return tuple(Student(mode.z, mode.scale_tril, DEGREES_OF_FREEDOM) for mode in modes)
 
     def own_log_weights(self, draws: Draws) -> np.ndarray:
-        """q's log weights, those of draws that stray into a part set to zero weight."""
+        """Return q's log weights, with -inf for draws that fall into a part outside q."""
         if not self.parts:
             return draws.log_ratio
         strayed = np.any([part.holds(draws.z) for part in self.parts], axis=0) & ~self.reach.holds(draws.z)
         return np.where(strayed, -np.inf, draws.log_ratio)
 
     def share(self, draws: Draws) -> float:
-        """Of the mass that lies in the parts, as far as q's draws and the parts show it."""
+        """Return the parts' share of the mass, as estimated from the parts and q's draws outside them."""
         if not self.parts:
             return 0.0
         outside = np.logaddexp.reduce([part.log_mass for part in self.parts])
@@ -120,12 +121,12 @@ class Search:
 
 
 def in_ellipsoid(mode: Mode, z: np.ndarray) -> np.ndarray:
-    """Whether points (n, dim) lie in the ellipsoid around a mode that holds all but a little of it, were it normal."""
+    """Return whether points (n, dim) lie in the ellipsoid that holds nearly all of a mode's mass, were it normal."""
     return squared_distance(mode.z, mode.scale_tril, z) < chi2.ppf(HELD, z.shape[1])
 
 
 def squared_distance(mean, tril, z: np.ndarray) -> np.ndarray:
-    """Of points (n, dim) from a normal's mean, in its own units."""
+    """Return the squared Mahalanobis distance of points (n, dim) from a normal's mean."""
     return (np.linalg.solve(tril, (z - mean).T) ** 2).sum(axis=0)
 
 
@@ -133,26 +134,26 @@ def squared_distance(mean, tril, z: np.ndarray) -> np.ndarray:
 def find_missed_modes(
     pilot: Draws, scouts: Scouts | None, log_q: Callable, target: Target, key, num_draws: int
 ) -> Search:
-    """Climb from around q, and weigh what lies outside it.
+    """Climb from around q, and estimate the mass of what lies outside it.
 
     Args:
         pilot: draws of q for the search alone, so that what is found does not depend on the draws that are weighed.
-        scouts: what points around q showed.
-        log_q: q's log density at points (n, dim).
+        scouts: the log density at points around q, or None.
+        log_q: a function that returns q's log density at points (n, dim).
         target: the posterior.
         key: a JAX random key.
-        num_draws: draws laid over each mode found.
+        num_draws: the number of draws around each mode found.
     """
     found = moments_of_draws(pilot.z)
     if target.dim > MOST_DIMENSIONS or found is None or scouts is None:
         return Search()
     generator, reach = numpy_generator(key), Reach(*found)
-    with np.errstate(over="ignore", invalid="ignore"):  # far out, in line searches
+    with np.errstate(over="ignore", invalid="ignore"):  # line searches far out may overflow
         return search_around(pilot, scouts, log_q, target, reach, generator, num_draws)
 
 
 def search_around(pilot: Draws, scouts: Scouts, log_q, target: Target, reach: Reach, generator, num_draws) -> Search:
-    """The search itself, as `find_missed_modes` has it, around the ellipsoid that holds q."""
+    """Carry out the search of `find_missed_modes` around the ellipsoid that holds q."""
     points, hints = starts(reach.mean, reach.tril, generator), scouts.starts(reach)
     inside = [climb_from(target, start) for start in inner_starts(pilot, reach)]
     home, near = inside[0], None
@@ -173,13 +174,13 @@ def search_around(pilot: Draws, scouts: Scouts, log_q, target: Target, reach: Re
 
 
 def inner_starts(pilot: Draws, reach: Reach) -> np.ndarray:
-    """q's mean, and its draws with the largest weights."""
+    """Return q's mean, and the draws of q with the largest weights."""
     heaviest = np.argsort(-pilot.log_ratio)[:INSIDE]
     return np.concatenate([reach.mean[None], pilot.z[heaviest]])
 
 
 def find_spikes(ends: list[Climb], pilot: Draws, log_q, known: float) -> tuple[Mode, ...]:
-    """Modes within q's reach, far above q's own density and hardly visited by q, the likeliest first."""
+    """Return modes within q's reach, far above q's density and hardly visited by q, the likeliest first."""
     if not ends:
         return ()
     above = np.array([end.log_density for end in ends]) - log_q(np.stack([end.z for end in ends])) - known
@@ -189,7 +190,7 @@ def find_spikes(ends: list[Climb], pilot: Draws, log_q, known: float) -> tuple[M
 
 
 def different(ends: list[Climb]) -> list[Climb]:
-    """One for each place where climbs ended."""
+    """Keep one climb for each place where climbs ended."""
     found: list[Climb] = []
     for end in ends:
         if not any(np.allclose(end.z, other.z, rtol=1e-3, atol=1e-3) for other in found):
@@ -198,19 +199,19 @@ def different(ends: list[Climb]) -> list[Climb]:
 
 
 def climb_from(target: Target, start: np.ndarray) -> Climb | None:
-    """A climb to wherever it leads; None where there is no density to begin with."""
+    """Climb to wherever it leads; return None if the density at the start is zero or undefined."""
     if not np.isfinite(value_and_grad(target, jnp.asarray(start))[0]):
         return None
     return Climb(target, start, MOST_STEPS)
 
 
 def leads_outside(reach: Reach, target: Target, points: np.ndarray) -> bool:
-    """Whether a climb from one of a few points outside q ends outside q: a mode of its own, not q's tail."""
+    """Return whether a climb from one of a few points outside q ends outside q: at another mode, not in q's tail."""
     return any(climb(target, point, reach) is not None for point in points)
 
 
 def climb(target: Target, start: np.ndarray, reach: Reach) -> Climb | None:
-    """A climb that ends at a peak outside q; None where it stays in q, or gets nowhere."""
+    """Return a climb that ends at a peak outside q; None if it enters q or reaches no peak."""
     if not np.isfinite(value_and_grad(target, jnp.asarray(start))[0]):
         return None
     inside = reach.holds(start[None])[0]
@@ -219,24 +220,25 @@ def climb(target: Target, start: np.ndarray, reach: Reach) -> Climb | None:
 
 
 def climbs_to_outside(target: Target, points: np.ndarray, reach: Reach) -> list[Climb]:
-    """Climbs that ended beyond q's reach, one for each place where they did."""
+    """Return climbs that ended at peaks beyond q's reach, one for each peak."""
     ends = (climb(target, start, reach) for start in points)
     return different([end for end in ends if end is not None])
 
 
 def as_mode(climb: Climb) -> Mode | None:
-    """The mode at the end of a climb; None where the log density is not flat, or not curved down, there."""
+    """Return the mode at the end of a climb; None if the log density there is not flat or not concave."""
     mode = polish(climb)
     if not mode.is_proper:
         return None
     try:
         decrement = np.linalg.norm(mode.scale_tril.T @ mode.gradient)
-    except np.linalg.LinAlgError:  # proper in its own scales, and singular to rounding: no mode to lay a density over
+    except np.linalg.LinAlgError:  # definite in its own scales, but singular to rounding: no density can be made of it
         return None
     return mode if decrement < FLAT else None
 
 
 def distinct(modes: list[Mode]) -> list[Mode]:
+    """Keep one of several modes that are the same to rounding."""
     kept: list[Mode] = []
     for mode in modes:
         if not any(same_mode(mode, other) for other in kept):
@@ -245,7 +247,7 @@ def distinct(modes: list[Mode]) -> list[Mode]:
 
 
 def starts(mean, root, generator) -> np.ndarray:
-    """Opposite pairs of points on ellipsoids around q, and points where chains would start.
+    """Return opposite pairs of points on ellipsoids around q, and points where MCMC chains would start.
 
     In one dimension the pairs put a start on both sides at each distance. The others are uniform on (-2, 2) in every
     coordinate, whatever q is: relabelled modes lie there, many sds of a narrow q away.
@@ -260,7 +262,10 @@ def starts(mean, root, generator) -> np.ndarray:
 def measure(
     mode: Mode, before: list[MissedMode], reach: Reach, target: Target, generator, num_draws: int
 ) -> MissedMode:
-    """Importance weights of Student-t draws over a mode: zero outside its ellipsoid, in q's, and in those before it."""
+    """Estimate a mode's part of the evidence by importance sampling from a Student t.
+
+    The weights are zero outside the mode's ellipsoid, in q's, and in those of the modes before it.
+    """
     student = Student(mode.z, mode.scale_tril, DEGREES_OF_FREEDOM)
     z = student.sample(generator, num_draws)
     log_weights = log_density_in_chunks(target, z) - student.log_prob(z)

@@ -1,4 +1,4 @@
-"""Densities that are laid beside q: independent Student t's, and multivariate ones of several scales around one mean.
+"""Components of the mixtures that q is weighed with: independent Student t's, and multivariate ones of several scales.
 
 Multivariate normals and Student t's are in core/student.py.
 """
@@ -13,22 +13,23 @@ from vi_kl.core.student import Student
 
 
 class Part(Protocol):
-    """A density that can be drawn from, and evaluated anywhere."""
+    """A density from which points can be drawn, and which can be evaluated anywhere."""
 
     def sample(self, generator: np.random.Generator, n: int) -> np.ndarray:
-        """n draws, (n, dim)."""
+        """Draw n points, (n, dim)."""
 
     def log_prob(self, z: np.ndarray) -> np.ndarray:
-        """At points (n, dim)."""
+        """Return the log density at points (n, dim)."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Independent:
-    """z = mean + tril u with independent Student t's u: tails along the axes, where a multivariate t has none.
+    """The distribution of z = mean + tril u with independent Student t's u: its heavy tails lie along the axes of u.
 
     Attributes:
-        mean: (dim,).
-        tril: (dim, dim).
+        mean: the centre, (dim,).
+        tril: the scale matrix, (dim, dim).
+        degrees_of_freedom: the degrees of freedom of each t.
     """
 
     mean: np.ndarray
@@ -44,18 +45,20 @@ class Independent:
 
 
 def log_prob_of_independent(u: np.ndarray, nu: float) -> np.ndarray:
-    """The log density of independent Student t's of location 0 and scale 1, at points (n, dim)."""
+    """Return the log density of independent Student t's of location 0 and scale 1, at points (n, dim)."""
     constant = u.shape[1] * (gammaln((nu + 1) / 2) - gammaln(nu / 2) - 0.5 * np.log(nu * np.pi))
     return constant - (nu + 1) / 2 * np.log1p(u**2 / nu).sum(axis=1)
 
 
 @dataclasses.dataclass(frozen=True)
 class Concentric:
-    """Multivariate Student t's around one mean, of one shape and several scales, in equal shares.
+    """A mixture, in equal shares, of multivariate Student t's with one centre, one shape and several scales.
 
     Attributes:
-        mean: (dim,).
-        tril: of the one with scale one, (dim, dim).
+        mean: the centre, (dim,).
+        tril: the Cholesky factor of the scale matrix of the component with scale one, (dim, dim).
+        scales: the scales, relative to `tril`.
+        degrees_of_freedom: the degrees of freedom of each t.
     """
 
     mean: np.ndarray

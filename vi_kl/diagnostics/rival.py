@@ -1,8 +1,8 @@
-"""A cheap rival of q, for a lower limit of the evidence where q's own weights are no help.
+"""A rival of q: a quickly fitted mean field, for a lower limit of the evidence where q's own weights prove little.
 
-The ELBO of any density is at most the log evidence, so KL(q||posterior) is at least the rival's ELBO less q's. Where q
-sits hundreds of nats away from the mass its own weights prove next to nothing; a mean field that starts from the middle
-of z, as guides do, and climbs for a few seconds, proves most of it.
+The ELBO of any density is at most the log evidence, so KL(q||posterior) is at least the rival's ELBO less q's. If q
+lies hundreds of nats away from the posterior's mass, its own weights prove next to nothing. A mean field that starts at
+z = 0, as guides do, and is optimised for a few seconds proves most of the distance.
 """
 
 import numpy as np
@@ -14,11 +14,14 @@ from vi_kl.targets.target import CHUNK, ROWS, Target, log_density_in_chunks, val
 
 STEPS = 200
 FIRST, LAST = 0.2, 0.01  # step sizes of the first and the last step
-NARROW = 0.3  # sds that it starts with
+NARROW = 0.3  # the sds at the start
 
 
 def rival_evidence(target: Target, generator: np.random.Generator, confidence: float) -> float:
-    """A lower limit of the log evidence from a mean field of its own; -inf where it meets no density."""
+    """Return a lower limit of the log evidence from a newly fitted mean field.
+
+    It is -inf if the log density is not finite at some draw of that mean field.
+    """
     loc, log_sd = climb(target, generator)
     noise = generator.standard_normal((CHUNK, target.dim))
     log_p = log_density_in_chunks(target, loc + np.exp(log_sd) * noise)
@@ -31,9 +34,12 @@ def rival_evidence(target: Target, generator: np.random.Generator, confidence: f
 
 
 def climb(target: Target, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Location and log sds after some steps of Adam (Kingma & Ba 2015) on the ELBO, with antithetic draws.
+    """Fit a mean field by some steps of Adam (Kingma & Ba 2015) on the ELBO with antithetic draws.
 
-    Draws whose gradient is not finite have no say.
+    Draws whose gradient is not finite are left out.
+
+    Returns:
+        The location and the log sds, (dim,) each.
     """
     place = np.concatenate([np.zeros(target.dim), np.full(target.dim, np.log(NARROW))])
     first, second = np.zeros_like(place), np.zeros_like(place)

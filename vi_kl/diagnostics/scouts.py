@@ -1,9 +1,9 @@
-"""Points well outside q at which the density is looked at before anything climbs: where climbs should start.
+"""Scouts: points well outside q at which the log density is evaluated, to choose where climbs start.
 
-A climb from a random place seldom ends on a narrow mode, and a look at the density costs a fraction of a climb. So many
-points are looked at: draws of Student t densities around q at scales from its own to 32 times it, and points along rays
-from q's mean: its principal axes, the coordinates' axes, diagonals and random directions, both ways. The highest points
-of a ray beyond q, and the draws with the largest importance weights outside q, are where climbs start.
+A climb from a random place seldom ends on a narrow mode, and an evaluation of the density costs a fraction of a climb.
+So many points are evaluated: draws of Student t densities around q, at scales from its own to 32 times it, and points
+along rays from q's mean in both directions (principal axes, coordinate axes, diagonals and random directions). Climbs
+start from the highest points of a ray beyond q, and from the draws with the largest importance weights outside q.
 """
 
 import dataclasses
@@ -14,28 +14,30 @@ from scipy.ndimage import maximum_filter1d
 from vi_kl.diagnostics.parts import Concentric
 from vi_kl.targets.target import CHUNK, Target, log_density_in_chunks
 
-SCALES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)  # of q's own
+SCALES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)  # the scales of the densities around q, relative to q's own
 DEGREES_OF_FREEDOM = 5.0
 NEAR = np.arange(0.5, 16.0, 0.25)  # sds along a ray, at steps that a mode of a twentieth of q's width does not slip by
 FAR = np.geomspace(16.0, 200.0, 24)
 DIAGONALS, RANDOM = 8, 12
 MOST_RAYS = 160
-MOST_STARTS = 5  # of each kind
+MOST_STARTS = 5  # the most starts of each kind
 RISE = 3.0  # nats by which a point of a ray has to stand above the lowest on the way there
 NEGLIGIBLE = 40.0  # nats
-OUTERMOST = 2.0 ** np.arange(8, 42, 4)  # sds: how far out the density is asked whether it still falls
+OUTERMOST = 2.0 ** np.arange(8, 42, 4)  # distances, in sds, at which the density is tested for falling fast enough
 
 
 @dataclasses.dataclass(frozen=True)
 class Scouts:
-    """What the points showed.
+    """The points, and the log density there.
 
     Attributes:
         wide: the mixture of densities around q at several scales.
-        evaluations: of the log density that it took.
-        z, log_p, log_r: its draws, with the target's and its own log density.
-        peaks: points of rays, (k, dim), the most promising first.
-        flat: directions (k, dim) along which the density does not fall off as a proper one must.
+        z: draws of the mixture, (n, dim).
+        log_p: the target's log density at the draws, (n,).
+        log_r: the mixture's log density at the draws, (n,).
+        peaks: local maxima along rays, (k, dim), the most promising first.
+        flat: directions (k, dim) along which the density falls too slowly to have an integral.
+        evaluations: the number of evaluations of the log density.
     """
 
     wide: Concentric
@@ -47,14 +49,14 @@ class Scouts:
     evaluations: int
 
     def starts(self, reach) -> np.ndarray:
-        """Where climbs should start: draws of the largest weights, apart from one another; and peaks of rays."""
+        """Return where climbs should start: draws with the largest weights, and peaks of rays, without near repeats."""
         order = np.argsort(-(self.log_p - self.log_r))
         order = order[np.isfinite(self.log_p[order])][:200]
         return np.concatenate([apart(self.z[order], reach.tril), apart(self.peaks, reach.tril)])
 
 
 def apart(points: np.ndarray, tril: np.ndarray) -> np.ndarray:
-    """The first of the points, and those that are no neighbours of earlier ones."""
+    """Keep the first point, and up to MOST_STARTS in all that are not close to an earlier one."""
     units = np.linalg.solve(tril, points.T).T
     kept: list[int] = []
     for i, unit in enumerate(units):
@@ -68,12 +70,16 @@ def apart(points: np.ndarray, tril: np.ndarray) -> np.ndarray:
 def scout(
     target: Target, mean: np.ndarray, tril: np.ndarray, generator, n: int, *, rays: bool = True, size: int = CHUNK
 ) -> Scouts:
-    """Look around q, whose mean and factor of the covariance are given.
+    """Evaluate the log density around q, given q's mean and a factor of its covariance.
 
     Args:
-        n: draws at all scales together.
-        rays: whether to look along rays too.
-        size: of the pieces in which the density is evaluated.
+        target: the posterior.
+        mean: q's mean, (dim,).
+        tril: a factor of q's covariance, (dim, dim).
+        generator: NumPy's random generator.
+        n: the number of draws at all scales together.
+        rays: whether to evaluate along rays too.
+        size: the number of points at which the density is evaluated at a time.
     """
     wide = Concentric(mean, tril, SCALES, DEGREES_OF_FREEDOM)
     z, dim = wide.sample(generator, n), len(mean)
@@ -90,10 +96,11 @@ def scout(
 
 
 def directions(tril: np.ndarray, generator) -> tuple[np.ndarray, np.ndarray]:
-    """Of rays, (k, dim), each as long as q's sd in that direction; and the slope that a proper density is below there.
+    """Return the rays and, for each, a bound on the slope of a proper density.
 
-    Along an axis a density that falls no faster than 1 / distance has no integral; in random directions, which stand
-    for all those around them, one that falls no faster than distance^-dim.
+    The rays (k, dim) are each as long as q's sd in that direction. The slope, (k,), is that of the log density against
+    the log of the distance. Along an axis a density that falls no faster than 1 / distance has no integral. In random
+    directions, which stand for all those around them, one that falls no faster than distance^-dim has none.
     """
     dim = len(tril)
     axes, sds, _ = np.linalg.svd(tril)
@@ -107,7 +114,7 @@ def directions(tril: np.ndarray, generator) -> tuple[np.ndarray, np.ndarray]:
     # diagonals of the coordinates in their own scales, and random directions in q's units
     slanted = np.concatenate([unit[:DIAGONALS] @ upright, unit[DIAGONALS:] @ tril.T])
     rays = np.concatenate([principal, upright, slanted]) if dim > 1 else upright
-    # on the line 1 / distance itself has none; a slice of more dimensions may fall so and the rest grow narrower
+    # in one dimension 1 / distance has no integral; a slice of several may fall so while the rest grows narrower
     slopes = np.full(len(rays), -0.99 if dim > 1 else -1.01)
     slopes[2 * dim :] = 0.01 - float(dim)
     if len(rays) > MOST_RAYS:
@@ -117,7 +124,7 @@ def directions(tril: np.ndarray, generator) -> tuple[np.ndarray, np.ndarray]:
 
 
 def peaks_of(points: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Local maxima along rays that stand above the lowest point on the way there, the highest rise first."""
+    """Return the best local maximum of each ray that rises above the lowest point before it, the densest first."""
     if not values.size:
         return points.reshape(-1, points.shape[-1])
     floored = np.maximum(values, values.max() - 1e4)
@@ -132,14 +139,15 @@ def peaks_of(points: np.ndarray, values: np.ndarray) -> np.ndarray:
 
 
 def falls_too_slowly(along: np.ndarray, centre: np.ndarray, slopes: np.ndarray) -> np.ndarray:
-    """Whether the density along each ray, farthest out where it is a number, falls too slowly to have an integral.
+    """Return whether the density along each ray, farthest out where it is finite, falls too slowly to have an integral.
 
-    What is there has to matter, too: a density that rises again, thousands of nats down, is rounding or a far corner.
+    The density there has to matter, too: one that rises again, thousands of nats down, is due to rounding or to a far
+    corner.
 
     Args:
         along: log densities at OUTERMOST, (len(OUTERMOST), k).
-        centre: at q's mean, (k,).
-        slopes: of the log density against the log of the distance, below which a proper density's lies, (k,).
+        centre: log densities at q's mean, (k,).
+        slopes: bounds on the slope of a proper log density against the log of the distance, (k,).
     """
     steps = np.diff(np.log(OUTERMOST))[:, None]
     with np.errstate(invalid="ignore"):

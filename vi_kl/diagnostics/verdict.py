@@ -1,4 +1,4 @@
-"""What measurements of q mean: a label, a verdict, and what could be wrong unseen; advice.py says what to try."""
+"""The words of a certificate: the label, the verdict, and what could be wrong unseen; advice.py says what to try."""
 
 import math
 
@@ -6,14 +6,17 @@ from vi_kl.diagnostics.judgement import SCALE, describe
 from vi_kl.diagnostics.measurements import Measurements
 from vi_kl.diagnostics.psis import RELIABLE
 
-EXACT = 1e-3  # nats of error, or of the KL itself where that is larger, that an exact figure may have
-LEAVES_OUT = 0.1  # of the posterior's mass outside q's region
-SATURATED = 1e-3  # of q's draws at a bound to rounding, from which on the density is too little the model's to be named
+EXACT = 1e-3  # the largest error of an exact KL, in nats, or relative to the KL if that is above one nat
+LEAVES_OUT = 0.1  # the share of the posterior's mass outside q's region above which the verdict mentions it
+SATURATED = 1e-3  # the share of q's draws at a bound to rounding above which the KL is not one to the model's posterior
 
 
 def label_of(m: Measurements) -> str:
-    """ "exact": nothing random in the KL, and hardly an error. "certified": random, with limits that hold. "estimated":
-    right only if q, or a reference run, sees all that matters. "unknown": a lower limit at best.
+    """Return how reliable the KL is.
+
+    "exact" means that nothing in it is random, and it has hardly any error; "certified" that it is random, with limits
+    that hold; "estimated" that it is right only if q, or a reference run, sees all that matters; and "unknown" that
+    there is a lower limit at best.
     """
     if m.reverse_kl is None or m.contradictions or m.complaints or saturates(m) or m.improper:
         return "unknown"
@@ -28,11 +31,12 @@ def label_of(m: Measurements) -> str:
 
 
 def saturates(m: Measurements) -> bool:
-    """Whether so many draws are at a bound that the KL is one to another posterior than the model's."""
+    """Return whether so many draws are at a bound that the KL is one to another posterior than the model's."""
     return m.source != "closed form" and any(s.share > SATURATED for s in m.saturated)
 
 
 def in_nats_and_bits(nats: float) -> str:
+    """Return a divergence in words, in both units."""
     return f"{nats:.3g} nats = {nats / math.log(2):.3g} bits"
 
 
@@ -48,13 +52,14 @@ def verdict_of(m: Measurements, label: str) -> str:
 
 
 def heavy_where_it_matters(m: Measurements) -> bool:
-    """Whether q's own weights are heavy, and hold more than next to nothing."""
+    """Return whether q's own weights are heavy-tailed, and the KL is more than negligible."""
     if m.reverse_kl is None or m.is_point:
         return False
     return m.k_hat > RELIABLE and m.reverse_kl.to("nats").value > SCALE[1][0]
 
 
 def distance_sentence(m: Measurements, label: str) -> str:
+    """Say how large KL(q||posterior) is, or why it is not known."""
     if m.is_point:
         return "q is a point, which has no density, so KL(q||posterior) is infinite: it says nothing of uncertainty."
     if m.outside_support:
@@ -71,7 +76,10 @@ def distance_sentence(m: Measurements, label: str) -> str:
     if m.contradictions:
         return "These figures contradict each other, so the distance to the posterior is unknown."
     if m.complaints:
-        return f"The {m.source} that q is held to failed its own checks, so the distance to the posterior is unknown."
+        return (
+            f"The {m.source} with which q is compared failed its own checks, so the distance to the posterior is "
+            "unknown."
+        )
     if m.reverse_kl is None:
         lower = m.limits.to("nats").lower
         at_least = f"It is at least {in_nats_and_bits(lower)}. " if lower > SCALE[1][0] else ""
@@ -93,7 +101,7 @@ def distance_sentence(m: Measurements, label: str) -> str:
 
 
 def missing_sentence(m: Measurements) -> str:
-    """About a part of the posterior that q leaves out, by posterior draws or by climbs."""
+    """Say which part of the posterior q leaves out, as posterior draws or climbs show it; "" if none."""
     missed = 0.0 if m.coverage is None else 1 - m.coverage
     if missed > LEAVES_OUT and m.misses_mode:
         cost = -math.log1p(-missed) if missed < 1 else math.inf
@@ -122,6 +130,7 @@ def missing_sentence(m: Measurements) -> str:
 
 
 def errors_sentence(m: Measurements) -> str:
+    """Say how wrong q's averages are, and whether importance weights mend them; "" if they are right."""
     if m.errors is None:
         return ""
     without = ", ".join(m.errors.without_moments)

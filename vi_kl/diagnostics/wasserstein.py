@@ -1,8 +1,8 @@
 """The Wasserstein distance between q and the posterior, from draws of both.
 
-W2 is the root of the mean squared distance that mass has to travel, in posterior sds of z: it sees a missed mode
-as far as it is away, where reverse KL sees only its share. Between finite samples it is never zero, so the same
-figure for two samples of the posterior stands beside it.
+W2 is the root of the mean squared distance that mass has to travel, in posterior sds of z. A missed mode counts by how
+far away it is, whereas reverse KL counts only its share of the mass. Between finite samples W2 is never zero, so the
+distance between two samples of the posterior is given beside it.
 
 Reference: Peyre & Cuturi (2019), "Computational optimal transport", section 2.
 """
@@ -18,13 +18,13 @@ POINTS, REPETITIONS = 256, 4
 
 @dataclasses.dataclass(frozen=True)
 class Wasserstein:
-    """W2 in posterior sds.
+    """The distance W2 in posterior sds.
 
     Attributes:
-        value: between q and the posterior, the mean over pairs of samples.
-        standard_error: of the value.
-        floor: between two samples of the posterior of that size, the same way.
-        points: draws in each sample.
+        value: the distance between q and the posterior, the mean over pairs of samples.
+        standard_error: the standard error of the value.
+        floor: the mean distance between two samples of the posterior, each as large as those.
+        points: the number of draws in each sample.
     """
 
     value: float
@@ -37,7 +37,7 @@ class Wasserstein:
 
 
 def wasserstein(q_draws: np.ndarray, posterior_draws: np.ndarray, generator: np.random.Generator) -> Wasserstein:
-    """Between draws of z, (n, dim) each, by exact assignment of several pairs of samples."""
+    """Estimate W2 from draws of z, (n, dim) each, by exact assignment of several pairs of samples."""
     scale = posterior_draws.std(axis=0, ddof=1)
     points = min(POINTS, len(q_draws) // REPETITIONS, len(posterior_draws) // (2 * REPETITIONS))
     ours = split(q_draws / scale, REPETITIONS, points, generator)
@@ -49,12 +49,12 @@ def wasserstein(q_draws: np.ndarray, posterior_draws: np.ndarray, generator: np.
 
 
 def split(draws: np.ndarray, parts: int, points: int, generator) -> list[np.ndarray]:
-    """Disjoint samples, chosen at random."""
+    """Return disjoint samples, chosen at random."""
     chosen = generator.permutation(len(draws))[: parts * points]
     return np.split(draws[chosen], parts)
 
 
 def transport(a: np.ndarray, b: np.ndarray) -> float:
-    """W2 between two samples of equal size: the cheapest pairing of their points."""
+    """Return W2 between two samples of equal size, from the cheapest pairing of their points."""
     cost = cdist(a, b, "sqeuclidean")
     return float(np.sqrt(cost[linear_sum_assignment(cost)].mean()))

@@ -20,11 +20,11 @@ CONFIDENCE = 0.975
 
 
 class View:
-    """What is around q: draws of it that no figure rests on, the density there, and a generator for what follows.
+    """The surroundings of q: draws that no figure rests on, the log density around q, and a random generator.
 
     Attributes:
-        pilot: draws of q.
-        scouts: points around q; None where q's draws do not span the space, or in too many dimensions.
+        pilot: draws of q that serve only to choose what is weighed.
+        scouts: points around q; None if q's draws do not span the space, or if there are too many dimensions.
     """
 
     def __init__(self, q, key, n: int):
@@ -35,13 +35,13 @@ class View:
         self.scouts = look_around(q, self.pilot, self.generator, n, rays=True)
 
     def log_q(self, z: np.ndarray) -> np.ndarray:
-        """q's log density at points; where it is not known, that of a normal with its moments."""
+        """Return q's log density at points; if it is not known, that of a normal with q's moments."""
         if has_density(self.q):
             return density_of(self.q, z)
         return Student(*moments_of_draws(self.pilot.z)).log_prob(z)
 
     def improper_along(self, target) -> tuple[str, ...]:
-        """Names of the coordinates that a direction in which the density does not fall off is mostly made of."""
+        """Name the largest coordinate of each direction in which the density falls too slowly, without repeats."""
         if self.scouts is None:
             return ()
         names, sds = target.coordinate_names, self.pilot.z.std(axis=0)
@@ -50,7 +50,10 @@ class View:
 
 
 def judge_without_reference(q, draws: Draws, view: View, search: Search, figures) -> dict:
-    """What draws of q and of wider densities tell, with those over the modes that climbs found."""
+    """Compute every figure of a certificate that needs no reference posterior, as {field: value}.
+
+    The draws of q are weighed together with those of wider densities and of densities over the modes that climbs found.
+    """
     found = {"source": ""}
     weighing = None
     if view.scouts is not None:
@@ -61,7 +64,7 @@ def judge_without_reference(q, draws: Draws, view: View, search: Search, figures
         "evidence_limits": evidence,
         "limits": evidence.minus(elbo_limits(figures["elbo"])).not_negative(),
     }
-    if figures["improper"]:  # its evidence is infinite, and there is no distance to be limited
+    if figures["improper"]:  # the evidence is infinite, and so no KL exists
         return found | {"limits": Limits(0.0, np.inf, evidence.confidence)}
     if weighing is not None and weighing.is_known:
         found |= {"log_evidence": weighing.log_evidence, "reverse_kl": weighing.kl}
@@ -83,7 +86,7 @@ def judge_without_reference(q, draws: Draws, view: View, search: Search, figures
 
 
 def lower_evidence(draws: Draws, search: Search, weighing: Weighing | None, confidence: float = CONFIDENCE) -> Limits:
-    """The better of two lower limits, from q's own draws with the parts outside it, and from the wider draws."""
+    """Return the better of two lower limits: from q's own draws with the parts outside it, and from the wider draws."""
     own = search.own_log_weights(draws)
     if weighing is None:
         return evidence_limits(own, search.parts, confidence=confidence)
@@ -94,7 +97,7 @@ def lower_evidence(draws: Draws, search: Search, weighing: Weighing | None, conf
 
 
 def errors_by_weights(q, draws: Draws, weighing: Weighing):
-    """Of q's averages, held to those over the wider draws with their weights."""
+    """Return the errors of q's averages, compared with weighted averages over the wider draws."""
     weights = weighing.weighted.normalised
     matters = weights > 0
     posterior = constrain_in_chunks(q.target, weighing.weighted.z[matters])

@@ -25,11 +25,12 @@ distributions. Everything is in nats unless `base=2` asks for bits.
 
     discrete       the pmf arrays
     kl             exact divergences and entropies of distributions
-    analytic       the closed forms, on the primitives in bregman, evaluated in float64 by wide
+    analytic       the closed forms, on the primitives in bregman, evaluated in float64 (float64)
     registry       the pairs that have a closed form; support finds infinite ones; validity passes NaN on
     region         where a distribution has its probability (images: through transforms); density: its density there
     estimation     the choice of a method without a closed form; estimators: the methods; entropy_estimation
-    labelled, held labels and masks of arguments, and the parameters as they were given
+    labelled       labels and masks of arguments; given_parameters: the parameters as they were given
+    compatibility  what two distributions must have in common to be compared
     projection     the nearest member of a family
     f_divergences  the divergences beside KL
     mixtures       bounds for mixtures

@@ -224,7 +224,7 @@ def itakura_saito_jvp(digits, primals, tangents):
 
 
 def without_octaves(x, y):
-    """M and a whole number k: x = m 2^k and 2/3 <= m/y <= 3/2, for positive x and y. Where k is 0, m is x.
+    """Return m and a whole number k with x = m 2^k and 2/3 <= m/y <= 3/2, for positive x and y. If k is 0, m is x.
 
     By the floating numbers' bits: read as a whole number they are the logarithm, linear within each octave. XLA's
     logarithm of float64 numbers takes twice as long as all the rest of a divergence.

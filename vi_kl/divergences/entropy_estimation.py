@@ -26,7 +26,7 @@ from vi_kl.divergences.estimators.numerical import (
 from vi_kl.divergences.estimators.quadrature import NotApplicable, NotConverged, integrate, line_of, panel_edges
 from vi_kl.divergences.estimators.quasi_monte_carlo import RANDOMISATIONS, mean_of_sequences, sequences
 from vi_kl.divergences.estimators.transport import from_uniforms, num_uniforms
-from vi_kl.divergences.held import widened
+from vi_kl.divergences.given_parameters import with_float64_parameters
 from vi_kl.divergences.registry import NoClosedForm, describe, evaluate_entropy, reject_invalid
 
 compiled_log_density = compiled(log_density)
@@ -90,7 +90,7 @@ def of_distribution(p, method, key, num_draws):
             " joint distribution."
         )
     reject_invalid(p=p)
-    p, note = widened(p), ""
+    p, note = with_float64_parameters(p), ""
     if method != "auto":
         return METHODS[method](p, key, num_draws)
     for name in list(METHODS)[:-1]:

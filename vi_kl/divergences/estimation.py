@@ -12,14 +12,14 @@ from vi_kl.core.estimate import Estimate
 from vi_kl.core.precision import in_float64
 from vi_kl.core.random_keys import as_key
 from vi_kl.divergences import discrete
-from vi_kl.divergences.comparable import check_one_pair, check_same_kind
+from vi_kl.divergences.compatibility import check_one_pair, check_same_kind
 from vi_kl.divergences.estimators.cubature import cubature_kl
 from vi_kl.divergences.estimators.importance_sampling import importance_sampling_kl
 from vi_kl.divergences.estimators.monte_carlo import monte_carlo_kl
 from vi_kl.divergences.estimators.numerical import enumerate_kl, quadrature_kl
 from vi_kl.divergences.estimators.quadrature import NotApplicable, NotConverged
 from vi_kl.divergences.estimators.quasi_monte_carlo import quasi_monte_carlo_kl
-from vi_kl.divergences.held import widened
+from vi_kl.divergences.given_parameters import with_float64_parameters
 from vi_kl.divergences.kl import are_distributions
 from vi_kl.divergences.registry import NoClosedForm, describe, evaluate, kind, reject_invalid
 
@@ -105,7 +105,7 @@ class Sampling:
 def estimate_from_distributions(p, q, method, sampling: Sampling):
     check_one_pair(p, q, "estimate_kl")
     reject_invalid(p=p, q=q)
-    p, q = (widened(distribution) for distribution in (p, q))
+    p, q = (with_float64_parameters(distribution) for distribution in (p, q))
     if method not in ("auto", "closed_form"):
         check_same_kind(p, q)
     if method != "auto":
@@ -154,7 +154,7 @@ def by_sampling(sample: Callable):
 
 
 def by_importance_sampling(p, q, sampling):
-    proposal = widened(sampling.proposal)
+    proposal = with_float64_parameters(sampling.proposal)
     return importance_sampling_kl(p, q, sampling.key, sampling.num_draws, proposal)
 
 

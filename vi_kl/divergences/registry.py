@@ -13,7 +13,7 @@ import numpy as np
 from numpyro.distributions import ExpandedDistribution, Independent, MaskedDistribution
 
 from vi_kl.core.errors import ViKLError
-from vi_kl.divergences.comparable import check_batch_shapes, check_event_shapes, check_same_kind
+from vi_kl.divergences.compatibility import check_batch_shapes, check_event_shapes, check_same_kind
 from vi_kl.divergences.support import infinite, reaches_beyond
 from vi_kl.divergences.validity import held_to_parameters, invalid_parameters
 

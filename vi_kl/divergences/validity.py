@@ -49,7 +49,7 @@ def held_to_parameters(value, *distributions, every_entry: bool = False):
 
 @jax.custom_jvp
 def nan_unless(valid, value):
-    """The value where it is valid, else NaN with NaN derivatives.
+    """Return the value where it is valid, else NaN with NaN derivatives.
 
     A choice, unlike a product, also keeps XLA from fusing the sum of the values with half of what computes them.
     """

@@ -142,7 +142,7 @@ def has_push(q: Approximation) -> bool:
     return found[0]
 
 
-@compiled(seldom=True)
+@compiled(unoptimized=True)
 def push_batch(q: Approximation, u: Float[AnyArray, "n noise_dim"]) -> tuple[Any, Any]:
     """Return z and log q(z) at noise u of shape (n, dim)."""
     push = q.family.push(q.params, q.target)
@@ -150,12 +150,12 @@ def push_batch(q: Approximation, u: Float[AnyArray, "n noise_dim"]) -> tuple[Any
     return jax.vmap(push)(u)
 
 
-@compiled(seldom=True)
+@compiled(unoptimized=True)
 def sample_chunk(q: Approximation, key: PRNGKeyArray) -> tuple[Any, Any]:
     return q.family.sample_and_log_prob(q.params, q.target, key, CHUNK)
 
 
-@compiled(seldom=True)
+@compiled(unoptimized=True)
 def log_prob_batch(q: Approximation, z: Float[AnyArray, "n dim"]) -> Any:
     return jax.vmap(lambda one: q.family.log_prob(q.params, q.target, one))(z)
 

@@ -46,7 +46,7 @@ def draw(key, params, family: Family, target: Target, n: int, rows: Target | Non
     return Draws(z, log_q, log_p_at(target if rows is None else rows, z), weights)
 
 
-def draw_stuck(key, params, family: Family, target: Target, n: int, rows: Target | None = None) -> Draws:
+def draw_without_score(key, params, family: Family, target: Target, n: int, rows: Target | None = None) -> Draws:
     """Return n draws of q, with log q differentiable through z only.
 
     The score of log q, whose expectation is zero, is left out ("sticking the landing").

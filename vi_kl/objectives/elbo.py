@@ -25,7 +25,7 @@ from vi_kl.divergences.registry import NoClosedForm
 from vi_kl.families.family import Family
 from vi_kl.objectives.draws import (
     draw,
-    draw_stuck,
+    draw_without_score,
     is_reparameterised,
     log_p_at,
     log_q_at,
@@ -109,7 +109,7 @@ def total(key, params, family, target, num_draws, rows):
 
 
 def sticking_the_landing(key, params, family, target, num_draws, rows):
-    draws = draw_stuck(key, params, family, target, num_draws, rows)
+    draws = draw_without_score(key, params, family, target, num_draws, rows)
     return jnp.sum(draws.weights * (draws.log_q - draws.log_p))
 
 

@@ -30,13 +30,13 @@ def is_cheap(flat, units, u, *args, **kwargs) -> bool:
     return np.size(flat) * len(u) < 1_000_000
 
 
-@compiled(static=("family", "unravel"), seldom=is_cheap)
+@compiled(static=("family", "unravel"), unoptimized=is_cheap)
 def push_noise(flat, units, u, target: Target, family: Family, unravel):
     """Return z of shape (n, dim) and log q(z) of shape (n,) at noise u."""
     return jax.vmap(family.push(family.placed(unravel(flat), units), target))(u)
 
 
-@compiled(static=("family", "unravel"), seldom=is_cheap)
+@compiled(static=("family", "unravel"), unoptimized=is_cheap)
 def pull_back(flat, units, u, slopes, weights, target: Target, family: Family, unravel):
     """Return these draws' part of the gradient of the loss in the flat parameters, from d log p / dz at every draw."""
 
@@ -47,7 +47,7 @@ def pull_back(flat, units, u, slopes, weights, target: Target, family: Family, u
     return jax.grad(loss)(flat)
 
 
-@compiled(static=("family", "unravel"), seldom=True)
+@compiled(static=("family", "unravel"), unoptimized=True)
 def placed(flat, units, family: Family, unravel):
     """Return the parameters in z, computed by one program: its operations would each be compiled by themselves."""
     return family.placed(unravel(flat), units)

@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 from jax.scipy.special import logsumexp
 
-from vi_kl.objectives.draws import draw, draw_stuck, is_stratified, require_reparameterised, with_gradient_of
+from vi_kl.objectives.draws import draw, draw_without_score, is_stratified, require_reparameterised, with_gradient_of
 from vi_kl.objectives.objective import ObjectiveError
 
 GRADIENTS = ("auto", "doubly_reparameterised", "total")
@@ -41,7 +41,7 @@ def bound(name: str, key, params, family, target, num_draws, power, gradient, of
         twice = family.has_log_prob and (of_infinitely_many or not is_stratified(family))
     elif twice and is_stratified(family) and not of_infinitely_many:
         raise ObjectiveError(f"{name} over '{family.name}', which weights its draws, has the gradient 'total' only.")
-    draws = (draw_stuck if twice else draw)(key, params, family, target, num_draws)
+    draws = (draw_without_score if twice else draw)(key, params, family, target, num_draws)
     log_w = draws.log_p - draws.log_q
     value = log_power_mean(log_w, draws.weights, power)
     if not twice:

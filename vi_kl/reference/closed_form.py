@@ -160,7 +160,7 @@ class PosteriorProgram(Captured):
         return {"draw": (jax.random.key_data(jax.random.key(0)),), "log_prob": (sites,)}
 
 
-@compiled(static=("posterior",), seldom=True)
+@compiled(static=("posterior",), unoptimized=True)
 def draw_program(target: Target, posterior: PosteriorProgram, data, seeds):
     """Return draws of z, one for each seed (the data of a key), by running the program forward."""
 
@@ -171,7 +171,7 @@ def draw_program(target: Target, posterior: PosteriorProgram, data, seeds):
     return jax.vmap(one)(seeds)
 
 
-@compiled(static=("posterior",), seldom=True)
+@compiled(static=("posterior",), unoptimized=True)
 def program_log_density(target: Target, posterior: PosteriorProgram, data, z):
     """Return the log density of z under the program, transformed by the target's change of variables."""
 
@@ -182,7 +182,7 @@ def program_log_density(target: Target, posterior: PosteriorProgram, data, z):
     return jax.vmap(one)(z)
 
 
-@compiled(seldom=True)
+@compiled(unoptimized=True)
 def closed_form_log_density(target: Target, distributions, z):
     """Return the log density of z if the sites are independent with these distributions."""
 

@@ -159,6 +159,6 @@ def refuse_impossible(density: EnumeratedModel, log_joint) -> float:
     return log_evidence
 
 
-@compiled(static=("density",), seldom=True)
+@compiled(static=("density",), unoptimized=True)
 def log_joint_of_all(density: EnumeratedModel, data, table):
     return jax.lax.map(lambda row: density.log_joint(data, {}, row), table, batch_size=BLOCK)

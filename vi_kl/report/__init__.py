@@ -1,4 +1,4 @@
-"""What a person looks at: tables, figures and pages of records that other parts have made. Nothing is fitted here.
+"""Reports for readers: tables, figures and pages of records that other parts have made. Nothing is fitted here.
 
 tables        rows and number formats of a Comparison, and what should not be missed about it
 terminal      the same by rich: `print_comparison(table)`

@@ -46,9 +46,10 @@ def plot_calibration(c: Calibration, parameters: Sequence[str] | None = None) ->
 
 
 def plot_ranks(ax: Axes, c: Calibration, parameter: str) -> Axes:
-    """How often the truth has each rank among q's draws, with the range of 95% of bins of uniform ranks in grey.
+    """Plot how often the truth has each rank among q's draws, with the range of 95% of bins of uniform ranks in grey.
 
-    High at both ends: q is too narrow; high in the middle: too wide; high on the right: q lies too low.
+    A histogram that is high at both ends means that q is too narrow, one that is high in the middle that q is too wide,
+    and one that is high on the right that q lies too low.
     """
     u = c.pits[:, c.index(parameter)]
     bins = int(np.clip(len(u) // 10, 5, 20))
@@ -63,10 +64,10 @@ def plot_ranks(ax: Axes, c: Calibration, parameter: str) -> Axes:
 
 
 def plot_ecdf_difference(ax: Axes, c: Calibration, parameter: str) -> Axes:
-    """The ECDF of the ranks less that of uniform ranks, with the band that holds 95% of such curves entirely.
+    """Plot the ECDF of the ranks less that of uniform ranks, with the band that holds 95% of such curves entirely.
 
-    Above zero on the left and below it on the right: q is too narrow; all below zero: q lies too low. Each band is
-    for its own parameter: of many right ones, one in twenty leaves it.
+    A curve above zero on the left and below it on the right means that q is too narrow, and one all below zero that q
+    lies too low. Each band is for its own parameter: of many correct ones, one in twenty leaves it.
     """
     u = np.sort(c.pits[:, c.index(parameter)])
     points, low, high = simultaneous_band(len(u))

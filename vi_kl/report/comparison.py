@@ -23,8 +23,8 @@ from vi_kl.report.picture import Picture, draw_picture
 from vi_kl.report.tables import comparison_table, notes, readable
 from vi_kl.workflows.comparison import Comparison
 
-MOST_SITES, SITES_IN_A_ROW = 6, 3  # of one figure
-MOST_ENTRIES = 60  # of a vector
+MOST_SITES, SITES_IN_A_ROW = 6, 3  # the sites of one figure
+MOST_ENTRIES = 60  # the most entries of a vector
 
 
 def write_report(
@@ -73,23 +73,23 @@ def lead(comparison: Comparison, unit: str) -> str:
 
 
 def sections_of(comparison: Comparison, pictures: Sequence[Picture], unit: str) -> list[Section]:
-    """The table with all pictures; then every certificate in words."""
+    """Return the table with all pictures as one section, and every certificate in words as another."""
     certificates = comparison.certificates
     table = comparison_table(comparison, unit)
-    parts = [Section("The approximations", tuple(notes(comparison, told=certificates)), (table,), tuple(pictures))]
+    parts = [Section("The approximations", tuple(notes(comparison, omit=certificates)), (table,), tuple(pictures))]
     if certificates:
         parts.append(Section("What the certificates say", tuple(map(in_words, certificates))))
     return parts
 
 
 def in_words(c: Certificate) -> str:
-    """One certificate as a paragraph."""
+    """Write one certificate as a paragraph."""
     advice = f" Try: {' '.join(c.try_next)}" if c.try_next else ""
     return f"{readable(c.name)} ({c.label}): {c.verdict} It cannot see: {c.cannot_see}{advice}"
 
 
 def best_log_evidence(comparison: Comparison) -> Estimate | None:
-    """The log evidence with the smallest error that any of the certificates has; None where none has one."""
+    """Return the log evidence with the smallest error among the certificates; None if none has one."""
     found = [c.log_evidence for c in comparison.certificates if c.log_evidence is not None]
     return min(found, key=lambda estimate: estimate.to("nats").standard_error, default=None)
 
@@ -174,7 +174,7 @@ def caption_of_posteriors(comparison: Comparison, chosen: Sequence) -> str:
 
 
 def describe_known(comparison: Comparison) -> str:
-    """What the grey parts of a figure are called."""
+    """Name the grey parts of a figure."""
     reference = comparison.target.reference
     if reference is None:
         return f"{readable(comparison.certificates[closest(comparison)].name)}"
@@ -182,7 +182,7 @@ def describe_known(comparison: Comparison) -> str:
 
 
 def closest(comparison: Comparison) -> int:
-    """The place of the approximation with the highest ELBO."""
+    """Return the index of the approximation with the highest ELBO."""
     return int(np.argmax([c.elbo.to("nats").value for c in comparison.certificates]))
 
 
@@ -223,5 +223,5 @@ def draw_traces(comparison: Comparison, unit: str) -> Picture | None:
 
 
 def climbs_the_elbo(fit) -> bool:
-    """Whether the losses of a fit are values of -ELBO: they are, unless its algorithm was given another objective."""
+    """Return whether the losses of a fit are values of -ELBO; they are unless its algorithm has another objective."""
     return isinstance(getattr(fit.algorithm, "objective", ELBO()), ELBO)

@@ -18,7 +18,7 @@ def show_detection(table: DetectionTable, as_json: bool, console: Console) -> No
 
 
 def rates(table: DetectionTable) -> Table:
-    """One row per diagnostic, one column per failure; bold where it can be relied on."""
+    """Return a table with a row per diagnostic and a column per failure; reliable detections are bold."""
     grid = Table(title=f"Alarms in {table.repetitions} of each failure", title_justify="left", show_edge=False)
     grid.add_column("diagnostic")
     grid.add_column("needs")

@@ -15,11 +15,11 @@ NUM_DRAWS = 65_536  # so many that a curve through them is smooth
 
 @dataclasses.dataclass(frozen=True)
 class SiteDraws:
-    """Draws in the model's own space.
+    """The draws of a comparison in the model's own space.
 
     Attributes:
-        exact: {site: (n, ...)} of the posterior; None where the target has no reference.
-        approximations: {name of q: {site: (n, ...)}}.
+        exact: draws of the posterior, {site: (n, ...)}; None if the target has no reference.
+        approximations: draws of each q, {name of q: {site: (n, ...)}}.
     """
 
     exact: dict[str, np.ndarray] | None

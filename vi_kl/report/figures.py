@@ -35,7 +35,7 @@ MOST_TICKS = 13  # entries of a vector, each of which gets a number
 
 
 def style():
-    """A context manager: with plots.style(): figure = ..."""
+    """Return a context manager that sets the style of figures: `with plots.style(): figure = ...`."""
     return matplotlib.rc_context(
         {
             "font.size": 10,
@@ -60,28 +60,28 @@ def style():
 
 
 def subplots(rows: int = 1, columns: int = 1, *, figsize, **kwargs):
-    """Like pyplot's `subplots`, without pyplot's global list of figures."""
+    """Make a figure and axes as pyplot's `subplots` does, without pyplot's global list of figures."""
     figure = Figure(figsize=figsize, layout="constrained")
     return figure, figure.subplots(rows, columns, **kwargs)
 
 
 def colour(name: str) -> str:
-    """The colour of a method's lines and points: that of its entry in the registry, or one that its name picks."""
+    """Return the colour of a method's lines and points: that of its registry entry, or one chosen by its name."""
     known = METHODS[name].colour if name in METHODS else None
     return known or OTHERS[sum(map(ord, name)) % len(OTHERS)]
 
 
 def dash(name: str):
-    """The dashes of a method's lines, as matplotlib takes them."""
+    """Return the dashes of a method's lines, as matplotlib takes them."""
     return PATTERNS[METHODS[name].dash if name in METHODS else "solid"]
 
 
 def plot_trace(ax: Axes, fits: Sequence, log_evidence: float | None, unit: str) -> Axes:
-    """How far each ELBO is below the log evidence, by iteration: that distance is KL(q||posterior).
+    """Plot how far each ELBO is below the log evidence, by iteration; that distance is KL(q||posterior).
 
-    An iteration is a stochastic gradient step, or a quasi-Newton step on fixed draws; of those there are few, and
-    they get marks. The vertical axis is linear up to a tenth and logarithmic above, because the estimates scatter
-    around zero at the end. Without a log evidence -ELBO itself is drawn, on a linear axis.
+    An iteration is a stochastic gradient step, or a quasi-Newton step on fixed draws; the latter are few, and have
+    marks. The vertical axis is linear up to a tenth and logarithmic above, because the estimates scatter around zero at
+    the end. Without a log evidence -ELBO itself is drawn, on a linear axis.
 
     Args:
         ax: the axes to draw on.
@@ -109,7 +109,7 @@ def plot_trace(ax: Axes, fits: Sequence, log_evidence: float | None, unit: str) 
 
 
 def averaged_by_step(loss: np.ndarray, bins: int = 60) -> tuple[np.ndarray, np.ndarray]:
-    """Mean losses over bins that grow with the step, so that a log axis shows even noise throughout."""
+    """Average losses over bins that grow with the step, so that a log axis shows even noise throughout."""
     edges = np.unique(np.geomspace(1, len(loss) + 1, bins).astype(int)) - 1
     pieces = [(0.5 * (a + b + 1), loss[a:b].mean()) for a, b in itertools.pairwise(edges)]
     return tuple(np.array(pieces).T)
@@ -149,10 +149,10 @@ def plot_marginal(
 
 
 def density(values: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """A kernel density of many draws on an even grid: a fine histogram, smoothed.
+    """Estimate a kernel density from many draws on an even grid, as a fine histogram that is smoothed.
 
-    The bandwidth follows the narrowest lump (the shortest interval that holds a fifth of the draws), so that
-    separate modes are not smeared into one another.
+    The bandwidth follows the narrowest mode (the shortest interval that holds a fifth of the draws), so that separate
+    modes are not smeared into one another.
     """
     values = values[np.isfinite(values)]
     ordered, fifth = np.sort(values), len(values) // 5
@@ -219,16 +219,16 @@ def plot_reverse_kl(ax: Axes, certificates: Sequence[Certificate], unit: str) ->
 
 
 def plot_projections(ax: Axes, p, projections: dict[str, Projection], xlabel: str = "x") -> Axes:
-    """p, filled, with its nearest member of a family in each direction, and what either divergence is at each.
+    """Plot p, filled, and its nearest member of a family in each direction, with both divergences at each.
 
-    Drawn this way, two humps show the difference: the forward member covers both, the reverse one keeps to one.
-    Each member carries both divergences, the one that it makes smallest in bold.
+    With a p of two humps this shows how the directions differ: the forward member covers both humps, the reverse one
+    keeps to one. Each member has both divergences written beside it, the one that it minimises in bold.
 
     Args:
         ax: the axes to draw on.
-        p: what was projected: a NumPyro distribution of one number, or a pmf array.
-        projections: what `project` made of p, by the names to label them with, such as "forward" and "reverse".
-        xlabel: what the horizontal axis counts.
+        p: the distribution that was projected: a NumPyro distribution of one number, or a pmf array.
+        projections: the results of `project` for p, by their labels, such as "forward" and "reverse".
+        xlabel: the label of the horizontal axis.
     """
     x, curve, members = curves_of(p, projections.values())
     discrete = not isinstance(p, Distribution)
@@ -271,7 +271,7 @@ def densities(distribution, x):
 
 
 def label_projections(ax, p, x, curve, members, projections):
-    """The name and the figures of each member where there is room beside its own curve, and a p."""
+    """Write the name and the figures of each member beside its own curve, where there is room, and a p."""
     heights, peaks = [member.max() for member in members], [x[np.argmax(member)] for member in members]
     span = x[-1] - x[0]
     alike = np.ptp(peaks) < 0.15 * span and min(heights) > 0.6 * max(heights)
@@ -314,7 +314,7 @@ def beside_each_other(x, members, peaks):
 
 
 def write_lines(ax, anchor, lines, align, colour):
-    """Lines of text, the last at the anchor; the second, the figure that was minimised, in bold."""
+    """Write lines of text, the last at the anchor; the second, the figure that was minimised, is bold."""
     for up, (line, weight) in enumerate(zip(lines[::-1], ("normal", "bold", "normal"), strict=True)):
         ax.annotate(
             line, anchor, xytext=(0, 2 + 13 * up), textcoords="offset points", ha=align, va="bottom",
@@ -323,7 +323,7 @@ def write_lines(ax, anchor, lines, align, colour):
 
 
 def figures_of(p, projection) -> list[str]:
-    """Both divergences of a projection, the one that it minimised first."""
+    """Write both divergences of a projection, the one that it minimised first."""
     pairs = {"KL(p‖q)": (p, projection.q), "KL(q‖p)": (projection.q, p)}
     if not isinstance(p, Distribution):
         q = densities(projection.q, np.arange(len(p)))

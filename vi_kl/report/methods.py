@@ -8,7 +8,7 @@ from vi_kl.objectives.registry import OBJECTIVES, ObjectiveEntry
 
 
 def method_table(methods: Mapping[str, Method] = METHODS) -> str:
-    """Every method that `fit` knows by name: what it finds, how, and what it asks of the target."""
+    """Return a table of every method that `fit` knows by name: what it finds, how, and what the target must offer."""
     rows = []
     for name, method in methods.items():
         algorithm, family = method.make(), method.family
@@ -19,7 +19,7 @@ def method_table(methods: Mapping[str, Method] = METHODS) -> str:
 
 
 def choice_table(methods: Mapping[str, Method] = METHODS, others: Iterable[tuple[str, str, str]] = ()) -> str:
-    """When to use which method, grouped by the kind of q.
+    """Return a table of when to use which method, grouped by the kind of q.
 
     Args:
         methods: the registry.
@@ -35,7 +35,7 @@ def choice_table(methods: Mapping[str, Method] = METHODS, others: Iterable[tuple
 
 
 def objective_table(objectives: Mapping[str, ObjectiveEntry] = OBJECTIVES) -> str:
-    """Every objective: what is minimised, and what it asks of the family and the target."""
+    """Return a table of every objective: what is minimised, and what it requires of the family and the target."""
     rows = [(f"`{name}`", f"`{e.make.__name__}`", e.what, e.requires, e.when) for name, e in objectives.items()]
     return markdown(("name", "class", "what", "requires", "when"), rows)
 

@@ -24,7 +24,7 @@ class Section:
 
 
 def inline(picture: Picture) -> Markup:
-    """The SVG element without its XML header, which has no place inside HTML."""
+    """Return the SVG element without its XML header, which has no place inside HTML."""
     return Markup(picture.svg[picture.svg.index("<svg") :])
 
 

@@ -13,7 +13,7 @@ NOTABLE = 0.1  # nats of KL(q||posterior) from which on the verdict of an approx
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """Column titles and rows of already formatted cells."""
+    """A table of column titles and rows of already formatted cells."""
 
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
@@ -80,7 +80,7 @@ def comparison_table(comparison: Comparison, unit: str = "nats", columns: Sequen
     return Table(tuple(column.title.format(unit=unit) for column in chosen), rows)
 
 
-def notes(comparison: Comparison, told: Sequence[Certificate] = ()) -> list[str]:
+def notes(comparison: Comparison, omit: Sequence[Certificate] = ()) -> list[str]:
     """Return what a reader of the table should not miss, a paragraph each.
 
     These are the verdicts on approximations that are far from the posterior, or at an unknown distance; how fits ended
@@ -88,11 +88,11 @@ def notes(comparison: Comparison, told: Sequence[Certificate] = ()) -> list[str]
 
     Args:
         comparison: what `compare` returned.
-        told: certificates that need no words here, because something else is said about them.
+        omit: certificates that need no words here, because something else is said about them.
     """
     words = []
     for c in comparison.certificates:
-        if worth_a_verdict(c) and not any(c is other for other in told):
+        if worth_a_verdict(c) and not any(c is other for other in omit):
             words.append(f"{readable(c.name)}: {c.verdict}")
     for fit in comparison.fits:
         if not fit.status.converged:
@@ -101,12 +101,12 @@ def notes(comparison: Comparison, told: Sequence[Certificate] = ()) -> list[str]
 
 
 def worth_a_verdict(c: Certificate) -> bool:
-    """Whether q is notably far from the posterior, or nobody knows how far."""
+    """Return whether q is notably far from the posterior, or at an unknown distance."""
     return c.label == "unknown" or c.reverse_kl.to("nats").value > NOTABLE
 
 
 def number(estimate: Estimate | None, unit: str) -> str:
-    """value ± error, in the space of a table cell; "-" where there is none."""
+    """Write value ± error in the space of a table cell; "-" if there is no estimate."""
     if estimate is None:
         return "-"
     value, error = estimate.to(unit).value, estimate.to(unit).standard_error
@@ -118,16 +118,16 @@ def number(estimate: Estimate | None, unit: str) -> str:
 
 
 def evidence(estimate: Estimate, unit: str) -> str:
-    """value ± error to the error's own digit, for what is compared by differences, however large it is."""
+    """Write value ± error to the error's own digit, however large, for values that are compared by differences."""
     value, error = estimate.to(unit).value, estimate.to(unit).standard_error
     return format_with_error(value, error, digits=1) if error else f"{value:.3f}"
 
 
 def short(value: float, digits: str = ".3f") -> str:
-    """A plain number; "-" where it is NaN."""
+    """Write a plain number; "-" for NaN."""
     return "-" if math.isnan(value) else f"{value:{digits}}"
 
 
 def readable(name: str) -> str:
-    """The name of a method as people write it: "full_rank" is "full rank"."""
+    """Return the name of a method as people write it: "full_rank" is "full rank"."""
     return name.replace("_", " ")

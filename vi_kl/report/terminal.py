@@ -12,7 +12,7 @@ from rich.text import Text
 from vi_kl.report.tables import EIGHTY_CHARACTERS, Table, comparison_table, notes
 from vi_kl.workflows.comparison import Comparison
 
-LONGEST_LINE = 100  # of prose; wider is tiring to read
+LONGEST_LINE = 100  # the most columns of prose; wider is tiring to read
 
 
 def print_comparison(comparison: Comparison, unit: str = "nats", console: Console | None = None) -> None:
@@ -52,6 +52,6 @@ def rich_table(table: Table, title: str | None = None, left: Iterable[int] = (0,
 
 
 def progress_bar(console: Console) -> Progress:
-    """A bar that counts finished pieces of work, and goes away when it is done."""
+    """Return a bar that counts finished pieces of work, and disappears when it is done."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     return Progress(*columns, console=console, transient=True)

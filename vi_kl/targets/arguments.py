@@ -1,4 +1,4 @@
-"""What a person gives where a target and a key are wanted."""
+"""Arguments for a target and a key, in whatever form users pass them."""
 
 import functools
 import inspect
@@ -11,8 +11,8 @@ from vi_kl.targets.target import Target
 F = TypeVar("F", bound=Callable)
 
 
-def own_target(asked: Any) -> Target | None:
-    """The target that something is, or has (a Fit, an Approximation, a Comparison); else None."""
+def target_or_none(asked: Any) -> Target | None:
+    """Return the target that an object is, or has (a Fit, an Approximation, a Comparison); else None."""
     if isinstance(asked, Target):
         return asked
     if isinstance(asked, type):
@@ -21,13 +21,13 @@ def own_target(asked: Any) -> Target | None:
     return target if isinstance(target, Target) else None
 
 
-def the_target(asked: Any, caller: str) -> Target:
-    """The same, or an error that says what to pass.
+def require_target(asked: Any, caller: str) -> Target:
+    """Return the target that an object is, or has.
 
     Raises:
-        TypeError: it is no target and has none.
+        TypeError: It is no target and has none; the message says what to pass.
     """
-    target = own_target(asked)
+    target = target_or_none(asked)
     if target is None:
         name = asked.__name__ if isinstance(asked, type) else in_words(asked)
         raise TypeError(
@@ -46,7 +46,7 @@ def in_words(value: Any) -> str:
 
 
 def of_a_target(function: F) -> F:
-    """A function of a target, and perhaps a key, that takes whatever has one, and any key."""
+    """Return a function of a target, and perhaps a key, that takes whatever has a target, and any key."""
     parameter = inspect.signature(function).parameters.get("key")
     takes_key = parameter is not None and parameter.kind is parameter.KEYWORD_ONLY
     wants_key = parameter is not None and takes_key and parameter.default is parameter.empty
@@ -55,6 +55,6 @@ def of_a_target(function: F) -> F:
     def asked(target, *args, **kwargs):
         if wants_key or (takes_key and kwargs.get("key") is not None):
             kwargs["key"] = as_key(kwargs.get("key"))
-        return function(the_target(target, function.__name__), *args, **kwargs)
+        return function(require_target(target, function.__name__), *args, **kwargs)
 
     return cast(F, asked)

@@ -13,7 +13,10 @@ import numpy as np
 
 
 def have_one_structure(trees: Sequence) -> bool:
-    """Whether all have one structure, and leaves of the same shapes and types: whether one program takes them all."""
+    """Return whether all trees have one structure, and leaves of the same shapes and types.
+
+    If so, one program takes them all.
+    """
 
     def signature(tree):
         leaves, structure = jax.tree.flatten(tree)
@@ -25,20 +28,20 @@ def have_one_structure(trees: Sequence) -> bool:
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-    """Which leaves get an axis when trees are stacked. Hashable: a static part of compiled code."""
+    """A record of which leaves get an axis when trees are stacked. It is hashable: a static part of compiled code."""
 
     structure: Any
     shared: tuple[bool, ...]
 
     @classmethod
     def of(cls, trees: Sequence) -> "Layout":
-        """The layout for all of these, which serves any selection of them."""
+        """Return the layout of all of these trees, which serves any selection of them."""
         columns = zip(*map(jax.tree.leaves, trees), strict=True)
         shared = tuple(all(leaf is column[0] for leaf in column) for column in columns)
         return cls(jax.tree.structure(trees[0]), shared)
 
     def stack(self, trees: Sequence) -> list:
-        """Their leaves, with a new first axis where they differ."""
+        """Return the trees' leaves, with a new first axis where they differ."""
         columns = zip(*map(jax.tree.leaves, trees), strict=True)
         return [column[0] if same else np.stack(column) for column, same in zip(columns, self.shared, strict=True)]
 
@@ -48,5 +51,5 @@ class Layout:
         return [None if same else 0 for same in self.shared]
 
     def tree(self, leaves: list):
-        """One tree from its leaves."""
+        """Return one tree, made of its leaves."""
         return jax.tree.unflatten(self.structure, leaves)

@@ -1,4 +1,4 @@
-"""What a density keeps of the functions it is made of: their programs, with what they close over among its data."""
+"""Captured densities: functions that a density is made of are kept as programs, and what they close over as data."""
 
 import contextlib
 import dataclasses
@@ -35,7 +35,7 @@ class Captured:
     closed_over: tuple = dataclasses.field(default=(), kw_only=True, repr=False)
 
     def run(self, name: str, data, *arguments):
-        """What `model_<name>(data, *arguments)` gave when the density was made, or gives now if it was not captured."""
+        """Return what `model_<name>(data, *arguments)` gave when it was captured, or gives now if it was not."""
         for own, program, places in self.programs:
             if own == name:
                 given, closed_over = self.split(data)
@@ -43,17 +43,17 @@ class Captured:
         return getattr(self, f"model_{name}")(data, *arguments)
 
     def split(self, data) -> tuple[tuple, tuple]:
-        """The arrays that the function is called with, and those that it closes over."""
+        """Return the arrays that the function is called with, and those that it closes over."""
         return tuple(data[: self.num_arguments]), tuple(data[self.num_arguments :])
 
     def complete(self, data):
-        """The data with what the function closes over, if they are new arguments for it without that."""
+        """Return the data with what the function closes over, if they are new arguments for it without that."""
         if isinstance(data, tuple) and len(data) == self.num_arguments:
             return (*data, *self.closed_over)
         return data
 
     def explain_failure(self, name: str, error: Exception) -> Exception:
-        """The error to raise where `model_<name>` cannot be traced."""
+        """Return the error to raise if `model_<name>` cannot be traced."""
         return error
 
     @property
@@ -62,7 +62,7 @@ class Captured:
         return any(program.narrow for _, program, _ in self.programs)
 
     def own_precision(self):
-        """The context in which the function itself can be run."""
+        """Return the context in which the function itself can be run."""
         return jax.enable_x64(False) if self.narrow else contextlib.nullcontext()
 
     @in_float64
@@ -123,11 +123,13 @@ class Captured:
 
 
 def captured(density: Captured, given: Any, *more: Any) -> tuple[Captured, tuple]:
-    """The density with its programs, and the arrays that they close over.
+    """Return the density with its programs, and the arrays that they close over.
 
     Args:
-        density: it has `programs_to_capture(*more)`: {name: shapes of what `model_<name>` takes after the data}.
-        given: what it is called with, a pytree of arrays.
+        density: a density with `programs_to_capture(*more)`: {name: shapes of what `model_<name>` takes after the
+            data}.
+        given: the arguments that it is called with, a pytree of arrays.
+        *more: the arguments of `programs_to_capture`.
     """
     given = jax.tree.map(shape_of, given)
     found, programs = ClosedOver(), []
@@ -161,7 +163,7 @@ class ClosedOver:
 
 
 def same(a, b) -> bool:
-    """Whether two constants hold the same, as far as can be seen."""
+    """Return whether two constants hold the same values, as far as can be seen."""
     if a is b:
         return True
     if isinstance(a, jax.core.Tracer) or isinstance(b, jax.core.Tracer):

@@ -36,7 +36,7 @@ from vi_kl.core.errors import UnsuitableError, ViKLError
 
 @dataclasses.dataclass(frozen=True)
 class Capability:
-    """What a source may offer beyond a density.
+    """An ability that a source may have beyond computing a density.
 
     Attributes:
         what: words to follow "does not offer".
@@ -145,13 +145,14 @@ class Density(abc.ABC):
 
     @property
     def capabilities(self) -> frozenset[str]:
+        """The names of the capabilities that the source offers."""
         return frozenset()
 
     def offers(self, capability: str) -> bool:
-        """Whether the density has the members of this capability.
+        """Return whether the density has the members of this capability.
 
         Raises:
-            KeyError: there is no capability of this name.
+            KeyError: There is no capability of this name.
         """
         if capability not in CAPABILITIES:
             raise KeyError(f"No capability is called '{capability}': there are {', '.join(CAPABILITIES)}.")
@@ -172,7 +173,7 @@ class Density(abc.ABC):
 
 
 def lacking(density: Density, capability: str, user: str) -> str:
-    """A sentence that says which source lacks which capability, for whom, and what to do; empty where it offers it."""
+    """Say which source lacks which capability, for whom, and what to do; "" if it offers it."""
     if density.offers(capability):
         return ""
     needed = CAPABILITIES[capability]
@@ -195,17 +196,17 @@ def require_capability(target, capability: str, user: str, error: type[ViKLError
 
 @dataclasses.dataclass(frozen=True)
 class DerivedDensity(Density):
-    """Another density over the sites of a given one, which answers what does not depend on the change.
+    """A density over the sites of a given one, which passes on what does not depend on the change.
 
     Attributes:
         density: the given one.
     """
 
-    density: Any  # of any capabilities
+    density: Any  # a Density with whatever capabilities
     kept: ClassVar[frozenset[str]] = frozenset({"supports", "priors", "deterministic", "numpyro_guides"})
 
     def given(self, data: Any) -> Any:
-        """The given density's data among one's own."""
+        """Return the given density's data, which are part of one's own."""
         return data
 
     @property

@@ -12,14 +12,14 @@ ROWS = 256  # draws at once: what a model computes may be as long as its data
 
 @in_float64
 def deterministic_sites(target: Target, z, key) -> dict[str, np.ndarray]:
-    """{name: (n, ...)} of what the target's source computes at z of shape (n, dim); empty where it does not."""
+    """Return what the target's source computes at z of shape (n, dim), {name: (n, ...)}; empty if nothing."""
     if not target.density.offers("deterministic"):
         return {}
     keys = jax.random.key_data(jax.random.split(key, len(z)))
     return in_chunks(lambda z, keys: computed_rows(target, z, keys), z, keys, size=ROWS)
 
 
-@compiled(seldom=True)
+@compiled(unoptimized=True)
 def computed_rows(target: Target, z, keys) -> dict:
     def one(z, key):
         return target.density.computed(target.data, target.unravel(z), key)

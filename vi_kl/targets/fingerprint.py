@@ -1,4 +1,4 @@
-"""What a target is known by: its sites, its data, and its log density at three points.
+"""The fingerprint of a target: its sites, its data, and its log density at three points.
 
 Two targets with one fingerprint are the same posterior for every practical purpose. Unlike the names of cache entries
 it does not depend on versions or on source code, so a fit can be loaded by a later program.
@@ -18,7 +18,7 @@ SAME = 1e-9  # relative difference of log densities that other hardware and vers
 
 @in_float64
 def fingerprint(target: Target) -> dict:
-    """A description of the target, made of plain values."""
+    """Return a description of the target, made of plain values."""
     return {
         "model": str(target.density),
         "sites": site_list(target),
@@ -30,13 +30,13 @@ def fingerprint(target: Target) -> dict:
 
 
 def points(dim: int) -> np.ndarray:
-    """The origin, and two points near and not so near to it."""
+    """Return the origin, and two points, one near it and one farther away."""
     noise = np.random.default_rng(20231).normal(size=(2, dim))
     return np.concatenate([np.zeros((1, dim)), noise * [[0.1], [1.0]]])
 
 
 def describe_leaf(leaf) -> list:
-    """Shape, type and a hash of what it holds."""
+    """Return the shape and type of an array, and a hash of its contents."""
     if isinstance(leaf, jax.Array) and jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
         leaf = jax.random.key_data(leaf)
     array = np.ascontiguousarray(leaf)
@@ -44,7 +44,7 @@ def describe_leaf(leaf) -> list:
 
 
 def differences(saved: dict, target: Target) -> list[str]:
-    """What of the target differs from the one that was fingerprinted, in words; empty where nothing does."""
+    """Say how the target differs from the one that was fingerprinted; return an empty list if it does not."""
     found = []
     before, now = ({name: shape for name, *shape in sites} for sites in (saved["sites"], site_list(target)))
     for name in sorted(before.keys() | now.keys()):

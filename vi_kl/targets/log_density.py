@@ -25,7 +25,12 @@ from vi_kl.targets.target import Site, Target, constrained_shapes, unconstrained
 
 
 class WithClosedOver(NamedTuple):
-    """Data of a function that closes over arrays: what it is called with, and those."""
+    """The data of a function that closes over arrays.
+
+    Attributes:
+        given: the data that the function is called with.
+        closed_over: the arrays that it closes over.
+    """
 
     given: Any
     closed_over: tuple
@@ -48,22 +53,22 @@ class LogDensity(Captured, Density):
         return self.call(data, sites["z"])
 
     def call(self, data, argument):
-        """What the function itself returns."""
+        """Return what the function itself returns."""
         return self.function(argument, self.whole(data)) if self.takes_data else self.function(argument)
 
     def result(self, data, sites):
-        """What the function itself returns at unconstrained sites."""
+        """Return what the function itself returns at unconstrained sites."""
         return self.call(data, sites["z"])
 
     def whole(self, data):
-        """The data with the constants among it, whose places hold None, put back."""
+        """Return the data with the constants among it put back in their places, which hold None."""
         leaves, structure = jax.tree.flatten(data, is_leaf=lambda leaf: leaf is None)
         for i, constant in self.fixed:
             leaves[i] = constant.value
         return jax.tree.unflatten(structure, leaves)
 
     def with_fixed(self, data, which: frozenset, as_numpy: bool) -> tuple["LogDensity", Any]:
-        """The density with these leaves of its data as constants, and the data without them."""
+        """Return the density with these leaves of its data as constants, and the data without them."""
         leaves, structure = jax.tree.flatten(data, is_leaf=lambda leaf: leaf is None)
         names = ["data" + jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(data)]
         places = [i for i, leaf in enumerate(leaves) if leaf is not None]
@@ -138,7 +143,7 @@ class ParameterLogDensity(LogDensity):
         return tuple(sorted(found, key=lambda site: site.name))
 
     def tree(self, values: dict):
-        """The tree that the function takes, of {site: value}."""
+        """Return the tree that the function takes, given {site: value}."""
         return jax.tree.unflatten(self.structure, [values[name] for name in self.names])
 
     def programs_to_capture(self, sites):
@@ -171,7 +176,7 @@ class ParameterLogDensity(LogDensity):
         return {name: parameter.support for name, parameter in zip(self.names, self.parameters, strict=True)}
 
     def guide_arguments(self, data):
-        """A guide takes the data, if the function does."""
+        """Return the arguments of a guide, which takes the data if the function does."""
         return ((self.whole(data),) if self.takes_data else ()), {}
 
     def guide_model(self, *data):
@@ -192,13 +197,13 @@ class ParameterLogDensity(LogDensity):
 
 
 def first_line(function: Callable) -> str:
-    """The first line of a function's documentation."""
+    """Return the first line of a function's documentation."""
     lines = (inspect.getdoc(function) or "").strip().splitlines()
     return lines[0] if lines else ""
 
 
 def is_a_number(dim: Any) -> bool:
-    """Whether what stands in the place of `dim` is a number, or nothing that could be a tree."""
+    """Return whether the argument `dim` is a number, or nothing that could be a tree."""
     return dim is None or isinstance(dim, numbers.Number | str) or (hasattr(dim, "dtype") and np.ndim(dim) == 0)
 
 
@@ -220,7 +225,7 @@ def target_from_parameters(function: Callable, tree: Any, data, reference) -> Ta
 
 
 def checked_target(density: LogDensity, data, sites: tuple[Site, ...], argument: str, reference) -> Target:
-    """The target, once its function has been seen to return one real number at `argument`, as it is called."""
+    """Return the target, after checking that its function returns one real number at `argument`."""
 
     def checked(density, data):
         check_log_density(density, data, sites, argument)
@@ -298,5 +303,5 @@ def check_log_density(density: LogDensity, data, sites: tuple[Site, ...], argume
 
 
 def shape_of(result):
-    """The shape and type of a single array; anything else as it is."""
+    """Return the shape and type of a single array; anything else as it is."""
     return jax.ShapeDtypeStruct(jnp.shape(result), jnp.result_type(result)) if is_numeric(result) else result

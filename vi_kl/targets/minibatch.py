@@ -35,11 +35,11 @@ class Minibatch(DerivedDensity):
 
 @of_a_target
 def minibatch(target: Target, key) -> Target:
-    """A target whose log density estimates, without bias, that of `target` from a minibatch of its rows.
+    """Return a target whose log density estimates, without bias, that of `target` from a minibatch of its rows.
 
     Args:
         target: a target with subsampling plates.
-        key: draws the rows, without replacement, `subsample_size` of each plate; may be traced.
+        key: the key with which the rows are drawn, without replacement, `subsample_size` of each plate; may be traced.
 
     Returns:
         A Target over the same z. Its cost is that of B rows, not N.
@@ -54,14 +54,14 @@ def minibatch(target: Target, key) -> Target:
 
 
 def with_rows(target: Target, rows: dict) -> Target:
-    """The estimate from these rows, {plate: indices}."""
+    """Return the estimate from these rows, {plate: indices}."""
     return Target(Minibatch(target.density), (target.data, rows), target.sites)
 
 
 def draw_rows(key, size: int, batch: int):
-    """`batch` of `size` indices without replacement, every subset as likely as any other, at a cost of O(batch).
+    """Draw `batch` of `size` indices without replacement, every subset equally likely, at a cost of O(batch).
 
-    Indices drawn with replacement, of which those that an earlier one equals are drawn again until none is left.
+    Indices are drawn with replacement, and those that equal an earlier one are drawn again until none is left.
     The rule treats all indices alike, so all subsets are equally likely.
     """
     if 2 * batch > size:  # drawing again would take long, and O(size) is no more than O(batch)

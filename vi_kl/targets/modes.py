@@ -15,11 +15,11 @@ from vi_kl.core.cholesky import tril_of_precision
 from vi_kl.core.errors import NUMERICAL
 from vi_kl.targets.target import Target, value_and_grad, value_and_grad_batch
 
-FEW_DIMENSIONS = 30  # up to which BFGS keeps a dense matrix: L-BFGS-B's linear algebra waits longer than it works
-NEWTON_DIMENSIONS = 100  # up to which Newton's method differentiates the gradient along every coordinate
-NEAR = 1e-3  # of a posterior sd: what is left of the way to the mode
+FEW_DIMENSIONS = 30  # the most with which BFGS keeps a dense matrix, being faster there than L-BFGS-B
+NEWTON_DIMENSIONS = 100  # the most with which Newton's method differentiates the gradient along every coordinate
+NEAR = 1e-3  # the distance from the mode, in posterior sds, at which a climb has arrived
 RELATIVE_STEP = 1e-3
-NARROWEST = 1e-3  # of the conditional sd that a search began with: what narrows so is the neck of a funnel
+NARROWEST = 1e-3  # a conditional sd that falls to this share of its first value is in the neck of a funnel
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,7 +68,10 @@ class Mode:
 
 
 def is_negative_definite(matrix: np.ndarray) -> bool:
-    """Judged with every coordinate in its own scale, so that badly scaled ones are not taken for flat."""
+    """Return whether a matrix is negative definite.
+
+    Every coordinate is judged in its own scale, so that badly scaled ones are not taken for flat.
+    """
     diagonal = -np.diag(matrix)
     if not np.isfinite(matrix).all() or (diagonal <= 0).any():
         return False
@@ -77,7 +80,7 @@ def is_negative_definite(matrix: np.ndarray) -> bool:
 
 
 def decrement(hessian: np.ndarray, gradient: np.ndarray) -> float:
-    """sqrt(g' (-H)^-1 g), infinite where the Hessian is not negative definite."""
+    """Return the Newton decrement sqrt(g' (-H)^-1 g); infinite unless the Hessian is negative definite."""
     step = newton_step(hessian, gradient)
     return np.inf if step is None else float(np.sqrt(max(step @ gradient, 0.0)))
 
@@ -140,7 +143,7 @@ class Climb:
 
 
 def hessian(gradients: Callable, z, scale=None) -> np.ndarray:
-    """Second derivatives of the log density, from fourth-order differences of the exact gradient.
+    """Return second derivatives of the log density, from fourth-order differences of the exact gradient.
 
     It needs no compilation beyond the gradient's, which for most models is where the time goes, and works where
     forward mode does not (adaptive ODE solvers). Each coordinate's step is a thousandth of its conditional sd;
@@ -202,17 +205,18 @@ def search_by_newton(climb: Climb, max_steps: int) -> None:
 
 
 def has_run_away(z: np.ndarray, scale: np.ndarray, first: np.ndarray) -> bool:
-    """Whether a climb follows a density that has no top: into a neck ever narrower, or out of what numbers hold.
+    """Return whether a climb follows a density without a maximum, into an ever narrower neck or out of float64's range.
 
     Args:
-        z: the place where it stands.
-        scale, first: each coordinate's conditional sd there, and where the search began.
+        z: the point that it has reached.
+        scale: each coordinate's conditional sd there.
+        first: each coordinate's conditional sd at the start of the search.
     """
     return bool((scale < NARROWEST * first).any() or not np.isfinite(z / scale).all())
 
 
 def trust_region(climb: Climb, scale: np.ndarray, max_steps: int) -> None:
-    """Newton's method in y = z / scale, from the climb's end to a new one."""
+    """Continue a climb by Newton's method in y = z / scale, with a trust region."""
 
     def loss(y):
         value, gradient = climb.loss(scale * y)
@@ -234,7 +238,7 @@ def trust_region(climb: Climb, scale: np.ndarray, max_steps: int) -> None:
 
 
 def polish(climb: Climb) -> Mode:
-    """The mode near the end of a climb, by Newton steps that do not go down."""
+    """Return the mode near the end of a climb, by Newton steps that do not go down."""
     z, value, gradient = climb.z, climb.log_density, climb.gradient
     curvature = climb.hessian(z)
     for _ in range(8):
@@ -252,7 +256,7 @@ def polish(climb: Climb) -> Mode:
 
 
 def newton_step(curvature, gradient):
-    """The step to the local quadratic's maximum; None where it has none."""
+    """Return the step to the local quadratic's maximum; None if it has none."""
     if not is_negative_definite(curvature):
         return None
     scale = 1 / np.sqrt(-np.diag(curvature))

@@ -70,14 +70,14 @@ class UnitInterval(Parameter):
 
 
 class Simplex(Parameter):
-    """Positive numbers that add up to one along the last axis."""
+    """A parameter of positive numbers that add up to one along the last axis."""
 
     def __init__(self, example):
         super().__init__(example, constraints.simplex)
 
 
 class Ordered(Parameter):
-    """Numbers that increase along the last axis."""
+    """A parameter of numbers that increase along the last axis."""
 
     def __init__(self, example):
         super().__init__(example, constraints.ordered_vector)
@@ -91,7 +91,7 @@ class CorrCholesky(Parameter):
 
 
 def read_parameters(tree: Any) -> tuple[Any, tuple[str, ...], tuple[Parameter, ...]]:
-    """The structure of a tree of examples, and its leaves' names and parameters, in the order of the leaves.
+    """Return the structure of a tree of examples, and its leaves' names and parameters, in the order of the leaves.
 
     Call it with 64-bit types switched on.
 
@@ -122,7 +122,7 @@ def read_parameters(tree: Any) -> tuple[Any, tuple[str, ...], tuple[Parameter, .
 
 
 def key_name(key) -> str:
-    """A step on the way to a leaf, as one writes it."""
+    """Return a step on the way to a leaf, as one writes it."""
     for attribute in ("key", "name", "idx"):
         if hasattr(key, attribute):
             return str(getattr(key, attribute))
@@ -130,7 +130,11 @@ def key_name(key) -> str:
 
 
 def read_parameter(name: str, leaf: Any) -> Parameter:
-    """One leaf as a parameter whose example is an array of 64 bits, or an error that says what is wrong with it."""
+    """Return one leaf as a parameter whose example is an array of 64 bits.
+
+    Raises:
+        ModelError: It cannot be one; the message says what is wrong with it.
+    """
     parameter = leaf if isinstance(leaf, Parameter) else Parameter(leaf)
     example, support = as_numbers(name, parameter.example), parameter.support
     if isinstance(support, Distribution):
@@ -149,7 +153,7 @@ def read_parameter(name: str, leaf: Any) -> Parameter:
 
 
 def as_numbers(name: str, example: Any) -> np.ndarray:
-    """The example as an array of 64-bit real numbers."""
+    """Return the example as an array of 64-bit real numbers."""
     if dataclasses.is_dataclass(example) and not isinstance(example, type):
         raise ModelError(
             f"Parameter '{name}' is a {type(example).__name__}, which JAX does not know as a tree: register it by "

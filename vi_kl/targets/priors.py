@@ -1,8 +1,8 @@
-"""What can be told of a target's priors without running its model: which are hierarchical, and whether all are proper.
+"""Properties of a target's priors that show without running the model: which are hierarchical, and which are proper.
 
-A site is hierarchical where its prior's parameters depend on other latent sites. Found out abstractly: the log
-density of each site's prior is traced as a function of all latent values, and the program is asked which of them it
-reads. A non-centred site, whose prior is fixed, is none.
+A site is hierarchical if its prior's parameters depend on other latent sites. This is found out abstractly: the log
+density of each site's prior is traced as a function of all latent values, and the program shows which of them it
+reads. A non-centred site, whose prior is fixed, is not hierarchical.
 """
 
 import jax
@@ -15,7 +15,7 @@ from vi_kl.targets.target import Target, constrained_shapes
 
 @in_float64
 def hierarchical_sites(target: Target) -> tuple[str, ...]:
-    """Names of the target's sites whose priors depend on other latent sites; none where the source does not tell."""
+    """Return the names of the sites whose priors depend on other latent sites; empty if the source cannot tell."""
     if not target.density.offers("priors"):
         return ()
 
@@ -33,7 +33,7 @@ def hierarchical_sites(target: Target) -> tuple[str, ...]:
 
 
 def has_proper_priors(target: Target) -> bool:
-    """Whether every latent site is drawn from a distribution with a mass: not where the source does not tell."""
+    """Return whether every latent site is drawn from a distribution with a mass; False if the source cannot tell."""
     if not target.density.offers("priors"):
         return False
     found = []
@@ -52,7 +52,7 @@ def has_proper_priors(target: Target) -> bool:
 
 
 def reads_another(program, output: int) -> bool:
-    """Whether an output of a program depends on any input but its own."""
+    """Return whether an output of a program depends on any input but its own."""
     wanted = [i == output for i in range(len(program.outvars))]
     read = partial_eval.dce_jaxpr(program, wanted)[1]
     return any(used for i, used in enumerate(read) if i != output)

@@ -12,12 +12,12 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 
 def is_sharded(leaf) -> bool:
-    """Whether an array lies on more than one device."""
+    """Return whether an array lies on more than one device."""
     return isinstance(leaf, jax.Array) and not isinstance(leaf, jax.core.Tracer) and len(leaf.sharding.device_set) > 1
 
 
 def shard_data(data, mesh: Mesh):
-    """Every array along its first axis over the mesh's first axis where it divides, replicated where it does not."""
+    """Shard every array along its first axis over the mesh's first axis if it divides; replicate it if it does not."""
     if not isinstance(mesh, Mesh):
         raise TypeError(
             f"mesh must be a jax.sharding.Mesh, as jax.make_mesh((4,), ('rows',)) makes one, not {type(mesh).__name__}."
@@ -44,7 +44,7 @@ def automatic(mesh: Mesh) -> Mesh:
 
 
 def lay_out(leaf, mesh: Mesh, along_first: bool):
-    """One array on the devices of the mesh; each process has all of it and keeps the part of its own devices."""
+    """Put one array on the devices of the mesh; each process has all of it and keeps the part of its own devices."""
     sharding = NamedSharding(mesh, PartitionSpec(mesh.axis_names[0]) if along_first else PartitionSpec())
     if is_sharded(leaf):
         return jax.device_put(leaf, sharding)
@@ -53,7 +53,7 @@ def lay_out(leaf, mesh: Mesh, along_first: bool):
 
 
 def at_64_bits(leaf: jax.Array) -> jax.Array:
-    """A sharded array at 64 bits, where it lies (call it with 64-bit types switched on)."""
+    """Return a sharded array at 64 bits, where it lies (call it with 64-bit types switched on)."""
     if isinstance(leaf.sharding, NamedSharding) and isinstance(leaf.sharding.mesh, Mesh):
         leaf = jax.device_put(leaf, NamedSharding(automatic(leaf.sharding.mesh), leaf.sharding.spec))
     wide = {"f": np.float64, "i": np.int64, "u": np.int64}.get(leaf.dtype.kind)
@@ -61,7 +61,7 @@ def at_64_bits(leaf: jax.Array) -> jax.Array:
 
 
 def holds_nan(leaf) -> bool:
-    """Whether a float array has a NaN in it, wherever it lies."""
+    """Return whether a float array has a NaN in it, wherever it lies."""
     if leaf.dtype.kind != "f":
         return False
     return bool(jnp.isnan(leaf).any() if is_sharded(leaf) else np.isnan(leaf).any())

@@ -25,10 +25,10 @@ class Simulator(Protocol):
 
 
 def simulator_of(model: Any, args: tuple, kwargs: dict, observed: tuple[str, ...]) -> Simulator:
-    """What runs this model forwards.
+    """Return a simulator, which runs the model forwards.
 
     Raises:
-        TypeError: it can not be run forwards.
+        TypeError: The model cannot be run forwards.
     """
     if hasattr(model, "simulator"):
         return model.simulator(args, kwargs, observed)

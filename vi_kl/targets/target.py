@@ -79,17 +79,16 @@ class Target:
 
     @classmethod
     def from_numpyro(cls, model: Callable, *args: Any, reference: Any = None, **kwargs: Any) -> "Target":
-        """The posterior of a NumPyro model given its data.
+        """Make a target of the posterior of a NumPyro model given its data.
 
         Args:
             model: a NumPyro model: a function that calls `numpyro.sample`.
-            *args: what the model is called with. Arrays are data, and so are the numeric columns of data
-                frames; everything else (sizes as Python ints, flags, names) is part of the model, and so are the
-                arrays of which the model needs the numbers in Python (`np.unique(group)`, `int(group.max())`):
-                `constants` names them.
-            **kwargs: what the model is called with by name; the same holds for these.
-            reference: what is known exactly about the posterior: a `ReferencePosterior`, or a function from this
-                target to one, called when it is first asked for.
+            *args: the model's positional arguments. Arrays are data, and so are the numeric columns of data frames.
+                Everything else (sizes as Python ints, flags, names) is part of the model, and so are the arrays whose
+                numbers the model needs in Python (`np.unique(group)`, `int(group.max())`): `constants` names them.
+            **kwargs: the model's keyword arguments; the same holds for these.
+            reference: the reference posterior, if it is known: a `ReferencePosterior`, or a function from this target
+                to one, called when it is first asked for.
 
         Raises:
             ModelError: the model has no continuous latent site, a discrete one with too many values to sum out, a
@@ -109,7 +108,7 @@ class Target:
     @classmethod
     @in_float64
     def from_log_density(cls, function: Callable, dim: int, *, data: Any = None, reference: Any = None) -> "Target":
-        """A target from a log density, over z itself or over named parameters.
+        """Make a target of a log density, over z itself or over named parameters.
 
             Target.from_log_density(f, 3)                                          # f(z), z of shape (3,)
             Target.from_log_density(f, {"mu": 0.0, "sigma": Positive(1.0), "w": np.zeros((3, 2))}, data=(x, y))
@@ -140,10 +139,12 @@ class Target:
 
     @functools.cached_property
     def dim(self) -> int:
+        """The length of z."""
         return sum(site.size for site in self.sites)
 
     @property
     def site_names(self) -> tuple[str, ...]:
+        """The names of the latent sites, in the order in which z holds them."""
         return tuple(site.name for site in self.sites)
 
     @property
@@ -214,18 +215,18 @@ class Target:
 
     @in_float64
     def log_density(self, z: Float[ArrayLike, "*batch dim"]) -> Float[AnyArray, "*batch"]:
-        """log of the unnormalised posterior density of z, Jacobian included; z is (..., dim)."""
+        """Return the log of the unnormalised posterior density of z, Jacobian included; z is (..., dim)."""
         z = self.checked(z)
         return log_density(self, z) if z.ndim == 1 else log_density_batch(self, z)
 
     @in_float64
     def constrain(self, z: Float[ArrayLike, "*batch dim"]) -> Sites:
-        """z of shape (..., dim) to {site: array of shape (..., *site shape)}, as the model sees it."""
+        """Transform z of shape (..., dim) to {site: array of shape (..., *site shape)}, as the model sees it."""
         return constrain(self, self.checked(z))
 
     @in_float64
     def unconstrain(self, sites: Mapping[str, Any]) -> Float[AnyArray, "*batch dim"]:
-        """{site: array} to z of shape (dim,), or (n, dim) where every site has one leading draw axis."""
+        """Transform {site: array} to z of shape (dim,), or (n, dim) if every site has one leading draw axis."""
         extra = set(sites) - set(self.site_names)
         if extra:  # what `sample` gives beside the latent sites
             extra -= set(self.density.deterministic)
@@ -238,7 +239,7 @@ class Target:
 
     @in_float64
     def initial_position(self, key: KeyLike) -> Float[AnyArray, " dim"]:
-        """A starting z, uniform on (-2, 2) in every coordinate, where the log density is finite.
+        """Draw a starting z, uniform on (-2, 2) in every coordinate, at which the log density is finite.
 
         Raises:
             ValueError: it is finite at none of 100 tries; the message says which site of the model is not.
@@ -253,13 +254,13 @@ class Target:
         raise UnsuitableError(f"No starting point found: the log density is not finite at 100 of them. {reason}")
 
     def unravel(self, z: Float[AnyArray, " dim"]) -> Sites:
-        """One z of shape (dim,) as {site: unconstrained array}."""
+        """Split one z of shape (dim,) into {site: unconstrained array}."""
         ends = np.cumsum([site.size for site in self.sites])
         parts = jnp.split(z, ends[:-1])
         return {site.name: part.reshape(site.unconstrained_shape) for site, part in zip(self.sites, parts, strict=True)}
 
     def ravel(self, sites: Mapping[str, Any]) -> Float[Array, " dim"]:
-        """The inverse of `unravel`."""
+        """Join {site: unconstrained array} to one z: the inverse of `unravel`."""
         return jnp.concatenate([jnp.ravel(sites[name]) for name in self.site_names])
 
     def checked(self, z: Float[ArrayLike, "*batch dim"]) -> Float[Array, "*batch dim"]:
@@ -292,39 +293,39 @@ def log_density(target: Target, z: Float[AnyArray, " dim"]) -> Float[Array, ""]:
 
 @compiled
 def log_density_batch(target: Target, z: Float[AnyArray, "*batch dim"]) -> Float[Array, "*batch"]:
-    """z of shape (..., dim), flattened to one batch."""
+    """Return the log density at z of shape (..., dim), flattened to one batch."""
     flat = jax.vmap(log_density, in_axes=(None, 0))(target, z.reshape(-1, target.dim))
     return flat.reshape(z.shape[:-1])
 
 
 def is_small(target: Target, evaluations: int = 1) -> bool:
-    """Whether so few numbers are read per step that compiling takes longer than even a slow program runs."""
+    """Return whether so few numbers are read per step that compiling takes longer than even a slow program runs."""
     numbers = target.dim + sum(np.size(leaf) for leaf in jax.tree.leaves(target.data))
     return numbers * evaluations < 5_000
 
 
-@compiled(seldom=lambda target, z: is_small(target))
+@compiled(unoptimized=lambda target, z: is_small(target))
 def value_and_grad(target: Target, z: Float[AnyArray, " dim"]) -> tuple[Float[Array, ""], Float[Array, " dim"]]:
-    """The log density and its gradient at one z."""
+    """Return the log density and its gradient at one z."""
     return jax.value_and_grad(log_density, argnums=1)(target, z)
 
 
-@compiled(seldom=lambda target, z: is_small(target, ROWS))
+@compiled(unoptimized=lambda target, z: is_small(target, ROWS))
 def value_and_grad_rows(
     target: Target, z: Float[AnyArray, "rows dim"]
 ) -> tuple[Float[Array, " rows"], Float[Array, "rows dim"]]:
-    """The log density and its gradient at each z of (ROWS, dim)."""
+    """Return the log density and its gradient at each z of (ROWS, dim)."""
     return jax.vmap(jax.value_and_grad(log_density, argnums=1), in_axes=(None, 0))(target, z)
 
 
 def value_and_grad_batch(
     target: Target, z: Float[AnyArray, "n dim"]
 ) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, "n dim"]]:
-    """The log density, (n,), and its gradient, (n, dim), at z of shape (n, dim), for any n."""
+    """Return the log density, (n,), and its gradient, (n, dim), at z of shape (n, dim), for any n."""
     return in_chunks(lambda piece: value_and_grad_rows(target, piece), z, size=ROWS)
 
 
-@compiled(seldom=True)
+@compiled(unoptimized=True)
 def constrain(target: Target, z: Float[AnyArray, "*batch dim"]) -> Sites:
     def one(z):
         return target.density.constrain(target.data, target.unravel(z))[0]
@@ -333,12 +334,12 @@ def constrain(target: Target, z: Float[AnyArray, "*batch dim"]) -> Sites:
     return jax.tree.map(lambda x: x.reshape(z.shape[:-1] + x.shape[1:]), flat)
 
 
-@compiled(seldom=True)
+@compiled(unoptimized=True)
 def unconstrain(target: Target, sites: Sites) -> Float[Array, " dim"]:
     return target.ravel(target.density.unconstrain(target.data, sites))
 
 
-@compiled(seldom=True)
+@compiled(unoptimized=True)
 def unconstrain_batch(target: Target, sites: Sites) -> Float[Array, "n dim"]:
     return jax.vmap(unconstrain, in_axes=(None, 0))(target, sites)
 
@@ -348,7 +349,7 @@ ROWS = 64  # the same for gradients, which are asked for a few hundred at a time
 
 
 def in_chunks(function: Callable, *arrays: AnyArray, size: int = CHUNK) -> Any:
-    """`function` over long arrays along their first axis, piece by piece, as NumPy arrays."""
+    """Apply `function` to long arrays piece by piece along their first axis; return NumPy arrays."""
     length = len(arrays[0])
     pieces = []
     for start in range(0, length, size):
@@ -360,10 +361,10 @@ def in_chunks(function: Callable, *arrays: AnyArray, size: int = CHUNK) -> Any:
 
 
 def log_density_in_chunks(target: Target, z: Float[AnyArray, "n dim"], size: int = CHUNK) -> Float[np.ndarray, " n"]:
-    """The log density at z of shape (n, dim), for any n, in pieces of one size."""
+    """Return the log density at z of shape (n, dim), for any n, in pieces of one size."""
     return in_chunks(lambda piece: log_density_batch(target, piece), z, size=size)
 
 
 def constrain_in_chunks(target: Target, z: Float[AnyArray, "n dim"]) -> dict[str, np.ndarray]:
-    """z of shape (n, dim) as {site: (n, ...)}, for any n."""
+    """Transform z of shape (n, dim) to {site: (n, ...)}, for any n."""
     return in_chunks(lambda piece: constrain(target, piece), z)

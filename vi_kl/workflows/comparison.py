@@ -38,7 +38,7 @@ class Comparison:
         store(self, statuses=tuple(fit.status for fit in self.fits), costs=tuple(fit.cost for fit in self.fits))
 
     def to_dataframe(self, unit: str = "nats") -> "pd.DataFrame":
-        """One row per approximation, the closest to the posterior first (by ELBO where KL is unknown)."""
+        """Return a table with one row per approximation, the one with the highest ELBO first."""
         import pandas as pd  # half a second that fitting need not wait for
 
         rows = [row(fit, c, unit) for fit, c in zip(self.fits, self.certificates, strict=True)]
@@ -46,7 +46,7 @@ class Comparison:
         return table.sort_values(f"ELBO [{unit}]", ascending=False)
 
     def to_dict(self) -> dict:
-        """The certificates, statuses, costs and failures in plain numbers and strings, for JSON, without the fits."""
+        """Return certificates, statuses, costs and failures as plain numbers and strings, for JSON, without fits."""
         return plain(self)
 
     def __str__(self):
@@ -58,7 +58,7 @@ class Comparison:
 
 
 def columns(unit: str) -> list[str]:
-    """The names of the columns, of which some carry the unit."""
+    """Return the names of the columns, of which some carry the unit."""
     return [
         "approximation",
         f"ELBO [{unit}]",
@@ -77,7 +77,7 @@ def columns(unit: str) -> list[str]:
 
 
 def row(fit: Fit, c: Certificate, unit: str) -> tuple:
-    """The entries of one approximation in these columns."""
+    """Return the entries of one approximation in these columns."""
 
     def value(estimate):
         return float("nan") if estimate is None else estimate.to(unit).value

@@ -1,7 +1,7 @@
-"""How often each diagnostic sees each planted failure: what the statements of blindness rest on.
+"""Detection rates: how often each diagnostic detects each planted failure, on which its statements of blindness rest.
 
-A diagnostic raises an alarm by a rule fixed here. What it needs stands beside it: draws of q alone, the evidence,
-or draws of the posterior.
+A diagnostic raises an alarm by a rule fixed here. Its needs are recorded: draws of q alone, the evidence, or draws of
+the posterior.
 """
 
 import dataclasses
@@ -26,7 +26,7 @@ class Detector:
         name: the name in tables.
         needs: "q" (draws of q alone), "evidence", or "posterior" (draws of it).
         rule: the rule in words.
-        alarm: the rule, of a certificate.
+        alarm: the rule, as a function of a certificate.
     """
 
     name: str
@@ -87,18 +87,18 @@ DETECTORS = (
 
 @dataclasses.dataclass(frozen=True)
 class DetectionTable:
-    """Shares of the seeds in which a diagnostic raised an alarm.
+    """A table of the shares of seeds in which a diagnostic raised an alarm.
 
     Attributes:
-        rates: {failure: {detector: share}}; the failure "healthy" has the false alarms.
-        repetitions: seeds per failure.
+        rates: the shares, {failure: {detector: share}}; the failure "healthy" has the false alarms.
+        repetitions: the number of seeds per failure.
     """
 
     rates: dict[str, dict[str, float]]
     repetitions: int
 
     def to_dataframe(self):
-        """One row per diagnostic with what it needs, one column per failure."""
+        """Return a table with one row per diagnostic and what it needs, and one column per failure."""
         import pandas as pd
 
         table = pd.DataFrame(self.rates)
@@ -106,7 +106,7 @@ class DetectionTable:
         return table
 
     def to_dict(self) -> dict:
-        """The record in plain numbers and strings, for JSON."""
+        """Return the record as plain numbers and strings, for JSON."""
         return plain(self)
 
     @property
@@ -140,7 +140,7 @@ def detection_table(
 
 
 def alarms(planted: PlantedFailure, seed: int, num_draws: int = 8192) -> dict[str, bool]:
-    """Which diagnostics see one planted failure."""
+    """Return which diagnostics detect one planted failure, {diagnostic: whether}."""
     q = planted.plant(seed)
     key = jax.random.key(seed)
     with_reference = check(q, key=key, num_draws=num_draws)

@@ -1,4 +1,4 @@
-"""Approximations that are wrong in a known way, for finding out which diagnostic sees what.
+"""Planted failures: approximations that are wrong in a known way, to find out which diagnostics detect what.
 
 Each failure is a target whose reference is known in closed form and a q that fails it in one way. A seed turns the
 target to a random position, so that no diagnostic profits from an axis.
@@ -25,7 +25,7 @@ from vi_kl.targets.target import Target
 
 DIM = 3
 APART = 20.0  # sds between the two modes
-NARROW = 0.05  # of q's width, of a mode that climbs seldom end on
+NARROW = 0.05  # the width, relative to q's, of a mode that climbs seldom end on
 TAIL = 2.5  # degrees of freedom of the heavy-tailed target: it has a variance, just
 
 
@@ -35,8 +35,8 @@ class PlantedFailure:
 
     Attributes:
         name: the name in tables.
-        what: one sentence.
-        plant: `plant(seed)` gives the approximation, its target with its reference.
+        what: a sentence that describes it.
+        plant: a function of a seed that returns the approximation; its target has its reference.
     """
 
     name: str
@@ -118,7 +118,7 @@ def target_of(log_density, data, reference) -> Target:
 
 
 def known(draw, mean, covariance, normal=None) -> ReferencePosterior:
-    """The reference of a normalised density."""
+    """Return the reference of a normalised density."""
 
     def sample(key, n):
         return draw(numpy_generator(key), n)
@@ -128,7 +128,7 @@ def known(draw, mean, covariance, normal=None) -> ReferencePosterior:
 
 
 def position(seed: int, dim: int = DIM) -> tuple[np.ndarray, np.ndarray, np.random.Generator]:
-    """A mean, and a Cholesky factor of a covariance with sds of 0.5 to 3 in random directions."""
+    """Draw a mean, and a Cholesky factor of a covariance with sds of 0.5 to 3 in random directions."""
     generator = np.random.default_rng(seed)
     turn = np.linalg.qr(generator.standard_normal((dim, dim)))[0]
     covariance = (turn * np.geomspace(0.5, 3.0, dim) ** 2) @ turn.T
@@ -143,11 +143,13 @@ def full_rank(target: Target, mean, tril) -> Approximation:
 
 
 def healthy(seed):
+    """Plant nothing: q is the posterior."""
     mean, tril, _ = position(seed)
     return full_rank(normal_target(mean, tril), mean, tril)
 
 
 def missed_mode(seed):
+    """Plant a q on one of two modes, which are far apart."""
     mean, tril, generator = position(seed)
     direction = generator.standard_normal(DIM)
     other = mean + APART * tril @ (direction / np.linalg.norm(direction))
@@ -155,17 +157,19 @@ def missed_mode(seed):
 
 
 def narrow(seed):
+    """Plant a q with half of the posterior's sds."""
     mean, tril, _ = position(seed)
     return full_rank(normal_target(mean, tril), mean, 0.5 * tril)
 
 
 def wide(seed):
+    """Plant a q with twice the posterior's sds."""
     mean, tril, _ = position(seed)
     return full_rank(normal_target(mean, tril), mean, 2.0 * tril)
 
 
 def no_correlation(seed):
-    """Correlations of 0.8 between all coordinates, and none in q, whose sds are right."""
+    """Plant correlations of 0.8 between all coordinates, and none in q, whose sds are right."""
     generator = np.random.default_rng(seed)
     mean, sd = generator.uniform(-1, 1, DIM), generator.uniform(0.5, 2.0, DIM)
     tril = np.linalg.cholesky((0.2 * np.eye(DIM) + 0.8) * np.outer(sd, sd))
@@ -173,13 +177,13 @@ def no_correlation(seed):
 
 
 def thin_tail(seed):
-    """A normal of the right place and nearly the best scale for reverse KL."""
+    """Plant a normal with the right place and nearly the best scale for reverse KL, on a heavy-tailed posterior."""
     mean, tril, _ = position(seed)
     return full_rank(student_target(mean, tril), mean, 1.2 * tril)
 
 
 def stopped_early(seed):
-    """Halfway from a usual start (the origin, sds of 0.1) to the answer, in location and in log scale."""
+    """Plant a q halfway from a usual start (the origin, sds of 0.1) to the posterior, in location and in log scale."""
     mean, tril, _ = position(seed)
     halfway = np.sqrt(0.1) * tril / np.sqrt(np.diag(tril))[:, None]
     return full_rank(normal_target(mean, tril), mean / 2, halfway)
@@ -194,13 +198,14 @@ def narrow_mode(seed):
 
 
 def narrow_mode_aside(seed):
+    """Plant a narrow mode in a random direction."""
     mean, tril, generator = position(seed, 5)
     direction = generator.standard_normal(5)
     return beside_a_narrow_mode(mean, tril, tril @ (direction / np.linalg.norm(direction)))
 
 
 def beside_a_narrow_mode(mean, tril, way):
-    """Half of the mass `NARROW` times as wide as q, six of the lengths of `way` from it."""
+    """Return a q on one half of the mass; the other is `NARROW` times as wide, six of the lengths of `way` away."""
     return full_rank(mixture_target(np.stack([mean, mean + 6 * way]), tril, [1.0, NARROW], [0.5, 0.5]), mean, tril)
 
 
@@ -212,11 +217,13 @@ def spike_in_slab(seed):
 
 
 def wide_part(seed):
+    """Plant a q that misses a part with the same centre and ten times its width."""
     mean, tril, _ = position(seed, 10)
     return full_rank(mixture_target(np.stack([mean, mean]), tril, [1.0, 10.0], [0.9, 0.1]), mean, tril)
 
 
 def mode_in_many_dimensions(seed):
+    """Plant a missed mode in twenty dimensions."""
     mean, tril, generator = position(seed, 20)
     direction = generator.standard_normal(20)
     other = mean + 10.0 * tril @ (direction / np.linalg.norm(direction))
@@ -232,20 +239,20 @@ def no_jacobian(seed):
 
 
 def stuck_chains(seed):
-    """NUTS from starts near one of two modes stays there with all its chains, where q sits too."""
+    """Plant NUTS chains that start near one of two modes and all stay there, where q sits too."""
     q = missed_mode(seed)
     target = Target(q.target.density, q.target.data, q.target.sites, short_run(seed, num_warmup=300, num_draws=500))
     return Approximation(q.family, q.params, target)
 
 
 def unconverged_chains(seed):
-    """NUTS in a funnel, whose neck its steps are too long for; q is the funnel itself, and right."""
+    """Plant NUTS chains in a funnel for whose neck their steps are too long; q is the funnel itself, and right."""
     target = Target.from_log_density(funnel_log_density, DIM, data=jnp.ones(1), reference=short_run(seed))
     return Approximation(FunnelItself(), {"scale": jnp.asarray(3.0)}, target)
 
 
 def short_run(seed, num_warmup: int = 150, num_draws: int = 250):
-    """A reference that takes no notice of its own checks."""
+    """Return a function that makes a reference by a short run, whose failed checks are ignored."""
 
     def make(target):
         key = jax.random.key(seed)
@@ -256,7 +263,7 @@ def short_run(seed, num_warmup: int = 150, num_draws: int = 250):
 
 
 class Funnel(dist.Distribution):
-    """z_0 ~ N(0, scale), and the others N(0, exp(z_0 / 2)) given it (Neal 2003, "Slice sampling")."""
+    """The distribution z_0 ~ N(0, scale), with the others N(0, exp(z_0 / 2)) given it (Neal 2003, "Slice sampling")."""
 
     support = dist.constraints.real_vector
 
@@ -293,7 +300,7 @@ class FunnelItself(Family):
 
 
 class NormalOfNoise(dist.Distribution):
-    """Draws loc + tril u, and calls the density of u theirs: the change of variables is forgotten."""
+    """A distribution whose draws are loc + tril u, with the density of u: the change of variables is forgotten."""
 
     support = dist.constraints.real_vector
 

@@ -9,7 +9,6 @@ from truths import (
     counting,
     finite,
     finite_sum,
-    gated,
     matrix,
     multinomial,
     positive,
@@ -23,6 +22,7 @@ from truths import (
     unit_interval,
     univariate,
     vector,
+    zero_modified,
 )
 from truths.case import CASES, case, exact
 from truths.draws import Draws
@@ -36,7 +36,6 @@ __all__ = [
     "exact",
     "finite",
     "finite_sum",
-    "gated",
     "matrix",
     "multinomial",
     "positive",
@@ -50,4 +49,5 @@ __all__ = [
     "unit_interval",
     "univariate",
     "vector",
+    "zero_modified",
 ]

@@ -1,8 +1,8 @@
 """Checkpoints: the state of an SVI fit in a file, from which a fit that was killed goes on.
 
-The file is replaced whole, between chunks of steps, so a kill at any moment leaves the last or the one before. It says
-what it belongs to: the target's fingerprint, the configuration, the key and the start. It stays when the fit is done,
-so that running the same program again returns the same answer at once.
+The file is replaced whole, between chunks of steps, so that after a kill at any moment the last or the last but one is
+there. It says which fit it belongs to: the target's fingerprint, the configuration, the key and the start. It stays
+when the fit is done, so that running the same program again returns the same answer at once.
 """
 
 import hashlib
@@ -30,11 +30,11 @@ MAY_DIFFER = ("max_steps",)  # it only says when to stop
 
 
 class CheckpointError(ViKLError, ValueError):
-    """A checkpoint file that is damaged, or of another fit; the message says what differs and what to do."""
+    """An error about a checkpoint that is damaged or of another fit; the message says what differs and what to do."""
 
 
 class NoCheckpoint:
-    """In the place of a checkpoint where none is asked for."""
+    """A checkpoint that does nothing, for fits without one."""
 
     def resume(self) -> bool:
         return False
@@ -50,13 +50,14 @@ class NoCheckpoint:
 
 
 class Checkpoint:
-    """Keeps the state of one run in a file: `with checkpoint: ...; checkpoint.note()` after each chunk.
+    """A file that holds the state of one run: `with checkpoint: ...; checkpoint.note()` after each chunk.
 
     The state noted last is written when the block is left, also by an interruption (Ctrl-C).
     """
 
     @classmethod
     def of(cls, run: Run, start, path, seconds: float) -> "Checkpoint | NoCheckpoint":
+        """Return a checkpoint for a path, or one that does nothing if the path is None."""
         return NoCheckpoint() if path is None else cls(run, start, path, seconds)
 
     def __init__(self, run: Run, start, path, seconds: float):
@@ -75,7 +76,7 @@ class Checkpoint:
         self.noted: dict | None = None
 
     def resume(self) -> bool:
-        """Put the run where the file says it was; False where there is no file."""
+        """Restore the run to the state in the file; return False if there is no file."""
         if not self.path.exists():
             return False
         try:
@@ -98,6 +99,7 @@ class Checkpoint:
         return True
 
     def refuse_another_fit(self, stored: Archive) -> None:
+        """Raise an error if the file is of another fit; the message says what differs."""
         if stored.get("format") != FORMAT or "run" not in stored.words:
             raise CheckpointError(
                 f"{self.path} is not a checkpoint of this version of vi_kl; delete it to begin again."
@@ -135,6 +137,7 @@ class Checkpoint:
             self.write()
 
     def write(self) -> None:
+        """Write the state noted last, if there is one."""
         if self.noted is None:
             return
         joined = {name: np.concatenate([np.empty(0), *self.noted[name]]) for name in ("losses", "step_sizes")}
@@ -158,12 +161,12 @@ class Checkpoint:
 
 
 def in_words(description) -> str:
-    """A description of a field, as far as a person can read it."""
+    """Return the description of a field, as far as it is readable."""
     return str(description)[:80] if isinstance(description, int | float | str | None) else "something else"
 
 
 def described(value):
-    """What a value is, in plain values that are equal where the values are; code by its name and what it holds."""
+    """Return plain values that are equal if two values are; code is described by its name and what it holds."""
     arrays: dict[str, np.ndarray] = {}
     words = serialization.encode(value, "", arrays, describe_code)
     if not arrays and not isinstance(words, dict):
@@ -175,7 +178,7 @@ def described(value):
 
 
 def describe_code(value, where: str):
-    """A function by its name and the values it closes over; any other object by its class."""
+    """Describe a function by its name and the values it closes over, and any other object by its class."""
     if isinstance(value, types.FunctionType):
         held = []
         for cell in value.__closure__ or ():

@@ -1,8 +1,8 @@
 """Many SVI fits side by side: of many targets of one structure, or restarts for one target.
 
-Each fit has its own random numbers, its own step sizes and its own end, and comes out as if it had been fitted
-alone. They run side by side in a fixed number of lanes; as soon as one has ended, the next takes its lane. So few
-lanes idle, memory does not grow with the number of targets, and there is one program to compile for any number.
+Each fit has its own random numbers, step sizes and end, and gives the answer that it would give if fitted alone. They
+run side by side in a fixed number of lanes; as soon as one has ended, the next takes its lane. So few lanes idle,
+memory does not grow with the number of targets, and one program is compiled for any number.
 """
 
 import dataclasses
@@ -20,9 +20,9 @@ from vi_kl.core.precision import in_float64
 from vi_kl.targets.batching import Layout
 from vi_kl.targets.target import Target
 
-LANES = 64  # fits side by side: more gain little on a CPU
+LANES = 64  # the most fits side by side: more gain little on a CPU
 COMPARISON_KEYS = 64  # evaluations of the loss by which restarts are compared
-HUGE = 1e300  # stands for a loss that is not finite
+HUGE = 1e300  # the number that stands for a loss that is not finite
 
 
 class LaneRun(Run):
@@ -42,6 +42,7 @@ class LaneRun(Run):
             self.error = error
 
     def end(self, share: Cost) -> "Fit | FitError":
+        """Return the Fit of a run that has ended, or its error; `share` is its share of the seconds."""
         if self.error is not None:
             return self.error
         found, evaluations = self.solution(), self.counter.gradient_evaluations
@@ -51,7 +52,7 @@ class LaneRun(Run):
 
 @in_float64
 def fit_side_by_side(config, key, targets: Sequence[Target], progress) -> list:
-    """One Fit per target, or the error that ended it. See `Algorithm.fit_many`."""
+    """Return one Fit per target, or the error that ended it; see `Algorithm.fit_many`."""
     config = config.captured(targets[0])
     keys = jax.random.split(key, len(targets))
     starts = [lambda i=i: LaneRun(config, i, keys[i], targets[i]) for i in range(len(targets))]
@@ -64,7 +65,7 @@ def fit_side_by_side(config, key, targets: Sequence[Target], progress) -> list:
 
 
 def run_side_by_side(config, key, targets, starts: Sequence[Callable], progress) -> list:
-    """Each run that `starts` begin, when it has ended; or the error that kept it from beginning."""
+    """Return each run that `starts` begin, when it has ended; or the error that kept it from beginning."""
     ended: list[LaneRun | Exception | None] = [None] * len(starts)
     waiting = start_each(starts, ended)
     lanes = Lanes(config, jax.random.key_impl(key), Layout.of(targets), min(LANES, len(starts)))
@@ -77,7 +78,7 @@ def run_side_by_side(config, key, targets, starts: Sequence[Callable], progress)
 
 
 def start_each(starts: Sequence[Callable], ended: list) -> Iterator[LaneRun]:
-    """Runs in their order; the error of one that cannot start goes to its place in `ended`."""
+    """Yield runs in their order; the error of one that cannot start goes to its place in `ended`."""
     for index, start in enumerate(starts):
         try:
             with numerical_failures_named():
@@ -89,7 +90,7 @@ def start_each(starts: Sequence[Callable], ended: list) -> Iterator[LaneRun]:
 
 
 class Lanes:
-    """Runs side by side, each chunk of all of them one call of a compiled program."""
+    """A set of runs side by side, in which one call of a compiled program does one chunk of each."""
 
     def __init__(self, config, impl, layout: Layout, width: int):
         self.config, self.impl, self.layout, self.width = config, impl, layout, width
@@ -97,20 +98,20 @@ class Lanes:
         self.targets: list | None = None  # stacked; None when the runs have changed
 
     def fill(self, waiting: Iterator[LaneRun]) -> bool:
-        """Let waiting runs in as far as there is room; whether there is any run at all."""
+        """Let waiting runs in as far as there is room; return whether there is any run at all."""
         while len(self.runs) < self.width and (run := next(waiting, None)) is not None:
             self.runs.append(run)
             self.targets = None
         return bool(self.runs)
 
     def step(self) -> list[LaneRun]:
-        """One chunk of every run; returns those that ended."""
+        """Do one chunk of every run, and return the runs that ended."""
         # lanes without a run repeat the first: the program keeps its shape
         lanes = self.runs + self.runs[:1] * (self.width - len(self.runs))
         if self.targets is None:
             self.targets = self.layout.stack([run.target for run in lanes])
         step_sizes = np.stack([np.float64(run.schedule.step_size) for run in lanes])
-        keys, states, units = (stacked([getattr(run, name) for run in lanes]) for name in ("key", "state", "units"))
+        keys, states, units = (stack_trees([getattr(run, name) for run in lanes]) for name in ("key", "state", "units"))
         config = self.config
         chunks = run_chunks(
             keys, states, self.targets, units, step_sizes, self.impl, self.layout,
@@ -122,6 +123,7 @@ class Lanes:
         return self.leave()
 
     def leave(self) -> list[LaneRun]:
+        """Take the runs that ended out of their lanes, and return them."""
         ended = [run for run in self.runs if run.done]
         if ended:
             self.runs = [run for run in self.runs if not run.done]
@@ -129,7 +131,7 @@ class Lanes:
         return ended
 
 
-def stacked(trees: list):
+def stack_trees(trees: list):
     return jax.tree.map(lambda *leaves: np.stack(leaves), *trees)
 
 
@@ -137,10 +139,10 @@ def stacked(trees: list):
 
 
 def best_of_restarts(config, key, target: Target, start, progress, counter: CostCounter) -> Solution:
-    """The best of `config.num_restarts` fits, its status saying how many agree with it.
+    """Return the best of `config.num_restarts` fits, with a status that says how many agree with it.
 
     Raises:
-        The first restart's error, where none came to an end.
+        ViKLError: The first restart's error, if none came to an end.
     """
     number = config.num_restarts
     keys = jax.random.split(key, number + 1)
@@ -164,21 +166,25 @@ def best_of_restarts(config, key, target: Target, start, progress, counter: Cost
 
 
 def compare(config, runs: list[LaneRun], key, counter: CostCounter) -> np.ndarray:
-    """The loss of each run's answer at the same random numbers, (runs, keys)."""
-    answers = stacked([to_numpy(run.schedule.answer()) for run in runs])
-    units = stacked([run.units for run in runs])
+    """Return the loss of each run's answer at the same random numbers, (runs, keys)."""
+    answers = stack_trees([to_numpy(run.schedule.answer()) for run in runs])
+    units = stack_trees([run.units for run in runs])
     counter.density_evaluations += len(runs) * COMPARISON_KEYS * config.objective.density_evaluations
     return np.asarray(losses_of(answers, units, key, runs[0].target, config.family, config.objective))
 
 
 def finite_losses(losses: np.ndarray) -> np.ndarray:
-    """Those at the random numbers at which every run's is finite; where there are too few, one that is not is huge."""
+    """Return the losses at the random numbers for which every run's loss is finite.
+
+    If there are fewer than two of these, return all losses, with a huge number in place of those that are not finite.
+    """
     usable = np.isfinite(losses).all(axis=0)
     return losses[:, usable] if usable.sum() >= 2 else np.where(np.isfinite(losses), losses, HUGE)
 
 
-@compiled(static=("family", "objective"), seldom=True)
+@compiled(static=("family", "objective"), unoptimized=True)
 def losses_of(answers, units, key, target, family, objective):
+    """Return the loss of each answer at several keys, (answers, keys)."""
     keys = jax.random.split(key, COMPARISON_KEYS)
 
     def one(params, units):
@@ -189,7 +195,7 @@ def losses_of(answers, units, key, target, family, objective):
 
 
 def agreement(status: Status, losses: np.ndarray, best: int, number: int, tolerance: float) -> Status:
-    """The best run's status, with how many reached its loss to within the tolerance and the noise."""
+    """Return the best run's status, with how many reached its loss to within the tolerance and the noise."""
     above = losses - losses[best]
     noise = 2 * above.std(axis=1, ddof=1) / np.sqrt(above.shape[1])
     agree = int((above.mean(axis=1) <= tolerance + noise).sum())

@@ -1,4 +1,4 @@
-"""Run: one SVI fit under way. `SVI.fit` takes it through alone, `fit_many` and restarts many side by side."""
+"""Run: one SVI fit in progress. `SVI.fit` advances one alone, `fit_many` and restarts many side by side."""
 
 import dataclasses
 import functools
@@ -18,14 +18,20 @@ from vi_kl.families.frame import Frame
 from vi_kl.families.guide import Guide
 from vi_kl.targets.target import Target, value_and_grad_batch
 
-LUCK = 2  # chunks in a row that may be bad luck of their draws; more of them are the sign of too long a step
-MOST_IN_A_ROW = 10
-FEW_SETBACKS = 20  # in all, up to which their share does not count
-MOST_SETBACKS = 0.3  # of all chunks, above which there is no going on
+LUCK = 2  # consecutive setbacks that may be chance; more of them mean that the step size is too large
+MOST_IN_A_ROW = 10  # consecutive setbacks, above which the fit fails
+FEW_SETBACKS = 20  # setbacks in all; up to this number their share does not count
+MOST_SETBACKS = 0.3  # the share of setbacks among all chunks, above which the fit ends
 
 
 class Beginning(NamedTuple):
-    """Parameters to start from, in the units given (None where they are in z), and the frame that is trusted."""
+    """The parameters to start from.
+
+    Attributes:
+        params: the parameters.
+        units: the units in which they are written; None if they are written in z.
+        frame: the frame, if its scales are reliable, else None.
+    """
 
     params: Any
     units: Any
@@ -33,7 +39,7 @@ class Beginning(NamedTuple):
 
 
 def begin(config, key, target, counter, start=None) -> Beginning:
-    """The standard member in the frame of the start; or a random one, for families that take no frame."""
+    """Return the standard member in the frame of the start; or a random one, for families that take no frame."""
     config.family.require(target)
     config.objective.require(config.family, target)
     frame_key, init_key = jax.random.split(key)
@@ -50,8 +56,8 @@ def begin(config, key, target, counter, start=None) -> Beginning:
         return Beginning(jax.tree.map(jnp.asarray, init(init_key, target)), units, frame)
 
 
-def as_it_is_now(config, target: Target):
-    """The configuration with the guide, where it has one, as it is now: what it reads may be replaced later."""
+def with_guide_fixed(config, target: Target):
+    """Return the configuration with its guide, if any, as it is now: what a guide reads may be replaced later."""
     if not isinstance(config.family, Guide):
         return config
     config.family.require(target)
@@ -59,17 +65,18 @@ def as_it_is_now(config, target: Target):
 
 
 class Run:
-    """One fit under way.
+    """A fit in progress.
 
     Attributes:
         key: the random key of the chunk to come; `impl` is its kind.
-        state: parameters and the optimiser's memory.
+        state: the parameters and the optimiser's memory.
         units: the units of the parameters, see `Family.units`.
         schedule: the schedule of step sizes.
-        setbacks: chunks that met a value that is not finite, in a row; `setbacks_in_all`, all of them.
+        setbacks: the number of consecutive chunks with a value that is not finite; `setbacks_in_all` counts all of
+            them.
         losses, step_sizes: the arrays of each chunk so far.
         counter: the counter of the costs.
-        error: what ended it, where something did.
+        error: the error that ended the fit, or None.
     """
 
     def __init__(self, config, key, target: Target, counter: CostCounter):
@@ -83,13 +90,14 @@ class Run:
         self.error: FitError | None = None
 
     def begin(self, start=None) -> "Run":
+        """Find the parameters to start from."""
         init_key, self.key = jax.random.split(self.key)
         params, self.units, self.schedule.frame = begin(self.config, init_key, self.target, self.counter, start)
         self.state = first_state(params, optimizer_of(self.config))
         return self
 
     def advance(self) -> None:
-        """One chunk of steps."""
+        """Do one chunk of steps."""
         config = self.config
         chunk = run_and_measure(
             self.key, self.state, self.target, self.units, self.schedule.step_size,
@@ -98,7 +106,7 @@ class Run:
         self.record(chunk._replace(**{name: to_numpy(getattr(chunk, name)) for name in ("losses", "mean", "draws")}))
 
     def record(self, chunk: Chunk) -> None:
-        """Take note of a chunk of steps; one that is not finite is forgotten, and the run goes on from before it.
+        """Record a chunk of steps; one that is not finite is discarded, and the run goes on from before it.
 
         Raises:
             FitError: a loss or a gradient was not finite, again and again.
@@ -114,7 +122,7 @@ class Run:
         self.schedule.record(chunk.losses, chunk.mean, chunk.draws, force_of(self))
 
     def set_back(self, steps: int) -> None:
-        """Go on from the last good state with other noise, and where that does not help with a smaller step."""
+        """Go on from the last good state with other noise, and if that does not help with a smaller step size."""
         self.setbacks, self.setbacks_in_all = self.setbacks + 1, self.setbacks_in_all + 1
         self.counter.gradient_evaluations += steps * self.config.objective.density_evaluations
         no_answer = not self.losses and self.schedule.steps + steps >= self.config.max_steps
@@ -130,29 +138,33 @@ class Run:
 
     @property
     def is_hopeless(self) -> bool:
+        """Whether too many of all chunks were not finite."""
         chunks = self.schedule.steps / self.config.chunk
         return self.setbacks_in_all > max(FEW_SETBACKS, MOST_SETBACKS * chunks)
 
     @property
     def done(self) -> bool:
+        """Whether the fit has ended, in whatever way."""
         return self.error is not None or self.schedule.done or self.is_hopeless
 
     @property
     def words(self) -> str:
-        """How far it has come, for progress; at first no chunk may have been finite."""
+        """The loss so far, for progress; at first no chunk may have been finite."""
         return f"loss {np.mean(self.losses[-1]):.3f}" if self.losses else "no finite loss yet"
 
     @functools.cached_property
     def approximation(self) -> Approximation:
-        """The answer, of a run that is done; as NumPy arrays, which keep their 64 bits outside vi_kl."""
+        """The answer of a run that is done, as NumPy arrays, which keep their 64 bits outside vi_kl."""
         params = to_numpy(placed(self.schedule.answer(), self.units, self.config.family))
         return Approximation(self.config.family, params, self.target)
 
     def solution(self) -> Solution:
+        """Return the answer, its status and its history."""
         history = History(np.concatenate(self.losses), np.concatenate(self.step_sizes))
         return Solution(self.approximation, self.status(), history)
 
     def status(self) -> Status:
+        """Return the schedule's status, with a sentence about chunks that were not finite."""
         found = self.schedule.status()
         if not self.setbacks_in_all:
             return found
@@ -168,7 +180,7 @@ class Run:
 
 
 def force_of(run: Run) -> float:
-    """The root of the largest second moment that Adam knows of; 1 for other optimisers, and outside a frame."""
+    """Return the root of Adam's largest second moment; 1 for other optimisers, and for families outside a frame."""
     moments = getattr(run.state.optimizer, "nu", None)
     if moments is None or run.schedule.frame is None:
         return 1.0
@@ -176,15 +188,17 @@ def force_of(run: Run) -> float:
 
 
 def optimizer_of(config):
+    """Return the user's optimiser, or Adam."""
     return config.optimizer if config.optimizer is not None else ADAM
 
 
 def to_numpy(tree):
+    """Return a pytree with NumPy arrays as leaves."""
     return jax.tree.map(np.asarray, tree)
 
 
 def refuse_nonfinite(run: Run) -> None:
-    """Take the chunk again, step by step, and stop with the step, the reason, and the last good state."""
+    """Repeat the chunk step by step, and raise an error with the step, the reason, and the last good state."""
     config, target, key = run.config, run.target, run.key
     if not jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
         key = jax.random.wrap_key_data(key, impl=run.impl)
@@ -209,7 +223,7 @@ def refuse_nonfinite(run: Run) -> None:
 
 
 def reason_at(q: Approximation, key, num_draws: int) -> str:
-    """Why the loss is not finite: the site to blame at the step's own draws, or at others of the last good q."""
+    """Say why the loss is not finite: the site that causes it, at the step's own draws or at more of the last q."""
     target = q.target
     for one_key, n in ((key, num_draws), (jax.random.fold_in(key, 1), 64)):
         z = np.asarray(q.family.sample_and_log_prob(q.params, target, one_key, n)[0])
@@ -223,7 +237,7 @@ def reason_at(q: Approximation, key, num_draws: int) -> str:
 
 
 def gradient_in_words(target: Target, z: np.ndarray, gradients: np.ndarray) -> str:
-    """Along which coordinates the gradient of a finite log density is not finite."""
+    """Say along which coordinates the gradient of a finite log density is not finite."""
     bad = ~np.isfinite(gradients)
     row = int(np.argmax(bad.any(axis=1)))
     names = [name for name, is_bad in zip(target.coordinate_names, bad[row], strict=True) if is_bad]

@@ -1,12 +1,13 @@
 """Schedule: when SVI cuts its step size, when it stops, and which average of its iterates is the answer.
 
-The answer at a step size is the average of the iterates over the latter half of it. Once the loss no longer falls and
-the answer no longer drifts, the step size is cut to a quarter. What is left of the answer's bias is then a third of
-how far the cut has moved it; when that is within `tolerance`, the schedule goes on averaging until the answer's
-Monte-Carlo error, by batch means, is within `tolerance` nats, and `precision` posterior sds in its means and sds.
+The answer at a step size is the average of the iterates over the latter half of its steps. Once the loss no longer
+falls and the answer no longer drifts, the step size is cut to a quarter. The remaining bias of the answer is then a
+third of how far the cut moved it. When that is within `tolerance`, the schedule goes on averaging until the answer's
+Monte-Carlo error, by batch means, is within `tolerance` nats, and within `precision` posterior sds in its means and
+sds.
 
-Distances between answers are measured by where they send a fixed set of draws, in units of the frame: half to all of
-the mean squared distance is, to second order, the difference in KL near the optimum of a normal posterior.
+The distance of two answers is measured by the draws that they make of fixed noise, in units of the frame. Half to all
+of the mean squared distance is, to second order, the difference in KL near the optimum of a normal posterior.
 
 References: Chee & Toulis (2018) for the constant-step-size diagnostic; Dhaka et al. (2020), "Robust, accurate
 stochastic optimization for variational inference", for stopping by the MCSE of averaged iterates; Welandawe et al.
@@ -24,9 +25,12 @@ from vi_kl.algorithms.algorithm import Status
 
 
 class Batch(NamedTuple):
-    """What is kept of some consecutive steps: their losses, and where the mean of the iterates sends fixed draws.
+    """The record of some consecutive steps.
 
-    `draws` has shape (n, dim) in z, or is None where nothing is known of q but its loss.
+    Attributes:
+        losses: the loss of each step.
+        params: the mean of the iterates.
+        draws: the draws of q at that mean, for fixed noise, (n, dim) in z; None if nothing is known of q but its loss.
     """
 
     losses: np.ndarray
@@ -35,7 +39,7 @@ class Batch(NamedTuple):
 
     @classmethod
     def merged(cls, batches: "list[Batch]") -> "Batch":
-        """Batches of one length as one; draws are linear in parameters to the accuracy that counts here."""
+        """Merge batches of one length; the mean of their draws stands for the draws at the mean of their parameters."""
         if len(batches) == 1:
             return batches[0]
         params, draws = (average([getattr(batch, name) for batch in batches]) for name in ("params", "draws"))
@@ -43,11 +47,12 @@ class Batch(NamedTuple):
 
 
 def average(trees: list):
+    """Return the mean of pytrees of one structure."""
     return jax.tree.map(lambda *leaves: sum(leaves) / len(leaves), *trees)
 
 
 class Answer(NamedTuple):
-    """Where the average of a window sends the fixed draws, in units of the frame, and its Monte-Carlo errors."""
+    """The draws of q at the average of a window, for fixed noise, in units of the frame; and its Monte-Carlo errors."""
 
     draws: np.ndarray
     nats: float
@@ -55,7 +60,7 @@ class Answer(NamedTuple):
 
 
 class Schedule:
-    """Decides, from each chunk of steps, what comes next.
+    """A schedule of step sizes, which decides after each chunk of steps what comes next.
 
     Args:
         config: an `SVI`.
@@ -63,10 +68,10 @@ class Schedule:
     """
 
     CUT = 0.25
-    BIAS_LEFT = 1 / 3  # of what the cut has moved, as the bias is proportional to the step size
-    WINDOW = 4  # batches of one step size that a judgement needs, half of them to compare with the other half
-    REACH = 5.0  # relaxation times that a window must be long: shorter ones see no slow drift
-    MOST = 32  # batches kept of one step size; when there are as many, they are merged in pairs
+    BIAS_LEFT = 1 / 3  # the remaining bias, relative to the move by a cut, as the bias is proportional to the step size
+    WINDOW = 4  # the least number of batches of one step size; one half of them is compared with the other
+    REACH = 5.0  # the least length of a window in relaxation times: shorter ones do not show a slow drift
+    MOST = 32  # batches of one step size; as soon as there are so many, they are merged in pairs
     STATE = (
         "step_size",
         "steps",
@@ -87,17 +92,17 @@ class Schedule:
         self.automatic = config.optimizer is None
         self.step_size = -config.step_size if self.automatic else 1.0
         self.steps = 0
-        self.batches: list[Batch] = []  # of the present step size
+        self.batches: list[Batch] = []  # the batches of the present step size
         self.pending: list[Batch] = []  # chunks that do not make a batch yet
         self.size = 1  # chunks per batch
-        self.kept: list[Batch] = []  # of the step size before, for a fit that ends just after a cut
-        self.previous: Answer | None = None  # at the step size before
+        self.kept: list[Batch] = []  # the last window of the step size before, for a fit that ends just after a cut
+        self.previous: Answer | None = None  # the answer at the step size before
         self.force = 1.0  # root mean square of the noisiest gradient entry, by which Adam divides its steps
-        self.moved: float | None = None  # by the cut, in nats
+        self.moved: float | None = None  # the nats by which the last cut moved the answer
         self.ended = self.converged = False
 
     def state(self) -> dict:
-        """All that changes, with lists copied."""
+        """Return all that changes, with lists copied."""
         values = {name: getattr(self, name) for name in self.STATE}
         return {name: list(value) if isinstance(value, list) else value for name, value in values.items()}
 
@@ -107,9 +112,11 @@ class Schedule:
 
     @property
     def done(self) -> bool:
+        """Whether the fit has ended, or has no steps left."""
         return self.ended or self.steps >= self.config.max_steps
 
     def record(self, losses: np.ndarray, mean_params, draws=None, force: float = 1.0) -> None:
+        """Record a chunk of steps, and decide what comes next."""
         self.force = max(1.0, force)
         self.steps += len(losses)
         self.pending.append(Batch(losses, mean_params, draws))
@@ -123,7 +130,7 @@ class Schedule:
             self.size *= 2
 
     def set_back(self, steps: int, smaller: bool = True) -> None:
-        """After steps that were lost: go on, with a smaller one, as where the loss no longer falls."""
+        """Go on after steps that were lost, with a smaller step size if `smaller`."""
         self.steps += steps
         if not (smaller and self.automatic) or abs(self.step_size) <= self.config.smallest_step_size:
             return
@@ -132,12 +139,12 @@ class Schedule:
         self.batches, self.pending, self.size = [], [], 1
 
     def window(self) -> list[Batch]:
-        """The latest half of this step size."""
+        """Return the batches of the latter half of this step size."""
         size = max(self.WINDOW, len(self.batches) // 2)
         return self.batches[-size:] or self.pending or self.kept
 
     def still_falling(self) -> bool:
-        """Whether the window's second half lies below its first by more than the noise and the tolerance."""
+        """Return whether the window's second half lies below its first by more than the noise and the tolerance."""
         losses = [batch.losses for batch in self.window()]
         half = len(losses) // 2
         before, after = Level.of(losses[:half]), Level.of(losses[half:])
@@ -150,7 +157,7 @@ class Schedule:
         return self.previous is not None or (len(self.batches) >= self.WINDOW and not self.still_falling())
 
     def judge(self, answer: "Answer | None") -> None:
-        """The loss is stationary: stop, or cut the step size, or go on as before where the answer is too noisy."""
+        """Stop, or cut the step size, or go on if the answer is too noisy; the loss is stationary."""
         if answer is not None and not self.known_well_enough(answer):
             return
         if not self.automatic:
@@ -172,21 +179,25 @@ class Schedule:
         self.batches, self.pending, self.size = [], [], 1
 
     def known_well_enough(self, answer: Answer) -> bool:
-        """Whether a bias of `tolerance` would be seen in a comparison; a long window has to do."""
+        """Return whether the answer is so precise that a comparison would show a bias of `tolerance`.
+
+        A long window counts as precise enough in any case.
+        """
         window = sum(len(batch.losses) for batch in self.window())
-        # curvature is of order one in the frame, so Adam forgets where it was in `force / step_size` steps
+        # curvature is of order one in the frame, so the relaxation time of Adam is about `force / step_size` steps
         if self.automatic and window * abs(self.step_size) < self.REACH * self.force:
             return False
         long = len(self.batches) * self.size >= self.MOST
         return long or (answer.nats * self.BIAS_LEFT**2 <= self.config.tolerance and not self.still_moving())
 
     def is_precise(self, answer: "Answer | None") -> bool:
+        """Return whether the Monte-Carlo errors of the answer are within `tolerance` and `precision`."""
         if answer is None:
             return True
         return answer.nats <= self.config.tolerance and answer.sds <= self.config.precision
 
     def measure(self) -> "Answer | None":
-        """The window's answer and its Monte-Carlo errors; None where the draws are not known."""
+        """Return the window's answer and its Monte-Carlo errors; None if the draws are not known."""
         found = [batch.draws for batch in self.window()]
         if not found or found[0] is None:
             return None
@@ -199,7 +210,7 @@ class Schedule:
         return Answer(standard.mean(axis=0), *(float(np.nan_to_num(x, nan=np.inf)) for x in (nats, sds)))
 
     def in_units(self, draws: np.ndarray) -> np.ndarray:
-        """Draws of shape (..., dim) in units of the frame."""
+        """Return draws of shape (..., dim) in units of the frame."""
         if self.frame is None:
             return draws / draws[-1].std(axis=0)
         shifted, tril = draws - self.frame.loc, np.asarray(self.frame.scale_tril)
@@ -208,7 +219,7 @@ class Schedule:
         return solve_triangular(tril, shifted.reshape(-1, len(tril)).T, lower=True).T.reshape(draws.shape)
 
     def moments(self, draws: np.ndarray) -> np.ndarray:
-        """The mean and sd of each batch along each coordinate, in posterior sds; (batches, 2, dim)."""
+        """Return the mean and sd of each batch along each coordinate, in posterior sds; (batches, 2, dim)."""
         sd = draws.std(axis=1)
         posterior_sd = sd.mean(axis=0)
         if self.frame is not None:
@@ -216,7 +227,7 @@ class Schedule:
         return np.stack([draws.mean(axis=1) / posterior_sd, sd / posterior_sd], axis=1)
 
     def still_moving(self) -> bool:
-        """Whether a mean or an sd drifts: over the window by more than `precision`, and more than noise makes it."""
+        """Return whether a mean or an sd drifts by more than `precision` over the window, and more than its noise."""
         moments = self.moments(np.stack([batch.draws for batch in self.window()]))
         time = np.arange(len(moments)) - (len(moments) - 1) / 2
         slope = np.tensordot(time, moments, axes=1) / (time @ time)
@@ -226,10 +237,11 @@ class Schedule:
         return bool(((drift > self.config.precision) & (np.abs(slope) > 4 * noise)).any())
 
     def answer(self):
-        """The average of the iterates over the window."""
+        """Return the average of the iterates over the window."""
         return average([batch.params for batch in self.window()])
 
     def status(self) -> Status:
+        """Say how the fit ended, and with which errors."""
         steps, answer = f"{self.steps:,} steps", self.measure()
         if self.converged:
             cut = "" if self.moved is None else ", and a quarter of the step size gives the same answer"
@@ -258,20 +270,23 @@ class Schedule:
 
 
 def marginal_sd(frame) -> np.ndarray:
+    """Return the marginal sds of a frame, (dim,)."""
     tril = np.asarray(frame.scale_tril)
     return tril if tril.ndim == 1 else np.sqrt((tril**2).sum(axis=1))
 
 
 def in_words(answer: Answer | None) -> str:
+    """Say how large the Monte-Carlo errors of the answer are; "" if they are not known."""
     if answer is None:
         return ""
     return f" Monte-Carlo error of the answer: {answer.nats:.1g} nats, means and sds to {answer.sds:.1g} posterior sd."
 
 
 def squared_error(batches: np.ndarray) -> np.ndarray:
-    """The squared standard error of the mean over the first axis.
+    """Return the squared standard error of the mean over the first axis, by batch means.
 
-    By batch means; also of batches twice as long, since those of correlated iterates say too little.
+    It is the larger of two estimates, from the batches and from batches twice as long, because batches of correlated
+    iterates that are too short underestimate it.
     """
     found = batches.var(axis=0, ddof=1) / len(batches)
     if len(batches) < 8:
@@ -282,16 +297,17 @@ def squared_error(batches: np.ndarray) -> np.ndarray:
 
 
 class Level(NamedTuple):
-    """Mean of correlated losses, and its standard error by batch means."""
+    """The mean of correlated losses, and its standard error by batch means."""
 
     mean: float
     error: float
 
     @classmethod
     def of(cls, chunks: list[np.ndarray]) -> "Level":
+        """Compute the level of the losses of some chunks."""
         losses, num_batches = np.concatenate(chunks), 5 * len(chunks)
         if len(losses) % num_batches:
             batches = np.array([b.mean() for b in np.array_split(losses, num_batches)])
-        else:  # the same in one call, which counts where many fits run side by side
+        else:  # the same means in one call, whose speed matters if many fits run side by side
             batches = losses.reshape(num_batches, -1).mean(axis=1)
         return cls(float(batches.mean()), float(batches.std(ddof=1) / np.sqrt(len(batches))))

@@ -1,4 +1,4 @@
-"""SVI's compiled part: a chunk of gradient steps as one scan, for one fit or for many side by side."""
+"""The compiled part of SVI: a chunk of gradient steps as one scan, for one fit or for many side by side."""
 
 from typing import Any, NamedTuple
 
@@ -11,12 +11,19 @@ from vi_kl.objectives.elbo import ELBO
 from vi_kl.targets.target import is_small
 
 ADAM = optax.scale_by_adam(b2=0.99)
-MOST_NOISE = 2**18  # numbers drawn ahead of the steps that use them; where a step takes more, it is no short one
-FIXED_DRAWS = 32  # the same noise in every chunk: what is looked at is how the draws move
+MOST_NOISE = 2**18  # the most numbers that are drawn ahead; steps that need more take long anyway
+FIXED_DRAWS = 32  # draws from the same noise in every chunk, so that their movement shows how q changes
 
 
 class State(NamedTuple):
-    """What one step hands to the next; `broken_at` is the first step whose gradient was not finite, or -1."""
+    """The state that one step passes to the next.
+
+    Attributes:
+        params: the parameters.
+        optimizer: the optimiser's state.
+        step: the number of steps so far.
+        broken_at: the first step whose loss or gradient was not finite, or -1.
+    """
 
     params: Any
     optimizer: Any
@@ -25,9 +32,14 @@ class State(NamedTuple):
 
 
 class Chunk(NamedTuple):
-    """What a chunk of steps gives: the key for the next, the state, the losses, and the iterates' mean.
+    """The result of a chunk of steps.
 
-    `draws`: where q at that mean sends fixed noise, (FIXED_DRAWS, dim).
+    Attributes:
+        key: the key for the next chunk.
+        state: the state after the last step.
+        losses: the loss of each step, (num_steps,).
+        mean: the mean of the iterates.
+        draws: the draws of q at that mean, for fixed noise, (FIXED_DRAWS, dim).
     """
 
     key: Any
@@ -38,17 +50,22 @@ class Chunk(NamedTuple):
 
 
 def few_numbers(key, state, target, units, step_size, family, objective, optimizer, num_steps) -> bool:
+    """Return whether the target is so small that a quickly compiled program is as good as an optimised one."""
     return is_small(target, objective.density_evaluations)
 
 
-@compiled(static=("family", "objective", "optimizer", "num_steps"), seldom=few_numbers)
+@compiled(static=("family", "objective", "optimizer", "num_steps"), unoptimized=few_numbers)
 def run_chunk(key, state: State, target, units, step_size, family, objective, optimizer, num_steps):
-    """`num_steps` steps, none after one that is not finite; returns the state, the losses, and the iterates' mean."""
+    """Do `num_steps` steps, but none after one that is not finite.
+
+    Returns:
+        The state after the last step, the loss of each step, and the mean of the iterates.
+    """
     return scan_steps(key, state, target, units, step_size, family, objective, optimizer, num_steps, careful=True)
 
 
 def scan_steps(key, state, target, units, step_size, family, objective, optimizer, num_steps, careful):
-    """The scan; `careful` to look at every step whether it is finite, which costs as much as many a step."""
+    """Scan over the steps; `careful` checks at each whether it is finite, which costs as much as many a step does."""
 
     def loss_in_frame(params, noise):
         return objective(noise, family.placed(params, units), family, target)
@@ -71,7 +88,7 @@ def scan_steps(key, state, target, units, step_size, family, objective, optimize
 
 
 def noise_of_steps(key, params, target, family, objective, num_steps):
-    """What each step draws, made for all of them at once; or their keys, where that would take much memory."""
+    """Draw the noise of all steps at once; or return their keys, if the noise would take much memory."""
     keys = jax.random.split(key, num_steps)
     if not isinstance(objective, ELBO):
         return keys
@@ -81,16 +98,16 @@ def noise_of_steps(key, params, target, family, objective, num_steps):
 
 
 def good_state(new: State, old: State, loss, gradient) -> State:
-    """`new`, or `old` where this step or one before was not finite."""
+    """Return `new`, or `old` if this step or one before was not finite."""
     finite = jnp.isfinite(loss) & jnp.all(jnp.stack([jnp.all(jnp.isfinite(g)) for g in jax.tree.leaves(gradient)]))
     good = finite & (old.broken_at < 0)
     params, optimizer = jax.tree.map(lambda a, b: jnp.where(good, a, b), new[:2], old[:2])
     return State(params, optimizer, new.step, jnp.where(good | (old.broken_at >= 0), old.broken_at, old.step))
 
 
-@compiled(static=("family", "objective", "optimizer", "num_steps"), seldom=few_numbers)
+@compiled(static=("family", "objective", "optimizer", "num_steps"), unoptimized=few_numbers)
 def run_and_measure(key, state: State, target, units, step_size, family, objective, optimizer, num_steps) -> Chunk:
-    """A chunk without looking at each step: what is not finite is seen at its end, and then looked into."""
+    """Do a chunk of steps without checking each: values that are not finite show at its end."""
     key, chunk_key = jax.random.split(key)
     state, losses, mean = scan_steps(
         chunk_key, state, target, units, step_size, family, objective, optimizer, num_steps, careful=False
@@ -100,13 +117,13 @@ def run_and_measure(key, state: State, target, units, step_size, family, objecti
 
 
 def few_fits(keys, *args) -> bool:
-    """Whether there are so few that a slow program costs less than compiling a fast one."""
+    """Return whether the fits are so few that a slow program costs less than compiling a fast one."""
     return len(keys) < 16
 
 
-@compiled(static=("impl", "layout", "family", "objective", "optimizer", "num_steps"), seldom=few_fits)
+@compiled(static=("impl", "layout", "family", "objective", "optimizer", "num_steps"), unoptimized=few_fits)
 def run_chunks(keys, states: State, leaves, units, step_sizes, impl, layout, family, objective, optimizer, num_steps):
-    """`run_and_measure` for each lane; keys are handed over as their data."""
+    """Do `run_and_measure` for each lane; keys are passed as their data."""
 
     def one(key, state, leaves, units, step_size):
         key, target = jax.random.wrap_key_data(key, impl=impl), layout.tree(leaves)
@@ -116,11 +133,13 @@ def run_chunks(keys, states: State, leaves, units, step_sizes, impl, layout, fam
     return jax.vmap(one, in_axes=(0, 0, layout.axes, 0, 0))(keys, states, leaves, units, step_sizes)
 
 
-@compiled(static=("optimizer",), seldom=True)
+@compiled(static=("optimizer",), unoptimized=True)
 def first_state(params, optimizer) -> State:
+    """Return the state before the first step."""
     return State(params, optimizer.init(params), jnp.asarray(0), jnp.asarray(-1))
 
 
-@compiled(static=("family",), seldom=True)
+@compiled(static=("family",), unoptimized=True)
 def placed(params, units, family):
+    """Return parameters in z, given those in the frame's units."""
     return family.placed(params, units)

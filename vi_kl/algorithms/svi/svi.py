@@ -2,8 +2,8 @@
 
 Requires of the family: reparameterised draws. Requires of the target: a differentiable log density.
 
-The loop is a jitted scan in chunks (step.py). Between chunks the schedule (schedule.py) asks whether the loss still
-falls, cuts the step size when it does not, and stops when cutting it no longer lowers the loss and the average of the
+The loop is a jitted scan in chunks (step.py). Between chunks the schedule (schedule.py) tests whether the loss still
+falls, and cuts the step size if it does not. It stops when a cut no longer lowers the loss and the average of the
 iterates, which is the answer, is precise enough. Between chunks a checkpoint can be written too (checkpoint.py), from
 which a run that was killed goes on to the same answer.
 """
@@ -17,7 +17,7 @@ import optax
 from vi_kl.algorithms.algorithm import Algorithm, CostCounter, Fit, Solution, run_fit
 from vi_kl.algorithms.svi.checkpoint import Checkpoint
 from vi_kl.algorithms.svi.many import best_of_restarts, fit_side_by_side
-from vi_kl.algorithms.svi.run import Run, as_it_is_now
+from vi_kl.algorithms.svi.run import Run, with_guide_fixed
 from vi_kl.algorithms.svi.schedule import Schedule
 from vi_kl.algorithms.svi.step import run_chunk
 from vi_kl.core.annotations import KeyLike, Progress
@@ -37,20 +37,20 @@ class SVI(Algorithm):
     """Stochastic variational inference.
 
     Attributes:
-        family: the set to choose from.
+        family: the set of candidates.
         objective: the loss.
         step_size: the first Adam step size, in the units of the frame (see `vi_kl.families.frame`).
-        smallest_step_size: the size at which cutting ends.
-        tolerance: nats; the fit has converged when cutting the step size lowers the loss by less,
-        precision: and when the Monte-Carlo standard errors of the answer's means and sds, in posterior sds, are no
-            larger. It costs steps by its inverse square.
-        max_steps: gradient steps after which the fit stops, converged or not.
-        chunk: steps per compiled call.
-        optimizer: an optax optimiser used as it is, with its own step size; the loop then only averages and
-            decides when to stop. None for Adam with step sizes cut automatically.
-        num_restarts: fits from as many places, side by side in one program; the best of them is returned, and its
-            status says how many agree with it. The first starts where a single fit would, the others each at
-            the end of a climb of its own from a random place (families without a frame: at random places).
+        smallest_step_size: the step size at which cutting ends.
+        tolerance: the change of the loss by a cut of the step size, in nats, below which the fit may have converged.
+        precision: the Monte-Carlo standard errors of the answer's means and sds, in posterior sds, that a converged fit
+            may have at most. It costs steps in proportion to its inverse square.
+        max_steps: the gradient steps after which the fit stops, converged or not.
+        chunk: the number of steps per compiled call.
+        optimizer: an optax optimiser, used as it is, with its own step size; the loop then only averages and decides
+            when to stop. None for Adam with step sizes cut automatically.
+        num_restarts: the number of fits, from as many places, side by side in one program; the best of them is
+            returned, and its status says how many agree with it. The first starts where a single fit would, each of the
+            others at the end of a climb of its own from a random place (families without a frame: at random places).
     """
 
     family: Family = dataclasses.field(default_factory=FullRank)
@@ -89,11 +89,15 @@ class SVI(Algorithm):
         """Find the best q; see `Algorithm.fit`.
 
         Args:
-            checkpoint: path of a file in which the state of the fit is kept. Where there is one already, of this
-                configuration, target and key, the fit goes on from there, to the answer it would have found if it
-                had never been interrupted; one that was done returns at once. A larger `max_steps` lets a fit go
-                on that stopped for want of steps.
-            checkpoint_seconds: how often to write it, at most; 0 for after every chunk.
+            key: a JAX random key, or an integer; the same key gives the same fit.
+            target: the posterior to approximate.
+            start: the place to start from, or None.
+            progress: a function that is called as `progress(fraction_done, sentence)`.
+            checkpoint: the path of a file in which the state of the fit is kept. If the file exists, and is of this
+                configuration, target and key, the fit goes on from there, to the answer it would have found if it had
+                never been interrupted; one that was done returns at once. With a larger `max_steps`, a fit goes on that
+                stopped for want of steps.
+            checkpoint_seconds: the least number of seconds between two writes; 0 to write after every chunk.
 
         Raises:
             CheckpointError: the file is of another fit; the message says what differs.
@@ -135,4 +139,4 @@ class SVI(Algorithm):
         return fit_side_by_side(self, key, targets, progress)
 
     def captured(self, target: Target) -> Algorithm:
-        return as_it_is_now(self, target)
+        return with_guide_fixed(self, target)

@@ -1,4 +1,4 @@
-"""The divergence of two written distributions, with all that there is to say about it."""
+"""The divergence of two written distributions, with its error, its method, and why it is infinite."""
 
 import dataclasses
 import math
@@ -15,7 +15,7 @@ from vi_kl.core.precision import in_float64
 from vi_kl.divergences import NoClosedForm, estimate_kl, kl_divergence
 from vi_kl.divergences.discrete import as_pmfs
 
-MOST_VALUES = 10_000_000  # that are summed over
+MOST_VALUES = 10_000_000  # the most terms of a sum
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Finding:
     Attributes:
         names: the two names in their order, so ("p", "q") for KL(p||q).
         estimate: the divergence, in the unit asked for.
-        why_infinite: the reason where it is infinite and the reason can be known; else "".
+        why_infinite: the reason, if the divergence is infinite and the reason can be known; else "".
     """
 
     names: tuple[str, str]
@@ -34,10 +34,11 @@ class Finding:
 
     @property
     def is_exact(self) -> bool:
+        """Whether the divergence has no error."""
         return self.estimate.standard_error == 0 and self.estimate.num_draws is None
 
     def to_dict(self) -> dict:
-        """For JSON, which has no infinity: there `value` is null and `infinite` true."""
+        """Return the record for JSON, which has no infinity: for it `value` is null and `infinite` true."""
         estimate, infinite = self.estimate, math.isinf(self.estimate.value)
         return {
             "value": None if infinite else estimate.value,
@@ -54,7 +55,14 @@ class Finding:
 
 @dataclasses.dataclass(frozen=True)
 class Answer:
-    """KL(p||q), and KL(q||p) where it was asked for, of the expressions p and q."""
+    """KL(p||q) of two expressions, and KL(q||p) if it was asked for.
+
+    Attributes:
+        p, q: the expressions.
+        unit: "nats" or "bits".
+        seed: the seed of the draws.
+        findings: the divergences.
+    """
 
     p: str
     q: str
@@ -63,6 +71,7 @@ class Answer:
     findings: tuple[Finding, ...]
 
     def to_dict(self) -> dict:
+        """Return the record for JSON."""
         found = {f"kl_{'_'.join(finding.names)}": finding.to_dict() for finding in self.findings}
         return {"p": self.p, "q": self.q, "unit": self.unit, "seed": self.seed, **found}
 
@@ -79,15 +88,16 @@ def answer(
     both: bool = False,
     normalize: bool = False,
 ) -> Answer:
-    """KL(p||q) of two expressions.
+    """Compute KL(p||q) of two expressions.
 
     Args:
-        p, q: as in `read_expression`.
+        p, q: the expressions, which `read_expression` reads.
         unit: "nats" or "bits".
-        method, num_draws: as in `estimate_kl`; None leaves the number of draws to it.
-        seed: of the draws, where there are any.
-        both: KL(q||p) too.
-        normalize: bare lists are counts, to be divided by their sums.
+        method: the method, as in `estimate_kl`.
+        num_draws: the number of draws, as in `estimate_kl`; None for its default.
+        seed: the seed of the draws, if there are any.
+        both: whether to compute KL(q||p) too.
+        normalize: whether bare lists are counts, to be divided by their sums.
 
     Raises:
         ExpressionError: a mistake in p or q, with its place.
@@ -105,7 +115,7 @@ def answer(
 
 
 def read(name: str, source: str, normalize: bool) -> Distribution | np.ndarray:
-    """One expression as a single distribution, or as a checked pmf."""
+    """Read one expression as a single distribution, or as a checked pmf."""
     value = read_expression(source)
     if isinstance(value, Distribution):
         if value.batch_shape:
@@ -123,7 +133,7 @@ def read(name: str, source: str, normalize: bool) -> Distribution | np.ndarray:
 
 
 def check_kinds(sources: dict[str, str], named: dict, normalize: bool) -> None:
-    """Two distributions or two lists; counts are lists."""
+    """Refuse a list beside a distribution, and counts that are not lists."""
     lists = [name for name, value in named.items() if not isinstance(value, Distribution)]
     if len(lists) == 1:
         source = sources[lists[0]]
@@ -136,7 +146,7 @@ def check_kinds(sources: dict[str, str], named: dict, normalize: bool) -> None:
 
 
 def check_summable(p, q, both: bool) -> None:
-    """A sum over more values than memory holds would not fail with an error, but be killed."""
+    """Refuse a sum over more values than memory holds, which would end not in an error, but with the process killed."""
     for reference, approximation in ((p, q), (q, p))[: 1 + both]:
         low, high = (getattr(getattr(reference, "support", None), f"{side}_bound", None) for side in ("lower", "upper"))
         if low is None or high is None or not reference.is_discrete or float(high) - float(low) < MOST_VALUES:
@@ -151,6 +161,7 @@ def check_summable(p, q, both: bool) -> None:
 
 
 def find(named: dict, names: tuple[str, str], seed: int, options: dict) -> Finding:
+    """Compute one divergence."""
     p, q = (named[name] for name in names)
     estimate = estimate_kl(p, q, **options)
     check_possible(estimate, names)
@@ -158,7 +169,7 @@ def find(named: dict, names: tuple[str, str], seed: int, options: dict) -> Findi
 
 
 def check_possible(estimate: Estimate, names: tuple[str, str]) -> None:
-    """A divergence is a number, and not negative."""
+    """Refuse a divergence that is not a number, or negative."""
     divergence, method = f"KL({' || '.join(names)})", estimate.method.split(";")[0]
     if math.isnan(estimate.value):
         raise ValueError(

@@ -8,7 +8,7 @@ import numpy as np
 
 from vi_kl.cli.divergence.input_errors import ExpressionError, Place
 
-MOST_ENTRIES = 100_000  # of an array, or of one value of a distribution
+MOST_ENTRIES = 100_000  # the most entries of an array, or of one value of a distribution
 EXACT_INTEGERS = 2**53  # beyond it whole numbers are floats
 SMALLEST = float(np.finfo(np.float64).smallest_normal)
 TOO_LARGE = "This is larger than the largest number there is, 1.8e308; infinity is written inf."
@@ -23,7 +23,7 @@ ARRAY_FUNCTIONS = {"arange": np.arange, "diag": np.diag, "eye": np.eye, "ones": 
 
 
 def number(value: int | float, place: Place) -> int | float:
-    """A literal as it is; a whole number that floats may not hold exactly, as a float."""
+    """Return a literal as it is, or as a float if it is a whole number that floats may not hold exactly."""
     if isinstance(value, int) and abs(value) <= EXACT_INTEGERS:
         return value
     try:
@@ -37,7 +37,7 @@ def number(value: int | float, place: Place) -> int | float:
 
 
 def calculate(operation: type[ast.operator], left, right, place: Place):
-    """left operation right, both in float64, so that 9**9**9 overflows at once; small whole numbers stay whole."""
+    """Compute `left operation right` in float64, so that 9**9**9 overflows at once; small whole numbers stay whole."""
     try:
         shape = np.broadcast_shapes(np.shape(left), np.shape(right))
     except ValueError:
@@ -60,14 +60,14 @@ def calculate(operation: type[ast.operator], left, right, place: Place):
 
 
 def check_not_lost(values, place: Place) -> None:
-    """JAX takes subnormal numbers for 0, and so Normal(0, 1e-320) would have no density at all."""
+    """Refuse subnormal numbers, which JAX takes for 0, so that Normal(0, 1e-320) would have no density at all."""
     sizes = np.abs(values)
     if np.any((sizes > 0) & (sizes < SMALLEST)):
         raise ExpressionError(f"This is too close to 0: the smallest number here is {SMALLEST:.2g}.", place)
 
 
 def array(name: str, values: list, places: list[Place], place: Place) -> np.ndarray:
-    """eye(3), zeros(3) or zeros([2, 3]), ones likewise, diag([1, 2]), arange(5) or arange(1, 5, 0.5)."""
+    """Make the array written as eye(3), zeros(3), ones([2, 3]), diag([1, 2]), arange(5) or arange(1, 5, 0.5)."""
     if name == "arange":
         entries = entries_of_range(values, place)
     elif len(values) != 1:
@@ -87,7 +87,7 @@ def array(name: str, values: list, places: list[Place], place: Place) -> np.ndar
 
 
 def entries_of_range(values: list, place: Place) -> float:
-    """How many entries arange will have, before it is made."""
+    """Return how many entries arange will have, before it is made."""
     if not 1 <= len(values) <= 3 or any(np.ndim(value) for value in values) or not np.isfinite(values).all():
         raise ExpressionError("arange takes one to three numbers: arange(stop) or arange(start, stop, step).", place)
     start, stop, step = (0, *values, 1) if len(values) == 1 else (*values, 1)[:3]
@@ -97,7 +97,7 @@ def entries_of_range(values: list, place: Place) -> float:
 
 
 def as_sizes(value, place: Place) -> tuple[int, ...]:
-    """The sizes of a shape, given as one whole number or as a list of them."""
+    """Return the sizes of a shape that is given as one whole number or as a list of them."""
     sizes = np.atleast_1d(value)
     if sizes.ndim != 1 or sizes.dtype.kind != "i" or (sizes < 1).any():
         raise ExpressionError("A size is a whole number from 1 on, and a shape a list of sizes.", place)
@@ -105,6 +105,7 @@ def as_sizes(value, place: Place) -> tuple[int, ...]:
 
 
 def check_entries(entries: float, place: Place) -> None:
+    """Refuse an array with too many entries."""
     if entries > MOST_ENTRIES:
         sentence = f"This has {entries:,.0f} entries, and at most {MOST_ENTRIES:,} are allowed."
         raise ExpressionError(sentence, place)

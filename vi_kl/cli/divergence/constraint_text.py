@@ -1,4 +1,4 @@
-"""NumPyro's constraints in words: what a parameter must be."""
+"""NumPyro's constraints in words, as what a parameter must be."""
 
 import numpy as np
 from numpyro.distributions import constraints
@@ -25,13 +25,13 @@ WORDS = (  # pairs: constraints cannot be keys of a dictionary
 )
 
 
-def requirement(constraint) -> str:
-    """What a value must be to satisfy the constraint, to be read after the value's name."""
+def describe_constraint(constraint) -> str:
+    """Say what a value must be to satisfy the constraint, in words that follow the value's name."""
     known = next((words for other, words in WORDS if other is constraint), None)
     if known:
         return known
     if isinstance(constraint, constraints.independent):
-        return f"{requirement(constraint.base_constraint)} in every entry"
+        return f"{describe_constraint(constraint.base_constraint)} in every entry"
     low, high = (getattr(constraint, f"{side}_bound", None) for side in ("lower", "upper"))
     if low is not None and high is not None:
         return f"must lie between {low:g} and {high:g}"
@@ -43,5 +43,5 @@ def requirement(constraint) -> str:
 
 
 def is_closed(constraint) -> bool:
-    """Whether the lower bound itself is allowed."""
+    """Return whether the lower bound itself is allowed."""
     return bool(np.all(constraint(constraint.lower_bound)))

@@ -1,4 +1,4 @@
-"""Calling a constructor of NumPyro's with arguments that a person has written, and telling what is wrong with them."""
+"""Calls of NumPyro's constructors with arguments that users have written, and errors that say what is wrong there."""
 
 import dataclasses
 import math
@@ -12,7 +12,7 @@ import numpyro.distributions as dist
 from numpyro.distributions import Distribution
 
 from vi_kl.cli.divergence.arithmetic import as_sizes, check_entries
-from vi_kl.cli.divergence.constraint_text import requirement
+from vi_kl.cli.divergence.constraint_text import describe_constraint
 from vi_kl.cli.divergence.input_errors import ExpressionError, Place, nearest
 from vi_kl.cli.divergence.namespace import constructors, parameters, signature
 
@@ -25,7 +25,7 @@ INVALID = re.compile(r"(\w+) distribution got invalid (\w+) parameter")
 
 @dataclasses.dataclass(frozen=True)
 class Argument:
-    """A value, the keyword it was given by, and where it stands."""
+    """A value, the keyword by which it was given, and where it stands."""
 
     value: object
     place: Place
@@ -34,7 +34,7 @@ class Argument:
 
 
 def construct(name: str, arguments: list[Argument], place: Place) -> Distribution:
-    """The distribution that `name(...)` stands for, its parameters checked.
+    """Return the distribution that `name(...)` stands for, with its parameters checked.
 
     Raises:
         ExpressionError: arguments that the constructor does not take, or that violate its constraints.
@@ -46,7 +46,7 @@ def construct(name: str, arguments: list[Argument], place: Place) -> Distributio
     try:
         with numpyro.validation_enabled():
             distribution = constructors()[name](**values)
-    except Exception as error:  # the arguments are a person's: constructors fail on them in any way there is
+    except Exception as error:  # with users' arguments, constructors fail in any way there is
         raise explained(error, name, bound, place) from error
     check_compilable(name, distribution, place)
     check_support(name, distribution, place)
@@ -55,7 +55,7 @@ def construct(name: str, arguments: list[Argument], place: Place) -> Distributio
 
 
 def bind(name: str, arguments: list[Argument], place: Place) -> dict[str, Argument]:
-    """Which parameter each argument belongs to."""
+    """Return which parameter each argument belongs to, as {parameter: argument}."""
     known, bound = parameters(name), {}
     by_position = [key for key, parameter in known.items() if parameter.kind is not parameter.KEYWORD_ONLY]
     for index, argument in enumerate(arguments):
@@ -81,7 +81,7 @@ def bind(name: str, arguments: list[Argument], place: Place) -> dict[str, Argume
 
 
 def check_kind(name: str, parameter: str, argument: Argument) -> None:
-    """A distribution where one belongs, finite numbers where numbers belong."""
+    """Require a distribution where one belongs, and finite numbers where numbers belong."""
     value = argument.value
     entries = value if isinstance(value, list) else [value]
     if "dist" in parameter:
@@ -100,7 +100,7 @@ def check_kind(name: str, parameter: str, argument: Argument) -> None:
 
 
 def as_parameter(name: str, parameter: str, argument: Argument):
-    """Whole numbers as floats, unless they count something; shapes as tuples."""
+    """Return whole numbers as floats, unless they count something, and shapes as tuples."""
     value = argument.value
     if parameter in SHAPES:
         return as_sizes(value, argument.place)
@@ -111,9 +111,10 @@ def as_parameter(name: str, parameter: str, argument: Argument):
 
 
 def is_continuous(name: str, parameter: str) -> bool:
-    """Whether a class says that the parameter is a real number: Bernoulli(1) cannot be drawn from by its whole number.
+    """Return whether a class says that the parameter is a real number.
 
-    A factory such as Bernoulli(probs) has the parameters of one of its classes. A Delta is where it is, counts too.
+    Bernoulli(1) cannot be drawn from by its whole number. A factory such as Bernoulli(probs) has the parameters of one
+    of its classes. The parameter of a Delta, its place, may be a count.
     """
     if name == "Delta":
         return False
@@ -123,6 +124,7 @@ def is_continuous(name: str, parameter: str) -> bool:
 
 
 def is_real(constraint) -> bool:
+    """Return whether a constraint is one of real numbers."""
     try:
         return constraint.is_discrete is False
     except NotImplementedError:  # it depends on other parameters
@@ -130,7 +132,7 @@ def is_real(constraint) -> bool:
 
 
 def explained(error: Exception, name: str, bound: dict[str, Argument], place: Place) -> ExpressionError:
-    """NumPyro's error as a sentence about the argument it is about."""
+    """Turn NumPyro's error into a sentence about the argument that caused it."""
     message = str(error).rstrip(".") or type(error).__name__
     if invalid := INVALID.search(message):
         return violation(name, bound, place, *invalid.groups())
@@ -157,9 +159,9 @@ def explained(error: Exception, name: str, bound: dict[str, Argument], place: Pl
 
 
 def violation(name, bound: dict[str, Argument], place: Place, inner: str, parameter: str) -> ExpressionError:
-    """Which argument violates which constraint.
+    """Return an error that says which argument violates which constraint.
 
-    A factory such as NegativeBinomial(total_count, probs) hands its arguments on to an inner class under other
+    A factory such as NegativeBinomial(total_count, probs) passes its arguments on to an inner class under other
     names; NegativeBinomialProbs, which has the factory's own parameters, then says what they must be.
     """
     if parameter in bound:
@@ -170,17 +172,20 @@ def violation(name, bound: dict[str, Argument], place: Place, inner: str, parame
         for key in constraints.keys() & bound.keys():
             if not np.all(constraints[key](bound[key].value)):
                 return violated(name, key, bound[key], constraints[key])
-    must = requirement(getattr(dist, inner).arg_constraints[parameter])
+    must = describe_constraint(getattr(dist, inner).arg_constraints[parameter])
     return ExpressionError(f"This gives {inner} a wrong {parameter}, which {must}: {signature(name)}.", place)
 
 
 def violated(name: str, parameter: str, argument: Argument, constraint: Callable) -> ExpressionError:
+    """Return an error about one parameter and its constraint."""
     culprit = describe_culprit(argument.value, constraint)
-    return ExpressionError(f"{parameter} {requirement(constraint)}{culprit}: {signature(name)}.", argument.place)
+    return ExpressionError(
+        f"{parameter} {describe_constraint(constraint)}{culprit}: {signature(name)}.", argument.place
+    )
 
 
 def describe_culprit(value, constraint: Callable) -> str:
-    """What the value is instead: the number, the first entry that is wrong, or the sum."""
+    """Say what the value is instead: the number, the first entry that is wrong, or the sum."""
     array = np.asarray(value)
     if array.ndim == 0:
         return f", not {array:g}"
@@ -197,7 +202,10 @@ def describe_culprit(value, constraint: Callable) -> str:
 
 
 def check_compilable(name: str, distribution: Distribution, place: Place) -> None:
-    """Compiled code gets distributions taken apart and put together again, which a few of NumPyro's do not survive."""
+    """Refuse distributions that JAX cannot take apart and put together again, as compiled code does.
+
+    A few of NumPyro's do not survive that.
+    """
     try:
         survives = jax.tree.map(lambda leaf: leaf, distribution).support is not None
     except (AttributeError, TypeError):
@@ -207,7 +215,7 @@ def check_compilable(name: str, distribution: Distribution, place: Place) -> Non
 
 
 def check_support(name: str, distribution: Distribution, place: Place) -> None:
-    """NumPyro builds Uniform(1, 0) without complaint."""
+    """Refuse an empty support: NumPyro builds Uniform(1, 0) without complaint."""
     bounds = [getattr(distribution.support, f"{side}_bound", None) for side in ("lower", "upper")]
     if any(bound is None for bound in bounds):
         return

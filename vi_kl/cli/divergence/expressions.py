@@ -1,9 +1,9 @@
-"""Expressions such as "Gamma(2, 3)": read from Python's syntax tree, part by part, and never evaluated as code.
+"""Expressions such as "Gamma(2, 3)": they are read from Python's syntax tree, part by part, and never run as code.
 
 An expression is a constructor of `numpyro.distributions`, or a bare list, which is a probability mass function.
 Its arguments are numbers, arithmetic (+ - * / **), lists (which are arrays), pi, inf, True, False, the array
 functions eye, zeros, ones, diag and arange, and further distributions. `.to_event(n)`, `.expand([...])` and
-`.mask(...)` may follow a distribution. Everything else is a mistake that is named, with its place.
+`.mask(...)` may follow a distribution. Everything else is an error, which names the mistake and its place.
 """
 
 import ast
@@ -33,8 +33,8 @@ from vi_kl.cli.divergence.namespace import (
     signature,
 )
 
-LONGEST = 100_000  # characters of an expression
-MOST_DIMENSIONS = 8  # of an array
+LONGEST = 100_000  # the most characters of an expression
+MOST_DIMENSIONS = 8  # the most dimensions of an array
 KINDS = {
     ast.Compare: "A comparison",
     ast.Dict: "A dictionary",
@@ -50,12 +50,12 @@ KINDS = {
 
 
 def read_expression(source: str) -> Distribution | np.ndarray:
-    """The distribution, or the pmf as a one-dimensional array, that an expression stands for.
+    """Return the distribution, or the pmf as a one-dimensional array, that an expression stands for.
 
-    Call it where JAX has 64-bit types on (`in_float64`), so that the parameters are what was written.
+    Call it while JAX's 64-bit types are on (`in_float64`), so that the parameters are what was written.
 
     Raises:
-        ExpressionError: whatever is wrong, with its place.
+        ExpressionError: a mistake in the expression, with its place.
     """
     source = " ".join(source.split())
     if not source:
@@ -72,6 +72,7 @@ def read_expression(source: str) -> Distribution | np.ndarray:
 
 
 def parse(source: str) -> ast.expr:
+    """Parse an expression into Python's syntax tree."""
     if len(source) > LONGEST:
         sentence = f"The expression has {len(source):,} characters, and at most {LONGEST:,} are read."
         raise ExpressionError(sentence, Place(source))
@@ -87,7 +88,7 @@ def parse(source: str) -> ast.expr:
 
 
 class Reader:
-    """Turns the nodes of one expression's syntax tree into values."""
+    """A reader that turns the nodes of one expression's syntax tree into values."""
 
     def __init__(self, source: str):
         self.source = source
@@ -103,21 +104,23 @@ class Reader:
         }
 
     def read(self, node: ast.expr):
-        """A number, an array, a distribution, or a list of distributions."""
+        """Return the value of a node: a number, an array, a distribution, or a list of distributions."""
         if type(node) not in self.readers:
             raise self.mistake(node, f"{KINDS.get(type(node), 'This')} cannot be used here.")
         return self.readers[type(node)](node)
 
     def place(self, node) -> Place:
-        """Where the node stands; Python counts columns in bytes."""
+        """Return where the node stands; Python counts columns in bytes."""
         encoded = self.source.encode()
         start, end = (len(encoded[:offset].decode()) for offset in (node.col_offset, node.end_col_offset))
         return Place(self.source, start, end)
 
     def mistake(self, node, sentence: str) -> ExpressionError:
+        """Return an error about a node."""
         return ExpressionError(sentence, self.place(node))
 
     def constant(self, node: ast.Constant):
+        """Read a number, True or False."""
         if isinstance(node.value, bool):
             return node.value
         if isinstance(node.value, int | float):
@@ -127,6 +130,7 @@ class Reader:
         raise self.mistake(node, f"{node.value!r} cannot be used here: numbers are real.")
 
     def name(self, node: ast.Name):
+        """Read the name of a constant."""
         if node.id in CONSTANTS:
             return CONSTANTS[node.id]
         if node.id in constructors():
@@ -136,7 +140,7 @@ class Reader:
         raise self.mistake(node, about_unknown(node.id))
 
     def sequence(self, node: ast.List | ast.Tuple):
-        """A list is an array, or a list of distributions."""
+        """Read a list, which is an array or a list of distributions."""
         entries = [self.read(entry) for entry in node.elts]
         if entries and all(isinstance(entry, Distribution) for entry in entries):
             return entries
@@ -152,23 +156,27 @@ class Reader:
         return np.asarray(entries)
 
     def operand(self, node: ast.expr):
+        """Read a number or an array, for arithmetic."""
         value = self.read(node)
         if isinstance(value, Distribution | list | bool):
             raise self.mistake(node, "Arithmetic needs a number or a list of numbers here.")
         return value
 
     def signed(self, node: ast.UnaryOp):
+        """Read a sign and what it stands before."""
         if not isinstance(node.op, ast.USub | ast.UAdd):
             raise self.mistake(node, "Only + and - can stand before a number.")
         value = self.operand(node.operand)
         return -value if isinstance(node.op, ast.USub) else value
 
     def arithmetic(self, node: ast.BinOp):
+        """Read two operands and their operator."""
         if type(node.op) not in OPERATORS:
             raise self.mistake(node, "Arithmetic is written with + - * / and ** only.")
         return calculate(type(node.op), self.operand(node.left), self.operand(node.right), self.place(node))
 
     def call(self, node: ast.Call):
+        """Read a constructor, an array function or a method, with its arguments."""
         if isinstance(node.func, ast.Attribute):
             return self.method(node)
         if not isinstance(node.func, ast.Name):
@@ -184,6 +192,7 @@ class Reader:
         return array(name, values, places, self.place(node))
 
     def arguments(self, node: ast.Call) -> list[Argument]:
+        """Read the arguments of a constructor."""
         found = [Argument(self.read(value), self.place(value)) for value in node.args]
         for keyword in node.keywords:
             if keyword.arg is None:
@@ -194,7 +203,7 @@ class Reader:
         return found
 
     def method(self, node: ast.Call) -> Distribution:
-        """`.to_event(n)`, `.expand([...])` or `.mask(...)` behind a distribution."""
+        """Read `.to_event(n)`, `.expand([...])` or `.mask(...)` behind a distribution."""
         name = node.func.attr
         if name not in METHODS or root(node.func) in PREFIXES:
             return self.attribute(node.func)
@@ -207,7 +216,7 @@ class Reader:
         return getattr(base, name)(*arguments)
 
     def attribute(self, node: ast.Attribute):
-        """A dotted name that is none of the methods, or not called."""
+        """Refuse a dotted name that is none of the methods, or not called."""
         if root(node) in PREFIXES and node.attr in SPELLINGS:
             sentence = about_unknown(node.attr)
         elif root(node) in PREFIXES:
@@ -222,13 +231,14 @@ class Reader:
 
 
 def root(node: ast.expr) -> str | None:
-    """The name that a dotted name begins with."""
+    """Return the name that a dotted name begins with."""
     while isinstance(node, ast.Attribute):
         node = node.value
     return node.id if isinstance(node, ast.Name) else None
 
 
 def event_dimensions(value, base: Distribution, place: Place) -> int:
+    """Check the argument of `.to_event`."""
     most = len(base.batch_shape)
     if type(value) is not int or not 0 <= value <= most:
         sentence = f".to_event(n) takes a whole number from 0 to {most}: the batch shape is {base.batch_shape}."
@@ -237,6 +247,7 @@ def event_dimensions(value, base: Distribution, place: Place) -> int:
 
 
 def expansion(value, base: Distribution, place: Place) -> tuple[int, ...]:
+    """Check the argument of `.expand`."""
     shape = as_sizes(value, place)
     check_entries(math.prod(shape) * math.prod(base.event_shape), place)
     if not broadcasts_to(base.batch_shape, shape):
@@ -245,6 +256,7 @@ def expansion(value, base: Distribution, place: Place) -> tuple[int, ...]:
 
 
 def mask(value, base: Distribution, place: Place) -> bool | np.ndarray:
+    """Check the argument of `.mask`."""
     if np.asarray(value).dtype.kind != "b":
         raise ExpressionError(".mask(...) takes True, False, or a list of them.", place)
     if not broadcasts_to(np.shape(value), base.batch_shape):
@@ -254,6 +266,7 @@ def mask(value, base: Distribution, place: Place) -> bool | np.ndarray:
 
 
 def broadcasts_to(shape: tuple[int, ...], larger: tuple[int, ...]) -> bool:
+    """Return whether a shape broadcasts to a larger one."""
     try:
         return np.broadcast_shapes(shape, larger) == larger
     except ValueError:

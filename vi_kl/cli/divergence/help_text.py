@@ -1,4 +1,4 @@
-"""What `vi-kl kl --help` teaches. Nothing here waits for JAX."""
+"""The text of `vi-kl kl --help`. Nothing here waits for JAX."""
 
 METHODS = {
     "auto": "the first of the others that can do it",
@@ -12,11 +12,11 @@ METHODS = {
 
 
 def paragraphs(*texts: str) -> str:
-    """Each on one line: how a line of help breaks is the terminal's business."""
+    """Join texts, each on one line: the terminal decides how a line of help breaks."""
     return "\n\n".join(" ".join(text.split()) for text in texts)
 
 
-# brackets are escaped, for rich takes them for its markup
+# brackets are escaped, because rich takes them for its markup
 HELP = paragraphs(
     "KL(p || q): what is lost when the distribution q stands in for p, with its error and its method.",
     r"""P and Q are NumPyro distributions, written as their constructors: Gamma(2, rate=3). Arguments are numbers,

@@ -1,4 +1,4 @@
-"""Mistakes in what a person has typed: one sentence, and the place it is about."""
+"""Mistakes in what users type: one sentence, and the place it is about."""
 
 import dataclasses
 import difflib
@@ -14,10 +14,10 @@ class Place:
     end: int | None = None
 
     def marked(self, width: int = 80) -> str:
-        """The expression with carets under the place; of a long expression, the part around it.
+        """Return the expression with carets under the place; of a long expression, the part around it.
 
         Args:
-            width: the columns there are.
+            width: the number of columns that the terminal has.
         """
         source = "".join(character if character.isprintable() else "?" for character in self.source)
         end = len(source) if self.end is None else self.end
@@ -36,8 +36,8 @@ class ExpressionError(ValueError):
     """A mistake in an expression.
 
     Attributes:
-        sentence: what is wrong and what mends it.
-        place: where.
+        sentence: what is wrong, and how to mend it.
+        place: the part of the expression that is wrong.
     """
 
     def __init__(self, sentence: str, place: Place):
@@ -50,7 +50,7 @@ class ExpressionError(ValueError):
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
-    """The known name that was probably meant, whatever the case of its letters."""
+    """Return the known name that was probably meant, whatever the case of its letters; None if none is similar."""
     by_lower = {candidate.lower(): candidate for candidate in sorted(known, key=len, reverse=True)}
     matches = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.6)
     return by_lower[matches[0]] if matches else None

@@ -1,4 +1,4 @@
-"""What a divergence says, in a sentence or two."""
+"""The interpretation of a divergence, in a sentence or two."""
 
 import math
 
@@ -13,14 +13,14 @@ from vi_kl.core.precision import in_float64
 from vi_kl.divergences import NoClosedForm, kl_divergence
 from vi_kl.divergences.density import log_density
 
-PROBES = 4_096  # draws that look for where q has no density
+PROBES = 4_096  # draws of p among which those without density under q are sought
 STRONG = 20.0  # odds that count as strong evidence (Kass & Raftery 1995)
 
 
-def meaning(estimate: Estimate, p: str = "p", q: str = "q") -> str:
-    """What it costs to use q for p: in bits as a code's length, in nats as evidence.
+def interpret(estimate: Estimate, p: str = "p", q: str = "q") -> str:
+    """Say what it costs to use q for p: in bits the length of a code, in nats evidence.
 
-    Evidence against q grows by KL(p||q) nats a draw on average, so log(20) / KL draws from p bring the odds of p
+    Evidence against q grows by KL(p||q) nats per draw on average, so log(20) / KL draws from p bring the odds of p
     against q to 20 to 1 (in the mean of the log).
     """
     nats, error = estimate.to("nats").value, estimate.to("nats").standard_error
@@ -48,7 +48,7 @@ def meaning(estimate: Estimate, p: str = "p", q: str = "q") -> str:
 
 
 def readable(count: int) -> str:
-    """A count to two digits."""
+    """Write a count to two digits."""
     if count < 100:
         return str(count)
     if count >= 1e12:
@@ -59,11 +59,12 @@ def readable(count: int) -> str:
 
 @in_float64
 def why_infinite(p, q, names: tuple[str, str] = ("p", "q"), seed: int = 0) -> str:
-    """Why KL(p||q) is infinite: by what the two are, or as far as draws from p show it; "" where p has no draws.
+    """Say why KL(p||q) is infinite, from what the two are, or as far as draws from p show it; "" if p has no draws.
 
     Args:
         p, q: distributions, or one-dimensional pmf arrays.
-        names: what to call them.
+        names: the names of the two in the sentence.
+        seed: the seed of the draws.
     """
     p_name, q_name = names
     if not isinstance(p, Distribution):
@@ -90,7 +91,10 @@ def why_infinite(p, q, names: tuple[str, str] = ("p", "q"), seed: int = 0) -> st
 
 
 def by_their_kind(p, q, p_name: str, q_name: str) -> str:
-    """The reason that needs no draws: numbers of trials, categories, or a single point that p may be on."""
+    """Say why KL is infinite if that needs no draws; "" if it does.
+
+    The reasons are different numbers of trials, a category that q excludes, and a point where p has probability.
+    """
     if isinstance(p, CATEGORIES_COUNTED) and isinstance(q, CATEGORIES_COUNTED):
         trials = [int(np.max(d.total_count)) for d in (p, q)]
         if trials[0] != trials[1]:
@@ -110,7 +114,7 @@ MULTINOMIAL = CATEGORIES_COUNTED[:2]
 
 
 def atom_of(distribution) -> str | None:
-    """A value that it has with a positive probability beside or instead of a density; None where it has none."""
+    """Return a value that has a positive probability, beside a density or instead of one; None if there is none."""
     while isinstance(distribution, dist.Independent | dist.ExpandedDistribution | dist.MaskedDistribution):
         distribution = distribution.base_dist
     if isinstance(distribution, dist.Delta):
@@ -121,13 +125,17 @@ def atom_of(distribution) -> str | None:
 
 
 def is_point_mass(distribution) -> bool:
+    """Return whether a distribution is a Delta."""
     while isinstance(distribution, dist.Independent | dist.ExpandedDistribution | dist.MaskedDistribution):
         distribution = distribution.base_dist
     return isinstance(distribution, dist.Delta)
 
 
 def is_impossible(q, draws):
-    """Where q has no density or probability; of single counts by their exact probabilities: NumPyro's are never 0."""
+    """Return which draws q gives no density or probability.
+
+    Single counts are judged by their exact probabilities, because NumPyro's are never 0.
+    """
     outside = np.isneginf(np.asarray(log_density(q, draws)))
     if not q.is_discrete or q.event_shape:
         return outside
@@ -140,7 +148,7 @@ def is_impossible(q, draws):
 
 
 def entries_of(indices: np.ndarray, one: str = "entry", several: str = "entries") -> str:
-    """Entries of a list, the first few by number."""
+    """Name entries of a list, the first few by number."""
     shown = ", ".join(f"[{index}]" for index in indices[:5])
     more = f" and {len(indices) - 5} more" if len(indices) > 5 else ""
     return f"{one if len(indices) == 1 else several} {shown}{more}"

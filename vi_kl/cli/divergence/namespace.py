@@ -47,7 +47,7 @@ SPELLINGS = {
 
 @functools.cache
 def constructors() -> dict[str, Callable]:
-    """Name to class or factory function: all that `numpyro.distributions` offers and an expression can call."""
+    """Return what `numpyro.distributions` exports and an expression can call, as {name: class or factory function}."""
     offered = {name: getattr(dist, name) for name in dist.__all__}
     return {
         name: thing
@@ -57,7 +57,7 @@ def constructors() -> dict[str, Callable]:
 
 
 def signature(name: str) -> str:
-    """A constructor as its documentation shows it: `Gamma(concentration, rate=1.0)`."""
+    """Return a constructor as its documentation shows it: `Gamma(concentration, rate=1.0)`."""
     shown, keyword_only = [], False
     for parameter in parameters(name).values():
         if parameter.kind is parameter.KEYWORD_ONLY and not keyword_only:
@@ -69,13 +69,13 @@ def signature(name: str) -> str:
 
 
 def parameters(name: str) -> dict[str, inspect.Parameter]:
-    """The parameters of a constructor, those of NumPyro's own machinery aside."""
+    """Return the parameters of a constructor, without those of NumPyro's own machinery."""
     found = inspect.signature(constructors()[name]).parameters
     return {key: parameter for key, parameter in found.items() if key != "validate_args"}
 
 
 def about_unknown(name: str) -> str:
-    """What to say of a name that means nothing here."""
+    """Say what to do about a name that means nothing here."""
     if name in LEFT_OUT:
         return f"{name} cannot be used here: {LEFT_OUT[name]}."
     if name in SPELLINGS:

@@ -1,4 +1,4 @@
-"""Which ordered pairs of distributions have an exact divergence, in vi_kl and, for comparison, in NumPyro."""
+"""The ordered pairs of distributions that have an exact divergence, in vi_kl and, for comparison, in NumPyro."""
 
 import dataclasses
 from collections import Counter
@@ -18,7 +18,7 @@ ANY = (dist.Distribution, dist.ExpandedDistribution, dist.MaskedDistribution)
 
 @dataclasses.dataclass(frozen=True, order=True)
 class Pair:
-    """KL(p||q) by an exact method; p and q are class names."""
+    """An exact method for KL(p||q); p and q are class names."""
 
     p: str
     q: str
@@ -27,13 +27,20 @@ class Pair:
 
 @dataclasses.dataclass(frozen=True)
 class PairsOf:
-    """The exact pairs with one distribution in them: as p, and as q."""
+    """The exact pairs with one distribution in them.
+
+    Attributes:
+        name: the distribution.
+        from_it: the pairs in which it is p.
+        to_it: the pairs in which it is q.
+    """
 
     name: str
     from_it: list[Pair]
     to_it: list[Pair]
 
     def to_dict(self) -> dict:
+        """Return the record for JSON."""
         return {
             "distribution": self.name,
             "from": [{"q": pair.q, "by": pair.by} for pair in self.from_it],
@@ -46,8 +53,8 @@ class Summary:
     """All exact pairs, and how many NumPyro has.
 
     Attributes:
-        pairs: vi_kl's.
-        rules: how many of vi_kl's forms take a wrapper off, whatever is in it.
+        pairs: the pairs of vi_kl.
+        rules: the number of vi_kl's forms that take a wrapper off, whatever is in it.
         numpyro_pairs, numpyro_rules: the same numbers for `numpyro.distributions.kl`.
     """
 
@@ -58,20 +65,21 @@ class Summary:
 
     @property
     def finite(self) -> list[Pair]:
-        """Without those that are infinite whatever the parameters."""
+        """The pairs without those that are infinite whatever the parameters."""
         return [pair for pair in self.pairs if pair.by != "infinite"]
 
     @property
     def plain_count(self) -> int:
-        """The finite pairs, where the parametrisations of one distribution count as one."""
+        """The number of finite pairs, with the parametrisations of one distribution counted as one."""
         return len({(plain(pair.p), plain(pair.q)) for pair in self.finite})
 
     @property
     def by(self) -> dict[str, int]:
-        """How many by each method, the most first."""
+        """The number of pairs by each method, the most frequent first."""
         return dict(Counter(pair.by for pair in self.pairs).most_common())
 
     def to_dict(self) -> dict:
+        """Return the record for JSON."""
         return {
             "finite_pairs": len(self.finite),
             "finite_pairs_with_parametrisations_as_one": self.plain_count,
@@ -83,18 +91,18 @@ class Summary:
 
 
 def exact_pairs() -> list[Pair]:
-    """All pairs of distributions that vi_kl has an exact divergence for, in alphabetical order."""
+    """Return all pairs of distributions for which vi_kl has an exact divergence, in alphabetical order."""
     return sorted(Pair(p.__name__, q.__name__, KINDS.get((p, q), CLOSED)) for p, q in CLOSED_FORMS if not is_rule(p, q))
 
 
 def is_rule(p: type, q: type) -> bool:
-    """Whether this takes a wrapper off, whatever is in it, and so is no pair of distributions by itself."""
+    """Return whether a form takes a wrapper off, whatever is in it, and so is no pair of distributions by itself."""
     return p in ANY or q in ANY or (p is q is dist.Independent)
 
 
 @in_float64
 def pairs_of(written: str) -> PairsOf:
-    """The exact pairs from and to a distribution, given as an expression or by the name of its constructor.
+    """Return the exact pairs from and to a distribution, given as an expression or by the name of its constructor.
 
     Raises:
         ExpressionError: a mistake in the expression.
@@ -111,13 +119,13 @@ def pairs_of(written: str) -> PairsOf:
 
 
 def classes_named(name: str) -> list[type]:
-    """The classes that a bare name stands for: Bernoulli for BernoulliProbs and BernoulliLogits."""
+    """Return the classes that a bare name stands for: Bernoulli for BernoulliProbs and BernoulliLogits."""
     candidates = [getattr(dist, variant, None) for variant in (name, f"{name}Probs", f"{name}Logits")]
     return [candidate for candidate in candidates if isinstance(candidate, type) and name in constructors()]
 
 
 def class_of(expression: str) -> type:
-    """The class of an expression's distribution, without what wraps it."""
+    """Return the class of an expression's distribution, without what wraps it."""
     distribution = read_expression(expression)
     if not isinstance(distribution, dist.Distribution):
         raise ExpressionError("A list has an exact divergence from every list of its length.", Place(expression))
@@ -127,14 +135,14 @@ def class_of(expression: str) -> type:
 
 
 def summary() -> Summary:
-    """Counted from the registries as they are now."""
+    """Count the pairs of the registries as they are now."""
     theirs = [pair for pair in numpyro_kl.funcs if not is_rule(*pair)]
     pairs = exact_pairs()
     return Summary(pairs, len(CLOSED_FORMS) - len(pairs), len(theirs), len(numpyro_kl.funcs) - len(theirs))
 
 
 def plain(name: str) -> str:
-    """A distribution's name whichever way it is parametrised: Bernoulli for BernoulliProbs and BernoulliLogits."""
+    """Return a distribution's name without its parametrisation: Bernoulli for BernoulliProbs and BernoulliLogits."""
     for suffix in ("Probs", "Logits"):
         if name.endswith(suffix) and hasattr(dist, name.removesuffix(suffix)):
             return name.removesuffix(suffix)

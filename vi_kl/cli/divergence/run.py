@@ -1,4 +1,4 @@
-"""What `vi-kl kl` does once its arguments are known: find a result, then show it as text or JSON."""
+"""The work of `vi-kl kl` once its arguments are known: find a result, then show it as text or JSON."""
 
 import json
 
@@ -14,12 +14,12 @@ SHOW = {Answer: show_answer, PairsOf: show_pairs_of, Summary: show_summary}
 
 
 def look_up(written: str | None) -> Summary | PairsOf:
-    """All exact pairs, or those with one distribution in them."""
+    """Return all exact pairs, or those with one distribution in them."""
     return summary() if written is None else pairs_of(written)
 
 
 def show(result: Answer | PairsOf | Summary, as_json: bool, console: Console) -> None:
-    """The result for a person, or as one JSON object without rounding or wrapping."""
+    """Show the result as text, or as one JSON object without rounding or wrapping."""
     if as_json:
         console.file.write(json.dumps(result.to_dict(), ensure_ascii=False, indent=2, allow_nan=False) + "\n")
     else:

@@ -1,4 +1,4 @@
-"""An answer, or the exact pairs, as text: on a terminal of any width, or in a pipe."""
+"""The answer, or the exact pairs, as text: on a terminal of any width, or in a pipe."""
 
 import math
 import textwrap
@@ -9,16 +9,16 @@ from rich.console import Console
 from rich.text import Text
 
 from vi_kl.cli.divergence.answer import Answer, Finding
-from vi_kl.cli.divergence.interpretation import meaning
+from vi_kl.cli.divergence.interpretation import interpret
 from vi_kl.cli.divergence.pairs import CLOSED, PairsOf, Summary, plain
 from vi_kl.core.estimate import format_with_error
 
 COLUMN = len("KL(p || q)  ")
-NARROWEST = 20  # columns that content beside a name needs
+NARROWEST = 20  # the least number of columns for content beside a name
 
 
 def show_answer(answer: Answer, console: Console) -> None:
-    """The two expressions, each divergence with its error and method, and what it means."""
+    """Show the two expressions, each divergence with its error and method, and what it means."""
     console.print(row("p", answer.p, console.width))
     console.print(row("q", answer.q, console.width))
     for finding in answer.findings:
@@ -27,12 +27,12 @@ def show_answer(answer: Answer, console: Console) -> None:
         for name, content in facts(finding):
             console.print(row(name, content, console.width))
         console.print()
-        for sentence in filter(None, (meaning(finding.estimate, *finding.names), finding.why_infinite)):
+        for sentence in filter(None, (interpret(finding.estimate, *finding.names), finding.why_infinite)):
             console.print(wrapped(sentence, console.width))
 
 
 def value_of(finding: Finding) -> str:
-    """The number with its unit, and how sure it is."""
+    """Write the number with its unit and its error."""
     estimate = finding.estimate
     if math.isinf(estimate.value):
         return "infinite"
@@ -43,7 +43,7 @@ def value_of(finding: Finding) -> str:
 
 
 def facts(finding: Finding) -> list[tuple[str, str]]:
-    """What else there is to say about the number, as name and content."""
+    """Return what else there is to say about the number, as (name, content)."""
     estimate = finding.estimate
     found = [("method", estimate.method)]
     if estimate.k_hat is not None and math.isfinite(estimate.k_hat):
@@ -54,7 +54,7 @@ def facts(finding: Finding) -> list[tuple[str, str]]:
 
 
 def show_summary(found: Summary, console: Console) -> None:
-    """How many pairs there are, beside NumPyro's, and each of them."""
+    """Show how many pairs there are, beside NumPyro's, and each of them."""
     console.print(
         wrapped(
             f"{len(found.finite):,} ordered pairs of distributions have an exact, finite KL(p || q),"
@@ -74,7 +74,7 @@ def show_summary(found: Summary, console: Console) -> None:
 
 
 def show_pairs_of(found: PairsOf, console: Console) -> None:
-    """What has an exact divergence from one distribution, and to it."""
+    """Show which distributions have an exact divergence from one distribution, and to it."""
     name = found.name
     if not found.from_it and not found.to_it:
         sentence = f"No pair with {name} has an exact divergence. vi-kl kl still answers, with an error."
@@ -91,7 +91,7 @@ PREFIXES = {CLOSED: "", "infinite": "infinite: "}
 
 
 def show_list(entries: Iterable[tuple[str, str, str]], console: Console) -> None:
-    """A line for each first name, with the second names by method; what is no closed form says what it is."""
+    """Show a line for each first name, with the second names by method; a method other than a closed form is named."""
     lines: dict[str, dict[str, dict[str, None]]] = defaultdict(lambda: defaultdict(dict))
     for first, second, by in entries:
         lines[first][by][second] = None
@@ -103,7 +103,7 @@ def show_list(entries: Iterable[tuple[str, str, str]], console: Console) -> None
 
 
 def row(name: str, content: str, width: int, style: str = "", column: int = COLUMN) -> Text:
-    """A name, and beside it the content, whose further lines stay beside it too; below it where that is too narrow."""
+    """Lay out a name and beside it the content, whose further lines stay beside it; below it on narrow terminals."""
     beside = width - column >= NARROWEST
     indent = column if beside else 2
     lines = textwrap.wrap(content, max(8, width - indent), break_on_hyphens=False) or [""]
@@ -112,5 +112,5 @@ def row(name: str, content: str, width: int, style: str = "", column: int = COLU
 
 
 def wrapped(sentence: str, width: int) -> Text:
-    """A sentence over as many lines as it takes, none of which ends in a space."""
+    """Wrap a sentence into lines, none of which ends in a space."""
     return Text(textwrap.fill(sentence, width, break_on_hyphens=False))

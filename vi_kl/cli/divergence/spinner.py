@@ -1,4 +1,4 @@
-"""A spinner, where something takes long."""
+"""A spinner for what takes long."""
 
 import contextlib
 import threading
@@ -10,7 +10,7 @@ SECONDS = 2.0
 
 
 @contextlib.contextmanager
-def patience(console: Console, words: str) -> Iterator[None]:
+def delayed_spinner(console: Console, words: str) -> Iterator[None]:
     """Show a spinner on a terminal once the block has taken two seconds, and take it away at its end."""
     if not console.is_terminal:
         yield

@@ -1,16 +1,16 @@
-"""Callbacks of 64-bit numbers, called from threads of which JAX's 64-bit switch knows nothing.
+"""Callbacks of 64-bit numbers, called from threads that do not see JAX's 64-bit switch.
 
 A density that is computed outside JAX (`jax.pure_callback`, as a compiled model would be) is called from a thread of
-the runtime's own. There JAX takes numbers of 64 bits for a mistake and rounds them to 32, so that the program gets
-another type than it was compiled for. So what goes to a callback and comes from it is handed over as it lies in memory,
-two numbers of 32 bits for each, which nobody rounds.
+the runtime's own. There JAX rounds numbers of 64 bits to 32, so that the program gets another type than it was compiled
+for. So what goes to a callback and comes from it is passed as it lies in memory, as two numbers of 32 bits for each,
+which are not rounded.
 
 A function that takes one point at a time (`vmap_method` "sequential", or none given) gets its batch in one call, whose
-rows are gone through in Python: a call of its own for each costs JAX some 0.4 ms, whatever the function does.
+rows are looped over in Python: a call of its own for each row costs JAX some 0.4 ms, whatever the function does.
 
-JAX copies what it hands to a callback, and copies of more than 100 KiB wait for a thread of the runtime, of which
-there are as many as cores. Where all of them are in callbacks, each waits for its arguments, for ever. So arguments
-are handed over in pieces that are small enough to be copied at once.
+JAX copies what it passes to a callback, and copies of more than 100 KiB wait for a thread of the runtime, of which
+there are as many as cores. If all of them are in callbacks, each waits for its arguments, for ever. So arguments are
+passed in pieces that are small enough to be copied at once.
 """
 
 import dataclasses
@@ -30,7 +30,7 @@ AT_ONCE = ("expand_dims", "broadcast_all", "legacy_vectorized")  # the function 
 
 
 def has_callbacks(program: Jaxpr | ClosedJaxpr) -> bool:
-    """Whether a program, or one inside it, calls a function outside JAX."""
+    """Return whether a program, or one inside it, calls a function outside JAX."""
     for eqn in opened(program)[0].eqns:
         if eqn.primitive.name == "pure_callback" or any(map(has_callbacks, inner_programs(eqn))):
             return True
@@ -38,7 +38,7 @@ def has_callbacks(program: Jaxpr | ClosedJaxpr) -> bool:
 
 
 class Bitwise(Retyped):
-    """Runs a program with its callbacks' 64-bit numbers handed over bit by bit, in its derivatives too."""
+    """A program whose callbacks' 64-bit numbers are passed bit by bit, in its derivatives too."""
 
     traced_wide = True
 
@@ -55,7 +55,7 @@ class Bitwise(Retyped):
 
 
 class NarrowedCallbacks(Narrowed):
-    """Runs a 64-bit program in 32 bits, its callbacks too: they compute in 64, from and to rounded numbers."""
+    """A 64-bit program that runs in 32 bits, with callbacks that compute in 64 bits, from and to rounded numbers."""
 
     def apply_jit(self, params, arguments):
         callback = bitwise_callback_of(params["jaxpr"])
@@ -78,10 +78,12 @@ def bitwise_callback_of(program: Jaxpr | ClosedJaxpr) -> "BitwiseCallback | None
 
 
 def operation(callback: "BitwiseCallback", wide: bool, batch: tuple[int, ...] = ()):
-    """The callback as a function of JAX arrays, with leading axes of these lengths, or of length one.
+    """Return the callback as a function of JAX arrays, with leading axes of these lengths, or of length one.
 
     Args:
+        callback: the callback.
         wide: whether its arrays are of 64 bits, or of 32 and rounded.
+        batch: the lengths of the leading axes.
     """
 
     @jax.custom_batching.custom_vmap
@@ -98,7 +100,7 @@ def operation(callback: "BitwiseCallback", wide: bool, batch: tuple[int, ...] = 
 
 
 def handed_over(callback: "BitwiseCallback", wide: bool, batch: tuple[int, ...], arguments) -> list:
-    """One call of the function, with all rows of the batch."""
+    """Call the function once, with all rows of the batch."""
     outputs = [callback.narrowed(shape, wide) for shape in callback.outputs]
     shapes = [jax.ShapeDtypeStruct((*batch, *shape.shape), shape.dtype) for shape in outputs]
     pieces = [split(as_bits(x)) for x in arguments]
@@ -112,19 +114,19 @@ def handed_over(callback: "BitwiseCallback", wide: bool, batch: tuple[int, ...],
 
 
 def split(x) -> list:
-    """An array in flat pieces of up to `PIECE` entries."""
+    """Return an array in flat pieces of up to `PIECE` entries."""
     flat = x.reshape(-1)
     return [flat[start : start + PIECE] for start in range(0, max(flat.size, 1), PIECE)]
 
 
 @dataclasses.dataclass(frozen=True)
 class HandOver:
-    """What the runtime calls: it puts the arguments together, calls the function, and takes the results apart.
+    """A function that the runtime calls: it joins the arguments, calls the callback, and takes the results apart.
 
     Attributes:
         callback_func: the callback.
         batch: the lengths of the leading axes.
-        arguments: shape, type and number of pieces of each.
+        arguments: the shape, type and number of pieces of each argument.
         wide: whether results are of 64 bits, or of 32 and rounded.
     """
 
@@ -166,7 +168,7 @@ class BitwiseCallback:
         return shape if wide else jax.ShapeDtypeStruct(shape.shape, NARROW.get(shape.dtype, shape.dtype))
 
     def __call__(self, batch: tuple[int, ...], arguments: list[np.ndarray]) -> list[np.ndarray]:
-        """The results, (*batch, ...), of arguments whose leading axes are of these lengths or of length one."""
+        """Return the results, (*batch, ...), for arguments whose leading axes are of these lengths or of length one."""
         arguments = [np.asarray(x, shape.dtype) for x, shape in zip(arguments, self.inputs, strict=True)]
         whole = [np.broadcast_to(x, (*batch, *s.shape)) for x, s in zip(arguments, self.inputs, strict=True)]
         with jax.enable_x64(True):

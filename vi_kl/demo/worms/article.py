@@ -15,24 +15,26 @@ UNIFORM = np.full(MOST_TEETH + 1, 1 / (MOST_TEETH + 1))
 
 
 def binomial_pmf(p):
-    """Probabilities of 0 to 10 teeth when each of ten places holds one with probability p."""
+    """Return the probabilities of 0 to 10 teeth when each of ten places holds one with probability p."""
     x = jnp.asarray(TEETH)
     choose = gammaln(MOST_TEETH + 1.0) - gammaln(x + 1.0) - gammaln(MOST_TEETH - x + 1.0)
     return jnp.exp(choose + x * jnp.log(p) + (MOST_TEETH - x) * jnp.log1p(-p))
 
 
 def block_pmf(p):
-    """The article's "ad hoc" model: mass p spread evenly over 6 to 10 teeth, 1 - p over 0 to 5."""
+    """Return the article's "ad hoc" model: mass p spread evenly over 6 to 10 teeth, 1 - p over 0 to 5."""
     return jnp.where(jnp.asarray(TEETH) >= 6, p / 5, (1 - p) / 6)
 
 
 @dataclasses.dataclass(frozen=True)
 class Figure:
-    """One figure of the article: what it says, and what we compute.
+    """One figure of the article, as it is printed and as it is computed here.
 
     Attributes:
+        what: its name.
         printed: the article's value, as it prints it.
-        computed: ours, in bits (or a probability).
+        computed: the value computed here, in bits (or a probability).
+        unit: the unit, "" for a probability.
     """
 
     what: str
@@ -42,17 +44,18 @@ class Figure:
 
     @property
     def decimals(self) -> int:
+        """The number of decimals that the article prints."""
         return len(self.printed.partition(".")[2])
 
     @property
     def agrees(self) -> bool:
-        """Whether ours, rounded as the article rounds, is what the article prints."""
+        """Whether the value computed here, rounded as the article rounds, is what the article prints."""
         return f"{self.computed:.{self.decimals}f}" == self.printed
 
 
 @dataclasses.dataclass(frozen=True)
 class Article:
-    """Everything the first half of the story shows."""
+    """All that the first half of the story shows."""
 
     figures: tuple[Figure, ...]
     best_binomial: float
@@ -88,7 +91,7 @@ def article() -> Article:
 
 
 def kl_curve(pmf, grid: np.ndarray, direction: str = "forward") -> np.ndarray:
-    """KL(observed || pmf(p)) in nats for each p of the grid; reverse swaps the two."""
+    """Return KL(observed || pmf(p)) in nats for each p of the grid; reverse swaps the two."""
     p = observed()
     curve = []
     for value in grid:

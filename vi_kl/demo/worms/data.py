@@ -17,5 +17,5 @@ WORMS.flags.writeable = False
 
 
 def observed() -> np.ndarray:
-    """The observed distribution: the fraction of worms with 0, 1, ..., 10 teeth."""
+    """Return the observed distribution: the fraction of worms with 0, 1, ..., 10 teeth."""
     return WORMS / WORMS.sum()

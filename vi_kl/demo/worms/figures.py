@@ -15,6 +15,7 @@ WORMS_COUNTED = 1000
 
 
 def histogram(article: Article, unit: str) -> Picture:
+    """Draw the observed worms and three distributions that are cheaper to send."""
     p, factor = observed(), UNITS[unit]
     curves = {"uniform": "#0072B2", "binomial": "#D55E00", "blocks": "#009E73"}
     fig, ax = plots.subplots(figsize=(7.2, 3.6))
@@ -36,6 +37,7 @@ def histogram(article: Article, unit: str) -> Picture:
 
 
 def objective(article: Article, unit: str) -> Picture:
+    """Draw KL as a function of the parameter of two models."""
     factor = UNITS[unit]
     grid = np.linspace(0.2, 0.85, 131)
     fig, ax = plots.subplots(figsize=(7.2, 3.6))
@@ -60,6 +62,7 @@ def objective(article: Article, unit: str) -> Picture:
 
 
 def directions(article: Article, unit: str) -> Picture:
+    """Draw the best binomial in either direction of KL, and the two objectives."""
     p, factor = observed(), UNITS[unit]
     grid = np.linspace(0.3, 0.8, 101)
     fig, (left, right) = plots.subplots(1, 2, figsize=(8.2, 3.4), width_ratios=(1, 1.1))
@@ -89,20 +92,21 @@ def directions(article: Article, unit: str) -> Picture:
     return draw_picture("directions", "The two directions", caption, fig)
 
 
-def traces(told: list[ModelResult], unit: str) -> Picture:
-    columns = min(len(told), 3)
-    rows = -(-len(told) // columns)
-    longest = max(10, *(len(fit.history.loss) for part in told for fit in part.comparison.fits))
+def traces(fitted: list[ModelResult], unit: str) -> Picture:
+    """Draw the distance of the ELBO from the log evidence, iteration by iteration, for every fit."""
+    columns = min(len(fitted), 3)
+    rows = -(-len(fitted) // columns)
+    longest = max(10, *(len(fit.history.loss) for result in fitted for fit in result.comparison.fits))
     fig, axes = plots.subplots(rows, columns, figsize=(3.0 * columns, 2.8 * rows), sharey=True, squeeze=False)
-    for ax, part in zip(axes.ravel(), told, strict=False):
-        plots.plot_trace(ax, part.comparison.fits, part.log_evidence.value, unit)
-        if part.chapter.name == "two_kinds":
+    for ax, result in zip(axes.ravel(), fitted, strict=False):
+        plots.plot_trace(ax, result.comparison.fits, result.log_evidence.value, unit)
+        if result.spec.name == "two_kinds":
             ax.axhline(np.log(2) / UNITS[unit], color=plots.INK, linewidth=0.9, linestyle=":", label="log 2")
-        ax.set_title(part.chapter.title)
+        ax.set_title(result.spec.title)
         ax.set_xlim(0.8, 1.3 * longest)
         ax.legend(fontsize=8, loc="upper right")
         ax.set_ylabel("")
-    for ax in axes.ravel()[len(told) :]:
+    for ax in axes.ravel()[len(fitted) :]:
         ax.remove()
     fig.supylabel(f"log evidence − ELBO [{unit}]", fontsize=10)
     caption = (
@@ -115,24 +119,25 @@ def traces(told: list[ModelResult], unit: str) -> Picture:
     return draw_picture("traces", "Descending to the evidence", caption, fig)
 
 
-def posteriors(part: ModelResult) -> Picture:
+def posteriors(result: ModelResult) -> Picture:
+    """Draw one model's posterior and every approximation of it."""
     return draw_posteriors(
-        part.comparison,
-        SiteDraws(part.exact, part.draws),
-        f"posterior_{part.chapter.name}",
-        f"{part.chapter.title}: the posterior and every q",
+        result.comparison,
+        SiteDraws(result.exact, result.draws),
+        f"posterior_{result.spec.name}",
+        f"{result.spec.title}: the posterior and every q",
         "number of teeth",
     )
 
 
-def two_modes(part: ModelResult) -> Picture:
-    """p1 against p2: the exact posterior's two modes, one q on one of them, one q across both."""
+def two_modes(result: ModelResult) -> Picture:
+    """Draw p1 against p2: the exact posterior's two modes, one q on one of them, one q across both."""
     fig, axes = plots.subplots(1, 3, figsize=(9.0, 3.3), sharex=True, sharey=True)
     one_mode = "full_rank"
-    shown = [("exact posterior", part.exact, plots.INK)]
+    shown = [("exact posterior", result.exact, plots.INK)]
     for name, title in ((one_mode, "reverse KL: full rank"), ("moment_matching", "forward KL: same moments")):
-        if name in part.draws:
-            shown.append((title, part.draws[name], plots.colour(name)))
+        if name in result.draws:
+            shown.append((title, result.draws[name], plots.colour(name)))
     for ax, (title, draws, hue) in zip(axes, shown, strict=True):
         ax.plot(draws["p1"][:3000], draws["p2"][:3000], ".", markersize=1.5, alpha=0.4, color=hue, rasterized=True)
         ax.plot([0, 1], [0, 1], color=plots.FILL, linewidth=0.8, zorder=0)
@@ -148,30 +153,31 @@ def two_modes(part: ModelResult) -> Picture:
     return draw_picture("two_modes", "Two modes, one q", caption, fig)
 
 
-def bits_to_send(told: list[ModelResult], article: Article, unit: str) -> Picture:
+def bits_to_send(fitted: list[ModelResult], article: Article, unit: str) -> Picture:
+    """Draw the code length of each model, and how much each approximation adds to it."""
     factor = UNITS[unit]
     entropy = WORMS_COUNTED * float(-np.sum(observed() * np.log(observed()))) / factor
     uniform = WORMS_COUNTED * np.log(11) / factor
-    span = max(-part.log_evidence.value for part in told) / factor - entropy
-    heights = [0.5 + 0.3 * len(part.comparison.certificates) for part in told]
+    span = max(-result.log_evidence.value for result in fitted) / factor - entropy
+    heights = [0.5 + 0.3 * len(result.comparison.certificates) for result in fitted]
     fig, axes = plots.subplots(
-        len(told), 2, figsize=(8.6, 0.6 + sum(heights)), height_ratios=heights, squeeze=False,
+        len(fitted), 2, figsize=(8.6, 0.6 + sum(heights)), height_ratios=heights, squeeze=False,
         width_ratios=(1, 1.5), sharex="col",
     )  # fmt: skip
-    for (left, right), part in zip(axes, told, strict=True):
-        price = -part.log_evidence.value / factor
+    for (left, right), result in zip(axes, fitted, strict=True):
+        price = -result.log_evidence.value / factor
         left.barh(0, price - entropy, left=entropy, color="#0072B2", height=0.5)
         left.axvline(uniform, color=plots.QUIET, linewidth=1, linestyle=":")
         left.axvline(entropy, color=plots.INK, linewidth=1)
         left.text(price + 0.012 * (uniform - entropy), 0, f"{price:,.1f}", fontsize=9, va="center")
         left.set(yticks=[], ylim=(-0.6, 0.6), xlim=(entropy - 0.05 * span, entropy + 1.2 * span))
-        left.set_title(part.chapter.title)
+        left.set_title(result.spec.title)
         left.spines["left"].set_visible(False)
-        plots.plot_reverse_kl(right, part.comparison.certificates, unit)
+        plots.plot_reverse_kl(right, result.comparison.certificates, unit)
         for ax in (left, right):
             ax.set_xlabel("")
-            ax.tick_params(labelbottom=part is told[-1])
-    most = max(c.reverse_kl.to(unit).value for part in told for c in part.comparison.certificates)
+            ax.tick_params(labelbottom=result is fitted[-1])
+    most = max(c.reverse_kl.to(unit).value for result in fitted for c in result.comparison.certificates)
     axes[0][1].set_xlim(plots.FLOOR / 2, 3 * most)
     axes[-1][0].set_xlabel(f"{unit} for all 1,000 worms: −log evidence")
     axes[-1][1].set_xlabel(f"{unit} on top for using q: KL(q||posterior)")
@@ -184,16 +190,16 @@ def bits_to_send(told: list[ModelResult], article: Article, unit: str) -> Pictur
     return draw_picture("bits_to_send", "Code lengths", caption, fig)
 
 
-def of_the_article(article: Article, unit: str) -> list[Picture]:
-    """Figures of the first half of the story. Call it inside `plots.style()`."""
+def article_figures(article: Article, unit: str) -> list[Picture]:
+    """Draw the figures of the first half of the story. Call it inside `plots.style()`."""
     return [draw(article, unit) for draw in (histogram, objective, directions)]
 
 
-def of_the_chapter(part: ModelResult) -> list[Picture]:
-    """Figures of one model."""
-    return [posteriors(part), two_modes(part)] if part.chapter.name == "two_kinds" else [posteriors(part)]
+def model_figures(result: ModelResult) -> list[Picture]:
+    """Draw the figures of one model."""
+    return [posteriors(result), two_modes(result)] if result.spec.name == "two_kinds" else [posteriors(result)]
 
 
-def of_the_bill(told: list[ModelResult], article: Article, unit: str) -> list[Picture]:
-    """Figures that hold all models together."""
-    return [bits_to_send(told, article, unit), traces(told, unit)]
+def summary_figures(fitted: list[ModelResult], article: Article, unit: str) -> list[Picture]:
+    """Draw the figures that show all models together."""
+    return [bits_to_send(fitted, article, unit), traces(fitted, unit)]

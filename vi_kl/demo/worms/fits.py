@@ -1,4 +1,4 @@
-"""The second half of the story: the same divergence, between an approximation and a posterior."""
+"""The fits of the second half of the story: the same divergence, between an approximation and a posterior."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -22,7 +22,7 @@ class ModelSpec:
     methods: Sequence
 
 
-CHAPTERS = (
+MODELS = (
     ModelSpec("binomial", "Binomial", worms.binomial, (worms.beta_guide, "mean_field", "laplace")),
     ModelSpec("block", "Two blocks", worms.block, (worms.beta_guide, "mean_field", "laplace")),
     ModelSpec(
@@ -45,32 +45,33 @@ QUICK_METHODS = ("mean_field", "full_rank", "laplace", "moment_matching")
 
 @dataclasses.dataclass(frozen=True)
 class ModelResult:
-    """A chapter's outcome, with draws for its figures."""
+    """The result of one model: the fits and certificates, and draws for its figures."""
 
-    chapter: ModelSpec
+    spec: ModelSpec
     comparison: Comparison
     exact: dict[str, np.ndarray]
     draws: dict[str, dict[str, np.ndarray]]
 
     @property
     def log_evidence(self):
+        """The log evidence of the model's reference posterior."""
         return self.comparison.target.reference.log_evidence
 
 
-def chapters(quick: bool) -> list[ModelSpec]:
-    """All five, or two with the approximations that compile fast."""
+def model_specs(quick: bool) -> list[ModelSpec]:
+    """Return all five models, or two with the approximations that compile fast."""
     if not quick:
-        return list(CHAPTERS)
-    short = [chapter for chapter in CHAPTERS if chapter.name in QUICK]
+        return list(MODELS)
+    short = [spec for spec in MODELS if spec.name in QUICK]
     return [
         dataclasses.replace(c, methods=tuple(m for m in c.methods if callable(m) or m in QUICK_METHODS)) for c in short
     ]
 
 
-def tell_chapter(chapter: ModelSpec, key, progress: Callable[[str], None] | None = None) -> ModelResult:
+def fit_model(spec: ModelSpec, key, progress: Callable[[str], None] | None = None) -> ModelResult:
     """Fit and check every approximation of one model."""
-    target = chapter.make()
+    target = spec.make()
     fit_key, draw_key = jax.random.split(key)
-    comparison = compare(target, chapter.methods, key=fit_key, progress=progress, workers=1)
+    comparison = compare(target, spec.methods, key=fit_key, progress=progress, workers=1)
     draws = draw_sites_of(comparison, draw_key)
-    return ModelResult(chapter, comparison, draws.exact, draws.approximations)
+    return ModelResult(spec, comparison, draws.exact, draws.approximations)

@@ -60,7 +60,7 @@ def beta_binomial_model(teeth, worms):
 
 
 def beta_binomial_log_pmf(a, b):
-    """log probabilities of 0 to 10 teeth, by Polya's urn: places fill one after another.
+    """Return the log probabilities of 0 to 10 teeth, by Polya's urn: places fill one after another.
 
     dist.BetaBinomial is the same distribution, but it leans on jax.scipy.special.betaln, whose errors of 5e-7 in
     float64 add up to 4e-4 nats over 1,000 worms.
@@ -104,7 +104,7 @@ def dirichlet_guide(teeth, worms):
 
 
 def binomial(worms=WORMS) -> Target:
-    """Target of `binomial_model`: posterior Beta(1 + teeth, 1 + empty places) and evidence in closed form."""
+    """Make the target of `binomial_model`: posterior Beta(1 + teeth, 1 + empty places) and evidence in closed form."""
 
     def reference(target):
         full = float(np.sum(TEETH * counts))
@@ -117,7 +117,7 @@ def binomial(worms=WORMS) -> Target:
 
 
 def block(worms=WORMS) -> Target:
-    """Target of `block_model`: posterior Beta(1 + worms of 6 and more, 1 + the others), closed form."""
+    """Make the target of `block_model`: posterior Beta(1 + worms of 6 and more, 1 + the others), closed form."""
 
     def reference(target):
         is_high = TEETH >= FIRST_HIGH
@@ -130,7 +130,7 @@ def block(worms=WORMS) -> Target:
 
 
 def categorical(worms=WORMS) -> Target:
-    """Target of `categorical_model`: posterior Dirichlet(1 + counts) and evidence in closed form."""
+    """Make the target of `categorical_model`: posterior Dirichlet(1 + counts) and evidence in closed form."""
 
     def reference(target):
         after = 1.0 + counts
@@ -142,12 +142,12 @@ def categorical(worms=WORMS) -> Target:
 
 
 def beta_binomial(worms=WORMS) -> Target:
-    """Target of `beta_binomial_model`: no closed form; evidence and posterior by quadrature."""
+    """Make the target of `beta_binomial_model`: no closed form; evidence and posterior by quadrature."""
     return make_target(beta_binomial_model, checked_counts(worms), reference_by_quadrature)
 
 
 def two_kinds(worms=WORMS) -> Target:
-    """Target of `two_kinds_model`: two symmetric modes; evidence and posterior by quadrature around both."""
+    """Make the target of `two_kinds_model`: two symmetric modes; evidence and posterior by quadrature around both."""
     return make_target(two_kinds_model, checked_counts(worms), reference_by_quadrature)
 
 
@@ -161,11 +161,12 @@ TARGETS: dict[str, Callable[..., Target]] = {
 
 
 def make_target(model, counts, reference) -> Target:
+    """Make the target of a model, with its reference."""
     return Target.from_numpyro(model, TEETH, counts, reference=reference)
 
 
 def checked_counts(worms) -> np.ndarray:
-    """Counts of worms for 0 to 10 teeth.
+    """Return counts of worms for 0 to 10 teeth, as integers.
 
     Raises:
         ValueError: not 11 of them, one that is NaN, negative or not whole, or none positive.

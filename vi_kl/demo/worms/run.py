@@ -1,4 +1,4 @@
-"""`tell`: the whole story in order, in the terminal, and as a folder with a page, figures and numbers."""
+"""The whole story in order: in the terminal, and as a folder with a page, figures and numbers."""
 
 import dataclasses
 import importlib.metadata
@@ -18,7 +18,7 @@ from vi_kl.core.estimate import UNITS
 from vi_kl.demo.worms import figures
 from vi_kl.demo.worms.article import Article, article
 from vi_kl.demo.worms.data import observed
-from vi_kl.demo.worms.fits import ModelResult, ModelSpec, chapters, tell_chapter
+from vi_kl.demo.worms.fits import ModelResult, ModelSpec, fit_model, model_specs
 from vi_kl.diagnostics.certificate import Certificate
 from vi_kl.report import figures as plots
 from vi_kl.report.pages import Section, render_page, require_writable, write_atomically, write_page
@@ -39,54 +39,57 @@ ON_PAGE = (
 IN_TERMINAL = ("name", "gap", "integrated", "forward_kl", "k_hat", "seconds")
 
 
-def tell(out: Path, unit: str, seed: int, quick: bool, console: Console, import_seconds: float) -> list[ModelResult]:
+def run_story(
+    out: Path, unit: str, seed: int, quick: bool, console: Console, import_seconds: float
+) -> list[ModelResult]:
     """Run the story and write the report folder.
 
     Args:
-        out: the folder to write; made if need be, and found writable before anything is computed.
+        out: the folder to write; it is made if need be, and found writable before anything is computed.
         unit: "bits" or "nats".
-        seed: of every random number.
-        quick: two models and the approximations that compile fast.
-        console: where to print.
-        import_seconds: what importing took, for the closing table.
+        seed: the seed of every random number.
+        quick: whether to run only two models, with the approximations that compile fast.
+        console: the console to print on.
+        import_seconds: the seconds that importing took, for the closing table.
     """
     require_writable(out)
     start = time.perf_counter()
     with plots.style(), compile_clock() as clock, progress_bar(console) as bar:
-        chapters_to_come = tell_chapters(chapters(quick), seed, bar)  # in threads, while the article is computed
+        to_come = fit_models(model_specs(quick), seed, bar)  # in threads, while the article is computed
         numbers = article()
         print_article(console, numbers, unit)
-        told, pictures = [], figures.of_the_article(numbers, unit)
-        for part in chapters_to_come:
-            told.append(part)
-            print_chapter(console, part, unit)
+        fitted, pictures = [], figures.article_figures(numbers, unit)
+        for result in to_come:
+            fitted.append(result)
+            print_model(console, result, unit)
             # after every chapter, so that an interruption loses only the rest
-            save_results(out, results(numbers, told, unit, seed))
-            pictures += figures.of_the_chapter(part)
-        pictures += figures.of_the_bill(told, numbers, unit)
-        write_page(out, render_page(TITLE, LEAD, sections(numbers, told, pictures, unit)), pictures)
-    print_bill(console, told, unit)
+            save_results(out, results(numbers, fitted, unit, seed))
+            pictures += figures.model_figures(result)
+        pictures += figures.summary_figures(fitted, numbers, unit)
+        write_page(out, render_page(TITLE, LEAD, sections(numbers, fitted, pictures, unit)), pictures)
+    print_code_lengths(console, fitted, unit)
     work = time.perf_counter() - start
     console.print(
         f"[dim]Seconds: {import_seconds:.1f} importing, {work:.1f} computing and drawing (compiling took "
         f"{clock.seconds:.1f}, summed over threads); {import_seconds + work:.1f} in all.[/]"
     )
     console.print(f"Report: {out / 'index.html'}   figures: {out / 'figures'}   numbers: {out / 'results.json'}")
-    return told
+    return fitted
 
 
-def tell_chapters(parts: list[ModelSpec], seed: int, bar: Progress) -> Iterator[ModelResult]:
-    """Fit and check two chapters at a time, and yield them in order."""
-    keys = jax.random.split(jax.random.key(seed), len(parts))
-    task = bar.add_task("Fitting and checking", total=sum(len(part.methods) for part in parts))
+def fit_models(specs: list[ModelSpec], seed: int, bar: Progress) -> Iterator[ModelResult]:
+    """Fit and check two models at a time, and yield their results in order."""
+    keys = jax.random.split(jax.random.key(seed), len(specs))
+    task = bar.add_task("Fitting and checking", total=sum(len(spec.methods) for spec in specs))
 
-    def one(part, key):
-        return tell_chapter(part, key, lambda _: bar.advance(task))
+    def one(spec, key):
+        return fit_model(spec, key, lambda _: bar.advance(task))
 
-    return in_threads(one, parts, keys, workers=2)
+    return in_threads(one, specs, keys, workers=2)
 
 
 def bits_back_sentence(unit: str) -> str:
+    """Say what bits-back coding is."""
     log = "log2" if unit == "bits" else "log"
     return (
         f"Sending the 1,000 counts with a model costs -{log} evidence {unit}. With an approximate posterior q it "
@@ -98,6 +101,7 @@ def bits_back_sentence(unit: str) -> str:
 
 
 def print_article(console: Console, numbers: Article, unit: str) -> None:
+    """Print the article's figures beside those computed here."""
     console.rule("[bold]1. What a stand-in costs")
     marks = (Text("✓", "green") if row.agrees else Text("✗", "red") for row in numbers.figures)
     shown = article_table(numbers)
@@ -111,26 +115,28 @@ def print_article(console: Console, numbers: Article, unit: str) -> None:
 
 
 def article_table(numbers: Article) -> Table:
+    """Return the article's figures beside those computed here."""
     rows = ((f.what, f.printed, f"{f.computed:.{f.decimals + 1}f}", f.unit) for f in numbers.figures)
     return Table(("figure", "article", "here", ""), tuple(rows))
 
 
-def print_chapter(console: Console, part: ModelResult, unit: str) -> None:
-    """The columns that fit eighty characters; the page has the rest."""
-    evidence = part.log_evidence.to(unit)
-    console.print(f"[bold]{part.chapter.title}[/]: {-evidence.value:,.2f} {unit} for 1,000 worms ({evidence.method})")
-    console.print(rich_table(comparison_table(part.comparison, unit, IN_TERMINAL), inside=True), "")
-    print_notes(chapter_words(part, unit), console)
+def print_model(console: Console, result: ModelResult, unit: str) -> None:
+    """Print the columns that fit eighty characters; the page has the rest."""
+    evidence = result.log_evidence.to(unit)
+    console.print(f"[bold]{result.spec.title}[/]: {-evidence.value:,.2f} {unit} for 1,000 worms ({evidence.method})")
+    console.print(rich_table(comparison_table(result.comparison, unit, IN_TERMINAL), inside=True), "")
+    print_notes(model_notes(result, unit), console)
 
 
-def chapter_words(part: ModelResult, unit: str) -> list[str]:
-    """What a reader should not miss: the missing modes as one story, then what any comparison has to say."""
-    one_sided = [c for c in part.comparison.certificates if c.coverage is not None and 0.3 < c.coverage < 0.7]
+def model_notes(result: ModelResult, unit: str) -> list[str]:
+    """Return the sentences about a model: about a missing mode first, then the notes that any comparison has."""
+    one_sided = [c for c in result.comparison.certificates if c.coverage is not None and 0.3 < c.coverage < 0.7]
     story = [about_the_missing_mode(one_sided, unit)] if one_sided else []
-    return story + notes(part.comparison, told=one_sided)
+    return story + notes(result.comparison, omit=one_sided)
 
 
 def about_the_missing_mode(one_sided: list[Certificate], unit: str) -> str:
+    """Explain why some approximations cover one mode only, and what it costs."""
     names = ", ".join(readable(c.name) for c in one_sided)
     share = np.mean([c.coverage for c in one_sided])
     best = min(c.reverse_kl.to(unit).value for c in one_sided)
@@ -144,19 +150,21 @@ def about_the_missing_mode(one_sided: list[Certificate], unit: str) -> str:
     )
 
 
-def print_bill(console: Console, told: list[ModelResult], unit: str) -> None:
+def print_code_lengths(console: Console, fitted: list[ModelResult], unit: str) -> None:
+    """Print the table of code lengths."""
     console.rule("[bold]3. The code lengths")
-    console.print(rich_table(code_length_table(told, unit), f"{unit} to send 1,000 worms", left=(0, 2)))
+    console.print(rich_table(code_length_table(fitted, unit), f"{unit} to send 1,000 worms", left=(0, 2)))
 
 
-def code_length_table(told: list[ModelResult], unit: str) -> Table:
+def code_length_table(fitted: list[ModelResult], unit: str) -> Table:
+    """Return the code length of each model, and what its best approximation adds."""
     p, factor = observed(), UNITS[unit]
     rows = [("no model, all counts equally likely", f"{1000 * np.log(11) / factor:,.1f}", "")]
-    for part in told:
-        best = min(part.comparison.certificates, key=lambda c: c.reverse_kl.value)
+    for result in fitted:
+        best = min(result.comparison.certificates, key=lambda c: c.reverse_kl.value)
         extra = max(best.reverse_kl.to(unit).value, 0.0)
-        price = -part.log_evidence.to(unit).value
-        rows.append((part.chapter.title, f"{price:,.1f}", f"+{extra:.2g} {readable(best.name)}"))
+        price = -result.log_evidence.to(unit).value
+        rows.append((result.spec.title, f"{price:,.1f}", f"+{extra:.2g} {readable(best.name)}"))
     floor = 1000 * float(-np.sum(p * np.log(p))) / factor
     rows.append(("1,000 x entropy: histogram known already", f"{floor:,.1f}", ""))
     return Table(("with", "the exact posterior", "the best q adds"), tuple(rows))
@@ -166,11 +174,12 @@ def code_length_table(told: list[ModelResult], unit: str) -> Table:
 
 
 def save_results(out: Path, numbers: dict) -> None:
+    """Write the results as JSON."""
     write_atomically(out / "results.json", json.dumps(numbers, indent=2) + "\n")
 
 
-def results(numbers: Article, told: list[ModelResult], unit: str, seed: int) -> dict:
-    """Everything that was computed, as plain numbers: nats throughout, whatever the terminal shows."""
+def results(numbers: Article, fitted: list[ModelResult], unit: str, seed: int) -> dict:
+    """Return everything that was computed, as plain numbers: nats throughout, whatever the terminal shows."""
     return {
         "version": importlib.metadata.version("vi_kl"),
         "seed": seed,
@@ -181,8 +190,8 @@ def results(numbers: Article, told: list[ModelResult], unit: str, seed: int) -> 
         ],
         "models": [
             {
-                "name": part.chapter.name,
-                "log_evidence": part.log_evidence.to_dict(),
+                "name": result.spec.name,
+                "log_evidence": result.log_evidence.to_dict(),
                 "approximations": [
                     {
                         **c.to_dict(),
@@ -190,16 +199,17 @@ def results(numbers: Article, told: list[ModelResult], unit: str, seed: int) -> 
                         "converged": fit.status.converged,
                         "cost": dataclasses.asdict(fit.cost),
                     }
-                    for fit, c in zip(part.comparison.fits, part.comparison.certificates, strict=True)
+                    for fit, c in zip(result.comparison.fits, result.comparison.certificates, strict=True)
                 ],
-                "failures": part.comparison.failures,
+                "failures": result.comparison.failures,
             }
-            for part in told
+            for result in fitted
         ],
     }
 
 
-def sections(numbers: Article, told: list[ModelResult], pictures: list[Picture], unit: str) -> list[Section]:
+def sections(numbers: Article, fitted: list[ModelResult], pictures: list[Picture], unit: str) -> list[Section]:
+    """Return the sections of the page."""
     by_name = {picture.name: picture for picture in pictures}
     first = Section(
         "What a stand-in costs",
@@ -212,21 +222,21 @@ def sections(numbers: Article, told: list[ModelResult], pictures: list[Picture],
         tuple(by_name[name] for name in ("histogram", "objective", "directions")),
     )
     parts = [first]
-    for i, part in enumerate(told):
-        evidence = part.log_evidence.to(unit)
+    for i, result in enumerate(fitted):
+        evidence = result.log_evidence.to(unit)
         opening = (bits_back_sentence(unit),) if i == 0 else ()
-        shown = [by_name[f"posterior_{part.chapter.name}"]]
-        shown += [by_name["two_modes"]] if part.chapter.name == "two_kinds" else []
-        description = part.comparison.target.density.description
+        shown = [by_name[f"posterior_{result.spec.name}"]]
+        shown += [by_name["two_modes"]] if result.spec.name == "two_kinds" else []
+        description = result.comparison.target.density.description
         price = f"{description} Its code length: {-evidence.value:,.2f} {unit} ({evidence.method})."
-        words = (*opening, price, *chapter_words(part, unit))
+        words = (*opening, price, *model_notes(result, unit))
         parts.append(
-            Section(part.chapter.title, words, (comparison_table(part.comparison, unit, ON_PAGE),), tuple(shown))
+            Section(result.spec.title, words, (comparison_table(result.comparison, unit, ON_PAGE),), tuple(shown))
         )
     closing = Section(
         "The code lengths",
         ("What 1,000 worms cost to send, model by model, and what each approximation adds.",),
-        (code_length_table(told, unit),),
+        (code_length_table(fitted, unit),),
         (by_name["bits_to_send"], by_name["traces"]),
     )
     return [*parts, closing]

@@ -16,7 +16,7 @@
     point          Delta
 
 Each is a sum of the terms in `divergences.bregman`, none of which is negative. To add one: write the form as
-a function of the parameter arrays, decorate it with `in_wide_precision`, register it with `closed_form`, and
+a function of the parameter arrays, decorate it with `computed_in_float64`, register it with `closed_form`, and
 give the pair a truth in tests/divergences/truths/.
 """
 

@@ -9,8 +9,8 @@ import numpyro.distributions as dist
 
 from vi_kl.divergences.bregman import log_sum_exp, share_of_maximum
 from vi_kl.divergences.discrete import entropy_jax, kl_divergence_jax, safe_log
+from vi_kl.divergences.float64 import computed_in_float64
 from vi_kl.divergences.registry import closed_form, closed_form_entropy, known
-from vi_kl.divergences.wide import in_wide_precision
 
 CATEGORICAL = (dist.CategoricalProbs, dist.CategoricalLogits)
 
@@ -64,17 +64,17 @@ def ordered_logits(predictor, cutpoints):
     return below_upper + above_lower + xp.concatenate([nothing, gaps, nothing], -1)
 
 
-@in_wide_precision(1, 1)
+@computed_in_float64(1, 1)
 def categorical_probs_kl(p, q):
     return kl_divergence_jax(p, q)
 
 
-@in_wide_precision(1, 1)
+@computed_in_float64(1, 1)
 def categorical_logits_kl(p, q, *, p_logits, q_logits):
     return logits_kl(p if p_logits else safe_log(p, jnp), q if q_logits else safe_log(q, jnp))
 
 
-@in_wide_precision(1)
+@computed_in_float64(1)
 def categorical_entropy_of(array, *, logits):
     return entropy_jax(jax.nn.softmax(array, axis=-1) if logits else array)
 

@@ -13,8 +13,8 @@ import numpy as np
 import numpyro.distributions as dist
 
 from vi_kl.divergences.bregman import itakura_saito, log_sum_exp, polynomial
+from vi_kl.divergences.float64 import computed_in_float64
 from vi_kl.divergences.registry import closed_form, closed_form_entropy
-from vi_kl.divergences.wide import in_wide_precision
 
 ANGLES = 80
 TRAPEZOID_LIMIT = 60.0
@@ -58,7 +58,7 @@ def von_mises_entropy(p):
     return von_mises_entropy_of(p.concentration)
 
 
-@in_wide_precision(0, 0, 0, 0)
+@computed_in_float64(0, 0, 0, 0)
 def von_mises_kl(loc_p, concentration_p, loc_q, concentration_q):
     """Return the divergence of the concentrations plus that of the locations, k_q E[cos] (1 - cos(angle))."""
     half_sine = jnp.sin(0.5 * (loc_p - loc_q))
@@ -66,7 +66,7 @@ def von_mises_kl(loc_p, concentration_p, loc_q, concentration_q):
     return log_bessel_divergence(concentration_q, concentration_p) + turned
 
 
-@in_wide_precision(0)
+@computed_in_float64(0)
 def von_mises_entropy_of(concentration):
     return math.log(2 * math.pi) + log_scaled_bessel(concentration) + concentration * mean_deficit(concentration)
 

@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
 
-from vi_kl.core.precision import as_float64, wide_types
+from vi_kl.core.precision import as_float64, x64_types
 from vi_kl.divergences.bregman import namespace
-from vi_kl.divergences.comparable import reject_improper
+from vi_kl.divergences.compatibility import reject_improper
 from vi_kl.divergences.density import log_density
 from vi_kl.divergences.region import is_discrete, region_of
 from vi_kl.divergences.registry import CLOSED_FORMS, closed_form, closed_form_entropy, evaluate, known, no_closed_form
@@ -64,7 +64,7 @@ def log_pmf(distribution, value):
     if (dist.DiscreteUniform, type(distribution)) in CLOSED_FORMS and is_count(value):
         point = np.asarray(value, dtype=int)
         return -evaluate(dist.DiscreteUniform(point, point), distribution)  # more exact than NumPyro's log_prob
-    with wide_types():
+    with x64_types():
         distribution, value = jax.tree.map(as_float64, (distribution, value))
         return log_pmf_inside(distribution, value).astype(dtype)
 

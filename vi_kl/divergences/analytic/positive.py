@@ -13,8 +13,8 @@ from vi_kl.divergences.bregman import (
     difference_of_products,
     itakura_saito,
 )
+from vi_kl.divergences.float64 import computed_in_float64
 from vi_kl.divergences.registry import closed_form, closed_form_entropy
-from vi_kl.divergences.wide import in_wide_precision
 
 
 @closed_form(dist.Gamma, dist.Gamma)
@@ -27,7 +27,7 @@ def gamma_entropy(p):
     return gamma_entropy_of(p.concentration, p.rate)
 
 
-@in_wide_precision(0, 0, 0, 0, digits=True)
+@computed_in_float64(0, 0, 0, 0, digits=True)
 def gamma_kl(concentration_p, rate_p, concentration_q, rate_q, *, digits):
     """Return the divergence of the means, weighted by q's concentration, plus that of the concentrations."""
     mean_ratio = (concentration_p * rate_q, rate_p * concentration_q)
@@ -38,7 +38,7 @@ def gamma_kl(concentration_p, rate_p, concentration_q, rate_q, *, digits):
     return means + shapes + binet(concentration_q, concentration_p, digits=digits)
 
 
-@in_wide_precision(0, 0)
+@computed_in_float64(0, 0)
 def gamma_entropy_of(concentration, rate):
     return unit_gamma_entropy(concentration) - jnp.log(rate)
 

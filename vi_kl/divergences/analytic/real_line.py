@@ -6,8 +6,8 @@ import jax.numpy as jnp
 import numpyro.distributions as dist
 
 from vi_kl.divergences.bregman import itakura_saito
+from vi_kl.divergences.float64 import computed_in_float64
 from vi_kl.divergences.registry import closed_form, closed_form_entropy
-from vi_kl.divergences.wide import in_wide_precision
 
 
 @closed_form(dist.Normal, dist.Normal)
@@ -20,7 +20,7 @@ def normal_entropy(p):
     return normal_entropy_of(p.loc, p.scale)
 
 
-@in_wide_precision(0, 0, 0, 0, digits=True)
+@computed_in_float64(0, 0, 0, 0, digits=True)
 def normal_kl(loc_p, scale_p, loc_q, scale_q, *, digits):
     """Return the divergence of the scales, plus half the squared differences in units of q's scale."""
     per_scale = 1 / scale_q
@@ -29,6 +29,6 @@ def normal_kl(loc_p, scale_p, loc_q, scale_q, *, digits):
     return itakura_saito(scale_p, scale_q, digits=digits) + 0.5 * (d * d + z * z)
 
 
-@in_wide_precision(0, 0)
+@computed_in_float64(0, 0)
 def normal_entropy_of(loc, scale):
     return jnp.log(scale) + 0.5 * math.log(2 * math.pi * math.e)

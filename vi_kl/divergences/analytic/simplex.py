@@ -15,8 +15,8 @@ from vi_kl.divergences.bregman import (
     share_of_maximum,
     sum_parts,
 )
+from vi_kl.divergences.float64 import computed_in_float64
 from vi_kl.divergences.registry import closed_form, closed_form_entropy
-from vi_kl.divergences.wide import in_wide_precision
 
 
 @closed_form(dist.Dirichlet, dist.Dirichlet)
@@ -39,12 +39,12 @@ def beta_entropy(p):
     return beta_entropy_of(p.concentration1, p.concentration0)
 
 
-@in_wide_precision(0, 0, 0, 0, digits=True)
+@computed_in_float64(0, 0, 0, 0, digits=True)
 def beta_kl(one_p, zero_p, one_q, zero_q, *, digits):
     return dirichlet_divergence(jnp.stack([one_p, zero_p], -1), jnp.stack([one_q, zero_q], -1), digits)
 
 
-@in_wide_precision(1, 1, digits=True)
+@computed_in_float64(1, 1, digits=True)
 def dirichlet_kl(concentration_p, concentration_q, *, digits):
     return dirichlet_divergence(concentration_p, concentration_q, digits)
 
@@ -91,12 +91,12 @@ def kl_terms(x, y, excess):
     return forward, y * series + (difference - y * log_ratio)
 
 
-@in_wide_precision(0, 0)
+@computed_in_float64(0, 0)
 def beta_entropy_of(one, zero):
     return entropy_of_concentration(jnp.stack([one, zero], -1))
 
 
-@in_wide_precision(1)
+@computed_in_float64(1)
 def dirichlet_entropy_of(concentration):
     return entropy_of_concentration(concentration)
 

@@ -7,8 +7,8 @@ from jax.scipy.special import gammaln
 
 from vi_kl.divergences.analytic.simplex import dirichlet_divergence
 from vi_kl.divergences.bregman import binet_slope_difference, log_ratio, phi
+from vi_kl.divergences.float64 import computed_in_float64
 from vi_kl.divergences.registry import closed_form, only_where
-from vi_kl.divergences.wide import in_wide_precision
 
 
 @closed_form(dist.Beta, dist.Uniform)
@@ -45,7 +45,7 @@ def pair(one, zero):
     return jnp.stack(jnp.broadcast_arrays(one, zero), -1)
 
 
-@in_wide_precision(*[0] * 4)
+@computed_in_float64(*[0] * 4)
 def beta_from_uniform_kl(one, zero, low, high):
     """Return KL from Beta(1, 1) plus the cost of q's probability outside the unit interval."""
     covered = (low <= 0) & (high >= 1)
@@ -58,7 +58,7 @@ def log_width_around(low, high, covered):
     return jnp.log1p(jnp.where(covered, (high - 1) - low, 0.0))
 
 
-@in_wide_precision(*[0] * 4)
+@computed_in_float64(*[0] * 4)
 def uniform_from_beta_kl(low, high, one, zero):
     """Return KL(Beta(1, 1) || q) plus the change for a smaller interval, which vanishes if it is not smaller."""
     inside = (low >= 0) & (high <= 1)
@@ -76,14 +76,14 @@ def mean_log_and_one(low, high):
     return jnp.log(high) + jnp.where(positive, low * log_ratio(high, safe) / (high - low), 0.0)
 
 
-@in_wide_precision(*[0] * 4)
+@computed_in_float64(*[0] * 4)
 def kumaraswamy_from_uniform_kl(one, zero, low, high):
     covered = (low <= 0) & (high >= 1)
     unit = between_powers((1 - zero) / zero, (1 - one) / one, zero)
     return jnp.where(covered, unit + log_width_around(low, high, covered), jnp.inf)
 
 
-@in_wide_precision(0, 0)
+@computed_in_float64(0, 0)
 def unit_from_kumaraswamy_kl(one, zero):
     return between_powers(one - 1, zero - 1, 1 / one)
 
@@ -116,7 +116,7 @@ LOG_NODES, WEIGHTS = double_exponential_rule()
 NEARLY_ONE = -45.0
 
 
-@in_wide_precision(*[0] * 4)
+@computed_in_float64(*[0] * 4)
 def kumaraswamy_from_beta_kl(one, zero, other_one, other_zero):
     """Return KL in y = x^one, which is Beta(1, zero), from Beta(other_one / one, other_zero), plus a correction.
 

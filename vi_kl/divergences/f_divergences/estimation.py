@@ -11,7 +11,7 @@ from vi_kl.core.annotations import KeyLike, PmfLike
 from vi_kl.core.estimate import Estimate
 from vi_kl.core.precision import in_float64
 from vi_kl.core.random_keys import as_key
-from vi_kl.divergences.comparable import check_one_pair, check_same_kind
+from vi_kl.divergences.compatibility import check_one_pair, check_same_kind
 from vi_kl.divergences.discrete import as_pmfs
 from vi_kl.divergences.estimators.numerical import (
     MISSED,
@@ -33,7 +33,7 @@ from vi_kl.divergences.estimators.quadrature import (
 from vi_kl.divergences.f_divergences import f_divergence, finite
 from vi_kl.divergences.f_divergences.generators import Generator, generator, interior
 from vi_kl.divergences.f_divergences.sampling import monte_carlo
-from vi_kl.divergences.held import widened
+from vi_kl.divergences.given_parameters import with_float64_parameters
 from vi_kl.divergences.kl import are_distributions
 from vi_kl.divergences.registry import NoClosedForm, describe, reject_invalid
 
@@ -112,7 +112,7 @@ def from_distributions(p, q, divergence, asked, key, method, num_draws):
     check_one_pair(p, q, "estimate_f_divergence")
     reject_invalid(p=p, q=q)
     check_same_kind(p, q)
-    p, q = (widened(distribution) for distribution in (p, q))
+    p, q = (with_float64_parameters(distribution) for distribution in (p, q))
     by_method = {
         "closed_form": lambda: Estimate(f_divergence.closed_form(asked[0], p, q, *asked[1:]), unit=divergence.unit),
         "enumeration": lambda: enumerate_support(p, q, divergence),

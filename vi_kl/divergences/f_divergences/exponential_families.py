@@ -63,7 +63,7 @@ def mix_vector(order, p, q):
 
 
 def loc_and_factor(form, loc, matrix):
-    """Return the mean and the Cholesky factor; `form` is that of held.py, the matrix that was given."""
+    """Return the mean and the Cholesky factor; `form` is that of given_parameters.py, the matrix that was given."""
     return loc, jnp.tril(tril_of(matrix, form))
 
 

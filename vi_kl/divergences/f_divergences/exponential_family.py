@@ -27,7 +27,7 @@ from collections.abc import Callable
 
 import jax.numpy as jnp
 
-from vi_kl.divergences.wide import in_wide_precision
+from vi_kl.divergences.float64 import computed_in_float64
 
 LARGE_STEP = 1.0  # nats from m to q above which the second form is more accurate
 
@@ -57,14 +57,15 @@ class Family:
 def renyi_program(family: Family):
     """Return the compiled divergence of finite positive order, a function of the order and the arrays of p and of q."""
 
-    @in_wide_precision(0, *family.event_dims, *family.event_dims)
+    @computed_in_float64(0, *family.event_dims, *family.event_dims)
     def renyi(order, *arrays, p_form, q_form):
         count = len(family.event_dims)
         p = family.canonical(p_form, *arrays[:count])
         q = family.canonical(q_form, *arrays[count:])
         m, inside = family.mix(order, p, q)
         m = tuple(jnp.where(expand_like(inside, x), x, y) for x, y in zip(m, p, strict=True))
-        pairs = [stacked(m, m, p, p), stacked(p, q, m, q)]  # one evaluation, so that one program is compiled
+        # one evaluation, so that one program is compiled
+        pairs = [stack_members(m, m, p, p), stack_members(p, q, m, q)]
         from_m_to_p, from_m_to_q, from_p_to_m, from_p_to_q = family.divergence(*pairs)
         one = order == 1
         step = jnp.where(one, 1.0, order - 1)
@@ -78,7 +79,7 @@ def renyi_program(family: Family):
 
 @functools.cache
 def largest_log_ratio_program(family: Family):
-    @in_wide_precision(*family.event_dims, *family.event_dims)
+    @computed_in_float64(*family.event_dims, *family.event_dims)
     def largest_log_ratio(*arrays, p_form, q_form):
         count = len(family.event_dims)
         p = family.canonical(p_form, *arrays[:count])
@@ -87,7 +88,7 @@ def largest_log_ratio_program(family: Family):
     return largest_log_ratio
 
 
-def stacked(*members):
+def stack_members(*members):
     """Return the members' parameters, each on a new first axis."""
     return tuple(jnp.stack(jnp.broadcast_arrays(*arrays)) for arrays in zip(*members, strict=True))
 

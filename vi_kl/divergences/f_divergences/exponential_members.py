@@ -29,7 +29,7 @@ from vi_kl.divergences.f_divergences.exponential_families import (
     VECTOR,
 )
 from vi_kl.divergences.f_divergences.exponential_family import Family
-from vi_kl.divergences.held import held_matrix
+from vi_kl.divergences.given_parameters import given_matrix
 from vi_kl.divergences.registry import unexpanded
 
 
@@ -63,7 +63,7 @@ def independent_normal(d):
 
 
 def multivariate_normal(d):
-    matrix, given = held_matrix(d)
+    matrix, given = given_matrix(d)
     return Member(VECTOR, (d.loc, matrix), given)
 
 

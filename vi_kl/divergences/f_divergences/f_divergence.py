@@ -16,7 +16,7 @@ no closed form, NoClosedForm says so, and `estimate_f_divergence` has the value 
 from numpyro.distributions import Distribution
 
 from vi_kl.core.annotations import PmfLike, Values
-from vi_kl.divergences.comparable import check_event_shapes
+from vi_kl.divergences.compatibility import check_event_shapes
 from vi_kl.divergences.discrete import as_pmfs, in_base, narrowed
 from vi_kl.divergences.f_divergences import finite, overlap, power_divergence
 from vi_kl.divergences.f_divergences.generators import generator, plain_number

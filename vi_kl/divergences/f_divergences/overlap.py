@@ -8,13 +8,13 @@ import jax.numpy as jnp
 import numpyro.distributions as dist
 from jax.scipy.special import erf, ndtr
 
-from vi_kl.divergences.comparable import check_batch_shapes
+from vi_kl.divergences.compatibility import check_batch_shapes
 from vi_kl.divergences.f_divergences import finite
 from vi_kl.divergences.f_divergences.exponential_families import CATEGORIES, GAMMA, NORMAL, TRIALS
 from vi_kl.divergences.f_divergences.generators import FIXED
 from vi_kl.divergences.f_divergences.power_divergence import comparable_members, no_closed_form
+from vi_kl.divergences.float64 import computed_in_float64
 from vi_kl.divergences.registry import expanded_shapes, unexpanded
-from vi_kl.divergences.wide import in_wide_precision
 
 
 def total_variation(p, q):
@@ -53,12 +53,12 @@ def in_batch(p, q, program, *arrays, **static):
         raise
 
 
-@in_wide_precision(0, 0)
+@computed_in_float64(0, 0)
 def trial_divergence(p, q, *, kind, p_form, q_form):
     return between_logits(TRIALS, p, q, kind, p_form, q_form)
 
 
-@in_wide_precision(1, 1)
+@computed_in_float64(1, 1)
 def categories_divergence(p, q, *, kind, p_form, q_form):
     return between_logits(CATEGORIES, p, q, kind, p_form, q_form)
 
@@ -68,7 +68,7 @@ def between_logits(family, p, q, kind, p_form, q_form):
     return finite.f_divergence(FIXED[kind], jnp.exp(log_p), jnp.exp(log_q))
 
 
-@in_wide_precision(0, 0, 0, 0)
+@computed_in_float64(0, 0, 0, 0)
 def normal_total_variation(loc_p, scale_p, loc_q, scale_q):
     """Return TV from the two points where the densities cross.
 
@@ -88,7 +88,7 @@ def normal_total_variation(loc_p, scale_p, loc_q, scale_q):
     return jnp.where(differ, more, erf(shift / 8**0.5))
 
 
-@in_wide_precision(0, 0)
+@computed_in_float64(0, 0)
 def exponential_total_variation(rate_p, rate_q):
     """Return TV; the densities cross once, at log(r/s)/(r - s)."""
     larger, smaller = jnp.maximum(rate_p, rate_q), jnp.minimum(rate_p, rate_q)

@@ -12,7 +12,7 @@ from numpyro.distributions import Independent
 
 from vi_kl.divergences.analytic.counts.count import known
 from vi_kl.divergences.analytic.structure import sum_last, with_fewer_event_dims
-from vi_kl.divergences.comparable import check_batch_shapes
+from vi_kl.divergences.compatibility import check_batch_shapes
 from vi_kl.divergences.f_divergences.exponential_family import largest_log_ratio_program, renyi_program
 from vi_kl.divergences.f_divergences.exponential_members import as_member
 from vi_kl.divergences.registry import NoClosedForm, describe, expanded_shapes

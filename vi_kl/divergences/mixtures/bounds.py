@@ -30,7 +30,7 @@ from scipy.special import kl_div, logsumexp
 from vi_kl.core.precision import in_float64
 from vi_kl.divergences.f_divergences.exponential_families import NORMAL, VECTOR
 from vi_kl.divergences.f_divergences.exponential_members import as_member
-from vi_kl.divergences.held import widened
+from vi_kl.divergences.given_parameters import with_float64_parameters
 from vi_kl.divergences.mixtures.components import between, components_of
 from vi_kl.divergences.registry import NoClosedForm, reject_invalid
 
@@ -74,7 +74,7 @@ def mixture_kl_bounds(p: Distribution, q: Distribution, method: str = "best") ->
         if mixture.batch_shape:
             raise ValueError(f"{name} must be one mixture, but its batch shape is {mixture.batch_shape}.")
     reject_invalid(p=p, q=q)
-    p, q = (components_of(widened(mixture)) for mixture in (p, q))
+    p, q = (components_of(with_float64_parameters(mixture)) for mixture in (p, q))
     divergences = between(p, q), between(p, p)
     if method == "best":
         return best(p, q, divergences)

@@ -105,12 +105,12 @@ def between_members(left, right, order):
     size = max(FEWEST_PAIRS, 2 ** math.ceil(math.log2(count)))
     pairs = [np.repeat(np.arange(len(left)), len(right)), np.tile(np.arange(len(right)), len(left))]
     rows, columns = (np.pad(index, (0, size - count)) for index in pairs)
-    arrays = [side[index] for members, index in ((left, rows), (right, columns)) for side in stacked(members)]
+    arrays = [side[index] for members, index in ((left, rows), (right, columns)) for side in stack_components(members)]
     first = left[0]
     values = renyi_program(first.family)(order, *arrays, p_form=first.form, q_form=first.form)
     return np.asarray(values)[:count].reshape(shape) * int(first.copies)
 
 
-def stacked(members):
+def stack_components(members):
     """Return the parameter arrays of several members, on a new first axis."""
     return [np.stack(np.broadcast_arrays(*arrays)) for arrays in zip(*(m.arrays for m in members), strict=True)]

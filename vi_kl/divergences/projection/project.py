@@ -20,7 +20,7 @@ from vi_kl.core.estimate import Estimate
 from vi_kl.core.precision import as_numpy, in_float64
 from vi_kl.core.programs.program import Program, capture, kept
 from vi_kl.core.random_keys import as_key
-from vi_kl.divergences.held import widened
+from vi_kl.divergences.given_parameters import with_float64_parameters
 from vi_kl.divergences.kl import kl_divergence
 from vi_kl.divergences.labelled import by_position
 from vi_kl.divergences.projection.by_class import project_onto_class
@@ -153,7 +153,7 @@ def checked(p, over_counts: bool):
         p, batch_shape = np.asarray(p, dtype=np.float64), np.shape(p)[:-1]
         p = p / p.sum(-1, keepdims=True)  # its sum is 1 to its own precision, which may be less than float64's
     else:
-        p, batch_shape = widened(p), p.batch_shape
+        p, batch_shape = with_float64_parameters(p), p.batch_shape
     if batch_shape:
         raise ValueError(
             f"p has batch shape {batch_shape}, but project takes one p at a time: call it for each, or make p one"

@@ -120,7 +120,7 @@ class Kernel:
         return start, step
 
 
-@compiled(static=("kernel",), seldom=True)
+@compiled(static=("kernel",), unoptimized=True)
 def first_state(target: Target, starts, keys, target_accept_prob, kernel: Kernel):
     start, _ = kernel.functions(target, target_accept_prob)
     return together(jax.vmap(start)(starts, keys), lambda x: x[0])
@@ -140,7 +140,7 @@ def few_numbers(target, state, target_accept_prob, count, kernel) -> bool:
     return is_small(target, 4)
 
 
-@compiled(static=("kernel",), seldom=few_numbers)
+@compiled(static=("kernel",), unoptimized=few_numbers)
 def run_piece(target: Target, state, target_accept_prob, count, kernel: Kernel):
     """Advance every chain by `count` steps, PIECE at most; return the state, and the record by step and chain."""
     start, step = kernel.functions(target, target_accept_prob)

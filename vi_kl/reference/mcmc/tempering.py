@@ -196,7 +196,7 @@ def few_numbers(target, *rest) -> bool:
     return is_small(target, 100)
 
 
-@compiled(static=("num_moves",), seldom=few_numbers)
+@compiled(static=("num_moves",), unoptimized=few_numbers)
 def temper(
     target: Target, start: Whitened, plan, particles, first_power, num_stages, adaptive, key, num_moves: int
 ) -> State:
@@ -284,7 +284,7 @@ def evaluate(target: Target, z) -> Particles:
     return Particles(z, log_p.reshape(z.shape[:-1]), gradient.reshape(z.shape))
 
 
-evaluate_once = compiled(evaluate, seldom=True)
+evaluate_once = compiled(evaluate, unoptimized=True)
 
 
 def move(target, start: Whitened, particles: Particles, power, factor, step_size, key, num_moves: int):

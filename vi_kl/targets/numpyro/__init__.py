@@ -1,1 +1,1 @@
-"""Targets from NumPyro models: what a model is asked, and how its discrete, masked and unused sites are treated."""
+"""Targets from NumPyro models: inspection of models, and how discrete, masked and unused sites are treated."""

@@ -1,4 +1,4 @@
-"""What a model adds up: real numbers, of data that fit their distributions, the same at every run.
+"""Checks of what a model adds up: real numbers, of data that fit their distributions, the same at every run.
 
 NumPyro and JAX let much of it pass. An observation of shape (n, 1) against n means counts every pair of rows; NumPy's
 random numbers, a counter, `numpyro.prng_key()` or a latent site under `handlers.block` are frozen at the value of the
@@ -31,12 +31,12 @@ def check_factors(density, data, found: Inspection) -> None:
     shapes = []
 
     def run(data):
-        shapes.clear()  # of what an earlier attempt saw
+        shapes.clear()  # an earlier attempt may have left something
         trace = traced(density, data, SubsampledRows())
         for name, site in trace.items():
             if site["type"] == "sample":
                 check_factor(name, site)
-                if site["is_observed"] and site["fn"].event_shape != (0,):  # of numpyro.factor
+                if site["is_observed"] and site["fn"].event_shape != (0,):  # numpyro.factor has this shape
                     shapes.append((name, jnp.shape(site["value"])))
         return ()
 
@@ -86,7 +86,7 @@ def is_numeric(x) -> bool:
 
 
 def check_shape(name: str, site: dict, batch: tuple, whole: tuple) -> None:
-    """An observation has the shape of its distribution, is one number, or gives the distribution its rows."""
+    """Refuse an observation unless it has its distribution's shape, is one number, or adds rows to it."""
     fn = site["fn"]
     if isinstance(fn, dist.Independent) and len(whole) >= len(fn.event_shape):  # its entries are as good as rows
         batch, rows, event, wanted = tuple(fn.shape()), whole, (), ()
@@ -143,7 +143,7 @@ def refuse_impure_model(density, data, found: Inspection) -> None:
 
 
 def some_value(site: dict):
-    """A value of a continuous latent site at which nothing is likely to vanish or cancel."""
+    """Return a value of a continuous latent site at which nothing is likely to vanish or cancel."""
     if site["fn"].support.is_discrete:
         return None
     transform = change_of_variables(site)
@@ -156,12 +156,12 @@ def scattered(shape: tuple) -> jax.Array:
 
 
 def what_differs(function: Callable, args: tuple) -> list[str]:
-    """The names of `function(*args, key)`, {name: number}, whose value is not the same in two runs and for any key."""
+    """Return the names of `function(*args, key)`, {name: number}, whose value differs between two runs or keys."""
     keys = jax.random.split(jax.random.key(0))
     runs = [capture(function, *args, keys[0]) for _ in range(2)]
     (first, read), (second, read_again) = runs
     alike = first is second and all(map(same, read, read_again)) and not uses_last(first.operations)
-    if alike and not has_callbacks(first.operations):  # of a function outside JAX it is seen only when it is run
+    if alike and not has_callbacks(first.operations):  # a function outside JAX has to be run to show it
         return []
     values = [evaluate(program, constants, *args, key) for (program, constants), key in zip(runs, keys, strict=True)]
     every = dict.fromkeys([*values[0], *values[1]])
@@ -174,6 +174,6 @@ def evaluate(program, constants, *args):
 
 
 def uses_last(program) -> bool:
-    """Whether what a program returns depends on its last argument."""
+    """Return whether what a program returns depends on its last argument."""
     used = partial_eval.dce_jaxpr(program.jaxpr, [True] * len(program.jaxpr.outvars))[1]
     return used[-1]

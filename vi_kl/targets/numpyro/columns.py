@@ -24,7 +24,7 @@ looked_at: list[str] = []  # the columns without numbers that a model asks for w
 
 
 class Opaque:
-    """What JAX cannot hold, as a constant of the model: a copy, hashed by what it holds."""
+    """A constant of the model that JAX cannot hold: a copy, hashed by its contents."""
 
     def __init__(self, value: Any):
         written = pickle.dumps(value)
@@ -108,7 +108,7 @@ class Columns:
 
 
 def is_frame(x) -> bool:
-    """Whether it is a table with named columns, as pandas, polars and xarray have them."""
+    """Return whether an object is a table with named columns, as pandas, polars and xarray have them."""
     return hasattr(x, "data_vars") or (hasattr(x, "columns") and hasattr(x, "to_numpy") and hasattr(x, "__getitem__"))
 
 
@@ -117,19 +117,19 @@ def is_series(x) -> bool:
 
 
 def is_text(x) -> bool:
-    """An array of what is no number: strings, categories, dates."""
+    """Return whether an object is an array of strings, categories, dates or anything else that is not a number."""
     return (
         isinstance(x, np.ndarray) and x.dtype.kind not in NUMERIC and x.dtype.kind != "c" and not is_extended(x.dtype)
     )
 
 
 def is_extended(dtype) -> bool:
-    """JAX's own narrow floats and integers, of which NumPy knows no kind."""
+    """Return whether a type is one of JAX's own narrow floats and integers, for which NumPy has no kind."""
     return jnp.issubdtype(dtype, jnp.number) if dtype.kind == "V" else False
 
 
 def column_array(series):
-    """A column as an array of numbers, or of objects where it holds none."""
+    """Return a column as an array of numbers, or of objects if it holds no numbers."""
     kind = getattr(getattr(series, "dtype", None), "kind", None)
     if hasattr(getattr(series, "dtype", None), "numpy_dtype") and kind in set(NUMERIC):  # pandas' nullable numbers
         missing = bool(series.isna().any())
@@ -149,14 +149,14 @@ def numeric_matrix(table):
     return matrix if isinstance(matrix, np.ndarray) and matrix.dtype.kind in NUMERIC else columns_of(table)
 
 
-FORMS: tuple[Callable, ...] = (columns_of, numeric_matrix, Opaque)  # in which a table is shown to the model
+FORMS: tuple[Callable, ...] = (columns_of, numeric_matrix, Opaque)  # the forms in which a table is shown to the model
 
 
 def arguments_that_run(model: Callable, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
-    """The model's arguments with tables and what JAX cannot hold in the first form in which the model runs.
+    """Return the model's arguments, with tables and what JAX cannot hold in the first form in which the model runs.
 
     Raises:
-        ModelError: it runs in none; the message names the columns that hold no numbers.
+        ModelError: It runs in none; the message names the columns that hold no numbers.
     """
     args, kwargs = jax.tree.map(hashable, (args, kwargs), is_leaf=is_frame)
     leaves = jax.tree.leaves((args, kwargs), is_leaf=is_frame)
@@ -168,14 +168,14 @@ def arguments_that_run(model: Callable, args: tuple, kwargs: dict) -> tuple[tupl
         try:
             try_run(model, *shown)
         except Exception as error:  # the model's own, of any type
-            errors.append(error if errors else why_not(error, args, kwargs))
+            errors.append(error if errors else explained_error(error, args, kwargs))
             continue
         return shown
     raise errors[0] from errors[-1]
 
 
 def hashable(leaf):
-    """Options in a namespace, sets and the like as constants; what cannot be written down stays as it is."""
+    """Return options in a namespace, sets and the like as constants; what cannot be pickled stays as it is."""
     if isinstance(leaf, np.ndarray | jax.Array) or is_frame(leaf) or is_series(leaf):
         return leaf
     try:
@@ -214,8 +214,8 @@ def try_run(model: Callable, args: tuple, kwargs: dict) -> None:
         jax.eval_shape(run, arrays)
 
 
-def why_not(error: Exception, args: tuple, kwargs: dict) -> Exception:
-    """The error of a model that does not run with its tables, in words."""
+def explained_error(error: Exception, args: tuple, kwargs: dict) -> Exception:
+    """Return the error of a model that does not run with its tables, in words."""
     if isinstance(error, ModelError):
         return error
     named = [f"column '{name}'" for name in dict.fromkeys(looked_at)] + [

@@ -55,13 +55,15 @@ def value_of(leaf):
 
 
 def with_constants(density, data: tuple, inspect: Callable):
-    """The density and its data, with the arrays that must be constants moved from one to the other, and what is found.
+    """Return the density, its data, and what `inspect` finds; arrays that must be constants move to the density.
 
     Args:
-        inspect: a function of both that traces the model, and raises where it cannot be traced.
+        density: the density.
+        data: its arrays.
+        inspect: a function of both that traces the model, and raises an error if it cannot be traced.
 
     Raises:
-        Exception: what the model raises when it is traced with all arrays as data, where constants do not help.
+        Exception: the model's own error when it is traced with all arrays as data, if constants do not help.
     """
     try:
         return density, data, inspect(density, data)
@@ -75,7 +77,7 @@ def with_constants(density, data: tuple, inspect: Callable):
 
 
 def needed(density, data, inspect: Callable, as_numpy: bool) -> frozenset:
-    """Which arrays have to be constants, as few as are found; none where it does not help."""
+    """Return which arrays have to be constants, as few as are found; none if it does not help."""
 
     def works(fixed: frozenset) -> bool:
         return runs(inspect, *density.with_fixed(data, fixed, as_numpy))
@@ -97,7 +99,7 @@ def runs(inspect: Callable, density, data) -> bool:
 
 
 def released(fixed: frozenset, group: list, works: Callable) -> frozenset:
-    """The arrays that are still constants when as many of the group as possible are data."""
+    """Return the arrays that are still constants when as many of the group as possible are data."""
     if works(fixed - set(group)):
         return fixed - set(group)
     if len(group) == 1:
@@ -113,7 +115,7 @@ def halves(group: list) -> list[list]:
 
 
 def names_of_arguments(density) -> list[str]:
-    """What each leaf of the model's arguments is called: by its parameter where that can be told."""
+    """Return the name of each leaf of the model's arguments, from its parameter where that can be told."""
     args, kwargs = jax.tree.unflatten(density.structure, range(len(density.static)))
     try:
         given = dict(python.signature(density.model).bind(*args, **kwargs).arguments)

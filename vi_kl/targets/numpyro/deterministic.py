@@ -1,5 +1,7 @@
-"""What a model computes from its latent sites by name: `numpyro.deterministic`, and the sites that a reparameterisation
-(`TransformReparam`, `LocScaleReparam`) has written as functions of others.
+"""Deterministic sites: the named functions of the latent sites that a model computes.
+
+They are those of `numpyro.deterministic`, and the sites that a reparameterisation (`TransformReparam`,
+`LocScaleReparam`) has written as functions of others.
 
 A site that depends on a discrete latent site, which was summed out, has no value at a given z, and is left out. Missing
 counts and predictions, on which nothing else depends, are drawn from the model where a site depends on them.
@@ -17,11 +19,12 @@ from vi_kl.targets.numpyro.checks import is_numeric
 from vi_kl.targets.numpyro.enumeration import FirstConfiguration
 from vi_kl.targets.numpyro.inspection import abstractly, change_of_variables
 from vi_kl.targets.numpyro.plates import AllRows
-from vi_kl.targets.numpyro.unused_sites import Reduced, is_batched
+from vi_kl.targets.numpyro.reduced_model import Reduced
+from vi_kl.targets.numpyro.unused_sites import is_batched
 
 
 def names_with_a_value(density, data, sites) -> tuple[str, ...]:
-    """The deterministic sites that have a value at a given z; found abstractly."""
+    """Return the deterministic sites that have a value at a given z; they are found abstractly."""
     z = {site.name: jnp.zeros(site.unconstrained_shape) for site in sites}
     key, first, names = jax.random.key(0), first_values(density), []
 
@@ -40,12 +43,12 @@ def names_with_a_value(density, data, sites) -> tuple[str, ...]:
 
 
 def first_values(density) -> dict[str, np.ndarray]:
-    """{discrete site: its first values}."""
+    """Return the first values of each discrete site, {site: values}."""
     return {site.name: site.values(np.zeros(site.num_entries, int)) for site in density.discrete}
 
 
 def computed(density, data, sites: dict, key, discrete: dict) -> dict:
-    """{deterministic site: value} of one run of the model at unconstrained sites and values of the discrete ones."""
+    """Run the model at unconstrained sites and values of the discrete ones; return {deterministic site: value}."""
 
     def fill(site):
         if site["type"] != "sample" or site["is_observed"]:
@@ -62,7 +65,7 @@ def computed(density, data, sites: dict, key, discrete: dict) -> dict:
 
 
 def drawing(model: Callable) -> Callable:
-    """The model with its discrete sites back, and those that were left out drawn."""
+    """Return the model with its discrete sites back, and with those that were left out drawn."""
     if isinstance(model, FirstConfiguration):
         return drawing(model.full)
     if isinstance(model, AllRows):

@@ -8,7 +8,7 @@ the discrete sites filled in. Nothing needs marking in the model, and any depend
     discrete_posterior(target, z)                     # probabilities of the discrete ones, given z
 
 A site of n entries with K values each has K^n configurations, also where its entries are independent given z: there
-`numpyro.distributions.MixtureSameFamily` sums each entry out by itself, at the cost of K n, and so does `factorised`
+`numpyro.distributions.MixtureSameFamily` sums each entry out by itself, at the cost of K n, and so does `eliminated`
 with the extra `vi_kl[enum]`.
 """
 
@@ -57,7 +57,7 @@ class DiscreteSite:
         return math.prod(self.batch_shape)
 
     def values(self, index):
-        """Values of the whole site from indices into the support, (..., number of entries)."""
+        """Return values of the whole site from indices into the support, (..., number of entries)."""
         index = index.reshape((*index.shape[:-1], *self.batch_shape))
         return jnp.asarray(np.array(self.support))[index]
 
@@ -94,7 +94,7 @@ class EnumeratedModel(NumPyroModel):
         return sum_over_configurations(lambda row: self.log_joint(data, sites, row), configurations(self.discrete))
 
     def log_joint(self, data, sites, row):
-        """The log density at unconstrained sites and one configuration, a row of `configurations`."""
+        """Return the log density at unconstrained sites and one configuration, a row of `configurations`."""
         return self.run("log_joint", data, sites, row)
 
     def model_log_joint(self, data, sites, row):
@@ -112,24 +112,24 @@ class EnumeratedModel(NumPyroModel):
 
 
 def configurations(discrete) -> np.ndarray:
-    """Every joint configuration as indices into the supports, (number of them, number of entries of all sites)."""
+    """Return every joint configuration, as rows of indices into the supports of the entries of all sites."""
     sizes = [site.num_values for site in discrete for _ in range(site.num_entries)]
     return np.indices(sizes).reshape(len(sizes), -1).T
 
 
 def by_site(discrete, rows) -> dict:
-    """{site: its own columns of `configurations`}."""
+    """Return the columns of `configurations` that belong to each site, {site: columns}."""
     ends = np.cumsum([site.num_entries for site in discrete])
     return {site: rows[..., end - site.num_entries : end] for site, end in zip(discrete, ends, strict=True)}
 
 
 def fill(discrete, rows) -> dict:
-    """{site name: values} of one configuration, or of many along the first axis."""
+    """Return the values of one configuration, or of many along the first axis, {site name: values}."""
     return {site.name: site.values(columns) for site, columns in by_site(discrete, rows).items()}
 
 
 def sum_over_configurations(log_joint: Callable, table: np.ndarray):
-    """log of the sum of exp(log_joint(row)) over all rows, a block of rows at a time."""
+    """Return the log of the sum of exp(log_joint(row)) over all rows, a block of rows at a time."""
     evaluate = jax.vmap(log_joint)
     head = len(table) % BLOCK or BLOCK
     total = jax.nn.logsumexp(evaluate(jnp.asarray(table[:head])))
@@ -144,7 +144,11 @@ def sum_over_configurations(log_joint: Callable, table: np.ndarray):
 
 
 def discrete_site(name: str, site: dict) -> DiscreteSite:
-    """What of a traced latent site is needed to enumerate it; refused by name where that cannot be done."""
+    """Return what is needed to enumerate a traced latent site.
+
+    Raises:
+        ModelError: It cannot be enumerated; the message names the site.
+    """
     fn = site["fn"]
     shape = tuple(jnp.shape(site["value"]))
     if site["scale"] is not None:
@@ -199,7 +203,7 @@ def refuse_too_many(discrete) -> None:
 
 
 def enumerated(density: NumPyroModel, discrete: list[DiscreteSite]) -> EnumeratedModel:
-    """The model with these discrete sites summed out."""
+    """Return the model with these discrete sites summed out."""
     refuse_too_many(discrete)
     return EnumeratedModel(first_configuration(density, discrete), density.structure, density.static)
 
@@ -209,7 +213,7 @@ def first_configuration(density: NumPyroModel, discrete: list[DiscreteSite]) -> 
 
 
 def refuse_moving_supports(density: EnumeratedModel, data, sites) -> None:
-    """A change of variables that depends on a discrete site leaves nothing for z to mean by itself."""
+    """Refuse changes of variables that depend on a discrete site, because z alone would have no meaning."""
 
     def constrain(row, z):
         full = numpyro.handlers.condition(density.model.full, data=fill(density.discrete, row))
@@ -234,11 +238,11 @@ def refuse_moving_supports(density: EnumeratedModel, data, sites) -> None:
 
 @in_float64
 def discrete_posterior(target: Target, z: Float[ArrayLike, "*n dim"]) -> Mapping[str, np.ndarray]:
-    """The posterior probabilities of the discrete sites' values at given z.
+    """Return the posterior probabilities of the discrete sites' values at given z.
 
     Args:
-        target: made by `Target.from_numpyro` from a model with discrete latent sites.
-        z: (n, dim), for example draws of an approximation or of the posterior; or one z, (dim,).
+        target: a target that `Target.from_numpyro` made from a model with discrete latent sites.
+        z: draws of an approximation or of the posterior, for example, (n, dim); or one z, (dim,).
 
     Returns:
         {site: (n, *shape of the site's entries, K)}: p(entry = its k-th value | z, data). Averaged over draws of
@@ -262,7 +266,7 @@ def discrete_posterior(target: Target, z: Float[ArrayLike, "*n dim"]) -> Mapping
 
 
 def discrete_support(target: Target) -> dict[str, np.ndarray]:
-    """{discrete site: its possible values, in the order of `discrete_posterior`'s last axis}."""
+    """Return the possible values of each discrete site, in the order of `discrete_posterior`'s last axis."""
     return {site.name: np.array(site.support) for site in enumerated_density(target).discrete}
 
 
@@ -276,7 +280,7 @@ def enumerated_density(target: Target) -> EnumeratedModel:
     raise UnsuitableError(f"{target} has no discrete latent sites.")
 
 
-@compiled(seldom=True)
+@compiled(unoptimized=True)
 def marginals_batch(target: Target, z, one_hot):
     """Return, for each z and each site, the probabilities of its entries' values, flattened."""
     table = configurations(target.density.discrete)

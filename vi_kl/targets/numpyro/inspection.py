@@ -1,4 +1,4 @@
-"""What a model consists of: its latent sites, found without computing a number or drawing one.
+"""Inspection of a model: its latent sites are found without computing a number or drawing one.
 
 The model is traced abstractly with every continuous latent site at the image of z = 0. Nothing is drawn, so priors
 that cannot be drawn from (improper ones) are as good as any. What a Target cannot hold is refused here, by name.
@@ -21,20 +21,20 @@ from vi_kl.targets.target import Site
 
 @dataclasses.dataclass(frozen=True)
 class Inspection:
-    """What a model consists of.
+    """A description of a model.
 
     Attributes:
         sites: the continuous latent sites, by name.
         discrete: the discrete ones.
-        plates: those that subsample.
+        plates: the plates that subsample.
         axes: an entry for each continuous site inside such a plate, (site, ((plate, axis of its array), ...)).
-        latent: {latent site: shape and type of its value}.
+        latent: the shape and type of each latent site's value, {site: shape}.
         masked: the latent sites under a mask.
-        copies: {latent site: observed site}, the pairs that `obs_mask` makes.
+        copies: the pairs that `obs_mask` makes, {latent site: observed site}.
         scanned: the latent sites within a scan.
-        improper: those whose prior is an ImproperUniform over an unbounded support.
-        deterministic: what it computes by name.
-        unlisted: {discrete site: why its values cannot be listed}.
+        improper: the sites whose prior is an ImproperUniform over an unbounded support.
+        deterministic: the names of the deterministic sites.
+        unlisted: the discrete sites whose values cannot be listed, {site: the error that says why}.
     """
 
     sites: tuple[Site, ...]
@@ -68,7 +68,7 @@ def inspect(density, data) -> Inspection:
 
     def run(data):
         for seen in (found, discrete, axes, rows.plates, latent, unlisted, observed, *about.values()):
-            seen.clear()  # of what an earlier attempt saw
+            seen.clear()  # an earlier attempt may have left something
         trace = traced(density, data, rows)
         for name, site in trace.items():
             refuse_unsupported(name, site, trace)
@@ -130,14 +130,14 @@ BOUNDED = (
 
 
 def is_bounded(support) -> bool:
-    """Whether a flat density over it has a finite mass."""
+    """Return whether a flat density over a support has a finite mass."""
     while isinstance(support, constraints.independent):
         support = support.base_constraint
     return isinstance(support, BOUNDED)
 
 
 def copies_of_observed(masked: list[str], observed: set[str]) -> dict[str, str]:
-    """The pairs of sites into which `numpyro.sample(..., obs_mask=...)` splits one."""
+    """Return the pairs of sites into which `numpyro.sample(..., obs_mask=...)` splits one."""
     pairs = {}
     for name in masked:
         base = name.removesuffix("_unobserved")
@@ -159,7 +159,7 @@ def abstractly(run, data) -> None:
 
 
 def traced(density, data, rows: SubsampledRows) -> dict:
-    """The model's trace at z = 0, with all rows of its plates."""
+    """Return the model's trace at z = 0, with all rows of its plates."""
     args, kwargs = density.arguments(data)
     model = numpyro.handlers.substitute(numpyro.handlers.seed(density.model, 0), substitute_fn=image_of_zero)
     try:
@@ -185,7 +185,7 @@ def traced(density, data, rows: SubsampledRows) -> dict:
 
 
 def refuse_part_of_the_data(trace) -> None:
-    """Observations that are fewer than the rows of their plates."""
+    """Refuse observations that are fewer than the rows of their plates."""
     for name, site in trace.items():
         if site["type"] == "sample" and site["is_observed"]:
             shape, whole = jnp.shape(site["value"]), site["fn"].shape()
@@ -194,7 +194,7 @@ def refuse_part_of_the_data(trace) -> None:
 
 
 def subsampled_axes(site: dict, plates) -> tuple[tuple[str, int], ...]:
-    """Which axis of a site's array, constrained or not, belongs to which subsampling plate."""
+    """Return which axis of a site's array, constrained or not, belongs to which subsampling plate."""
     batch = len(site["fn"].batch_shape)
     return tuple((frame.name, batch + frame.dim) for frame in site["cond_indep_stack"] if frame.name in plates)
 
@@ -209,7 +209,7 @@ def wants_all_rows(plates, error) -> str:
 
 
 def image_of_zero(site: dict):
-    """The value of a continuous latent site at z = 0; nothing for any other."""
+    """Return the value of a continuous latent site at z = 0; None for any other."""
     if site["type"] != "sample" or site["is_observed"] or site["fn"].support.is_discrete:
         return None
     transform = change_of_variables(site)
@@ -218,7 +218,11 @@ def image_of_zero(site: dict):
 
 
 def change_of_variables(site: dict):
-    """NumPyro's bijection from an unconstrained array to the site's support; refused by name where it has none."""
+    """Return NumPyro's bijection from an unconstrained array to the site's support.
+
+    Raises:
+        ModelError: There is none; the message names the site.
+    """
     name, support = site["name"], site["fn"].support
     base = support
     while isinstance(base, constraints.independent):

@@ -34,7 +34,7 @@ class SubsampledModel(NumPyroModel):
     axes: tuple[tuple[str, tuple[tuple[str, int], ...]], ...]
 
     def some_rows(self, data, sites, rows) -> tuple:
-        """Arguments of `potential_energy` for the given rows of each plate, {plate: indices}."""
+        """Return the arguments of `potential_energy` for the given rows of each plate, {plate: indices}."""
         sites = dict(sites)
         for name, axes in self.axes:
             for plate, axis in axes:
@@ -51,12 +51,12 @@ class SubsampledModel(NumPyroModel):
         return self.run("minibatch", data, sites, rows)
 
     def model_minibatch(self, data, sites, rows):
-        """The estimate of the log density from these rows."""
+        """Estimate the log density from these rows."""
         model, args, kwargs, sites = self.some_rows(data, sites, rows)
         return -potential_energy(model, args, kwargs, sites)
 
     def model_row_log_probs(self, data, sites, rows) -> tuple[dict, dict]:
-        """{site: log probability of each of these rows}, in a run with all rows and in one with these only."""
+        """Return the log probability of each of these rows, by site, in a run with all rows and in one with these."""
 
         def run(rows):
             model, args, kwargs, z = self.some_rows(data, sites, rows)
@@ -92,7 +92,7 @@ class SubsampledModel(NumPyroModel):
 
 
 def subsampled(density: NumPyroModel, plates: tuple[Plate, ...], axes: tuple) -> SubsampledModel:
-    """The density of all rows, and what minibatches of it need."""
+    """Return the density of all rows, with what minibatches of it need."""
     return SubsampledModel(AllRows(density.model), density.structure, density.static, plates, axes)
 
 
@@ -116,11 +116,11 @@ def refuse_biased(target: Target) -> None:
 
 
 def same(a, b) -> bool:
-    """Equal but for rounding."""
+    """Return whether two arrays are equal to rounding."""
     return np.shape(a) == np.shape(b) and np.allclose(a, b, rtol=1e-7, atol=1e-9, equal_nan=True)
 
 
-@compiled(seldom=True)
+@compiled(unoptimized=True)
 def row_log_probs(target: Target, z, rows) -> tuple[dict, dict]:
-    """{site: log probability of each of these rows}, in a run with all rows and in one with these only."""
+    """Return the log probability of each of these rows, by site, in a run with all rows and in one with these only."""
     return target.density.run("row_log_probs", target.data, target.unravel(z), rows)

@@ -62,7 +62,7 @@ class NumPyroModel(Captured, Density):
         return jax.tree.unflatten(self.structure, leaves)
 
     def with_fixed(self, data: tuple, which: frozenset, as_numpy: bool) -> tuple["NumPyroModel", tuple]:
-        """The model with these of its data arrays as constants, and the other arrays."""
+        """Return the model with these of its data arrays as constants, and the other arrays."""
         names, static = names_of_arguments(self), list(self.static)
         places = [i for i, leaf in enumerate(static) if leaf is DATA]
         for i in which:
@@ -100,7 +100,7 @@ class NumPyroModel(Captured, Density):
         return -potential_energy(numpyro.handlers.seed(self.model, 0), args, kwargs, sites)
 
     def model_constrain(self, data, sites):
-        """One run of the model, in which every latent site takes the image of its unconstrained value."""
+        """Run the model once, with every latent site at the image of its unconstrained value."""
 
         def fill(site):
             if site["type"] != "sample" or site["name"] not in sites:
@@ -111,7 +111,7 @@ class NumPyroModel(Captured, Density):
         model = numpyro.handlers.substitute(numpyro.handlers.seed(self.model, 0), substitute_fn=fill)
         trace = numpyro.handlers.trace(model).get_trace(*args, **kwargs)
         values = {name: trace[name]["value"] for name in sites}
-        # from the trace, not inside `fill`, which runs within the loop where a site stands in numpyro's scan
+        # read from the trace, not inside `fill`, which runs within the loop if a site stands in numpyro's scan
         log_dets = [
             jnp.sum(change_of_variables(trace[name]).log_abs_det_jacobian(sites[name], values[name])) for name in sites
         ]
@@ -128,13 +128,13 @@ class NumPyroModel(Captured, Density):
         return {name: found[name] for name in self.deterministic}
 
     def programs_to_capture(self, sites: tuple[Site, ...]) -> dict[str, tuple]:
-        """{name: the shapes of what it takes after the data}, of each method `model_<name>`."""
+        """Return what each method `model_<name>` takes after the data, {name: shapes}."""
         z, values = unconstrained_shapes(sites), constrained_shapes(sites)
         programs = {"log_density": (z,), "constrain": (z,), "unconstrain": (values,)}
         return programs | ({"deterministic": (z, KEY)} if self.deterministic else {})
 
     def trace(self, data, constrained: dict):
-        """NumPyro's trace of the model with these latent values."""
+        """Return NumPyro's trace of the model with these latent values."""
         self.require_unchanged(data)
         args, kwargs = self.arguments(data)
         model = numpyro.handlers.substitute(numpyro.handlers.seed(self.model, 0), data=constrained)
@@ -164,7 +164,7 @@ class NumPyroModel(Captured, Density):
         return self.arguments(data)
 
     def explain(self, data, sites):
-        """Which sites have a log density that is not finite, and whether NaN in their data is why."""
+        """Say which sites have a log density that is not finite, and whether NaN in their data is the cause."""
         try:
             with tracing:
                 trace = self.trace(data, self.constrain(data, sites)[0])
@@ -195,7 +195,7 @@ class NumPyroModel(Captured, Density):
 
 
 class DATA:
-    """Marks the places of arrays among a model's arguments."""
+    """A mark for the places of arrays among a model's arguments."""
 
 
 @in_float64
@@ -215,7 +215,7 @@ def target_from_numpyro(model: Callable, args: tuple, kwargs: dict, reference) -
 
 
 def examined(density: NumPyroModel, data, found: Inspection) -> tuple[NumPyroModel, Inspection]:
-    """The density of the continuous sites that matter, given all rows, and what was found out about the model."""
+    """Return the density of the continuous sites that matter, given all rows, and a description of the model."""
     from vi_kl.targets.numpyro.checks import check_factors
     from vi_kl.targets.numpyro.deterministic import names_with_a_value
     from vi_kl.targets.numpyro.unused_sites import examine
@@ -230,7 +230,7 @@ def examined(density: NumPyroModel, data, found: Inspection) -> tuple[NumPyroMod
 
 
 def density_of_all_rows(density: NumPyroModel, data, found: Inspection) -> NumPyroModel:
-    """The density of the continuous sites, given all rows of every plate."""
+    """Return the density of the continuous sites, given all rows of every plate."""
     if found.discrete:  # minibatches of a sum over discrete sites have no unbiased logarithm: none are offered
         if found.plates:
             density = dataclasses.replace(density, model=AllRows(density.model))
@@ -243,7 +243,7 @@ def density_of_all_rows(density: NumPyroModel, data, found: Inspection) -> NumPy
 
 
 def split_data(model: Callable, args: tuple, kwargs: dict) -> tuple[NumPyroModel, tuple]:
-    """The model without its data, and the data."""
+    """Return the model without its data, and the data."""
     if not callable(model):
         raise TypeError(f"model must be a NumPyro model (a function), got {type(model).__name__}.")
     leaves, structure = jax.tree.flatten(arguments_that_run(model, args, kwargs))
@@ -256,7 +256,7 @@ def split_data(model: Callable, args: tuple, kwargs: dict) -> tuple[NumPyroModel
 
 @in_float64
 def model_to_enumerate(model: Callable, args: tuple, kwargs: dict) -> tuple[NumPyroModel, tuple]:
-    """A model of discrete latent sites only, as an `EnumeratedModel`, and its data."""
+    """Return a model of discrete latent sites only, as an `EnumeratedModel`, and its data."""
     from vi_kl.targets.numpyro.enumeration import enumerated
     from vi_kl.targets.numpyro.unused_sites import examine
 
@@ -280,7 +280,7 @@ def is_array(leaf) -> bool:
 
 
 def array_or_static(leaf):
-    """Arrays at 64 bits; NumPy scalars as Python's; the rest untouched."""
+    """Return arrays at 64 bits, NumPy scalars as Python's, and the rest untouched."""
     if isinstance(leaf, np.generic):
         return leaf.item()
     if not is_array(leaf):
@@ -301,14 +301,14 @@ def require_hashable(density: NumPyroModel):
 
 
 def sum_out(density: NumPyroModel, data, sites: tuple[Site, ...], discrete: list) -> NumPyroModel:
-    """The density of the continuous sites, the discrete ones summed out by enumeration or along the model's plates."""
+    """Return the density of the continuous sites; the discrete ones are enumerated, or eliminated along the plates."""
     from vi_kl.targets.numpyro.enumeration import (
         MOST_CONFIGURATIONS,
         enumerated,
         number_of_configurations,
         refuse_moving_supports,
     )
-    from vi_kl.targets.numpyro.variable_elimination import factorised, has_funsor
+    from vi_kl.targets.numpyro.variable_elimination import eliminated, has_funsor
 
     if not sites:
         names = ", ".join(f"'{site.name}'" for site in discrete)
@@ -317,7 +317,7 @@ def sum_out(density: NumPyroModel, data, sites: tuple[Site, ...], discrete: list
             f"site to make a Target of. vi_kl.reference.enumerate_posterior(model, ...) lists their exact posterior."
         )
     if number_of_configurations(discrete) > MOST_CONFIGURATIONS and has_funsor():
-        density = factorised(density, data, discrete)
+        density = eliminated(density, data, discrete)
         refuse_moving_supports(density, data, sites)
         return density.checked(data, sites)
     density = enumerated(density, discrete)
@@ -326,7 +326,7 @@ def sum_out(density: NumPyroModel, data, sites: tuple[Site, ...], discrete: list
 
 
 def refuse_missing_data(target: Target):
-    """Data holds NaN somewhere: an error if the log density is not finite because of it."""
+    """Raise an error if data that hold NaN make the log density not finite."""
     z = jnp.zeros(target.dim)
     if not np.isfinite(target.log_density(z)):
         reason = target.density.explain(target.data, target.unravel(z))

@@ -21,7 +21,7 @@ class Plate:
 
 
 class SubsampledRows(Messenger):
-    """Subsampling plates hand out the rows given for them, or all of their rows.
+    """A handler under which subsampling plates have the rows given for them, or all of their rows.
 
     Attributes:
         plates: the subsampling plates met, by name.

@@ -22,7 +22,7 @@ from vi_kl.targets.target import Target
 
 
 class NumPyroSimulator:
-    """Runs a NumPyro model forwards, as `vi_kl.targets.simulation.Simulator` asks it."""
+    """A simulator that runs a NumPyro model forwards (see `vi_kl.targets.simulation.Simulator`)."""
 
     def __init__(self, model: Callable, args: tuple, kwargs: dict, observed: tuple[str, ...]):
         self.model, self.args, self.kwargs = model, args, kwargs
@@ -67,7 +67,7 @@ class JointModel(NumPyroModel):
     """A model that is run forwards."""
 
     def model_draw(self, arrays, key) -> dict:
-        """Every sample site of the model, drawn once."""
+        """Draw every sample site of the model once."""
         args, kwargs = self.arguments(arrays)
         trace = handlers.trace(handlers.seed(self.model, key)).get_trace(*args, **kwargs)
         return {name: jnp.asarray(site["value"]) for name, site in trace.items() if site["type"] == "sample"}
@@ -77,7 +77,7 @@ class JointModel(NumPyroModel):
 
 
 def joint_model(model, args, kwargs) -> tuple[JointModel, tuple]:
-    """The model without its arrays, and the arrays."""
+    """Return the model without its arrays, and the arrays."""
     leaves, structure = jax.tree.flatten(arguments_that_run(model, args, kwargs))
     leaves = [array_or_static(leaf) for leaf in leaves]
     joint = JointModel(model, structure, tuple(DATA if is_array(leaf) else leaf for leaf in leaves))
@@ -85,9 +85,9 @@ def joint_model(model, args, kwargs) -> tuple[JointModel, tuple]:
     return joint, tuple(leaf for leaf in leaves if is_array(leaf))
 
 
-@compiled(static=("joint",), seldom=True)
+@compiled(static=("joint",), unoptimized=True)
 def draw_joint(keys, arrays, joint: JointModel) -> dict:
-    """Every sample site of the model, run once for each key."""
+    """Draw every sample site of the model once for each key."""
     return jax.vmap(lambda key: joint.run("draw", arrays, key))(keys)
 
 
@@ -96,7 +96,7 @@ def inspect_joint(joint: JointModel, arrays, observed: tuple[str, ...]) -> None:
     found = {}
 
     def run(arrays):
-        found.clear()  # of what an earlier attempt saw
+        found.clear()  # an earlier attempt may have left something
         args, kwargs = joint.arguments(arrays)
         model = handlers.substitute(handlers.seed(joint.model, 0), substitute_fn=refuse_improper)
         found.update(handlers.trace(model).get_trace(*args, **kwargs))

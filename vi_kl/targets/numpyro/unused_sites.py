@@ -1,4 +1,4 @@
-"""What of a model's latent sites is no unknown of the posterior, and is left out of z.
+"""Unused sites: which latent sites, or entries of them, are no unknowns of the posterior, and are left out of z.
 
 - Entries that a mask takes out of the density and nothing else depends on: the seen rows of
   `numpyro.sample(..., obs=y, obs_mask=seen)`, of which NumPyro makes a latent copy; the padding of latent sequences.
@@ -9,15 +9,12 @@ A discrete entry under a mask that something does depend on stays, its values eq
 entry is no part of the model, so its factor is one however many values it has, and evidences of padded and unpadded
 data are the same (NumPyro's own sum over K values would be a constant factor K).
 
-All of this needs the mask to be known from the data alone; one that depends on a latent site is refused by name.
+All of this needs the mask to be known from the data alone; one that depends on a latent site is refused by name. The
+model without what is left out is made in reduced_model.py.
 """
 
-import copy
 import dataclasses
-import functools
-import math
-from collections.abc import Callable, Iterable, Mapping
-from typing import ClassVar
+from collections.abc import Callable, Mapping
 
 import jax
 import jax.numpy as jnp
@@ -25,245 +22,24 @@ import numpy as np
 import numpyro
 import numpyro.distributions as dist
 from numpyro.infer.util import log_density
-from numpyro.primitives import _PYRO_STACK, Messenger
 
 from vi_kl.core.compilation import compiler_options, tracing
-from vi_kl.targets.numpyro.inspection import (
-    Inspection,
-    ModelError,
-    change_of_variables,
-    image_of_zero,
-    inspect,
-    is_masked,
-)
+from vi_kl.targets.numpyro.inspection import Inspection, ModelError, change_of_variables, image_of_zero, inspect
 from vi_kl.targets.numpyro.plates import AllRows, SubsampledRows
-
-
-@dataclasses.dataclass(frozen=True)
-class Entries:
-    """Some entries of a site's batch. Hashable: a static part of compiled code.
-
-    Attributes:
-        shape: the shape of the whole batch.
-        bits: which of them, one byte each.
-    """
-
-    shape: tuple[int, ...]
-    bits: bytes
-
-    @classmethod
-    def where(cls, chosen: np.ndarray) -> "Entries":
-        return cls(chosen.shape, chosen.astype(bool).tobytes())
-
-    @functools.cached_property
-    def chosen(self) -> np.ndarray:
-        return np.frombuffer(self.bits, bool).reshape(self.shape)
-
-    @functools.cached_property
-    def indices(self) -> np.ndarray:
-        return np.flatnonzero(self.chosen)
-
-    def take(self, full, event_dim: int):
-        """(..., *shape, *event) to (..., number of entries, *event)."""
-        split = jnp.ndim(full) - event_dim
-        before, event = jnp.shape(full)[: split - len(self.shape)], jnp.shape(full)[split:]
-        return jnp.take(jnp.reshape(full, (*before, -1, *event)), self.indices, axis=len(before))
-
-    def put(self, some, full, event_dim: int):
-        """The inverse of `take`: `full` with its entries replaced by `some`."""
-        places = np.zeros(self.chosen.size, int)
-        places[self.indices] = np.arange(len(self.indices))
-        before, event = jnp.shape(some)[: -event_dim - 1], jnp.shape(some)[jnp.ndim(some) - event_dim :]
-        spread = jnp.reshape(jnp.take(some, places, axis=len(before)), (*before, *self.shape, *event))
-        return jnp.where(self.chosen.reshape(*self.shape, *(1,) * event_dim), spread, full)
-
-
-class SomeEntries(dist.Distribution):
-    """The distribution of some of a batch's entries, along one axis."""
-
-    arg_constraints: ClassVar[dict] = {}
-    pytree_data_fields = ("whole",)
-    pytree_aux_fields = ("entries",)
-
-    def __init__(self, whole: dist.Distribution, entries: Entries):
-        self.whole, self.entries = whole, entries
-        super().__init__((len(entries.indices),), whole.event_shape)
-
-    @property
-    def has_rsample(self):
-        return self.whole.has_rsample
-
-    @property
-    def has_enumerate_support(self):
-        return self.whole.has_enumerate_support
-
-    @property
-    def support(self):
-        """The whole's, whose bounds may differ between entries."""
-        event = len(self.event_shape)
-
-        def own(bound):
-            if jnp.ndim(bound) <= event:
-                return bound
-            shape = jnp.shape(bound)[jnp.ndim(bound) - event :]
-            return self.entries.take(jnp.broadcast_to(bound, (*self.entries.shape, *shape)), event)
-
-        return jax.tree.map(own, self.whole.support)
-
-    def fill(self, some):
-        """The whole batch: these entries, and values of the support in all others."""
-        shape = (*self.entries.shape, *self.event_shape)
-        return self.entries.put(some, feasible(self.whole, shape, jnp.result_type(some)), len(self.event_shape))
-
-    def sample(self, key, sample_shape=()):
-        return self.entries.take(self.whole.sample(key, sample_shape), len(self.event_shape))
-
-    def log_prob(self, value, intermediates=None):
-        return self.entries.take(self.whole.log_prob(self.fill(value)), 0)
-
-    def enumerate_support(self, expand=True):
-        values = self.whole.enumerate_support(expand=False)
-        values = values.reshape(len(values), 1, *self.event_shape)
-        return jnp.broadcast_to(values, (len(values), *self.shape())) if expand else values
-
-
-class EquallyProbable(dist.MaskedDistribution):
-    """A discrete distribution under a mask, each of whose masked entries takes its values with equal probability."""
-
-    def log_prob(self, value, intermediates=None):
-        entries = math.prod(entries_of_event(self.base_dist))
-        constant = entries * math.log(len(elementary(self.base_dist).enumerate_support(expand=False)))
-        return super().log_prob(value) - jnp.where(self._mask, 0.0, constant)
-
-
-def equally_probable(fn):
-    """The distribution with every mask in it replaced."""
-    if isinstance(fn, dist.MaskedDistribution):
-        return EquallyProbable(fn.base_dist, fn._mask)
-    changed = copy.copy(fn)
-    changed.base_dist = equally_probable(fn.base_dist)
-    return changed
-
-
-def elementary(fn):
-    while isinstance(fn, dist.Independent | dist.ExpandedDistribution | dist.MaskedDistribution):
-        fn = fn.base_dist
-    return fn
-
-
-def feasible(fn, shape, dtype):
-    """Values inside the support."""
-    try:
-        return fn.support.feasible_like(jnp.zeros(shape, dtype))
-    except NotImplementedError:
-        return jnp.zeros(shape, dtype)
-
-
-def entries_of_event(fn) -> tuple[int, ...]:
-    """The axes of independent entries that `to_event` has made part of the event."""
-    if isinstance(fn, dist.Independent):
-        axes = fn.base_dist.batch_shape[len(fn.batch_shape) :]
-        return (*axes, *entries_of_event(fn.base_dist))
-    if isinstance(fn, dist.ExpandedDistribution | dist.MaskedDistribution):
-        return entries_of_event(fn.base_dist)
-    return ()
-
-
-def mask_of(fn):
-    """The mask over a distribution's batch: what of it is part of the density."""
-    if isinstance(fn, dist.MaskedDistribution):
-        return jnp.broadcast_to(jnp.logical_and(fn._mask, mask_of(fn.base_dist)), fn.batch_shape)
-    if isinstance(fn, dist.ExpandedDistribution):
-        return jnp.broadcast_to(mask_of(fn.base_dist), fn.batch_shape)
-    if isinstance(fn, dist.Independent):
-        return jnp.any(mask_of(fn.base_dist), tuple(range(-fn.reinterpreted_batch_ndims, 0)))
-    return jnp.ones(fn.batch_shape, bool)
-
-
-class LeaveOut(Messenger):
-    """Latent sites reduced to some of their entries, or left out whole.
-
-    Attributes:
-        kept: {site: the entries that stay, or None for a site that goes}.
-        averaged: discrete sites whose masked entries are equally probable.
-    """
-
-    def __init__(self, fn: Callable | None = None, kept: Mapping | None = None, averaged: Iterable[str] = ()):
-        super().__init__(fn)
-        self.kept, self.averaged = dict(kept or {}), frozenset(averaged)
-
-    def process_message(self, msg):
-        if msg["type"] == "control_flow":  # the bodies of scan and cond run where no handler outside is heard
-            msg["args"] = tuple(self.inside(arg) if callable(arg) else arg for arg in msg["args"])
-        if msg["type"] != "sample" or msg["is_observed"]:
-            return
-        name = msg["name"]
-        if name in self.averaged and is_masked(msg["fn"]):
-            msg["fn"] = equally_probable(msg["fn"])
-        if name in self.kept and self.kept[name] is None:
-            shape = (*msg["kwargs"]["sample_shape"], *msg["fn"].shape())
-            value = feasible(msg["fn"], shape, int if msg["fn"].support.is_discrete else float)
-            msg.update(value=value, is_observed=True, fn=msg["fn"].mask(False))
-        elif name in self.kept:
-            msg.update(value=self.sample_some(msg, self.kept[name]), is_observed=True, stop=True)
-
-    def sample_some(self, msg, entries: Entries):
-        """The site's array, of which these entries are sampled where the plates and masks within are not heard.
-
-        They belong to the whole array, and NumPyro's change of variables speaks to every handler about the entries.
-        """
-        here = _PYRO_STACK.index(self)
-        inner = _PYRO_STACK[here:]
-        del _PYRO_STACK[here:]
-        try:
-            some, scale = SomeEntries(msg["fn"], entries), msg["scale"]
-            if scale is None:
-                return some.fill(numpyro.sample(msg["name"], some, infer=msg["infer"]))
-            scale = entries.take(jnp.broadcast_to(scale, entries.shape), 0) if jnp.ndim(scale) else scale
-            with numpyro.handlers.scale(scale=scale):
-                return some.fill(numpyro.sample(msg["name"], some, infer=msg["infer"]))
-        finally:
-            _PYRO_STACK.extend(inner)
-
-    def inside(self, body: Callable) -> Callable:
-        def reduced(*args):
-            with LeaveOut(kept=self.kept, averaged=self.averaged):
-                return body(*args)
-
-        return reduced
-
-
-@dataclasses.dataclass(frozen=True)
-class Reduced:
-    """A model without what is left out of its latent sites."""
-
-    function: Callable
-    kept: tuple[tuple[str, Entries | None], ...]
-    averaged: tuple[str, ...] = ()
-
-    def __call__(self, *args, **kwargs):
-        with LeaveOut(kept=dict(self.kept), averaged=self.averaged):
-            return self.function(*args, **kwargs)
-
-    @property
-    def __name__(self):
-        return getattr(self.function, "__name__", type(self.function).__name__)
-
-    @property
-    def drawing(self) -> "Reduced":
-        """The same, with the sites that are left out whole drawn from the model: nothing else depends on them."""
-        return Reduced(self.function, tuple((name, x) for name, x in self.kept if x is not None), self.averaged)
+from vi_kl.targets.numpyro.reduced_model import Entries, Reduced
 
 
 def examine(density, data, found: Inspection) -> tuple:
-    """The density without what is no unknown of the posterior, and what its model consists of then.
+    """Return the density without what is no unknown of the posterior, and a description of what is left.
 
     Args:
-        found: what `inspect` has found of it.
+        density: the model.
+        data: its arrays.
+        found: the description that `inspect` has made of it.
 
     Raises:
-        ModelError: what `inspect` refuses; a mask that depends on a latent site; a discrete site whose values cannot
-            be listed and on which something depends; an improper prior on which nothing does.
+        ModelError: the model has what `inspect` refuses; a mask that depends on a latent site; a discrete site whose
+            values cannot be listed and on which something depends; an improper prior on which nothing does.
     """
     from vi_kl.targets.numpyro.enumeration import MOST_CONFIGURATIONS, number_of_configurations
     from vi_kl.targets.numpyro.variable_elimination import has_funsor
@@ -278,19 +54,19 @@ def examine(density, data, found: Inspection) -> tuple:
             kept[name] = None
     if not kept and not averaged:
         return density, found
-    reduced = without(density, found, kept, averaged)
+    reduced = density_without(density, found, kept, averaged)
     left = inspect(reduced, data)
     some = [name for name in kept.keys() & found.discrete_names if kept[name] is not None]
     if some and has_funsor() and number_of_configurations(left.discrete) > MOST_CONFIGURATIONS:
         # funsor sums along plates, which some of their rows are not
         kept = {name: entries for name, entries in kept.items() if name not in some}
-        reduced = without(density, found, kept, averaged)
+        reduced = density_without(density, found, kept, averaged)
         left = inspect(reduced, data)
     return reduced, left
 
 
-def without(density, found: Inspection, kept: dict, averaged: list):
-    """The density of the model without what is left out."""
+def density_without(density, found: Inspection, kept: dict, averaged: list):
+    """Return the density of the model without what is left out."""
     model = Reduced(density.model, tuple(sorted(kept.items())), tuple(sorted(averaged)))
     if any(entries is not None for entries in kept.values()) and found.plates:
         model = AllRows(model)  # how many of a minibatch's rows are latent would differ from one to the next
@@ -298,7 +74,7 @@ def without(density, found: Inspection, kept: dict, averaged: list):
 
 
 def under_masks(density, data, found: Inspection) -> tuple[dict, list]:
-    """{site: what stays of it, None for nothing}, where something goes, and the discrete sites to be averaged."""
+    """Return what stays of each masked site, {site: entries or None}, and the discrete sites to be averaged."""
     masks = known_masks(density, data, found)
     averaged = [name for name in found.masked if name in found.discrete_names]
     # NumPyro's copies of rows that are seen
@@ -320,7 +96,7 @@ def under_masks(density, data, found: Inspection) -> tuple[dict, list]:
 
 
 def known_masks(density, data, found: Inspection) -> dict[str, np.ndarray]:
-    """{site: its mask}, of every masked latent site and of the observed twins of those that `obs_mask` made."""
+    """Return the mask of every masked latent site, and of the observed twins of those that `obs_mask` made."""
     wanted = {*found.masked, *found.copies.values()}
 
     def masks(data, z, key):
@@ -342,8 +118,22 @@ def known_masks(density, data, found: Inspection) -> dict[str, np.ndarray]:
         return jax.tree.map(np.asarray, program(data, zero, jax.random.key(0)))
 
 
+def mask_of(fn):
+    """Return the mask over a distribution's batch: which entries are part of the density."""
+    if isinstance(fn, dist.MaskedDistribution):
+        return jnp.broadcast_to(jnp.logical_and(fn._mask, mask_of(fn.base_dist)), fn.batch_shape)
+    if isinstance(fn, dist.ExpandedDistribution):
+        return jnp.broadcast_to(mask_of(fn.base_dist), fn.batch_shape)
+    if isinstance(fn, dist.Independent):
+        return jnp.any(mask_of(fn.base_dist), tuple(range(-fn.reinterpreted_batch_ndims, 0)))
+    return jnp.ones(fn.batch_shape, bool)
+
+
 def run(density, data, key, unconstrained: Callable) -> dict:
-    """The model's trace, with all rows of its plates: continuous sites where told, and at z = 0 where not."""
+    """Return the model's trace, with all rows of its plates.
+
+    Continuous sites are at the value of `unconstrained(site)`, and at z = 0 if that is None.
+    """
 
     def fill(site):
         if site["type"] != "sample" or site["is_observed"] or site["fn"].support.is_discrete:
@@ -358,7 +148,7 @@ def run(density, data, key, unconstrained: Callable) -> dict:
 
 
 def is_batched(function: Callable, *batched) -> bool:
-    """Whether a function's value depends on its arguments, of two rows each; nothing is computed."""
+    """Return whether a function's value depends on its arguments, of two rows each; nothing is computed."""
     try:
         # an output that is the same for every row is one that vmap does not batch
         jax.eval_shape(jax.vmap(function, out_axes=None), *batched)
@@ -370,7 +160,7 @@ def is_batched(function: Callable, *batched) -> bool:
 
 
 def is_unused(density, data, name: str, found: Inspection, gone: Mapping) -> bool:
-    """Whether no other site's log probability depends on this one, those that are left out aside."""
+    """Return whether no other site's log probability depends on this one, except those that are left out."""
 
     def others(value):
         args, kwargs = density.arguments(data)
@@ -398,7 +188,7 @@ def refuse_improper_and_unused(density, data, name: str, found: Inspection) -> N
 
 
 def flat_entries(density, data, found: Inspection, doubtful: dict) -> dict[str, np.ndarray]:
-    """Which of the doubtful entries of continuous sites the density does not depend on at all."""
+    """Return which of the doubtful entries of continuous sites the density does not depend on at all."""
     doubtful = {name: chosen for name, chosen in doubtful.items() if chosen.any()}
     if not doubtful:
         return {}
@@ -430,7 +220,7 @@ def flat_entries(density, data, found: Inspection, doubtful: dict) -> dict[str, 
 
 
 def is_unchanged(joint: Callable, at: list, flat: dict) -> bool:
-    """Whether the density stays the same where those entries take the values of another point."""
+    """Return whether the density stays the same if those entries take the values of another point."""
     for (values, before, _), (others, _, _) in zip(at, [*at[1:], at[0]], strict=True):
         changed = dict(values)
         for name, chosen in flat.items():

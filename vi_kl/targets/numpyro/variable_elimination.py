@@ -29,7 +29,7 @@ def has_funsor() -> bool:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class FactorisedModel(NumPyroModel):
+class EliminatedModel(NumPyroModel):
     """A NumPyro model, `model.full`, whose discrete latent sites are summed out plate by plate.
 
     Attributes:
@@ -45,8 +45,8 @@ class FactorisedModel(NumPyroModel):
         model = enum(config_enumerate(self.model.full), -1 - self.plate_dims)
         return -potential_energy(numpyro.handlers.seed(model, 0), args, kwargs, sites, enum=True)
 
-    def checked(self, data, sites) -> "FactorisedModel":
-        """This density, if it can be traced: what enumeration in parallel makes of the model is found out here."""
+    def checked(self, data, sites) -> "EliminatedModel":
+        """Return this density if it can be traced, which shows whether the model allows enumeration in parallel."""
         z = {site.name: jax.ShapeDtypeStruct(site.unconstrained_shape, float) for site in sites}
         try:
             with tracing:
@@ -65,8 +65,8 @@ class FactorisedModel(NumPyroModel):
         return self.model.__name__
 
 
-def factorised(density: NumPyroModel, data, discrete: list[DiscreteSite]) -> FactorisedModel:
-    """The model with these discrete sites summed out by funsor."""
+def eliminated(density: NumPyroModel, data, discrete: list[DiscreteSite]) -> EliminatedModel:
+    """Return the model with these discrete sites summed out by funsor."""
     dims = [0]
 
     def run(data):
@@ -77,11 +77,14 @@ def factorised(density: NumPyroModel, data, discrete: list[DiscreteSite]) -> Fac
         return ()
 
     abstractly(run, data)
-    return FactorisedModel(first_configuration(density, discrete), density.structure, density.static, max(dims))
+    return EliminatedModel(first_configuration(density, discrete), density.structure, density.static, max(dims))
 
 
 def refuse_undeclared(name: str, site: dict) -> None:
-    """Axes of independent entries that no plate declares: funsor would not know them from those of listed values."""
+    """Refuse axes of independent entries that no plate declares.
+
+    Funsor could not tell them from those of listed values.
+    """
     fn = site["fn"]
     shape = jnp.broadcast_shapes(fn.batch_shape, jnp.shape(site["value"])[: jnp.ndim(site["value"]) - fn.event_dim])
     declared = {frame.dim for frame in site["cond_indep_stack"]}

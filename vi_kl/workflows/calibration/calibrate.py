@@ -89,6 +89,7 @@ def calibrate(
 
 
 def require_sizes(observed: tuple, num_data_sets: int, num_draws: int) -> None:
+    """Raise an error for too few data sets, draws or observed sites."""
     if not observed:
         raise ValueError("observed is empty: name the sample site that is the data, for example observed='y'.")
     if num_data_sets < FEWEST:
@@ -98,7 +99,7 @@ def require_sizes(observed: tuple, num_data_sets: int, num_draws: int) -> None:
 
 
 def assemble(name: str, simulation: Simulation, fits: list, counts, uniform, num_draws: int, cost: Cost):
-    """The Calibration, without data sets whose fit failed and without quantities that never vary."""
+    """Make the Calibration, without data sets whose fit failed and without quantities that never vary."""
     failures = {i: str(fit) for i, fit in enumerate(fits) if not isinstance(fit, Fit)}
     fitted = np.array([i for i in range(len(fits)) if i not in failures])
     for i in fitted[~counts.finite]:

@@ -13,14 +13,13 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class Calibration(RankStatistics):
-    """A record of where the true parameters lay among the draws of q, over many simulated data sets, and what that
-    means.
+    """A record of where the true parameters lay among the draws of q, over many simulated data sets.
 
-    A record: the figures (see `RankStatistics`, whose fields are all here too), and the words that follow from them.
+    It holds the figures (all fields of `RankStatistics` are fields here too) and the words that follow from them.
 
     Attributes:
         verdict: what the figures mean, in words.
-        cannot_see: what could be wrong without showing in these figures.
+        cannot_see: which faults could be there without showing in these figures.
     """
 
     verdict: str = dataclasses.field(init=False, repr=False)
@@ -31,7 +30,7 @@ class Calibration(RankStatistics):
         store(self, verdict=verdict_of(self), cannot_see=blind_spot(self))
 
     def to_dataframe(self) -> "pd.DataFrame":
-        """One row per parameter; p values are adjusted for all parameters and tests together."""
+        """Return a table with one row per parameter; p values are adjusted for all parameters and tests together."""
         import pandas as pd  # half a second that fitting need not wait for
 
         columns: dict[str, Any] = {"parameter": self.parameters}
@@ -45,7 +44,7 @@ class Calibration(RankStatistics):
         return pd.DataFrame(columns).set_index("parameter")
 
     def to_dict(self) -> dict:
-        """The record in plain numbers and strings, for JSON; what is infinite or unknown is None."""
+        """Return the record as plain numbers and strings, for JSON; what is infinite or unknown is None."""
         return plain(self)
 
     def __str__(self):

@@ -16,7 +16,7 @@ from vi_kl.workflows.calibration.uniformity import (
 )
 
 TESTS = {"uniformity": uniformity_p_value, "symmetry": symmetry_p_value, "spread": spread_p_value}
-ALPHA = 0.01  # with which probability a verdict finds fault with a procedure that has none
+ALPHA = 0.01  # the probability that a verdict finds fault with a procedure that has none
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,9 +87,9 @@ class RankStatistics:
         return dict(zip(self.parameters, words.tolist(), strict=True))
 
     def coverage(self, level: float = 0.95) -> dict[str, Estimate]:
-        """{parameter: the share of data sets in which q's central interval at this level holds the truth}.
+        """Return the share of data sets in which q's central interval at this level holds the truth, by parameter.
 
-        Where q is the posterior it is `level` on average, with the binomial standard error that each comes with.
+        If q is the posterior, it is `level` on average, with the binomial standard error that each comes with.
         """
         if not 0 < level < 1:
             raise ValueError(f"level must lie between 0 and 1, got {level}.")
@@ -97,7 +97,7 @@ class RankStatistics:
         return self.shares(inside, f"{level:.0%} intervals in {len(inside)} simulated data sets")
 
     def above_median(self) -> dict[str, Estimate]:
-        """{parameter: the share of data sets in which the truth lies above q's median}: over 1/2 where q is low."""
+        """Return the share of data sets in which the truth lies above q's median, by parameter; high if q is low."""
         return self.shares(self.pits > 0.5, f"medians in {len(self.pits)} simulated data sets")
 
     def shares(self, events: np.ndarray, method: str) -> dict[str, Estimate]:
@@ -114,7 +114,7 @@ class RankStatistics:
         }
 
     def index(self, parameter: str) -> int:
-        """The place of a parameter among `parameters`, and so in the columns of the arrays."""
+        """Return the index of a parameter in `parameters`, and so in the columns of the arrays."""
         if parameter not in self.parameters:
             raise ValueError(f"No parameter {parameter!r}: choose from {', '.join(self.parameters)}.")
         return self.parameters.index(parameter)

@@ -19,7 +19,13 @@ JOINT = "log density"  # the name of the joint log density among the quantities 
 
 
 class Counts(NamedTuple):
-    """Compute the ranks among the draws of each q, shape (fits, quantities)."""
+    """The counts from which the ranks of the true parameters among the draws of each q follow.
+
+    Attributes:
+        below: the number of draws below the truth, (fits, quantities).
+        equal: the number of draws equal to it, (fits, quantities).
+        finite: whether all draws and densities are finite, (fits,).
+    """
 
     below: np.ndarray
     equal: np.ndarray
@@ -27,10 +33,10 @@ class Counts(NamedTuple):
 
 
 def count(fits: Sequence[Fit], truths: Sequence[dict], key, num_draws: int) -> Counts:
-    """How many of q's draws lie below the truth and how many are equal to it, for every scalar parameter.
+    """Count how many of q's draws lie below the truth and how many are equal to it, for every scalar parameter.
 
-    The last quantity is the joint log density of parameters and data, in z (Modrák et al. 2023): unlike the
-    parameters one by one, it shows a q that has the dependence between them wrong, or that ignores the data.
+    The last quantity is the joint log density of parameters and data, in z (Modrák et al. 2023). Unlike the parameters
+    one by one, it shows a q whose dependence between them is wrong, or that ignores the data.
     """
     approximations = [fit.approximation for fit in fits]
     keys = jax.random.split(key, len(fits))
@@ -50,7 +56,7 @@ def count(fits: Sequence[Fit], truths: Sequence[dict], key, num_draws: int) -> C
     return Counts(*(np.concatenate(part)[: len(fits)] for part in zip(*pieces, strict=True)))
 
 
-@compiled(static=("impl", "layout", "num_draws"), seldom=True)
+@compiled(static=("impl", "layout", "num_draws"), unoptimized=True)
 def count_many(keys, leaves, truths, impl, layout, num_draws):
     def one(key, leaves, truth):
         q: Approximation = layout.tree(leaves)
@@ -83,7 +89,7 @@ def compare(sites: dict, log_p, truth: dict, log_p_of_reference, array) -> Count
 
 
 def quantity_names(truths: dict) -> tuple[str, ...]:
-    """`mu`, `theta[0]`, `theta[1]`, ..., and the joint log density; truths are {site: (num_data_sets, ...)}."""
+    """Return `mu`, `theta[0]`, `theta[1]`, ..., and the joint log density; truths are {site: (num_data_sets, ...)}."""
     names = [
         name + ("[" + ",".join(map(str, index)) + "]" if index else "")
         for name in sorted(truths)
@@ -93,7 +99,7 @@ def quantity_names(truths: dict) -> tuple[str, ...]:
 
 
 def spread_evenly(counts: Counts, uniform: np.ndarray, num_draws: int) -> tuple[np.ndarray, np.ndarray]:
-    """Ranks, and probability integral transforms: uniform between 0 and 1, exactly, where q is the posterior.
+    """Return ranks, and probability integral transforms, which are exactly uniform on (0, 1) if q is the posterior.
 
     A rank is a step of width 1 / (num_draws + 1); `uniform` places it within its step, and among equal draws.
     """

@@ -23,12 +23,12 @@ from vi_kl.targets.target import Target
 
 @dataclasses.dataclass(frozen=True)
 class Simulation:
-    """Parameters and data drawn together from a model, and the posteriors given the data.
+    """A set of parameters and data drawn together from a model, with the posteriors given the data.
 
     Attributes:
-        latent: {site: (num_data_sets, ...)}, the true parameters.
-        data: {site: (num_data_sets, ...)}.
-        targets: one per data set, all of one structure.
+        latent: the true parameters, {site: (num_data_sets, ...)}.
+        data: the data, {site: (num_data_sets, ...)}.
+        targets: the posteriors, one per data set, all of one structure.
     """
 
     latent: dict[str, np.ndarray]
@@ -63,7 +63,7 @@ def simulate(model: Any, args: tuple, kwargs: dict, observed: tuple[str, ...], k
 
 
 def procedure(method: Any, target: Target) -> Algorithm:
-    """The algorithm that a method stands for, with guides taking the model's own arguments."""
+    """Return the algorithm that a method stands for, with guides taking the model's own arguments."""
     if isinstance(method, AutoGuide):
         refuse_autoguide(method)
     if callable(method) and not isinstance(method, type | Algorithm | Family):

@@ -1,6 +1,6 @@
-"""Whether values between 0 and 1 are uniform, symmetric and spread as they should be: what ranks are judged by.
+"""Tests whether values between 0 and 1 are uniform, symmetric about 1/2, and spread as uniform values are.
 
-Requires independent values of a continuous distribution (`ranks.py` makes ranks so by spreading each over its own
+They require independent values of a continuous distribution (`ranks.py` makes ranks so by spreading each over its own
 step). All three tests are free of assumptions about q, and two of them are exact for any number of values.
 
 References: Säilynoja, Bürkner & Vehtari (2022), "Graphical test for discrete uniformity", for simultaneous bands of
@@ -14,7 +14,7 @@ import numpy as np
 from scipy.special import ndtr
 from scipy.stats import binom, poisson
 
-MOST_POINTS = 100  # at which an ECDF is looked at
+MOST_POINTS = 100  # the most points at which an ECDF is compared
 
 
 def evaluation_points(n: int) -> np.ndarray:
@@ -25,13 +25,13 @@ def evaluation_points(n: int) -> np.ndarray:
 
 @functools.cache
 def tail_table(n: int) -> np.ndarray:
-    """Twice the smaller tail of finding r of n uniform values below each point, shape (points, n + 1)."""
+    """Return twice the smaller tail of finding r of n uniform values below each point, shape (points, n + 1)."""
     points, counts = evaluation_points(n)[:, None], np.arange(n + 1)
     return 2 * np.minimum(binom.cdf(counts, n, points), binom.sf(counts - 1, n, points))
 
 
 def uniformity_p_value(u: np.ndarray) -> float:
-    """How often the ECDF of uniform values strays as far, at its worst point, as that of u: exact."""
+    """Return the exact probability that the ECDF of uniform values strays as far, at its worst point, as that of u."""
     n = len(u)
     counts = np.searchsorted(np.sort(u), evaluation_points(n), side="right")
     worst = tail_table(n)[np.arange(len(counts)), counts].min()
@@ -40,7 +40,7 @@ def uniformity_p_value(u: np.ndarray) -> float:
 
 @functools.lru_cache(maxsize=4096)
 def probability_inside(n: int, tail: float) -> float:
-    """That the ECDF of n uniform values has a larger two-sided tail than this at every point.
+    """Return the probability that the ECDF of n uniform values has a larger two-sided tail than this at every point.
 
     Uniform values fall into the gaps between points as independent Poisson counts do whose sum happens to be n, so
     the probabilities of the counts so far go from point to point by a convolution, cut off at the band.
@@ -61,14 +61,14 @@ def probability_inside(n: int, tail: float) -> float:
 
 
 def band_counts(n: int, tail: float) -> tuple[np.ndarray, np.ndarray]:
-    """The least and the largest counts whose two-sided tail is above `tail`, at each point."""
+    """Return the least and the largest counts whose two-sided tail is above `tail`, at each point."""
     inside = tail_table(n) > tail
     return inside.argmax(axis=1), n - inside[:, ::-1].argmax(axis=1)
 
 
 @functools.cache
 def simultaneous_band(n: int, level: float = 0.95) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Points, and the limits between which the ECDF of n uniform values lies at all of them at once.
+    """Return points, and the limits between which the ECDF of n uniform values lies at all of them at once.
 
     Returns:
         (points, low, high): with probability `level`, or the least above it that counts allow.
@@ -82,10 +82,10 @@ def simultaneous_band(n: int, level: float = 0.95) -> tuple[np.ndarray, np.ndarr
 
 
 def symmetry_p_value(u: np.ndarray) -> float:
-    """How often values symmetric about 1/2 have an ECDF as far from that of their mirror images as u has: exact.
+    """Return the exact probability that values symmetric about 1/2 are as asymmetric as u.
 
-    From the outermost value inwards, the difference of the two ECDFs is a walk by the values' sides, and for
-    symmetric values the sides are fair coins.
+    Asymmetry is the largest distance between the ECDF and that of the mirror images. From the outermost value inwards,
+    the difference of the two ECDFs is a walk by the values' sides, and for symmetric values the sides are fair coins.
     """
     outermost_first = np.argsort(-np.abs(u - 0.5))
     walk = np.cumsum(np.sign(u - 0.5)[outermost_first])
@@ -94,7 +94,7 @@ def symmetry_p_value(u: np.ndarray) -> float:
 
 @functools.cache
 def probability_walk_stays(steps: int, bound: int) -> float:
-    """That a walk of fair steps of ±1 from 0 stays strictly between -bound and bound."""
+    """Return the probability that a walk of fair steps of ±1 from 0 stays strictly between -bound and bound."""
     places = np.zeros(2 * bound + 1)
     places[bound] = 1.0
     for _ in range(steps):
@@ -108,17 +108,17 @@ def spread_statistic(u: np.ndarray) -> float:
 
     It is above 0 where q is too narrow.
     """
-    squares = (2 * u - 1) ** 2  # of mean 1/3 and variance 4/45
+    squares = (2 * u - 1) ** 2  # their mean is 1/3 and their variance 4/45, if u is uniform
     return float((squares.mean() - 1 / 3) / np.sqrt(4 / 45 / len(u)))
 
 
 def spread_p_value(u: np.ndarray) -> float:
-    """Two-sided, by the normal approximation to the mean of bounded values."""
+    """Return a two-sided p value, by the normal approximation to the mean of bounded values."""
     return float(2 * ndtr(-abs(spread_statistic(u))))
 
 
 def holm(p_values: np.ndarray) -> np.ndarray:
-    """p values adjusted so that one below alpha anywhere happens by chance with probability at most alpha."""
+    """Adjust p values so that one below alpha anywhere happens by chance with probability at most alpha."""
     flat = np.ravel(p_values)
     order = np.argsort(flat)
     adjusted = np.empty_like(flat)

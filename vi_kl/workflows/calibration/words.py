@@ -1,4 +1,4 @@
-"""What rank statistics mean, in words: which parameters err, in which direction, and what does not show."""
+"""The words of a calibration: which parameters err, in which direction, and what the ranks cannot show."""
 
 from vi_kl.core.estimate import Estimate
 from vi_kl.workflows.calibration.rank_statistics import RankStatistics
@@ -18,7 +18,7 @@ def verdict_of(r: RankStatistics) -> str:
 
 
 def describe(r: RankStatistics, name: str) -> str:
-    """The sentence about one quantity; empty where no test found fault."""
+    """Write the sentence about one quantity; "" if no test found fault."""
     bias, width = r.bias[name], r.width[name]
     shape = r.faults["uniformity"][r.index(name)]
     if name == JOINT:
@@ -39,7 +39,7 @@ def describe(r: RankStatistics, name: str) -> str:
 
 
 def describe_joint(r: RankStatistics, bias: str, width: str) -> str:
-    """q's parameters taken together, by the joint log density at the truth and at q's draws."""
+    """Describe q's parameters taken together, by the joint log density at the truth and at q's draws."""
     if bias == "overestimated":
         return (
             "Taken together, the true parameters lie where the joint density is lower than at q's draws: q is too "

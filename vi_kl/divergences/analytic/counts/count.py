@@ -9,8 +9,8 @@ import numpyro.distributions as dist
 
 from vi_kl.divergences.analytic.counts.finite_sum import finite_entropy, finite_sum
 from vi_kl.divergences.bregman import generalized_kl, log_sum_exp
+from vi_kl.divergences.float64 import computed_in_float64
 from vi_kl.divergences.registry import closed_form, closed_form_entropy, known
-from vi_kl.divergences.wide import in_wide_precision
 
 BY_LOGITS = (dist.BernoulliLogits, dist.BinomialLogits)
 COUNTS = (dist.BernoulliProbs, dist.BinomialProbs, *BY_LOGITS)
@@ -63,7 +63,7 @@ def batch_shape_of_parameter(distribution):
     return shape[:-1] if distribution.event_shape else shape
 
 
-@in_wide_precision(0, 0)
+@computed_in_float64(0, 0)
 def trial_kl(p, q, *, p_logits, q_logits):
     """Return KL between the outcomes of one trial.
 

@@ -15,8 +15,8 @@ import numpyro.distributions as dist
 from vi_kl.divergences.analytic.counts.count import exact_difference, log_of, logit_kl, times
 from vi_kl.divergences.analytic.counts.finite_sum import finite_entropy, finite_sum
 from vi_kl.divergences.bregman import SERIES_RADIUS, generalized_kl
+from vi_kl.divergences.float64 import computed_in_float64
 from vi_kl.divergences.registry import closed_form, closed_form_entropy, known
-from vi_kl.divergences.wide import in_wide_precision
 
 WAITING = (dist.GeometricProbs, dist.GeometricLogits, dist.GammaPoisson)
 
@@ -26,7 +26,7 @@ def poisson(p, q):
     return poisson_kl(p.rate, q.rate)
 
 
-@in_wide_precision(0, 0)
+@computed_in_float64(0, 0)
 def poisson_kl(rate_p, rate_q):
     return generalized_kl(rate_p, rate_q)
 
@@ -89,7 +89,7 @@ def chance_of(distribution):
             return distribution.rate, "rate"
 
 
-@in_wide_precision(0, 0, 0)
+@computed_in_float64(0, 0, 0)
 def waiting_kl(p, q, failures, *, kind_p, kind_q):
     """Return KL of one trial divided by the chance of failure, times the number of failures."""
     trial = one_trial(p, q, kind_p, kind_q)
@@ -140,7 +140,7 @@ def chances(x, kind):
     }[kind]()
 
 
-@in_wide_precision(0)
+@computed_in_float64(0)
 def geometric_entropy_of(array, *, kind):
     success, failure = chances(array, kind)
     surprise = times(success, log_share(success, failure)) + failure * log_share(failure, success)

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from vi_kl.divergences.analytic.categorical import logits_kl, masked_log_sum_exp
-from vi_kl.divergences.analytic.counts.gates import gated, gated_ratio
+from vi_kl.divergences.analytic.counts.gates import log_pmf_behind_gate, log_ratio_behind_gates
 from vi_kl.divergences.analytic.counts.grid_length import (
     HAVE_LIGHT_TAILS,
     last_count,
@@ -29,8 +29,8 @@ from vi_kl.divergences.analytic.counts.pmf_grid import (
 from vi_kl.divergences.analytic.counts.running_sum import running_entropy, running_kl
 from vi_kl.divergences.analytic.counts.tails import with_tail
 from vi_kl.divergences.discrete import safe_log
+from vi_kl.divergences.float64 import computed_in_float64
 from vi_kl.divergences.registry import NeedsKnownValues, NoClosedForm, describe, known, no_closed_form
-from vi_kl.divergences.wide import in_wide_precision
 
 MOST_COUNTS = 2_000_000
 SMALLEST_GRID = 16
@@ -74,7 +74,7 @@ def finite_sum(p, q):
     left = cut_off(left)
     grid = grid_for(left, right, lambda why: no_closed_form(p, q, why))
     arrays = (*arrays_of(left, grid), *arrays_of(right, grid))
-    gates = left.is_gated or right.is_gated
+    gates = left.is_zero_modified or right.is_zero_modified
     return finite_kl(grid, *arrays, kind_p=kind_of(left), kind_q=kind_of(right), gates=gates)
 
 
@@ -93,11 +93,11 @@ def finite_entropy(p):
         return traced_entropy_of(*plain_arrays_of(member), kind=kind_of(member))
     member = cut_off(member)
     grid = grid_for(member, member, lambda why: NoClosedForm(f"The entropy of {describe(p)} is not summed: {why}."))
-    return finite_entropy_of(grid, *arrays_of(member, grid), kind=kind_of(member), gates=member.is_gated)
+    return finite_entropy_of(grid, *arrays_of(member, grid), kind=kind_of(member), gates=member.is_zero_modified)
 
 
 def is_plain(member: Member) -> bool:
-    return member.table is None and not member.is_gated
+    return member.table is None and not member.is_zero_modified
 
 
 def ends_are_known(p: Member, q: Member | None = None) -> bool:
@@ -121,7 +121,7 @@ def grid_for(p: Member, q: Member, error):
 
     If q has no last count, p's decides.
     """
-    low = min(np.min(p.low), np.min(q.low), 0 if p.is_gated or q.is_gated else np.inf)
+    low = min(np.min(p.low), np.min(q.low), 0 if p.is_zero_modified or q.is_zero_modified else np.inf)
     high = last_count(np.max(p.high), np.max(q.high), q.is_finite)
     size = high - low + 1
     if size > MOST_COUNTS:
@@ -158,13 +158,13 @@ def as_member(arrays):
     return SimpleNamespace(**dict(zip(ARRAYS, arrays, strict=True)))
 
 
-@in_wide_precision(1, *ARRAYS.values(), *ARRAYS.values())
+@computed_in_float64(1, *ARRAYS.values(), *ARRAYS.values())
 def finite_kl(grid, *arrays, kind_p, kind_q, gates):
     p, q = as_member(arrays[: len(ARRAYS)]), as_member(arrays[len(ARRAYS) :])
     return sum_over(grid, p, q, kind_p, kind_q, gates)
 
 
-@in_wide_precision(*ARRAYS.values(), *ARRAYS.values(), forward=True)
+@computed_in_float64(*ARRAYS.values(), *ARRAYS.values(), forward=True)
 def traced_kl(*arrays, kind_p, kind_q):
     """Return KL(p||q) by a sum whose range is known only when the program runs."""
     p, q = whole(as_member(arrays[: len(ARRAYS)])), whole(as_member(arrays[len(ARRAYS) :]))
@@ -176,7 +176,7 @@ def traced_kl(*arrays, kind_p, kind_q):
     return within_reach(running_kl(p, q, jnp.minimum(p.low, q.low), within(last), q_tail, q_ends), last)
 
 
-@in_wide_precision(*ARRAYS.values(), forward=True)
+@computed_in_float64(*ARRAYS.values(), forward=True)
 def traced_entropy_of(*arrays, kind):
     p = whole(as_member(arrays))
     p.high = last_of(p, kind)
@@ -208,12 +208,12 @@ def sum_over(grid, p, q, kind_p, kind_q, gates):
     log_p, log_q, delta = log_pmfs(p, q, grid, kind_p, kind_q)
     if gates:
         zero = jnp.pad(grid == 0, [(0, 0)] * (grid.ndim - 1) + [(0, 1)])
-        delta = None if delta is None else gated_ratio(p, q, log_p, log_q, delta, zero)
-        log_p, log_q = gated(p, log_p, zero), gated(q, log_q, zero)
+        delta = None if delta is None else log_ratio_behind_gates(p, q, log_p, log_q, delta, zero)
+        log_p, log_q = log_pmf_behind_gate(p, log_p, zero), log_pmf_behind_gate(q, log_q, zero)
     return logits_kl(log_p, log_q, delta)
 
 
-@in_wide_precision(1, *ARRAYS.values())
+@computed_in_float64(1, *ARRAYS.values())
 def finite_entropy_of(grid, *arrays, kind, gates):
     return entropy_over(grid, as_member(arrays), kind, gates)
 
@@ -221,7 +221,7 @@ def finite_entropy_of(grid, *arrays, kind, gates):
 def entropy_over(grid, p, kind, gates):
     log_p, _, _ = log_pmfs(p, p, grid, kind, kind)
     if gates:
-        log_p = gated(p, log_p, jnp.pad(grid == 0, [(0, 0)] * (grid.ndim - 1) + [(0, 1)]))
+        log_p = log_pmf_behind_gate(p, log_p, jnp.pad(grid == 0, [(0, 0)] * (grid.ndim - 1) + [(0, 1)]))
     return -(jnp.exp(log_p) * jnp.where(log_p > -jnp.inf, log_p, 0.0)).sum(-1)
 
 

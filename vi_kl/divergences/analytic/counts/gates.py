@@ -11,7 +11,7 @@ from vi_kl.divergences.analytic.categorical import masked_log_sum_exp
 from vi_kl.divergences.bregman import SERIES_RADIUS, log_ratio
 
 
-def gated(member, log_pmf, zero):
+def log_pmf_behind_gate(member, log_pmf, zero):
     """Return the log pmf behind the member's gate; `zero` marks where the count is 0."""
     log_gate, log_open = log_gate_of(member)
     hurdle = member.gate_form[..., 1] == 1
@@ -44,7 +44,7 @@ def log_rest(log_pmf, zero):
     return masked_log_sum_exp(log_pmf, ~zero & (log_pmf > -jnp.inf))
 
 
-def gated_ratio(p, q, log_p, log_q, delta, zero):
+def log_ratio_behind_gates(p, q, log_p, log_q, delta, zero):
     """Return log q - log p behind the gates, from the bases' log pmfs and their difference `delta` up to a constant.
 
     If they are close, so that their difference is not exact, it is computed from the differences of the gates and
@@ -59,7 +59,7 @@ def gated_ratio(p, q, log_p, log_q, delta, zero):
     hurdle_p, hurdle_q = (member.gate_form[..., 1] == 1 for member in (p, q))
     passed_p, passed_q = jnp.where(hurdle_p, 1.0, rest_p), jnp.where(hurdle_q, 1.0, rest_q)
     passes = jnp.where(hurdle_p & hurdle_q, 0.0, jnp.where(hurdle_p | hurdle_q, passed_q - passed_p, fewer_zeros))
-    zeros = [jnp.where(zero, gated(*pair, zero), -jnp.inf).max(-1) for pair in ((p, log_p), (q, log_q))]
+    zeros = [jnp.where(zero, log_pmf_behind_gate(*pair, zero), -jnp.inf).max(-1) for pair in ((p, log_p), (q, log_q))]
     at_zero = exact_log_ratio(*zeros, -(opener * passed_p + open_q * passes))
     shift = exact_log_ratio(*log_opens, opener)
     both = exact_log_ratio(*log_rests, fewer_zeros)

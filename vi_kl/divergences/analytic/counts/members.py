@@ -71,7 +71,7 @@ class Member(NamedTuple):
         return not self.tail
 
     @property
-    def is_gated(self) -> bool:
+    def is_zero_modified(self) -> bool:
         return self.gate is not Member().gate
 
 
@@ -79,16 +79,16 @@ def member_of(distribution) -> Member | None:
     """Return the distribution as a Member; None if it is of a family without such a form."""
     distribution = unexpanded(distribution)
     if isinstance(distribution, dist.ZeroInflatedProbs | dist.HurdleProbs):
-        return gated_member(distribution)
+        return zero_modified_member(distribution)
     for kind, make in MAKERS.items():
         if isinstance(distribution, kind):
             return make(distribution)
     return None
 
 
-def gated_member(distribution):
+def zero_modified_member(distribution):
     base = member_of(distribution.base_dist)
-    if base is None or base.is_gated:
+    if base is None or base.is_zero_modified:
         return None
     by_logits = isinstance(distribution, dist.ZeroInflatedLogits | dist.HurdleLogits)
     form = np.array([by_logits, isinstance(distribution, dist.HurdleProbs)], dtype=float)

@@ -10,10 +10,10 @@ import jax.numpy as jnp
 from vi_kl.divergences.analytic.counts.pmf_grid import added_up, most_likely
 from vi_kl.divergences.analytic.simplex import relative_difference_of_means
 from vi_kl.divergences.bregman import generalized_kl, phi
-from vi_kl.divergences.wide import in_wide_precision
+from vi_kl.divergences.float64 import computed_in_float64
 
 
-@in_wide_precision(1, 1, 0, 1)
+@computed_in_float64(1, 1, 0, 1)
 def urns_kl(concentration_p, concentration_q, trials, draws):
     """Return the sum over the draws of the expected Categorical divergence, in which x is Beta-binomial.
 
@@ -39,7 +39,7 @@ def urns_kl(concentration_p, concentration_q, trials, draws):
     return jnp.where(added < trials[..., None], jnp.moveaxis(divergences, 0, -1), 0.0).sum(-1)
 
 
-@in_wide_precision(1, 1, 0, 1)
+@computed_in_float64(1, 1, 0, 1)
 def long_urns_kl(concentration_p, concentration_q, trials, draws):
     """Return the same sum as `urns_kl` in n K operations, for many draws.
 

@@ -11,8 +11,8 @@ import numpyro.distributions as dist
 
 from vi_kl.divergences.analytic.gaussian.log_det import congruent, divergence_of_difference, tril_of_inverse
 from vi_kl.divergences.analytic.gaussian.triangular import diagonal, diagonal_matrix, sum_of_squares
+from vi_kl.divergences.float64 import computed_in_float64
 from vi_kl.divergences.registry import closed_form, closed_form_entropy
-from vi_kl.divergences.wide import in_wide_precision
 
 
 @closed_form(dist.CAR, dist.CAR)
@@ -44,7 +44,7 @@ def loc_and_tril_of_autoregression(loc, correlation, conditional_precision, adja
     return loc, tril_of_inverse(precision(correlation, conditional_precision, adjacency))
 
 
-@in_wide_precision(1, 0, 0, 2, 1, 0, 0, 2)
+@computed_in_float64(1, 0, 0, 2, 1, 0, 0, 2)
 def autoregression_kl(loc_p, rho_p, tau_p, adjacency_p, loc_q, rho_q, tau_q, adjacency_q):
     precision_p, precision_q = precision(rho_p, tau_p, adjacency_p), precision(rho_q, tau_q, adjacency_q)
     tril_p, tril_q = jnp.linalg.cholesky(precision_p), jnp.linalg.cholesky(precision_q)
@@ -55,7 +55,7 @@ def autoregression_kl(loc_p, rho_p, tau_p, adjacency_p, loc_q, rho_q, tau_q, adj
     return divergence_of_difference(congruent(tril_p, change), tril_q, tril_p) + 0.5 * sum_of_squares(shift)
 
 
-@in_wide_precision(0, 0, 2)
+@computed_in_float64(0, 0, 2)
 def autoregression_entropy_of(rho, tau, adjacency):
     tril = jnp.linalg.cholesky(precision(rho, tau, adjacency))
     return (0.5 * math.log(2 * math.pi * math.e) - jnp.log(diagonal(tril))).sum(-1)

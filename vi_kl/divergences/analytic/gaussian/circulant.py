@@ -8,8 +8,8 @@ import numpyro.distributions as dist
 
 from vi_kl.divergences.analytic.gaussian.triangular import first_entry, tril_of_square_root
 from vi_kl.divergences.bregman import difference_of_products, itakura_saito
+from vi_kl.divergences.float64 import computed_in_float64
 from vi_kl.divergences.registry import closed_form, closed_form_entropy, known
-from vi_kl.divergences.wide import in_wide_precision
 
 DENSE = 512  # up to this size a product with the matrix is used: the FFT has no second derivative for a float32 caller
 
@@ -76,13 +76,13 @@ def squared_spectrum(vector):
     return cosines + sines
 
 
-@in_wide_precision(1, 1, 1, 1)
+@computed_in_float64(1, 1, 1, 1)
 def circulant_kl(loc_p, rfft_p, loc_q, rfft_q):
     spreads = multiplicities(loc_p.shape[-1]) * itakura_saito(rfft_p, rfft_q)
     return 0.5 * (spreads + squared_spectrum(loc_p - loc_q) / rfft_q).sum(-1)
 
 
-@in_wide_precision(1, 1, 1, 1)
+@computed_in_float64(1, 1, 1, 1)
 def circulant_from_independent_kl(loc_p, rfft_p, loc_q, scale_q):
     """Return KL through the independent vector with p's variance, which all entries share.
 
@@ -97,7 +97,7 @@ def circulant_from_independent_kl(loc_p, rfft_p, loc_q, scale_q):
     return 0.5 * (to_independent.sum(-1) + (itakura_saito(variance, variances_q, change) + z * z).sum(-1))
 
 
-@in_wide_precision(1, 1, 1, 1)
+@computed_in_float64(1, 1, 1, 1)
 def independent_from_circulant_kl(loc_p, scale_p, loc_q, rfft_q):
     """Return KL through the independent vector whose precision is the diagonal of q's, which all entries share."""
     counts, lowest = multiplicities(loc_q.shape[-1]), first_entry(rfft_q, (-1,))
@@ -114,6 +114,6 @@ def from_mean(values, counts):
     return values - mean, mean
 
 
-@in_wide_precision(1, 1)
+@computed_in_float64(1, 1)
 def circulant_entropy_of(loc, rfft):
     return 0.5 * (multiplicities(loc.shape[-1]) * (jnp.log(rfft) + math.log(2 * math.pi * math.e))).sum(-1)

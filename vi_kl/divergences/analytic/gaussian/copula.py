@@ -11,9 +11,9 @@ import numpyro.distributions as dist
 
 from vi_kl.divergences.analytic.gaussian.log_det import matrix_divergence, tril_of
 from vi_kl.divergences.analytic.gaussian.triangular import diagonal
-from vi_kl.divergences.held import held_matrix
+from vi_kl.divergences.float64 import computed_in_float64
+from vi_kl.divergences.given_parameters import given_matrix
 from vi_kl.divergences.registry import closed_form, closed_form_entropy, evaluate_entropy, only_where
-from vi_kl.divergences.wide import in_wide_precision
 
 CONDITION = "one is known only where the marginals are equal"
 
@@ -21,7 +21,7 @@ CONDITION = "one is known only where the marginals are equal"
 @closed_form(dist.GaussianCopula, dist.GaussianCopula)
 def gaussian_copula(p, q):
     equal = are_equal(p.marginal_dist, q.marginal_dist)
-    (matrix_p, given_p), (matrix_q, given_q) = (held_matrix(d.base_dist) for d in (p, q))
+    (matrix_p, given_p), (matrix_q, given_q) = (given_matrix(d.base_dist) for d in (p, q))
     divergence = correlation_kl(matrix_p, matrix_q, given_p=given_p, given_q=given_q)
     return only_where(equal, divergence, p, q, CONDITION)
 
@@ -31,7 +31,7 @@ def gaussian_copula_entropy(p):
     """Return the marginals' entropies minus their total correlation, which is -log det R / 2."""
     marginals = evaluate_entropy(p.marginal_dist)
     marginals = jnp.broadcast_to(marginals, jnp.broadcast_shapes(marginals.shape, p.event_shape))
-    matrix, given = held_matrix(p.base_dist)
+    matrix, given = given_matrix(p.base_dist)
     return marginals.sum(-1) + half_log_determinant(matrix, given=given)
 
 
@@ -48,11 +48,11 @@ def are_equal(p, q):
     return equal
 
 
-@in_wide_precision(2, 2)
+@computed_in_float64(2, 2)
 def correlation_kl(matrix_p, matrix_q, *, given_p, given_q):
     return matrix_divergence(matrix_p, matrix_q, given_p, given_q)
 
 
-@in_wide_precision(2)
+@computed_in_float64(2)
 def half_log_determinant(matrix, *, given):
     return jnp.log(diagonal(tril_of(matrix, given))).sum(-1)

@@ -63,7 +63,7 @@ def identity_like(matrix):
 
 
 def tril_of(matrix, given: str):
-    """Return the Cholesky factor of the covariance, from the matrix that was given (held.py)."""
+    """Return the Cholesky factor of the covariance, from the matrix that was given (given_parameters.py)."""
     if given == "tril":
         return matrix
     return jnp.linalg.cholesky(matrix) if given == "covariance" else tril_of_inverse(symmetric(matrix))

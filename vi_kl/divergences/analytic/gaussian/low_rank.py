@@ -14,8 +14,8 @@ from vi_kl.divergences.analytic.gaussian.triangular import (
     transposed,
     tril_of_square_root,
 )
+from vi_kl.divergences.float64 import computed_in_float64
 from vi_kl.divergences.registry import closed_form, closed_form_entropy
-from vi_kl.divergences.wide import in_wide_precision
 
 
 @closed_form(dist.LowRankMultivariateNormal, dist.LowRankMultivariateNormal)
@@ -41,7 +41,7 @@ def square_root(factor, variances):
     return jnp.concatenate([factor, diagonal_matrix(jnp.sqrt(variances))], axis=-1)
 
 
-@in_wide_precision(1, 2, 1, 1, 2, 1)
+@computed_in_float64(1, 2, 1, 1, 2, 1)
 def low_rank_kl(loc_p, factor_p, variances_p, loc_q, factor_q, variances_q):
     """Return half of ||z||^2 plus the log-det divergence of M = L_q^-1 (P - Q) L_q^-T.
 
@@ -69,7 +69,7 @@ def of_equal_rank(left, right):
     return [jnp.concatenate(pair, axis=-1) for pair in zip((left, right), missing, strict=True)]
 
 
-@in_wide_precision(2, 1)
+@computed_in_float64(2, 1)
 def low_rank_entropy_of(factor, variances):
     tril = tril_of_square_root(square_root(factor, variances))
     return (jnp.log(diagonal(tril)) + 0.5 * math.log(2 * math.pi * math.e)).sum(-1)

@@ -19,8 +19,8 @@ from vi_kl.divergences.analytic.gaussian.triangular import (
 )
 from vi_kl.divergences.analytic.gaussian.vector import is_gaussian, loc_and_scale
 from vi_kl.divergences.bregman import difference_of_products, itakura_saito
+from vi_kl.divergences.float64 import computed_in_float64
 from vi_kl.divergences.registry import closed_form, closed_form_entropy, no_closed_form
-from vi_kl.divergences.wide import in_wide_precision
 
 
 @closed_form(dist.MatrixNormal, dist.MatrixNormal)
@@ -51,7 +51,7 @@ def matrix_normal_parameters(p):
     return p.loc, p.scale_tril_row, p.scale_tril_column
 
 
-@in_wide_precision(2, 2, 2, 2, 2, 2)
+@computed_in_float64(2, 2, 2, 2, 2, 2)
 def matrix_normal_kl(loc_p, row_p, column_p, loc_q, row_q, column_q):
     factors = [diagonal(x) for x in (row_p, column_p, row_q, column_q)]
     rows, columns = quotient_below_diagonal(row_p, row_q), quotient_below_diagonal(column_p, column_q)
@@ -64,7 +64,7 @@ def matrix_normal_kl(loc_p, row_p, column_p, loc_q, row_q, column_q):
     return jnp.where(products == jnp.inf, jnp.inf, products + rest)  # beyond the floating range rest may be NaN
 
 
-@in_wide_precision(2, 2, 2, 2, 2)
+@computed_in_float64(2, 2, 2, 2, 2)
 def matrix_normal_from_independent_kl(loc_p, row_p, column_p, loc_q, scale_q):
     parts = [(diagonal(x), (below_diagonal(x) ** 2).sum(-1)) for x in (row_p, column_p)]
     row, column = parts[0][0][..., :, None], parts[1][0][..., None, :]
@@ -74,7 +74,7 @@ def matrix_normal_from_independent_kl(loc_p, row_p, column_p, loc_q, scale_q):
     return (growth + 0.5 * squares).sum((-2, -1))
 
 
-@in_wide_precision(2, 2, 2, 2, 2)
+@computed_in_float64(2, 2, 2, 2, 2)
 def independent_from_matrix_normal_kl(loc_p, scale_p, loc_q, row_q, column_q):
     inverses = [solve_lower(x, identity_like(x)) for x in (row_q, column_q)]
     parts = [(diagonal(x), (below_diagonal(x) ** 2).sum(-2)) for x in inverses]  # of each column, which scale_p scales
@@ -128,7 +128,7 @@ def whitened(matrix, row, column):
     return transposed(solve_lower(column, transposed(solve_lower(row, matrix))))
 
 
-@in_wide_precision(2, 2)
+@computed_in_float64(2, 2)
 def matrix_normal_entropy_of(row, column):
     logs = jnp.log(diagonal(row))[..., :, None] + jnp.log(diagonal(column))[..., None, :]
     return (logs + 0.5 * math.log(2 * math.pi * math.e)).sum((-2, -1))

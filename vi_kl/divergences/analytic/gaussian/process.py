@@ -13,9 +13,9 @@ from jax import lax
 from vi_kl.divergences.analytic.gaussian.log_det import matrix_divergence, tril_of
 from vi_kl.divergences.analytic.gaussian.triangular import diagonal, solve_lower, sum_of_squares
 from vi_kl.divergences.bregman import itakura_saito
-from vi_kl.divergences.held import held_step_matrix
+from vi_kl.divergences.float64 import computed_in_float64
+from vi_kl.divergences.given_parameters import given_step_matrix
 from vi_kl.divergences.registry import closed_form, closed_form_entropy, evaluate, evaluate_entropy
-from vi_kl.divergences.wide import in_wide_precision
 
 
 @closed_form(dist.GaussianRandomWalk, dist.GaussianRandomWalk)
@@ -41,35 +41,35 @@ def zero_sum_normal_entropy(p):
     return evaluate_entropy(p.base_dist)
 
 
-@in_wide_precision(0, 0)
+@computed_in_float64(0, 0)
 def normal_divergences(scale_p, scale_q, *, count):
     """Return KL between `count` independent centred normals each."""
     d = (scale_p - scale_q) / scale_q
     return count * (itakura_saito(scale_p, scale_q) + 0.5 * d * d)
 
 
-@in_wide_precision(0)
+@computed_in_float64(0)
 def normal_entropies(scale, *, count):
     return count * (jnp.log(scale) + 0.5 * math.log(2 * math.pi * math.e))
 
 
 @closed_form(dist.GaussianStateSpace, dist.GaussianStateSpace)
 def state_space(p, q):
-    given = {"given_p": held_step_matrix(p)[1], "given_q": held_step_matrix(q)[1]}
+    given = {"given_p": given_step_matrix(p)[1], "given_q": given_step_matrix(q)[1]}
     return state_space_kl(*state_space_parameters(p), *state_space_parameters(q), num_steps=p.num_steps, **given)
 
 
 @closed_form_entropy(dist.GaussianStateSpace)
 def state_space_entropy(p):
     """Return the entropy of the innovations: adding the known part of each step changes no volume."""
-    return innovation_entropy_of(*state_space_parameters(p), num_steps=p.num_steps, given=held_step_matrix(p)[1])
+    return innovation_entropy_of(*state_space_parameters(p), num_steps=p.num_steps, given=given_step_matrix(p)[1])
 
 
 def state_space_parameters(p):
-    return p.transition_matrix, p.initial_value, held_step_matrix(p)[0]
+    return p.transition_matrix, p.initial_value, given_step_matrix(p)[0]
 
 
-@in_wide_precision(2, 1, 2, 2, 1, 2)
+@computed_in_float64(2, 1, 2, 2, 1, 2)
 def state_space_kl(
     transition_p, initial_p, matrix_p, transition_q, initial_q, matrix_q, *, num_steps, given_p, given_q
 ):
@@ -94,7 +94,7 @@ def state_space_kl(
     return innovations + 0.5 * (sum_of_squares(first) + squares.sum(0))
 
 
-@in_wide_precision(2, 1, 2)
+@computed_in_float64(2, 1, 2)
 def innovation_entropy_of(transition, initial, matrix, *, num_steps, given):
     tril = tril_of(matrix, given)
     return num_steps * (jnp.log(diagonal(tril)) + 0.5 * math.log(2 * math.pi * math.e)).sum(-1)

@@ -31,9 +31,9 @@ from vi_kl.divergences.analytic.gaussian.circulant import (
 from vi_kl.divergences.analytic.gaussian.log_det import matrix_divergence, tril_of, whitened
 from vi_kl.divergences.analytic.gaussian.low_rank import loc_and_tril_of_low_rank, low_rank_parameters
 from vi_kl.divergences.analytic.gaussian.triangular import cholesky_kl, diagonal, diagonal_matrix, sum_of_squares
-from vi_kl.divergences.held import held_matrix
+from vi_kl.divergences.float64 import broadcast, computed_in_float64
+from vi_kl.divergences.given_parameters import given_matrix
 from vi_kl.divergences.registry import closed_form, closed_form_entropy, no_closed_form
-from vi_kl.divergences.wide import broadcast, in_wide_precision
 
 
 class Gaussian(NamedTuple):
@@ -41,16 +41,16 @@ class Gaussian(NamedTuple):
 
     parameters: Callable  # the arrays that define a distribution
     event_dims: tuple[int, ...]  # the event dimensions of each of these arrays
-    loc_and_tril: Callable  # the mean and factor of those arrays, inside the wide precision, and given their form
+    loc_and_tril: Callable  # the mean and factor of those arrays, in float64, and given their form
 
 
 def multivariate_normal_parameters(p):
-    return p.loc, held_matrix(p)[0]
+    return p.loc, given_matrix(p)[0]
 
 
 def given_as(p) -> str:
     """Return which matrix a MultivariateNormal was given; "" for the classes that have one parametrisation."""
-    return held_matrix(p)[1] if isinstance(p, dist.MultivariateNormal) else ""
+    return given_matrix(p)[1] if isinstance(p, dist.MultivariateNormal) else ""
 
 
 def loc_and_tril_of_matrix(loc, matrix, given):
@@ -109,7 +109,7 @@ def register_by_factors(p_class, q_class):
     of_p, of_q = GAUSSIANS[p_class], GAUSSIANS[q_class]
     count = len(of_p.event_dims)
 
-    @in_wide_precision(*of_p.event_dims, *of_q.event_dims)
+    @computed_in_float64(*of_p.event_dims, *of_q.event_dims)
     def divergence(*arrays, given_p, given_q):
         left = of_p.loc_and_tril(*arrays[:count], *filter(None, [given_p]))
         return cholesky_kl(*left, *of_q.loc_and_tril(*arrays[count:], *filter(None, [given_q])))
@@ -137,7 +137,7 @@ def multivariate_normal(p, q):
     return multivariate_normal_kl(*multivariate_normal_parameters(p), *multivariate_normal_parameters(q), **given)
 
 
-@in_wide_precision(1, 2, 1, 2)
+@computed_in_float64(1, 2, 1, 2)
 def multivariate_normal_kl(loc_p, matrix_p, loc_q, matrix_q, *, given_p, given_q):
     if given_p == given_q == "tril":
         return cholesky_kl(loc_p, matrix_p, loc_q, matrix_q)
@@ -164,7 +164,7 @@ def multivariate_normal_entropy(p):
     return multivariate_normal_entropy_of(*multivariate_normal_parameters(p), given=given_as(p))
 
 
-@in_wide_precision(1, 2)
+@computed_in_float64(1, 2)
 def multivariate_normal_entropy_of(loc, matrix, *, given):
     tril = tril_of(matrix, given)
     return (jnp.log(diagonal(tril)) + 0.5 * math.log(2 * math.pi * math.e)).sum(-1)

@@ -12,8 +12,8 @@ import numpyro.distributions as dist
 
 from vi_kl.divergences.analytic.simplex import entropy_of_concentration
 from vi_kl.divergences.bregman import binet, digamma, itakura_saito
+from vi_kl.divergences.float64 import computed_in_float64
 from vi_kl.divergences.registry import closed_form, closed_form_entropy
-from vi_kl.divergences.wide import in_wide_precision
 
 
 @closed_form(dist.LKJ, dist.LKJ)
@@ -32,7 +32,7 @@ def lkj_cholesky_entropy(p):
     return lkj_entropy_of(p.concentration, dimension=p.dimension, cholesky=True)
 
 
-@in_wide_precision(0, 0)
+@computed_in_float64(0, 0)
 def lkj_kl(concentration_p, concentration_q, *, dimension):
     counts, excess = trees(dimension)
     a, b = concentration_p[..., None] + excess, concentration_q[..., None] + excess
@@ -51,7 +51,7 @@ def symmetric_beta_divergence(a, b, change):
     return 0.5 * itakura_saito(b, a, change) + 2 * parts - totals
 
 
-@in_wide_precision(0)
+@computed_in_float64(0)
 def lkj_entropy_of(concentration, *, dimension, cholesky):
     """Return the entropy of the partial correlations plus the mean log volume of the map to the matrix.
 

@@ -13,9 +13,9 @@ from vi_kl.divergences.analytic.gaussian.log_det import congruent, divergence_of
 from vi_kl.divergences.analytic.gaussian.triangular import diagonal, solve_lower
 from vi_kl.divergences.analytic.positive import unit_gamma_entropy
 from vi_kl.divergences.bregman import SERIES_RADIUS, binet, digamma, itakura_saito, log_ratio, phi
-from vi_kl.divergences.held import held_matrix
+from vi_kl.divergences.float64 import computed_in_float64
+from vi_kl.divergences.given_parameters import given_matrix
 from vi_kl.divergences.registry import closed_form, closed_form_entropy
-from vi_kl.divergences.wide import in_wide_precision
 
 VANISHING = -300.0  # the log of a quotient whose squares may leave the floating range
 
@@ -53,12 +53,12 @@ def inverse_wishart_cholesky_entropy(p):
 
 
 def parameters(p):
-    return p.concentration, held_matrix(of_factor(p))[0]
+    return p.concentration, given_matrix(of_factor(p))[0]
 
 
 def given_as(p) -> str:
     """Return which matrix p was given: the scale matrix is "covariance" here, and the rate matrix "precision"."""
-    return held_matrix(of_factor(p))[1]
+    return given_matrix(of_factor(p))[1]
 
 
 def of_factor(p):
@@ -66,13 +66,13 @@ def of_factor(p):
     return p if isinstance(p, dist.WishartCholesky | dist.InverseWishartCholesky) else p.base_dist
 
 
-@in_wide_precision(0, 2, 0, 2)
+@computed_in_float64(0, 2, 0, 2)
 def wishart_kl(freedom_p, matrix_p, freedom_q, matrix_q, *, given_p, given_q):
     means = mean_divergence(0.5 * freedom_p, matrix_p, 0.5 * freedom_q, matrix_q, given_p, given_q)
     return means + freedom_divergence(0.5 * freedom_q, 0.5 * freedom_p, matrix_p.shape[-1])
 
 
-@in_wide_precision(0, 2, 0, 2)
+@computed_in_float64(0, 2, 0, 2)
 def inverse_wishart_kl(freedom_p, matrix_p, freedom_q, matrix_q, *, given_p, given_q):
     """Return KL between the inverses, which are Wishart with the inverse scale matrices."""
     means = mean_divergence(0.5 * freedom_p, matrix_q, 0.5 * freedom_q, matrix_p, given_q, given_p)
@@ -141,7 +141,7 @@ def shifted_generalized_kl(x, y, change, step):
     return jnp.where(near, close, far)
 
 
-@in_wide_precision(0, 2)
+@computed_in_float64(0, 2)
 def wishart_entropy_of(freedom, matrix, *, given, cholesky):
     """Return the entropy of L A, where A is Bartlett's.
 
@@ -156,7 +156,7 @@ def wishart_entropy_of(freedom, matrix, *, given, cholesky):
     return entropy + log_volume_of_square(jnp.log(diagonal(tril)) + mean_log_chi(halves))
 
 
-@in_wide_precision(0, 2)
+@computed_in_float64(0, 2)
 def inverse_wishart_entropy_of(freedom, matrix, *, given, cholesky):
     """Return the entropy of the inverse of a Wishart matrix W with scale (L L^T)^-1.
 

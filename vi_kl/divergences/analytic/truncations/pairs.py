@@ -19,8 +19,8 @@ from vi_kl.divergences.analytic.truncations.truncated_normal import (
     truncated_normal_entropy,
     truncated_normal_kl,
 )
+from vi_kl.divergences.float64 import computed_in_float64
 from vi_kl.divergences.registry import NoClosedForm, closed_form, closed_form_entropy, no_closed_form, only_where
-from vi_kl.divergences.wide import in_wide_precision
 
 TRUNCATED = (dist.LeftTruncatedDistribution, dist.RightTruncatedDistribution, dist.TwoSidedTruncatedDistribution)
 TRUNCATED_GAMMAS = (dist.LeftTruncatedGamma, dist.RightTruncatedGamma, dist.TwoSidedTruncatedGamma)
@@ -79,7 +79,7 @@ def same_base(p, q, base):
 def restriction_program(log_mass):
     """Return the program of KL from a law on an interval to the same law on a wider one."""
 
-    @in_wide_precision(*[0] * (6 + (log_mass is interval_mass.student_t)))
+    @computed_in_float64(*[0] * (6 + (log_mass is interval_mass.student_t)))
     def restriction_kl(loc, scale, low_p, high_p, low_q, high_q, *shape):
         nested = (low_p >= low_q) & (high_p <= high_q)
         low_q, high_q = jnp.where(nested, low_q, low_p), jnp.where(nested, high_q, high_p)

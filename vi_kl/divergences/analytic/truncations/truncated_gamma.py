@@ -12,7 +12,7 @@ import numpy as np
 
 from vi_kl.divergences.analytic.truncations.interval_mass import log_inverse_share
 from vi_kl.divergences.bregman import em, log_ratio, log_sum_exp
-from vi_kl.divergences.wide import in_wide_precision
+from vi_kl.divergences.float64 import computed_in_float64
 
 NODES, WEIGHTS = np.polynomial.legendre.leggauss(32)
 DEPTH = 42.0  # exp(-42) = 6e-19
@@ -20,7 +20,7 @@ EDGES = np.array([-36.0, -10, -3, 0, 1.5, 3, 4.5, 6])  # in log(rate x): between
 NEAR = 0.03  # below it, two laws are so alike that one rule resolves both; above it, the plain formula keeps its digits
 
 
-@in_wide_precision(*[0] * 8)
+@computed_in_float64(*[0] * 8)
 def truncated_gamma_kl(shape_p, rate_p, low_p, high_p, shape_q, rate_q, low_q, high_q):
     """Return KL between two gammas, each on its own interval of positive numbers; +inf if q's does not contain p's."""
     nested = (low_p >= low_q) & (high_p <= high_q)
@@ -44,7 +44,7 @@ def truncated_gamma_kl(shape_p, rate_p, low_p, high_p, shape_q, rate_q, low_q, h
     return jnp.where(nested, cut + log_inverse_share(*log_mass[1:]), jnp.inf)
 
 
-@in_wide_precision(*[0] * 4)
+@computed_in_float64(*[0] * 4)
 def truncated_gamma_entropy(shape, rate, low, high):
     """Return the entropy in y plus the mean of log x."""
     top, ends = around_mode(shape, rate, low, high)

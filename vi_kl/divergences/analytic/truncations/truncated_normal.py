@@ -17,14 +17,14 @@ import numpy as np
 
 from vi_kl.divergences.analytic.truncations.interval_mass import log_inverse_share
 from vi_kl.divergences.bregman import log_sum_exp
-from vi_kl.divergences.wide import in_wide_precision
+from vi_kl.divergences.float64 import computed_in_float64
 
 NODES, WEIGHTS = np.polynomial.legendre.leggauss(64)
 DEPTH = 42.0  # exp(-42) = 6e-19
 NEAR = 0.03  # below it, two laws are so alike that one rule resolves both; above it, the plain formula keeps its digits
 
 
-@in_wide_precision(*[0] * 8)
+@computed_in_float64(*[0] * 8)
 def truncated_normal_kl(loc_p, scale_p, low_p, high_p, loc_q, scale_q, low_q, high_q):
     """Return KL between two normals, each on its own interval, which may be infinite.
 
@@ -54,7 +54,7 @@ def truncated_normal_kl(loc_p, scale_p, low_p, high_p, loc_q, scale_q, low_q, hi
     return jnp.where(nested, cut + log_inverse_share(*log_mass[1:]), jnp.inf)
 
 
-@in_wide_precision(*[0] * 4)
+@computed_in_float64(*[0] * 4)
 def truncated_normal_entropy(loc, scale, low, high):
     _, slope, (low, high) = around_mode(loc, scale, low, high)
     log_mass, nodes, weights = rule(slope, jnp.ones_like(slope), low, high, high - low)

@@ -16,8 +16,8 @@ from vi_kl.divergences.analytic.real_line import normal_kl
 from vi_kl.divergences.analytic.univariate import against, families, log_laws, same_family
 from vi_kl.divergences.analytic.univariate.families import LOG_LAWS, REAL_LAWS
 from vi_kl.divergences.analytic.univariate.moments import of_exp
+from vi_kl.divergences.float64 import computed_in_float64
 from vi_kl.divergences.registry import CLOSED_FORMS, ENTROPIES, closed_form, closed_form_entropy
-from vi_kl.divergences.wide import in_wide_precision
 
 POSITIVE_POWERS = {
     dist.Gamma: families.gamma,
@@ -79,7 +79,7 @@ def moment_program(law, transform, charge):
     size = len(inspect.signature(law).parameters)
     others = len(inspect.signature(charge).parameters) - 1
 
-    @in_wide_precision(*[0] * (size + others))
+    @computed_in_float64(*[0] * (size + others))
     def divergence(*arrays):
         moments = law(*arrays[:size])
         return charge(transform(moments) if transform else moments, *arrays[size:])
@@ -127,7 +127,7 @@ register_moments(
 )
 
 
-@in_wide_precision(*[0] * 6)
+@computed_in_float64(*[0] * 6)
 def tilted_from_pareto(low, high, exponent, plus, minus, low_q):
     moments = log_laws.tilted(low, high, exponent)
     inside = low >= low_q
@@ -149,7 +149,7 @@ for p_class, q_class in itertools.product(TILTED, PARETOS):
 def entropy_program(law, of_logarithm):
     """Return the program of the entropy of X, which is that of log X plus E log X."""
 
-    @in_wide_precision(*[0] * len(inspect.signature(law).parameters))
+    @computed_in_float64(*[0] * len(inspect.signature(law).parameters))
     def entropy(*arrays):
         moments = law(*arrays)
         return moments.entropy + moments.mean if of_logarithm else moments.entropy

@@ -18,13 +18,13 @@ from vi_kl.divergences.bregman import (
     polynomial,
     psi,
 )
+from vi_kl.divergences.float64 import computed_in_float64
 from vi_kl.divergences.registry import closed_form, only_where
-from vi_kl.divergences.wide import in_wide_precision
 
 LARGE = 1e300  # beyond it, a logarithm is computed by parts
 
 
-@in_wide_precision(*[0] * 8)
+@computed_in_float64(*[0] * 8)
 def generalized_gamma_kl(a_p, power_p, numerator_p, denominator_p, a_q, power_q, numerator_q, denominator_q):
     """Return KL of (x denominator / numerator)^power ~ Gamma(a, 1), for powers of one sign.
 
@@ -45,7 +45,7 @@ def generalized_gamma_kl(a_p, power_p, numerator_p, denominator_p, a_q, power_q,
     return jnp.where(inside, a_q * (em(shift) + cumulant) + shapes, jnp.inf)
 
 
-@in_wide_precision(*[0] * 4)
+@computed_in_float64(*[0] * 4)
 def gumbel_kl(loc_p, scale_p, loc_q, scale_q):
     """Return KL between Gumbels.
 
@@ -57,7 +57,7 @@ def gumbel_kl(loc_p, scale_p, loc_q, scale_q):
     return jnp.where(steps == jnp.inf, jnp.inf, em(shift) + cumulant + phi(steps))
 
 
-@in_wide_precision(*[0] * 10)
+@computed_in_float64(*[0] * 10)
 def asymmetric_laplace_kl(loc_p, scale_p, u_p, v_p, w_p, loc_q, scale_q, u_q, v_q, w_q):
     """Return KL between asymmetric Laplace laws with `left = scale u / (1 - v)` and `right = scale / (u w)`.
 
@@ -94,7 +94,7 @@ def asymmetric_laplace_kl(loc_p, scale_p, u_p, v_p, w_p, loc_q, scale_q, u_q, v_
     return jnp.where(scales == jnp.inf, jnp.inf, scales + curved - shift / (left + right) * difference)
 
 
-@in_wide_precision(*[0] * 4)
+@computed_in_float64(*[0] * 4)
 def cauchy_kl(loc_p, scale_p, loc_q, scale_q):
     """Return KL between Cauchy laws: Chyzak & Nielsen (2019)."""
     d, z = scale_p - scale_q, loc_p - loc_q
@@ -105,7 +105,7 @@ def cauchy_kl(loc_p, scale_p, loc_q, scale_q):
     return jnp.where(large, far, jnp.log1p(jnp.where(large, 0.0, excess)))
 
 
-@in_wide_precision(*[0] * 3)
+@computed_in_float64(*[0] * 3)
 def logistic_shift_kl(loc_p, loc_q, scale):
     """Return KL between two logistics of one scale: 2 (x coth x - 1), x = (loc_p - loc_q) / (2 scale)."""
     x = abs(loc_p - loc_q) / (2 * scale)
@@ -120,7 +120,7 @@ def logistic_shift_kl(loc_p, loc_q, scale):
     return 2 * jnp.where(near, series, far / jnp.tanh(far) - 1)
 
 
-@in_wide_precision(*[0] * 3)
+@computed_in_float64(*[0] * 3)
 def soft_laplace_shift_kl(loc_p, loc_q, scale):
     """Return KL between two hyperbolic secants of one scale: 2 log cosh(d / 2), d = (loc_p - loc_q) / scale."""
     d = abs(loc_p - loc_q) / scale
@@ -130,7 +130,7 @@ def soft_laplace_shift_kl(loc_p, loc_q, scale):
     return jnp.where(near, jnp.log1p(half_sinh * half_sinh), far + 2 * jnp.log1p(jnp.expm1(-far) / 2))
 
 
-@in_wide_precision(*[0] * 6)
+@computed_in_float64(*[0] * 6)
 def pareto_kl(plus_p, minus_p, low_p, plus_q, minus_q, low_q):
     """Return KL between two Pareto laws of tail indices `plus - minus`.
 
@@ -143,7 +143,7 @@ def pareto_kl(plus_p, minus_p, low_p, plus_q, minus_q, low_q):
     return jnp.where(reach, itakura_saito(rate_q, rate_p, difference) + shift, jnp.inf)
 
 
-@in_wide_precision(*[0] * 6)
+@computed_in_float64(*[0] * 6)
 def tilted_kl(low_p, high_p, exponent_p, low_q, high_q, exponent_q):
     """Return KL between densities proportional to x^exponent on intervals of positive numbers.
 
@@ -178,7 +178,7 @@ def log_mass(tilt, low, high):
     return jnp.where(some & (high > 0), top + jnp.where(bounded, finite, whole), -jnp.inf)
 
 
-@in_wide_precision(*[0] * 4)
+@computed_in_float64(*[0] * 4)
 def uniform_kl(low_p, high_p, low_q, high_q):
     nested = (low_p >= low_q) & (high_p <= high_q)
     outside = jnp.where(nested, (low_p - low_q) + (high_q - high_p), 0.0)
@@ -187,7 +187,7 @@ def uniform_kl(low_p, high_p, low_q, high_q):
     return jnp.where(nested, jnp.where(share < LARGE, jnp.log1p(jnp.where(share < LARGE, share, 0.0)), far), jnp.inf)
 
 
-@in_wide_precision(0, 0)
+@computed_in_float64(0, 0)
 def exponential_kl(parameter_p, parameter_q):
     """Return KL if q's parameter times a variable of p is exponential: the Itakura-Saito divergence."""
     return itakura_saito(parameter_q, parameter_p)
@@ -257,7 +257,7 @@ def levy(p, q):
     return only_where(p.loc <= q.loc, divergence, p, q, "only for equal locations is there one")
 
 
-@in_wide_precision(0, 0)
+@computed_in_float64(0, 0)
 def half_exponential_kl(scale_p, scale_q):
     return 0.5 * itakura_saito(scale_q, scale_p)
 

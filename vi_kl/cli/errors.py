@@ -1,4 +1,4 @@
-"""What a command says when it cannot go on: a sentence and an exit code, and no traceback."""
+"""Errors of a command: a sentence and an exit code in place of a traceback."""
 
 import contextlib
 import re
@@ -14,12 +14,12 @@ from vi_kl.cli.divergence.input_errors import ExpressionError
 
 
 @contextlib.contextmanager
-def in_sentences(errors: Console, debug: bool) -> Iterator[None]:
-    """Errors as sentences with an exit code: 2 for the person's mistakes, 1 for failures inside, 130 for Ctrl-C."""
+def errors_as_sentences(errors: Console, debug: bool) -> Iterator[None]:
+    """Turn errors into sentences with an exit code: 2 for wrong input, 1 for failures inside, 130 for Ctrl-C."""
     try:
         with warnings.catch_warnings():
             if not debug:
-                warnings.simplefilter("ignore")  # the answer says itself what is to be said about it
+                warnings.simplefilter("ignore")  # the answer itself holds what there is to warn of
             yield
     except KeyboardInterrupt:
         errors.print("[yellow]Interrupted[/] before there was an answer.")
@@ -43,5 +43,6 @@ def in_sentences(errors: Console, debug: bool) -> Iterator[None]:
 
 
 def refuse(errors: Console, sentence: str) -> NoReturn:
+    """Print a sentence about a mistake, and exit with code 2."""
     errors.print(Text(sentence, style="red"))
     raise typer.Exit(2)

@@ -24,7 +24,7 @@ MATRICES = {
 }
 
 
-def held_matrix(distribution):
+def given_matrix(distribution):
     """Return the matrix that was given, and which one it is: "tril", "covariance" or "precision"."""
     names = list(distribution.__dict__)
     given = names[: names.index("scale_tril")]  # what NumPyro computes on demand comes after it
@@ -32,16 +32,16 @@ def held_matrix(distribution):
     return (distribution.scale_tril, "tril") if name is None else (distribution.__dict__[name], MATRICES[name])
 
 
-def held_step_matrix(process: dist.GaussianStateSpace):
+def given_step_matrix(process: dist.GaussianStateSpace):
     """Return the matrix and its kind for one step's innovation, which NumPyro repeats for each step."""
     base = process.base_dist
     while not isinstance(base, dist.MultivariateNormal):
         base = base.base_dist
-    matrix, given = held_matrix(base)
+    matrix, given = given_matrix(base)
     return (process.scale_tril, given) if given == "tril" else (matrix[..., 0, :, :], given)
 
 
-def widened(distribution):
+def with_float64_parameters(distribution):
     """Return the distribution with parameters in float64, and factors recomputed from them.
 
     Call it where 64-bit types are on.
@@ -73,11 +73,11 @@ def remake(distribution):
     if isinstance(distribution, dist.OrderedLogistic):
         return type(distribution)(*map(as_float64, (distribution.predictor, distribution.cutpoints)))
     if isinstance(distribution, dist.GaussianStateSpace):
-        return with_factor(distribution, *held_step_matrix(distribution))
+        return with_factor(distribution, *given_step_matrix(distribution))
     if "scale_tril" in distribution.__dict__ and isinstance(
         distribution, dist.MultivariateNormal | dist.WishartCholesky | dist.InverseWishartCholesky
     ):
-        return with_factor(distribution, *held_matrix(distribution))
+        return with_factor(distribution, *given_matrix(distribution))
     return distribution
 
 

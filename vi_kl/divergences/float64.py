@@ -12,13 +12,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from vi_kl.core.compilation import compiled
-from vi_kl.core.precision import wide_types
+from vi_kl.core.precision import x64_types
 from vi_kl.divergences.bregman import FULL, SINGLE
 
 SMALL = 10_000  # numbers
 
 
-def in_wide_precision(*event_dims: int, digits: bool = False, forward: bool = False):
+def computed_in_float64(*event_dims: int, digits: bool = False, forward: bool = False):
     """Compile a function of parameter arrays in float64; return its result in their common dtype.
 
     Args:
@@ -45,7 +45,7 @@ def in_wide_precision(*event_dims: int, digits: bool = False, forward: bool = Fa
             arrays, shapes = with_common_batch_shape(arrays, event_dims)
             traced = tuple(i for i, array in enumerate(arrays) if isinstance(array, jax.Array))
             keywords = tuple(sorted(static.items()))
-            return evaluate_wide(values(*keywords), gradients(traced, *keywords), arrays, shapes, traced, dtype)
+            return evaluate_in_float64(values(*keywords), gradients(traced, *keywords), arrays, shapes, traced, dtype)
 
         return wrapped
 
@@ -54,7 +54,7 @@ def in_wide_precision(*event_dims: int, digits: bool = False, forward: bool = Fa
 
 def value_program(function, *static):
     """Return one program for all callers, whichever of the arguments they differentiate."""
-    return compiled(of_wide(functools.partial(function, **dict(static))), seldom=is_small)
+    return compiled(of_float64_arrays(functools.partial(function, **dict(static))), unoptimized=is_small)
 
 
 def gradient_program(function, differentiated, *static):
@@ -63,7 +63,11 @@ def gradient_program(function, differentiated, *static):
     def total(*arrays):
         return function(*arrays, **keywords).sum()  # batch entries do not depend on each other
 
-    return compiled(of_wide(jax.grad(total, argnums=differentiated)), seldom=is_small) if differentiated else None
+    return (
+        compiled(of_float64_arrays(jax.grad(total, argnums=differentiated)), unoptimized=is_small)
+        if differentiated
+        else None
+    )
 
 
 def slopes_program(function, differentiated, *static):
@@ -77,11 +81,11 @@ def slopes_program(function, differentiated, *static):
 
         return tuple(along(i) for i in differentiated)
 
-    return compiled(of_wide(slopes), seldom=is_small) if differentiated else None
+    return compiled(of_float64_arrays(slopes), unoptimized=is_small) if differentiated else None
 
 
-def of_wide(function):
-    """The function of the arrays in float64: large ones are converted inside its program, where that takes no copy."""
+def of_float64_arrays(function):
+    """Return a function of the arrays in float64; large ones are converted inside its program, which saves a copy."""
     return lambda *arrays: function(*(array.astype(jnp.float64) for array in arrays))
 
 
@@ -90,26 +94,26 @@ def is_small(*arrays) -> bool:
     return all(isinstance(array.size, int) and array.size <= SMALL for array in arrays)
 
 
-def evaluate_wide(value, gradient, arrays, shapes, traced, dtype):
+def evaluate_in_float64(value, gradient, arrays, shapes, traced, dtype):
     """Return the value with its derivative by the JAX arrays; the others keep their own digits and are constants."""
     # JAX keeps the function below as long as what it is traced in: it must not hold references to traced values
     constants = [None if i in traced else array for i, array in enumerate(arrays)]
 
     def in_order(parameters):
         values = dict(zip(traced, parameters, strict=True))
-        given = [widened_if_small(values.get(i, array)) for i, array in enumerate(constants)]
+        given = [float64_if_small(values.get(i, array)) for i, array in enumerate(constants)]
         return [
             a if i in traced or a.shape == shapes[i] else jnp.broadcast_to(a, shapes[i]) for i, a in enumerate(given)
         ]
 
     @jax.custom_jvp
     def evaluate(*parameters):
-        with wide_types():
+        with x64_types():
             return value(*in_order(parameters)).astype(dtype)
 
     @evaluate.defjvp
     def derivative(parameters, tangents):
-        with wide_types():
+        with x64_types():
             slopes = [slope.astype(dtype) for slope in gradient(*in_order(parameters))]
         result = evaluate(*parameters)
         terms = [slope * tangent for slope, tangent in zip(slopes, tangents, strict=True)]
@@ -118,8 +122,8 @@ def evaluate_wide(value, gradient, arrays, shapes, traced, dtype):
     return evaluate(*(arrays[i] for i in traced))
 
 
-def widened_if_small(array):
-    """The array; small ones in float64, so that callers in both precisions share a program."""
+def float64_if_small(array):
+    """Return the array, in float64 if it is small, so that callers in both precisions share a program."""
     return array if isinstance(array, jax.Array) and not is_small(array) else jnp.asarray(array, dtype=jnp.float64)
 
 

@@ -1,10 +1,10 @@
-"""Closed forms of zero-inflated and hurdle distributions, and of ungated ones against them.
+"""Closed forms of zero-inflated and hurdle distributions, and of unmodified ones against them.
 
 Whatever the gate does, p and q are a chance of 0 and the base on the counts from 1 on:
 
     KL = KL of the chances of 0 + P(not 0) * KL of the zero-truncated bases
 
-An ungated base is one behind a gate of 0. Truncated Poissons and negative binomials have a closed form, and bases of
+An unmodified base is one behind a gate of 0. Truncated Poissons and negative binomials have a closed form, and bases of
 finite support are summed; the base of a hurdle may also be continuous and is then as it is.
 """
 
@@ -31,20 +31,20 @@ from vi_kl.divergences.analytic.counts.finite_support import FINITE, UNBOUNDED
 from vi_kl.divergences.analytic.counts.gates import log_sum
 from vi_kl.divergences.analytic.counts.zero_truncated import truncated_poisson, truncated_waiting
 from vi_kl.divergences.bregman import generalized_kl, log_ratio
+from vi_kl.divergences.float64 import computed_in_float64
 from vi_kl.divergences.registry import closed_form, closed_form_entropy, evaluate, known, unexpanded
-from vi_kl.divergences.wide import in_wide_precision
 
-GATED = (dist.ZeroInflatedProbs, dist.HurdleProbs)
+ZERO_MODIFIED = (dist.ZeroInflatedProbs, dist.HurdleProbs)
 BY_LOGITS = (dist.ZeroInflatedLogits, dist.HurdleLogits)
 SMALLEST = -690.0  # log of a probability, below which float64 loses digits of it
 
 
-def gated(p, q):
+def zero_modified_kl(p, q):
     bases = base_of(p), base_of(q)
     (gate_p, form_p), (gate_q, form_q) = gate_of(p), gate_of(q)
     forms = {"form_p": form_p, "form_q": form_q}
     if all(isinstance(base, dist.Poisson) for base in bases):
-        return gated_poisson_kl(gate_p, bases[0].rate, gate_q, bases[1].rate, **forms)
+        return zero_modified_poisson_kl(gate_p, bases[0].rate, gate_q, bases[1].rate, **forms)
     if all(isinstance(base, WAITING) for base in bases):
         (x_p, kind_p), (x_q, kind_q) = map(chance_of, bases)
         failures = failures_of(bases[0])
@@ -52,7 +52,7 @@ def gated(p, q):
         equal = equal_failures(*bases)
         if known(equal) and not np.all(equal):
             return finite_sum(p, q)
-        divergence = gated_waiting_kl(gate_p, x_p, gate_q, x_q, failures, **forms, **kinds)
+        divergence = zero_modified_waiting_kl(gate_p, x_p, gate_q, x_q, failures, **forms, **kinds)
         return divergence if known(equal) else jnp.where(equal, divergence, finite_sum(p, q))
     if not any(base.is_discrete for base in bases):
         return hurdle_of_densities(p, q, *bases)
@@ -61,20 +61,20 @@ def gated(p, q):
     return finite_sum(p, q)
 
 
-for pair in itertools.product(GATED + FINITE + UNBOUNDED, repeat=2):
-    if set(pair) & set(GATED) and pair[0] is not dist.BetaNegativeBinomial:  # it has no form with itself
-        closed_form(*pair)(gated)
-for kind in GATED:
+for pair in itertools.product(ZERO_MODIFIED + FINITE + UNBOUNDED, repeat=2):
+    if set(pair) & set(ZERO_MODIFIED) and pair[0] is not dist.BetaNegativeBinomial:  # it has no form with itself
+        closed_form(*pair)(zero_modified_kl)
+for kind in ZERO_MODIFIED:
     closed_form_entropy(kind)(finite_entropy)
 
 
 def base_of(distribution):
-    return unexpanded(distribution.base_dist if isinstance(distribution, GATED) else distribution)
+    return unexpanded(distribution.base_dist if isinstance(distribution, ZERO_MODIFIED) else distribution)
 
 
 def gate_of(distribution):
     """Return the gate as it was given, and its form: its kind of parameter and its effect."""
-    if not isinstance(distribution, GATED):
+    if not isinstance(distribution, ZERO_MODIFIED):
         return 0.0, ("success", "inflates")
     does = "replaces" if isinstance(distribution, dist.HurdleProbs) else "inflates"
     if isinstance(distribution, BY_LOGITS):
@@ -98,15 +98,15 @@ def hurdle_of_densities(p, q, base_p, base_q):
     return zeros + (passes * others).astype(zeros.dtype)
 
 
-@in_wide_precision(0, 0, 0, 0)
-def gated_poisson_kl(gate_p, rate_p, gate_q, rate_q, *, form_p, form_q):
+@computed_in_float64(0, 0, 0, 0)
+def zero_modified_poisson_kl(gate_p, rate_p, gate_q, rate_q, *, form_p, form_q):
     zeros, others = chance_of_zero_kl(gate_p, gate_q, (rate_p, rate_q), rate_q - rate_p, form_p, form_q)
     return zeros + others * jnp.where(others > 0, truncated_poisson(rate_p, rate_q), 0.0)
 
 
-@in_wide_precision(0, 0, 0, 0, 0)
-def gated_waiting_kl(gate_p, x_p, gate_q, x_q, failures, *, form_p, form_q, kind_p, kind_q):
-    """Return KL between gated negative binomials of equally many failures.
+@computed_in_float64(0, 0, 0, 0, 0)
+def zero_modified_waiting_kl(gate_p, x_p, gate_q, x_q, failures, *, form_p, form_q, kind_p, kind_q):
+    """Return KL between zero-modified negative binomials of equally many failures.
 
     Their chance of 0 is that of nothing but failures.
     """
