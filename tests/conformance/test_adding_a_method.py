@@ -22,7 +22,7 @@ from vi_kl.algorithms.registry import METHODS
 from vi_kl.algorithms.sample_average_approximation import SampleAverageApproximation
 from vi_kl.core.discovery import classes_in
 from vi_kl.objectives import OBJECTIVES, Objective
-from vi_kl.report import figures as plots
+from vi_kl.report.figures import appearance
 from vi_kl.report.methods import choice_table, method_table, objective_table
 
 ROOT = Path(__file__).parent.parent.parent
@@ -131,9 +131,9 @@ def test_one_file_and_one_entry_are_found_in_every_table(added):
         assert f'"{name}"' in names_by_kind()
         assert f"| `{name}` | `{kind}` | {METHODS[name].what} | {found_by} |" in method_table()
         assert f'`"{name}"` | {METHODS[name].what}' in choice_table()
-    assert plots.colour("stretched") == VERMILION
-    assert plots.dash("stretched") == plots.PATTERNS["dotted"]
-    assert plots.colour("uphill") in plots.OTHERS
+    assert appearance.colour("stretched") == VERMILION
+    assert appearance.dash("stretched") == appearance.PATTERNS["dotted"]
+    assert appearance.colour("uphill") in appearance.OTHERS
     assert families_of(METHODS)["stretched"] == added["Stretched"]()
 
 

@@ -41,7 +41,7 @@ def test_eight_schools_densities_against_scipy():
     expected = prior + stats.norm.logpdf(theta, mu, tau).sum() + likelihood
     np.testing.assert_allclose(centred.log_density(z), expected, rtol=1e-12)
     noncentred = eight_schools_noncentred()
-    z = noncentred.unconstrain({"mu": mu, "tau": tau, "theta_raw": raw})
+    z = noncentred.unconstrain({"mu": mu, "tau": tau, "theta_trans": raw})
     np.testing.assert_allclose(noncentred.log_density(z), prior + stats.norm.logpdf(raw).sum() + likelihood, rtol=1e-12)
 
 

@@ -21,6 +21,7 @@ from vi_kl.reference import reference_by_quadrature
 from vi_kl.report import figures as plots
 from vi_kl.report.comparison import comparison_page, draw_pictures, draw_traces, write_report
 from vi_kl.report.draws import draw_sites_of
+from vi_kl.report.figures.marginals import density
 from vi_kl.report.tables import COLUMNS, EIGHTY_CHARACTERS, Table, comparison_table, evidence, notes, number
 from vi_kl.report.terminal import print_comparison, rich_table
 
@@ -139,7 +140,7 @@ def test_what_has_no_density_is_drawn_all_the_same():
     plots.plot_marginal(ax, None, {"map": np.full(100, 2.0)}, "x")
     assert [line.get_xdata()[0] for line in ax.lines] == [2.0]
     piled = np.concatenate([np.zeros(300), np.linspace(0, 1, 700), [np.inf]])
-    assert np.isfinite(plots.density(piled, np.linspace(-0.5, 1.5, 100))).all()
+    assert np.isfinite(density(piled, np.linspace(-0.5, 1.5, 100))).all()
 
 
 def test_two_fits_of_one_name_are_both_drawn(known):

@@ -11,6 +11,7 @@ import numpy as np
 import numpyro
 import numpyro.distributions as dist
 
+from vi_kl.models.posteriordb.hierarchical import eight_schools_centered, eight_schools_noncentered
 from vi_kl.reference import reference_by_quadrature
 from vi_kl.targets import Target
 
@@ -18,27 +19,6 @@ EFFECTS = np.array([28.0, 8.0, -3.0, 7.0, -1.0, 1.0, 18.0, 12.0])
 STANDARD_ERRORS = np.array([15.0, 10.0, 16.0, 11.0, 9.0, 11.0, 10.0, 18.0])
 SEED = 20261123
 LARGEST_BY_QUADRATURE = 3  # dimensions
-
-
-# The models ----------------------------------------------------------------------------------------------------
-
-
-def eight_schools_centred_model(sigma, y):
-    """Define the centred model: each effect is drawn from the population, and measured with standard error sigma."""
-    mu = numpyro.sample("mu", dist.Normal(0, 5))
-    tau = numpyro.sample("tau", dist.HalfCauchy(5))
-    with numpyro.plate("schools", len(y)):
-        theta = numpyro.sample("theta", dist.Normal(mu, tau))
-        numpyro.sample("y", dist.Normal(theta, sigma), obs=y)
-
-
-def eight_schools_noncentred_model(sigma, y):
-    """Define the non-centred model, with each school's effect in units of tau from mu."""
-    mu = numpyro.sample("mu", dist.Normal(0, 5))
-    tau = numpyro.sample("tau", dist.HalfCauchy(5))
-    with numpyro.plate("schools", len(y)):
-        theta_raw = numpyro.sample("theta_raw", dist.Normal(0, 1))
-        numpyro.sample("y", dist.Normal(mu + tau * theta_raw, sigma), obs=y)
 
 
 def logistic_regression_model(x, y):
@@ -57,7 +37,7 @@ def eight_schools_centred() -> Target:
 
     No reference is attached: it takes a reference run, and a careful one.
     """
-    return Target.from_numpyro(eight_schools_centred_model, STANDARD_ERRORS, EFFECTS)
+    return Target.from_numpyro(eight_schools_centered, STANDARD_ERRORS, EFFECTS)
 
 
 def eight_schools_noncentred() -> Target:
@@ -65,7 +45,7 @@ def eight_schools_noncentred() -> Target:
 
     No reference is attached: a reference run gives it in seconds.
     """
-    return Target.from_numpyro(eight_schools_noncentred_model, STANDARD_ERRORS, EFFECTS)
+    return Target.from_numpyro(eight_schools_noncentered, STANDARD_ERRORS, EFFECTS)
 
 
 def logistic_regression(rows: int = 200, predictors: int = 3) -> Target:

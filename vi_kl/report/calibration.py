@@ -10,7 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy.stats import binom
 
-from vi_kl.report.figures import FILL, INK, QUIET, label, style, subplots
+from vi_kl.report.figures import FILL, INK, QUIET, style, subplots
+from vi_kl.report.tables import readable
 from vi_kl.workflows.calibration.calibration import Calibration
 from vi_kl.workflows.calibration.uniformity import simultaneous_band
 
@@ -40,7 +41,7 @@ def plot_calibration(c: Calibration, parameters: Sequence[str] | None = None) ->
             plot_ecdf_difference(row[1], c, name)
         for ax in axes[:-1].flat:
             ax.set(xlabel="")
-        title = f"{label(c.method)}, {len(c.pits)} simulated data sets. Grey: the range if q were the posterior"
+        title = f"{readable(c.method)}, {len(c.pits)} simulated data sets. Grey: the range if q were the posterior"
         figure.suptitle(title, x=0.01, ha="left", fontsize=10)
     return figure
 

@@ -1,0 +1,30 @@
+"""Figures of fits and comparisons. Each function draws on the axes it is given and returns them.
+
+appearance    the look: `style()` is a context for the caller to use, since nothing here changes matplotlib's settings
+fits          how each ELBO approached the log evidence
+marginals     one number, or the entries of a vector, under every approximation and under the posterior
+divergences   the divergence of each approximation, with its interval
+projections   a distribution and its nearest members of a family
+"""
+
+from vi_kl.report.figures.appearance import FILL, INK, QUIET, colour, dash, style, subplots
+from vi_kl.report.figures.divergences import FLOOR, plot_reverse_kl
+from vi_kl.report.figures.fits import plot_trace
+from vi_kl.report.figures.marginals import plot_many_means, plot_marginal
+from vi_kl.report.figures.projections import plot_projections
+
+__all__ = [
+    "FILL",
+    "FLOOR",
+    "INK",
+    "QUIET",
+    "colour",
+    "dash",
+    "plot_many_means",
+    "plot_marginal",
+    "plot_projections",
+    "plot_reverse_kl",
+    "plot_trace",
+    "style",
+    "subplots",
+]

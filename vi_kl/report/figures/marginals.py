@@ -1,0 +1,92 @@
+"""Figures of one number, or of a vector's entries, under each approximation and under the posterior."""
+
+import numpy as np
+from matplotlib.axes import Axes
+from scipy.ndimage import gaussian_filter1d
+
+from vi_kl.report.figures.appearance import FILL, colour, dash
+from vi_kl.report.tables import readable
+
+FARTHEST = 30.0  # posterior sds; what is farther off is not drawn
+MOST_TICKS = 13  # entries of a vector, each of which gets a number
+
+
+def plot_marginal(
+    ax: Axes, known: np.ndarray | None, draws: dict[str, np.ndarray], xlabel: str, of_known: str = "exact posterior"
+) -> Axes:
+    """Draw the density of one number under every q, over that under the posterior, filled, where it is known.
+
+    Args:
+        ax: the axes to draw on.
+        known: draws of the posterior, or None.
+        draws: {name of q: its draws}.
+        xlabel: the name of the number.
+        of_known: what the posterior's draws are called.
+    """
+    values = np.concatenate([*([] if known is None else [known]), *draws.values()])
+    low, high = np.quantile(values[np.isfinite(values)], [0.0005, 0.9995])
+    x = np.linspace(low, high, 1000) if low < high else np.linspace(low - 0.5, high + 0.5, 1000)
+    top = 0.0
+    if known is not None:
+        curve = density(known, x)
+        ax.fill_between(x, curve, color=FILL, linewidth=0, label=of_known)
+        top = curve.max()
+    for name, values in draws.items():
+        look = {"color": colour(name), "linestyle": dash(name), "linewidth": 1.5, "label": readable(name)}
+        if np.ptp(values) == 0:  # a point has no density
+            ax.axvline(values[0], **look)
+            continue
+        curve = density(values, x)
+        ax.plot(x, curve, **look)
+        top = max(top, curve.max())
+    ax.set(xlabel=xlabel, yticks=[], ylim=(0, 1.08 * top if top else 1.0))
+    ax.spines["left"].set_visible(False)
+    return ax
+
+
+def density(values: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """Estimate a kernel density from many draws on an even grid, as a fine histogram that is smoothed.
+
+    The bandwidth follows the narrowest mode (the shortest interval that holds a fifth of the draws), so that separate
+    modes are not smeared into one another.
+    """
+    values = values[np.isfinite(values)]
+    ordered, fifth = np.sort(values), len(values) // 5
+    sd = (ordered[fifth:] - ordered[:-fifth]).min() / 0.507  # in a normal it is 0.507 sd wide
+    step = x[1] - x[0]
+    edges = np.append(x, x[-1] + step) - step / 2
+    counts = np.histogram(values, edges)[0] / (len(values) * step)
+    bandwidth = 0.9 * sd * len(values) ** -0.2 / step
+    return (
+        gaussian_filter1d(counts, bandwidth, mode="constant") if bandwidth else counts
+    )  # a fifth of them are one value
+
+
+def plot_many_means(
+    ax: Axes, means, sds, draws: dict[str, np.ndarray], xlabel: str, of_known: str = "exact posterior"
+) -> Axes:
+    """Draw, for a vector, q's error of each mean and its own ±1 sd, with the posterior's ±1 sd behind it.
+
+    Args:
+        ax: the axes to draw on.
+        means, sds: the posterior's, which give the unit; shape (entries,).
+        draws: {name of q: its draws, (n, entries)}.
+        xlabel: what the entries are.
+        of_known: what the posterior that the means are of is called.
+    """
+    positions = np.arange(len(means))
+    ax.fill_between([-0.6, len(means) - 0.4], -1, 1, color=FILL, linewidth=0, label=f"{of_known} ±1 sd")
+    offsets, farthest = np.linspace(-0.28, 0.28, len(draws)), 0.0
+    for offset, (name, values) in zip(offsets, draws.items(), strict=True):
+        centre = (values.mean(axis=0) - means) / sds
+        farthest = max(farthest, np.abs(centre).max(initial=0.0))
+        ax.errorbar(
+            positions + offset, centre, yerr=values.std(axis=0) / sds, fmt="o", markersize=3, linewidth=1.2,
+            color=colour(name), label=readable(name),
+        )  # fmt: skip
+    unit = "posterior sd from the exact mean" if of_known == "exact posterior" else f"sd from the {of_known}'s mean"
+    reach = min(max(1.6, 1.2 * farthest), FARTHEST)
+    ax.set(xlabel=xlabel, ylabel=unit, ylim=(-reach, reach))
+    ax.set_xticks(positions if len(means) <= MOST_TICKS else positions[:: -(-len(means) // MOST_TICKS)])
+    ax.set_xlim(-0.6, len(means) - 0.4)
+    return ax
