@@ -74,6 +74,7 @@ def test_a_point_may_be_given_in_the_models_own_space(key):
         start(target, key, start=np.array([np.nan]))
 
 
+@pytest.mark.exhaustive
 def test_many_dimensions_get_a_scale_each(key):
     scales = np.geomspace(1e-2, 1e2, 500)
     target = Target.from_log_density(lambda z: -0.5 * jnp.sum((z / scales) ** 2), 500)

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro
 import numpyro.distributions as dist
+import pytest
 from numpyro.infer.autoguide import AutoNormal
 
 import vi_kl
@@ -34,6 +35,7 @@ def guide(y):
     numpyro.sample("loc", dist.Normal(numpyro.param("m", 0.0), jnp.exp(numpyro.param("s", 0.0))))
 
 
+@pytest.mark.exhaustive
 def test_models_and_guides_run_under_the_lock(tmp_path):
     held.clear()
     target = vi_kl.Target.from_numpyro(model, Y)

@@ -93,6 +93,7 @@ def test_closed_form_and_gap_for_a_beta_guide(key):
     assert certificate.ways_agree
 
 
+@pytest.mark.exhaustive
 def test_quadrature_over_the_noise_of_a_flow(key):
     target = worms.beta_binomial()
     family = Flow()

@@ -9,6 +9,7 @@ import pytest
 from diagnostics.known_targets import known, modes
 from diagnostics.members import full_rank, normal_on_line
 from scipy import stats
+from tiers import exhaustive_after
 
 import vi_kl
 from vi_kl.core.random_keys import numpy_generator
@@ -42,7 +43,10 @@ def normal_of_width(case, width: float) -> Approximation:
     return full_rank(case.target, data["loc"], width**2 * matrix @ matrix.T)
 
 
-@pytest.mark.parametrize(("name", "width"), [(name, 1.2 if " t" in f" {name}" else 1.0) for name in CASES])
+WIDTHS = [(name, 1.2 if " t" in f" {name}" else 1.0) for name in CASES]
+
+
+@pytest.mark.parametrize(("name", "width"), exhaustive_after(2, WIDTHS))
 def test_tails_and_parts_beyond_q_are_in_the_kl(name, width, key):
     """Cases where q's own weights gave .71 to .84 of the KL, or nothing of it."""
     case = CASES[name]
@@ -80,6 +84,7 @@ def step(z):
     return -0.5 * z[0] ** 2 + 12.0 * (z[0] > 4)
 
 
+@pytest.mark.exhaustive
 def test_a_step_in_the_density_is_right_or_unknown_for_every_key():
     kl = np.log(stats.norm.cdf(4) + np.exp(12) * stats.norm.sf(4))
     q = normal_on_line(Target.from_log_density(step, 1), 0.0, 1.0)

@@ -113,6 +113,7 @@ def correlation_factor():
     numpyro.sample("factor", dist.LKJCholesky(3, 2.0))
 
 
+@pytest.mark.exhaustive
 def test_entries_that_do_not_vary_have_no_error(key):
     """The first row of a Cholesky factor of a correlation, whose sd by quadrature is rounding and not zero."""
     target = Target.from_numpyro(correlation_factor)

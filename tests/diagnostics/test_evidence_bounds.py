@@ -84,6 +84,7 @@ def test_a_missing_mode_is_found_without_any_truth(key):
     assert "order the labels" in c.try_next[0]
 
 
+@pytest.mark.exhaustive
 def test_the_parts_around_modes_add_up_to_the_evidence():
     """Over keys, evidence and KL with a missed mode have errors of the size that they claim."""
     q = normal_on_line(TWO, 0.0, 1.05)

@@ -87,6 +87,7 @@ def test_a_skewed_posterior_under_a_normal_has_a_shape(key):
     assert abs(gap.normal.shape.value - (gap.total.value - to_normal)) < 4 * gap.normal.shape.standard_error
 
 
+@pytest.mark.exhaustive
 def test_without_a_truth_the_optimiser_can_still_be_judged(key):
     gap = explain_gap(normal_on_line(Target.from_log_density(log_gamma, 1), 0.2, 0.3), key=key)
     assert abs(gap.total.value - kl_to_log_gamma([0.2, np.log(0.3)])) < 4 * gap.total.standard_error

@@ -85,6 +85,7 @@ def test_a_wrong_member_is_pulled_to_the_conjugate_posterior():
     assert max(after.values()) < 1e-4, after
 
 
+@pytest.mark.exhaustive
 def test_every_support_has_a_distribution_and_moving_bounds_are_refused():
     target = Target.from_numpyro(every_support, np.array(0.7))
     with pytest.raises(ValueError, match="'below' depends on other sites"):

@@ -51,6 +51,7 @@ def test_gradients_are_unbiased_those_of_the_weights_too(gradient):
     assert np.abs(exact["logits"]).max() > 0.02  # or unbiasedness would say nothing about the weights
 
 
+@pytest.mark.exhaustive
 def test_two_modes_are_both_found_from_a_frame_that_covers_them():
     frame = Frame.of(np.array([0.6]), np.array([[3.1]]))
     fit = SVI(Mixture(2), ELBO(8)).fit(jax.random.key(0), TARGET, start=frame)

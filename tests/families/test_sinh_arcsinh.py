@@ -46,6 +46,7 @@ def log_gammas(z):
     return jnp.sum(SHAPES * x - jnp.exp(x) - gammaln(SHAPES))
 
 
+@pytest.mark.exhaustive
 def test_a_skewed_posterior_is_fitted_far_better_than_by_a_normal():
     """KL = -ELBO, since the target is normalised. The full-rank normal's is 0.15 for the first shape alone."""
     target = Target.from_log_density(log_gammas, 2)

@@ -56,6 +56,7 @@ def test_eight_schools_noncentred_is_trusted_and_agrees_with_quadrature():
     assert reference.log_evidence.standard_error < 0.01
 
 
+@pytest.mark.exhaustive
 def test_eight_schools_centred_is_refused():
     with pytest.raises(UntrustworthyReference, match="non-centred"):
         reference_run(eight_schools_centred(), key=KEY)

@@ -80,6 +80,7 @@ def test_many_draws_reach_the_exact_renyi_bound():
         assert_means(found, minus(exact(log_moment, name, 0.5)), at_most=0.01)
 
 
+@pytest.mark.exhaustive
 def test_near_order_one_it_is_the_elbo():
     near, elbo = (estimates(objective, "log_gamma", 50) for objective in (Renyi(1 - 1e-6, 8), ELBO(8)))
     for one, other in zip(*map(jax.tree.leaves, (near, elbo)), strict=True):
@@ -93,6 +94,7 @@ def test_at_order_one_it_is_the_elbo_to_the_last_digits():
         np.testing.assert_allclose(one, other, rtol=1e-9)
 
 
+@pytest.mark.exhaustive
 def test_the_importance_weighted_bound_rises_from_the_elbo_to_the_log_evidence():
     """At one draw and at two exactly, then in standard errors."""
     for name in ("log_gamma", "two_modes"):

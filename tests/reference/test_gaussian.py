@@ -167,6 +167,7 @@ def test_the_largest_deviation_and_its_coordinate_are_named(coordinate):
     assert nats == pytest.approx(-1e-7 * (6**4 - 2 * 6**2), rel=0.005)  # printed with three digits
 
 
+@pytest.mark.exhaustive
 def test_what_is_below_the_tolerance_is_within_the_standard_error():
     """The same with 1e-12: the evidence changes by 3e-12, the bound is the 1.2e-9 at 6 sd."""
     reference = gaussian_reference(Target.from_log_density(lambda z: -0.5 * jnp.sum(z**2) - 1e-12 * z[0] ** 4, 4))

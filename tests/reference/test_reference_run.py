@@ -46,6 +46,7 @@ def reference():
     return reference_run(make(), key=KEY, **SMALL)
 
 
+@pytest.mark.exhaustive
 def test_the_log_evidence_in_two_ways(reference):
     for estimate in (reference.log_evidence, reference.second_opinion):
         low, high = estimate.interval(0.999)

@@ -88,6 +88,7 @@ def test_ranks_of_svi_are_those_of_the_exact_posterior(exact):
     assert (np.abs(exact.pits[:, 0] - cdf) < 5 * error).all()
 
 
+@pytest.mark.exhaustive
 def test_p_values_are_uniform_over_keys():
     """20 calibrations of the exact posterior: none of the tests finds more than it should."""
     p_values = []
@@ -225,6 +226,7 @@ def test_where_every_fit_fails_the_first_error_is_told():
         )
 
 
+@pytest.mark.exhaustive
 def test_fits_that_did_not_converge_are_counted_in():
     method = dataclasses.replace(QUICK, max_steps=50)
     found = vi_kl.calibrate(normal_mean, 4, observed="y", method=method, key=jax.random.key(1))
