@@ -13,7 +13,7 @@ from vi_kl.families.frame import Frame
 from vi_kl.families.low_rank import nearest_low_rank
 from vi_kl.targets import Target
 from vi_kl.targets.log_density import LogDensity
-from vi_kl.targets.target import Site
+from vi_kl.targets.sites import Site
 
 pytestmark = pytest.mark.usefixtures("compiled_quickly")
 

@@ -12,7 +12,8 @@ from scipy.special import gammaln, logsumexp
 from vi_kl.families.guide import Guide, GuideError, guide_family
 from vi_kl.reference import reference_by_quadrature
 from vi_kl.targets import Target
-from vi_kl.targets.numpyro.enumeration import configurations, discrete_posterior, discrete_support
+from vi_kl.targets.numpyro.discrete_sites import configurations
+from vi_kl.targets.numpyro.enumeration import discrete_posterior, discrete_support
 from vi_kl.targets.numpyro.model import ModelError
 
 Y = np.array([-1.2, 0.3, 2.8, 3.1])
@@ -213,7 +214,7 @@ def moving_support(y):
     ],
 )
 def test_refusals_name_the_site_and_the_mend(model, y, words, monkeypatch):
-    monkeypatch.setattr("vi_kl.targets.numpyro.variable_elimination.has_funsor", lambda: False)
+    monkeypatch.setattr("vi_kl.targets.numpyro.discrete_sites.has_funsor", lambda: False)
     with pytest.raises(ModelError) as raised:
         Target.from_numpyro(model, y)
     for word in words:

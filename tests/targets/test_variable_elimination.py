@@ -104,6 +104,6 @@ def test_what_cannot_be_summed_in_parallel_is_refused_by_name(model, words):
 
 
 def test_without_funsor_the_refusal_names_the_extra(monkeypatch):
-    monkeypatch.setattr("vi_kl.targets.numpyro.variable_elimination.has_funsor", lambda: False)
+    monkeypatch.setattr("vi_kl.targets.numpyro.discrete_sites.has_funsor", lambda: False)
     with pytest.raises(ModelError, match=r"'kind' 3\^30.*vi_kl\[enum\]"):
         Target.from_numpyro(mixture, Y)

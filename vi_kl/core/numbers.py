@@ -1,7 +1,9 @@
-"""Checks of whole numbers that users give: numbers of draws, steps, dimensions."""
+"""Checks of numbers that users give: numbers of draws, steps, dimensions; values of a density."""
 
 import operator
 from typing import Any
+
+import jax.numpy as jnp
 
 
 def whole_number(name: str, value: Any, at_least: int = 1) -> int:
@@ -31,3 +33,12 @@ def whole_number(name: str, value: Any, at_least: int = 1) -> int:
     if number < at_least:
         raise ValueError(f"{name} must be at least {at_least}, got {number}.")
     return number
+
+
+def is_numeric(x: Any) -> bool:
+    """Return whether JAX takes `x` for a number or an array of numbers."""
+    try:
+        jnp.result_type(x)
+    except (TypeError, ValueError):
+        return False
+    return not isinstance(x, str | type(None))

@@ -7,15 +7,14 @@ import jax.numpy as jnp
 import numpy as np
 from numpyro.distributions import transforms
 
-from vi_kl.divergences.region import UNKNOWN, Interval, Region, arrays_of, is_always, region_of, region_of_constraint
+from vi_kl.divergences.sets import UNKNOWN, Interval, Region, arrays_of, is_always, region_of_constraint
 
 FOLDS = (transforms.AbsTransform, transforms.L1BallTransform)  # not injective, by design
 
 
-def image_of(distribution) -> Region:
+def image_of(distribution, region: Region) -> Region:
     """Return where a `TransformedDistribution` has its probability: the image of its base's region, step by step."""
-    base = distribution.base_dist
-    region, shape, event_dim = region_of(base), base.shape(), base.event_dim
+    shape, event_dim = distribution.base_dist.shape(), distribution.base_dist.event_dim
     for transform in single_transforms(distribution.transforms):
         before, after = event_dims(transform)
         shape = transform.forward_shape(shape)

@@ -11,7 +11,8 @@ import numpy as np
 from numpyro.distributions import Distribution, ExpandedDistribution, HurdleLogits, constraints
 
 from vi_kl.divergences.density import log_density
-from vi_kl.divergences.region import Region, has_an_atom, is_discrete, region_of
+from vi_kl.divergences.region import has_an_atom, is_discrete, region_of
+from vi_kl.divergences.sets import Region
 
 # subsets of the space of vectors that have a volume in it, and are not all of it
 PARTS = tuple(type(c) for c in (constraints.ordered_vector, constraints.positive_ordered_vector, constraints.l1_ball))

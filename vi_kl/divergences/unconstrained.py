@@ -3,7 +3,8 @@
 import numpy as np
 from numpyro.distributions import biject_to, constraints
 
-from vi_kl.divergences.region import Region, region_of, region_of_constraint
+from vi_kl.divergences.region import region_of
+from vi_kl.divergences.sets import Region, region_of_constraint
 
 
 def values_of(distribution):

@@ -18,7 +18,7 @@ import numpyro.distributions as dist
 from numpyro.distributions import constraints
 from numpyro.distributions.mixtures import MixtureGeneral, MixtureSameFamily
 
-from vi_kl.divergences.region import innermost
+from vi_kl.divergences.sets import innermost
 
 SUMS_TO_ONE = 1e-5  # how far off the probabilities of a distribution may add up; coarser types than float32: 1e-2
 MATRICES = tuple(

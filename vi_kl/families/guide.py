@@ -25,7 +25,8 @@ from vi_kl.families.family import Family
 from vi_kl.targets.captured import ClosedOver, same
 from vi_kl.targets.density import require_capability
 from vi_kl.targets.numpyro.plates import AllRows
-from vi_kl.targets.target import Target, constrained_shapes, unconstrained_shapes
+from vi_kl.targets.sites import constrained_shapes, unconstrained_shapes
+from vi_kl.targets.target import Target
 
 REFUSED = {
     autoguide.AutoDelta: "it is a point, and the KL of a point from a density is infinite: use 'laplace'",

@@ -2,7 +2,7 @@
 
 Every joint configuration of the sites is listed with its probability, so evidence, marginals and both directions of
 KL are finite sums. Use it where there are a few thousand configurations at most; a model with continuous sites too
-makes a Target, which sums its discrete sites out (vi_kl/targets/numpyro/enumeration.py).
+makes a Target, which sums its discrete sites out (vi_kl/targets/numpyro/enumerated_model.py).
 """
 
 import dataclasses
@@ -21,8 +21,9 @@ from vi_kl.core.compilation import compiled
 from vi_kl.core.estimate import Estimate
 from vi_kl.core.precision import as_float64, in_float64
 from vi_kl.divergences.discrete import kl_divergence
-from vi_kl.targets.numpyro.enumeration import BLOCK, DiscreteSite, EnumeratedModel, by_site, configurations, fill
-from vi_kl.targets.numpyro.model import model_to_enumerate
+from vi_kl.targets.numpyro.discrete_sites import DiscreteSite, by_site, configurations, fill
+from vi_kl.targets.numpyro.enumerated_model import BLOCK, EnumeratedModel
+from vi_kl.targets.numpyro.source import model_to_enumerate
 
 ROUNDING = 1e-9  # error of a pmf's sum
 

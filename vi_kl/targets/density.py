@@ -21,6 +21,9 @@ a class:
 
 `CAPABILITIES` lists them all, each with the methods and attributes that a density has that offers it. That a model can
 be run forwards is asked before there are data, and so of the model itself: see `vi_kl.targets.simulation`.
+
+`Target` imports the sources that it has a constructor for. These know nothing of it: they return a density, its data
+and its sites.
 """
 
 import abc

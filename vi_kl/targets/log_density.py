@@ -1,4 +1,4 @@
-"""Targets from log densities: over z itself (one site, `z`), or over a tree of named parameters with their supports."""
+"""Log densities as a source: over z itself (one site, `z`), or over a tree of named parameters with their supports."""
 
 import dataclasses
 import inspect
@@ -14,14 +14,14 @@ import numpyro.distributions as dist
 from numpyro.distributions import biject_to
 
 from vi_kl.core.errors import ModelError
-from vi_kl.core.precision import in_float64
+from vi_kl.core.numbers import is_numeric
+from vi_kl.core.programs.program import abstractly
 from vi_kl.targets.captured import Captured, captured
+from vi_kl.targets.constant_arguments import Constant, with_constants
 from vi_kl.targets.density import Density
-from vi_kl.targets.numpyro.checks import is_numeric, scattered, what_differs
-from vi_kl.targets.numpyro.constant_arguments import Constant, with_constants
-from vi_kl.targets.numpyro.inspection import abstractly
 from vi_kl.targets.parameters import Parameter, read_parameters, shown
-from vi_kl.targets.target import Site, Target, constrained_shapes, unconstrained_shapes
+from vi_kl.targets.purity import scattered, what_differs
+from vi_kl.targets.sites import Site, constrained_shapes, unconstrained_shapes
 
 
 class WithClosedOver(NamedTuple):
@@ -207,32 +207,35 @@ def is_a_number(dim: Any) -> bool:
     return dim is None or isinstance(dim, numbers.Number | str) or (hasattr(dim, "dtype") and np.ndim(dim) == 0)
 
 
-@in_float64
-def target_from_log_density(function: Callable, dim: int, data, reference) -> Target:
+DensityOnData = tuple[LogDensity, Any, tuple[Site, ...]]  # a density, its data and its sites
+
+
+def density_of_z(function: Callable, dim: int, data: Any) -> DensityOnData:
+    """Return what a Target over one site, `z`, is made of (call it with 64-bit types switched on)."""
     refuse_no_log_density(function, "z", data is not None)
     sites = (Site("z", (dim,), (dim,)),)
-    return checked_target(LogDensity(function, data is not None), data, sites, f"one z of shape ({dim},)", reference)
+    return checked_density(LogDensity(function, data is not None), data, sites, f"one z of shape ({dim},)")
 
 
-@in_float64
-def target_from_parameters(function: Callable, tree: Any, data, reference) -> Target:
+def density_of_parameters(function: Callable, tree: Any, data: Any) -> DensityOnData:
+    """Return what a Target over a tree of named parameters is made of (call it with 64-bit types switched on)."""
     refuse_no_log_density(function, "parameters", data is not None)
     structure, names, parameters = read_parameters(tree)
     density = ParameterLogDensity(
         function, data is not None, structure=structure, names=names, parameters=parameters
     )  # fmt: skip
-    return checked_target(density, data, density.sites, "one tree of parameters", reference)
+    return checked_density(density, data, density.sites, "one tree of parameters")
 
 
-def checked_target(density: LogDensity, data, sites: tuple[Site, ...], argument: str, reference) -> Target:
-    """Return the target, after checking that its function returns one real number at `argument`."""
+def checked_density(density: LogDensity, data: Any, sites: tuple[Site, ...], argument: str) -> DensityOnData:
+    """Return the density with its programs, once its function has been seen to return one real number at `argument`."""
 
     def checked(density, data):
         check_log_density(density, data, sites, argument)
         return captured(density, data, sites)
 
     _, data, (density, _) = with_constants(density, data, checked)
-    return Target(density, data, sites, reference)
+    return density, data, sites
 
 
 # What is no log density ------------------------------------------------------------------------------------------

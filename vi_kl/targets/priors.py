@@ -10,7 +10,8 @@ from jax.interpreters import partial_eval
 
 from vi_kl.core.compilation import tracing
 from vi_kl.core.precision import in_float64
-from vi_kl.targets.target import Target, constrained_shapes
+from vi_kl.targets.sites import constrained_shapes
+from vi_kl.targets.target import Target
 
 
 @in_float64

@@ -5,9 +5,7 @@ whose leaves are its data: compiled functions take it as an argument, so new dat
 recompile, and the log density and its gradient are compiled once and shared by every algorithm.
 """
 
-import dataclasses
 import functools
-import math
 import threading
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -24,27 +22,10 @@ from vi_kl.core.numbers import whole_number
 from vi_kl.core.precision import in_float64
 from vi_kl.core.random_keys import numpy_generator
 from vi_kl.targets.density import Density
-
-
-@dataclasses.dataclass(frozen=True)
-class Site:
-    """One latent variable: its name, its shape in the model, and its shape when unconstrained."""
-
-    name: str
-    shape: tuple[int, ...]
-    unconstrained_shape: tuple[int, ...]
-
-    @property
-    def size(self) -> int:
-        return math.prod(self.unconstrained_shape)
-
-
-def unconstrained_shapes(sites: tuple[Site, ...]) -> dict[str, jax.ShapeDtypeStruct]:
-    return {site.name: jax.ShapeDtypeStruct(site.unconstrained_shape, float) for site in sites}
-
-
-def constrained_shapes(sites: tuple[Site, ...]) -> dict[str, jax.ShapeDtypeStruct]:
-    return {site.name: jax.ShapeDtypeStruct(site.shape, float) for site in sites}
+from vi_kl.targets.log_density import density_of_parameters, density_of_z, is_a_number
+from vi_kl.targets.numpyro.source import density_from_numpyro
+from vi_kl.targets.sharding import shard_data
+from vi_kl.targets.sites import Site, ravel, unravel
 
 
 @jax.tree_util.register_pytree_node_class
@@ -78,6 +59,7 @@ class Target:
         vars(self).update(state, reference_lock=threading.RLock())
 
     @classmethod
+    @in_float64
     def from_numpyro(cls, model: Callable, *args: Any, reference: Any = None, **kwargs: Any) -> "Target":
         """Make a target of the posterior of a NumPyro model given its data.
 
@@ -101,9 +83,7 @@ class Target:
         What the model reads besides (globals, attributes, variables of an enclosing function) is read now, and its
         arrays are data too: replacing them later changes the next target, and not this one.
         """
-        from vi_kl.targets.numpyro.model import target_from_numpyro
-
-        return target_from_numpyro(model, args, kwargs, reference)
+        return cls(*density_from_numpyro(model, args, kwargs), reference)
 
     @classmethod
     @in_float64
@@ -131,11 +111,9 @@ class Target:
                 call; or an example is no real number, or outside its support. The message names it.
             ValueError: dim is no positive whole number.
         """
-        from vi_kl.targets.log_density import is_a_number, target_from_log_density, target_from_parameters
-
         if is_a_number(dim):
-            return target_from_log_density(function, whole_number("dim", dim, at_least=1), data, reference)
-        return target_from_parameters(function, dim, data, reference)
+            return cls(*density_of_z(function, whole_number("dim", dim, at_least=1), data), reference)
+        return cls(*density_of_parameters(function, dim, data), reference)
 
     @functools.cached_property
     def dim(self) -> int:
@@ -209,8 +187,6 @@ class Target:
             TypeError: mesh is no `jax.sharding.Mesh`.
             ValueError: no data array's first axis is divisible.
         """
-        from vi_kl.targets.sharding import shard_data
-
         return Target(self.density, shard_data(self.data, mesh), self.sites, self._reference)
 
     @in_float64
@@ -255,13 +231,11 @@ class Target:
 
     def unravel(self, z: Float[AnyArray, " dim"]) -> Sites:
         """Split one z of shape (dim,) into {site: unconstrained array}."""
-        ends = np.cumsum([site.size for site in self.sites])
-        parts = jnp.split(z, ends[:-1])
-        return {site.name: part.reshape(site.unconstrained_shape) for site, part in zip(self.sites, parts, strict=True)}
+        return unravel(self.sites, z)
 
     def ravel(self, sites: Mapping[str, Any]) -> Float[Array, " dim"]:
         """Join {site: unconstrained array} to one z: the inverse of `unravel`."""
-        return jnp.concatenate([jnp.ravel(sites[name]) for name in self.site_names])
+        return ravel(self.sites, sites)
 
     def checked(self, z: Float[ArrayLike, "*batch dim"]) -> Float[Array, "*batch dim"]:
         z = jnp.asarray(z, dtype=float)

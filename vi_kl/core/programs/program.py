@@ -222,6 +222,12 @@ def trace_afresh(trace: Callable, *args):
         return trace(*args)
 
 
+def abstractly(run: Callable, data) -> None:
+    """Trace `run(data)`, in 32 bits where it cannot be traced in 64. Nothing is computed."""
+    with tracing:
+        in_either_precision(lambda: trace_afresh(jax.make_jaxpr(lambda data: run(data)), data))
+
+
 def nothing_remembered():
     """Return a context in which JAX finds none of its remembered traces."""
     if not hasattr(jax, "make_user_context"):

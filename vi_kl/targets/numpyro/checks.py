@@ -5,21 +5,17 @@ random numbers, a counter, `numpyro.prng_key()` or a latent site under `handlers
 first run. Nothing is computed here unless two runs look different.
 """
 
-from collections.abc import Callable
-
-import jax
 import jax.numpy as jnp
 import numpy as np
 import numpyro
 import numpyro.distributions as dist
-from jax.interpreters import partial_eval
 
-from vi_kl.core.compilation import compiler_options, tracing
-from vi_kl.core.programs.callbacks import has_callbacks
-from vi_kl.core.programs.program import capture
-from vi_kl.targets.captured import same
-from vi_kl.targets.numpyro.inspection import Inspection, ModelError, abstractly, change_of_variables, traced
+from vi_kl.core.errors import ModelError
+from vi_kl.core.numbers import is_numeric
+from vi_kl.core.programs.program import abstractly
+from vi_kl.targets.numpyro.inspection import Inspection, change_of_variables, traced
 from vi_kl.targets.numpyro.plates import SubsampledRows
+from vi_kl.targets.purity import scattered, what_differs
 
 
 def check_factors(density, data, found: Inspection) -> None:
@@ -75,14 +71,6 @@ def check_factor(name: str, site: dict) -> None:
             f"The log probability of site '{name}' is complex, and a density is real: take its real part (jnp.real), "
             f"or look for the square root or logarithm of a negative number cast to complex."
         )
-
-
-def is_numeric(x) -> bool:
-    try:
-        jnp.result_type(x)
-    except (TypeError, ValueError):
-        return False
-    return not isinstance(x, str | type(None))
 
 
 def check_shape(name: str, site: dict, batch: tuple, whole: tuple) -> None:
@@ -149,31 +137,3 @@ def some_value(site: dict):
     transform = change_of_variables(site)
     shape = transform.inverse_shape((*site["kwargs"].get("sample_shape", ()), *site["fn"].shape()))
     return transform(jnp.asarray(scattered(shape)))
-
-
-def scattered(shape: tuple) -> jax.Array:
-    return jnp.asarray(0.3 + 0.5 * np.sin(1.0 + np.arange(np.prod(shape, dtype=int))).reshape(shape))
-
-
-def what_differs(function: Callable, args: tuple) -> list[str]:
-    """Return the names of `function(*args, key)`, {name: number}, whose value differs between two runs or keys."""
-    keys = jax.random.split(jax.random.key(0))
-    runs = [capture(function, *args, keys[0]) for _ in range(2)]
-    (first, read), (second, read_again) = runs
-    alike = first is second and all(map(same, read, read_again)) and not uses_last(first.operations)
-    if alike and not has_callbacks(first.operations):  # a function outside JAX has to be run to show it
-        return []
-    values = [evaluate(program, constants, *args, key) for (program, constants), key in zip(runs, keys, strict=True)]
-    every = dict.fromkeys([*values[0], *values[1]])
-    return [n for n in every if not np.array_equal(*(v.get(n, ()) for v in values), equal_nan=True)]
-
-
-def evaluate(program, constants, *args):
-    with tracing:
-        return jax.jit(program.__call__, compiler_options=compiler_options(True))(constants, *args)
-
-
-def uses_last(program) -> bool:
-    """Return whether what a program returns depends on its last argument."""
-    used = partial_eval.dce_jaxpr(program.jaxpr, [True] * len(program.jaxpr.outvars))[1]
-    return used[-1]

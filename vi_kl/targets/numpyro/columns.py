@@ -17,7 +17,8 @@ import numpy as np
 import numpyro
 
 from vi_kl.core.compilation import tracing
-from vi_kl.targets.numpyro.inspection import ModelError, image_of_zero
+from vi_kl.core.errors import ModelError
+from vi_kl.targets.numpyro.inspection import image_of_zero
 
 NUMERIC = "fiub"
 looked_at: list[str] = []  # the columns without numbers that a model asks for while it is tried, for an error message

@@ -15,9 +15,10 @@ import numpy as np
 import numpyro
 
 from vi_kl.core.compilation import tracing
-from vi_kl.targets.numpyro.checks import is_numeric
-from vi_kl.targets.numpyro.enumeration import FirstConfiguration
-from vi_kl.targets.numpyro.inspection import abstractly, change_of_variables
+from vi_kl.core.numbers import is_numeric
+from vi_kl.core.programs.program import abstractly
+from vi_kl.targets.numpyro.discrete_sites import FirstConfiguration
+from vi_kl.targets.numpyro.inspection import change_of_variables
 from vi_kl.targets.numpyro.plates import AllRows
 from vi_kl.targets.numpyro.reduced_model import Reduced
 from vi_kl.targets.numpyro.unused_sites import is_batched

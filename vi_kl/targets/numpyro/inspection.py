@@ -12,11 +12,11 @@ import numpyro
 import numpyro.distributions as dist
 from numpyro.distributions import biject_to, constraints
 
-from vi_kl.core.compilation import tracing
 from vi_kl.core.errors import ModelError
-from vi_kl.core.programs.program import in_either_precision, trace_afresh
+from vi_kl.core.programs.program import abstractly
+from vi_kl.targets.numpyro.discrete_sites import DiscreteSite, discrete_site
 from vi_kl.targets.numpyro.plates import Plate, SubsampledRows
-from vi_kl.targets.target import Site
+from vi_kl.targets.sites import Site
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Inspection:
     """
 
     sites: tuple[Site, ...]
-    discrete: list
+    discrete: list[DiscreteSite]
     plates: tuple[Plate, ...]
     axes: tuple
     latent: dict
@@ -56,8 +56,6 @@ class Inspection:
 
 def inspect(density, data) -> Inspection:
     """Trace the model abstractly, with whole plates; every feature that cannot be fitted is refused by name."""
-    from vi_kl.targets.numpyro.enumeration import discrete_site
-
     found, discrete, axes, rows = [], [], [], SubsampledRows()
     latent, about, unlisted, observed = (
         {},
@@ -150,12 +148,6 @@ def is_masked(fn) -> bool:
     while isinstance(fn, dist.Independent | dist.ExpandedDistribution):
         fn = fn.base_dist
     return isinstance(fn, dist.MaskedDistribution)
-
-
-def abstractly(run, data) -> None:
-    """Trace `run(data)`, under the model's own types where 64 bits do not suit it. Nothing is computed."""
-    with tracing:
-        in_either_precision(lambda: trace_afresh(jax.make_jaxpr(lambda data: run(data)), data))
 
 
 def traced(density, data, rows: SubsampledRows) -> dict:

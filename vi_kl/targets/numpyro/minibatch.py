@@ -13,10 +13,10 @@ import numpyro
 from numpyro.infer.util import potential_energy
 
 from vi_kl.core.compilation import compiled
-from vi_kl.targets.numpyro.inspection import ModelError
+from vi_kl.core.errors import ModelError
 from vi_kl.targets.numpyro.model import NumPyroModel
 from vi_kl.targets.numpyro.plates import AllRows, Plate, SubsampledRows
-from vi_kl.targets.target import Target, unconstrained_shapes
+from vi_kl.targets.sites import Site, unconstrained_shapes, unravel
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -96,15 +96,15 @@ def subsampled(density: NumPyroModel, plates: tuple[Plate, ...], axes: tuple) ->
     return SubsampledModel(AllRows(density.model), density.structure, density.static, plates, axes)
 
 
-def refuse_biased(target: Target) -> None:
+def refuse_biased(density: SubsampledModel, data, sites: tuple[Site, ...]) -> None:
     """Refuse a model whose rows look at one another: no minibatch of it estimates the sum over all rows.
 
     At a random z, every row's log probability must be the same whether the other rows are there or not.
     """
     generator = np.random.default_rng(0)
-    z = generator.uniform(-1, 1, target.dim)
-    rows = {p.name: np.sort(generator.choice(p.size, p.batch, replace=False)) for p in target.density.plates}
-    full, part = row_log_probs(target, z, rows)
+    z = generator.uniform(-1, 1, sum(site.size for site in sites))
+    rows = {p.name: np.sort(generator.choice(p.size, p.batch, replace=False)) for p in density.plates}
+    full, part = row_log_probs(data, z, rows, density, sites)
     for name in full:
         if not same(full[name], part[name]):
             site = name.removeprefix("_").removesuffix("_log_det")
@@ -120,7 +120,7 @@ def same(a, b) -> bool:
     return np.shape(a) == np.shape(b) and np.allclose(a, b, rtol=1e-7, atol=1e-9, equal_nan=True)
 
 
-@compiled(unoptimized=True)
-def row_log_probs(target: Target, z, rows) -> tuple[dict, dict]:
+@compiled(static=("density", "sites"), unoptimized=True)
+def row_log_probs(data, z, rows: dict, density: SubsampledModel, sites: tuple[Site, ...]) -> tuple[dict, dict]:
     """Return the log probability of each of these rows, by site, in a run with all rows and in one with these only."""
-    return target.density.run("row_log_probs", target.data, target.unravel(z), rows)
+    return density.run("row_log_probs", data, unravel(sites, z), rows)

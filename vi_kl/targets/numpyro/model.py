@@ -1,10 +1,11 @@
-"""Targets from NumPyro models: the one module that touches `numpyro.infer.util`, which is experimental.
+"""A NumPyro model as a density: NumPyro's own potential energy, with the change of variables included.
 
-The model is inspected abstractly (no number is computed), so making a target costs milliseconds; its log density
-is NumPyro's own potential energy with the change of variables included.
+`vi_kl.targets.numpyro.source` makes one of a model and its arguments; the variants that minibatches and discrete sites
+need are subclasses.
 """
 
 import dataclasses
+import inspect
 import warnings
 from collections.abc import Callable
 from typing import Any, ClassVar
@@ -17,16 +18,16 @@ import numpyro.distributions as dist
 from numpyro.infer.util import potential_energy, unconstrain_fn
 
 from vi_kl.core.compilation import tracing
-from vi_kl.core.precision import as_float64, in_float64
-from vi_kl.core.programs.program import in_either_precision
-from vi_kl.targets.captured import Captured, captured
+from vi_kl.core.errors import ModelError
+from vi_kl.core.precision import as_float64
+from vi_kl.targets.captured import Captured
+from vi_kl.targets.constant_arguments import Constant, value_of
 from vi_kl.targets.density import Density
 from vi_kl.targets.numpyro.columns import arguments_that_run, thawed
-from vi_kl.targets.numpyro.constant_arguments import Constant, names_of_arguments, value_of, with_constants
-from vi_kl.targets.numpyro.inspection import Inspection, ModelError, change_of_variables, inspect, is_a
-from vi_kl.targets.numpyro.plates import AllRows
-from vi_kl.targets.sharding import at_64_bits, holds_nan, is_sharded
-from vi_kl.targets.target import Site, Target, constrained_shapes, unconstrained_shapes
+from vi_kl.targets.numpyro.deterministic import computed, first_values
+from vi_kl.targets.numpyro.inspection import change_of_variables, is_a
+from vi_kl.targets.sharding import at_64_bits, is_sharded
+from vi_kl.targets.sites import Site, constrained_shapes, unconstrained_shapes
 
 KEY = jax.ShapeDtypeStruct((2,), np.uint32)  # the data of a random key
 
@@ -122,8 +123,6 @@ class NumPyroModel(Captured, Density):
         return unconstrain_fn(numpyro.handlers.seed(self.model, 0), args, kwargs, sites)
 
     def model_deterministic(self, data, sites, key):
-        from vi_kl.targets.numpyro.deterministic import computed, first_values
-
         found = computed(self, data, sites, jax.random.wrap_key_data(key), first_values(self))
         return {name: found[name] for name in self.deterministic}
 
@@ -198,50 +197,6 @@ class DATA:
     """A mark for the places of arrays among a model's arguments."""
 
 
-@in_float64
-def target_from_numpyro(model: Callable, args: tuple, kwargs: dict, reference) -> Target:
-    density, data = split_data(model, args, kwargs)
-    density, data, found = with_constants(density, data, inspect)
-    density, found = in_either_precision(examined, density, data, found)
-    density, _ = captured(density, data, found.sites)
-    target = Target(density, data, found.sites, reference)
-    if target.subsampled:
-        from vi_kl.targets.numpyro.minibatch import refuse_biased
-
-        refuse_biased(target)
-    if any(holds_nan(array) for array in target.data):
-        refuse_missing_data(target)
-    return target
-
-
-def examined(density: NumPyroModel, data, found: Inspection) -> tuple[NumPyroModel, Inspection]:
-    """Return the density of the continuous sites that matter, given all rows, and a description of the model."""
-    from vi_kl.targets.numpyro.checks import check_factors
-    from vi_kl.targets.numpyro.deterministic import names_with_a_value
-    from vi_kl.targets.numpyro.unused_sites import examine
-
-    density, found = examine(density, data, found)
-    check_factors(density, data, found)
-    density = density_of_all_rows(density, data, found)
-    if found.deterministic:
-        names = names_with_a_value(density, data, found.sites)
-        density = dataclasses.replace(density, deterministic=names)
-    return density, found
-
-
-def density_of_all_rows(density: NumPyroModel, data, found: Inspection) -> NumPyroModel:
-    """Return the density of the continuous sites, given all rows of every plate."""
-    if found.discrete:  # minibatches of a sum over discrete sites have no unbiased logarithm: none are offered
-        if found.plates:
-            density = dataclasses.replace(density, model=AllRows(density.model))
-        return sum_out(density, data, found.sites, found.discrete)
-    if found.plates:
-        from vi_kl.targets.numpyro.minibatch import subsampled
-
-        return subsampled(density, found.plates, found.axes)
-    return density
-
-
 def split_data(model: Callable, args: tuple, kwargs: dict) -> tuple[NumPyroModel, tuple]:
     """Return the model without its data, and the data."""
     if not callable(model):
@@ -252,27 +207,6 @@ def split_data(model: Callable, args: tuple, kwargs: dict) -> tuple[NumPyroModel
     density = NumPyroModel(model, structure, tuple(DATA if is_array(leaf) else leaf for leaf in leaves))
     require_hashable(density)
     return density, data
-
-
-@in_float64
-def model_to_enumerate(model: Callable, args: tuple, kwargs: dict) -> tuple[NumPyroModel, tuple]:
-    """Return a model of discrete latent sites only, as an `EnumeratedModel`, and its data."""
-    from vi_kl.targets.numpyro.enumeration import enumerated
-    from vi_kl.targets.numpyro.unused_sites import examine
-
-    density, data = split_data(model, args, kwargs)
-    density, data, found = with_constants(density, data, inspect)
-    density, found = in_either_precision(examine, density, data, found)
-    if found.sites:
-        raise ModelError(
-            f"Latent site '{found.sites[0].name}' is continuous, so there are no configurations to list: make a target "
-            f"(Target.from_numpyro), which sums the discrete sites out, and ask reference_by_quadrature or a "
-            f"reference run."
-        )
-    if found.plates:
-        density = dataclasses.replace(density, model=AllRows(density.model))
-    density, closed_over = captured(enumerated(density, found.discrete), data, ())
-    return density, (*data, *closed_over)
 
 
 def is_array(leaf) -> bool:
@@ -300,36 +234,18 @@ def require_hashable(density: NumPyroModel):
         ) from None
 
 
-def sum_out(density: NumPyroModel, data, sites: tuple[Site, ...], discrete: list) -> NumPyroModel:
-    """Return the density of the continuous sites; the discrete ones are enumerated, or eliminated along the plates."""
-    from vi_kl.targets.numpyro.enumeration import (
-        MOST_CONFIGURATIONS,
-        enumerated,
-        number_of_configurations,
-        refuse_moving_supports,
-    )
-    from vi_kl.targets.numpyro.variable_elimination import eliminated, has_funsor
-
-    if not sites:
-        names = ", ".join(f"'{site.name}'" for site in discrete)
-        raise ModelError(
-            f"Every latent site is discrete ({names}): summed out (by MixtureSameFamily, say) they would leave no "
-            f"site to make a Target of. vi_kl.reference.enumerate_posterior(model, ...) lists their exact posterior."
-        )
-    if number_of_configurations(discrete) > MOST_CONFIGURATIONS and has_funsor():
-        density = eliminated(density, data, discrete)
-        refuse_moving_supports(density, data, sites)
-        return density.checked(data, sites)
-    density = enumerated(density, discrete)
-    refuse_moving_supports(density, data, sites)
-    return density
-
-
-def refuse_missing_data(target: Target):
-    """Raise an error if data that hold NaN make the log density not finite."""
-    z = jnp.zeros(target.dim)
-    if not np.isfinite(target.log_density(z)):
-        reason = target.density.explain(target.data, target.unravel(z))
-        if "NaN" in reason:
-            raise ModelError(reason)
-        raise ModelError(f"The data holds NaN, and the log density is not finite because of it. {reason}")
+def names_of_arguments(density) -> list[str]:
+    """Return the name of each leaf of the model's arguments, from its parameter where that can be told."""
+    args, kwargs = jax.tree.unflatten(density.structure, range(len(density.static)))
+    try:
+        given = dict(inspect.signature(density.model).bind(*args, **kwargs).arguments)
+        variadic = [p for p in inspect.signature(density.model).parameters.values() if p.kind is p.VAR_KEYWORD]
+        for parameter in variadic:
+            given.update(given.pop(parameter.name, {}))
+    except (TypeError, ValueError):
+        given = {"args": args, **kwargs}
+    names = [""] * len(density.static)
+    for name, value in given.items():
+        for path, i in jax.tree_util.tree_flatten_with_path(value)[0]:
+            names[i] = name + jax.tree_util.keystr(path)
+    return names

@@ -13,10 +13,11 @@ import numpyro.distributions as dist
 from numpyro import handlers
 
 from vi_kl.core.compilation import compiled
+from vi_kl.core.errors import ModelError
+from vi_kl.core.programs.program import abstractly
 from vi_kl.targets.captured import captured
+from vi_kl.targets.constant_arguments import with_constants
 from vi_kl.targets.numpyro.columns import arguments_that_run
-from vi_kl.targets.numpyro.constant_arguments import with_constants
-from vi_kl.targets.numpyro.inspection import ModelError, abstractly
 from vi_kl.targets.numpyro.model import DATA, NumPyroModel, array_or_static, is_array, require_hashable
 from vi_kl.targets.target import Target
 

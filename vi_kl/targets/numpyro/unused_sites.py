@@ -24,7 +24,14 @@ import numpyro.distributions as dist
 from numpyro.infer.util import log_density
 
 from vi_kl.core.compilation import compiler_options, tracing
-from vi_kl.targets.numpyro.inspection import Inspection, ModelError, change_of_variables, image_of_zero, inspect
+from vi_kl.targets.numpyro.discrete_sites import are_summed_along_plates
+from vi_kl.targets.numpyro.inspection import (
+    Inspection,
+    ModelError,
+    change_of_variables,
+    image_of_zero,
+    inspect,
+)
 from vi_kl.targets.numpyro.plates import AllRows, SubsampledRows
 from vi_kl.targets.numpyro.reduced_model import Entries, Reduced
 
@@ -41,9 +48,6 @@ def examine(density, data, found: Inspection) -> tuple:
         ModelError: the model has what `inspect` refuses; a mask that depends on a latent site; a discrete site whose
             values cannot be listed and on which something depends; an improper prior on which nothing does.
     """
-    from vi_kl.targets.numpyro.enumeration import MOST_CONFIGURATIONS, number_of_configurations
-    from vi_kl.targets.numpyro.variable_elimination import has_funsor
-
     for name in found.improper:
         refuse_improper_and_unused(density, data, name, found)
     kept, averaged = under_masks(density, data, found) if found.masked else ({}, [])
@@ -57,7 +61,7 @@ def examine(density, data, found: Inspection) -> tuple:
     reduced = density_without(density, found, kept, averaged)
     left = inspect(reduced, data)
     some = [name for name in kept.keys() & found.discrete_names if kept[name] is not None]
-    if some and has_funsor() and number_of_configurations(left.discrete) > MOST_CONFIGURATIONS:
+    if some and are_summed_along_plates(left.discrete):
         # funsor sums along plates, which some of their rows are not
         kept = {name: entries for name, entries in kept.items() if name not in some}
         reduced = density_without(density, found, kept, averaged)

@@ -4,13 +4,12 @@ Requires funsor (`pip install "vi_kl[enum]"`), every discrete site in a plate fo
 that indexes by discrete values as NumPyro's parallel enumeration does (`loc[k]`, `Vindex(loc)[..., k]`). The entries of
 a plate cost K n rather than K^n; a chain under `numpyro.contrib.control_flow.scan` costs K^2 per step.
 
-`vi_kl.targets.numpyro.enumeration` serves any model with few configurations, and needs none of this.
+`vi_kl.targets.numpyro.enumerated_model` serves any model with few configurations, and needs none of this.
 
 Reference: Obermeyer et al. (2019), Tensor variable elimination for plated factor graphs.
 """
 
 import dataclasses
-import importlib.util
 
 import jax
 import jax.numpy as jnp
@@ -18,14 +17,12 @@ import numpyro
 from numpyro.infer.util import potential_energy
 
 from vi_kl.core.compilation import tracing
-from vi_kl.targets.numpyro.enumeration import DiscreteSite, first_configuration
-from vi_kl.targets.numpyro.inspection import ModelError, abstractly, traced
+from vi_kl.core.errors import ModelError
+from vi_kl.core.programs.program import abstractly
+from vi_kl.targets.numpyro.discrete_sites import DiscreteSite, first_configuration
+from vi_kl.targets.numpyro.inspection import traced
 from vi_kl.targets.numpyro.model import NumPyroModel
 from vi_kl.targets.numpyro.plates import SubsampledRows
-
-
-def has_funsor() -> bool:
-    return importlib.util.find_spec("funsor") is not None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -77,7 +74,7 @@ def eliminated(density: NumPyroModel, data, discrete: list[DiscreteSite]) -> Eli
         return ()
 
     abstractly(run, data)
-    return EliminatedModel(first_configuration(density, discrete), density.structure, density.static, max(dims))
+    return EliminatedModel(first_configuration(density.model, discrete), density.structure, density.static, max(dims))
 
 
 def refuse_undeclared(name: str, site: dict) -> None:

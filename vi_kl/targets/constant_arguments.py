@@ -7,7 +7,6 @@ so, and for each array, or group of them, it is seen whether it can be traced wi
 """
 
 import dataclasses
-import inspect as python
 from collections.abc import Callable
 
 import jax
@@ -112,20 +111,3 @@ def released(fixed: frozenset, group: list, works: Callable) -> frozenset:
 def halves(group: list) -> list[list]:
     middle = len(group) // 2
     return [half for half in (group[:middle], group[middle:]) if half]
-
-
-def names_of_arguments(density) -> list[str]:
-    """Return the name of each leaf of the model's arguments, from its parameter where that can be told."""
-    args, kwargs = jax.tree.unflatten(density.structure, range(len(density.static)))
-    try:
-        given = dict(python.signature(density.model).bind(*args, **kwargs).arguments)
-        variadic = [p for p in python.signature(density.model).parameters.values() if p.kind is p.VAR_KEYWORD]
-        for parameter in variadic:
-            given.update(given.pop(parameter.name, {}))
-    except (TypeError, ValueError):
-        given = {"args": args, **kwargs}
-    names = [""] * len(density.static)
-    for name, value in given.items():
-        for path, i in jax.tree_util.tree_flatten_with_path(value)[0]:
-            names[i] = name + jax.tree_util.keystr(path)
-    return names
