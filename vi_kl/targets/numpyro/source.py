@@ -25,7 +25,7 @@ from vi_kl.targets.numpyro.minibatch import refuse_biased, subsampled
 from vi_kl.targets.numpyro.model import NumPyroModel, split_data
 from vi_kl.targets.numpyro.plates import AllRows
 from vi_kl.targets.numpyro.unused_sites import examine
-from vi_kl.targets.numpyro.variable_elimination import factorised
+from vi_kl.targets.numpyro.variable_elimination import eliminated
 from vi_kl.targets.sharding import holds_nan
 from vi_kl.targets.sites import Site
 
@@ -78,7 +78,7 @@ def sum_out(density: NumPyroModel, data, sites: tuple[Site, ...], discrete: list
             f"site to make a Target of. vi_kl.reference.enumerate_posterior(model, ...) lists their exact posterior."
         )
     if are_summed_along_plates(discrete):
-        density = factorised(density, data, discrete)
+        density = eliminated(density, data, discrete)
         refuse_moving_supports(density, data, sites)
         return density.checked(data, sites)
     density = enumerated(density, discrete)
