@@ -1,5 +1,6 @@
 """Fixtures shared by all tests. JAX keeps its own default (float32): vi_kl has to switch to float64 by itself."""
 
+import importlib.metadata
 import itertools
 import os
 from pathlib import Path
@@ -8,6 +9,11 @@ from pathlib import Path
 # be said before JAX is imported; what the environment says comes first.
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[1] / ".pytest_cache" / "jax"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.3")
+
+# XLA's fusion emitters take most of the time that small programs need to compile; vi_kl's own programs do without them
+# (see core/compilation.py). XLA ends the process at a flag it does not know, hence the version.
+if importlib.metadata.version("jaxlib").startswith("0.10."):
+    os.environ["XLA_FLAGS"] = f"--xla_cpu_use_fusion_emitters=false {os.environ.get('XLA_FLAGS', '')}"
 
 import jax
 import pytest
