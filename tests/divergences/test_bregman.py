@@ -151,6 +151,7 @@ def test_derivatives_of_one_argument(name, dtype):
     assert worst_error(slopes, [SLOPES[name](mpf(float(value))) for value in x]) < tolerance
 
 
+@pytest.mark.divergences
 @pytest.mark.parametrize("dtype", [pytest.param(np.float32, marks=pytest.mark.exhaustive), np.float64])
 @pytest.mark.parametrize("name", SLOPES_OF_TWO)
 def test_derivatives_of_two_arguments(name, dtype):
@@ -196,6 +197,7 @@ def test_edges(name, arguments, value):
     np.testing.assert_array_equal(getattr(bregman, name)(*arrays), np.float32(value))
 
 
+@pytest.mark.divergences
 def test_derivatives_at_zero_are_finite():
     gradient = jax.grad(bregman.generalized_kl, argnums=(0, 1))
     assert [float(x) for x in gradient(0.0, 3.0)] == [0.0, 1.0]
@@ -218,6 +220,7 @@ def test_difference_of_products_keeps_every_digit(dtype):
     assert worst_error(naive, exact) > 1e-3, "the plain difference does as well, so this test shows nothing"
 
 
+@pytest.mark.divergences
 def test_log_sum_exp_meets_both_ends_of_the_floating_range():
     """Log weights and steps whose exponentials leave float64, and a step of 1e-12."""
     with jax.enable_x64(True):

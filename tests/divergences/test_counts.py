@@ -321,6 +321,7 @@ def test_a_two_ended_beta_binomial_against_the_uniform():
     assert surprise + value == pytest.approx(float(mpmath.log(trials + 1)), rel=1e-12)
 
 
+@pytest.mark.divergences
 @pytest.mark.parametrize("q", [(0.5, 0.5, 1.0), (2.0, 3.0, 1.0), (1e-4, 1.5, 2.0), (3.0, 40.0, 5.0)])
 def test_tails_that_decay_like_a_power(q):
     """What a beta negative binomial has beyond the grid is no small part of a small divergence."""
@@ -432,6 +433,7 @@ def test_near_equal_concentrations_keep_their_digits():
     assert kl_divergence(p, q) == pytest.approx(0.5 * fisher * step**2, rel=1e-3)  # to first order in the step
 
 
+@pytest.mark.divergences
 def test_entropies_of_counts_without_an_end():
     laws = {
         dist.Poisson(3.0): scipy.stats.poisson(3.0),

@@ -80,6 +80,7 @@ def by_draws(p, q):
     return log_ratio.mean(), STANDARD_ERRORS * stats.sem(log_ratio)
 
 
+@pytest.mark.divergences
 def test_each_finite_pair_of_the_peers_has_a_form():
     with jax.enable_x64(True):
         made = {class_name: members[0].make() for class_name, members in MEMBERS.items()}
@@ -175,6 +176,7 @@ def test_a_point_mass_against_anything(q):
     assert divergence(lambda: dist.Delta(0.7), make_q) == expected
 
 
+@pytest.mark.divergences
 def test_a_series_that_numpyro_cuts_short():
     """NumPyro 0.22 adds up ten terms and gives 0.0268."""
     value = divergence(lambda: dist.Kumaraswamy(2.0, 3.0), lambda: dist.Beta(2.0, 3.0))

@@ -303,6 +303,7 @@ def test_gradient_through_a_probability_that_is_zero():
     assert jax.grad(divergence)(0.0) == 0.0
 
 
+@pytest.mark.divergences
 def test_second_derivatives():
     """By the logits of q the Hessian is q's covariance, diag(q) - q q'."""
     p, logits = jnp.array([0.2, 0.3, 0.5]), jnp.array([0.5, -1.0, 0.2])

@@ -340,6 +340,7 @@ def test_the_largest_log_ratio_of_counts(float64):
         assert float(renyi(q, p, np.inf)) == np.inf
 
 
+@pytest.mark.divergences
 def test_order_one_is_kl_and_the_limit_of_its_neighbours(float64):
     for (p, _), (q, _), _ in PAIRS.values():
         orders = 1 - 1e-7, 1.0, 1 + 1e-7

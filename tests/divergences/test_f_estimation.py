@@ -44,6 +44,7 @@ KINDS = [
 ]
 
 
+@pytest.mark.divergences
 @pytest.mark.parametrize("pair", [GAMMAS, NORMALS, (dist.Beta(2.0, 300.0), dist.Beta(1.5, 250.0))])
 def test_quadrature_agrees_with_the_closed_forms(pair):
     """Within its own error; orders where the integral is infinite must not pass for a number."""
@@ -69,6 +70,7 @@ def grid_sum(function, log_p, log_q, edges):
     return total
 
 
+@pytest.mark.divergences
 def test_bimodal_with_a_narrow_mode():
     """A mode of width 0.01 in a density eight wide, against finer grids around it."""
     q = dist.Normal(0.0, 3.0)
@@ -94,6 +96,7 @@ def entropy_part(f, g):
     return np.where(f > 0, f * np.log(np.where(f > 0, f, 1) * 2 / (f + g)), 0.0)
 
 
+@pytest.mark.divergences
 def test_densities_that_end_inside_each_other():
     """U(0, 2) and U(1, 4): half of p meets a third of it in q's density."""
     overlap, p, q = 1.0, 1 / 2, 1 / 3

@@ -63,6 +63,7 @@ MAKERS = {
 }
 
 
+@pytest.mark.divergences
 @pytest.mark.parametrize("condition", CONDITIONS)
 @pytest.mark.parametrize("name", MAKERS)
 def test_the_held_matrix_is_what_counts(name, condition):

@@ -41,6 +41,7 @@ CASES = {
 }
 
 
+@pytest.mark.divergences
 @pytest.mark.parametrize("name", CASES)
 def test_intervals_cover_the_truth(name, key):
     """Nominal 95% intervals cover 93 to 97% of 1,000 times."""

@@ -32,6 +32,7 @@ def normal_mixture_kl(p, q):
     return np.sum(np.exp(log_p) * (log_p - log_q)) * (x[1] - x[0])
 
 
+@pytest.mark.divergences
 @pytest.mark.parametrize("spread", [0.3, 2.0, 8.0])
 def test_the_truth_lies_between_over_random_mixtures(spread):
     """25 pairs that overlap much, little or hardly at all; narrow and wide components, one of them nearly empty."""

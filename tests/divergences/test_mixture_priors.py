@@ -74,6 +74,7 @@ def test_it_is_a_loss():
     assert np.isfinite(jax.jit(jax.grad(sampled))(CENTRES)).all()
 
 
+@pytest.mark.divergences
 def test_the_functions_themselves_are_jitted():
     p, q = diagonal(LOCS, SCALES), mixture(diagonal)
     bounds = jax.jit(mixture_prior_kl_bounds)(p, q)

@@ -223,6 +223,7 @@ def test_where_q_has_no_density(key):
     assert estimate.caveat == ""
 
 
+@pytest.mark.divergences
 def test_draws_that_floating_point_has_merged_are_refused(key):
     """Beta(0.01, 0.01) holds a third of its mass closer to 1 than 1e-16: a mean over draws is off by a third."""
     with pytest.raises(ValueError, match="floating point cannot tell them from"):

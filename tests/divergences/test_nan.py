@@ -47,6 +47,7 @@ def label(pair):
     return "-".join(kind.__name__ for kind in pair)
 
 
+@pytest.mark.divergences
 @pytest.mark.parametrize(
     "pair", [pytest.param(p, id=label(p), marks=[] if p in QUICK else pytest.mark.exhaustive) for p in PAIRS]
 )

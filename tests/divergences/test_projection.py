@@ -108,6 +108,7 @@ def test_a_minimum_on_the_edge_is_reported():
     assert nearest.params == pytest.approx(1, abs=1e-5)
 
 
+@pytest.mark.divergences
 def test_too_few_steps_are_reported():
     target = {"concentration": 50.0, "rate": 7.0}
 

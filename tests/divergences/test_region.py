@@ -190,6 +190,7 @@ def test_the_dimension_of_a_set(case):
     assert region_of(make()).dimension == dimension
 
 
+@pytest.mark.divergences
 def test_a_smaller_set_in_a_larger_one_is_infinitely_far():
     """In either direction; sets of one dimension may be the same."""
     simplex, moved = dist.Dirichlet(np.ones(3)), SETS["a moved simplex"][0]()
@@ -258,6 +259,7 @@ METHODS = ("auto", "monte_carlo", "importance_sampling")
 IN_THE_DEFAULT_RUN = {"a scaled beta", "a shifted half-normal", "separate uniforms"}
 
 
+@pytest.mark.divergences
 @pytest.mark.parametrize(
     "case", [c if c in IN_THE_DEFAULT_RUN else pytest.param(c, marks=pytest.mark.exhaustive) for c in KNOWN]
 )
@@ -309,6 +311,7 @@ def test_the_other_divergences_follow(key):
     assert abs(drawn.value - js(m)) < 5 * drawn.standard_error
 
 
+@pytest.mark.divergences
 def test_bounds_and_projections_follow():
     parts = [transformed(dist.Uniform(0.0, 1.0), affine(0.0, 0.5)), dist.Uniform(0.0, 1.0)]
     with pytest.raises(NoClosedForm):  # not an infinite bound

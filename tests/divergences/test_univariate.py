@@ -139,6 +139,7 @@ ONE_OF_EACH_MOMENT = (
 )
 
 
+@pytest.mark.divergences
 @pytest.mark.parametrize(
     "case",
     [

@@ -337,6 +337,7 @@ def test_one_mean_may_serve_every_entry():
     assert float(kl_divergence(q, p)) == pytest.approx(6.0)
 
 
+@pytest.mark.divergences
 @pytest.mark.parametrize(
     "p",
     [

@@ -55,7 +55,8 @@ def nested():
     return guide_of(guide_of(autoguide.AutoMultivariateNormal(only("slopes"))), autoguide.AutoNormal(only("scale")))
 
 
-@pytest.mark.parametrize("make", [normal_list, pytest.param(nested, marks=pytest.mark.exhaustive)])
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("make", [normal_list, nested])
 def test_the_density_of_a_list(target, make):
     """That of the two normals, at draws with their intermediates and at any z."""
     family = Guide(make())
