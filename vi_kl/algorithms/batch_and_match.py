@@ -21,9 +21,10 @@ import numpy as np
 
 from vi_kl.algorithms.algorithm import Algorithm, CostCounter, FitError, Solution, Status
 from vi_kl.algorithms.initialization import MATRIX_DIMENSIONS, initialize
-from vi_kl.algorithms.score_matching import Average, Normal, distance, match_batch, match_scores
+from vi_kl.algorithms.score_matching import Average, distance, match_batch, match_scores
 from vi_kl.algorithms.stationary import unbounded
 from vi_kl.core.cholesky import tril_of_root
+from vi_kl.core.gaussian import Gaussian
 from vi_kl.core.random_keys import numpy_generator
 from vi_kl.families.approximation import Approximation
 from vi_kl.families.frame import Frame
@@ -58,7 +59,7 @@ class ScoreMatching(Algorithm):
             raise ValueError(f"batch_size must be even, draws come in opposite pairs; got {self.batch_size}.")
 
     @abc.abstractmethod
-    def update(self, q: Normal, z: np.ndarray, scores: np.ndarray, weight: float) -> Normal:
+    def update(self, q: Gaussian, z: np.ndarray, scores: np.ndarray, weight: float) -> Gaussian:
         """The next normal, from draws of q and the scores there."""
 
     def find(self, key, target, *, start, progress, counter):
@@ -68,16 +69,15 @@ class ScoreMatching(Algorithm):
                 f"{target.dim}: fit 'mean_field'."
             )
         start_key, noise_key = jax.random.split(key)
-        frame = initialize(target, start_key, counter, start).frame
-        tril = np.asarray(frame.full_tril)
-        run = Run(self, target, np.asarray(frame.loc), tril, numpy_generator(noise_key), counter)
+        frame = initialize(target, start_key, counter, start).frame.normal
+        run = Run(self, target, frame, numpy_generator(noise_key), counter)
         status = run.to_the_end(progress)
         q = run.answer()
-        whole = tril_of_root(tril @ q.tril)
-        why = unbounded(Frame.of(run.origin, whole), target.coordinate_names, status.converged)
+        loc, tril = frame.unwhiten(q.loc), tril_of_root(frame.scale.matmul(q.scale.tril))
+        why = unbounded(Frame.of(frame.loc, tril), target.coordinate_names, status.converged)
         if why is not None:
             status = Status(False, f"Not converged after {run.steps} updates. {why}")
-        return Solution(Approximation(FullRank(), full_rank_params(run.origin + tril @ q.loc, whole), target), status)
+        return Solution(Approximation(FullRank(), full_rank_params(loc, tril), target), status)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,14 +101,14 @@ class GaussianScoreMatching(ScoreMatching):
 
 
 class Run:
-    """One fit under way, in the units of the frame N(origin, tril tril')."""
+    """One fit under way, in the units of a frame."""
 
-    def __init__(self, config, target, origin, tril, generator, counter: CostCounter):
-        self.config, self.target, self.origin, self.tril = config, target, origin, tril
+    def __init__(self, config, target, frame: Gaussian, generator, counter: CostCounter):
+        self.config, self.target, self.frame = config, target, frame
         self.generator, self.counter = generator, counter
-        self.q = Normal(np.zeros(target.dim), np.eye(target.dim))
+        self.q = Gaussian.of(np.zeros(target.dim), np.eye(target.dim))
         self.movements: list[float] = []
-        self.visited: list[Normal] = []
+        self.visited: list[Gaussian] = []
         self.average = Average()
         self.steps = 0
 
@@ -132,12 +132,12 @@ class Run:
     def draws(self) -> tuple[np.ndarray, np.ndarray]:
         """A batch and its scores; the normal is narrowed where a score is not finite."""
         for _ in range(20):
-            z = self.q.loc + self.noise() @ self.q.tril.T
-            values, gradients = value_and_grad_batch(self.target, self.origin + z @ self.tril.T)
+            z = self.q.unwhiten(self.noise())
+            values, gradients = value_and_grad_batch(self.target, self.frame.unwhiten(z))
             self.counter.gradient_evaluations += len(z)
             if np.isfinite(values).all() and np.isfinite(gradients).all():
-                return z, gradients @ self.tril
-            self.q = self.q._replace(covariance=self.q.covariance / 4)
+                return z, self.frame.scale.apply_transpose(gradients)
+            self.q = self.q.scaled(0.5)
         raise self.failed("the log density is not finite at its draws, however narrow it is made")
 
     def failed(self, why: str) -> FitError:
@@ -192,5 +192,5 @@ class Run:
         typical = float(np.median(later))
         return typical > 0.7 * np.median(earlier) and distance(self.visited[-2 * WINDOW], self.q) < 3 * typical
 
-    def answer(self) -> Normal:
+    def answer(self) -> Gaussian:
         return self.average.normal if len(self.average) else self.q

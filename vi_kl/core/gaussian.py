@@ -120,12 +120,12 @@ class Gaussian:
     @property
     def sd(self) -> Float[AnyArray, " dim"]:
         """The sd of each coordinate."""
-        return self.scale.variances**0.5
+        return self.scale.sd
 
     @property
     def conditional_sd(self) -> Float[AnyArray, " dim"]:
         """The sd of each coordinate given all others: 1 / sqrt of the precision's diagonal."""
-        return self.scale.precisions**-0.5
+        return self.scale.conditional_sd
 
     def scaled(self, factor: float) -> "Gaussian":
         """Return this normal with its scale multiplied by `factor`."""
@@ -191,6 +191,9 @@ class StudentT:
 
     def sample(self, generator: np.random.Generator, n: int) -> Float[np.ndarray, "n dim"]:
         """Draw n values of z."""
+        return np.asarray(self.normal.unwhiten(self.noise(generator, n)))
+
+    def noise(self, generator: np.random.Generator, n: int) -> Float[np.ndarray, "n dim"]:
+        """Draw n values of z in whitened coordinates."""
         u = generator.standard_normal((n, self.dim))
-        u /= np.sqrt(generator.chisquare(self.degrees_of_freedom, (n, 1)) / self.degrees_of_freedom)
-        return np.asarray(self.normal.unwhiten(u))
+        return u / np.sqrt(generator.chisquare(self.degrees_of_freedom, (n, 1)) / self.degrees_of_freedom)

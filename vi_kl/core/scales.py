@@ -103,14 +103,14 @@ class Scale(abc.ABC):
         return columns @ columns.T
 
     @property
-    def variances(self) -> Float[AnyArray, " dim"]:
-        """The diagonal of S S'."""
-        return (self.matrix**2).sum(axis=1)
+    def sd(self) -> Float[AnyArray, " dim"]:
+        """The sd of each coordinate: the root of the diagonal of S S'."""
+        return (self.matrix**2).sum(axis=1) ** 0.5
 
     @property
-    def precisions(self) -> Float[AnyArray, " dim"]:
-        """The diagonal of the inverse of S S'."""
-        return (self.solve(np.eye(self.dim)) ** 2).sum(axis=1)
+    def conditional_sd(self) -> Float[AnyArray, " dim"]:
+        """The sd of each coordinate given all others: 1 / sqrt of the diagonal of the inverse of S S'."""
+        return 1 / (self.solve(np.eye(self.dim)) ** 2).sum(axis=1) ** 0.5
 
 
 @pytree
@@ -159,15 +159,15 @@ class Diagonal(Scale):
 
     @property
     def precision(self) -> Matrix:
-        return namespace(self.sds).diag(self.precisions)
+        return namespace(self.sds).diag(1 / self.sds**2)
 
     @property
-    def variances(self) -> Float[AnyArray, " dim"]:
-        return self.sds**2
+    def sd(self) -> Float[AnyArray, " dim"]:
+        return self.sds
 
     @property
-    def precisions(self) -> Float[AnyArray, " dim"]:
-        return 1 / self.sds**2
+    def conditional_sd(self) -> Float[AnyArray, " dim"]:
+        return self.sds
 
 
 @pytree

@@ -19,14 +19,14 @@ import numpy as np
 from scipy.special import logsumexp
 
 from vi_kl.core.estimate import Estimate, error_of_mean
-from vi_kl.core.student import Student
+from vi_kl.core.gaussian import Gaussian
 from vi_kl.diagnostics.evidence import Draws
 from vi_kl.diagnostics.importance import effective_share, smoothed_weights
 from vi_kl.diagnostics.parts import Concentric, Independent, Part
 from vi_kl.diagnostics.psis import pareto_k
 from vi_kl.diagnostics.scouts import Scouts
 from vi_kl.families.approximation import Approximation, log_prob_in_chunks
-from vi_kl.families.gaussian import FullRank, MeanField, scale_tril
+from vi_kl.families.gaussian import FullRank, MeanField
 from vi_kl.targets.target import CHUNK, log_density_in_chunks
 
 MOST_DIMENSIONS = 100  # above, nothing laid beside q comes near a posterior that q does not fit
@@ -185,14 +185,17 @@ def first_look(q: Approximation, pilot: Draws, scouts: Scouts, size: int) -> Wei
 def laid_over(seen: Weighted, wide: Concentric) -> tuple[Part, ...]:
     """Densities with the moments of the posterior, as far as weighted draws tell them; with q's where they do not."""
     try:
-        mean, tril = weighted_moments(seen.z, seen.log_weights)
+        normal = weighted_moments(seen.z, seen.log_weights)
     except np.linalg.LinAlgError:
-        mean, tril = wide.mean, wide.tril
-    return Concentric(mean, tril, (1.0, 1.0, 1.5), 4.0), Independent(mean, 0.8 * tril, 4.0)
+        normal = wide.normal
+    return Concentric(normal, (1.0, 1.0, 1.5), 4.0), Independent(normal.scaled(0.8), 4.0)
 
 
-def weighted_moments(z: np.ndarray, log_weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and a factor of the covariance, the weights flattened to the power at which enough draws count."""
+def weighted_moments(z: np.ndarray, log_weights: np.ndarray) -> Gaussian:
+    """The normal with the mean and covariance of weighted draws.
+
+    Their weights are flattened to the power at which enough draws count.
+    """
     fewest = max(200, 10 * z.shape[1])
     log_weights = log_weights - log_weights.max()
     for power in 0.8 ** np.arange(30):
@@ -207,7 +210,7 @@ def weighted_moments(z: np.ndarray, log_weights: np.ndarray) -> tuple[np.ndarray
     correlation = covariance / np.outer(sd, sd) + 1e-6 * np.eye(len(sd))
     if not np.isfinite(correlation).all():
         raise np.linalg.LinAlgError("The moments of the weighted draws are not finite.")
-    return mean, sd[:, None] * np.linalg.cholesky(correlation)
+    return Gaussian.of(mean, sd[:, None] * np.linalg.cholesky(correlation))
 
 
 def draw_weighted(q: Approximation, own: Draws, parts: Sequence[Part], generator, n: int, size: int) -> Weighted:
@@ -250,16 +253,12 @@ def has_density(q: Approximation) -> bool:
 def density_of(q: Approximation, z: np.ndarray, size: int = CHUNK) -> np.ndarray:
     """log q; a normal's without compiling anything."""
     normal = normal_of(q)
-    return finite(log_prob_in_chunks(q, z, size)) if normal is None else Student(*normal).log_prob(z)
+    return finite(log_prob_in_chunks(q, z, size)) if normal is None else normal.log_prob(z)
 
 
-def normal_of(q: Approximation) -> tuple[np.ndarray, np.ndarray] | None:
-    """Mean and factor of the covariance, where q is a normal by its parameters; else None."""
-    if isinstance(q.family, FullRank):
-        return np.asarray(q.params["loc"]), np.asarray(scale_tril(q.params))
-    if isinstance(q.family, MeanField):
-        return np.asarray(q.params["loc"]), np.diag(np.exp(np.asarray(q.params["log_scale"])))
-    return None
+def normal_of(q: Approximation) -> Gaussian | None:
+    """The normal that q is by its parameters; None where it is another distribution."""
+    return q.family.frame(q.params).normal if isinstance(q.family, FullRank | MeanField) else None
 
 
 def finite(log_values: np.ndarray) -> np.ndarray:

@@ -15,6 +15,7 @@ import dataclasses
 import numpy as np
 from scipy.spatial import cKDTree
 
+from vi_kl.core.gaussian import Gaussian
 from vi_kl.diagnostics.defence import weighted_moments
 from vi_kl.diagnostics.parts import Concentric, log_prob_of_independent
 from vi_kl.targets.target import Target, value_and_grad_batch
@@ -69,7 +70,7 @@ class Funnel:
         self.tree = cKDTree(self.in_units(given.nodes))
 
     def in_units(self, scales: np.ndarray) -> np.ndarray:
-        return np.linalg.solve(self.over.tril, (scales - self.over.mean).T).T
+        return self.over.normal.whiten(scales)
 
     def nearest(self, scales: np.ndarray) -> np.ndarray:
         """Which node each point (n, k) belongs to."""
@@ -127,24 +128,22 @@ def find_funnel(target: Target, z: np.ndarray, generator, budget: int) -> tuple[
 def lay_over(target: Target, z: np.ndarray, scales, steps, generator, count: int) -> Funnel | None:
     """The density by nodes: half as many where q's scales are, to see where the posterior's are, and then there."""
     centre = z.mean(axis=0)
-    over = t_of(centre[scales], np.linalg.cholesky(np.atleast_2d(np.cov(z[:, scales].T))))
+    factor = np.linalg.cholesky(np.atleast_2d(np.cov(z[:, scales].T)))
+    over = Concentric(Gaussian.of(centre[scales], factor), WIDTHS, SCALES_FREEDOM)
     first = conditionals(target, over.sample(generator, count // 2), scales, centre, steps)
     if len(first.nodes) < FEWEST_NODES // 2:
         return None
-    over = t_of(*weighted_moments(first.nodes, first.log_marginal - over.log_prob(first.nodes)))
+    moved = weighted_moments(first.nodes, first.log_marginal - over.log_prob(first.nodes))
+    over = dataclasses.replace(over, normal=moved)
     given = conditionals(target, nodes_of(over, generator, count), scales, centre, steps)
     others = np.setdiff1d(np.arange(target.dim), scales)
     return Funnel(scales, others, over, given) if len(given.nodes) >= FEWEST_NODES else None
 
 
-def t_of(mean: np.ndarray, tril: np.ndarray) -> Concentric:
-    return Concentric(mean, tril, WIDTHS, SCALES_FREEDOM)
-
-
 def nodes_of(over: Concentric, generator, count: int) -> np.ndarray:
     """Where the conditionals are worked out: even steps along one coordinate, draws of the density in more."""
-    if len(over.mean) == 1:
-        return over.mean + np.linspace(-REACH, REACH, count)[:, None] * over.tril
+    if over.normal.dim == 1:
+        return over.normal.unwhiten(np.linspace(-REACH, REACH, count)[:, None])
     return over.sample(generator, count)
 
 

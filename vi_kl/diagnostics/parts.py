@@ -1,6 +1,6 @@
 """Densities that are laid beside q: independent Student t's, and multivariate ones of several scales around one mean.
 
-Multivariate normals and Student t's are in core/student.py.
+Multivariate normals and Student t's are in core/gaussian.py.
 """
 
 import dataclasses
@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 from scipy.special import gammaln, logsumexp
 
-from vi_kl.core.student import Student
+from vi_kl.core.gaussian import Gaussian, StudentT
 
 
 class Part(Protocol):
@@ -24,23 +24,20 @@ class Part(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class Independent:
-    """z = mean + tril u with independent Student t's u: tails along the axes, where a multivariate t has none.
+    """Independent Student t's in a normal's whitened coordinates: tails along axes, where a multivariate t has none.
 
     Attributes:
-        mean: (dim,).
-        tril: (dim, dim).
+        normal: the normal with this location and scale.
     """
 
-    mean: np.ndarray
-    tril: np.ndarray
+    normal: Gaussian
     degrees_of_freedom: float
 
     def sample(self, generator, n):
-        return self.mean + generator.standard_t(self.degrees_of_freedom, (n, len(self.mean))) @ self.tril.T
+        return self.normal.unwhiten(generator.standard_t(self.degrees_of_freedom, (n, self.normal.dim)))
 
     def log_prob(self, z):
-        u = (z - self.mean) @ np.linalg.inv(self.tril).T
-        return log_prob_of_independent(u, self.degrees_of_freedom) - np.linalg.slogdet(self.tril)[1]
+        return log_prob_of_independent(self.normal.whiten(z), self.degrees_of_freedom) - self.normal.log_det
 
 
 def log_prob_of_independent(u: np.ndarray, nu: float) -> np.ndarray:
@@ -54,23 +51,19 @@ class Concentric:
     """Multivariate Student t's around one mean, of one shape and several scales, in equal shares.
 
     Attributes:
-        mean: (dim,).
-        tril: of the one with scale one, (dim, dim).
+        normal: the normal with this mean, and with the scale of the one whose scale is one.
     """
 
-    mean: np.ndarray
-    tril: np.ndarray
+    normal: Gaussian
     scales: tuple[float, ...]
     degrees_of_freedom: float
 
     def sample(self, generator, n):
         scale = np.array(self.scales)[generator.integers(len(self.scales), size=n)]
-        narrow = Student(np.zeros(len(self.mean)), self.tril, self.degrees_of_freedom).sample(generator, n)
-        return self.mean + scale[:, None] * narrow
+        return self.normal.unwhiten(scale[:, None] * StudentT(self.normal, self.degrees_of_freedom).noise(generator, n))
 
     def log_prob(self, z):
-        nu, dim, scales = self.degrees_of_freedom, len(self.mean), np.array(self.scales)
-        at_mean = Student(self.mean, self.tril, nu).log_prob(self.mean[None])[0]
-        squared = (((z - self.mean) @ np.linalg.inv(self.tril).T) ** 2).sum(axis=1)
+        nu, dim, scales = self.degrees_of_freedom, self.normal.dim, np.array(self.scales)
+        squared = self.normal.squared_distance(z)
         each = -dim * np.log(scales) - (nu + dim) / 2 * np.log1p(squared[:, None] / (nu * scales**2))
-        return at_mean + logsumexp(each, axis=1) - np.log(len(scales))
+        return StudentT(self.normal, nu).log_peak + logsumexp(each, axis=1) - np.log(len(scales))

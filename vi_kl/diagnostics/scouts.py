@@ -11,6 +11,8 @@ import dataclasses
 import numpy as np
 from scipy.ndimage import maximum_filter1d
 
+from vi_kl.core.gaussian import Gaussian
+from vi_kl.core.scales import Scale
 from vi_kl.diagnostics.parts import Concentric
 from vi_kl.targets.target import CHUNK, Target, log_density_in_chunks
 
@@ -46,16 +48,16 @@ class Scouts:
     flat: np.ndarray
     evaluations: int
 
-    def starts(self, reach) -> np.ndarray:
+    def starts(self, reach: Gaussian) -> np.ndarray:
         """Where climbs should start: draws of the largest weights, apart from one another; and peaks of rays."""
         order = np.argsort(-(self.log_p - self.log_r))
         order = order[np.isfinite(self.log_p[order])][:200]
-        return np.concatenate([apart(self.z[order], reach.tril), apart(self.peaks, reach.tril)])
+        return np.concatenate([apart(self.z[order], reach.scale), apart(self.peaks, reach.scale)])
 
 
-def apart(points: np.ndarray, tril: np.ndarray) -> np.ndarray:
+def apart(points: np.ndarray, scale: Scale) -> np.ndarray:
     """The first of the points, and those that are no neighbours of earlier ones."""
-    units = np.linalg.solve(tril, points.T).T
+    units = scale.solve(points)
     kept: list[int] = []
     for i, unit in enumerate(units):
         if all(np.sum((unit - units[j]) ** 2) > 0.25 * (1 + np.sum(unit**2)) for j in kept):
@@ -65,21 +67,20 @@ def apart(points: np.ndarray, tril: np.ndarray) -> np.ndarray:
     return points[kept]
 
 
-def scout(
-    target: Target, mean: np.ndarray, tril: np.ndarray, generator, n: int, *, rays: bool = True, size: int = CHUNK
-) -> Scouts:
-    """Look around q, whose mean and factor of the covariance are given.
+def scout(target: Target, normal: Gaussian, generator, n: int, *, rays: bool = True, size: int = CHUNK) -> Scouts:
+    """Look around q.
 
     Args:
+        normal: the normal with q's mean and covariance.
         n: draws at all scales together.
         rays: whether to look along rays too.
         size: of the pieces in which the density is evaluated.
     """
-    wide = Concentric(mean, tril, SCALES, DEGREES_OF_FREEDOM)
-    z, dim = wide.sample(generator, n), len(mean)
-    ways, steepest = directions(tril, generator) if rays else (np.empty((0, dim)), np.empty(0))
+    wide = Concentric(normal, SCALES, DEGREES_OF_FREEDOM)
+    z, dim = wide.sample(generator, n), normal.dim
+    ways, steepest = directions(normal.scale, generator) if rays else (np.empty((0, dim)), np.empty(0))
     reach = np.r_[0.0, NEAR, FAR, OUTERMOST]
-    points = mean + reach[:, None, None] * ways
+    points = normal.loc + reach[:, None, None] * ways
     values = log_density_in_chunks(target, np.concatenate([z, points.reshape(-1, dim)]), size)
     values = np.where(np.isnan(values), -np.inf, values)
     along = values[n:].reshape(len(reach), len(ways))
@@ -89,23 +90,23 @@ def scout(
     return Scouts(wide, z, values[:n], wide.log_prob(z), peaks, flat, len(values))
 
 
-def directions(tril: np.ndarray, generator) -> tuple[np.ndarray, np.ndarray]:
+def directions(scale: Scale, generator) -> tuple[np.ndarray, np.ndarray]:
     """Of rays, (k, dim), each as long as q's sd in that direction; and the slope that a proper density is below there.
 
     Along an axis a density that falls no faster than 1 / distance has no integral; in random directions, which stand
     for all those around them, one that falls no faster than distance^-dim.
     """
-    dim = len(tril)
-    axes, sds, _ = np.linalg.svd(tril)
+    dim = scale.dim
+    axes, sds, _ = np.linalg.svd(scale.matrix)
     principal = (axes * sds).T
-    upright = np.diag(np.linalg.norm(tril, axis=1))
+    upright = np.diag(scale.sd)
     signs = np.where(generator.random((DIAGONALS, dim)) < 0.5, -1.0, 1.0)
     signs[0] = 1.0
     random = generator.standard_normal((RANDOM, dim))
     unit = np.concatenate([signs, random])
     unit /= np.linalg.norm(unit, axis=1, keepdims=True)
     # diagonals of the coordinates in their own scales, and random directions in q's units
-    slanted = np.concatenate([unit[:DIAGONALS] @ upright, unit[DIAGONALS:] @ tril.T])
+    slanted = np.concatenate([unit[:DIAGONALS] @ upright, scale.apply(unit[DIAGONALS:])])
     rays = np.concatenate([principal, upright, slanted]) if dim > 1 else upright
     # on the line 1 / distance itself has none; a slice of more dimensions may fall so and the rest grow narrower
     slopes = np.full(len(rays), -0.99 if dim > 1 else -1.01)

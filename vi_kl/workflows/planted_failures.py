@@ -13,8 +13,10 @@ import numpy as np
 import numpyro.distributions as dist
 
 from vi_kl.core.estimate import Estimate
+from vi_kl.core.gaussian import Gaussian
 from vi_kl.core.precision import in_float64
 from vi_kl.core.random_keys import numpy_generator
+from vi_kl.core.scales import Root
 from vi_kl.families.approximation import Approximation
 from vi_kl.families.family import Family
 from vi_kl.families.gaussian import FullRank, full_rank_params
@@ -306,8 +308,8 @@ class NormalOfNoise(dist.Distribution):
         return self.loc + u @ self.tril.T
 
     def log_prob(self, value):
-        u = jnp.linalg.solve(self.tril, value - self.loc)
-        return jnp.sum(dist.Normal(0.0, 1.0).log_prob(u))
+        normal = Gaussian(self.loc, Root(self.tril))
+        return normal.log_prob(value) + normal.log_det
 
 
 @dataclasses.dataclass(frozen=True)

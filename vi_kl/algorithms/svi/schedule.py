@@ -18,7 +18,6 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from scipy.linalg import solve_triangular
 
 from vi_kl.algorithms.algorithm import Status
 
@@ -202,17 +201,14 @@ class Schedule:
         """Draws of shape (..., dim) in units of the frame."""
         if self.frame is None:
             return draws / draws[-1].std(axis=0)
-        shifted, tril = draws - self.frame.loc, np.asarray(self.frame.scale_tril)
-        if tril.ndim == 1:
-            return shifted / tril
-        return solve_triangular(tril, shifted.reshape(-1, len(tril)).T, lower=True).T.reshape(draws.shape)
+        return self.frame.normal.whiten(draws)
 
     def moments(self, draws: np.ndarray) -> np.ndarray:
         """The mean and sd of each batch along each coordinate, in posterior sds; (batches, 2, dim)."""
         sd = draws.std(axis=1)
         posterior_sd = sd.mean(axis=0)
         if self.frame is not None:
-            posterior_sd = np.maximum(posterior_sd, marginal_sd(self.frame))
+            posterior_sd = np.maximum(posterior_sd, self.frame.normal.sd)
         return np.stack([draws.mean(axis=1) / posterior_sd, sd / posterior_sd], axis=1)
 
     def still_moving(self) -> bool:
@@ -255,11 +251,6 @@ class Schedule:
             f"nats. Raise the objective's num_draws, or lower smallest_step_size "
             f"(now {self.config.smallest_step_size:g}).",
         )
-
-
-def marginal_sd(frame) -> np.ndarray:
-    tril = np.asarray(frame.scale_tril)
-    return tril if tril.ndim == 1 else np.sqrt((tril**2).sum(axis=1))
 
 
 def in_words(answer: Answer | None) -> str:
