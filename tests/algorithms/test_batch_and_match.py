@@ -8,13 +8,14 @@ from oracles import hard_gaussian, kl_to_gaussian, log_gamma, moments, two_bumps
 from scipy.optimize import brentq, minimize_scalar
 
 from vi_kl.algorithms import BatchAndMatch, FitError, GaussianScoreMatching, fit
-from vi_kl.algorithms.score_matching import Average, Normal, distance, match_batch, match_scores
+from vi_kl.algorithms.score_matching import Average, distance, match_batch, match_scores
+from vi_kl.core.gaussian import Gaussian
 from vi_kl.families.frame import Frame
 from vi_kl.targets import Target
 
 GENERATOR = np.random.default_rng(5)
 SQUARE = GENERATOR.normal(size=(3, 3))
-Q = Normal(GENERATOR.normal(size=3), SQUARE @ SQUARE.T + np.eye(3))
+Q = Gaussian.of_covariance(GENERATOR.normal(size=3), SQUARE @ SQUARE.T + np.eye(3))
 Z, SCORES = GENERATOR.normal(size=(2, 4, 3))
 
 
@@ -38,7 +39,7 @@ def test_score_matching_matches_a_single_score():
 
 def test_score_matching_goes_to_the_nearest_that_does():
     """In one dimension the normals with this score at z are a family of one parameter, searched here."""
-    q, z, score = Normal(np.array([0.3]), np.array([[1.7]])), 1.1, -0.8
+    q, z, score = Gaussian.of_covariance(np.array([0.3]), np.array([[1.7]])), 1.1, -0.8
 
     def kl(log_variance):
         variance = np.exp(log_variance)
@@ -81,7 +82,7 @@ def test_batch_and_match_on_a_skewed_target(key):
 def test_gaussian_score_matching_on_a_skewed_target(key):
     """Where its updates are zero on average, by Gauss-Hermite quadrature of single updates."""
     found = GaussianScoreMatching(tolerance=0.004).fit(key, log_gamma(2.0, 3.0))
-    q = Normal(*moments(found))
+    q = Gaussian.of_covariance(*moments(found))
     nodes, weights = np.polynomial.hermite_e.hermegauss(60)
     z = (q.loc + nodes * np.sqrt(q.covariance[0, 0]))[:, None]
     each = [match_scores(q, one[None], 2.0 - 3.0 * np.exp(one)[None], 1e12) for one in z]
@@ -110,9 +111,11 @@ def test_the_average_knows_its_error():
     """Independent normals: the standard error of the late two thirds."""
     average = Average()
     for loc in np.random.default_rng(0).normal(size=3000):
-        average.add(Normal(np.array([loc]), np.eye(1)))
+        average.add(Gaussian.of_covariance(np.array([loc]), np.eye(1)))
     assert average.error() == pytest.approx(1 / np.sqrt(2000), rel=0.7)  # ten batches: a quarter of itself is one sd
-    assert distance(Normal(np.ones(1), 4 * np.eye(1)), Normal(np.zeros(1), np.eye(1))) == pytest.approx(1.0)
+    assert distance(
+        Gaussian.of_covariance(np.ones(1), 4 * np.eye(1)), Gaussian.of_covariance(np.zeros(1), np.eye(1))
+    ) == pytest.approx(1.0)
 
 
 def test_same_key_same_answer(key):

@@ -35,7 +35,7 @@ def test_the_frame_of_a_normal_posterior_is_the_posterior(key):
     np.testing.assert_allclose(found.frame.loc, MEAN, rtol=1e-8)
     np.testing.assert_allclose(found.frame.scale_tril, TRIL, rtol=1e-6, atol=1e-7)
     np.testing.assert_allclose(found.frame.conditional_sd, 1 / np.sqrt(np.diag(PRECISION)), rtol=1e-6)
-    np.testing.assert_allclose(found.frame.precision, PRECISION, rtol=1e-6)
+    np.testing.assert_allclose(found.frame.normal.precision, PRECISION, rtol=1e-6)
     assert counter.gradient_evaluations > 10
 
 

@@ -20,7 +20,7 @@ from vi_kl.algorithms import FitError, Pathfinder, fit
 from vi_kl.algorithms.algorithm import CostCounter
 from vi_kl.algorithms.initialization import initialize
 from vi_kl.algorithms.path import best_on_path, bfgs_update, normals_along
-from vi_kl.algorithms.pathfinder import kl, log_normal, weigh
+from vi_kl.algorithms.pathfinder import weigh
 from vi_kl.core.precision import in_float64
 from vi_kl.families import FullRank, Mixture
 from vi_kl.families.frame import Frame
@@ -97,16 +97,6 @@ def test_curvature_is_exact_after_as_many_steps_as_dimensions():
     np.testing.assert_allclose(inverse, np.linalg.inv(precision), rtol=1e-12)
     path = [(z, -precision @ z, 0.0) for z in (np.ones(2), np.ones(2) + vectors[:, 0], np.zeros(2))]
     assert len(normals_along(path)) == 2
-
-
-def test_normals_distances_are_the_textbooks(key):
-    a, b = Frame.of(np.zeros(2), np.eye(2)), Frame.of(np.array([1.0, 0.5]), np.array([[2.0, 0.0], [0.3, 0.5]]))
-    covariance = b.scale_tril @ b.scale_tril.T
-    other = np.linalg.inv(covariance)
-    expected = 0.5 * (np.trace(other) + b.loc @ other @ b.loc - 2 + np.linalg.slogdet(covariance)[1])
-    assert kl(a, b) == pytest.approx(expected, rel=1e-12)
-    z = np.array([[0.3, -1.0]])
-    assert log_normal(b, z)[0] == pytest.approx(multivariate_normal(b.loc, covariance).logpdf(z), rel=1e-12)
 
 
 @in_float64

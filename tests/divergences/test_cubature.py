@@ -9,8 +9,8 @@ from scipy.special import gammaln, polygamma
 
 from vi_kl.divergences import estimate_kl
 from vi_kl.divergences.estimators.cubature import cubature_kl
-from vi_kl.divergences.estimators.frame import frame_of_draws
 from vi_kl.divergences.estimators.quadrature import NotApplicable, NotConverged
+from vi_kl.divergences.estimators.sinh_map import sinh_map_of_draws
 
 
 def equicorrelated(dim, correlation):
@@ -122,4 +122,4 @@ def test_what_it_does_not_apply_to():
         cubature_kl(dist.Multinomial(3, jnp.ones(2) / 2), dist.Multinomial(3, jnp.ones(2) / 2))
     line = np.random.default_rng(0).normal(size=(1000, 1)) * np.array([1.0, 3.0])
     with pytest.raises(NotApplicable, match="depend on each other"):
-        frame_of_draws(line)
+        sinh_map_of_draws(line)

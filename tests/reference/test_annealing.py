@@ -16,8 +16,8 @@ from vi_kl.reference.mcmc.tempering import (
     StartingDensity,
     choose_plan,
     follow,
+    ready,
     starting_particles,
-    whitened,
 )
 from vi_kl.targets import Target
 
@@ -139,11 +139,11 @@ def test_the_start_is_the_distribution_that_it_says():
     exact = stats.multivariate_t(start.location, start.scale_tril @ start.scale_tril.T, 4.0)
     z = starting_particles(start, Annealing(8, 5000), jax.random.key(0))
     with jax.enable_x64(True):
-        ready = whitened(start)
-        np.testing.assert_allclose(ready.log_density(z[:50]), exact.logpdf(z[:50]), rtol=1e-10)
+        density = ready(start)
+        np.testing.assert_allclose(density.log_prob(z[:50]), exact.logpdf(z[:50]), rtol=1e-10)
         step = 1e-5 * np.eye(2)
         slopes = [(exact.logpdf(z[:50] + e) - exact.logpdf(z[:50] - e)) / 2e-5 for e in step]
-        np.testing.assert_allclose(ready.gradient(z[:50]), np.stack(slopes, axis=1), rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(density.gradient(z[:50]), np.stack(slopes, axis=1), rtol=1e-5, atol=1e-6)
     u = np.linalg.solve(start.scale_tril, (z - start.location).T)
     assert stats.kstest(u[1], stats.t(4.0).cdf).pvalue > 0.01
 

@@ -22,9 +22,10 @@ import numpy as np
 
 from vi_kl.algorithms.algorithm import Algorithm, CostCounter, FitError, Solution, Status
 from vi_kl.algorithms.initialization import MATRIX_DIMENSIONS, initialize
-from vi_kl.algorithms.score_matching import Average, Normal, distance, match_batch, match_scores
+from vi_kl.algorithms.score_matching import Average, distance, match_batch, match_scores
 from vi_kl.algorithms.stationary import unbounded
 from vi_kl.core.cholesky import tril_of_root
+from vi_kl.core.gaussian import Gaussian
 from vi_kl.core.random_keys import numpy_generator
 from vi_kl.families.approximation import Approximation
 from vi_kl.families.frame import Frame
@@ -59,7 +60,7 @@ class ScoreMatching(Algorithm):
             raise ValueError(f"batch_size must be even, draws come in opposite pairs; got {self.batch_size}.")
 
     @abc.abstractmethod
-    def update(self, q: Normal, z: np.ndarray, scores: np.ndarray, weight: float) -> Normal:
+    def update(self, q: Gaussian, z: np.ndarray, scores: np.ndarray, weight: float) -> Gaussian:
         """Return the next normal, from draws of q and the scores there."""
 
     def find(self, key, target, *, start, progress, counter):
@@ -69,16 +70,15 @@ class ScoreMatching(Algorithm):
                 f"{target.dim}: fit 'mean_field'."
             )
         start_key, noise_key = jax.random.split(key)
-        frame = initialize(target, start_key, counter, start).frame
-        tril = np.asarray(frame.full_tril)
-        run = Run(self, target, np.asarray(frame.loc), tril, numpy_generator(noise_key), counter)
+        frame = initialize(target, start_key, counter, start).frame.normal
+        run = Run(self, target, frame, numpy_generator(noise_key), counter)
         status = run.to_the_end(progress)
         q = run.answer()
-        whole = tril_of_root(tril @ q.tril)
-        why = unbounded(Frame.of(run.origin, whole), target.coordinate_names, status.converged)
+        loc, tril = frame.unwhiten(q.loc), tril_of_root(frame.scale.matmul(q.scale.tril))
+        why = unbounded(Frame.of(frame.loc, tril), target.coordinate_names, status.converged)
         if why is not None:
             status = Status(False, f"Not converged after {run.steps} updates. {why}")
-        return Solution(Approximation(FullRank(), full_rank_params(run.origin + tril @ q.loc, whole), target), status)
+        return Solution(Approximation(FullRank(), full_rank_params(loc, tril), target), status)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,14 +102,14 @@ class GaussianScoreMatching(ScoreMatching):
 
 
 class Run:
-    """A fit in progress, in the units of the frame N(origin, tril tril')."""
+    """A fit in progress, in the units of a frame."""
 
-    def __init__(self, config, target, origin, tril, generator, counter: CostCounter):
-        self.config, self.target, self.origin, self.tril = config, target, origin, tril
+    def __init__(self, config, target, frame: Gaussian, generator, counter: CostCounter):
+        self.config, self.target, self.frame = config, target, frame
         self.generator, self.counter = generator, counter
-        self.q = Normal(np.zeros(target.dim), np.eye(target.dim))
+        self.q = Gaussian.of(np.zeros(target.dim), np.eye(target.dim))
         self.movements: list[float] = []
-        self.visited: list[Normal] = []
+        self.visited: list[Gaussian] = []
         self.average = Average()
         self.steps = 0
 
@@ -134,12 +134,12 @@ class Run:
     def draws(self) -> tuple[np.ndarray, np.ndarray]:
         """Return a batch and its scores; the normal is narrowed until all scores are finite."""
         for _ in range(20):
-            z = self.q.loc + self.noise() @ self.q.tril.T
-            values, gradients = value_and_grad_batch(self.target, self.origin + z @ self.tril.T)
+            z = self.q.unwhiten(self.noise())
+            values, gradients = value_and_grad_batch(self.target, self.frame.unwhiten(z))
             self.counter.gradient_evaluations += len(z)
             if np.isfinite(values).all() and np.isfinite(gradients).all():
-                return z, gradients @ self.tril
-            self.q = self.q._replace(covariance=self.q.covariance / 4)
+                return z, self.frame.scale.apply_transpose(gradients)
+            self.q = self.q.scaled(0.5)
         raise self.failed("the log density is not finite at its draws, however narrow it is made")
 
     def failed(self, why: str) -> FitError:
@@ -197,6 +197,6 @@ class Run:
         typical = float(np.median(later))
         return typical > 0.7 * np.median(earlier) and distance(self.visited[-2 * WINDOW], self.q) < 3 * typical
 
-    def answer(self) -> Normal:
+    def answer(self) -> Gaussian:
         """Return the average, or the present normal if nothing was averaged."""
         return self.average.normal if len(self.average) else self.q

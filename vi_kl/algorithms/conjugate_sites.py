@@ -17,6 +17,7 @@ from scipy import stats
 from scipy.special import digamma, expit
 
 from vi_kl.core.cholesky import tril_of_covariance
+from vi_kl.core.gaussian import Gaussian
 from vi_kl.families.gaussian import full_rank_params, scale_tril
 
 
@@ -98,7 +99,7 @@ class NormalSite(ConjugateSite):
         return np.concatenate([mean, second[np.triu_indices(self.size)]])
 
     def entropy(self, member):
-        return 0.5 * (np.linalg.slogdet(member["covariance"])[1] + self.size * (1 + np.log(2 * np.pi)))
+        return Gaussian.of_covariance(member["loc"], member["covariance"]).entropy
 
     def free(self, member):
         return full_rank_params(member["loc"], tril_of_covariance(member["covariance"]))

@@ -70,8 +70,7 @@ class CoordinateAscent(Algorithm):
         candidates = candidate_sites(target)
         start_key, test_key = jax.random.split(key)
         frame = initialize(target, start_key, counter, start).frame
-        tril = np.asarray(frame.full_tril)
-        scale = np.minimum(np.sqrt((tril**2).sum(axis=1)), 1.0)
+        scale = np.minimum(frame.normal.sd, 1.0)
         model = Conjugate(target, candidates, np.asarray(frame.loc), scale, numpy_generator(test_key), counter)
         members, elbos = sweep(self, model, progress)
         guide = ConjugateGuide(tuple(model.sites))

@@ -18,11 +18,12 @@ import numpy as np
 
 from vi_kl.algorithms.algorithm import Algorithm, CostCounter, FitError, History, Solution, Status
 from vi_kl.algorithms.initialization import MATRIX_DIMENSIONS, Initialization, initialize
-from vi_kl.algorithms.natural_steps import Normal, ascend, look, shrunk_until_finite
+from vi_kl.algorithms.natural_steps import ascend, look, shrunk_until_finite
 from vi_kl.algorithms.rivals import frame_of
 from vi_kl.algorithms.stationary import unbounded
-from vi_kl.core.cholesky import tril_of_root
+from vi_kl.core.gaussian import Gaussian
 from vi_kl.core.random_keys import numpy_generator
+from vi_kl.core.scales import Diagonal
 from vi_kl.families.approximation import Approximation
 from vi_kl.families.family import Family
 from vi_kl.families.frame import Frame
@@ -86,7 +87,7 @@ def settle(config, target, begin: Initialization, generator, counter: CostCounte
         normal = finite_start(target, normal, noise, counter)  # other noise reaches elsewhere
         seen, taken = ascend(target, normal, noise, counter, 0.1 * config.tolerance, config.max_steps, metric)
         normal, steps = seen.normal, steps + taken
-        elbos.append(seen.elbo + 0.5 * target.dim * (1 + np.log(2 * np.pi)))
+        elbos.append(seen.elbo)
         fresh = look(target, normal, matched_noise(generator, draws, target.dim), counter)
         moves = fresh.movement if np.isfinite(fresh.elbo) else np.inf
         done = max(moves, seen.movement) < config.tolerance
@@ -97,15 +98,16 @@ def settle(config, target, begin: Initialization, generator, counter: CostCounte
         draws *= 2
 
 
-def first_normal(config, frame: Frame) -> tuple[Normal, np.ndarray | None]:
+def first_normal(config, frame: Frame) -> tuple[Gaussian, np.ndarray | None]:
     """Return the family's member at a frame, and the covariance along which a mean-field normal's mean moves."""
-    loc, tril = np.asarray(frame.loc), np.asarray(frame.scale_tril)
+    normal = frame.normal
     if isinstance(config.family, FullRank):
-        return Normal(loc, np.asarray(frame.full_tril)), None
-    return Normal(loc, np.asarray(frame.conditional_sd)), None if tril.ndim == 1 else tril @ tril.T
+        return Gaussian.of(frame.loc, normal.scale.matrix), None
+    metric = None if isinstance(normal.scale, Diagonal) else normal.covariance
+    return Gaussian.of(frame.loc, frame.conditional_sd), metric
 
 
-def finite_start(target, normal: Normal, noise: np.ndarray, counter: CostCounter) -> Normal:
+def finite_start(target, normal: Gaussian, noise: np.ndarray, counter: CostCounter) -> Gaussian:
     """Narrow a normal until the log density is finite at its draws.
 
     Raises:
@@ -118,11 +120,11 @@ def finite_start(target, normal: Normal, noise: np.ndarray, counter: CostCounter
     return found
 
 
-def params_of(normal: Normal) -> dict:
+def params_of(normal: Gaussian) -> dict:
     """Return the parameters of FullRank or MeanField for a normal."""
-    if normal.root.ndim == 1:
-        return {"loc": jnp.asarray(normal.loc), "log_scale": jnp.log(normal.root)}
-    return full_rank_params(normal.loc, tril_of_root(normal.root))
+    if isinstance(normal.scale, Diagonal):
+        return {"loc": jnp.asarray(normal.loc), "log_scale": jnp.log(normal.sd)}
+    return full_rank_params(normal.loc, normal.scale.tril)
 
 
 def status(config, left: float, moves: float, steps: int, draws: int, flat: str | None = None) -> Status:

@@ -17,44 +17,25 @@ from typing import NamedTuple
 import numpy as np
 
 from vi_kl.algorithms.algorithm import CostCounter
+from vi_kl.core.gaussian import Gaussian
+from vi_kl.core.scales import Diagonal, Root
 from vi_kl.targets.target import Target, value_and_grad_batch
 
 LEAST, MOST = 0.25, 16.0  # the factors by which one step may multiply the precision in a direction
 SMALLEST_STEP = 1e-3
 
 
-class Normal(NamedTuple):
-    """The distribution of z = loc + root u, with root (dim, dim) any square root of the covariance, or (dim,) sds."""
-
-    loc: np.ndarray
-    root: np.ndarray
-
-    def image(self, noise: np.ndarray) -> np.ndarray:
-        """Return the draws that noise (n, dim) is mapped to."""
-        return self.loc + (noise * self.root if self.root.ndim == 1 else noise @ self.root.T)
-
-    @property
-    def log_det(self) -> float:
-        """The log determinant of the root."""
-        return float(np.log(self.root).sum() if self.root.ndim == 1 else np.linalg.slogdet(self.root)[1])
-
-    @property
-    def covariance(self) -> np.ndarray:
-        """The covariance matrix, (dim, dim)."""
-        return np.diag(self.root**2) if self.root.ndim == 1 else self.root @ self.root.T
-
-
 class Look(NamedTuple):
     """The ELBO of a normal and its derivatives, on given noise.
 
     Attributes:
-        normal: the normal.
-        elbo: the ELBO, without the entropy of the noise; -inf if the log density is not finite at a draw.
+        normal: the normal, its scale a `Diagonal`, or a `Root`: any square root L of the covariance.
+        elbo: the ELBO in nats; -inf if the log density is not finite at a draw.
         pull: E[L'g], the mean's gradient in the normal's own units, (dim,).
         curvature: A, (dim, dim), or its diagonal for independent coordinates.
     """
 
-    normal: Normal
+    normal: Gaussian
     elbo: float
     pull: np.ndarray
     curvature: np.ndarray
@@ -67,22 +48,20 @@ class Look(NamedTuple):
         return float(max(np.abs(self.pull).max(), 0.5 * spread))
 
 
-def look(target: Target, normal: Normal, noise: np.ndarray, counter: CostCounter) -> Look:
+def look(target: Target, normal: Gaussian, noise: np.ndarray, counter: CostCounter) -> Look:
     """Evaluate the ELBO and its derivatives at a normal."""
-    values, gradients = value_and_grad_batch(target, normal.image(noise))
+    values, gradients = value_and_grad_batch(target, normal.unwhiten(noise))
     counter.gradient_evaluations += len(noise)
     if not (np.isfinite(values).all() and np.isfinite(gradients).all()):
         return Look(normal, -np.inf, np.zeros_like(normal.loc), np.ones_like(normal.loc))
-    elbo = float(values.mean()) + normal.log_det
-    if normal.root.ndim == 1:
-        own = gradients * normal.root
+    elbo, own = float(values.mean() + normal.entropy), normal.scale.apply_transpose(gradients)
+    if isinstance(normal.scale, Diagonal):
         return Look(normal, elbo, own.mean(axis=0), -(noise * own).mean(axis=0))
-    own = gradients @ normal.root
     curvature = -noise.T @ own / len(noise)
     return Look(normal, elbo, own.mean(axis=0), (curvature + curvature.T) / 2)
 
 
-def step_from(seen: Look, size: float, metric: np.ndarray | None) -> Normal:
+def step_from(seen: Look, size: float, metric: np.ndarray | None) -> Gaussian:
     """Return the normal one natural step away.
 
     Args:
@@ -90,18 +69,19 @@ def step_from(seen: Look, size: float, metric: np.ndarray | None) -> Normal:
         size: the step size; 1 is a full step.
         metric: a covariance along which the mean of a normal with independent coordinates moves; None for their sds.
     """
-    loc, root = seen.normal
-    if root.ndim == 1:
+    loc, scale = seen.normal.loc, seen.normal.scale
+    if isinstance(scale, Diagonal):
         precision = np.maximum(1 + size * (seen.curvature - 1), LEAST)
-        move = root / precision * seen.pull if metric is None else metric @ (seen.pull / root)
-        return Normal(loc + size * move, root / np.sqrt(np.minimum(precision, MOST)))
+        move = scale.sds / precision * seen.pull if metric is None else metric @ (seen.pull / scale.sds)
+        return Gaussian(loc + size * move, Diagonal(scale.sds / np.sqrt(np.minimum(precision, MOST))))
     values, vectors = np.linalg.eigh(seen.curvature)
     precision = np.maximum(1 + size * (values - 1), LEAST)
     move = vectors @ ((vectors.T @ seen.pull) / precision)
-    return Normal(loc + size * root @ move, root @ (vectors / np.sqrt(np.minimum(precision, MOST))) @ vectors.T)
+    root = scale.matmul(vectors / np.sqrt(np.minimum(precision, MOST))) @ vectors.T
+    return Gaussian(loc + size * scale.apply(move), Root(root))
 
 
-def ascend(target, normal: Normal, noise, counter: CostCounter, tolerance: float, max_steps: int, metric=None):
+def ascend(target, normal: Gaussian, noise, counter: CostCounter, tolerance: float, max_steps: int, metric=None):
     """Take natural steps until one would go less than `tolerance` sds; return the last Look, and the number of steps.
 
     A step that lowers the ELBO is halved. If none raises it, which rounding can cause near the top, the ascent ends
@@ -122,10 +102,10 @@ def ascend(target, normal: Normal, noise, counter: CostCounter, tolerance: float
     return seen, max_steps
 
 
-def shrunk_until_finite(target, normal: Normal, noise, counter: CostCounter) -> Normal | None:
+def shrunk_until_finite(target, normal: Gaussian, noise, counter: CostCounter) -> Gaussian | None:
     """Narrow a normal until the log density is finite at all its draws; return None if it never is."""
     for _ in range(20):
         if np.isfinite(look(target, normal, noise, counter).elbo):
             return normal
-        normal = normal._replace(root=normal.root / 2)
+        normal = normal.scaled(0.5)
     return None

@@ -79,12 +79,12 @@ def judge(target: Target, normals: list[OnPath], noise: np.ndarray, counter: Cos
     """
     if not normals:
         return []
-    z = np.concatenate([normal.frame.loc + noise @ np.asarray(normal.frame.full_tril).T for normal in normals])
+    z = np.concatenate([one.frame.normal.unwhiten(noise) for one in normals])
     values = value_and_grad_batch(target, z)[0].reshape(len(normals), len(noise))
     counter.gradient_evaluations += len(z)
     means = np.where(np.isfinite(values).all(axis=1), values.mean(axis=1), -np.inf)
     judged = [
-        normal._replace(elbo=float(mean + entropy(normal.frame))) for normal, mean in zip(normals, means, strict=True)
+        one._replace(elbo=float(mean + one.frame.normal.entropy)) for one, mean in zip(normals, means, strict=True)
     ]
     return sorted((normal for normal in judged if np.isfinite(normal.elbo)), key=lambda normal: -normal.elbo)
 
@@ -145,8 +145,3 @@ def antithetic(generator, num_draws: int, dim: int) -> np.ndarray:
     """Draw standard normals in opposite pairs, (num_draws, dim)."""
     half = generator.standard_normal((num_draws // 2, dim))
     return np.concatenate([half, -half])
-
-
-def entropy(frame: Frame) -> float:
-    """Return the entropy of a frame's normal, in nats."""
-    return float(np.log(np.diag(frame.full_tril)).sum() + 0.5 * frame.dim * (1 + np.log(2 * np.pi)))

@@ -15,7 +15,6 @@ import dataclasses
 
 import jax
 import numpy as np
-from scipy.linalg import solve_triangular
 from scipy.special import logsumexp
 
 from vi_kl.algorithms.algorithm import Algorithm, CostCounter, FitError, Solution, Status
@@ -93,7 +92,7 @@ def path_starts(config: Pathfinder, target, key, start) -> list[np.ndarray]:
         return starting_points(target, key, start)
     require_dimensions(frame, target)
     noise = numpy_generator(key).standard_normal((config.num_paths, target.dim))
-    return list(frame.loc + noise @ np.asarray(frame.full_tril).T)
+    return list(np.asarray(frame.point(noise)))
 
 
 def walk(config: Pathfinder, target, point, key, counter: CostCounter) -> OnPath | None:
@@ -117,18 +116,10 @@ def at_the_mode(config: Pathfinder, target, point, key, counter: CostCounter) ->
 def distinct(normals: list[OnPath]) -> list[Frame]:
     """Return the frames of the normals, the best first, without those that repeat a better one."""
     kept: list[Frame] = []
-    for normal in sorted(normals, key=lambda normal: -normal.elbo):
-        if all(max(kl(normal.frame, other), kl(other, normal.frame)) > SAME for other in kept):
-            kept.append(normal.frame)
+    for frame in (found.frame for found in sorted(normals, key=lambda found: -found.elbo)):
+        if all(max(frame.normal.kl(other.normal), other.normal.kl(frame.normal)) > SAME for other in kept):
+            kept.append(frame)
     return kept
-
-
-def kl(a: Frame, b: Frame) -> float:
-    """Return KL(a||b) of two normals, in nats."""
-    tril = np.asarray(b.full_tril)
-    ratio = solve_triangular(tril, np.asarray(a.full_tril), lower=True)
-    shift = solve_triangular(tril, a.loc - b.loc, lower=True)
-    return float(0.5 * ((ratio**2).sum() + (shift**2).sum() - len(shift)) - np.log(np.diag(ratio)).sum())
 
 
 def weigh(config: Pathfinder, target, frames: list[Frame], generator, counter: CostCounter) -> tuple[np.ndarray, float]:
@@ -139,10 +130,10 @@ def weigh(config: Pathfinder, target, frames: list[Frame], generator, counter: C
     """
     each = -(-config.num_draws // len(frames))
     noise = generator.standard_normal((len(frames), each, target.dim))
-    z = np.concatenate([frame.loc + u @ np.asarray(frame.full_tril).T for frame, u in zip(frames, noise, strict=True)])
+    z = np.concatenate([frame.point(u) for frame, u in zip(frames, noise, strict=True)])
     log_p = value_and_grad_batch(target, z)[0]
     counter.gradient_evaluations += len(z)
-    log_q = np.stack([log_normal(frame, z) for frame in frames])
+    log_q = np.stack([frame.normal.log_prob(z) for frame in frames])
     log_p = np.where(np.isfinite(log_p), log_p, -np.inf)  # outside the support there is no weight
     log_weights = log_p - logsumexp(log_q, axis=0) + np.log(len(frames))
     importance = smoothed_weights(log_weights)
@@ -154,17 +145,10 @@ def weigh(config: Pathfinder, target, frames: list[Frame], generator, counter: C
     return weights / weights.sum(), pareto_k(log_weights)
 
 
-def log_normal(frame: Frame, z: np.ndarray) -> np.ndarray:
-    """Return the log density of a frame's normal at z (n, dim)."""
-    tril = np.asarray(frame.full_tril)
-    u = solve_triangular(tril, (z - frame.loc).T, lower=True)
-    return -0.5 * (u**2).sum(axis=0) - np.log(np.diag(tril)).sum() - 0.5 * frame.dim * np.log(2 * np.pi)
-
-
 def member(frames: list[Frame], weights: np.ndarray) -> tuple[Family, dict]:
     """Return one normal if one has all the weight, else the mixture of those that have any, as (family, parameters)."""
     kept = np.flatnonzero(weights > LEAST_WEIGHT)
-    normals = [full_rank_params(np.asarray(frames[i].loc), np.asarray(frames[i].full_tril)) for i in kept]
+    normals = [full_rank_params(np.asarray(frames[i].loc), frames[i].normal.scale.tril) for i in kept]
     if len(kept) == 1:
         return FullRank(), normals[0]
     return Mixture(len(kept)), mixture_params(weights[kept], normals)

@@ -12,9 +12,10 @@ import jax
 import numpy as np
 
 from vi_kl.algorithms.algorithm import CostCounter
-from vi_kl.algorithms.natural_steps import Normal, ascend, look, shrunk_until_finite
-from vi_kl.core.cholesky import tril_of_root
+from vi_kl.algorithms.natural_steps import ascend, look, shrunk_until_finite
+from vi_kl.core.gaussian import Gaussian
 from vi_kl.core.random_keys import numpy_generator
+from vi_kl.core.scales import Diagonal, Root
 from vi_kl.families.frame import Frame
 from vi_kl.objectives.noise import enough_draws, matched_noise
 from vi_kl.targets.modes import Mode
@@ -32,10 +33,8 @@ NEAR_ENOUGH = 0.05  # sds; a shorter natural step ends the climb
 
 def keeps_its_promise(target: Target, mode: Mode, key, counter: CostCounter) -> bool:
     """Return whether draws of a proper mode's normal find about the mass that the curvature at the mode promises."""
-    normal = Normal(np.asarray(mode.z), mode.scale_tril)
-    seen = look(target, normal, matched_noise(numpy_generator(key), ROWS, target.dim), counter)
-    elbo = seen.elbo + 0.5 * target.dim * (1 + np.log(2 * np.pi))
-    return bool(mode.log_mass - elbo < BROKEN_PROMISE)
+    seen = look(target, mode.normal, matched_noise(numpy_generator(key), ROWS, target.dim), counter)
+    return bool(mode.log_mass - seen.elbo < BROKEN_PROMISE)
 
 
 def best_rival(target: Target, tops: list[Frame], point: np.ndarray, key, counter: CostCounter) -> Frame | None:
@@ -52,12 +51,12 @@ def best_rival(target: Target, tops: list[Frame], point: np.ndarray, key, counte
         The frame of that normal; None if none has a finite ELBO.
     """
     broad_key, judge_key, full_key, *keys = jax.random.split(key, 3 + len(tops))
-    normals = [independent(target, Normal(point, np.full(target.dim, BROAD)), broad_key, counter)]
+    normals = [independent(target, Gaussian(point, Diagonal(np.full(target.dim, BROAD))), broad_key, counter)]
     if target.dim > MOST_EXACT:
-        begun = [Normal(np.asarray(top.loc), np.asarray(top.conditional_sd)) for top in tops]
+        begun = [Gaussian.of(top.loc, top.conditional_sd) for top in tops]
         normals += [independent(target, normal, one, counter) for normal, one in zip(begun, keys, strict=True)]
     else:
-        normals += [Normal(np.asarray(top.loc), np.asarray(top.full_tril)) for top in tops]
+        normals += [top.normal for top in tops]
     noise = matched_noise(numpy_generator(judge_key), JUDGES, target.dim)
     best = highest(target, normals, noise, counter)
     if best is not None and target.dim <= FULL_DIMENSIONS:
@@ -65,31 +64,31 @@ def best_rival(target: Target, tops: list[Frame], point: np.ndarray, key, counte
     return None if best is None else frame_of(best)
 
 
-def highest(target: Target, normals: list[Normal | None], noise: np.ndarray, counter: CostCounter) -> Normal | None:
+def highest(target: Target, normals: list[Gaussian | None], noise: np.ndarray, counter: CostCounter) -> Gaussian | None:
     """Return the normal with the highest ELBO, with the same noise for all; None if none has a finite one."""
     looks = [look(target, normal, noise, counter) for normal in normals if normal is not None]
     finite = [seen for seen in looks if np.isfinite(seen.elbo)]
     return max(finite, key=lambda seen: seen.elbo).normal if finite else None
 
 
-def frame_of(normal: Normal) -> Frame:
+def frame_of(normal: Gaussian) -> Frame:
     """Return the frame of a normal."""
-    return Frame.of(normal.loc, normal.root if normal.root.ndim == 1 else tril_of_root(normal.root))
+    return Frame.of(normal.loc, normal.sd if isinstance(normal.scale, Diagonal) else normal.scale.tril)
 
 
-def independent(target: Target, normal: Normal, key, counter: CostCounter) -> Normal | None:
+def independent(target: Target, normal: Gaussian, key, counter: CostCounter) -> Gaussian | None:
     """Climb the ELBO among normals of independent coordinates, from one of them, on little noise."""
     return climbed(target, normal, ROWS, INDEPENDENT_STEPS, key, counter)
 
 
-def full(target: Target, normal: Normal, key, counter: CostCounter) -> Normal | None:
+def full(target: Target, normal: Gaussian, key, counter: CostCounter) -> Gaussian | None:
     """Climb the ELBO among normals with any covariance, from one normal."""
-    root = np.diag(normal.root) if normal.root.ndim == 1 else normal.root
+    correlated = Gaussian(normal.loc, Root(normal.scale.matrix))
     draws = enough_draws(4 * ROWS, target.dim)
-    return climbed(target, Normal(normal.loc, root), draws, FULL_STEPS, key, counter)
+    return climbed(target, correlated, draws, FULL_STEPS, key, counter)
 
 
-def climbed(target: Target, normal: Normal, draws: int, steps: int, key, counter: CostCounter) -> Normal | None:
+def climbed(target: Target, normal: Gaussian, draws: int, steps: int, key, counter: CostCounter) -> Gaussian | None:
     """Climb the ELBO from a normal on fixed noise; return None if its draws, however near, have no finite density."""
     noise = matched_noise(numpy_generator(key), draws, target.dim)
     begin = shrunk_until_finite(target, normal, noise, counter)

@@ -4,27 +4,13 @@ Both draw from the present normal, evaluate the gradients of the log density the
 whose own scores agree better with them. They are small, exact linear algebra; batch_and_match.py iterates them.
 """
 
-from typing import NamedTuple
-
 import numpy as np
-from scipy.linalg import solve_triangular
 
 from vi_kl.core.cholesky import tril_of_covariance
+from vi_kl.core.gaussian import Gaussian
 
 
-class Normal(NamedTuple):
-    """The normal distribution N(loc, covariance)."""
-
-    loc: np.ndarray
-    covariance: np.ndarray
-
-    @property
-    def tril(self) -> np.ndarray:
-        """The Cholesky factor of the covariance, (dim, dim)."""
-        return tril_of_covariance(self.covariance)
-
-
-def match_batch(q: Normal, z: np.ndarray, scores: np.ndarray, weight: float) -> Normal:
+def match_batch(q: Gaussian, z: np.ndarray, scores: np.ndarray, weight: float) -> Gaussian:
     """Return the normal that minimises weight * (mean squared difference of scores, in its own metric) + 2 KL(q||it).
 
     Args:
@@ -46,10 +32,10 @@ def match_batch(q: Normal, z: np.ndarray, scores: np.ndarray, weight: float) -> 
     values, vectors = np.linalg.eigh(tril.T @ u @ tril)
     root = tril @ vectors * np.sqrt(2 / (1 + np.sqrt(1 + 4 * np.maximum(values, 0.0))))
     covariance = root @ root.T
-    return Normal((1 - share) * q.loc + share * (covariance @ score + middle), covariance)
+    return Gaussian.of_covariance((1 - share) * q.loc + share * (covariance @ score + middle), covariance)
 
 
-def match_scores(q: Normal, z: np.ndarray, scores: np.ndarray, weight: float) -> Normal:
+def match_scores(q: Gaussian, z: np.ndarray, scores: np.ndarray, weight: float) -> Gaussian:
     """Return the average, over the draws, of the normals nearest to q that have exactly one draw's score there.
 
     The average is then mixed with q: it counts weight / (1 + weight).
@@ -58,7 +44,8 @@ def match_scores(q: Normal, z: np.ndarray, scores: np.ndarray, weight: float) ->
     matching", NeurIPS, algorithm 1.
     """
     share = weight / (1 + weight)
-    pulled = scores @ q.covariance  # S g, one row each
+    covariance = q.covariance
+    pulled = scores @ covariance  # S g, one row each
     away = q.loc - z
     along = (away * scores).sum(axis=1)
     rho = 0.5 * (np.sqrt(1 + 4 * ((pulled * scores).sum(axis=1) + along**2)) - 1)
@@ -67,26 +54,22 @@ def match_scores(q: Normal, z: np.ndarray, scores: np.ndarray, weight: float) ->
     move = (error - away * pull[:, None]) / (1 + rho)[:, None]
     after = away + move
     change = (away.T @ away - after.T @ after) / len(z)
-    return Normal(q.loc + share * move.mean(axis=0), q.covariance + share * change)
+    return Gaussian.of_covariance(q.loc + share * move.mean(axis=0), covariance + share * change)
 
 
-def distance(a: Normal, b: Normal) -> float:
+def distance(a: Gaussian, b: Gaussian) -> float:
     """Return the largest difference in b's units: of the means in sds, or of any sd relatively."""
-    tril = b.tril
-    shift = solve_triangular(tril, a.loc - b.loc, lower=True)
-    half = solve_triangular(tril, a.covariance, lower=True)
-    ratio = solve_triangular(tril, half.T, lower=True)
-    values = np.linalg.eigvalsh((ratio + ratio.T) / 2)
-    return float(max(np.abs(shift).max(), np.abs(np.sqrt(np.maximum(values, 0.0)) - 1).max()))
+    sds = np.linalg.svd(b.scale.solve(a.scale.matrix.T), compute_uv=False)
+    return float(max(np.abs(b.whiten(a.loc)).max(), np.abs(sds - 1).max()))
 
 
 class Average:
     """The average of the normals visited lately, and its standard error."""
 
     def __init__(self):
-        self.visited: list[Normal] = []
+        self.visited: list[Gaussian] = []
 
-    def add(self, q: Normal) -> None:
+    def add(self, q: Gaussian) -> None:
         """Add a normal to those visited."""
         self.visited.append(q)
 
@@ -94,22 +77,23 @@ class Average:
         return len(self.visited)
 
     @property
-    def late(self) -> list[Normal]:
+    def late(self) -> list[Gaussian]:
         """The normals without the first third of them, which depends on the start."""
         return self.visited[len(self) // 3 :]
 
     @property
-    def normal(self) -> Normal:
+    def normal(self) -> Gaussian:
         """The normal with the mean loc and the mean covariance."""
-        return Normal(np.mean([q.loc for q in self.late], axis=0), np.mean([q.covariance for q in self.late], axis=0))
+        covariance = np.mean([q.covariance for q in self.late], axis=0)
+        return Gaussian.of_covariance(np.mean([q.loc for q in self.late], axis=0), covariance)
 
     def error(self, num_batches: int = 10) -> float:
         """Return the largest standard error, by batch means: of the mean in sds, and of sds relatively."""
         length = len(self.late) // num_batches
         late = self.late[-num_batches * length :]
-        sds = np.sqrt(np.diag(self.normal.covariance))
+        sds = self.normal.sd
         locs = np.array([q.loc for q in late]) / sds
-        variances = np.array([np.diag(q.covariance) for q in late]) / sds**2
+        variances = np.array([q.sd**2 for q in late]) / sds**2
 
         def spread(values):
             means = values.reshape(num_batches, length, -1).mean(axis=1)

@@ -10,8 +10,8 @@ moves in those units.
 from typing import NamedTuple
 
 import numpy as np
-from scipy.linalg import solve_triangular
 
+from vi_kl.core.scales import Diagonal
 from vi_kl.families.frame import Frame
 
 FLAT = 1e6  # the ratio of marginal to conditional sd above which a coordinate counts as unbounded
@@ -42,12 +42,9 @@ def slope(z: np.ndarray, gradients: np.ndarray, frame: Frame | None) -> Slope:
         frame: q's own frame, if q is normal and correlated; with None each coordinate is taken by itself.
     """
     centre = z.mean(axis=0)
-    if frame is None or np.ndim(frame.scale_tril) == 1:
-        sd = z.std(axis=0)
-        u, pulls = (z - centre) / sd, gradients * sd
-    else:
-        tril = np.asarray(frame.scale_tril)
-        u, pulls = solve_triangular(tril, (z - centre).T, lower=True).T, gradients @ tril
+    correlated = frame is not None and not isinstance(frame.normal.scale, Diagonal)
+    scale = frame.normal.scale if correlated else Diagonal(z.std(axis=0))
+    u, pulls = scale.solve(z - centre), scale.apply_transpose(gradients)
     shift, stretch = certain(pulls), certain((1 + u * pulls) / 2)
     furthest = np.maximum(shift, stretch)
     return Slope(float(np.sum(shift**2) / 2 + np.sum(stretch**2)), float(furthest.max()), int(furthest.argmax()))
@@ -67,8 +64,7 @@ def unbounded(frame: Frame | None, names: tuple[str, ...], settled: bool) -> str
     """
     if frame is None:
         return None
-    tril = np.asarray(frame.scale_tril)
-    sd = tril if tril.ndim == 1 else np.sqrt((tril**2).sum(axis=1))
+    sd = frame.normal.sd
     with np.errstate(divide="ignore", invalid="ignore"):
         excess = np.maximum(0.0 if settled else sd / np.asarray(frame.conditional_sd) / FLAT, sd / WIDEST)
     worst = int(np.argmax(np.nan_to_num(excess, nan=np.inf)))

@@ -62,7 +62,7 @@ class SVGD(Algorithm):
         frame = initialize(target, start_key, counter, start).frame
         u = initial_particles(numpy_generator(noise_key), self.num_particles, target.dim)
         u, history, left = move(self, target, frame, u, counter, progress)
-        params = {"particles": jnp.asarray(u @ np.asarray(frame.full_tril).T + frame.loc)}
+        params = {"particles": jnp.asarray(frame.point(u))}
         q = ParticleApproximation(Particles(), params, target)
         return Solution(q, status(self, left, len(history)), History(np.array(history)))
 
@@ -99,12 +99,13 @@ def move(config: SVGD, target, frame, u: np.ndarray, counter: CostCounter, progr
     Returns:
         The particles, the length of each move (RMS, in sds of the frame), and the length of the next one.
     """
-    tril, kernel = np.asarray(frame.full_tril), config.kernel or default_kernel()
+    scale, kernel = frame.normal.scale, config.kernel or default_kernel()
     size, history, before = STEP, [], np.zeros_like(u)
     while True:
         u, gradients = finite_particles(target, frame, before, u, counter)
-        moves, scale = map(np.asarray, directions(jnp.asarray(u), jnp.asarray(gradients @ tril), kernel))
-        moves = moves / scale
+        scores = jnp.asarray(scale.apply_transpose(gradients))
+        moves, kernel_size = map(np.asarray, directions(jnp.asarray(u), scores, kernel))
+        moves = moves / kernel_size
         left = float(np.sqrt((moves**2).mean()))
         if len(history) % 50 == 0:
             progress(len(history) / config.max_steps, f"step {len(history)}: particles are sent {left:.2g} sd")
@@ -128,7 +129,7 @@ def finite_particles(
             begins).
     """
     for _ in range(20):
-        values, gradients = value_and_grad_batch(target, frame.loc + u @ np.asarray(frame.full_tril).T)
+        values, gradients = value_and_grad_batch(target, frame.point(u))
         counter.gradient_evaluations += len(u)
         finite = np.isfinite(values) & np.isfinite(gradients).all(axis=1)
         if finite.all():

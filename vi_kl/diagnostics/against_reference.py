@@ -3,13 +3,13 @@
 import numpy as np
 
 from vi_kl.core.estimate import Estimate
+from vi_kl.core.gaussian import gaussian_of_draws
 from vi_kl.core.random_keys import numpy_generator
-from vi_kl.core.student import moments_of_draws
 from vi_kl.diagnostics.errors import errors, summary_of_reference
 from vi_kl.diagnostics.evidence import Draws
 from vi_kl.diagnostics.evidence_bounds import elbo_limits, evidence_limits
 from vi_kl.diagnostics.kl_to_reference import forward_kl, reverse_kl_by_gap, reverse_kl_by_integration
-from vi_kl.diagnostics.missed_modes import MOST_DIMENSIONS, NOTABLE_SHARE, Reach, Search, leads_outside
+from vi_kl.diagnostics.missed_modes import MOST_DIMENSIONS, NOTABLE_SHARE, Search, leads_outside
 from vi_kl.diagnostics.wasserstein import wasserstein
 from vi_kl.families.approximation import Approximation
 from vi_kl.reference.mcmc.draws import PosteriorDraws
@@ -56,11 +56,11 @@ def coverage(q: Approximation, draws: Draws, posterior: PosteriorDraws, log_q) -
     if log_q is None:
         return None, False
     is_outside = log_q < np.quantile(draws.log_q, 1 - REGION)
-    found = moments_of_draws(draws.z)
-    if is_outside.mean() < NOTABLE_SHARE or found is None or q.target.dim > MOST_DIMENSIONS:
+    reach = gaussian_of_draws(draws.z)
+    if is_outside.mean() < NOTABLE_SHARE or reach is None or q.target.dim > MOST_DIMENSIONS:
         return 1 - float(is_outside.mean()), False
     some = posterior.z[is_outside][:: max(1, int(is_outside.sum()) // 4)][:4]
-    return 1 - float(is_outside.mean()), leads_outside(Reach(*found), q.target, some)
+    return 1 - float(is_outside.mean()), leads_outside(reach, q.target, some)
 
 
 def the_better(gap: Estimate, integrated: Estimate | None) -> Estimate:

@@ -19,14 +19,14 @@ import numpy as np
 from scipy.special import logsumexp
 
 from vi_kl.core.estimate import Estimate, error_of_mean
-from vi_kl.core.student import Student
+from vi_kl.core.gaussian import Gaussian
 from vi_kl.diagnostics.evidence import Draws
 from vi_kl.diagnostics.importance import effective_share, smoothed_weights
 from vi_kl.diagnostics.parts import Concentric, Independent, Part
 from vi_kl.diagnostics.psis import pareto_k
 from vi_kl.diagnostics.scouts import Scouts
 from vi_kl.families.approximation import Approximation, log_prob_in_chunks
-from vi_kl.families.gaussian import FullRank, MeanField, scale_tril
+from vi_kl.families.gaussian import FullRank, MeanField
 from vi_kl.targets.target import CHUNK, log_density_in_chunks
 
 MOST_DIMENSIONS = 100  # with more, no mixture of this kind comes near a posterior that q does not fit
@@ -168,7 +168,7 @@ def defend(
             best = found
         if found.effective > GOOD_SHARE * len(found.weighted) or round_ == ROUNDS - 1:
             break
-        # the next round's densities are chosen by draws that are not weighed
+        # the next is chosen by draws that are none of those to be weighed
         seen = draw_weighted(q, pilot, parts, generator, n, size)
         evaluations += n
     return dataclasses.replace(best, evaluations=evaluations)
@@ -189,14 +189,14 @@ def first_look(q: Approximation, pilot: Draws, scouts: Scouts, size: int) -> Wei
 def laid_over(seen: Weighted, wide: Concentric) -> tuple[Part, ...]:
     """Return densities with the posterior's moments as the weighted draws estimate them, or with q's if they cannot."""
     try:
-        mean, tril = weighted_moments(seen.z, seen.log_weights)
+        normal = weighted_moments(seen.z, seen.log_weights)
     except np.linalg.LinAlgError:
-        mean, tril = wide.mean, wide.tril
-    return Concentric(mean, tril, (1.0, 1.0, 1.5), 4.0), Independent(mean, 0.8 * tril, 4.0)
+        normal = wide.normal
+    return Concentric(normal, (1.0, 1.0, 1.5), 4.0), Independent(normal.scaled(0.8), 4.0)
 
 
-def weighted_moments(z: np.ndarray, log_weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the weighted mean and a Cholesky factor of the weighted covariance.
+def weighted_moments(z: np.ndarray, log_weights: np.ndarray) -> Gaussian:
+    """Return the normal with the mean and covariance of weighted draws.
 
     The weights are raised to the largest power up to 1 at which enough draws count.
     """
@@ -214,7 +214,7 @@ def weighted_moments(z: np.ndarray, log_weights: np.ndarray) -> tuple[np.ndarray
     correlation = covariance / np.outer(sd, sd) + 1e-6 * np.eye(len(sd))
     if not np.isfinite(correlation).all():
         raise np.linalg.LinAlgError("The moments of the weighted draws are not finite.")
-    return mean, sd[:, None] * np.linalg.cholesky(correlation)
+    return Gaussian.of(mean, sd[:, None] * np.linalg.cholesky(correlation))
 
 
 def draw_weighted(q: Approximation, own: Draws, parts: Sequence[Part], generator, n: int, size: int) -> Weighted:
@@ -258,16 +258,12 @@ def has_density(q: Approximation) -> bool:
 def density_of(q: Approximation, z: np.ndarray, size: int = CHUNK) -> np.ndarray:
     """Return log q at points z, for a normal q without compiling anything."""
     normal = normal_of(q)
-    return finite(log_prob_in_chunks(q, z, size)) if normal is None else Student(*normal).log_prob(z)
+    return finite(log_prob_in_chunks(q, z, size)) if normal is None else normal.log_prob(z)
 
 
-def normal_of(q: Approximation) -> tuple[np.ndarray, np.ndarray] | None:
-    """Return the mean and a Cholesky factor of the covariance if q is a normal by its parameters, else None."""
-    if isinstance(q.family, FullRank):
-        return np.asarray(q.params["loc"]), np.asarray(scale_tril(q.params))
-    if isinstance(q.family, MeanField):
-        return np.asarray(q.params["loc"]), np.diag(np.exp(np.asarray(q.params["log_scale"])))
-    return None
+def normal_of(q: Approximation) -> Gaussian | None:
+    """Return the normal that q is by its parameters, or None if it is another distribution."""
+    return q.family.frame(q.params).normal if isinstance(q.family, FullRank | MeanField) else None
 
 
 def finite(log_values: np.ndarray) -> np.ndarray:

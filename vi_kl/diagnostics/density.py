@@ -7,9 +7,9 @@ that hold for any tails (limits.py), so that heavy weights do not cause false al
 
 import numpy as np
 
+from vi_kl.core.gaussian import StudentT, gaussian_of_draws
 from vi_kl.core.precision import in_float64
 from vi_kl.core.random_keys import numpy_generator
-from vi_kl.core.student import Student, moments_of_draws
 from vi_kl.diagnostics.evidence import Draws
 from vi_kl.diagnostics.limits import log_lower_limit
 from vi_kl.families.approximation import Approximation, log_prob_in_chunks
@@ -28,14 +28,13 @@ def density_excess(q: Approximation, draws: Draws, key) -> float:
     whose draws do not span the space, to rounding, is not judged.
     """
     half = len(draws) // 2
-    found = moments_of_draws(draws.z[:half])
+    found = gaussian_of_draws(draws.z[:half])
     if found is None:
         return 0.0
-    mean, tril = found
-    normal = Student(mean, SMALLER * tril)
+    normal = found.scaled(SMALLER)
     excess = log_lower_limit(normal.log_prob(draws.z[half:]) - draws.log_q[half:], CONFIDENCE)
     if q.family.has_log_prob:
-        student = Student(mean, SMALLER * tril, degrees_of_freedom=7.0)
+        student = StudentT(normal, degrees_of_freedom=7.0)
         z = student.sample(numpy_generator(key), half)
         log_q = log_prob_in_chunks(q, z)
         ratio = np.where(np.isnan(log_q), -np.inf, log_q - student.log_prob(z))

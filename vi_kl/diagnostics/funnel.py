@@ -15,6 +15,7 @@ import dataclasses
 import numpy as np
 from scipy.spatial import cKDTree
 
+from vi_kl.core.gaussian import Gaussian
 from vi_kl.diagnostics.defence import weighted_moments
 from vi_kl.diagnostics.parts import Concentric, log_prob_of_independent
 from vi_kl.targets.target import Target, value_and_grad_batch
@@ -31,7 +32,7 @@ REACH = 20.0  # the grid of a single scale spans this many sds on both sides
 WIDTHS, SCALES_FREEDOM = (
     (1.0, 2.0, 4.0),
     5.0,
-)  # the Student t's over the scales: their widths in sds, and their degrees of freedom
+)  # of the Student t's over the scales: in their sds, and degrees of freedom
 OTHERS_FREEDOM = 10.0  # degrees of freedom of the Student t's that stand in for the conditional normals
 PIECE = 4_000_000  # the number of floats in a piece
 
@@ -71,7 +72,7 @@ class Funnel:
 
     def in_units(self, scales: np.ndarray) -> np.ndarray:
         """Return values of the scales (n, k) whitened by the mean and covariance of their density."""
-        return np.linalg.solve(self.over.tril, (scales - self.over.mean).T).T
+        return self.over.normal.whiten(scales)
 
     def nearest(self, scales: np.ndarray) -> np.ndarray:
         """Return the index of the nearest node for each value of the scales (n, k)."""
@@ -132,25 +133,22 @@ def find_funnel(target: Target, z: np.ndarray, generator, budget: int) -> tuple[
 def lay_over(target: Target, z: np.ndarray, scales, steps, generator, count: int) -> Funnel | None:
     """Build the density in two passes: nodes around q's scales locate the posterior's scales, where others then lie."""
     centre = z.mean(axis=0)
-    over = t_of(centre[scales], np.linalg.cholesky(np.atleast_2d(np.cov(z[:, scales].T))))
+    factor = np.linalg.cholesky(np.atleast_2d(np.cov(z[:, scales].T)))
+    over = Concentric(Gaussian.of(centre[scales], factor), WIDTHS, SCALES_FREEDOM)
     first = conditionals(target, over.sample(generator, count // 2), scales, centre, steps)
     if len(first.nodes) < FEWEST_NODES // 2:
         return None
-    over = t_of(*weighted_moments(first.nodes, first.log_marginal - over.log_prob(first.nodes)))
+    moved = weighted_moments(first.nodes, first.log_marginal - over.log_prob(first.nodes))
+    over = dataclasses.replace(over, normal=moved)
     given = conditionals(target, nodes_of(over, generator, count), scales, centre, steps)
     others = np.setdiff1d(np.arange(target.dim), scales)
     return Funnel(scales, others, over, given) if len(given.nodes) >= FEWEST_NODES else None
 
 
-def t_of(mean: np.ndarray, tril: np.ndarray) -> Concentric:
-    """Return the density of the scales, a mixture of Student t's of several widths."""
-    return Concentric(mean, tril, WIDTHS, SCALES_FREEDOM)
-
-
 def nodes_of(over: Concentric, generator, count: int) -> np.ndarray:
     """Return the nodes (count, k): a regular grid along a single scale, draws of the density for more."""
-    if len(over.mean) == 1:
-        return over.mean + np.linspace(-REACH, REACH, count)[:, None] * over.tril
+    if over.normal.dim == 1:
+        return over.normal.unwhiten(np.linspace(-REACH, REACH, count)[:, None])
     return over.sample(generator, count)
 
 

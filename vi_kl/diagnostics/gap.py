@@ -31,6 +31,7 @@ from scipy.optimize import minimize
 
 from vi_kl.core.annotations import KeyLike
 from vi_kl.core.estimate import Estimate
+from vi_kl.core.gaussian import Gaussian
 from vi_kl.core.precision import in_float64
 from vi_kl.core.random_keys import numpy_generator
 from vi_kl.core.records import WORKING, plain, store
@@ -146,7 +147,7 @@ def explain_gap(
     if gap.total is None:
         return dataclasses.replace(gap, note="The family's part needs the total, and so a reference.")
     if gap.total is certificate.integrated and gap.total.num_draws is None:
-        # then the best member's KL can be integrated too, nearly without error
+        # then the best member's KL can be integrated too, with hardly an error
         family = reverse_kl_by_integration(best, keys[3], num_draws)
         return dataclasses.replace(gap, family=family, optimisation=gap.total.minus(family, "difference of the two"))
     family = certificate.log_evidence.minus(elbo, "log evidence - ELBO of the best member")
@@ -155,33 +156,32 @@ def explain_gap(
 
 def exact_gap(gap: Gap, q: Approximation) -> Gap:
     """Complete the gap of a normal family on a normal posterior, where the best member is known."""
-    mean, covariance = q.target.reference.normal
-    best = Approximation(q.family, best_normal_params(q.family, mean, covariance), q.target)
-    family = Estimate(kl_of_normals(*moments_of(best), mean, covariance))
-    total = Estimate(kl_of_normals(*moments_of(q), mean, covariance))
+    posterior = Gaussian.of_covariance(*q.target.reference.normal)
+    best = Approximation(q.family, best_normal_params(q.family, posterior), q.target)
+    family = Estimate(float(normal_of(best).kl(posterior)))
+    total = Estimate(float(normal_of(q).kl(posterior)))
     return dataclasses.replace(
         gap, total=total, family=family, optimisation=Estimate(total.value - family.value), best=best
     )
 
 
-def best_normal_params(family, mean: np.ndarray, covariance: np.ndarray) -> dict:
+def best_normal_params(family, posterior: Gaussian) -> dict:
     """Return the parameters that minimise reverse KL to a normal.
 
     They are the normal's own, or for a mean field its mean and conditional sds (Bishop 2006, section 10.1.2).
     """
     if isinstance(family, FullRank):
-        return full_rank_params(mean, np.linalg.cholesky(covariance))
-    conditional_sd = 1 / np.sqrt(np.diag(np.linalg.inv(covariance)))
-    return {"loc": jnp.asarray(mean), "log_scale": jnp.asarray(np.log(conditional_sd))}
+        return full_rank_params(posterior.loc, posterior.scale.tril)
+    return {"loc": jnp.asarray(posterior.loc), "log_scale": jnp.asarray(np.log(posterior.conditional_sd))}
 
 
-def moments_of(q: Approximation) -> tuple[np.ndarray, np.ndarray] | None:
-    """Return the mean and covariance of q if it is normal, else None."""
+def normal_of(q: Approximation) -> Gaussian | None:
+    """Return the normal that q is by its distribution, or None if it is another."""
     match q.distribution:
-        case dist.Independent(base_dist=dist.Normal(loc=loc, scale=scale)):
-            return np.asarray(loc), np.diag(np.asarray(scale) ** 2)
-        case dist.MultivariateNormal(loc=loc, scale_tril=tril):
-            return np.asarray(loc), np.asarray(tril @ tril.T)
+        case dist.Independent(base_dist=dist.Normal(loc=loc, scale=factor)):
+            return Gaussian.of(loc, factor)
+        case dist.MultivariateNormal(loc=loc, scale_tril=factor):
+            return Gaussian.of(loc, factor)
         case _:
             return None
 
@@ -224,11 +224,12 @@ def judge(q: Approximation, best: Approximation, key, num_draws: int) -> tuple[E
 
 def normal_parts(q: Approximation, reference, total: Estimate, key, num_draws: int) -> NormalParts | None:
     """Return the parts of a normal q's KL, or None if q is not normal."""
-    ours = moments_of(q)
+    ours = normal_of(q)
     if ours is None:
         return None
     if reference.normal is not None:
-        values, errors, method = with_sum(split_kl(*ours, *reference.normal)), np.zeros(4), "closed form"
+        exact = split_kl(ours, Gaussian.of_covariance(*reference.normal))
+        values, errors, method = with_sum(exact), np.zeros(4), "closed form"
     else:
         values, errors, method = parts_from_draws(ours, reference.draws(key, num_draws))
     location, scale, correlation = (Estimate(values[i], errors[i], method) for i in range(3))
@@ -242,7 +243,7 @@ def with_sum(parts) -> np.ndarray:
     return np.array([*parts, sum(parts)])
 
 
-def parts_from_draws(ours, posterior: PosteriorDraws) -> tuple[np.ndarray, np.ndarray, str]:
+def parts_from_draws(ours: Gaussian, posterior: PosteriorDraws) -> tuple[np.ndarray, np.ndarray, str]:
     """Return the parts and their sum from the moments of posterior draws, the errors of the four, and the method.
 
     The jackknife over blocks of draws removes the first order of the bias (Quenouille 1956), and gives the error of the
@@ -252,7 +253,8 @@ def parts_from_draws(ours, posterior: PosteriorDraws) -> tuple[np.ndarray, np.nd
 
     def parts(draws):
         z = np.concatenate(draws)
-        return with_sum(split_kl(*ours, z.mean(axis=0), np.atleast_2d(np.cov(z, rowvar=False))))
+        covariance = np.atleast_2d(np.cov(z, rowvar=False))
+        return with_sum(split_kl(ours, Gaussian.of_covariance(z.mean(axis=0), covariance)))
 
     without = np.stack([parts(blocks[:i] + blocks[i + 1 :]) for i in range(BLOCKS)])
     values = BLOCKS * parts(blocks) - (BLOCKS - 1) * without.mean(axis=0)
@@ -260,17 +262,13 @@ def parts_from_draws(ours, posterior: PosteriorDraws) -> tuple[np.ndarray, np.nd
     return values, errors, f"moments of {posterior.words}"
 
 
-def split_kl(m, s, mean, covariance) -> tuple[float, float, float]:
-    """Split KL(N(m, s) || N(mean, covariance)) into location, scale and correlation, in nats."""
-    precision = np.linalg.inv(covariance)
-    location = 0.5 * (m - mean) @ precision @ (m - mean)
-    centred = kl_of_normals(np.zeros_like(m), s, np.zeros_like(m), covariance)
-    sd = np.sqrt(np.diag(s))
-    correlation = s / np.outer(sd, sd)
-    best = best_scales(correlation * precision)
-    at_best = correlation * np.outer(best, best)
-    least = min(kl_of_normals(np.zeros_like(m), at_best, np.zeros_like(m), covariance), centred)
-    return float(location), float(centred - least), float(least)
+def split_kl(q: Gaussian, p: Gaussian) -> tuple[float, float, float]:
+    """Split KL(q||p) of two normals into location, scale and correlation, in nats."""
+    centred = float(Gaussian(p.loc, q.scale).kl(p))
+    correlated = q.scale.tril / q.sd[:, None]  # a factor of q's correlation matrix
+    best = best_scales(correlated @ correlated.T * p.precision)
+    least = min(float(Gaussian.of(p.loc, best[:, None] * correlated).kl(p)), centred)
+    return 0.5 * float(p.squared_distance(q.loc)), centred - least, least
 
 
 def best_scales(form: np.ndarray) -> np.ndarray:
@@ -288,13 +286,3 @@ def best_scales(form: np.ndarray) -> np.ndarray:
         if decrement < 1e-10:
             break
     return d
-
-
-def kl_of_normals(m, s, mean, covariance) -> float:
-    """Return KL(N(m, s) || N(mean, covariance)) in nats, from the eigenvalues of s - covariance in covariance's units.
-
-    t - log(1 + t) has no cancellation if t is near zero, unlike a trace minus a dimension minus a log determinant.
-    """
-    whiten = np.linalg.inv(np.linalg.cholesky(covariance))
-    excess = np.linalg.eigvalsh(whiten @ (s - covariance) @ whiten.T)
-    return float(0.5 * np.sum((whiten @ (m - mean)) ** 2) + 0.5 * np.sum(excess - np.log1p(excess)))

@@ -11,8 +11,8 @@ import jax
 import numpy as np
 
 from vi_kl.core.estimate import Estimate
+from vi_kl.core.gaussian import gaussian_of_draws
 from vi_kl.core.random_keys import numpy_generator
-from vi_kl.core.student import moments_of_draws
 from vi_kl.diagnostics.defence import MOST_DIMENSIONS, Weighing, defend, finite, normal_of
 from vi_kl.diagnostics.evidence import Draws
 from vi_kl.diagnostics.funnel import find_funnel
@@ -74,10 +74,10 @@ def look_around(q: Approximation, pilot: Draws, generator, n: int, *, rays: bool
 
     Return None if q's draws do not span the space, or if there are too many dimensions.
     """
-    found = moments_of_draws(pilot.z)
+    found = gaussian_of_draws(pilot.z)
     if found is None or q.target.dim > MOST_DIMENSIONS:
         return None
-    return scout(q.target, *(normal_of(q) or found), generator, n, rays=rays, size=size)
+    return scout(q.target, normal_of(q) or found, generator, n, rays=rays, size=size)
 
 
 def weigh_around(

@@ -15,12 +15,11 @@ from collections.abc import Callable
 
 import jax.numpy as jnp
 import numpy as np
-from scipy.stats import chi2
 
+from vi_kl.core.gaussian import Gaussian, StudentT, gaussian_of_draws
 from vi_kl.core.precision import in_float64
 from vi_kl.core.random_keys import numpy_generator
 from vi_kl.core.records import WORKING, store
-from vi_kl.core.student import Student, moments_of_draws
 from vi_kl.diagnostics.evidence import Draws
 from vi_kl.diagnostics.importance import log_mean_exp
 from vi_kl.diagnostics.scouts import Scouts
@@ -45,18 +44,6 @@ VISITED = 0.01  # the share of q's draws in a mode's ellipsoid above which it is
 
 
 @dataclasses.dataclass(frozen=True)
-class Reach:
-    """The ellipsoid that holds q, with the mean and covariance of q's draws."""
-
-    mean: np.ndarray
-    tril: np.ndarray
-
-    def holds(self, z: np.ndarray) -> np.ndarray:
-        """Return whether points (n, dim) lie in it."""
-        return squared_distance(self.mean, self.tril, z) <= chi2.ppf(OUTSIDE, len(self.mean))
-
-
-@dataclasses.dataclass(frozen=True)
 class MissedMode:
     """A part of the posterior that q does not visit.
 
@@ -77,8 +64,8 @@ class MissedMode:
         store(self, z=self.mode.z, log_mass=log_mean_exp(self.log_weights))
 
     def holds(self, z: np.ndarray) -> np.ndarray:
-        """Return whether points (n, dim) lie in its ellipsoid."""
-        return in_ellipsoid(self.mode, z)
+        """Return whether points (n, dim) lie in the ellipsoid that holds nearly all of its mass, were it normal."""
+        return self.mode.normal.holds(z, HELD)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,27 +76,27 @@ class Search:
         climbs: the number of climbs; 0 if no search was made.
         parts: modes that q does not visit, with their masses.
         is_beside: whether a climb from q's own mean leaves q, so that q sits beside a mode and not on one.
-        reach: the ellipsoid that holds q; None if no search was made.
+        reach: the normal whose ellipsoid holds q; None if no search was made.
         spikes: modes within q that stand far above q's density.
     """
 
     climbs: int = 0
     parts: tuple[MissedMode, ...] = ()
     is_beside: bool = False
-    reach: Reach | None = None
+    reach: Gaussian | None = None
     spikes: tuple[Mode, ...] = ()
 
     @property
-    def laid_over(self) -> tuple[Student, ...]:
+    def laid_over(self) -> tuple[StudentT, ...]:
         """A Student t density for each mode that was found, outside q or within."""
         modes = [*(part.mode for part in self.parts), *self.spikes]
-        return tuple(Student(mode.z, mode.scale_tril, DEGREES_OF_FREEDOM) for mode in modes)
+        return tuple(StudentT(mode.normal, DEGREES_OF_FREEDOM) for mode in modes)
 
     def own_log_weights(self, draws: Draws) -> np.ndarray:
         """Return q's log weights, with -inf for draws that fall into a part outside q."""
         if not self.parts:
             return draws.log_ratio
-        strayed = np.any([part.holds(draws.z) for part in self.parts], axis=0) & ~self.reach.holds(draws.z)
+        strayed = np.any([part.holds(draws.z) for part in self.parts], axis=0) & ~self.reach.holds(draws.z, OUTSIDE)
         return np.where(strayed, -np.inf, draws.log_ratio)
 
     def share(self, draws: Draws) -> float:
@@ -118,16 +105,6 @@ class Search:
             return 0.0
         outside = np.logaddexp.reduce([part.log_mass for part in self.parts])
         return float(np.exp(outside - np.logaddexp(outside, log_mean_exp(self.own_log_weights(draws)))))
-
-
-def in_ellipsoid(mode: Mode, z: np.ndarray) -> np.ndarray:
-    """Return whether points (n, dim) lie in the ellipsoid that holds nearly all of a mode's mass, were it normal."""
-    return squared_distance(mode.z, mode.scale_tril, z) < chi2.ppf(HELD, z.shape[1])
-
-
-def squared_distance(mean, tril, z: np.ndarray) -> np.ndarray:
-    """Return the squared Mahalanobis distance of points (n, dim) from a normal's mean."""
-    return (np.linalg.solve(tril, (z - mean).T) ** 2).sum(axis=0)
 
 
 @in_float64
@@ -144,39 +121,38 @@ def find_missed_modes(
         key: a JAX random key.
         num_draws: the number of draws around each mode found.
     """
-    found = moments_of_draws(pilot.z)
-    if target.dim > MOST_DIMENSIONS or found is None or scouts is None:
+    reach, generator = gaussian_of_draws(pilot.z), numpy_generator(key)
+    if target.dim > MOST_DIMENSIONS or reach is None or scouts is None:
         return Search()
-    generator, reach = numpy_generator(key), Reach(*found)
     with np.errstate(over="ignore", invalid="ignore"):  # line searches far out may overflow
         return search_around(pilot, scouts, log_q, target, reach, generator, num_draws)
 
 
-def search_around(pilot: Draws, scouts: Scouts, log_q, target: Target, reach: Reach, generator, num_draws) -> Search:
+def search_around(pilot: Draws, scouts: Scouts, log_q, target: Target, reach: Gaussian, generator, num_draws) -> Search:
     """Carry out the search of `find_missed_modes` around the ellipsoid that holds q."""
-    points, hints = starts(reach.mean, reach.tril, generator), scouts.starts(reach)
+    points, hints = starts(reach, generator), scouts.starts(reach)
     inside = [climb_from(target, start) for start in inner_starts(pilot, reach)]
     home, near = inside[0], None
-    if home is not None and home.at_peak and not reach.holds(home.z[None])[0]:
+    if home is not None and home.at_peak and not reach.holds(home.z, OUTSIDE):
         near = as_mode(home)
     led = [end for end in (climb_from(target, start) for start in hints) if end is not None and end.at_peak]
-    ends = [end for end in led if not reach.holds(end.z[None])[0]] + climbs_to_outside(target, points, reach)
+    ends = [end for end in led if not reach.holds(end.z, OUTSIDE)] + climbs_to_outside(target, points, reach)
     modes = [mode for mode in map(as_mode, different(ends)) if mode is not None]
     known = log_mean_exp(pilot.log_ratio)
     worth = [mode for mode in distinct([*modes, *filter(None, [near])]) if mode.log_mass - known > WORTH_A_LOOK]
     parts: list[MissedMode] = []
     for mode in sorted(worth, key=lambda mode: -mode.log_mass):
-        if not any(part.holds(mode.z[None])[0] for part in parts):
+        if not any(part.holds(mode.z) for part in parts):
             parts.append(measure(mode, parts, reach, target, generator, num_draws))
-    inner = [end for end in (*inside, *led) if end is not None and end.at_peak and reach.holds(end.z[None])[0]]
+    inner = [end for end in (*inside, *led) if end is not None and end.at_peak and reach.holds(end.z, OUTSIDE)]
     spikes = find_spikes(different(inner), pilot, log_q, known)
     return Search(len(points) + len(hints) + len(inside), tuple(parts), near is not None, reach, spikes)
 
 
-def inner_starts(pilot: Draws, reach: Reach) -> np.ndarray:
+def inner_starts(pilot: Draws, reach: Gaussian) -> np.ndarray:
     """Return q's mean, and the draws of q with the largest weights."""
     heaviest = np.argsort(-pilot.log_ratio)[:INSIDE]
-    return np.concatenate([reach.mean[None], pilot.z[heaviest]])
+    return np.concatenate([reach.loc[None], pilot.z[heaviest]])
 
 
 def find_spikes(ends: list[Climb], pilot: Draws, log_q, known: float) -> tuple[Mode, ...]:
@@ -186,7 +162,7 @@ def find_spikes(ends: list[Climb], pilot: Draws, log_q, known: float) -> tuple[M
     above = np.array([end.log_density for end in ends]) - log_q(np.stack([end.z for end in ends])) - known
     high = [ends[i] for i in np.argsort(-above)[:MOST_SPIKES] if above[i] > SPIKE]
     modes = distinct([mode for mode in map(as_mode, high) if mode is not None])
-    return tuple(mode for mode in modes if in_ellipsoid(mode, pilot.z).mean() < VISITED)
+    return tuple(mode for mode in modes if mode.normal.holds(pilot.z, HELD).mean() < VISITED)
 
 
 def different(ends: list[Climb]) -> list[Climb]:
@@ -205,21 +181,21 @@ def climb_from(target: Target, start: np.ndarray) -> Climb | None:
     return Climb(target, start, MOST_STEPS)
 
 
-def leads_outside(reach: Reach, target: Target, points: np.ndarray) -> bool:
+def leads_outside(reach: Gaussian, target: Target, points: np.ndarray) -> bool:
     """Return whether a climb from one of a few points outside q ends outside q: at another mode, not in q's tail."""
     return any(climb(target, point, reach) is not None for point in points)
 
 
-def climb(target: Target, start: np.ndarray, reach: Reach) -> Climb | None:
+def climb(target: Target, start: np.ndarray, reach: Gaussian) -> Climb | None:
     """Return a climb that ends at a peak outside q; None if it enters q or reaches no peak."""
     if not np.isfinite(value_and_grad(target, jnp.asarray(start))[0]):
         return None
-    inside = reach.holds(start[None])[0]
-    found = Climb(target, start, MOST_STEPS, until=None if inside else lambda z: reach.holds(z[None])[0])
-    return found if found.at_peak and not reach.holds(found.z[None])[0] else None
+    inside = reach.holds(start, OUTSIDE)
+    found = Climb(target, start, MOST_STEPS, until=None if inside else lambda z: reach.holds(z, OUTSIDE))
+    return found if found.at_peak and not reach.holds(found.z, OUTSIDE) else None
 
 
-def climbs_to_outside(target: Target, points: np.ndarray, reach: Reach) -> list[Climb]:
+def climbs_to_outside(target: Target, points: np.ndarray, reach: Gaussian) -> list[Climb]:
     """Return climbs that ended at peaks beyond q's reach, one for each peak."""
     ends = (climb(target, start, reach) for start in points)
     return different([end for end in ends if end is not None])
@@ -231,7 +207,7 @@ def as_mode(climb: Climb) -> Mode | None:
     if not mode.is_proper:
         return None
     try:
-        decrement = np.linalg.norm(mode.scale_tril.T @ mode.gradient)
+        decrement = np.linalg.norm(mode.normal.scale.apply_transpose(mode.gradient))
     except np.linalg.LinAlgError:  # definite in its own scales, but singular to rounding: no density can be made of it
         return None
     return mode if decrement < FLAT else None
@@ -246,29 +222,29 @@ def distinct(modes: list[Mode]) -> list[Mode]:
     return kept
 
 
-def starts(mean, root, generator) -> np.ndarray:
+def starts(reach: Gaussian, generator) -> np.ndarray:
     """Return opposite pairs of points on ellipsoids around q, and points where MCMC chains would start.
 
     In one dimension the pairs put a start on both sides at each distance. The others are uniform on (-2, 2) in every
     coordinate, whatever q is: relabelled modes lie there, many sds of a narrow q away.
     """
-    dim = len(mean)
+    dim = reach.dim
     directions = generator.standard_normal((len(REACHES), dim))
     directions *= np.sqrt(dim) / np.linalg.norm(directions, axis=1, keepdims=True)
-    away = (np.array(REACHES)[:, None] * directions) @ root.T
-    return np.concatenate([mean + away, mean - away, generator.uniform(-2, 2, (ELSEWHERE, dim))])
+    away = np.array(REACHES)[:, None] * directions
+    return np.concatenate([reach.unwhiten(away), reach.unwhiten(-away), generator.uniform(-2, 2, (ELSEWHERE, dim))])
 
 
 def measure(
-    mode: Mode, before: list[MissedMode], reach: Reach, target: Target, generator, num_draws: int
+    mode: Mode, before: list[MissedMode], reach: Gaussian, target: Target, generator, num_draws: int
 ) -> MissedMode:
     """Estimate a mode's part of the evidence by importance sampling from a Student t.
 
     The weights are zero outside the mode's ellipsoid, in q's, and in those of the modes before it.
     """
-    student = Student(mode.z, mode.scale_tril, DEGREES_OF_FREEDOM)
+    student = StudentT(mode.normal, DEGREES_OF_FREEDOM)
     z = student.sample(generator, num_draws)
     log_weights = log_density_in_chunks(target, z) - student.log_prob(z)
-    elsewhere = np.any([reach.holds(z), *(other.holds(z) for other in before)], axis=0)
-    counted = in_ellipsoid(mode, z) & ~elsewhere & ~np.isnan(log_weights)
+    elsewhere = np.any([reach.holds(z, OUTSIDE), *(other.holds(z) for other in before)], axis=0)
+    counted = mode.normal.holds(z, HELD) & ~elsewhere & ~np.isnan(log_weights)
     return MissedMode(mode, np.where(counted, log_weights, -np.inf))

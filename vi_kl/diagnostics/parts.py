@@ -1,6 +1,6 @@
 """Components of the mixtures that q is weighed with: independent Student t's, and multivariate ones of several scales.
 
-Multivariate normals and Student t's are in core/student.py.
+Multivariate normals and Student t's are in core/gaussian.py.
 """
 
 import dataclasses
@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 from scipy.special import gammaln, logsumexp
 
-from vi_kl.core.student import Student
+from vi_kl.core.gaussian import Gaussian, StudentT
 
 
 class Part(Protocol):
@@ -24,24 +24,21 @@ class Part(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class Independent:
-    """The distribution of z = mean + tril u with independent Student t's u: its heavy tails lie along the axes of u.
+    """A distribution of independent Student t's in a normal's whitened coordinates, with heavy tails along their axes.
 
     Attributes:
-        mean: the centre, (dim,).
-        tril: the scale matrix, (dim, dim).
+        normal: the normal with this location and scale.
         degrees_of_freedom: the degrees of freedom of each t.
     """
 
-    mean: np.ndarray
-    tril: np.ndarray
+    normal: Gaussian
     degrees_of_freedom: float
 
     def sample(self, generator, n):
-        return self.mean + generator.standard_t(self.degrees_of_freedom, (n, len(self.mean))) @ self.tril.T
+        return self.normal.unwhiten(generator.standard_t(self.degrees_of_freedom, (n, self.normal.dim)))
 
     def log_prob(self, z):
-        u = (z - self.mean) @ np.linalg.inv(self.tril).T
-        return log_prob_of_independent(u, self.degrees_of_freedom) - np.linalg.slogdet(self.tril)[1]
+        return log_prob_of_independent(self.normal.whiten(z), self.degrees_of_freedom) - self.normal.log_det
 
 
 def log_prob_of_independent(u: np.ndarray, nu: float) -> np.ndarray:
@@ -55,25 +52,21 @@ class Concentric:
     """A mixture, in equal shares, of multivariate Student t's with one centre, one shape and several scales.
 
     Attributes:
-        mean: the centre, (dim,).
-        tril: the Cholesky factor of the scale matrix of the component with scale one, (dim, dim).
-        scales: the scales, relative to `tril`.
+        normal: the normal with this centre, and with the scale of the component whose scale is one.
+        scales: the scales, relative to the normal's.
         degrees_of_freedom: the degrees of freedom of each t.
     """
 
-    mean: np.ndarray
-    tril: np.ndarray
+    normal: Gaussian
     scales: tuple[float, ...]
     degrees_of_freedom: float
 
     def sample(self, generator, n):
         scale = np.array(self.scales)[generator.integers(len(self.scales), size=n)]
-        narrow = Student(np.zeros(len(self.mean)), self.tril, self.degrees_of_freedom).sample(generator, n)
-        return self.mean + scale[:, None] * narrow
+        return self.normal.unwhiten(scale[:, None] * StudentT(self.normal, self.degrees_of_freedom).noise(generator, n))
 
     def log_prob(self, z):
-        nu, dim, scales = self.degrees_of_freedom, len(self.mean), np.array(self.scales)
-        at_mean = Student(self.mean, self.tril, nu).log_prob(self.mean[None])[0]
-        squared = (((z - self.mean) @ np.linalg.inv(self.tril).T) ** 2).sum(axis=1)
+        nu, dim, scales = self.degrees_of_freedom, self.normal.dim, np.array(self.scales)
+        squared = self.normal.squared_distance(z)
         each = -dim * np.log(scales) - (nu + dim) / 2 * np.log1p(squared[:, None] / (nu * scales**2))
-        return at_mean + logsumexp(each, axis=1) - np.log(len(scales))
+        return StudentT(self.normal, nu).log_peak + logsumexp(each, axis=1) - np.log(len(scales))

@@ -11,6 +11,8 @@ import dataclasses
 import numpy as np
 from scipy.ndimage import maximum_filter1d
 
+from vi_kl.core.gaussian import Gaussian
+from vi_kl.core.scales import Scale
 from vi_kl.diagnostics.parts import Concentric
 from vi_kl.targets.target import CHUNK, Target, log_density_in_chunks
 
@@ -48,16 +50,16 @@ class Scouts:
     flat: np.ndarray
     evaluations: int
 
-    def starts(self, reach) -> np.ndarray:
+    def starts(self, reach: Gaussian) -> np.ndarray:
         """Return where climbs should start: draws with the largest weights, and peaks of rays, without near repeats."""
         order = np.argsort(-(self.log_p - self.log_r))
         order = order[np.isfinite(self.log_p[order])][:200]
-        return np.concatenate([apart(self.z[order], reach.tril), apart(self.peaks, reach.tril)])
+        return np.concatenate([apart(self.z[order], reach.scale), apart(self.peaks, reach.scale)])
 
 
-def apart(points: np.ndarray, tril: np.ndarray) -> np.ndarray:
+def apart(points: np.ndarray, scale: Scale) -> np.ndarray:
     """Keep the first point, and up to MOST_STARTS in all that are not close to an earlier one."""
-    units = np.linalg.solve(tril, points.T).T
+    units = scale.solve(points)
     kept: list[int] = []
     for i, unit in enumerate(units):
         if all(np.sum((unit - units[j]) ** 2) > 0.25 * (1 + np.sum(unit**2)) for j in kept):
@@ -67,25 +69,22 @@ def apart(points: np.ndarray, tril: np.ndarray) -> np.ndarray:
     return points[kept]
 
 
-def scout(
-    target: Target, mean: np.ndarray, tril: np.ndarray, generator, n: int, *, rays: bool = True, size: int = CHUNK
-) -> Scouts:
-    """Evaluate the log density around q, given q's mean and a factor of its covariance.
+def scout(target: Target, normal: Gaussian, generator, n: int, *, rays: bool = True, size: int = CHUNK) -> Scouts:
+    """Evaluate the log density around q.
 
     Args:
         target: the posterior.
-        mean: q's mean, (dim,).
-        tril: a factor of q's covariance, (dim, dim).
+        normal: the normal with q's mean and covariance.
         generator: NumPy's random generator.
         n: the number of draws at all scales together.
         rays: whether to evaluate along rays too.
         size: the number of points at which the density is evaluated at a time.
     """
-    wide = Concentric(mean, tril, SCALES, DEGREES_OF_FREEDOM)
-    z, dim = wide.sample(generator, n), len(mean)
-    ways, steepest = directions(tril, generator) if rays else (np.empty((0, dim)), np.empty(0))
+    wide = Concentric(normal, SCALES, DEGREES_OF_FREEDOM)
+    z, dim = wide.sample(generator, n), normal.dim
+    ways, steepest = directions(normal.scale, generator) if rays else (np.empty((0, dim)), np.empty(0))
     reach = np.r_[0.0, NEAR, FAR, OUTERMOST]
-    points = mean + reach[:, None, None] * ways
+    points = normal.loc + reach[:, None, None] * ways
     values = log_density_in_chunks(target, np.concatenate([z, points.reshape(-1, dim)]), size)
     values = np.where(np.isnan(values), -np.inf, values)
     along = values[n:].reshape(len(reach), len(ways))
@@ -95,26 +94,26 @@ def scout(
     return Scouts(wide, z, values[:n], wide.log_prob(z), peaks, flat, len(values))
 
 
-def directions(tril: np.ndarray, generator) -> tuple[np.ndarray, np.ndarray]:
+def directions(scale: Scale, generator) -> tuple[np.ndarray, np.ndarray]:
     """Return the rays and, for each, a bound on the slope of a proper density.
 
     The rays (k, dim) are each as long as q's sd in that direction. The slope, (k,), is that of the log density against
     the log of the distance. Along an axis a density that falls no faster than 1 / distance has no integral. In random
     directions, which stand for all those around them, one that falls no faster than distance^-dim has none.
     """
-    dim = len(tril)
-    axes, sds, _ = np.linalg.svd(tril)
+    dim = scale.dim
+    axes, sds, _ = np.linalg.svd(scale.matrix)
     principal = (axes * sds).T
-    upright = np.diag(np.linalg.norm(tril, axis=1))
+    upright = np.diag(scale.sd)
     signs = np.where(generator.random((DIAGONALS, dim)) < 0.5, -1.0, 1.0)
     signs[0] = 1.0
     random = generator.standard_normal((RANDOM, dim))
     unit = np.concatenate([signs, random])
     unit /= np.linalg.norm(unit, axis=1, keepdims=True)
     # diagonals of the coordinates in their own scales, and random directions in q's units
-    slanted = np.concatenate([unit[:DIAGONALS] @ upright, unit[DIAGONALS:] @ tril.T])
+    slanted = np.concatenate([unit[:DIAGONALS] @ upright, scale.apply(unit[DIAGONALS:])])
     rays = np.concatenate([principal, upright, slanted]) if dim > 1 else upright
-    # in one dimension 1 / distance has no integral; a slice of several may fall so while the rest grows narrower
+    # on the line 1 / distance itself has none; a slice of more dimensions may fall so and the rest grow narrower
     slopes = np.full(len(rays), -0.99 if dim > 1 else -1.01)
     slopes[2 * dim :] = 0.01 - float(dim)
     if len(rays) > MOST_RAYS:

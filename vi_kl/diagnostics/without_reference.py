@@ -3,8 +3,8 @@
 import jax
 import numpy as np
 
+from vi_kl.core.gaussian import gaussian_of_draws
 from vi_kl.core.random_keys import numpy_generator
-from vi_kl.core.student import Student, moments_of_draws
 from vi_kl.diagnostics.defence import Weighing, density_of, finite, has_density
 from vi_kl.diagnostics.errors import errors, summary_from_weights
 from vi_kl.diagnostics.evidence import Draws
@@ -38,7 +38,7 @@ class View:
         """Return q's log density at points; if it is not known, that of a normal with q's moments."""
         if has_density(self.q):
             return density_of(self.q, z)
-        return Student(*moments_of_draws(self.pilot.z)).log_prob(z)
+        return gaussian_of_draws(self.pilot.z).log_prob(z)
 
     def improper_along(self, target) -> tuple[str, ...]:
         """Name the largest coordinate of each direction in which the density falls too slowly, without repeats."""

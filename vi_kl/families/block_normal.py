@@ -17,6 +17,7 @@ import numpyro.distributions as dist
 
 from vi_kl.core.cholesky import tril_of_precision
 from vi_kl.core.errors import UnsuitableError
+from vi_kl.core.scales import Diagonal
 from vi_kl.families.family import Family
 from vi_kl.families.frame import Frame
 
@@ -99,11 +100,11 @@ class BlockUnits(NamedTuple):
 
     @classmethod
     def of(cls, frame: Frame, block_of: np.ndarray, entries) -> "BlockUnits":
-        if frame.scale_tril.ndim == 1:
-            return cls(frame, np.diag(frame.scale_tril), *entries)
+        if isinstance(frame.normal.scale, Diagonal):
+            return cls(frame, frame.normal.scale.matrix, *entries)
         together = block_of[:, None] == block_of
         # the conditional covariances are the inverses of the precision's blocks
-        tril = tril_of_precision(np.where(together, frame.precision, 0.0))
+        tril = tril_of_precision(np.where(together, frame.normal.precision, 0.0))
         return cls(frame, np.where(together, tril, 0.0), *entries)
 
 

@@ -15,6 +15,7 @@ import numpy as np
 import numpyro.distributions as dist
 
 from vi_kl.core.errors import UnsuitableError
+from vi_kl.core.scales import Diagonal
 from vi_kl.families.family import Family
 from vi_kl.families.frame import Frame
 
@@ -113,10 +114,10 @@ class LowRankUnits(NamedTuple):
     @classmethod
     def of(cls, frame: Frame, rank: int) -> "LowRankUnits":
         sd = np.asarray(frame.conditional_sd)
-        if np.ndim(frame.scale_tril) == 1:
+        if isinstance(frame.normal.scale, Diagonal):
             columns = np.random.default_rng(0).normal(size=(frame.dim, rank))
             return cls(frame, sd, sd[:, None] * columns * SMALLEST_COLUMN / np.linalg.norm(columns, axis=0))
-        scale, factor = nearest_low_rank(frame.precision * np.outer(sd, sd), rank)
+        scale, factor = nearest_low_rank(frame.normal.precision * np.outer(sd, sd), rank)
         return cls(frame, sd * scale, sd[:, None] * factor)
 
 

@@ -11,12 +11,14 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy.linalg import solve_triangular
 
+from vi_kl.core.cholesky import tril_of_root
 from vi_kl.core.errors import ViKLError
 from vi_kl.core.estimate import Estimate
+from vi_kl.core.gaussian import Gaussian
 from vi_kl.core.precision import in_float64
 from vi_kl.core.random_keys import numpy_generator
+from vi_kl.core.scales import Triangular
 from vi_kl.reference.posterior import Moments, ReferencePosterior
 from vi_kl.targets.arguments import of_a_target
 from vi_kl.targets.modes import find_mode
@@ -38,33 +40,15 @@ class NotGaussian(ViKLError, ValueError):
 
 @dataclasses.dataclass(frozen=True)
 class Quadratic:
-    """A quadratic function, peak - |u|^2 / 2, where z = mean + scale_tril u.
+    """A quadratic function of z, peak - |u|^2 / 2, with u the whitened coordinates of a normal.
 
     Attributes:
         error: a bound of the effect of rounding, in mean and curvature, on the log of the integral, in nats.
     """
 
-    mean: np.ndarray
-    scale_tril: np.ndarray
+    normal: Gaussian
     peak: float
     error: float
-
-    @property
-    def covariance(self) -> np.ndarray:
-        return self.scale_tril @ self.scale_tril.T
-
-    @property
-    def log_normaliser(self) -> float:
-        """The log of the integral of exp(-|u|^2 / 2) over z."""
-        return float(np.log(np.diag(self.scale_tril)).sum() + 0.5 * len(self.mean) * np.log(2 * np.pi))
-
-    def whiten(self, z) -> np.ndarray:
-        """Return u for z of shape (..., dim)."""
-        return solve_triangular(self.scale_tril, (np.asarray(z) - self.mean).T, lower=True).T
-
-    def log_density(self, z) -> np.ndarray:
-        """Return the normalised log density at z of shape (n, dim)."""
-        return -0.5 * np.sum(self.whiten(z) ** 2, axis=-1) - self.log_normaliser
 
 
 @of_a_target
@@ -87,21 +71,21 @@ def gaussian_reference(target: Target) -> ReferencePosterior:
     """
     quadratic = fit_quadratic(target)
     deviation = verify(target, quadratic)
-    value = quadratic.peak + quadratic.log_normaliser
-    summed = abs(quadratic.peak) + np.abs(np.log(np.diag(quadratic.scale_tril))).sum() + target.dim
+    normal = quadratic.normal
+    value = quadratic.peak + float(normal.log_volume)
+    summed = abs(quadratic.peak) + np.abs(np.log(np.diag(normal.scale.tril))).sum() + target.dim
     error = deviation + quadratic.error + 4 * ROUNDING * summed
 
     @in_float64
     def sample(key, n: int):
-        noise = numpy_generator(key).standard_normal((n, target.dim))
-        return quadratic.mean + noise @ quadratic.scale_tril.T
+        return normal.sample(numpy_generator(key), n)
 
     return ReferencePosterior(
         Estimate(value, error, "closed form, found and verified numerically"),
-        normal_moments(target, quadratic),
+        normal_moments(target, normal),
         sample,
-        log_density=quadratic.log_density,
-        normal=(quadratic.mean, quadratic.covariance),
+        log_density=normal.log_prob,
+        normal=(normal.loc, normal.covariance),
     )
 
 
@@ -126,7 +110,7 @@ def fit_quadratic(target: Target) -> Quadratic:
             break
     peak, gradient = value_and_grad(target, jnp.asarray(mean))
     error += 0.5 * float(np.sum((tril.T @ np.asarray(gradient)) ** 2))
-    return Quadratic(mean, tril, float(peak), error)
+    return Quadratic(Gaussian.of(mean, tril), float(peak), error)
 
 
 def starting_point(target: Target) -> np.ndarray:
@@ -151,13 +135,12 @@ def whitened_curvature(target: Target, mean, tril) -> np.ndarray:
 def root_of_inverse(target: Target, curvature, tril) -> np.ndarray:
     """Return the Cholesky factor of tril curvature^-1 tril', without forming that product."""
     try:
-        root = tril @ np.linalg.inv(np.linalg.cholesky(curvature)).T
+        root = Triangular(np.linalg.cholesky(curvature)).solve(tril)
     except np.linalg.LinAlgError:
         root = np.full_like(tril, np.nan)
     if not np.isfinite(root).all():
         raise no_proper_mode(target, -curvature, tril)
-    r = np.linalg.qr(root.T, mode="r")
-    return r.T * np.sign(np.diag(r))
+    return tril_of_root(root)
 
 
 def verify(target: Target, quadratic: Quadratic) -> float:
@@ -193,9 +176,9 @@ class Deviation:
 
 
 def deviation_at(target: Target, quadratic: Quadratic, u) -> Deviation:
-    z = quadratic.mean + quadratic.scale_tril @ u
+    z = quadratic.normal.unwhiten(u)
     value = float(value_and_grad(target, jnp.asarray(z))[0])
-    expected = -0.5 * float(np.sum(quadratic.whiten(z) ** 2))
+    expected = -0.5 * float(quadratic.normal.squared_distance(z))
     return Deviation(u, value - quadratic.peak - expected, 1 + abs(quadratic.peak) + abs(expected))
 
 
@@ -204,9 +187,8 @@ def is_representable(target: Target, quadratic: Quadratic, deviation: Deviation)
 
     A probability of 1 - 1e-17, say, is 1 in floating point, and its density is that of another point.
     """
-    z = quadratic.mean + quadratic.scale_tril @ deviation.u
-    back = target.unconstrain(target.constrain(z))
-    moved = np.linalg.norm(quadratic.whiten(back) - deviation.u)
+    back = target.unconstrain(target.constrain(quadratic.normal.unwhiten(deviation.u)))
+    moved = np.linalg.norm(quadratic.normal.whiten(np.asarray(back)) - deviation.u)
     return bool(moved * np.linalg.norm(deviation.u) < TOLERANCE * deviation.size)
 
 
@@ -214,7 +196,7 @@ def refuse_deviations(target: Target, quadratic: Quadratic, deviations: list[Dev
     if not any(d.matters for d in deviations):
         return
     worst = max(deviations, key=lambda d: d.magnitude)
-    name = responsible_coordinate(target, quadratic, worst)
+    name = responsible_coordinate(target, quadratic.normal, worst)
     what = "NaN" if np.isnan(worst.excess) else f"{worst.excess:+.3g} nats off the normal's"
     raise NotGaussian(
         f"The posterior is not normal in z: {np.linalg.norm(worst.u):.3g} sd from its mode the log density is {what}, "
@@ -235,17 +217,16 @@ def whitened_directions(dim: int) -> np.ndarray:
     return np.concatenate([half, -half])
 
 
-def responsible_coordinate(target: Target, quadratic: Quadratic, deviation: Deviation) -> str:
+def responsible_coordinate(target: Target, normal: Gaussian, deviation: Deviation) -> str:
     """Return the name of the coordinate that deviates most.
 
     It is where the gradient, in units of the sd, is farthest from the normal's, or which has moved the farthest.
     """
-    z = quadratic.mean + quadratic.scale_tril @ deviation.u
-    sd = np.sqrt(np.diag(quadratic.covariance))
-    expected = -solve_triangular(quadratic.scale_tril, deviation.u, lower=True, trans="T")
-    share = np.abs(gradient_at(target, z) - expected) * sd
+    z = normal.unwhiten(deviation.u)
+    expected = -normal.scale.solve_transpose(deviation.u)
+    share = np.abs(gradient_at(target, z) - expected) * normal.sd
     if not np.isfinite(share).all():
-        share = np.abs(z - quadratic.mean) / sd
+        share = np.abs(z - normal.loc) / normal.sd
     return target.coordinate_names[int(np.argmax(share))]
 
 
@@ -264,7 +245,7 @@ def no_proper_mode(target: Target, hessian, tril) -> NotGaussian:
     )
 
 
-def normal_moments(target: Target, quadratic: Quadratic) -> dict[str, Moments]:
+def normal_moments(target: Target, normal: Gaussian) -> dict[str, Moments]:
     """Return the moments of all sites.
 
     They are exact if z holds the site as it is or by its logarithm, and computed from draws otherwise.
@@ -272,13 +253,12 @@ def normal_moments(target: Target, quadratic: Quadratic) -> dict[str, Moments]:
     generator = np.random.default_rng(0)
 
     def draw(n):
-        z = quadratic.mean + generator.standard_normal((n, target.dim)) @ quadratic.scale_tril.T
+        z = normal.sample(generator, n)
         return z, constrain_in_chunks(target, z)
 
     z, sites = draw(CHUNK)
     ends = np.cumsum([site.size for site in target.sites])[:-1]
-    sd = np.sqrt(np.diag(quadratic.covariance))
-    columns = [np.split(array, ends, axis=-1) for array in (z, quadratic.mean, sd)]
+    columns = [np.split(array, ends, axis=-1) for array in (z, normal.loc, normal.sd)]
     exact = {
         site.name: moments_if_known(sites[site.name], *parts)
         for site, *parts in zip(target.sites, *columns, strict=True)

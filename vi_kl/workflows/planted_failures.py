@@ -13,8 +13,10 @@ import numpy as np
 import numpyro.distributions as dist
 
 from vi_kl.core.estimate import Estimate
+from vi_kl.core.gaussian import Gaussian, StudentT
 from vi_kl.core.precision import in_float64
 from vi_kl.core.random_keys import numpy_generator
+from vi_kl.core.scales import Root
 from vi_kl.families.approximation import Approximation
 from vi_kl.families.family import Family
 from vi_kl.families.gaussian import FullRank, full_rank_params
@@ -64,11 +66,8 @@ def student_log_density(z, data):
 
 
 def normal_target(mean, tril) -> Target:
-    def draw(generator, n):
-        return mean + generator.standard_normal((n, len(mean))) @ tril.T
-
-    covariance = tril @ tril.T
-    reference = known(draw, mean, covariance, normal=(mean, covariance))
+    normal = Gaussian.of(mean, tril)
+    reference = known(normal.sample, mean, normal.covariance, normal=(mean, normal.covariance))
     return target_of(normal_log_density, (mean, tril), reference)
 
 
@@ -105,11 +104,8 @@ def mixture_target(means, tril, scales, weights) -> Target:
 
 
 def student_target(mean, tril) -> Target:
-    def draw(generator, n):
-        normal = generator.standard_normal((n, len(mean))) @ tril.T
-        return mean + normal * np.sqrt(TAIL / generator.chisquare(TAIL, (n, 1)))
-
-    reference = known(draw, mean, tril @ tril.T * TAIL / (TAIL - 2))
+    student = StudentT(Gaussian.of(mean, tril), TAIL)
+    reference = known(student.sample, mean, student.normal.covariance * TAIL / (TAIL - 2))
     return target_of(student_log_density, (mean, tril), reference)
 
 
@@ -313,8 +309,8 @@ class NormalOfNoise(dist.Distribution):
         return self.loc + u @ self.tril.T
 
     def log_prob(self, value):
-        u = jnp.linalg.solve(self.tril, value - self.loc)
-        return jnp.sum(dist.Normal(0.0, 1.0).log_prob(u))
+        normal = Gaussian(self.loc, Root(self.tril))
+        return normal.log_prob(value) + normal.log_det
 
 
 @dataclasses.dataclass(frozen=True)

@@ -19,7 +19,6 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from scipy.linalg import solve_triangular
 
 from vi_kl.algorithms.algorithm import Status
 
@@ -184,7 +183,7 @@ class Schedule:
         A long window counts as precise enough in any case.
         """
         window = sum(len(batch.losses) for batch in self.window())
-        # curvature is of order one in the frame, so the relaxation time of Adam is about `force / step_size` steps
+        # curvature is of order one in the frame, so Adam forgets where it was in `force / step_size` steps
         if self.automatic and window * abs(self.step_size) < self.REACH * self.force:
             return False
         long = len(self.batches) * self.size >= self.MOST
@@ -213,17 +212,14 @@ class Schedule:
         """Return draws of shape (..., dim) in units of the frame."""
         if self.frame is None:
             return draws / draws[-1].std(axis=0)
-        shifted, tril = draws - self.frame.loc, np.asarray(self.frame.scale_tril)
-        if tril.ndim == 1:
-            return shifted / tril
-        return solve_triangular(tril, shifted.reshape(-1, len(tril)).T, lower=True).T.reshape(draws.shape)
+        return self.frame.normal.whiten(draws)
 
     def moments(self, draws: np.ndarray) -> np.ndarray:
         """Return the mean and sd of each batch along each coordinate, in posterior sds; (batches, 2, dim)."""
         sd = draws.std(axis=1)
         posterior_sd = sd.mean(axis=0)
         if self.frame is not None:
-            posterior_sd = np.maximum(posterior_sd, marginal_sd(self.frame))
+            posterior_sd = np.maximum(posterior_sd, self.frame.normal.sd)
         return np.stack([draws.mean(axis=1) / posterior_sd, sd / posterior_sd], axis=1)
 
     def still_moving(self) -> bool:
@@ -267,12 +263,6 @@ class Schedule:
             f"nats. Raise the objective's num_draws, or lower smallest_step_size "
             f"(now {self.config.smallest_step_size:g}).",
         )
-
-
-def marginal_sd(frame) -> np.ndarray:
-    """Return the marginal sds of a frame, (dim,)."""
-    tril = np.asarray(frame.scale_tril)
-    return tril if tril.ndim == 1 else np.sqrt((tril**2).sum(axis=1))
 
 
 def in_words(answer: Answer | None) -> str:

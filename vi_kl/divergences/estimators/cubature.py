@@ -19,9 +19,9 @@ from vi_kl.core.compilation import compiled
 from vi_kl.core.estimate import Estimate
 from vi_kl.core.precision import in_float64
 from vi_kl.divergences.density import log_density
-from vi_kl.divergences.estimators.frame import Frame, frame_of_draws
 from vi_kl.divergences.estimators.normalisation import check_normalised, is_plain, not_normalised
 from vi_kl.divergences.estimators.quadrature import NotApplicable, NotConverged
+from vi_kl.divergences.estimators.sinh_map import SinhMap, sinh_map_of_draws
 from vi_kl.divergences.region import is_discrete
 from vi_kl.divergences.registry import describe
 from vi_kl.divergences.unconstrained import values_of
@@ -55,10 +55,10 @@ def cubature_kl(p: Distribution, q: Distribution) -> Estimate:
     """
     values, shape = unconstrained(p)
     draws = np.asarray(unconstrained_draws(p, values, jax.random.key(0))).reshape(NUM_DRAWS, -1)
-    frame = frame_of_draws(draws)
+    sinh_map = sinh_map_of_draws(draws)
     check_normalised(q=q)
-    grids = Grids((p, q, values, frame), shape)
-    (mass, value, size, uncovered), error = settle(grids, *box_that_matters(grids, frame.inverse(draws)))
+    grids = Grids((p, q, values, sinh_map), shape)
+    (mass, value, size, uncovered), error = settle(grids, *box_that_matters(grids, sinh_map.inverse(draws)))
     method = f"cubature with {grids.points:,} nodes"
     if not is_plain(p) and abs(mass - 1) > WRONG and error[MASS] < SETTLED:
         raise not_normalised("p", p, mass)
@@ -137,10 +137,10 @@ class Grids:
 
 
 @compiled(static=("shape",))
-def contents_of_block(p, q, values, frame, start, low, step, strides, counts, shape):
+def contents_of_block(p, q, values, sinh_map, start, low, step, strides, counts, shape):
     index = start + jnp.arange(BLOCK)
     t = low + (index[:, None] // strides % counts + 0.5) * step
-    return integrands(*log_densities(p, q, values, frame, t, shape)) * step ** len(low)
+    return integrands(*log_densities(p, q, values, sinh_map, t, shape)) * step ** len(low)
 
 
 def integrands(log_p, log_q):
@@ -157,10 +157,10 @@ def integrands(log_p, log_q):
     return jnp.stack([mass, loss, jnp.abs(loss), jnp.where(covered, 0.0, mass)])
 
 
-def log_densities(p, q, values, frame: Frame, t, shape):
+def log_densities(p, q, values, sinh_map: SinhMap, t, shape):
     """Return the log densities of p and q over the box's coordinates."""
     bijection = biject_to(values)
-    z, log_stretch = frame.forward(t)
+    z, log_stretch = sinh_map.forward(t)
     z = z.reshape(-1, *shape)
     x = bijection(z)
     log_jacobian = bijection.log_abs_det_jacobian(z, x).reshape(len(t), -1).sum(-1) + log_stretch

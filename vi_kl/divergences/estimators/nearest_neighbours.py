@@ -11,8 +11,9 @@ import numpy.typing as npt
 from scipy.spatial import cKDTree
 
 from vi_kl.core.estimate import Estimate
-from vi_kl.divergences.estimators.frame import cholesky_factor
+from vi_kl.core.gaussian import Gaussian
 from vi_kl.divergences.estimators.rounding import COARSEST, most_by_chance, precision_of, rounding_of, within_cells
+from vi_kl.divergences.estimators.sinh_map import cholesky_factor
 from vi_kl.divergences.labelled import in_one_order, reject_mask
 
 FEWEST_PER_NEIGHBOUR = 10  # draws of each set per neighbour
@@ -135,11 +136,11 @@ def reject_repetitions(name: str, draws, counts, rounding):
 
 def in_frame_of_p(p_draws, q_draws):
     """Return both sets in a frame where p has mean 0 and covariance identity: all directions then count alike."""
-    centre = p_draws.mean(0)
     tril = cholesky_factor(np.atleast_2d(np.cov(p_draws, rowvar=False)))
     if tril is None:
         raise ValueError("p_draws lie in a plane: some of their variables are a linear function of others. Drop those.")
-    return tuple(np.linalg.solve(tril, (draws - centre).T).T for draws in (p_draws, q_draws))
+    normal = Gaussian.of(p_draws.mean(0), tril)
+    return normal.whiten(p_draws), normal.whiten(q_draws)
 
 
 def neighbour_kl(p_draws, q_draws, k: int) -> tuple[float, float]:

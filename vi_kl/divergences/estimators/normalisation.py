@@ -20,8 +20,10 @@ from numpyro.distributions import biject_to
 from numpyro.distributions.mixtures import MixtureGeneral, MixtureSameFamily
 
 from vi_kl.core.compilation import compiled
+from vi_kl.core.gaussian import Gaussian, StudentT
 from vi_kl.divergences.density import log_density
 from vi_kl.divergences.estimators.quadrature import NotApplicable
+from vi_kl.divergences.estimators.sinh_map import robust_moments
 from vi_kl.divergences.images import is_known, single_transforms
 from vi_kl.divergences.region import is_discrete, region_of
 from vi_kl.divergences.registry import describe
@@ -132,11 +134,11 @@ def mass_of_density(name, distribution):
         raise NotApplicable("too many variables, or draws at the edge of the support.")
     z, log_d = z[kept], log_d[kept]
     half = len(z) // 2
-    proposal = StudentT(z[:half])
-    own = np.exp(np.minimum(0.0, proposal.log_density(z[half:]) - log_d[half:]))
-    points = proposal.draws(NUM_DRAWS)
+    proposal = proposal_for(z[:half])
+    own = np.exp(np.minimum(0.0, proposal.log_prob(z[half:]) - log_d[half:]))
+    points = proposal.sample(np.random.default_rng(0), NUM_DRAWS)
     log_there = np.asarray(log_density_at(distribution, values, points.reshape(-1, *shape)))
-    other = np.exp(np.minimum(0.0, log_there - proposal.log_density(points)))
+    other = np.exp(np.minimum(0.0, log_there - proposal.log_prob(points)))
     other = other[~np.isnan(other)]  # beyond the largest number
     if not len(other) or max(own.mean(), other.mean()) < SEEN or min(own.mean(), other.mean()) == 0:
         raise NotApplicable("the proposal does not overlap with it.")
@@ -148,32 +150,14 @@ def with_error(numerator, denominator, error):
     return max(numerator / denominator, 1e-300), error
 
 
-class StudentT:
-    """A multivariate t with the location and the covariance of given draws."""
-
-    def __init__(self, z: np.ndarray):
-        spread = np.subtract(*np.quantile(z, [0.75, 0.25], axis=0)) / 1.349
-        self.location = np.median(z, axis=0)
-        if not (spread > 0).all():
-            raise NotApplicable("half of the draws agree.")
-        clipped = np.clip((z - self.location) / spread, -4, 4)
-        covariance = np.atleast_2d(np.cov(clipped, rowvar=False))
-        try:
-            self.factor = spread[:, None] * np.linalg.cholesky(covariance + 1e-9 * np.diag(np.diag(covariance)))
-        except np.linalg.LinAlgError:
-            raise NotApplicable("the variables depend on each other.") from None
-
-    def draws(self, count: int) -> np.ndarray:
-        generator = np.random.default_rng(0)
-        normals = generator.standard_normal((count, len(self.location)))
-        stretch = np.sqrt(DF / generator.chisquare(DF, count))
-        return self.location + stretch[:, None] * normals @ self.factor.T
-
-    def log_density(self, z: np.ndarray) -> np.ndarray:
-        dim = len(self.location)
-        size = (np.linalg.solve(self.factor, (z - self.location).T) ** 2).sum(0)
-        log_constant = math.lgamma((DF + dim) / 2) - math.lgamma(DF / 2) - dim / 2 * math.log(DF * math.pi)
-        return log_constant - np.log(np.diag(self.factor)).sum() - (DF + dim) / 2 * np.log1p(size / DF)
+def proposal_for(z: np.ndarray) -> StudentT:
+    """Return a multivariate t with the location and the covariance of draws."""
+    location, spread, covariance = robust_moments(z)
+    try:
+        factor = spread[:, None] * np.linalg.cholesky(covariance + 1e-9 * np.diag(np.diag(covariance)))
+    except np.linalg.LinAlgError:
+        raise NotApplicable("the variables depend on each other.") from None
+    return StudentT(Gaussian.of(location, factor), DF)
 
 
 @compiled

@@ -24,9 +24,9 @@ import math
 import jax
 import numpy as np
 from numpyro.distributions import Distribution
-from scipy.linalg import solve_triangular
 from scipy.special import kl_div, logsumexp
 
+from vi_kl.core.gaussian import Gaussian
 from vi_kl.core.precision import in_float64
 from vi_kl.divergences.f_divergences.exponential_families import NORMAL, VECTOR
 from vi_kl.divergences.f_divergences.exponential_members import as_member
@@ -97,7 +97,7 @@ def variational(p, q, from_p_to_q, from_p_to_p):
     gaussians = [[as_gaussian(member) for member in mixture.members] for mixture in (p, q)]
     if None in gaussians[0] + gaussians[1]:
         return lower, upper
-    entropies = np.array([entropy(*gaussian) for gaussian in gaussians[0]])
+    entropies = np.array([gaussian.entropy for gaussian in gaussians[0]])
     own = log_mean(p.log_weights, log_overlaps(gaussians[0], gaussians[0]))
     other = log_mean(q.log_weights, log_overlaps(*gaussians))
     below = log_mean(p.log_weights, -from_p_to_p) - entropies - other
@@ -141,27 +141,21 @@ def log_normalised(log_values, axis):
 
 
 def as_gaussian(component):
-    """Return the mean and a factor of the covariance of a Normal vector or number; None for anything else."""
+    """Return the normal of a Normal vector or number; None for anything else."""
     member = as_member(component)
     if member is None or member.space or member.family not in (NORMAL, VECTOR):
         return None
     loc, factor = map(np.asarray, member.family.canonical(member.form, *member.arrays))
-    return np.atleast_1d(loc), np.atleast_2d(factor)
-
-
-def entropy(loc, factor):
-    return np.log(np.diagonal(factor)).sum() + 0.5 * len(loc) * math.log(2 * math.pi * math.e)
+    return Gaussian.of(np.atleast_1d(loc), np.atleast_2d(factor))
 
 
 def log_overlaps(left, right):
     """Return log of the integral of f_a g_b: the density of one mean around the other, with covariances added."""
-    return np.array([[log_overlap(*f, *g) for g in right] for f in left])
+    return np.array([[log_overlap(f, g) for g in right] for f in left])
 
 
-def log_overlap(loc_f, factor_f, loc_g, factor_g):
-    factor = np.linalg.cholesky(factor_f @ factor_f.T + factor_g @ factor_g.T)
-    z = solve_triangular(factor, loc_f - loc_g, lower=True)
-    return -0.5 * z @ z - np.log(np.diagonal(factor)).sum() - 0.5 * len(loc_f) * math.log(2 * math.pi)
+def log_overlap(f: Gaussian, g: Gaussian) -> float:
+    return Gaussian.of(g.loc, np.linalg.cholesky(f.covariance + g.covariance)).log_prob(f.loc)
 
 
 def pairwise(p, q, from_p_to_q, from_p_to_p):

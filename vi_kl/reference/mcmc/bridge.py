@@ -22,6 +22,7 @@ from scipy.special import expit, logsumexp
 
 from vi_kl.core.annotations import AnyArray, KeyLike
 from vi_kl.core.estimate import Estimate
+from vi_kl.core.gaussian import Gaussian
 from vi_kl.core.precision import in_float64
 from vi_kl.core.random_keys import numpy_generator
 from vi_kl.reference.mcmc.draws import PosteriorDraws
@@ -101,7 +102,7 @@ def cross_bridge(target: Target, draws: PosteriorDraws, key) -> CrossBridge:
     middle = draws.chains.shape[1] // 2
     first, second = draws.chains[:, :middle], draws.chains[:, middle:]
     halves = [
-        bridge(target, fit_warp(fitted), PosteriorDraws(bridged, draws.independent), generator)
+        bridge(target, fit_normal(fitted), PosteriorDraws(bridged, draws.independent), generator)
         for fitted, bridged in ((first, second), (second, first))
     ]
     error = np.sqrt(sum(half.relative_variance for half in halves)) / 2
@@ -117,31 +118,20 @@ def cross_bridge(target: Target, draws: PosteriorDraws, key) -> CrossBridge:
     )
 
 
-class Warp(NamedTuple):
-    """A normal distribution to bridge to: z = location + scale_tril u, with u standard normal."""
-
-    location: np.ndarray
-    scale_tril: np.ndarray
-
-    def to_u(self, z) -> np.ndarray:
-        return np.linalg.solve(self.scale_tril, (z - self.location).T).T
-
-    def log_ratio(self, target: Target, u) -> np.ndarray:
-        """Return log of (density of the warped posterior at u) / (standard normal density of u), unnormalised."""
-        steps = u @ self.scale_tril.T
-        both = log_density_in_chunks(target, np.concatenate([self.location + steps, self.location - steps]))
-        both = np.where(np.isnan(both), -np.inf, both)  # outside the support in floating point
-        log_volume = np.log(np.diag(self.scale_tril)).sum() + 0.5 * u.shape[1] * np.log(2 * np.pi)
-        return np.logaddexp(*np.split(both, 2)) - np.log(2) + 0.5 * (u**2).sum(axis=1) + log_volume
+def log_ratio(target: Target, normal: Gaussian, u) -> np.ndarray:
+    """Return log of (density of the warped posterior at u) / (standard normal density of u), unnormalised."""
+    both = log_density_in_chunks(target, np.concatenate([normal.unwhiten(u), normal.unwhiten(-u)]))
+    both = np.where(np.isnan(both), -np.inf, both)  # outside the support in floating point
+    return np.logaddexp(*np.split(both, 2)) - np.log(2) + 0.5 * (u**2).sum(axis=1) + normal.log_volume
 
 
-def fit_warp(chains) -> Warp:
+def fit_normal(chains) -> Gaussian:
     z = chains.reshape(-1, chains.shape[-1])
     try:
         scale_tril = np.linalg.cholesky(np.atleast_2d(np.cov(z, rowvar=False)))
     except np.linalg.LinAlgError:
         raise ValueError("The draws lie in a plane: no normal distribution can be fitted to them.") from None
-    return Warp(z.mean(axis=0), scale_tril)
+    return Gaussian.of(z.mean(axis=0), scale_tril)
 
 
 class Bridge(NamedTuple):
@@ -153,10 +143,10 @@ class Bridge(NamedTuple):
     by_chain_error: np.ndarray
 
 
-def bridge(target: Target, warp: Warp, draws: PosteriorDraws, generator) -> Bridge:
-    """Compute the optimal bridge between the warp's normal and the posterior, on these posterior draws."""
-    at_posterior = warp.log_ratio(target, warp.to_u(draws.z))
-    at_normal = warp.log_ratio(target, generator.normal(size=draws.z.shape))
+def bridge(target: Target, normal: Gaussian, draws: PosteriorDraws, generator) -> Bridge:
+    """Compute the optimal bridge between a normal and the posterior, on these posterior draws."""
+    at_posterior = log_ratio(target, normal, normal.whiten(draws.z))
+    at_normal = log_ratio(target, normal, generator.normal(size=draws.z.shape))
     if not np.isfinite(at_posterior).all() or np.isinf(at_normal).all():
         raise ValueError("The log density is not finite at posterior draws: are they from this target?")
     share = draws.effective_number(at_posterior)

@@ -11,13 +11,12 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy.linalg import solve_triangular
-from scipy.special import gammaln
 
 from vi_kl.core.compilation import compiled
 from vi_kl.core.errors import ViKLError
+from vi_kl.core.gaussian import Gaussian, StudentT
 from vi_kl.core.random_keys import numpy_generator
-from vi_kl.core.student import Student
+from vi_kl.core.scales import Inverse, Triangular
 from vi_kl.targets.target import Target, is_small, log_density
 
 MOST_STAGES = 200
@@ -46,6 +45,11 @@ class StartingDensity(NamedTuple):
     location: np.ndarray
     scale_tril: np.ndarray
     degrees_of_freedom: float = 5.0
+
+    @property
+    def density(self) -> StudentT:
+        """The density itself."""
+        return StudentT(Gaussian.of(self.location, self.scale_tril), self.degrees_of_freedom)
 
     @classmethod
     def broad(cls, dim: int, scale: float = 4.0) -> "StartingDensity":
@@ -86,7 +90,7 @@ class Annealing:
 def starting_particles(start: StartingDensity, config: Annealing, key) -> np.ndarray:
     """Return draws of the start, of shape (populations x particles, dim)."""
     n = config.num_populations * config.num_particles
-    return Student(*start).sample(numpy_generator(key), n)
+    return start.density.sample(numpy_generator(key), n)
 
 
 class Plan(NamedTuple):
@@ -156,30 +160,11 @@ def choose_plan(target: Target, start: StartingDensity, config: Annealing, key) 
     return Plan(*map(np.asarray, state.plan), int(state.stage))
 
 
-class Whitened(NamedTuple):
-    """A start as the compiled program reads it: a product with the inverse is far quicker there than solving."""
-
-    location: jax.Array
-    whitening: jax.Array
-    freedom: jax.Array
-    log_peak: jax.Array
-
-    def log_density(self, z):
-        u = (z - self.location) @ self.whitening.T
-        return self.log_peak - 0.5 * (self.freedom + u.shape[-1]) * jnp.log1p((u**2).sum(axis=-1) / self.freedom)
-
-    def gradient(self, z):
-        u = (z - self.location) @ self.whitening.T
-        weight = (self.freedom + u.shape[-1]) / (self.freedom + (u**2).sum(axis=-1, keepdims=True))
-        return -weight * u @ self.whitening
-
-
-def whitened(start: StartingDensity) -> Whitened:
-    dim, freedom = len(start.location), start.degrees_of_freedom
-    inverse = solve_triangular(start.scale_tril, np.eye(dim), lower=True)
-    log_volume = np.log(np.diag(start.scale_tril)).sum() + 0.5 * dim * np.log(freedom * np.pi)
-    log_peak = gammaln(0.5 * (freedom + dim)) - gammaln(0.5 * freedom) - log_volume
-    return Whitened(*map(jnp.asarray, (start.location, inverse, freedom, log_peak)))
+def ready(start: StartingDensity) -> StudentT:
+    """Return a start as the compiled program reads it: a product with the inverse is far quicker there than solving."""
+    inverse = Triangular(start.scale_tril).solve(np.eye(len(start.location))).T
+    normal = Gaussian(start.location, Inverse(Triangular(inverse)))
+    return jax.tree.map(jnp.asarray, StudentT(normal, start.degrees_of_freedom))
 
 
 def follow(target, start: StartingDensity, plan: Plan, z, config: Annealing, key, adaptive: bool = False) -> State:
@@ -189,7 +174,7 @@ def follow(target, start: StartingDensity, plan: Plan, z, config: Annealing, key
     arrays = tuple(map(jnp.asarray, plan[:3]))
     backwards = not adaptive and plan.powers[plan.num_stages - 1] == 0.0
     scalars = (jnp.asarray(1.0 if backwards else 0.0), jnp.asarray(plan.num_stages), jnp.asarray(adaptive))
-    return temper(target, whitened(start), arrays, particles, *scalars, key, config.num_moves)
+    return temper(target, ready(start), arrays, particles, *scalars, key, config.num_moves)
 
 
 def few_numbers(target, *rest) -> bool:
@@ -198,7 +183,7 @@ def few_numbers(target, *rest) -> bool:
 
 @compiled(static=("num_moves",), unoptimized=few_numbers)
 def temper(
-    target: Target, start: Whitened, plan, particles, first_power, num_stages, adaptive, key, num_moves: int
+    target: Target, start: StudentT, plan, particles, first_power, num_stages, adaptive, key, num_moves: int
 ) -> State:
     """Run all stages: reweight, resample, move.
 
@@ -218,7 +203,7 @@ def temper(
 def one_stage(target, start, plan, adaptive, state: State, num_moves: int) -> State:
     key, resample_key, move_key = jax.random.split(state.key, 3)
     powers, factors, step_sizes = (values[state.stage] for values in plan)
-    log_ratio = state.particles.log_p - start.log_density(state.particles.z)
+    log_ratio = state.particles.log_p - start.log_prob(state.particles.z)
     power = jnp.where(adaptive, next_power(log_ratio, state.power), powers)
     log_weight = jnp.where(jnp.isfinite(log_ratio), (power - state.power) * log_ratio, -jnp.inf)
     log_z = state.log_z + jax.nn.logsumexp(log_weight, axis=1) - jnp.log(log_weight.shape[1])
@@ -287,7 +272,7 @@ def evaluate(target: Target, z) -> Particles:
 evaluate_once = compiled(evaluate, unoptimized=True)
 
 
-def move(target, start: Whitened, particles: Particles, power, factor, step_size, key, num_moves: int):
+def move(target, start: StudentT, particles: Particles, power, factor, step_size, key, num_moves: int):
     """Make Hamiltonian moves that leave start^(1 - power) target^power invariant; return their acceptance rate too."""
 
     def force(particles):
@@ -297,7 +282,7 @@ def move(target, start: Whitened, particles: Particles, power, factor, step_size
     def energy(particles, momentum):
         # at power zero the target does not count, even where it vanishes
         of_target = jnp.where(power > 0, power * particles.log_p, 0.0)
-        return 0.5 * (momentum**2).sum(-1) - of_target - (1 - power) * start.log_density(particles.z)
+        return 0.5 * (momentum**2).sum(-1) - of_target - (1 - power) * start.log_prob(particles.z)
 
     def leapfrog(_, phase):
         particles, momentum, step = phase

@@ -116,7 +116,7 @@ class Seeds:
 def find_seeds(function, chart: Chart, peaks: list[Peak]) -> Seeds:
     t, widths = [], []
     for peak in peaks:
-        around = chart.to_t(np.concatenate([peak.z[None], peak.z + peak.frame.T, peak.z - peak.frame.T]))
+        around = chart.to_t(np.concatenate([peak.z[None], peak.z + peak.axes.T, peak.z - peak.axes.T]))
         if np.isfinite(around).all():
             t.append(around[0])
             widths.append(np.abs(around[1:] - around[0]).max(axis=0))

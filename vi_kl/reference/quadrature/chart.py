@@ -34,16 +34,16 @@ class Chart:
     def to_z(self, t) -> tuple[np.ndarray, np.ndarray]:
         """Return z of shape (n, dim), and log |dz/dt|."""
         u = np.sinh(t)
-        log_det = self.peak.log_volume + log_cosh(t).sum(axis=1)
+        log_det = self.peak.normal.log_det + log_cosh(t).sum(axis=1)
         if self.ridge is not None:
             rest, log_scale = from_column(self.ridge(t[:, 0]), u[:, 1:])
             u, log_det = np.concatenate([u[:, :1], rest], axis=1), log_det + log_scale
-        return self.peak.z + u @ self.peak.frame[:, self.order].T, log_det
+        return self.peak.z + u @ self.peak.axes[:, self.order].T, log_det
 
     @np.errstate(over="ignore", divide="ignore", invalid="ignore")  # some points are far outside the chart
     def to_t(self, z) -> np.ndarray:
         """Return t for z, the inverse of `to_z`."""
-        u = self.peak.to_u(z)[:, self.order]
+        u = self.peak.normal.whiten(z)[:, self.order]
         t = np.arcsinh(u)
         if self.ridge is not None:
             column = self.ridge(t[:, 0])
@@ -91,7 +91,7 @@ def follow(function, peak: Peak, axis: int, low=-FARTHEST, high=FARTHEST) -> Cha
     t = np.linspace(low, high, 145)
 
     def conditional(rest, which):
-        return function(peak.z + np.column_stack([np.sinh(t[which]), rest]) @ peak.frame[:, order].T)
+        return function(peak.z + np.column_stack([np.sinh(t[which]), rest]) @ peak.axes[:, order].T)
 
     rest, values, hessian, arrived = climb(conditional, np.zeros((len(t), dim - 1)), max_steps=30)
     scale = triangular_scale(hessian)

@@ -20,7 +20,7 @@ MOST_NODES = {1: 20_000, 2: 50_000, 3: 160_000}  # where more nodes are needed, 
 
 @dataclasses.dataclass(frozen=True)
 class GridPart:
-    """A peak's share of the density on a grid of u, where z = peak + frame u.
+    """A peak's share of the density on a grid of u, the whitened coordinates around the peak.
 
     Attributes:
         axes: the grid coordinates of u, one array per dimension, evenly spaced.
@@ -40,7 +40,7 @@ class GridPart:
 
     def nodes(self) -> np.ndarray:
         """Return the nodes as z, of shape (number of nodes, dim)."""
-        return self.density.peak.to_z(grid(self.axes))
+        return self.density.peak.normal.unwhiten(grid(self.axes))
 
     def weights(self, coarse: bool = False) -> np.ndarray:
         """Return the nodes' probabilities, adding up to one; if `coarse`, those of every other node in each axis."""
@@ -61,11 +61,11 @@ class GridPart:
         index = np.stack(np.unravel_index(picked, self.log_values.shape), axis=-1)
         index = index + generator.random((2, *index.shape)).sum(axis=0) - 1
         step = self.axes[0][1] - self.axes[0][0]
-        z = self.density.peak.to_z(np.array([axis[0] for axis in self.axes]) + index * step)
+        z = self.density.peak.normal.unwhiten(np.array([axis[0] for axis in self.axes]) + index * step)
         top = self.log_values.max()
         interpolant = map_coordinates(np.exp(self.log_values - top), index.T, order=1, mode="constant")
         with np.errstate(divide="ignore"):
-            ratio = self.density(z) + self.density.peak.log_volume - top - np.log(interpolant)
+            ratio = self.density(z) + self.density.peak.normal.log_det - top - np.log(interpolant)
         # a node at the border, of negligible weight, may be moved beyond the border, where the interpolant ends
         return z, np.where(interpolant > 0, ratio, -np.inf)
 
@@ -111,8 +111,8 @@ def jumps(log_values) -> bool:
 def overlooks_a_peak(density: PartDensity, top: float, step: float) -> bool:
     """Return whether another peak, narrower than the step, lies where this part is not negligible."""
     for peak in density.peaks:
-        widths = np.linalg.norm(np.linalg.solve(density.peak.frame, peak.frame), axis=1)
-        if (widths < step).any() and density(peak.z[None])[0] + density.peak.log_volume > top - 33.0:
+        widths = np.linalg.norm(density.peak.normal.scale.solve(peak.axes.T), axis=0)
+        if (widths < step).any() and density(peak.z[None])[0] + density.peak.normal.log_det > top - 33.0:
             return True
     return False
 
@@ -145,7 +145,7 @@ def others(d: int, dim: int) -> tuple[int, ...]:
 
 def log_density_on(density: PartDensity, axes) -> np.ndarray:
     """Return the log of the part's density of u on the grid."""
-    values = density(density.peak.to_z(grid(axes))) + density.peak.log_volume
+    values = density(density.peak.normal.unwhiten(grid(axes))) + density.peak.normal.log_det
     return values.reshape([len(a) for a in axes])
 
 

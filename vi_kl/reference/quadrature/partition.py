@@ -38,7 +38,7 @@ class PartDensity:
         values = self.density(z)
         if len(self.peaks) == 1:
             return values
-        logs = [peak.log_mass - peak.log_volume + self.bump(peak.to_u(z)) for peak in self.peaks]
+        logs = [peak.log_mass - peak.normal.log_det + self.bump(peak.normal.whiten(z)) for peak in self.peaks]
         return values + logs[self.index] - logsumexp(logs, axis=0)
 
     def bump(self, u) -> np.ndarray:

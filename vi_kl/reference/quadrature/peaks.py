@@ -10,6 +10,9 @@ import dataclasses
 import numpy as np
 from scipy.spatial import cKDTree
 
+from vi_kl.core.gaussian import Gaussian
+from vi_kl.core.scales import Root
+
 DROP = 0.5  # nats: a normal density drops by this one sd away from its mode
 SCALES = 4.0 ** np.arange(-1, 6)  # scales of the cloud that is searched, because the distance between modes is unknown
 LONGEST = 60  # largest distance that is measured, as a power of two; the shortest is its inverse
@@ -21,30 +24,31 @@ class Peak:
     """A local maximum and the size of its surroundings.
 
     Attributes:
-        z: the point, of shape (dim,).
-        log_density: the log density there.
-        frame: the matrix such that z + frame u, with u of order one, is around the peak; for a normal density frame
-            frame^T is the covariance.
+        normal: the normal around it: whitened coordinates of order one are around the peak, and for a normal density
+            it is that density.
+        log_density: the log density at the maximum.
     """
 
-    z: np.ndarray
+    normal: Gaussian
     log_density: float
-    frame: np.ndarray
+
+    @classmethod
+    def of(cls, z: np.ndarray, log_density: float, axes: np.ndarray) -> "Peak":
+        """Return the peak at z, with the columns of a matrix as the axes of its surroundings."""
+        return cls(Gaussian(z, Root(axes)), log_density)
 
     @property
-    def log_volume(self) -> float:
-        return float(np.linalg.slogdet(self.frame)[1])
+    def z(self) -> np.ndarray:
+        return self.normal.loc
+
+    @property
+    def axes(self) -> np.ndarray:
+        return self.normal.scale.matrix
 
     @property
     def log_mass(self) -> float:
         """Laplace's approximation of the log of the integral around the peak."""
-        return self.log_density + self.log_volume + 0.5 * len(self.z) * np.log(2 * np.pi)
-
-    def to_z(self, u) -> np.ndarray:
-        return self.z + u @ self.frame.T
-
-    def to_u(self, z) -> np.ndarray:
-        return np.linalg.solve(self.frame, (z - self.z).T).T
+        return self.log_density + float(self.normal.log_volume)
 
 
 def find_peaks(function, dim: int, num_starts: int) -> list[Peak]:
@@ -59,7 +63,9 @@ def find_peaks(function, dim: int, num_starts: int) -> list[Peak]:
     peaks = climb_to_peaks(function, starts)
     if peaks:  # search once more, at the scale that the posterior turned out to have
         heaviest = sorted(peaks, key=lambda peak: -peak.log_mass)[:8]
-        around = np.concatenate([p.to_z(2 * rng.standard_t(3, (8000 // len(heaviest), dim))) for p in heaviest])
+        around = np.concatenate(
+            [p.normal.unwhiten(2 * rng.standard_t(3, (8000 // len(heaviest), dim))) for p in heaviest]
+        )
         peaks = distinct(function, [*peaks, *climb_to_peaks(function, local_maxima(function, around))])
     return sorted(peaks, key=lambda peak: -peak.log_mass)
 
@@ -85,11 +91,11 @@ def climb_to_peaks(function, starts) -> list[Peak]:
     order = np.flatnonzero(arrived)[np.argsort(-values[arrived])]
     peaks: list[Peak] = []
     for i in order:
-        if any(np.abs(peak.to_u(z[i])).max() < 1e-2 for peak in peaks):
+        if any(np.abs(peak.normal.whiten(z[i])).max() < 1e-2 for peak in peaks):
             continue
-        frame = frame_at(function, z[i], values[i], hessian[i])
-        if frame is not None:
-            peaks.append(Peak(z[i], float(values[i]), frame))
+        axes = axes_at(function, z[i], values[i], hessian[i])
+        if axes is not None:
+            peaks.append(Peak.of(z[i], float(values[i]), axes))
     return distinct(function, peaks)
 
 
@@ -97,10 +103,15 @@ def distinct(function, peaks: list[Peak]) -> list[Peak]:
     """Return the highest of any peaks with no dip between them: two points of one flat top are one peak."""
     kept: list[Peak] = []
     for peak in sorted(peaks, key=lambda peak: -peak.log_density):
-        near = [k for k in kept if min(np.abs(k.to_u(peak.z)).max(), np.abs(peak.to_u(k.z)).max()) < 4.0]
+        near = [other for other in kept if min(distance(peak, other), distance(other, peak)) < 4.0]
         if not near or (dips(function, peak, near) > 0.05).all():
             kept.append(peak)
     return kept
+
+
+def distance(peak: Peak, other: Peak) -> float:
+    """Return how far one peak is from another, along the axis of the other where that is most."""
+    return float(np.abs(other.normal.whiten(peak.z)).max())
 
 
 def dips(function, peak: Peak, others: list[Peak]) -> np.ndarray:
@@ -110,7 +121,7 @@ def dips(function, peak: Peak, others: list[Peak]) -> np.ndarray:
     return peak.log_density - function(points).reshape(len(others), -1).min(axis=1)
 
 
-def frame_at(function, z, value, hessian) -> np.ndarray | None:
+def axes_at(function, z, value, hessian) -> np.ndarray | None:
     """Return directions that the Hessian does not mix, as long as the density takes to fall by half a nat.
 
     The length is measured and not computed from the curvature, which may vanish at a flat top and is infinite at a
@@ -131,12 +142,12 @@ def measured(function, z, value, directions) -> np.ndarray | None:
 
 
 def upright(function, peak: Peak) -> Peak | None:
-    """Return the peak with a frame along the axes of z; None if it has one already."""
-    scale = np.abs(peak.frame).max(axis=1)
-    if np.count_nonzero(np.abs(peak.frame) > 1e-6 * scale[:, None]) == len(peak.z):
+    """Return the peak with axes along those of z; None if they are along them already."""
+    scale = np.abs(peak.axes).max(axis=1)
+    if np.count_nonzero(np.abs(peak.axes) > 1e-6 * scale[:, None]) == len(peak.z):
         return None
-    frame = measured(function, peak.z, peak.log_density, np.diag(scale))
-    return None if frame is None else dataclasses.replace(peak, frame=frame)
+    axes = measured(function, peak.z, peak.log_density, np.diag(scale))
+    return None if axes is None else Peak.of(peak.z, peak.log_density, axes)
 
 
 def fall_distance(function, z, values, directions) -> np.ndarray:
