@@ -20,7 +20,7 @@ import pytest
 
 from vi_kl.core.compilation import let_go_of_programs
 
-MOST_MAPS = 30_000  # of the 65,530 that Linux allows a process
+MOST_MAPS = 50_000  # of the 65,530 that Linux allows a process
 tests_done = itertools.count(1)
 
 

@@ -101,6 +101,7 @@ def test_a_list_is_fitted_as_its_joint_normal_is(target):
     assert abs(first.value - second.value) < 0.1
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(
     ("parts", "words"),
     [

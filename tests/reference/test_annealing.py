@@ -55,6 +55,7 @@ def make(name):
 EXHAUSTIVE = [pytest.param(name, 100, marks=pytest.mark.exhaustive) for name in CASES]
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(("name", "repetitions"), [("two modes", 12), *EXHAUSTIVE])
 def test_the_interval_covers(name, repetitions):
     """Over repetitions from scratch; the error has few degrees of freedom, and the interval says so."""

@@ -106,6 +106,7 @@ def log_bent(z):
     return jnp.sum(-0.5 * size**2 - jnp.log(1 + 2 * BEND * size))
 
 
+@pytest.mark.exhaustive
 def test_autocorrelated_chains_the_interval_covers():
     """Four chains whose draws are worth about one independent one in nine; heavier tails than a normal."""
     target, reference = Target.from_log_density(log_bent, 2), np.log(2 * np.pi)

@@ -57,6 +57,7 @@ def test_the_log_evidence_in_two_ways(reference):
     assert "annealing" in reference.second_opinion.method
 
 
+@pytest.mark.exhaustive
 def test_moments_within_their_own_errors(reference):
     z = reference.moments["z"]
     mean, sd = digamma(SHAPES), np.sqrt(polygamma(1, SHAPES))

@@ -142,6 +142,7 @@ def test_many_rows_are_drawn_at_the_cost_of_the_batch():
     assert program.memory_analysis().temp_size_in_bytes < 10**5
 
 
+@pytest.mark.exhaustive
 def test_minibatches_are_deterministic_given_the_key_and_traceable():
     target = Target.from_numpyro(regression, Y, batch=2)
     z = jnp.zeros(target.dim)

@@ -170,6 +170,7 @@ def run_and_kill(path, chance) -> int:
     return chunks
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("kills", [2, pytest.param(10, marks=pytest.mark.exhaustive)])
 def test_a_fit_killed_at_random_moments_goes_on_to_the_same_answer(kills, tmp_path):
     path, chance = tmp_path / "fit.checkpoint", random.Random(kills)

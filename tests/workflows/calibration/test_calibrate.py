@@ -192,6 +192,7 @@ def test_simulated_parameters_and_data_have_the_joint_distribution_of_the_model(
     )
 
 
+@pytest.mark.exhaustive
 def test_other_numbers_of_data_sets_compile_nothing_more(exact):
     """One program for all 200 fits, and none for 100 more: the lanes are filled again and again."""
     with compile_clock() as clock:
