@@ -16,7 +16,6 @@ import os
 from collections.abc import Iterable
 from typing import Any
 
-import jax
 import numpy as np
 
 from vi_kl.algorithms.algorithm import Algorithm, Cost, Fit, History, Status
@@ -25,7 +24,7 @@ from vi_kl.core import serialization
 from vi_kl.core.precision import in_float64
 from vi_kl.core.serialization import Archive, ArchiveError
 from vi_kl.families.approximation import Approximation
-from vi_kl.families.family import Family
+from vi_kl.families.family import Family, refuse_not_finite
 from vi_kl.families.guide import Guide, guide_family
 from vi_kl.families.particles import ParticleApproximation, Particles
 from vi_kl.objectives.objective import Objective
@@ -56,6 +55,15 @@ class GivenAtLoad:
     closed_over: str = ""
 
 
+FIELDS: dict[str, Any] = {
+    "family": Family | GivenAtLoad,
+    "algorithm": Algorithm,
+    "status": Status,
+    "history": History,
+    "cost": Cost,
+}
+
+
 def digest_of(family: Guide) -> str:
     """Return a hash of the arrays that a guide closes over."""
     return hashlib.sha256(repr([describe_leaf(leaf) for leaf in family.closed_over]).encode()).hexdigest()
@@ -69,16 +77,19 @@ def save(fit: Fit, path: str | os.PathLike) -> None:
 
     Args:
         fit: the fit to save.
-        path: the file, with any ending; its folder must exist.
+        path: the file, with any ending. Its folder must exist; `~` is the home folder.
 
     Raises:
-        StorageError: part of the fit is code, such as an optax optimiser; the message names it.
+        StorageError: part of the fit is code, such as an optax optimiser (the message names it), or a parameter is not
+            finite.
+        OSError: the file cannot be written; one that was there is as it was.
     """
     if not isinstance(fit, Fit):
         other = "the fit comes first: save(fit, path)" if isinstance(path, Fit) else "fit a target first"
         raise TypeError(f"save takes a Fit, not {in_words(fit)}: {other}.")
     if type(fit.approximation) not in (Approximation, ParticleApproximation):
         raise StorageError(f"A fit whose approximation is a {type(fit.approximation).__name__} cannot be saved.")
+    require_finite(fit.approximation.params)
     version = importlib.import_module("vi_kl").__version__
     fields = {name: value for name, value in fields_of(fit).items() if name != "approximation"}
     fit_document = {
@@ -92,6 +103,13 @@ def save(fit: Fit, path: str | os.PathLike) -> None:
         )
     except ArchiveError as error:
         raise StorageError(f"{error} {remedy(str(error))}") from None
+
+
+def require_finite(params) -> None:
+    try:
+        refuse_not_finite(params)
+    except ValueError as error:
+        raise StorageError(f"The fit is not worth saving: {error}") from None
 
 
 def fields_of(value: Fit | Algorithm | Family | Objective) -> dict[str, Any]:
@@ -152,7 +170,9 @@ def load(path: str | os.PathLike, target: Target, *, family: Any = None, classes
         raise
     except ArchiveError as error:
         raise StorageError(str(error)) from None
-    family = family_of(values.pop("family"), values["params"], target, family)
+    require_parts(stored, values)
+    family = family_of(values.pop("family"), target, family)
+    require_params(stored, family, values["params"], target)
     values["algorithm"] = with_guide(values["algorithm"], family)
     kind = ParticleApproximation if isinstance(family, Particles) else Approximation
     return Fit(approximation=kind(family, values.pop("params"), target), **values)
@@ -161,7 +181,7 @@ def load(path: str | os.PathLike, target: Target, *, family: Any = None, classes
 def require_format(stored: Archive) -> None:
     """Raise an error unless the file holds a fit in a known format."""
     found = stored.get("format")
-    if not isinstance(found, int) or "family" not in stored.words:
+    if type(found) is not int or found < 1:
         raise StorageError(f"{stored.path} holds no fit.")
     if found > FORMAT:
         raise StorageError(
@@ -191,11 +211,24 @@ def known_classes(extra: Iterable[type]) -> dict[str, type]:
     return {kind.__qualname__: kind for kind in (*found, *extra)}
 
 
-def family_of(stored, params, target: Target, given) -> Family:
-    """Return the family in the file, or for a guide the one given, after checking that it has these parameters.
+def require_parts(stored: Archive, values: dict[str, Any]) -> None:
+    """Raise an error unless the file holds the parts of a fit, each of its kind and nothing else."""
+    for name, kind in FIELDS.items():
+        if not isinstance(values.get(name), kind):
+            raise StorageError(f"{stored.path} is damaged: its {name} is {in_words(values.get(name))}.")
+    others = values.keys() - FIELDS.keys() - {"params"}
+    if others:
+        raise StorageError(f"{stored.path} is damaged: a fit has no {', '.join(sorted(others))}.")
+    for name, array in vars(values["history"]).items():
+        if np.ndim(array) != 1 or np.asarray(array).dtype.kind != "f":
+            raise StorageError(f"{stored.path} is damaged: its history's {name} is not a list of numbers.")
+
+
+def family_of(stored: Family | GivenAtLoad, target: Target, given) -> Family:
+    """Return the family in the file, or for a guide the one given.
 
     Raises:
-        StorageError: The guide is missing, or its arrays or parameters are not those that were saved.
+        StorageError: the guide is missing, or its arrays are not those that were saved.
     """
     if given is None and isinstance(stored, GivenAtLoad):
         raise StorageError(
@@ -203,6 +236,7 @@ def family_of(stored, params, target: Target, given) -> Family:
             f"load(path, target, family={stored.name})."
         )
     if given is None:
+        assert isinstance(stored, Family)
         return stored
     family = given if isinstance(given, Family) else guide_family(given, target)
     if isinstance(family, Guide):
@@ -211,16 +245,15 @@ def family_of(stored, params, target: Target, given) -> Family:
             raise StorageError(f"The arrays that the guide '{family.name}' closes over hold other numbers now.")
     if isinstance(stored, Family) and stored != family:
         raise StorageError(f"The fit is of the family {stored}, not of {family}: leave `family` out.")
-    expected = shapes_of(family.init(jax.random.key(0), target))
-    if expected != shapes_of(params):
-        raise StorageError(f"'{family.name}' has parameters {expected}, but those in the file are {shapes_of(params)}.")
     return family
 
 
-def shapes_of(params) -> dict:
-    """Return the shape of each array of the parameters, by its path."""
-    leaves, _ = jax.tree_util.tree_flatten_with_path(params)
-    return {jax.tree_util.keystr(path): np.shape(leaf) for path, leaf in leaves}
+def require_params(stored: Archive, family: Family, params, target: Target) -> None:
+    """Raise an error unless the family has a member with these parameters."""
+    try:
+        family.require_params(params, target)
+    except Exception as error:  # also what a family raises whose own settings do not suit the target
+        raise StorageError(f"{stored.path} holds no {family.name} of this target: {error}") from None
 
 
 def with_guide(value, family: Family):

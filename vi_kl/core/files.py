@@ -2,41 +2,95 @@
 
 import contextlib
 import os
-import tempfile
+import re
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-READABLE = 0o644  # temporary files are their owner's alone
+ANYONE_MAY = 0o666  # less what the process's umask takes away
+
+
+def place_of(path: str | os.PathLike) -> Path:
+    """Return the file that a path stands for, with `~` expanded and symbolic links followed.
+
+    Raises:
+        FileNotFoundError: its folder does not exist.
+        IsADirectoryError: it is a folder.
+    """
+    place = Path(os.path.realpath(Path(path).expanduser()))
+    if not place.parent.is_dir():
+        raise FileNotFoundError(f"There is no folder {place.parent} for the file {place.name}: create it first.")
+    if place.is_dir():
+        raise IsADirectoryError(f"{place} is a folder: name a file in it.")
+    return place
 
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
+def replacing(path: str | os.PathLike) -> Iterator[BinaryIO]:
     """Open a temporary file beside `path`, which takes its place when all of it has been written to the disk.
 
-    An error, an interrupt or a killed process leaves the old file as it was.
+    An error, an interrupt or a killed process leaves the old file as it was. What a killed process leaves behind is
+    deleted by the next one that writes the same file. The new file has the permissions of the old one, and one where
+    there was none those that the process gives to any file.
 
     Args:
-        path: the file to write or to replace; its folder must exist.
+        path: the file to write or to replace; see `place_of`.
 
     Raises:
-        OSError: the file cannot be written.
+        OSError: the file cannot be written; the error names it.
     """
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    place = place_of(path)
+    remove_leftovers(place)
+    temporary = place.with_name(f".{place.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with named_in_errors(place), open(temporary, "xb", opener=open_for_anyone) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, READABLE)
-        os.replace(temporary, path)
+            if place.exists():
+                os.chmod(temporary, place.stat().st_mode)
+            os.replace(temporary, place)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
         raise
 
 
-def remove_leftovers(path: Path) -> None:
-    """Delete what writes of `path` that were killed have left behind."""
-    for leftover in path.parent.glob(f".{path.name}.*.tmp"):
-        with contextlib.suppress(OSError):
-            leftover.unlink()
+def open_for_anyone(path: str, flags: int) -> int:
+    return os.open(path, flags, ANYONE_MAY)
+
+
+@contextlib.contextmanager
+def named_in_errors(place: Path) -> Iterator[None]:
+    """Name the file itself in errors of the operating system, where they name the temporary file or none."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None:
+            raise
+        raise type(error)(error.errno, os.strerror(error.errno), str(place)) from None
+
+
+def remove_leftovers(path: str | os.PathLike) -> None:
+    """Delete the temporary files of writes of `path` whose process has been killed."""
+    place = Path(os.path.realpath(Path(path).expanduser()))
+    ours = re.compile(rf"\.{re.escape(place.name)}\.(\d+)\.[0-9a-f]+\.tmp")
+    with contextlib.suppress(OSError):
+        for entry in os.scandir(place.parent):
+            found = ours.fullmatch(entry.name)
+            if found and not is_running(int(found[1])):
+                os.unlink(entry.path)
+
+
+def is_running(process: int) -> bool:
+    """Return whether a process of this machine is running, as far as this one may know."""
+    if process == os.getpid() or os.name == "nt":  # Windows has no signal that only asks
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):  # it belongs to somebody else
+        return True
+    return True

@@ -8,21 +8,18 @@ from it, so that reading a file runs no code that came with it.
 import dataclasses
 import json
 import sys
+import types
+import typing
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
-from vi_kl.core.errors import ViKLError
-from vi_kl.core.files import replacing
+from vi_kl.core.array_files import ArchiveError, ArrayFile, write_arrays
+from vi_kl.core.files import place_of
 
 DOCUMENT = "document"
-
-
-class ArchiveError(ViKLError, ValueError):
-    """An error: a value cannot be stored, or a file cannot be read; the message says which part."""
 
 
 def write(path, document: dict) -> None:
@@ -38,13 +35,7 @@ def write(path, document: dict) -> None:
     """
     arrays: dict[str, np.ndarray] = {}
     words = json.dumps({name: encode(value, name, arrays) for name, value in document.items()})
-    write_arrays(Path(path), {DOCUMENT: np.frombuffer(words.encode(), np.uint8), **arrays})
-
-
-def write_arrays(path: Path, arrays: Mapping) -> None:
-    """Write an npz to a temporary file beside it and move it into place."""
-    with replacing(path) as file:
-        np.savez(file, **arrays)
+    write_arrays(path, {DOCUMENT: np.frombuffer(words.encode(), np.uint8), **arrays})
 
 
 class Archive:
@@ -56,18 +47,22 @@ class Archive:
     Raises:
         ArchiveError: it is no such file, or is damaged.
         FileNotFoundError: there is no such file.
+        OSError: it cannot be opened.
     """
 
     def __init__(self, path):
-        self.path = Path(path)
-        try:
-            with np.load(self.path, allow_pickle=False) as archive:
-                self.arrays = {name: archive[name] for name in archive.files}
-            self.words = json.loads(self.arrays.pop(DOCUMENT).tobytes())
-        except FileNotFoundError:
-            raise
-        except Exception as error:  # exceptions of any type that NumPy, zipfile, zlib or json raise for a damaged file
-            raise ArchiveError(f"{self.path} is not a file that vi_kl has saved, or is damaged ({error}).") from None
+        self.path = place_of(path)
+        with ArrayFile(self.path) as file:
+            document = file[DOCUMENT]
+            try:
+                words = json.loads(document.tobytes())
+                names = arrays_of(words)
+            except (ValueError, RecursionError) as error:
+                raise file.damaged(error, "the document") from None
+            if not isinstance(words, dict):
+                raise file.damaged(TypeError("no names"), "the document")
+            self.words: dict[str, Any] = words
+            self.arrays = {name: file[name] for name in names}
 
     def get(self, name: str, classes: Mapping[str, type] | None = None) -> Any:
         """Return the value stored under `name`, or None; `classes` are those that may be made, by name."""
@@ -75,8 +70,24 @@ class Archive:
             return None
         try:
             return decode(self.words[name], self.arrays, classes or {})
-        except (KeyError, TypeError, AttributeError) as error:
-            raise ArchiveError(f"{self.path} is damaged: '{name}' cannot be read ({error}).") from error
+        except ArchiveError:
+            raise
+        except Exception as error:  # of any type that Python or JAX raise for a value that is not what it says
+            raise ArchiveError(f"{self.path} is damaged: '{name}' cannot be read ({error}).") from None
+
+
+def arrays_of(words) -> list[str]:
+    """Return the names of the arrays that JSON refers to, in order."""
+    waiting, found = [words], {}
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            if isinstance(value.get("array"), str):
+                found[value["array"]] = True
+            waiting += value.values()
+        elif isinstance(value, list):
+            waiting += value
+    return list(found)
 
 
 # Values to JSON --------------------------------------------------------------------------------------------------
@@ -180,9 +191,34 @@ def make(name: str, module: str, fields: dict, classes: Mapping[str, type]):
             f"pass it to load as classes=[{name}]."
         )
     try:
-        return kind(**fields)
-    except TypeError as error:
-        raise ArchiveError(f"`{name}` is not what it was when the file was saved: {error}.") from error
+        made = kind(**fields)
+    except Exception as error:  # whatever the class says to fields that do not suit it
+        raise ArchiveError(f"`{name}` is not what it was when the file was saved: {error}.") from None
+    for field, value in fields.items():
+        if not may_be(value, annotations_of(kind).get(field, Any)):
+            raise ArchiveError(f"`{name}.{field}` is {str(value)[:40]!r}, which it cannot be.")
+    return made
+
+
+def annotations_of(kind: type) -> dict[str, Any]:
+    """Return {field: type} of a class, without those that cannot be found out."""
+    try:
+        return typing.get_type_hints(kind)
+    except (NameError, TypeError, AttributeError):  # a type that only a checker imports
+        return {}
+
+
+def may_be(value, annotation) -> bool:
+    """Return whether a value is of a type, for the plain types and their unions; True for any other type."""
+    if isinstance(annotation, types.UnionType) or typing.get_origin(annotation) is typing.Union:
+        return any(may_be(value, each) for each in typing.get_args(annotation))
+    if annotation in (None, type(None)):
+        return value is None
+    if annotation is float:
+        return isinstance(value, float | int | np.floating | np.integer) and not isinstance(value, bool)
+    if annotation is int:
+        return isinstance(value, int | np.integer) and not isinstance(value, bool)
+    return isinstance(value, annotation) if annotation in (bool, str) else True
 
 
 def imported_tuple(name: str, module: str) -> type | None:

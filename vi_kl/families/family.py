@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 from numpyro.distributions import Distribution
 
@@ -92,6 +93,13 @@ class Family(abc.ABC):
         start = Frame.around(target.initial_position(key), INITIAL_SCALE)
         return self.place(self.standard(key, target), self.units(start, target))
 
+    def require_params(self, params: Any, target: Target) -> None:
+        """Raise a ValueError unless these are a member's parameters: of its names, shapes and types, and finite."""
+        expected, found = shapes_of(self.init(jax.random.key(0), target)), shapes_of(params)
+        if expected != found:
+            raise ValueError(f"'{self.name}' has parameters {expected}, but these are {found}.")
+        refuse_not_finite(params)
+
     @abc.abstractmethod
     def distribution(self, params: Any, target: Target) -> Distribution:
         """Return the member with these parameters: a NumPyro distribution over z, of event shape (dim,)."""
@@ -149,3 +157,19 @@ class Family(abc.ABC):
     def log_prob(self, params: Params, target: Target, z: Float[AnyArray, " dim"]) -> Float[Array, ""]:
         """Return log q(z) at one z of shape (dim,)."""
         return self.distribution(params, target).log_prob(z)
+
+
+def shapes_of(params: Any) -> dict[str, str]:
+    """Return {place in the tree: type and shape} of parameters, such as {"['loc']": "float(3,)"}."""
+    leaves, _ = jax.tree_util.tree_flatten_with_path(params)
+    return {jax.tree_util.keystr(path): type_and_shape(np.asarray(leaf)) for path, leaf in leaves}
+
+
+def type_and_shape(leaf: np.ndarray) -> str:
+    return f"{leaf.dtype.name.rstrip('0123456789')}{leaf.shape}"
+
+
+def refuse_not_finite(params: Any) -> None:
+    for path, leaf in jax.tree_util.tree_flatten_with_path(params)[0]:
+        if not np.isfinite(leaf).all():
+            raise ValueError(f"parameter {jax.tree_util.keystr(path)} is not finite.")

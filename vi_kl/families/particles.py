@@ -13,7 +13,7 @@ from vi_kl.core.errors import ViKLError
 from vi_kl.core.precision import in_float64
 from vi_kl.core.random_keys import numpy_generator
 from vi_kl.families.approximation import Approximation, asked_draws, sites_at
-from vi_kl.families.family import Family
+from vi_kl.families.family import Family, refuse_not_finite
 from vi_kl.families.frame import Frame
 from vi_kl.targets.target import constrain_in_chunks
 
@@ -43,6 +43,12 @@ class Particles(Family):
         """Return the normal with the particles' own mean and covariance."""
         z = np.asarray(params["particles"])
         return Frame.of(z.mean(axis=0), tril_of_covariance(np.atleast_2d(np.cov(z, rowvar=False))))
+
+    def require_params(self, params, target):
+        z = np.asarray(params["particles"])
+        if set(params) != {"particles"} or z.ndim != 2 or z.shape[1] != target.dim or z.dtype.kind != "f" or not len(z):
+            raise ValueError(f"particles have the shape (num_particles, {target.dim}), and these {z.shape}.")
+        refuse_not_finite(params)
 
     def distribution(self, params, target):
         raise no_density()

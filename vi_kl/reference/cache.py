@@ -28,10 +28,11 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from vi_kl.core.serialization import write_arrays
+from vi_kl.core.array_files import ArchiveError, ArrayFile, write_arrays
 from vi_kl.targets.fingerprint import describe_leaf
 from vi_kl.targets.target import Target
 
+MOST_ARRAYS = 100  # of an entry; a file of more is none of ours
 PACKAGES = ("jax", "jaxlib", "numpyro", "numpy", "scipy", "arviz-stats", "vi_kl")
 
 
@@ -72,11 +73,13 @@ def cached(folder: Path | None, name: str, compute: Callable[[], Mapping], needs
 def load(folder: Path, name: str, needs: tuple[str, ...] = ()) -> dict | None:
     """Return the arrays of an entry; None if there is none that can be read whole."""
     try:
-        with np.load(folder / f"{name}.npz", allow_pickle=False) as archive:
-            arrays = {key: archive[key] for key in archive.files}
-    except Exception:  # whatever NumPy, zipfile or zlib raise for a damaged file, there is no entry
+        with ArrayFile(folder / f"{name}.npz") as file:
+            names = file.names
+            if not set(needs) <= set(names) or len(names) > MOST_ARRAYS:
+                return None
+            return {key: file[key] for key in names}
+    except (ArchiveError, OSError):
         return None
-    return arrays if set(needs) <= set(arrays) else None
 
 
 def store(folder: Path, name: str, arrays: Mapping) -> None:

@@ -9,7 +9,7 @@ import hashlib
 import json
 import time
 import types
-from pathlib import Path
+import warnings
 
 import jax
 import numpy as np
@@ -20,7 +20,7 @@ from vi_kl.algorithms.svi.schedule import Answer, Batch
 from vi_kl.algorithms.svi.step import State
 from vi_kl.core import serialization
 from vi_kl.core.errors import ViKLError
-from vi_kl.core.files import remove_leftovers
+from vi_kl.core.files import place_of
 from vi_kl.core.serialization import Archive, ArchiveError
 from vi_kl.targets.fingerprint import differences, fingerprint
 
@@ -61,9 +61,11 @@ class Checkpoint:
         return NoCheckpoint() if path is None else cls(run, start, path, seconds)
 
     def __init__(self, run: Run, start, path, seconds: float):
-        self.run, self.path, self.seconds = run, Path(path).expanduser(), seconds
-        if not self.path.parent.is_dir():
-            raise CheckpointError(f"There is no folder {self.path.parent} for the checkpoint {self.path.name}.")
+        self.run, self.seconds = run, seconds
+        try:
+            self.path = place_of(path)
+        except OSError as error:
+            raise CheckpointError(f"No checkpoint can be kept: {error}") from None
         self.owner = {
             "format": FORMAT,
             "target": fingerprint(run.target),
@@ -74,6 +76,7 @@ class Checkpoint:
         self.began = self.written = time.monotonic()
         self.before = CostCounter()  # what earlier runs of this fit have cost
         self.noted: dict | None = None
+        self.failed = False  # whether a write has failed, which is said once
 
     def resume(self) -> bool:
         """Restore the run to the state in the file; return False if there is no file."""
@@ -82,21 +85,31 @@ class Checkpoint:
         try:
             stored = Archive(self.path)
             self.refuse_another_fit(stored)
-            state = stored.get("run", CLASSES)
-            self.before = CostCounter(**stored.get("cost"))
+            self.restore(stored.get("run", CLASSES), stored.get("cost"))
+        except CheckpointError:
+            raise
         except ArchiveError as error:
             raise CheckpointError(f"{error} Delete it to begin again.") from None
+        except Exception as error:  # of any type that comes of values that are not what a checkpoint holds
+            raise CheckpointError(f"{self.path} is damaged ({error}). Delete it to begin again.") from None
+        return True
+
+    def restore(self, state: dict, cost: dict) -> None:
+        """Put the run where a stored state says it was."""
         run, config = self.run, self.run.config
+        self.before = CostCounter(**cost)
         run.key, run.units, run.schedule.frame = state["key"], state["units"], state["frame"]
-        structure = jax.tree.structure(jax.eval_shape(optimizer_of(config).init, state["params"]))
-        optimizer = jax.tree.unflatten(structure, state["optimizer"])
+        like = jax.eval_shape(optimizer_of(config).init, state["params"])
+        optimizer = jax.tree.unflatten(jax.tree.structure(like), state["optimizer"])
+        if [np.shape(leaf) for leaf in jax.tree.leaves(optimizer)] != [leaf.shape for leaf in jax.tree.leaves(like)]:
+            raise ValueError("the optimiser's state is not of the shape of the parameters")
+        config.family.require_params(config.family.placed(state["params"], run.units), run.target)
         run.state = State(state["params"], optimizer, state["step"], np.asarray(-1))
         run.losses, run.step_sizes = [state["losses"]], [state["step_sizes"]]
         run.schedule.restore(state["schedule"])
         run.setbacks, run.setbacks_in_all = state["setbacks"]
         for name, value in vars(self.before).items():
             setattr(run.counter, name, getattr(run.counter, name) + value)
-        return True
 
     def refuse_another_fit(self, stored: Archive) -> None:
         """Raise an error if the file is of another fit; the message says what differs."""
@@ -137,9 +150,17 @@ class Checkpoint:
             self.write()
 
     def write(self) -> None:
-        """Write the state noted last, if there is one."""
+        """Write the state noted last; a disk that is full or cannot be written to costs no more than the file."""
         if self.noted is None:
             return
+        try:
+            self.write_noted()
+        except OSError as error:
+            if not self.failed:
+                warnings.warn(f"The checkpoint could not be written, and the fit goes on: {error}.", stacklevel=2)
+            self.failed, self.written = True, time.monotonic()
+
+    def write_noted(self) -> None:
         joined = {name: np.concatenate([np.empty(0), *self.noted[name]]) for name in ("losses", "step_sizes")}
         cost = {
             "gradient_evaluations": self.run.counter.gradient_evaluations,
@@ -154,10 +175,8 @@ class Checkpoint:
         self.note()
         return self
 
-    def __exit__(self, kind, *exception):
+    def __exit__(self, *exception):
         self.write()
-        if kind is None:
-            remove_leftovers(self.path)
 
 
 def in_words(description) -> str:
