@@ -5,15 +5,19 @@ the special functions that log densities are made of and do not make them faster
 vi_kl's own functions only (the caller's settings are untouched).
 """
 
+import collections
 import contextlib
 import dataclasses
 import functools
 import inspect
+import os
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, TypeVar, overload
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar, overload
 
 import jax
 
@@ -24,6 +28,10 @@ F = TypeVar("F", bound=Callable)
 QUICK_TO_COMPILE = {"xla_cpu_use_fusion_emitters": False}
 # options of programs that run a few times only: they halve the compile time, and may double the run time
 UNOPTIMIZED = {**QUICK_TO_COMPILE, "xla_backend_optimization_level": 0}
+
+MOST_PROGRAMS = 20  # of one function: those of a comparison of many methods on one target
+MOST_GROWTH = 200 * 2**20  # bytes of a process that keeps making programs of new shapes
+STATM = Path("/proc/self/statm")
 
 # NumPyro keeps its effect handlers on one global stack, so only one thread at a time may trace a model. XLA's
 # compiling, which takes longer, runs outside this lock.
@@ -128,33 +136,108 @@ def with_static(function, static: tuple[str, ...], unoptimized):
 def jitted(function, static: tuple[str, ...], unoptimized, static_places):
     settings = {"static_argnames": static, "static_argnums": static_places}
     plain = jax.jit(function, **settings)
-    seen = set()
-
-    @functools.cache
-    def tuned(unoptimized: bool):
-        return jax.jit(function, **settings, compiler_options=compiler_options(unoptimized))
+    programs = RecentPrograms()
 
     @functools.wraps(function)
     def call(*args, **kwargs):
         leaves, structure = jax.tree.flatten((args, kwargs))
         if any(isinstance(leaf, jax.core.Tracer) for leaf in leaves):
             return plain(*args, **kwargs)  # compiler options belong to the outermost compilation only
-        program = tuned(unoptimized(*args, **kwargs) if callable(unoptimized) else unoptimized)
-        signature = generation, structure, tuple(map(describe, leaves))
-        if signature not in seen:
+        quickly = unoptimized(*args, **kwargs) if callable(unoptimized) else unoptimized
+        signature = quickly, structure, tuple(map(describe, leaves))
+        program = programs.get(signature)
+        if program is None:
+            let_go_if_grown()
+            # a function of its own for each, since JAX keeps programs for as long as their function is there
+            program = jax.jit(another(function), **settings, compiler_options=compiler_options(quickly))
             start = time.perf_counter()
             with tracing:
                 waited = time.perf_counter() - start
                 lowered = program.lower(*args, **kwargs)
             lowered.compile()
             record(time.perf_counter() - start - waited)
-            seen.add(signature)
+            programs.keep(signature, program)
         return program(*args, **kwargs)
 
     return call
 
 
-generation = 0  # the generation of programs: those compiled before the last clearing count as not compiled
+def another(function: Callable) -> Callable:
+    """Return another function that does the same."""
+
+    @functools.wraps(function)
+    def same(*args, **kwargs):
+        return function(*args, **kwargs)
+
+    return same
+
+
+class RecentPrograms:
+    """The compiled programs of one function that were run last; one that is let go is compiled again on demand.
+
+    A program of a target takes about a megabyte. Were all of them kept, a process that fits one target after another
+    would grow for as long as it runs.
+    """
+
+    everywhere: ClassVar[weakref.WeakSet["RecentPrograms"]] = weakref.WeakSet()
+
+    def __init__(self):
+        self.programs: collections.OrderedDict[Any, Callable] = collections.OrderedDict()
+        self.lock = threading.Lock()
+        self.everywhere.add(self)
+
+    def get(self, signature) -> Callable | None:
+        with self.lock:
+            program = self.programs.get(signature)
+            if program is not None:
+                self.programs.move_to_end(signature)
+            return program
+
+    def keep(self, signature, program: Callable) -> None:
+        with self.lock:
+            self.programs[signature] = program
+            if len(self.programs) > MOST_PROGRAMS:
+                self.programs.popitem(last=False)
+                growth.watched = True
+
+    def clear(self) -> None:
+        with self.lock:
+            self.programs.clear()
+
+
+class Growth:
+    """How much the process has grown since programs were let go for the first time, or all of them the last time."""
+
+    def __init__(self):
+        self.watched = False
+        self.start: int | None = None
+
+
+growth = Growth()
+
+
+def let_go_if_grown() -> None:
+    """Clear every compiled program where the process keeps growing although old programs are let go.
+
+    Of each new shape JAX keeps what it has traced of its own functions, for as long as the process runs.
+    """
+    if not growth.watched:
+        return
+    now = resident_bytes()
+    if growth.start is None:
+        growth.start = now
+    elif now > growth.start + MOST_GROWTH:
+        with tracing:
+            let_go_of_programs()
+        growth.start = resident_bytes()
+
+
+def resident_bytes() -> int:
+    """Return the memory that the process has in use; 0 where the system does not say."""
+    try:
+        return int(STATM.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return 0
 
 
 def let_go_of_programs() -> None:
@@ -163,8 +246,8 @@ def let_go_of_programs() -> None:
     Each holds about a dozen memory maps, of which Linux allows a process 65,530 by default: a process that has
     compiled some five thousand programs fails in the compiler.
     """
-    global generation
-    generation += 1
+    for programs in RecentPrograms.everywhere:
+        programs.clear()
     jax.clear_caches()
 
 

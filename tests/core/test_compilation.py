@@ -1,0 +1,71 @@
+"""Compiled programs: kept while they are used, let go when they are not."""
+
+import gc
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+
+from vi_kl.core import compilation
+from vi_kl.core.compilation import MOST_PROGRAMS, compile_clock, compiled
+
+
+def test_the_programs_run_last_are_kept():
+    @compiled
+    def doubled_here(x):
+        return 2 * x
+
+    for n in range(1, MOST_PROGRAMS + 11):
+        doubled_here(np.zeros(n))
+        doubled_here(np.zeros(1))  # which therefore stays, though it is the oldest
+    with compile_clock() as clock:
+        for n in (1, MOST_PROGRAMS, MOST_PROGRAMS + 10):
+            doubled_here(np.zeros(n))
+    assert clock.programs == 0
+    with compile_clock() as clock:
+        np.testing.assert_array_equal(doubled_here(np.ones(2)), 2 * np.ones(2))
+    assert clock.programs == 1
+    gc.collect()
+    names = [executable.hlo_modules()[0].name for executable in jax.devices()[0].client.live_executables()]
+    assert names.count("jit_doubled_here") == MOST_PROGRAMS
+
+
+def test_everything_is_let_go_where_the_process_keeps_growing(monkeypatch):
+    monkeypatch.setattr(compilation, "growth", compilation.Growth())
+    memory, cleared = iter([1000, 1000 + compilation.MOST_GROWTH, 1001 + compilation.MOST_GROWTH, 50, 60]), []
+    monkeypatch.setattr(compilation, "resident_bytes", lambda: next(memory))
+    monkeypatch.setattr(compilation, "let_go_of_programs", lambda: cleared.append(True))
+    compilation.let_go_if_grown()  # no program of vi_kl's has been let go yet: it is not looked at
+    compilation.growth.watched = True
+    for expected in (0, 0, 1, 1):
+        compilation.let_go_if_grown()
+        assert len(cleared) == expected
+
+
+GROWING = """
+import gc, sys
+import jax.numpy as jnp, numpy as np
+import vi_kl
+from vi_kl.core.compilation import resident_bytes
+
+def fit(i):
+    target = vi_kl.Target.from_log_density(lambda z, y: -0.5 * jnp.sum(z**2) * (1 + i) - jnp.sum(y * z[0]), 2 + i % 7,
+                                           data=np.ones(8 + i))
+    vi_kl.fit(target, "full_rank", key=0)
+
+for i in range(60):
+    fit(i)
+    if i in (19, 59):
+        gc.collect()
+        print(resident_bytes())
+"""
+
+
+@pytest.mark.exhaustive
+def test_fits_of_new_targets_do_not_add_up():
+    done = subprocess.run([sys.executable, "-c", GROWING], capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    early, late = map(int, done.stdout.split())
+    assert late - early < 40 * 3e6  # 16 MB each before programs were let go
