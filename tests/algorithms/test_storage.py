@@ -1,6 +1,8 @@
 """A saved fit comes back to the last bit, for its own target only, and without running code from the file."""
 
 import dataclasses
+import functools
+import json
 import subprocess
 import sys
 import zipfile
@@ -15,12 +17,13 @@ import optax
 import pytest
 from numpyro.infer.autoguide import AutoNormal
 from programs import exponential_rate, linear_regression
+from tiers import exhaustive_after
 
 import vi_kl
 from vi_kl.algorithms import SVI, Cost, Fit, History, Laplace, Status
-from vi_kl.algorithms.storage import StorageError
-from vi_kl.core import serialization
-from vi_kl.families import Approximation, Flow, FullRank, Guide, MeanField
+from vi_kl.algorithms.storage import StorageError, known_classes
+from vi_kl.core import array_files, serialization
+from vi_kl.families import Approximation, Flow, FullRank, Guide, LowRank, MeanField, Mixture
 from vi_kl.families.guide import guide_family
 from vi_kl.objectives import ELBO
 from vi_kl.targets import Target
@@ -203,6 +206,105 @@ def test_a_file_of_a_later_format_is_refused(tmp_path):
         vi_kl.load(tmp_path / "later", LINE)
 
 
+JUNK = [None, True, -1, "text", [], {}, {"list": []}, {"dict": []}, {"dict": [[1]]}, {"float": "x"}, {"tuple": 3}]
+JUNK += [{"array": "0"}, {"array": "99"}, {"array": 3}, {"key": "threefry2x32", "array": "0"}, {"nothing": 1}]
+JUNK += [{"class": "MeanField", "module": "m", "fields": {"x": 1}}, {"class": [], "module": {}, "fields": {}}]
+JUNK += [{"class": "Status", "module": "m", "fields": {"converged": "yes", "message": 3}}]
+
+
+def parts_of(document):
+    """Yield (path, setter) of every value in JSON."""
+    waiting = [((name,), document, name) for name in document]
+    while waiting:
+        path, holder, name = waiting.pop()
+        yield path, holder, name
+        inside = holder[name]
+        keys = list(inside) if isinstance(inside, dict) else range(len(inside)) if isinstance(inside, list) else ()
+        waiting += [((*path, key), inside, key) for key in keys]
+
+
+@pytest.mark.parametrize("junk", exhaustive_after(6, JUNK), ids=str)
+def test_documents_that_say_something_else_are_refused_or_change_nothing(junk, saved, tmp_path, key):
+    """Every value of the document in turn; what is the same answer after all may be loaded."""
+    with np.load(saved) as stored:
+        arrays = {name: stored[name] for name in stored.files}
+    words = json.loads(arrays.pop("document").tobytes())
+    whole = vi_kl.load(saved, LINE)
+    paths = [path for path, *_ in parts_of(words) if path[0] not in ("vi_kl", "target")]
+    assert len(paths) > 30
+    for path in paths:
+        crafted = json.loads(json.dumps(words))
+        holder, name = next((h, n) for p, h, n in parts_of(crafted) if p == path)
+        holder[name] = junk
+        document = np.frombuffer(json.dumps(crafted).encode(), np.uint8)
+        array_files.write_arrays(tmp_path / "crafted", {"document": document, **arrays})
+        try:
+            loaded = vi_kl.load(tmp_path / "crafted", LINE)
+        except StorageError:
+            continue
+        assert_params_are_those_of(loaded, whole)
+
+
+def assert_params_are_those_of(loaded, whole):
+    assert type(loaded.approximation.family) is type(whole.approximation.family)
+    params = loaded.approximation.params, whole.approximation.params
+    assert jax.tree.structure(params[0]) == jax.tree.structure(params[1])
+    for a, b in zip(*map(jax.tree.leaves, params), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert isinstance(loaded.status.converged, bool)
+    assert isinstance(loaded.status.message, str)
+    assert np.isfinite(loaded.cost.seconds)
+
+
+@pytest.mark.parametrize("number", [0, -7, True, 1.0, None])
+def test_numbers_that_are_no_format_are_refused(number, saved, tmp_path):
+    stored = serialization.Archive(saved)
+    document = {name: stored.get(name, known_classes(())) for name in stored.words} | {"format": number}
+    serialization.write(tmp_path / "fit", document)
+    with pytest.raises(StorageError, match="holds no fit"):
+        vi_kl.load(tmp_path / "fit", LINE)
+
+
+@pytest.mark.parametrize("family", [MeanField(), Flow(hidden=4), Mixture(2), LowRank(1)], ids=str)
+def test_parameters_of_another_family_are_refused(family, saved, tmp_path):
+    stored = serialization.Archive(saved)
+    document = {name: stored.get(name, known_classes(())) for name in stored.words} | {"family": family}
+    serialization.write(tmp_path / "fit", document)
+    with pytest.raises(StorageError, match=rf"holds no {family.name} of this target: '{family.name}' has parameters"):
+        vi_kl.load(tmp_path / "fit", LINE)
+
+
+def test_numbers_that_are_not_finite_are_neither_saved_nor_loaded(key, saved, tmp_path):
+    fit = unfitted(MeanField(), key)
+    params = {**fit.approximation.params, "loc": np.array([0.0, np.nan])}
+    fit = dataclasses.replace(fit, approximation=Approximation(MeanField(), params, LINE))
+    with pytest.raises(StorageError, match=r"not worth saving: parameter \['loc'\] is not finite"):
+        vi_kl.save(fit, tmp_path / "fit")
+    stored = serialization.Archive(saved)
+    document = {name: stored.get(name, known_classes(())) for name in stored.words}
+    document["params"] = {**document["params"], "loc": np.array([np.inf, 0.0])}
+    serialization.write(tmp_path / "fit", document)
+    with pytest.raises(StorageError, match=r"parameter \['loc'\] is not finite"):
+        vi_kl.load(tmp_path / "fit", LINE)
+
+
+def capped(z, end):
+    return jnp.sum(jnp.where(jnp.abs(z) > end, -9.0, -0.5 * z**2))
+
+
+@pytest.mark.parametrize(("end", "other"), [(3.0, 4.0), (8.0, 9.0), (0.05, 0.04)])
+def test_a_target_that_differs_elsewhere_is_another(end, other, tmp_path, key):
+    """The origin and its surroundings do not tell them apart."""
+    make = lambda end: Target.from_log_density(functools.partial(capped, end=end), 3)  # noqa: E731
+    family = MeanField()
+    params = {"loc": np.zeros(3), "log_scale": np.zeros(3)}
+    fit = Fit(Approximation(family, params, make(end)), Status(True, ""), History(), Cost(0), short(family))
+    vi_kl.save(fit, tmp_path / "fit")
+    vi_kl.load(tmp_path / "fit", make(end))
+    with pytest.raises(StorageError, match=r"the model has changed|hold other numbers"):
+        vi_kl.load(tmp_path / "fit", make(other))
+
+
 def test_there_is_no_pickle_in_it(saved):
     with zipfile.ZipFile(saved) as file:
         for name in file.namelist():
@@ -212,7 +314,7 @@ def test_there_is_no_pickle_in_it(saved):
 def test_an_interrupted_write_leaves_the_old_file(saved, tmp_path, monkeypatch):
     path = tmp_path / "fit.vikl"
     path.write_bytes(saved.read_bytes())
-    monkeypatch.setattr(serialization.np, "savez", lambda file, **arrays: file.write(b"half") and 1 / 0)
+    monkeypatch.setattr(array_files.np, "savez", lambda file, **arrays: file.write(b"half") and 1 / 0)
     with pytest.raises(ZeroDivisionError):
         serialization.write(path, {"anything": 1})
     assert path.read_bytes() == saved.read_bytes()

@@ -17,10 +17,8 @@ write leaves nothing. A file that cannot be read is as good as none, and is repl
 
 import functools
 import hashlib
-import importlib.metadata
 import json
 import os
-import platform
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -29,11 +27,11 @@ import jax
 import numpy as np
 
 from vi_kl.core.array_files import ArchiveError, ArrayFile, write_arrays
+from vi_kl.core.versions import versions
 from vi_kl.targets.fingerprint import describe_leaf
 from vi_kl.targets.target import Target
 
 MOST_ARRAYS = 100  # of an entry; a file of more is none of ours
-PACKAGES = ("jax", "jaxlib", "numpyro", "numpy", "scipy", "arviz-stats", "vi_kl")
 
 
 def cache_folder(cache) -> Path | None:
@@ -113,17 +111,6 @@ def fingerprint(target: Target, settings, key) -> str:
         "key": (str(jax.random.key_impl(key)), np.asarray(jax.random.key_data(key)).tolist()),
     }
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:40]
-
-
-@functools.cache
-def versions() -> tuple:
-    found = []
-    for package in PACKAGES:
-        try:
-            found.append((package, importlib.metadata.version(package)))
-        except importlib.metadata.PackageNotFoundError:
-            found.append((package, "unknown"))
-    return (("python", platform.python_version()), *found)
 
 
 @functools.cache

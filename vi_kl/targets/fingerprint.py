@@ -1,7 +1,8 @@
-"""The fingerprint of a target: its sites, its data, and its log density at three points.
+"""The fingerprint of a target: its sites, its data, its log density at several points, and its programs.
 
-Two targets with one fingerprint are the same posterior for every practical purpose. Unlike the names of cache entries
-it does not depend on versions or on source code, so a fit can be loaded by a later program.
+Two targets with one fingerprint are the same posterior for every practical purpose. The names of the programs, which
+all that is computed goes into, are compared where they were traced by the same versions of everything; elsewhere the
+log densities have to do, so that a fit can be loaded by a later version.
 """
 
 import hashlib
@@ -11,6 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from vi_kl.core.precision import in_float64
+from vi_kl.core.programs.callbacks import has_callbacks
+from vi_kl.core.versions import versions
 from vi_kl.targets.target import Target, value_and_grad
 
 SAME = 1e-9  # relative difference of log densities that other hardware and versions may make
@@ -25,14 +28,24 @@ def fingerprint(target: Target) -> dict:
         "data": [describe_leaf(leaf) for leaf in jax.tree.leaves(target.density.split(target.data)[0])],
         "constants": {name: describe_leaf(value) for name, value in target.density.constant_arguments.items()},
         "closed_over": [describe_leaf(leaf) for leaf in target.closed_over],
+        "programs": programs_of(target),
         "log_density": [float(value_and_grad(target, jnp.asarray(z))[0]) for z in points(target.dim)],
     }
 
 
 def points(dim: int) -> np.ndarray:
-    """Return the origin, and two points, one near it and one farther away."""
-    noise = np.random.default_rng(20231).normal(size=(2, dim))
-    return np.concatenate([np.zeros((1, dim)), noise * [[0.1], [1.0]]])
+    """Return the origin, and points at many distances from it."""
+    distances = [0.1, 1.0, *np.geomspace(0.03, 100, 21)]  # the first two are all that older files have
+    noise = np.random.default_rng(20231).normal(size=(len(distances), dim))
+    return np.concatenate([np.zeros((1, dim)), noise * np.array(distances)[:, None]])
+
+
+def programs_of(target: Target) -> dict | None:
+    """Return the names of the programs and the versions that they are of; None where no program shows what it does."""
+    found = [(name, program) for name, program, _ in target.density.programs]
+    if not found or any(has_callbacks(program.operations) for _, program in found):
+        return None
+    return {"versions": [list(each) for each in versions()], "names": [[name, program.name] for name, program in found]}
 
 
 def describe_leaf(leaf) -> list:
@@ -45,14 +58,24 @@ def describe_leaf(leaf) -> list:
 
 def differences(saved: dict, target: Target) -> list[str]:
     """Say how the target differs from the one that was fingerprinted; return an empty list if it does not."""
-    found = []
-    before, now = ({name: shape for name, *shape in sites} for sites in (saved["sites"], site_list(target)))
-    for name in sorted(before.keys() | now.keys()):
-        if before.get(name) != now.get(name):
-            found.append(f"site '{name}' {in_words(before.get(name))} then and {in_words(now.get(name))} now")
-    if found:
-        return found
+    other_sites = differences_of_sites(saved["sites"], site_list(target))
+    if other_sites:
+        return other_sites
     new = fingerprint(target)
+    return differences_of_data(saved, new) or differences_of_model(saved, new)
+
+
+def differences_of_sites(saved: list, new: list) -> list[str]:
+    before, now = ({name: shape for name, *shape in sites} for sites in (saved, new))
+    return [
+        f"site '{name}' {in_words(before.get(name))} then and {in_words(now.get(name))} now"
+        for name in sorted(before.keys() | now.keys())
+        if before.get(name) != now.get(name)
+    ]
+
+
+def differences_of_data(saved: dict, new: dict) -> list[str]:
+    found = []
     if len(saved["data"]) != len(new["data"]):
         found.append(f"the data were {len(saved['data'])} arrays then and are {len(new['data'])} now")
     for i, (old_leaf, new_leaf) in enumerate(zip(saved["data"], new["data"], strict=False)):
@@ -63,14 +86,33 @@ def differences(saved: dict, target: Target) -> list[str]:
     for name, old_leaf in saved.get("constants", {}).items():
         if new["constants"].get(name, old_leaf) != old_leaf:
             found.append(f"argument '{name}' holds other numbers now")
-    if not found and not np.allclose(saved["log_density"], new["log_density"], rtol=SAME, atol=SAME, equal_nan=True):
-        changed = saved.get("closed_over", new["closed_over"]) != new["closed_over"]
-        found.append(
-            f"the sites and the data are the same, but the log density at z = 0 was {saved['log_density'][0]:.10g} "
-            f"then and is {new['log_density'][0]:.10g} now: "
-            + ("the arrays that the model closes over hold other numbers" if changed else "the model has changed")
-        )
     return found
+
+
+def differences_of_model(saved: dict, new: dict) -> list[str]:
+    """Say how models of the same sites and data differ: in their log densities, or in how these are computed."""
+    closed_over = saved.get("closed_over", new["closed_over"]) != new["closed_over"]
+    reason = "the arrays that the model closes over hold other numbers" if closed_over else "the model has changed"
+    before, now = saved["log_density"], new["log_density"][: len(saved["log_density"])]
+    same = np.isclose(before, now, rtol=SAME, atol=SAME, equal_nan=True)
+    if not same.all():
+        where = int(np.argmin(same))
+        place = "at z = 0" if where == 0 else f"at point {where} of those that are looked at"
+        return [
+            f"the sites and the data are the same, but the log density {place} was {before[where]:.10g} then and is "
+            f"{now[where]:.10g} now: {reason}"
+        ]
+    if closed_over or are_other_programs(saved.get("programs"), new["programs"]):
+        return [
+            f"the sites and the data are the same, and the log density at {len(before)} points, but not all that it "
+            f"is computed from: {reason}"
+        ]
+    return []
+
+
+def are_other_programs(saved: dict | None, new: dict | None) -> bool:
+    """Return whether two lists of programs differ that were traced by the same versions of everything."""
+    return bool(saved and new) and saved["versions"] == new["versions"] and saved["names"] != new["names"]
 
 
 def site_list(target: Target) -> list:

@@ -1,6 +1,7 @@
 """A fit that is killed or interrupted at any moment goes on from its checkpoint to the very same answer."""
 
 import dataclasses
+import errno
 import random
 import signal
 import subprocess
@@ -194,3 +195,23 @@ def test_fit_by_name_passes_the_file_on(tmp_path):
 
 def normal(z):
     return -0.5 * jnp.sum((z - 3) ** 2)
+
+
+@pytest.mark.parametrize("when", ["at every write", "at the last"])
+def test_a_disk_that_is_full_costs_no_fit(when, whole, tmp_path, monkeypatch):
+    """The answer is returned, what was written before stays as it was, and one warning says what happened."""
+    path = tmp_path / "run"
+    written, write = [], serialization.write
+
+    def full(place, document):
+        if when == "at every write" or len(written) == 2:
+            raise OSError(errno.ENOSPC, "No space left on device", str(place))
+        write(place, document)
+        written.append(path.read_bytes())
+
+    monkeypatch.setattr(serialization, "write", full)
+    with pytest.warns(UserWarning, match="could not be written, and the fit goes on: .*No space left") as warned:
+        fit = CONFIG.fit(jax.random.key(1), LINE, checkpoint=path, checkpoint_seconds=0.0)
+    assert_same(fit, whole)
+    assert len(warned) == 1
+    assert [path.read_bytes()] == written[-1:] if written else not path.exists()
