@@ -32,7 +32,7 @@ pytestmark = pytest.mark.usefixtures("compiled_quickly")
 
 def run(*args, **kwargs):
     return subprocess.run(
-        [sys.executable, "-m", "vi_kl.cli.main", *args], capture_output=True, text=True, timeout=300, **kwargs
+        [sys.executable, "-m", "vi_kl.cli", *args], capture_output=True, text=True, timeout=300, **kwargs
     )
 
 
@@ -272,14 +272,15 @@ INTERRUPTED = """
 import signal, sys, time
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a test run in the background hands on that it is ignored
 import vi_kl.cli.divergence.answer
-from vi_kl.cli.main import app
+from vi_kl.cli.__main__ import main
 
 def slow(p, q, **options):
     print("ready", flush=True)
     time.sleep(60)
 
 vi_kl.cli.divergence.answer.estimate_kl = slow
-app(["kl", "Normal(0, 1)", "Normal(0, 2)"])
+sys.argv = ["vi-kl", "kl", "Normal(0, 1)", "Normal(0, 2)"]
+main()
 """
 
 
@@ -291,7 +292,7 @@ def test_control_c_ends_it_with_a_sentence():
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert errors == "Interrupted before there was an answer.\n"
+    assert errors == "Interrupted. There was no answer yet.\n"
 
 
 WITHOUT_JAX = """

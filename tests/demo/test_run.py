@@ -83,7 +83,7 @@ def test_the_quick_story_and_every_fit_in_it(tmp_path, monkeypatch):
 
 @pytest.mark.exhaustive
 def test_the_quick_story_as_a_process(tmp_path):
-    command = [sys.executable, "-m", "vi_kl.cli.main", *QUICK, str(tmp_path / "report")]
+    command = [sys.executable, "-m", "vi_kl.cli", *QUICK, str(tmp_path / "report")]
     result = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert result.returncode == 0, result.stderr
     check_story(result.stdout, tmp_path / "report")

@@ -15,15 +15,12 @@ from vi_kl.cli.divergence.input_errors import ExpressionError
 
 @contextlib.contextmanager
 def errors_as_sentences(errors: Console, debug: bool) -> Iterator[None]:
-    """Turn errors into sentences with an exit code: 2 for wrong input, 1 for failures inside, 130 for Ctrl-C."""
+    """Turn errors into sentences with an exit code: 2 for wrong input, 1 for failures inside."""
     try:
         with warnings.catch_warnings():
             if not debug:
                 warnings.simplefilter("ignore")  # the answer itself holds what there is to warn of
             yield
-    except KeyboardInterrupt:
-        errors.print("[yellow]Interrupted[/] before there was an answer.")
-        raise typer.Exit(130) from None
     except ExpressionError as error:
         errors.print(Text(error.place.marked(errors.width)), soft_wrap=True)
         refuse(errors, error.sentence)

@@ -1,5 +1,8 @@
 """The `vi-kl` command: its subcommands, each in a file of its own that imports JAX only once it runs."""
 
+import importlib.metadata
+from typing import Annotated
+
 import typer
 
 from vi_kl.cli.divergence import help_text
@@ -9,25 +12,28 @@ from vi_kl.cli.worms import worms
 
 app = typer.Typer(
     no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
     rich_markup_mode="rich",
     help="Variational approximations, and how far each is from the posterior.",
 )
 
 
+def print_version(wanted: bool) -> None:
+    """Print the version and exit, if that is wanted."""
+    if wanted:
+        print(f"vi-kl {importlib.metadata.version('vi_kl')}")
+        raise typer.Exit
+
+
 @app.callback()
-def root() -> None:
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", callback=print_version, is_eager=True)
+    ] = False,
+) -> None:
     """Show the help if no subcommand is given."""
 
 
 app.command()(worms)
 app.command(help=help_text.HELP, epilog=help_text.EPILOG)(kl)
 app.command("self-test")(self_test)
-
-
-def main() -> None:
-    """Run the command."""
-    app()
-
-
-if __name__ == "__main__":
-    main()

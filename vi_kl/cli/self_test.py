@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from vi_kl.cli.divergence.spinner import delayed_spinner
+from vi_kl.cli.interruption import when_interrupted
 
 
 def self_test(
@@ -26,15 +27,12 @@ def self_test(
     Example: vi-kl self-test --repetitions 50
     """
     output, errors = Console(), Console(stderr=True)
-    try:
-        with delayed_spinner(errors, "Importing JAX and NumPyro"):
-            from vi_kl.report.detection import show_detection
-            from vi_kl.workflows.detection import detection_table
-        with Progress(console=errors, transient=True) as bar:
-            task = bar.add_task("planting", total=1.0)
-            report = lambda done, name: bar.update(task, completed=done, description=name)  # noqa: E731
-            table = detection_table(repetitions, progress=report)
-    except KeyboardInterrupt:
-        errors.print("[yellow]Interrupted[/] before the table was complete.")
-        raise typer.Exit(130) from None
+    when_interrupted(lambda: "The table was not complete.")
+    with delayed_spinner(errors, "Importing JAX and NumPyro"):
+        from vi_kl.report.detection import show_detection
+        from vi_kl.workflows.detection import detection_table
+    with Progress(console=errors, transient=True) as bar:
+        task = bar.add_task("planting", total=1.0)
+        report = lambda done, name: bar.update(task, completed=done, description=name)  # noqa: E731
+        table = detection_table(repetitions, progress=report)
     show_detection(table, as_json, output)

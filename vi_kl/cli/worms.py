@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from vi_kl.cli.interruption import when_interrupted
 from vi_kl.cli.options import Base, Seed
 
 
@@ -25,13 +26,19 @@ def worms(
     """
     console = Console()
     start = time.perf_counter()
+    finished: list[str] = []
+    when_interrupted(lambda: what_is_there(finished, out))
     try:
         with console.status("Importing JAX and NumPyro"):
             from vi_kl.demo.worms.run import run_story
-        run_story(out, base.value, seed, quick, console, time.perf_counter() - start)
+        run_story(out, base.value, seed, quick, console, time.perf_counter() - start, finished.append)
     except OSError as error:
         console.print(f"[red]Cannot write the report to {out}:[/] {error.strerror or error}. Choose another --out.")
         raise typer.Exit(1) from None
-    except KeyboardInterrupt:
-        console.print(f"[yellow]Interrupted.[/] What was finished is in {out}.")
-        raise typer.Exit(130) from None
+
+
+def what_is_there(finished: list[str], out: Path) -> str:
+    """Say which models an interrupted story has stored."""
+    if not finished:
+        return "No model was finished yet."
+    return f"What was finished, {', '.join(finished)}, is in {out / 'results.json'}."

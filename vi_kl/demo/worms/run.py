@@ -4,7 +4,7 @@ import dataclasses
 import importlib.metadata
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import jax
@@ -40,7 +40,13 @@ IN_TERMINAL = ("name", "gap", "integrated", "forward_kl", "k_hat", "seconds")
 
 
 def run_story(
-    out: Path, unit: str, seed: int, quick: bool, console: Console, import_seconds: float
+    out: Path,
+    unit: str,
+    seed: int,
+    quick: bool,
+    console: Console,
+    import_seconds: float,
+    on_stored: Callable[[str], object] = lambda name: None,
 ) -> list[ModelResult]:
     """Run the story and write the report folder.
 
@@ -51,6 +57,7 @@ def run_story(
         quick: whether to run only two models, with the approximations that compile fast.
         console: the console to print on.
         import_seconds: the seconds that importing took, for the closing table.
+        on_stored: called with the name of each model as soon as its numbers are in results.json.
     """
     require_writable(out)
     start = time.perf_counter()
@@ -64,6 +71,7 @@ def run_story(
             print_model(console, result, unit)
             # after every chapter, so that an interruption loses only the rest
             save_results(out, results(numbers, fitted, unit, seed))
+            on_stored(result.spec.name)
             pictures += figures.model_figures(result)
         pictures += figures.summary_figures(fitted, numbers, unit)
         write_page(out, render_page(TITLE, LEAD, sections(numbers, fitted, pictures, unit)), pictures)
