@@ -11,7 +11,7 @@ from scipy.optimize import approx_fprime
 
 from vi_kl.algorithms import FitError, NaturalGradient, fit
 from vi_kl.algorithms.algorithm import CostCounter
-from vi_kl.algorithms.natural_steps import look, step_from
+from vi_kl.algorithms.natural_steps import elbo_at, step_from
 from vi_kl.core.gaussian import Gaussian
 from vi_kl.core.precision import in_float64
 from vi_kl.core.scales import Root
@@ -39,7 +39,7 @@ def test_one_step_is_exact_on_a_gaussian():
     target, mean, precision = hard_gaussian(3, condition=5.0)
     root = np.linalg.inv(np.linalg.cholesky(precision)).T @ np.diag([1.5, 0.7, 1.0])
     noise = matched_noise(np.random.default_rng(0), 64, 3)
-    after = step_from(look(target, Gaussian(mean + 1.0, Root(root)), noise, CostCounter()), 1.0, None)
+    after = step_from(elbo_at(target, Gaussian(mean + 1.0, Root(root)), noise, CostCounter()), 1.0, None)
     np.testing.assert_allclose(after.loc, mean, rtol=1e-10)
     np.testing.assert_allclose(after.covariance, np.linalg.inv(precision), rtol=1e-9)
 
@@ -83,7 +83,7 @@ def skewed(z, data):
 
 @in_float64
 def test_steps_follow_the_gradient_of_the_fixed_noise_elbo():
-    """The pull and A - I against finite differences of the ELBO along the mean and symmetric changes of the root."""
+    """The slope and A - I against finite differences of the ELBO along the mean and symmetric changes of the root."""
     target = Target.from_log_density(skewed, 2, data=np.array([1.0, 2.0]))
     noise = matched_noise(np.random.default_rng(3), 64, 2)
     normal = Gaussian(np.array([0.1, -0.4]), Root(np.array([[0.7, 0.1], [-0.2, 0.5]])))
@@ -93,9 +93,9 @@ def test_steps_follow_the_gradient_of_the_fixed_noise_elbo():
         moved = Gaussian(normal.unwhiten(v[:2]), Root(normal.scale.matmul(change)))
         return value_and_grad_batch(target, moved.unwhiten(noise))[0].mean() + moved.entropy
 
-    seen = look(target, normal, noise, CostCounter())
+    seen = elbo_at(target, normal, noise, CostCounter())
     away = np.eye(2) - seen.curvature
-    expected = np.array([*seen.pull, away[0, 0], 2 * away[0, 1], away[1, 1]])
+    expected = np.array([*seen.slope, away[0, 0], 2 * away[0, 1], away[1, 1]])
     np.testing.assert_allclose(approx_fprime(np.zeros(5), objective, 1e-6), expected, rtol=1e-4, atol=1e-5)
     assert seen.elbo == pytest.approx(objective(np.zeros(5)), rel=1e-12)
 

@@ -54,7 +54,8 @@ def test_the_worms_end_at_once_and_say_what_is_there(tries, tmp_path):
 
 def test_a_process_that_is_deaf_to_it_remains_so(tmp_path):
     code = "import signal, sys; signal.signal(signal.SIGINT, signal.SIG_IGN); sys.argv = ['vi-kl', '--version']\n"
-    code += "from vi_kl.cli.__main__ import main\ntry:\n    main()\nfinally:\n    print(signal.getsignal(2) is signal.SIG_IGN)"
+    code += "from vi_kl.cli.__main__ import main\n"
+    code += "try:\n    main()\nfinally:\n    print(signal.getsignal(signal.SIGINT) is signal.SIG_IGN)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.startswith("vi-kl ")
     assert done.stdout.endswith("True\n")

@@ -14,7 +14,7 @@ import numpy as np
 
 from vi_kl.algorithms.algorithm import CostCounter
 from vi_kl.algorithms.path import best_on_path
-from vi_kl.algorithms.rivals import best_rival, keeps_its_promise
+from vi_kl.algorithms.rivals import best_rival, holds_the_mass_of_its_peak
 from vi_kl.core.annotations import KeyLike
 from vi_kl.core.cholesky import tril_of_covariance, tril_of_root
 from vi_kl.core.errors import UnsuitableError
@@ -74,7 +74,7 @@ def initialize(
     if not mode.is_proper:
         return start_without_mode(target, mode, points, rival_key, counter, max_steps)
     frame = frame_at(mode)
-    if keeps_its_promise(target, mode, rival_key, counter):
+    if holds_the_mass_of_its_peak(target, mode, rival_key, counter):
         return Initialization(frame, "the normal at a mode", mode)
     better = best_rival(target, [frame], points[0], rival_key, counter)
     return Initialization(

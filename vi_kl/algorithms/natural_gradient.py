@@ -18,7 +18,7 @@ import numpy as np
 
 from vi_kl.algorithms.algorithm import Algorithm, CostCounter, FitError, History, Solution, Status
 from vi_kl.algorithms.initialization import MATRIX_DIMENSIONS, Initialization, initialize
-from vi_kl.algorithms.natural_steps import ascend, look, shrunk_until_finite
+from vi_kl.algorithms.natural_steps import ascend, elbo_at, shrunk_until_finite
 from vi_kl.algorithms.rivals import frame_of
 from vi_kl.algorithms.stationary import unbounded
 from vi_kl.core.gaussian import Gaussian
@@ -88,7 +88,7 @@ def settle(config, target, begin: Initialization, generator, counter: CostCounte
         seen, taken = ascend(target, normal, noise, counter, 0.1 * config.tolerance, config.max_steps, metric)
         normal, steps = seen.normal, steps + taken
         elbos.append(seen.elbo)
-        fresh = look(target, normal, matched_noise(generator, draws, target.dim), counter)
+        fresh = elbo_at(target, normal, matched_noise(generator, draws, target.dim), counter)
         moves = fresh.movement if np.isfinite(fresh.elbo) else np.inf
         done = max(moves, seen.movement) < config.tolerance
         progress(1.0 if done else draws / (2 * most), f"{draws} draws: new noise moves it by {moves:.2g} sd")

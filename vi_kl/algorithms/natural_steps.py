@@ -25,43 +25,43 @@ LEAST, MOST = 0.25, 16.0  # the factors by which one step may multiply the preci
 SMALLEST_STEP = 1e-3
 
 
-class Look(NamedTuple):
+class ElboAtNormal(NamedTuple):
     """The ELBO of a normal and its derivatives, on given noise.
 
     Attributes:
         normal: the normal, its scale a `Diagonal`, or a `Root`: any square root L of the covariance.
         elbo: the ELBO in nats; -inf if the log density is not finite at a draw.
-        pull: E[L'g], the mean's gradient in the normal's own units, (dim,).
+        slope: E[L'g], the mean's gradient in the normal's own units, (dim,).
         curvature: A, (dim, dim), or its diagonal for independent coordinates.
     """
 
     normal: Gaussian
     elbo: float
-    pull: np.ndarray
+    slope: np.ndarray
     curvature: np.ndarray
 
     @property
     def movement(self) -> float:
         """The length of a full step, as the largest change of the mean in sds or of an sd relatively."""
-        off = self.curvature - (1.0 if self.curvature.ndim == 1 else np.eye(len(self.pull)))
+        off = self.curvature - (1.0 if self.curvature.ndim == 1 else np.eye(len(self.slope)))
         spread = np.abs(off).max() if off.ndim == 1 else np.abs(np.linalg.eigvalsh(off)).max()
-        return float(max(np.abs(self.pull).max(), 0.5 * spread))
+        return float(max(np.abs(self.slope).max(), 0.5 * spread))
 
 
-def look(target: Target, normal: Gaussian, noise: np.ndarray, counter: CostCounter) -> Look:
+def elbo_at(target: Target, normal: Gaussian, noise: np.ndarray, counter: CostCounter) -> ElboAtNormal:
     """Evaluate the ELBO and its derivatives at a normal."""
     values, gradients = value_and_grad_batch(target, normal.unwhiten(noise))
     counter.gradient_evaluations += len(noise)
     if not (np.isfinite(values).all() and np.isfinite(gradients).all()):
-        return Look(normal, -np.inf, np.zeros_like(normal.loc), np.ones_like(normal.loc))
+        return ElboAtNormal(normal, -np.inf, np.zeros_like(normal.loc), np.ones_like(normal.loc))
     elbo, own = float(values.mean() + normal.entropy), normal.scale.apply_transpose(gradients)
     if isinstance(normal.scale, Diagonal):
-        return Look(normal, elbo, own.mean(axis=0), -(noise * own).mean(axis=0))
+        return ElboAtNormal(normal, elbo, own.mean(axis=0), -(noise * own).mean(axis=0))
     curvature = -noise.T @ own / len(noise)
-    return Look(normal, elbo, own.mean(axis=0), (curvature + curvature.T) / 2)
+    return ElboAtNormal(normal, elbo, own.mean(axis=0), (curvature + curvature.T) / 2)
 
 
-def step_from(seen: Look, size: float, metric: np.ndarray | None) -> Gaussian:
+def step_from(seen: ElboAtNormal, size: float, metric: np.ndarray | None) -> Gaussian:
     """Return the normal one natural step away.
 
     Args:
@@ -72,27 +72,27 @@ def step_from(seen: Look, size: float, metric: np.ndarray | None) -> Gaussian:
     loc, scale = seen.normal.loc, seen.normal.scale
     if isinstance(scale, Diagonal):
         precision = np.maximum(1 + size * (seen.curvature - 1), LEAST)
-        move = scale.sds / precision * seen.pull if metric is None else metric @ (seen.pull / scale.sds)
+        move = scale.sds / precision * seen.slope if metric is None else metric @ (seen.slope / scale.sds)
         return Gaussian(loc + size * move, Diagonal(scale.sds / np.sqrt(np.minimum(precision, MOST))))
     values, vectors = np.linalg.eigh(seen.curvature)
     precision = np.maximum(1 + size * (values - 1), LEAST)
-    move = vectors @ ((vectors.T @ seen.pull) / precision)
+    move = vectors @ ((vectors.T @ seen.slope) / precision)
     root = scale.matmul(vectors / np.sqrt(np.minimum(precision, MOST))) @ vectors.T
     return Gaussian(loc + size * scale.apply(move), Root(root))
 
 
 def ascend(target, normal: Gaussian, noise, counter: CostCounter, tolerance: float, max_steps: int, metric=None):
-    """Take natural steps until one would go less than `tolerance` sds; return the last Look, and the number of steps.
+    """Take natural steps until one would go less than `tolerance` sds; return where they end, and their number.
 
     A step that lowers the ELBO is halved. If none raises it, which rounding can cause near the top, the ascent ends
-    there, and `movement` of the Look says how far from the top that is.
+    there, and `movement` of the ElboAtNormal says how far from the top that is.
     """
-    seen, size = look(target, normal, noise, counter), 1.0
+    seen, size = elbo_at(target, normal, noise, counter), 1.0
     for step in range(max_steps):
         if not np.isfinite(seen.elbo) or seen.movement < tolerance:
             return seen, step
         while True:
-            new = look(target, step_from(seen, size, metric), noise, counter)
+            new = elbo_at(target, step_from(seen, size, metric), noise, counter)
             if new.elbo > seen.elbo - 1e-12 * abs(seen.elbo):
                 break
             size /= 2
@@ -105,7 +105,7 @@ def ascend(target, normal: Gaussian, noise, counter: CostCounter, tolerance: flo
 def shrunk_until_finite(target, normal: Gaussian, noise, counter: CostCounter) -> Gaussian | None:
     """Narrow a normal until the log density is finite at all its draws; return None if it never is."""
     for _ in range(20):
-        if np.isfinite(look(target, normal, noise, counter).elbo):
+        if np.isfinite(elbo_at(target, normal, noise, counter).elbo):
             return normal
         normal = normal.scaled(0.5)
     return None

@@ -29,7 +29,7 @@ FINALISTS = 2
 MOST_JUDGED = 25  # points; if a climb is longer, they are evenly spaced along it
 
 
-class OnPath(NamedTuple):
+class PathNormal(NamedTuple):
     """A normal along a climb.
 
     Attributes:
@@ -45,7 +45,9 @@ class OnPath(NamedTuple):
     elbo: float = -np.inf
 
 
-def best_on_path(target: Target, climb: Climb, key, counter: CostCounter, num_draws: int = NUM_DRAWS) -> OnPath | None:
+def best_on_path(
+    target: Target, climb: Climb, key, counter: CostCounter, num_draws: int = NUM_DRAWS
+) -> PathNormal | None:
     """Return the normal with the highest ELBO among those along a climb; None if none has a finite ELBO.
 
     At the best points the exact Hessian replaces the climb's estimate of it, if that raises the ELBO.
@@ -68,7 +70,7 @@ def best_on_path(target: Target, climb: Climb, key, counter: CostCounter, num_dr
     return finals[0] if finals else judged[0]
 
 
-def judge(target: Target, normals: list[OnPath], noise: np.ndarray, counter: CostCounter) -> list[OnPath]:
+def judge(target: Target, normals: list[PathNormal], noise: np.ndarray, counter: CostCounter) -> list[PathNormal]:
     """Return the normals with a finite ELBO, the best first.
 
     Args:
@@ -89,7 +91,7 @@ def judge(target: Target, normals: list[OnPath], noise: np.ndarray, counter: Cos
     return sorted((normal for normal in judged if np.isfinite(normal.elbo)), key=lambda normal: -normal.elbo)
 
 
-def with_exact_curvature(target: Target, normal: OnPath, counter: CostCounter) -> OnPath | None:
+def with_exact_curvature(target: Target, normal: PathNormal, counter: CostCounter) -> PathNormal | None:
     """Return the normal of the quadratic that touches the log density at a point; None if that has no maximum."""
 
     def gradients(z):
@@ -110,7 +112,7 @@ def spread(items: list, most: int) -> list:
     return [items[i] for i in np.linspace(0, len(items) - 1, most).round().astype(int)]
 
 
-def normals_along(path) -> list[OnPath]:
+def normals_along(path) -> list[PathNormal]:
     """Return the normal at each point of a path after the first, from the steps so far, before its ELBO is known."""
     inverse, normals = None, []
     for before, (point, gradient, _) in itertools.pairwise(path):
@@ -121,7 +123,7 @@ def normals_along(path) -> list[OnPath]:
         inverse = bfgs_update(start, step, fall)
         frame = frame_from(point + inverse @ gradient, inverse)
         if frame is not None:
-            normals.append(OnPath(point, gradient, frame))
+            normals.append(PathNormal(point, gradient, frame))
     return normals
 
 

@@ -19,7 +19,7 @@ from scipy.special import logsumexp
 
 from vi_kl.algorithms.algorithm import Algorithm, CostCounter, FitError, Solution, Status
 from vi_kl.algorithms.initialization import MATRIX_DIMENSIONS, frame_of, require_dimensions, starting_points, unwrapped
-from vi_kl.algorithms.path import FINAL_DRAWS, OnPath, antithetic, best_on_path, judge
+from vi_kl.algorithms.path import FINAL_DRAWS, PathNormal, antithetic, best_on_path, judge
 from vi_kl.core.random_keys import numpy_generator
 from vi_kl.diagnostics.importance import smoothed_weights
 from vi_kl.diagnostics.psis import RELIABLE, pareto_k
@@ -95,25 +95,25 @@ def path_starts(config: Pathfinder, target, key, start) -> list[np.ndarray]:
     return list(np.asarray(frame.point(noise)))
 
 
-def walk(config: Pathfinder, target, point, key, counter: CostCounter) -> OnPath | None:
+def walk(config: Pathfinder, target, point, key, counter: CostCounter) -> PathNormal | None:
     """Climb from a point, and return the best normal along the climb; None if none has a finite ELBO."""
     climb = Climb(target, point, config.max_steps)
     counter.gradient_evaluations += climb.evaluations
     return best_on_path(target, climb, key, counter) or at_the_mode(config, target, climb.z, key, counter)
 
 
-def at_the_mode(config: Pathfinder, target, point, key, counter: CostCounter) -> OnPath | None:
+def at_the_mode(config: Pathfinder, target, point, key, counter: CostCounter) -> PathNormal | None:
     """Return Laplace's normal, for a climb without steps, such as one that starts at the mode; None without a mode."""
     mode = find_mode(target, point, config.max_steps)
     counter.gradient_evaluations += mode.evaluations
     if not mode.is_proper:
         return None
-    normal = OnPath(mode.z, np.zeros(target.dim), Frame.of(mode.z, mode.scale_tril))
+    normal = PathNormal(mode.z, np.zeros(target.dim), Frame.of(mode.z, mode.scale_tril))
     judged = judge(target, [normal], antithetic(numpy_generator(key), FINAL_DRAWS, target.dim), counter)
     return judged[0] if judged else None
 
 
-def distinct(normals: list[OnPath]) -> list[Frame]:
+def distinct(normals: list[PathNormal]) -> list[Frame]:
     """Return the frames of the normals, the best first, without those that repeat a better one."""
     kept: list[Frame] = []
     for frame in (found.frame for found in sorted(normals, key=lambda found: -found.elbo)):

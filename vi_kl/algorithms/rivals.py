@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from vi_kl.algorithms.algorithm import CostCounter
-from vi_kl.algorithms.natural_steps import ascend, look, shrunk_until_finite
+from vi_kl.algorithms.natural_steps import ascend, elbo_at, shrunk_until_finite
 from vi_kl.core.gaussian import Gaussian
 from vi_kl.core.random_keys import numpy_generator
 from vi_kl.core.scales import Diagonal, Root
@@ -31,9 +31,9 @@ JUDGES = 2 * ROWS  # draws by which normals are compared
 NEAR_ENOUGH = 0.05  # sds; a shorter natural step ends the climb
 
 
-def keeps_its_promise(target: Target, mode: Mode, key, counter: CostCounter) -> bool:
+def holds_the_mass_of_its_peak(target: Target, mode: Mode, key, counter: CostCounter) -> bool:
     """Return whether draws of a proper mode's normal find about the mass that the curvature at the mode promises."""
-    seen = look(target, mode.normal, matched_noise(numpy_generator(key), ROWS, target.dim), counter)
+    seen = elbo_at(target, mode.normal, matched_noise(numpy_generator(key), ROWS, target.dim), counter)
     return bool(mode.log_mass - seen.elbo < BROKEN_PROMISE)
 
 
@@ -66,8 +66,8 @@ def best_rival(target: Target, tops: list[Frame], point: np.ndarray, key, counte
 
 def highest(target: Target, normals: list[Gaussian | None], noise: np.ndarray, counter: CostCounter) -> Gaussian | None:
     """Return the normal with the highest ELBO, with the same noise for all; None if none has a finite one."""
-    looks = [look(target, normal, noise, counter) for normal in normals if normal is not None]
-    finite = [seen for seen in looks if np.isfinite(seen.elbo)]
+    evaluated = [elbo_at(target, normal, noise, counter) for normal in normals if normal is not None]
+    finite = [seen for seen in evaluated if np.isfinite(seen.elbo)]
     return max(finite, key=lambda seen: seen.elbo).normal if finite else None
 
 

@@ -165,20 +165,20 @@ class Search:
         if not self.family.shifts_and_stretches:
             return
         noise = self.noise(FRESH, fresh=True)
-        self.left, elbo = self.look(noise)
+        self.left, elbo = self.slope_and_elbo(noise)
         for _ in range(MOST_FRAMES):
             if self.is_level or (frame := self.own_frame()) is None:
                 return
             before = self.frame, self.objective.units, self.x, self.inverse, self.settled
             self.enter(frame)
             self.minimise()
-            left, new_elbo = self.look(noise)
+            left, new_elbo = self.slope_and_elbo(noise)
             if not new_elbo > elbo:
                 self.frame, self.objective.units, self.x, self.inverse, self.settled = before
                 return
             self.left, elbo = left, new_elbo
 
-    def look(self, noise: np.ndarray) -> tuple[Slope, float]:
+    def slope_and_elbo(self, noise: np.ndarray) -> tuple[Slope, float]:
         """Return the slope of the ELBO at the present member, and the ELBO."""
         z, log_q = self.objective.draws(self.x, noise)
         log_p, gradients = value_and_grad_batch(self.target, z)

@@ -38,7 +38,7 @@ def judge_against_reference(
         "evidence_limits": evidence,
         "limits": evidence.minus(elbo_limits(figures["elbo"])).not_negative(),
         "log_evidence": reference.log_evidence,
-        "reverse_kl": the_better(gap, integrated),
+        "reverse_kl": more_certain(gap, integrated),
         "gap": gap,
         "integrated": integrated,
         "forward_kl": forward,
@@ -63,7 +63,7 @@ def coverage(q: Approximation, draws: Draws, posterior: PosteriorDraws, log_q) -
     return 1 - float(is_outside.mean()), leads_outside(reach, q.target, some)
 
 
-def the_better(gap: Estimate, integrated: Estimate | None) -> Estimate:
+def more_certain(gap: Estimate, integrated: Estimate | None) -> Estimate:
     """Return the KL by integration if it is deterministic and nearly exact, else the one with the smaller error."""
     if integrated is None:
         return gap

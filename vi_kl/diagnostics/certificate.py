@@ -135,7 +135,7 @@ def check(
     reference, key = reference_and_key(reference, key)
     num_draws = whole_number("num_draws", num_draws)
     if reference is not None:
-        q = held_to(q, reference)
+        q = with_reference_attached(q, reference)
     if num_draws < FEWEST:
         raise ValueError(f"num_draws must be at least {FEWEST:,}, got {num_draws}.")
     if isinstance(q.family, Delta):
@@ -167,7 +167,7 @@ def check(
         figures |= judge_without_reference(q, draws, view, search, figures)
         if figures.get("reverse_kl") is None and not figures["improper"]:
             known = reference_by_integration(q.target)
-            q = q if known is None else held_to(q, known)
+            q = q if known is None else with_reference_attached(q, known)
     if known is not None:
         figures |= judge_against_reference(q, known, draws, weights, search, figures, keys)
     figures["saturated"] = saturations(q.target, draws.z)
@@ -239,7 +239,7 @@ def certificate_of_point(fit) -> Certificate:
     )
 
 
-def held_to(q: Approximation, reference) -> Approximation:
+def with_reference_attached(q: Approximation, reference) -> Approximation:
     """Return q with a reference attached to its target.
 
     A reference that is a function is called with the target, and may use the reference that the target already has.

@@ -160,7 +160,7 @@ def defend(
     fixed = (scouts.wide, *modes)
     seen, best, evaluations = first_look(q, pilot, scouts, size), None, 0
     for round_ in range(ROUNDS):
-        parts = (*laid_over(seen, scouts.wide), *fixed)
+        parts = (*densities_of_moments(seen, scouts.wide), *fixed)
         more = n * (1 + round_ // 2)
         found = weigh(draw_weighted(q, own, parts, generator, more, size))
         evaluations += more
@@ -186,7 +186,7 @@ def first_look(q: Approximation, pilot: Draws, scouts: Scouts, size: int) -> Wei
     return Weighted(z, log_p, np.logaddexp(wide, log_q + np.log(len(pilot) / len(z))), strata, log_q)
 
 
-def laid_over(seen: Weighted, wide: Concentric) -> tuple[Part, ...]:
+def densities_of_moments(seen: Weighted, wide: Concentric) -> tuple[Part, ...]:
     """Return densities with the posterior's moments as the weighted draws estimate them, or with q's if they cannot."""
     try:
         normal = weighted_moments(seen.z, seen.log_weights)

@@ -36,7 +36,7 @@ from vi_kl.core.precision import in_float64
 from vi_kl.core.random_keys import numpy_generator
 from vi_kl.core.records import WORKING, plain, store
 from vi_kl.diagnostics.arguments import Fitted, approximation_of, reference_and_key
-from vi_kl.diagnostics.certificate import check, held_to
+from vi_kl.diagnostics.certificate import check, with_reference_attached
 from vi_kl.diagnostics.evidence import mean_estimate
 from vi_kl.diagnostics.kl_to_reference import reverse_kl_by_integration
 from vi_kl.families.approximation import Approximation, is_pushed_noise, push_batch
@@ -130,7 +130,7 @@ def explain_gap(
     reference, key = reference_and_key(reference, key)
     keys = jax.random.split(key, 4)
     if reference is not None:
-        q = held_to(q, reference)
+        q = with_reference_attached(q, reference)
     known = q.target.reference
     certificate = check(fit, known, key=keys[0], num_draws=num_draws)
     gap = Gap(certificate.name, certificate.reverse_kl, warnings=(*certificate.complaints, *certificate.contradictions))

@@ -69,7 +69,7 @@ class Judgement:
         return f"KL about {max(self.kl.value, 0.0):.2g} ± {self.kl.standard_error:.1g} nats, k-hat {k_hat}"
 
 
-def look_around(q: Approximation, pilot: Draws, generator, n: int, *, rays: bool, size: int = CHUNK) -> Scouts | None:
+def scouts_around(q: Approximation, pilot: Draws, generator, n: int, *, rays: bool, size: int = CHUNK) -> Scouts | None:
     """Draw n points around q at several scales, and evaluate the log density there.
 
     Return None if q's draws do not span the space, or if there are too many dimensions.
@@ -102,7 +102,7 @@ def judge(q: Approximation, key, n: int) -> Judgement:
         return Judgement(-np.inf, None, np.inf, n)
     elbo, k_hat = float(own.log_ratio.mean()), pareto_k(own.log_ratio)
     pilot, generator = Draws(q, keys[1], n // 4, size=n), numpy_generator(keys[2])
-    scouts = look_around(q, pilot, generator, n // 4, rays=False, size=n)
+    scouts = scouts_around(q, pilot, generator, n // 4, rays=False, size=n)
     if scouts is not None and np.isfinite(pilot.log_ratio).all():
         found = weigh_around(q, pilot, own, scouts, (), generator, n // 2, size=n)
         evaluations = n + n // 4 + scouts.evaluations + found.evaluations

@@ -87,7 +87,7 @@ class Search:
     spikes: tuple[Mode, ...] = ()
 
     @property
-    def laid_over(self) -> tuple[StudentT, ...]:
+    def densities_at_modes(self) -> tuple[StudentT, ...]:
         """A Student t density for each mode that was found, outside q or within."""
         modes = [*(part.mode for part in self.parts), *self.spikes]
         return tuple(StudentT(mode.normal, DEGREES_OF_FREEDOM) for mode in modes)

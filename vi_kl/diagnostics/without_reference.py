@@ -10,7 +10,7 @@ from vi_kl.diagnostics.errors import errors, summary_from_weights
 from vi_kl.diagnostics.evidence import Draws
 from vi_kl.diagnostics.evidence_bounds import Limits, elbo_limits, evidence_limits
 from vi_kl.diagnostics.importance import kl_by_weights, log_evidence_by_weights
-from vi_kl.diagnostics.judgement import look_around, weigh_around
+from vi_kl.diagnostics.judgement import scouts_around, weigh_around
 from vi_kl.diagnostics.missed_modes import PILOT, Search
 from vi_kl.diagnostics.psis import RELIABLE
 from vi_kl.diagnostics.rival import rival_evidence
@@ -32,7 +32,7 @@ class View:
         self.pilot = Draws(q, draws_key, PILOT)
         self.pilot.log_p = finite(self.pilot.log_p)
         self.q = q
-        self.scouts = look_around(q, self.pilot, self.generator, n, rays=True)
+        self.scouts = scouts_around(q, self.pilot, self.generator, n, rays=True)
 
     def log_q(self, z: np.ndarray) -> np.ndarray:
         """Return q's log density at points; if it is not known, that of a normal with q's moments."""
@@ -57,7 +57,7 @@ def judge_without_reference(q, draws: Draws, view: View, search: Search, figures
     found = {"source": ""}
     weighing = None
     if view.scouts is not None:
-        parts = search.laid_over
+        parts = search.densities_at_modes
         weighing = weigh_around(q, view.pilot, draws, view.scouts, parts, view.generator, len(draws) // 2)
     evidence = lower_evidence(draws, search, weighing)
     found |= {
