@@ -15,10 +15,11 @@ import jax
 import numpy as np
 from jaxtyping import ArrayLike, Float
 
-from vi_kl.core.annotations import KeyLike, Progress
+from vi_kl.core.annotations import KeyLike, Progress, ProgressLike
 from vi_kl.core.compilation import compile_clock
 from vi_kl.core.errors import FitError, ViKLError, numerical_failures_named
 from vi_kl.core.precision import in_float64
+from vi_kl.core.progress import reporting
 from vi_kl.core.random_keys import as_key
 from vi_kl.families.approximation import Approximation
 from vi_kl.families.family import Family
@@ -181,7 +182,7 @@ class Algorithm(abc.ABC):
             counter: the evaluations so far, to which `find` adds its own. Seconds are counted by `fit`.
         """
 
-    def fit(self, key: KeyLike, target: Target, *, start: Any = None, progress: Progress | None = None) -> Fit:
+    def fit(self, key: KeyLike, target: Target, *, start: Any = None, progress: ProgressLike = None) -> Fit:
         """Find the best q.
 
         Args:
@@ -189,12 +190,13 @@ class Algorithm(abc.ABC):
             target: the posterior to approximate.
             start: the place to start from: another Fit or Approximation, a `Frame`, or a point as z or {site: value}.
                 The default is the best of the modes found by climbs from random places.
-            progress: a function that is called as `progress(fraction_done, sentence)` between chunks of work.
+            progress: a function that is called as `progress(fraction_done, sentence)`, True to show progress, or
+                False; by default it is shown on a terminal and in a notebook after two seconds.
         """
         return run_fit(self, key, target, start, progress)
 
     def fit_many(
-        self, key: KeyLike, targets: Sequence[Target], *, progress: Progress | None = None
+        self, key: KeyLike, targets: Sequence[Target], *, progress: ProgressLike = None
     ) -> list[Fit | ViKLError]:
         """Fit each of several targets, such as one model's posteriors for many data sets.
 
@@ -205,7 +207,8 @@ class Algorithm(abc.ABC):
             key: a JAX random key, or an integer. Target i is fitted with `jax.random.split(key, len(targets))[i]`, with
                 which `fit` finds the same.
             targets: the posteriors to approximate.
-            progress: a function that is called as `progress(fraction_done, sentence)`.
+            progress: a function that is called as `progress(fraction_done, sentence)`, True to show progress, or
+                False; by default it is shown on a terminal and in a notebook after two seconds.
 
         Returns:
             A list with the Fit of each target, or the error of vi_kl's own (such as FitError) that ended it: a failure
@@ -215,7 +218,8 @@ class Algorithm(abc.ABC):
             are not vi_kl's own are faults of a program, and are raised.
         """
         key = checked_key(self, key, "fit_many")
-        return self.find_many(key, tuple(targets), progress or no_progress)
+        with reporting(progress, self.name) as report:
+            return self.find_many(key, tuple(targets), report)
 
     def find_many(self, key: KeyLike, targets: tuple[Target, ...], progress: Progress) -> list["Fit | ViKLError"]:
         """Do what `fit_many` promises, with arguments that have been checked."""
@@ -233,7 +237,7 @@ class Algorithm(abc.ABC):
         return self
 
 
-def run_fit(algorithm: Algorithm, key, target, start, progress: Progress | None, **options) -> Fit:
+def run_fit(algorithm: Algorithm, key, target, start, progress: ProgressLike, **options) -> Fit:
     """Make a Fit: check the arguments, run the search, and count its cost.
 
     Args:
@@ -242,7 +246,8 @@ def run_fit(algorithm: Algorithm, key, target, start, progress: Progress | None,
     """
     key = checked_key(algorithm, key, "fit", target)
     target = require_target(target, f"{type(algorithm).__name__}.fit")
-    return find_and_count(algorithm, key, target, start, progress or no_progress, options)
+    with reporting(progress, algorithm.name) as report:
+        return find_and_count(algorithm, key, target, start, report, options)
 
 
 @in_float64
@@ -253,10 +258,6 @@ def find_and_count(algorithm: Algorithm, key, target: Target, start, progress: P
         found = algorithm.find(key, target, start=start, progress=progress, counter=counter, **options)
         progress(1.0, "done")
     return Fit(found.approximation, found.status, found.history, counter.cost(), algorithm)
-
-
-def no_progress(fraction_done: float, sentence: str) -> None:
-    """Ignore the progress of a fit that nobody asked to hear of."""
 
 
 def checked_key(algorithm: Algorithm, key, method: str, target=None):

@@ -27,6 +27,7 @@ from vi_kl.algorithms.laplace import Laplace
 from vi_kl.algorithms.sample_average_approximation import SampleAverageApproximation
 from vi_kl.algorithms.svi.svi import SVI
 from vi_kl.core.errors import ViKLError
+from vi_kl.core.progress import part_of
 from vi_kl.diagnostics import judgement
 from vi_kl.diagnostics.judgement import Judgement, describe
 from vi_kl.families.coupling import Coupling
@@ -106,9 +107,10 @@ class AutoFit(Algorithm):
         candidates = candidates_for(target, begin)
         for i, (name, algorithm) in enumerate(candidates):
             progress(i / len(candidates), f"fitting {name}")
+            part = part_of(progress, i / len(candidates), (i + 0.9) / len(candidates))
             try:
                 place = best_of(tried, begin) if name in FROM_THE_BEST else begin
-                found = algorithm.fit(fit_key, target, start=place)
+                found = algorithm.fit(fit_key, target, start=place, progress=part)
             except ViKLError as error:
                 failures.append(f"{name}: {error}")
                 continue

@@ -9,7 +9,7 @@ from vi_kl.algorithms.arguments import is_method, method_named, refuse_key_first
 from vi_kl.algorithms.method import KINDS, MethodLike
 from vi_kl.algorithms.registry import DEFAULT, METHODS
 from vi_kl.algorithms.svi.svi import SVI
-from vi_kl.core.annotations import KeyLike, Progress
+from vi_kl.core.annotations import KeyLike, ProgressLike
 from vi_kl.core.random_keys import as_key, is_key
 from vi_kl.families.approximation import Approximation
 from vi_kl.families.family import Family
@@ -58,7 +58,7 @@ def fit(
     key: KeyLike | None = None,
     start: Any = None,
     checkpoint: str | os.PathLike | None = None,
-    progress: Progress | None = None,
+    progress: ProgressLike = None,
     **kwargs: Any,
 ) -> Fit:
     """Fit an approximation to a target.
@@ -76,7 +76,8 @@ def fit(
             default is the best of the modes found by climbs from random places.
         checkpoint: a file in which a method fitted by SVI keeps its state, and from which it goes on if the file
             exists.
-        progress: a function that is called as `progress(fraction_done, sentence)`.
+        progress: a function that is called as `progress(fraction_done, sentence)`, True to show progress, or
+            False; by default it is shown on a terminal and in a notebook after two seconds.
 
     Returns:
         The Fit: its `approximation`, a readable `status`, its `history` and its `cost`.

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from jaxtyping import PyTree
 
-__all__ = ["AnyArray", "KeyLike", "Params", "PmfLike", "Progress", "Sites", "Values"]
+__all__ = ["AnyArray", "KeyLike", "Params", "PmfLike", "Progress", "ProgressLike", "Sites", "Values"]
 
 AnyArray: TypeAlias = jax.Array | np.ndarray
 """An array: JAX's inside vi_kl and while the caller traces, NumPy's in what public functions hand back."""
@@ -35,3 +35,7 @@ Sites: TypeAlias = dict[str, Any]
 
 Progress: TypeAlias = Callable[[float, str], object]
 """A function that is called with the share of the work that is done, and a sentence."""
+
+ProgressLike: TypeAlias = Progress | bool | None
+"""What is done with progress: a function that is called, True to show it, False to be silent; None shows it on a
+terminal or in a notebook once two seconds have passed."""

@@ -11,11 +11,12 @@ from typing import Any
 import jax
 import numpy as np
 
-from vi_kl.core.annotations import KeyLike
+from vi_kl.core.annotations import KeyLike, Progress, ProgressLike
 from vi_kl.core.errors import UnsuitableError
 from vi_kl.core.estimate import Estimate
 from vi_kl.core.numbers import whole_number
 from vi_kl.core.precision import in_float64
+from vi_kl.core.progress import reporting
 from vi_kl.core.records import plain, store
 from vi_kl.diagnostics.advice import advice_for
 from vi_kl.diagnostics.against_reference import judge_against_reference
@@ -114,6 +115,7 @@ def check(
     *,
     key: KeyLike | None = None,
     num_draws: int = 2 * CHUNK,
+    progress: ProgressLike = None,
 ) -> Certificate:
     """Measure how far a fit, or any Approximation, is from the posterior.
 
@@ -125,6 +127,8 @@ def check(
             around q.
         key: a JAX random key, or an integer.
         num_draws: the number of draws of q, and of the reference posterior.
+        progress: a function that is called as `progress(fraction_done, sentence)`, True to show progress, or False; by
+            default it is shown on a terminal and in a notebook after two seconds.
 
     Raises:
         NoDensity: q is a set of particles.
@@ -140,7 +144,13 @@ def check(
         raise ValueError(f"num_draws must be at least {FEWEST:,}, got {num_draws}.")
     if isinstance(q.family, Delta):
         return certificate_of_point(fit)
-    keys = jax.random.split(key, 8)
+    with reporting(progress, f"check of {q.name}") as report:
+        return certify(fit, q, jax.random.split(key, 8), num_draws, report)
+
+
+def certify(fit: Fitted | Approximation, q: Approximation, keys, num_draws: int, report: Progress) -> Certificate:
+    """Draw from q, search for what it misses, and judge it by the reference there is."""
+    report(0.0, "drawing from q")
     draws = Draws(q, keys[0], num_draws)
     refuse_undefined(draws, q)
     figures: dict[str, Any] = {
@@ -159,16 +169,20 @@ def check(
     search: Search = Search()
     view: View | None = None
     if known is None or known.source != "closed form":
+        report(0.2, "searching for missed modes")
         view = View(q, keys[6], num_draws // 4)
         search = find_missed_modes(view.pilot, view.scouts, view.log_q, q.target, keys[3], num_draws // 2)
         figures["improper"] = view.improper_along(q.target) if known is None or not known.is_exact else ()
     figures |= mode_search_figures(search, draws)
     if known is None and view is not None:
+        report(0.5, "weighing draws of wider densities")
         figures |= judge_without_reference(q, draws, view, search, figures)
         if figures.get("reverse_kl") is None and not figures["improper"]:
+            report(0.7, "trying quadrature")
             known = reference_by_integration(q.target)
             q = q if known is None else with_reference_attached(q, known)
     if known is not None:
+        report(0.8, "comparing with the reference")
         figures |= judge_against_reference(q, known, draws, weights, search, figures, keys)
     figures["saturated"] = saturations(q.target, draws.z)
     return Certificate(**figures, contradictions=find_contradictions(figures, known, density_excess(q, draws, keys[5])))

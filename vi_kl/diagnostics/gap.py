@@ -29,10 +29,11 @@ import numpy as np
 import numpyro.distributions as dist
 from scipy.optimize import minimize
 
-from vi_kl.core.annotations import KeyLike
+from vi_kl.core.annotations import KeyLike, Progress, ProgressLike
 from vi_kl.core.estimate import Estimate
 from vi_kl.core.gaussian import Gaussian
 from vi_kl.core.precision import in_float64
+from vi_kl.core.progress import part_of, reporting
 from vi_kl.core.random_keys import numpy_generator
 from vi_kl.core.records import WORKING, plain, store
 from vi_kl.diagnostics.arguments import Fitted, approximation_of, reference_and_key
@@ -116,6 +117,7 @@ def explain_gap(
     key: KeyLike | None = None,
     num_draws: int = 16_384,
     max_steps: int = 500,
+    progress: ProgressLike = None,
 ) -> Gap:
     """Split KL(q||posterior) into what is due to the family, to the optimiser and to the noise of the estimate.
 
@@ -125,14 +127,25 @@ def explain_gap(
         key: a JAX random key, or an integer.
         num_draws: the number of draws over which each KL is averaged.
         max_steps: the most iterations of the search for the best member.
+        progress: a function that is called as `progress(fraction_done, sentence)`, True to show progress, or False; by
+            default it is shown on a terminal and in a notebook after two seconds.
     """
     q = approximation_of(fit, "explain_gap")
     reference, key = reference_and_key(reference, key)
     keys = jax.random.split(key, 4)
     if reference is not None:
         q = with_reference_attached(q, reference)
+    with reporting(progress, f"gap of {q.name}") as report:
+        return split_gap(fit, q, keys, num_draws, max_steps, report)
+
+
+def split_gap(
+    fit: Fitted | Approximation, q: Approximation, keys, num_draws: int, max_steps: int, report: Progress
+) -> Gap:
+    """Check q, search the best member of its family, and compare the two."""
     known = q.target.reference
-    certificate = check(fit, known, key=keys[0], num_draws=num_draws)
+    certificate = check(fit, known, key=keys[0], num_draws=num_draws, progress=part_of(report, 0.0, 0.4))
+    report(0.4, "searching for the best member")
     gap = Gap(certificate.name, certificate.reverse_kl, warnings=(*certificate.complaints, *certificate.contradictions))
     if known is not None and gap.total is not None:
         gap = dataclasses.replace(gap, normal=normal_parts(q, known, gap.total, keys[1], num_draws))

@@ -5,7 +5,7 @@ from typing import Any
 
 import jax
 
-from vi_kl.core.annotations import KeyLike, Progress
+from vi_kl.core.annotations import KeyLike, ProgressLike
 from vi_kl.reference.gaussian import NotGaussian, gaussian_reference
 from vi_kl.reference.mcmc.reference_run import reference_run
 from vi_kl.reference.posterior import ReferencePosterior
@@ -22,7 +22,7 @@ def find_reference(
     *,
     key: KeyLike | None = None,
     cache: str | os.PathLike | bool | None = None,
-    progress: Progress | None = None,
+    progress: ProgressLike = None,
     **settings: Any,
 ) -> ReferencePosterior:
     """Find a reference posterior, by the most certain of these methods that applies.
@@ -40,7 +40,8 @@ def find_reference(
         target: the posterior.
         key: the random key of the reference run; a fixed one by default, so that a target has one reference.
         cache: the cache of reference runs, as `reference_run` takes it.
-        progress: a function that is called as `progress(fraction_done, sentence)`.
+        progress: a function that is called as `progress(fraction_done, sentence)`, True to show progress, or
+            False; by default it is shown on a terminal and in a notebook after two seconds.
         **settings: settings of the reference run, as `reference_run` takes them.
 
     Raises:

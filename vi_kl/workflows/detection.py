@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 
 import jax
 
+from vi_kl.core.annotations import ProgressLike
+from vi_kl.core.progress import reporting
 from vi_kl.core.records import plain
 from vi_kl.diagnostics.certificate import Certificate, check
 from vi_kl.diagnostics.errors import Errors
@@ -123,18 +125,17 @@ def detection_table(
     repetitions: int = 20,
     failures: Sequence[PlantedFailure] = (HEALTHY, *FAILURES),
     num_draws: int = 8192,
-    progress: Callable[[float, str], None] | None = None,
+    progress: ProgressLike = None,
 ) -> DetectionTable:
     """Plant each failure `repetitions` times, check it with and without its reference, and count the alarms."""
     counts = {planted.name: dict.fromkeys((d.name for d in DETECTORS), 0) for planted in failures}
-    for i, planted in enumerate(failures):
-        for seed in range(repetitions):
-            if progress:
-                progress((i + seed / repetitions) / len(failures), planted.name)
-            for name, alarm in alarms(planted, seed, num_draws).items():
-                counts[planted.name][name] += alarm
-    if progress:
-        progress(1.0, "done")
+    with reporting(progress, "planted failures") as report:
+        for i, planted in enumerate(failures):
+            for seed in range(repetitions):
+                report((i + seed / repetitions) / len(failures), planted.name)
+                for name, alarm in alarms(planted, seed, num_draws).items():
+                    counts[planted.name][name] += alarm
+        report(1.0, "done")
     rates = {name: {d: count / repetitions for d, count in row.items()} for name, row in counts.items()}
     return DetectionTable(rates, repetitions)
 

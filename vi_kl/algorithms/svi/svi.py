@@ -20,7 +20,7 @@ from vi_kl.algorithms.svi.many import best_of_restarts, fit_side_by_side
 from vi_kl.algorithms.svi.run import Run, with_guide_fixed
 from vi_kl.algorithms.svi.schedule import Schedule
 from vi_kl.algorithms.svi.step import run_chunk
-from vi_kl.core.annotations import KeyLike, Progress
+from vi_kl.core.annotations import KeyLike, Progress, ProgressLike
 from vi_kl.core.errors import ViKLError
 from vi_kl.families.family import Family
 from vi_kl.families.gaussian import FullRank
@@ -82,7 +82,7 @@ class SVI(Algorithm):
         target: Target,
         *,
         start: Any = None,
-        progress: Progress | None = None,
+        progress: ProgressLike = None,
         checkpoint: str | os.PathLike | None = None,
         checkpoint_seconds: float = 10.0,
     ) -> Fit:
@@ -92,7 +92,8 @@ class SVI(Algorithm):
             key: a JAX random key, or an integer; the same key gives the same fit.
             target: the posterior to approximate.
             start: the place to start from, or None.
-            progress: a function that is called as `progress(fraction_done, sentence)`.
+            progress: a function that is called as `progress(fraction_done, sentence)`, True to show progress, or
+                False; by default it is shown on a terminal and in a notebook after two seconds.
             checkpoint: the path of a file in which the state of the fit is kept. If the file exists, and is of this
                 configuration, target and key, the fit goes on from there, to the answer it would have found if it had
                 never been interrupted; one that was done returns at once. With a larger `max_steps`, a fit goes on that

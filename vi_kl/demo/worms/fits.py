@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 import jax
 import numpy as np
 
+from vi_kl.core.annotations import Progress
 from vi_kl.demo.worms import models as worms
 from vi_kl.report.draws import draw_sites_of
 from vi_kl.targets import Target
@@ -68,7 +69,7 @@ def model_specs(quick: bool) -> list[ModelSpec]:
     ]
 
 
-def fit_model(spec: ModelSpec, key, progress: Callable[[str], None] | None = None) -> ModelResult:
+def fit_model(spec: ModelSpec, key, progress: Progress | None = None) -> ModelResult:
     """Fit and check every approximation of one model."""
     target = spec.make()
     fit_key, draw_key = jax.random.split(key)

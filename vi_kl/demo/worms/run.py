@@ -91,7 +91,7 @@ def fit_models(specs: list[ModelSpec], seed: int, bar: Progress) -> Iterator[Mod
     task = bar.add_task("Fitting and checking", total=sum(len(spec.methods) for spec in specs))
 
     def one(spec, key):
-        return fit_model(spec, key, lambda _: bar.advance(task))
+        return fit_model(spec, key, lambda fraction, name: bar.advance(task))
 
     return in_threads(one, specs, keys, workers=2)
 

@@ -8,15 +8,16 @@ comparison pay for it once.
 import dataclasses
 import json
 import os
-from collections.abc import Callable
+from pathlib import Path
 
 import jax
 import numpy as np
 
-from vi_kl.core.annotations import KeyLike, Progress
+from vi_kl.core.annotations import KeyLike, Progress, ProgressLike
 from vi_kl.core.errors import ViKLError
 from vi_kl.core.estimate import Estimate
 from vi_kl.core.precision import in_float64
+from vi_kl.core.progress import part_of, reporting
 from vi_kl.core.random_keys import as_key, numpy_generator
 from vi_kl.reference.cache import cache_folder, cached, fingerprint
 from vi_kl.reference.mcmc.annealing import anneal
@@ -62,7 +63,7 @@ def reference_run(
     annealing: Annealing = Annealing(),  # noqa: B008
     on_failure: str = "raise",
     cache: str | os.PathLike | bool | None = None,
-    progress: Progress | None = None,
+    progress: ProgressLike = None,
 ) -> ReferencePosterior:
     """Compute a reference posterior from chains of NUTS: draws, moments, log evidence, and a second opinion on it.
 
@@ -77,7 +78,8 @@ def reference_run(
         annealing: the settings of the second opinion.
         on_failure: "raise", or "keep" a run that failed, with its complaints in the reference.
         cache: a folder, True for the default one (see `cache_folder`), or None for no caching.
-        progress: a function that is called with the share done and a few words.
+        progress: a function that is called as `progress(fraction_done, sentence)`, True to show progress, or
+            False; by default it is shown on a terminal and in a notebook after two seconds.
 
     Returns:
         A ReferencePosterior with source "reference run", whose `sample` picks from the stored draws.
@@ -89,34 +91,26 @@ def reference_run(
     if on_failure not in ("raise", "keep"):
         raise ValueError(f'on_failure must be "raise" or "keep", got {on_failure!r}.')
     nuts = NUTS(num_chains, num_warmup, num_draws, target_accept_prob)
-    work = Work(target, as_key(key), nuts, annealing, Teller(progress))
-    folder = cache_folder(cache)
+    with reporting(progress, "reference run") as report:
+        work = Work(target, as_key(key), nuts, annealing, report)
+        return run_and_check(work, checks, cache_folder(cache), keeps_failures=on_failure == "keep")
+
+
+def run_and_check(work: "Work", checks: Checks, folder: Path | None, *, keeps_failures: bool) -> ReferencePosterior:
+    """Run the chains, and then weigh the evidence; refuse what fails the checks unless failures are kept."""
+    target, nuts, annealing, key = work.target, work.nuts, work.annealing, work.key
     name = "" if folder is None else fingerprint(target, nuts, key)
     chains = cached(folder, f"{name}-chains", work.run, ("z", *OF_THE_CHAINS))
     found = complaints(chains, checks, OF_THE_CHAINS, target.coordinate_names)
-    if found and on_failure == "raise":
+    if found and not keeps_failures:
         raise UntrustworthyReference(target, found)
     name = "" if folder is None else fingerprint(target, (nuts, annealing), key)
     evidence = cached(folder, f"{name}-evidence", lambda: work.weigh(chains["z"]), work.needs())
     found += complaints(evidence, checks, OF_THE_EVIDENCE, target.coordinate_names)
-    if found and on_failure == "raise":
+    if found and not keeps_failures:
         raise UntrustworthyReference(target, found)
-    work.teller(1.0, "done")
+    work.report(1.0, "done")
     return make_reference(target, chains["z"], evidence, found)
-
-
-@dataclasses.dataclass(frozen=True)
-class Teller:
-    """A reporter of the progress of the whole, from the progress of its parts."""
-
-    progress: Callable | None
-
-    def __call__(self, share: float, words: str) -> None:
-        if self.progress:
-            self.progress(share, words)
-
-    def of_nuts(self, share: float, words: str) -> None:
-        self(SHARE_OF_NUTS * share, words)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,19 +121,20 @@ class Work:
     key: jax.Array
     nuts: NUTS
     annealing: Annealing
-    teller: Teller
+    report: Progress
 
     def run(self) -> dict:
         """Run the chains; return them and the figures that they are judged by."""
-        run = run_nuts(self.target, self.nuts, jax.random.fold_in(self.key, 0), self.teller.of_nuts)
+        part = part_of(self.report, 0.0, SHARE_OF_NUTS)
+        run = run_nuts(self.target, self.nuts, jax.random.fold_in(self.key, 0), part)
         return {"z": run.z, **measure(run)}
 
     def weigh(self, z) -> dict:
         """Compute the log evidence by two methods, how far apart they are, and the moments."""
-        self.teller(SHARE_OF_NUTS, "bridge sampling")
+        self.report(SHARE_OF_NUTS, "bridge sampling")
         draws = PosteriorDraws(z, independent=False)
         bridge = cross_bridge(self.target, draws, jax.random.fold_in(self.key, 1))
-        self.teller(SHARE_OF_NUTS + 0.05, "annealing")
+        self.report(SHARE_OF_NUTS + 0.05, "annealing")
         second, _ = anneal(
             self.target, StartingDensity.around(draws.z), self.annealing, jax.random.fold_in(self.key, 2)
         )

@@ -17,9 +17,10 @@ import numpy as np
 
 from vi_kl.algorithms.algorithm import Cost, Fit, FitError, counting_costs
 from vi_kl.algorithms.registry import Method
-from vi_kl.core.annotations import KeyLike, Progress
+from vi_kl.core.annotations import KeyLike, ProgressLike
 from vi_kl.core.numbers import whole_number
 from vi_kl.core.precision import in_float64
+from vi_kl.core.progress import part_of, reporting
 from vi_kl.core.random_keys import as_key, numpy_generator
 from vi_kl.targets.target import Target
 from vi_kl.workflows.calibration.calibration import Calibration
@@ -38,7 +39,7 @@ def calibrate(
     key: KeyLike | None = None,
     num_data_sets: int = 200,
     num_draws: int = 1000,
-    progress: Progress | None = None,
+    progress: ProgressLike = None,
     **kwargs: Any,
 ) -> Calibration:
     """Draw parameters and data from a model many times, fit each data set, and see where the truths lie under q.
@@ -53,7 +54,8 @@ def calibrate(
         key: a JAX random key; the same key gives the same calibration.
         num_data_sets: the number of data sets; with 200, the coverage of a 95% interval is known to ±1.5%.
         num_draws: draws of each q by which the truth is ranked.
-        progress: called as `progress(fraction_done, sentence)`.
+        progress: a function that is called as `progress(fraction_done, sentence)`, True to show progress, or
+            False; by default it is shown on a terminal and in a notebook after two seconds.
 
     Returns:
         The Calibration: ranks, coverage, tests, and a verdict in words. Fits that failed or did not converge are
@@ -74,10 +76,11 @@ def calibrate(
     observed = (observed,) if isinstance(observed, str) else tuple(observed)
     require_sizes(observed, num_data_sets, num_draws)
     keys = jax.random.split(key, 4)
-    with counting_costs() as counter:
+    with counting_costs() as counter, reporting(progress, "calibration") as report:
+        report(0.0, "simulating data sets")
         simulation = simulate(model, args, kwargs, observed, keys[0], num_data_sets)
         algorithm = procedure(method, simulation.targets[0])
-        fits = algorithm.fit_many(keys[1], simulation.targets, progress=progress)
+        fits = algorithm.fit_many(keys[1], simulation.targets, progress=part_of(report, 0.05, 0.95))
         done = {i: fit for i, fit in enumerate(fits) if isinstance(fit, Fit)}
         if not done:
             raise FitError(f"Each of the {num_data_sets} fits of {algorithm.name} failed. The first: {fits[0]}")
