@@ -26,7 +26,7 @@ showing = threading.Lock()  # held by the outermost of the functions that report
 
 
 class Display(Protocol):
-    """Where progress is shown."""
+    """A place where progress is shown."""
 
     def show(self, fraction: float, sentence: str) -> None:
         """Show a state."""

@@ -6,6 +6,7 @@ into what JSON can hold. A field that JSON has no use for, such as a fit, has th
 """
 
 import dataclasses
+import html
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -13,6 +14,24 @@ from typing import Any
 import numpy as np
 
 WORKING = {"in_json": False}  # metadata of a field for people who compute on: `plain` leaves it out
+
+
+class Readable:
+    """A result that is a line at the prompt, and whole where it is printed or shown by a notebook.
+
+    A dataclass that is one has `repr=False`, for it would write a `__repr__` of its own.
+    """
+
+    @property
+    def headline(self) -> str:
+        """What there is to say in one line."""
+        raise NotImplementedError
+
+    def __repr__(self):
+        return f"<{type(self).__name__}: {self.headline}>"
+
+    def _repr_html_(self):
+        return f'<pre style="white-space: pre-wrap">{html.escape(str(self))}</pre>'
 
 
 def store(record, **values) -> None:

@@ -17,7 +17,7 @@ from vi_kl.core.estimate import Estimate
 from vi_kl.core.numbers import whole_number
 from vi_kl.core.precision import in_float64
 from vi_kl.core.progress import reporting
-from vi_kl.core.records import plain, store
+from vi_kl.core.records import Readable, plain, store
 from vi_kl.diagnostics.advice import advice_for
 from vi_kl.diagnostics.against_reference import judge_against_reference
 from vi_kl.diagnostics.arguments import Fitted, approximation_of, reference_and_key
@@ -45,8 +45,8 @@ FEWEST = 500  # draws; with fewer, k-hat and the limits mean nothing
 TOLERANCE, MOST_NODES = 1e-4, 300_000  # settings of the quadrature that is tried before KL is called unknown
 
 
-@dataclasses.dataclass(frozen=True)
-class Certificate(Measurements):
+@dataclasses.dataclass(frozen=True, repr=False)
+class Certificate(Readable, Measurements):
     """A record of how far q is from the posterior, how certain that is, and what the figures cannot see.
 
     It holds the figures (all fields of `Measurements` are fields here too) and the words that follow from them. Every
@@ -87,6 +87,12 @@ class Certificate(Measurements):
     def to_dict(self) -> dict:
         """Return the record as plain numbers and strings, for JSON; what is infinite or unknown is None."""
         return plain(self)
+
+    @property
+    def headline(self) -> str:
+        """The approximation, how reliable the KL is, and the KL or its limits."""
+        kl = self.limits if self.reverse_kl is None or self.improper else self.reverse_kl
+        return f"{self.name}, {self.label}: KL(q||posterior) {kl}"
 
     def __str__(self):
         figures = [

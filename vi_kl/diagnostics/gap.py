@@ -35,7 +35,7 @@ from vi_kl.core.gaussian import Gaussian
 from vi_kl.core.precision import in_float64
 from vi_kl.core.progress import part_of, reporting
 from vi_kl.core.random_keys import numpy_generator
-from vi_kl.core.records import WORKING, plain, store
+from vi_kl.core.records import WORKING, Readable, plain, store
 from vi_kl.diagnostics.arguments import Fitted, approximation_of, reference_and_key
 from vi_kl.diagnostics.certificate import check, with_reference_attached
 from vi_kl.diagnostics.evidence import mean_estimate
@@ -62,8 +62,8 @@ class NormalParts:
     shape: Estimate
 
 
-@dataclasses.dataclass(frozen=True)
-class Gap:
+@dataclasses.dataclass(frozen=True, repr=False)
+class Gap(Readable):
     """KL(q||posterior) and its parts, in nats.
 
     Attributes:
@@ -97,6 +97,11 @@ class Gap:
     def to_dict(self) -> dict:
         """Return the record as plain numbers and strings, for JSON; what is infinite or unknown is None."""
         return plain(self)
+
+    @property
+    def headline(self) -> str:
+        """The approximation, how reliable the parts are, and the total."""
+        return f"{self.name}, {self.label}: KL(q||posterior) {'not known' if self.total is None else self.total}"
 
     def __str__(self):
         rows = [("KL(q||post.)", self.total), ("  family", self.family), ("  optimisation", self.optimisation)]

@@ -14,6 +14,7 @@ from numpyro.distributions import Distribution
 from vi_kl.core.annotations import AnyArray, KeyLike, Values
 from vi_kl.core.estimate import Estimate
 from vi_kl.core.random_keys import as_key
+from vi_kl.core.records import Readable
 from vi_kl.reference.mcmc.draws import PosteriorDraws
 
 
@@ -31,8 +32,8 @@ class Moments:
     error: float = 0.0
 
 
-@dataclasses.dataclass(frozen=True)
-class ReferencePosterior:
+@dataclasses.dataclass(frozen=True, repr=False)
+class ReferencePosterior(Readable):
     """A record of what is known about the posterior of a target.
 
     Attributes:
@@ -65,6 +66,17 @@ class ReferencePosterior:
     complaints: tuple[str, ...] = ()
 
     @property
+    def headline(self) -> str:
+        """Its source, the log evidence, and the sites."""
+        return f"by {self.source}, log evidence {self.log_evidence}, sites {', '.join(self.moments)}"
+
+    def __str__(self):
+        lines = [f"Reference posterior by {self.source}", f"  log evidence  {self.log_evidence}"]
+        for name, site in self.moments.items():
+            lines.append(f"  {name}: mean {in_few_digits(site.mean)}, sd {in_few_digits(site.sd)}")
+        return "\n".join([*lines, *(f"  {complaint}" for complaint in self.complaints)])
+
+    @property
     def is_exact(self) -> bool:
         """Return whether nothing in the reference rests on random draws."""
         return self.chains is None
@@ -74,3 +86,8 @@ class ReferencePosterior:
         if self.chains is not None:
             return PosteriorDraws(self.chains, independent=False)
         return PosteriorDraws(np.asarray(self.sample(as_key(key), n))[None], independent=True)
+
+
+def in_few_digits(values) -> str:
+    """Return numbers as text, with four digits and the middle of long arrays left out."""
+    return np.array2string(np.asarray(values), precision=4, threshold=8, edgeitems=3, separator=", ")

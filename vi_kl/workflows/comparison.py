@@ -1,10 +1,11 @@
 """Comparison: what fits of one target cost, how each ended, and how far each is from the posterior."""
 
 import dataclasses
+import html
 from typing import TYPE_CHECKING
 
 from vi_kl.algorithms.algorithm import Cost, Fit, Status
-from vi_kl.core.records import WORKING, plain, store
+from vi_kl.core.records import WORKING, Readable, plain, store
 from vi_kl.diagnostics.certificate import Certificate
 from vi_kl.targets.target import Target
 
@@ -12,8 +13,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-@dataclasses.dataclass(frozen=True)
-class Comparison:
+@dataclasses.dataclass(frozen=True, repr=False)
+class Comparison(Readable):
     """Fits of one target with their certificates, in the order asked for.
 
     A record, but for the target and the fits, which are there to be drawn from and plotted.
@@ -49,12 +50,21 @@ class Comparison:
         """Return certificates, statuses, costs and failures as plain numbers and strings, for JSON, without fits."""
         return plain(self)
 
+    @property
+    def headline(self) -> str:
+        """The target, the approximations from the highest ELBO down, and how many were left out."""
+        ordered = sorted(self.certificates, key=lambda c: -c.elbo.value if c.elbo else float("inf"))
+        left_out = f"; {len(self.failures)} left out" if self.failures else ""
+        return f"{self.target.density}, {', '.join(c.name for c in ordered) or 'no approximation'}{left_out}"
+
     def __str__(self):
         text = self.to_dataframe().to_string(float_format=lambda x: f"{x:.4g}")
         return "\n".join([text, *(f"{name}: left out. {why}" for name, why in self.failures.items())])
 
     def _repr_html_(self):
-        return self.to_dataframe().to_html(float_format=lambda x: f"{x:.4g}")
+        table = self.to_dataframe().to_html(float_format=lambda x: f"{x:.4g}")
+        left_out = (f"{name}: left out. {why}" for name, why in self.failures.items())
+        return "".join([table, *(f"<p>{html.escape(words)}</p>" for words in left_out)])
 
 
 def columns(unit: str) -> list[str]:

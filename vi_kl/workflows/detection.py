@@ -12,7 +12,7 @@ import jax
 
 from vi_kl.core.annotations import ProgressLike
 from vi_kl.core.progress import reporting
-from vi_kl.core.records import plain
+from vi_kl.core.records import Readable, plain
 from vi_kl.diagnostics.certificate import Certificate, check
 from vi_kl.diagnostics.errors import Errors
 from vi_kl.workflows.planted_failures import FAILURES, HEALTHY, PlantedFailure
@@ -87,8 +87,8 @@ DETECTORS = (
 # fmt: on
 
 
-@dataclasses.dataclass(frozen=True)
-class DetectionTable:
+@dataclasses.dataclass(frozen=True, repr=False)
+class DetectionTable(Readable):
     """A table of the shares of seeds in which a diagnostic raised an alarm.
 
     Attributes:
@@ -106,6 +106,18 @@ class DetectionTable:
         table = pd.DataFrame(self.rates)
         table.insert(0, "needs", [d.needs for d in DETECTORS])
         return table
+
+    @property
+    def headline(self) -> str:
+        """The numbers of failures and of repetitions, and which failures went unseen."""
+        unseen = f"; not seen: {', '.join(self.unseen)}" if self.unseen else ""
+        return f"{len(self.rates)} cases, {self.repetitions} times each{unseen}"
+
+    def __str__(self):
+        return self.to_dataframe().to_string(float_format=lambda x: f"{x:.0%}")
+
+    def _repr_html_(self):
+        return self.to_dataframe().to_html(float_format=lambda x: f"{x:.0%}")
 
     def to_dict(self) -> dict:
         """Return the record as plain numbers and strings, for JSON."""

@@ -1,5 +1,7 @@
 """The look of the figures: colours, dashes, and settings of matplotlib that hold within a context."""
 
+import io
+
 import matplotlib
 from matplotlib.figure import Figure
 
@@ -36,9 +38,18 @@ def style():
     )
 
 
+class ShownFigure(Figure):
+    """A figure that a notebook shows although pyplot does not know it."""
+
+    def _repr_png_(self):
+        content = io.BytesIO()
+        self.savefig(content, format="png")
+        return content.getvalue()
+
+
 def subplots(rows: int = 1, columns: int = 1, *, figsize, **kwargs):
     """Make a figure and axes as pyplot's `subplots` does, without pyplot's global list of figures."""
-    figure = Figure(figsize=figsize, layout="constrained")
+    figure = ShownFigure(figsize=figsize, layout="constrained")
     return figure, figure.subplots(rows, columns, **kwargs)
 
 

@@ -1,9 +1,10 @@
 """Calibration: what many simulated data sets say of a fitting procedure, in figures and in words."""
 
 import dataclasses
+import html
 from typing import TYPE_CHECKING, Any
 
-from vi_kl.core.records import plain, store
+from vi_kl.core.records import Readable, plain, store
 from vi_kl.workflows.calibration.rank_statistics import RankStatistics
 from vi_kl.workflows.calibration.words import blind_spot, verdict_of
 
@@ -11,8 +12,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-@dataclasses.dataclass(frozen=True)
-class Calibration(RankStatistics):
+@dataclasses.dataclass(frozen=True, repr=False)
+class Calibration(Readable, RankStatistics):
     """A record of where the true parameters lay among the draws of q, over many simulated data sets.
 
     It holds the figures (all fields of `RankStatistics` are fields here too) and the words that follow from them.
@@ -47,10 +48,16 @@ class Calibration(RankStatistics):
         """Return the record as plain numbers and strings, for JSON; what is infinite or unknown is None."""
         return plain(self)
 
+    @property
+    def headline(self) -> str:
+        """The method, the number of data sets, and the verdict."""
+        return f"{self.method} over {len(self.pits)} simulated data sets. {self.verdict}"
+
     def __str__(self):
         table = self.to_dataframe().to_string(float_format=lambda x: f"{x:.3g}")
         title = f"Calibration of {self.method} over {len(self.pits)} simulated data sets"
         return "\n".join([title, table, self.verdict, f"Blind spot: {self.cannot_see}"])
 
     def _repr_html_(self):
-        return self.to_dataframe().to_html(float_format=lambda x: f"{x:.3g}")
+        table = self.to_dataframe().to_html(float_format=lambda x: f"{x:.3g}")
+        return "".join([table, *(f"<p>{html.escape(words)}</p>" for words in (self.verdict, self.cannot_see))])
