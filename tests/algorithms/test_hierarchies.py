@@ -11,7 +11,7 @@ from benchmarks.measure_hierarchies import MODELS, best_mean_field, data, exact,
 import vi_kl
 from vi_kl.algorithms.algorithm import CostCounter
 from vi_kl.algorithms.initialization import initialize
-from vi_kl.algorithms.natural_steps import look
+from vi_kl.algorithms.natural_steps import elbo_at
 from vi_kl.algorithms.sample_average_approximation import SampleAverageApproximation
 from vi_kl.families import MeanField
 from vi_kl.families.frame import Frame
@@ -26,7 +26,7 @@ def elbo_of_start(kind, strength, groups, seed):
     with jax.enable_x64(True):
         frame = initialize(target, jax.random.key(seed), CostCounter()).frame
         noise = matched_noise(np.random.default_rng(0), 1024, target.dim)
-        seen = look(target, frame.normal, noise, CostCounter())
+        seen = elbo_at(target, frame.normal, noise, CostCounter())
     return seen.elbo, x
 
 
