@@ -24,6 +24,11 @@ MOST_MAPS = 50_000  # of the 65,530 that Linux allows a process
 tests_done = itertools.count(1)
 
 
+def pytest_collection_modifyitems(items):
+    """Begin with what is published, which takes longest, so that no worker waits for it at the end."""
+    items.sort(key=lambda item: item.get_closest_marker("publication") is None)
+
+
 @pytest.fixture
 def key():
     return jax.random.key(20261123)

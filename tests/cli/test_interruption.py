@@ -9,19 +9,24 @@ import time
 
 import pytest
 
+# a test run in the background hands on that SIGINT is ignored
+LISTENING = """
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from vi_kl.cli.__main__ import main
+main()
+"""
 AT_ONCE = 1.0  # seconds, on a machine with nothing else to do; tests share theirs
 
 
 def interrupt(arguments, seconds, folder):
     """Return (exit code, stderr, seconds until the end) of a command that gets SIGINT after so many seconds."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "vi_kl.cli", *arguments],
+        [sys.executable, "-c", LISTENING, *arguments],
         cwd=folder,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
-        # a test run in the background hands on that SIGINT is ignored
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     time.sleep(seconds)
     process.send_signal(signal.SIGINT)
