@@ -72,8 +72,7 @@ def test_the_commands_are_the_files():
 
 
 def test_the_self_test_shows_its_table_or_prints_it_as_json(monkeypatch):
-    def planted(repetitions, progress):
-        progress(1.0, "done")
+    def planted(repetitions):
         rates = {name: {d.name: seen for d in DETECTORS} for name, seen in (("healthy", 0.0), ("missed mode", 1.0))}
         return DetectionTable(rates, repetitions)
 
@@ -83,7 +82,7 @@ def test_the_self_test_shows_its_table_or_prints_it_as_json(monkeypatch):
     assert "Alarms in 7 of each failure" in shown.output
     assert "100%" in shown.output
     found = json.loads(CliRunner().invoke(app, ["self-test", "--repetitions", "7", "--json"]).stdout)
-    assert found == {"repetitions": 7, "rates": planted(7, lambda *_: None).rates}
+    assert found == {"repetitions": 7, "rates": planted(7).rates}
 
 
 @pytest.mark.exhaustive  # by default test_planted_failures.py plants each of them

@@ -4,7 +4,6 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import Progress
 
 from vi_kl.cli.divergence.spinner import delayed_spinner
 from vi_kl.cli.interruption import when_interrupted
@@ -31,8 +30,4 @@ def self_test(
     with delayed_spinner(errors, "Importing JAX and NumPyro"):
         from vi_kl.report.detection import show_detection
         from vi_kl.workflows.detection import detection_table
-    with Progress(console=errors, transient=True) as bar:
-        task = bar.add_task("planting", total=1.0)
-        report = lambda done, name: bar.update(task, completed=done, description=name)  # noqa: E731
-        table = detection_table(repetitions, progress=report)
-    show_detection(table, as_json, output)
+    show_detection(detection_table(repetitions), as_json, output)
