@@ -192,7 +192,7 @@ def require_format(stored: Archive) -> None:
 
 def require_same_target(stored: Archive, target: Target) -> None:
     """Raise an error if the fit in the file is of another target; the message says what differs."""
-    different = differences(stored.get("target"), target)
+    different = differences(stored.get("target"), fingerprint(target))
     if different:
         raise StorageError(f"{stored.path} is a fit to another target: {'; '.join(different)}.")
 

@@ -56,13 +56,13 @@ def describe_leaf(leaf) -> list:
     return [list(np.shape(leaf)), array.dtype.str, hashlib.sha256(array.tobytes()).hexdigest()]
 
 
-def differences(saved: dict, target: Target) -> list[str]:
-    """Say how the target differs from the one that was fingerprinted; return an empty list if it does not."""
-    other_sites = differences_of_sites(saved["sites"], site_list(target))
-    if other_sites:
-        return other_sites
-    new = fingerprint(target)
-    return differences_of_data(saved, new) or differences_of_model(saved, new)
+def differences(saved: dict, new: dict) -> list[str]:
+    """Say how the target of a new fingerprint differs from that of a saved one; return an empty list if it does not."""
+    return (
+        differences_of_sites(saved["sites"], new["sites"])
+        or differences_of_data(saved, new)
+        or differences_of_model(saved, new)
+    )
 
 
 def differences_of_sites(saved: list, new: list) -> list[str]:

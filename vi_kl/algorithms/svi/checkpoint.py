@@ -124,7 +124,7 @@ class Checkpoint:
             if old["config"].get(name) != new["config"].get(name) and name not in MAY_DIFFER
         ]
         different += [f"the {name} is another" for name in ("key", "start") if old[name] != new[name]]
-        different += differences(old["target"], self.run.target)
+        different += differences(old["target"], new["target"])
         if different:
             raise CheckpointError(
                 f"{self.path} is the checkpoint of another fit: {'; '.join(different)}. Give this fit another path, "
