@@ -11,13 +11,13 @@ import sys
 import types
 import typing
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
 from vi_kl.core.array_files import ArchiveError, ArrayFile, write_arrays
-from vi_kl.core.files import place_of
 
 DOCUMENT = "document"
 
@@ -51,7 +51,7 @@ class Archive:
     """
 
     def __init__(self, path):
-        self.path = place_of(path)
+        self.path = Path(path).expanduser()
         with ArrayFile(self.path) as file:
             document = file[DOCUMENT]
             try:
