@@ -7,7 +7,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from vi_kl.core.array_files import ArchiveError, ArrayFile, write_arrays
+from vi_kl.core.array_files import ArchiveError, ArrayFile, array_of, write_arrays
 
 ARRAYS = {
     "whole": np.arange(700.0).reshape(7, 100),  # above 4 kB, where zipfile gives NumPy the bytes in parts
@@ -82,6 +82,15 @@ def npy(header: str, content: bytes = b"") -> bytes:
     """Return the bytes of a .npy file with this header."""
     padded = header.ljust(117) + "\n"
     return b"\x93NUMPY\x01\x00" + len(padded).to_bytes(2, "little") + padded.encode() + content
+
+
+@pytest.mark.parametrize("shape", ["(3,)", "(2, 3)", "(4, -1)", "(0,)", "(0, -4)"])
+def test_a_header_has_to_take_up_its_bytes(shape):
+    """Here the checksum is not there to find out, as in a file that was made up."""
+    header = "{'descr': '<f8', 'fortran_order': False, 'shape': %s}"
+    np.testing.assert_array_equal(array_of(npy(header % "(4,)", np.arange(4.0).tobytes())), np.arange(4.0))
+    with pytest.raises(ValueError, match="32 bytes, which no array of shape"):
+        array_of(npy(header % shape, bytes(32)))
 
 
 @pytest.mark.parametrize(
