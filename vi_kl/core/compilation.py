@@ -11,17 +11,25 @@ import dataclasses
 import functools
 import inspect
 import os
+import queue
 import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar, overload
 
 import jax
 
 from vi_kl.core.code_hash import reads
+from vi_kl.core.interruptible import (
+    in_background,
+    settle,
+    unheeded_if_interrupted,
+    wait_for_arrays,
+    wait_for_call,
+)
 
 F = TypeVar("F", bound=Callable)
 
@@ -30,6 +38,7 @@ QUICK_TO_COMPILE = {"xla_cpu_use_fusion_emitters": False}
 UNOPTIMIZED = {**QUICK_TO_COMPILE, "xla_backend_optimization_level": 0}
 
 MOST_PROGRAMS = 20  # of one function: those of a comparison of many methods on one target
+LONG_CALL = 0.02  # seconds
 MOST_GROWTH = 200 * 2**20  # bytes of a process that keeps making programs of new shapes
 STATM = Path("/proc/self/statm")
 
@@ -118,7 +127,7 @@ def with_static(function, static: tuple[str, ...], unoptimized):
     condition = unoptimized
     if callable(unoptimized):
         condition = lambda arrays, what_is_read, /, **kwargs: unoptimized(*kwargs.values())  # noqa: E731
-    program = jitted(inner, static, condition, 1)
+    program = jitted(inner, static, condition, (1,))
 
     @functools.wraps(function)
     def call(*args, **kwargs):
@@ -144,22 +153,71 @@ def jitted(function, static: tuple[str, ...], unoptimized, static_places):
         if any(isinstance(leaf, jax.core.Tracer) for leaf in leaves):
             return plain(*args, **kwargs)  # compiler options belong to the outermost compilation only
         quickly = unoptimized(*args, **kwargs) if callable(unoptimized) else unoptimized
-        signature = quickly, structure, tuple(map(describe, leaves))
+        device = jax.config.jax_default_device  # type: ignore[attr-defined]
+        signature = quickly, device, structure, tuple(map(describe, leaves))
         program = programs.get(signature)
         if program is None:
             let_go_if_grown()
             # a function of its own for each, since JAX keeps programs for as long as their function is there
-            program = jax.jit(another(function), **settings, compiler_options=compiler_options(quickly))
+            jit = jax.jit(another(function), **settings, compiler_options=compiler_options(quickly))
             start = time.perf_counter()
             with tracing:
                 waited = time.perf_counter() - start
-                lowered = program.lower(*args, **kwargs)
-            lowered.compile()
+                lowered = jit.lower(*args, **kwargs)
+            executable = wait_for_call(lowered.compile)
+            program = CompiledProgram(jit, executable, may_hold_the_caller(lowered), static, static_places)
             record(time.perf_counter() - start - waited)
             programs.keep(signature, program)
+        running.raise_if_abandoned()
         return program(*args, **kwargs)
 
     return call
+
+
+def may_hold_the_caller(lowered: jax.stages.Lowered) -> bool:
+    """Return whether a call may return only when all is computed, and that may be long.
+
+    XLA holds its caller where Python is called, and where it takes a program for a cheap one, as it does a loop of
+    unknown length whose body is cheap.
+    """
+    text = lowered.as_text()
+    return any(operation in text for operation in ("stablehlo.while", "callback"))
+
+
+@dataclasses.dataclass
+class CompiledProgram:
+    """A compiled program, whose calls Ctrl-C interrupts.
+
+    A call that is expected to hold its caller is made in another thread; that costs up to a millisecond on a busy
+    machine, so a program whose last call was short is called directly.
+
+    Attributes:
+        jit: the function under `jax.jit`.
+        executable: the same, compiled, as a function of the arguments that are not static.
+        may_hold: see `may_hold_the_caller`.
+        static: names of the static arguments.
+        static_places: places of the static arguments without a name.
+    """
+
+    jit: Callable
+    executable: Callable
+    may_hold: bool
+    static: tuple[str, ...]
+    static_places: tuple[int, ...]
+
+    def __post_init__(self):
+        self.holds = self.may_hold  # whether the last call held its caller
+
+    def __call__(self, *args, **kwargs):
+        start = time.perf_counter()
+        if self.holds:
+            dynamic = [arg for place, arg in enumerate(args) if place not in self.static_places]
+            named = {name: arg for name, arg in kwargs.items() if name not in self.static}
+            result = wait_for_call(functools.partial(self.executable, **named), *dynamic)
+        else:
+            result = self.jit(*args, **kwargs)
+        self.holds = self.may_hold and time.perf_counter() - start > LONG_CALL
+        return wait_for_arrays(result)
 
 
 def another(function: Callable) -> Callable:
@@ -258,7 +316,7 @@ def describe(leaf):
     """
     if hasattr(leaf, "dtype"):
         sharding = getattr(leaf, "sharding", None)
-        layout = sharding if sharding is not None and len(sharding.device_set) > 1 else None
+        layout = sharding if getattr(leaf, "committed", False) else None
         return leaf.shape, leaf.dtype, getattr(leaf, "weak_type", False), layout
     return type(leaf) if isinstance(leaf, float | complex) else leaf
 
@@ -272,13 +330,22 @@ class CompileClock:
 
 
 class Running(threading.local):
-    """A thread's running clocks."""
+    """What runs around a thread's work: its clocks, and whether anybody waits for the result."""
 
     def __init__(self):
         self.clocks: tuple[CompileClock, ...] = ()
+        self.abandoned: threading.Event | None = None
+
+    def raise_if_abandoned(self) -> None:
+        if self.abandoned is not None and self.abandoned.is_set():
+            raise AbandonedError("Nobody waits for this any longer.")
 
 
 running = Running()
+
+
+class AbandonedError(Exception):
+    """Raised in a thread, to end it, once the caller has stopped asking for its results."""
 
 
 def record(seconds: float) -> None:
@@ -302,24 +369,35 @@ def in_threads(function, *arguments, workers: int) -> Iterator:
     """Map a function over arguments in threads, in order, with the caller's compile clocks running in them too.
 
     The work begins at once, before the first result is asked for. Threads pay where most of the time goes into
-    compiling, which releases Python's lock. Calls that have not begun when the caller stops iterating (an error, an
-    interruption) never begin.
+    compiling, which releases Python's lock. When the caller stops iterating (an error, an interruption), calls that
+    have not begun never begin, and the others end before the next program that they would run.
     """
     if workers <= 1:
         return map(function, *arguments)
-    clocks = running.clocks
+    clocks, abandoned = running.clocks, threading.Event()
+    calls: queue.SimpleQueue = queue.SimpleQueue()
+    futures: list[Future] = []
+    for args in zip(*arguments, strict=True):
+        futures.append(Future())
+        calls.put((futures[-1], args))
 
-    def with_clocks(*args):
-        running.clocks = clocks
-        return function(*args)
+    def work():
+        running.clocks, running.abandoned = clocks, abandoned
+        while not abandoned.is_set():
+            try:
+                future, args = calls.get_nowait()
+            except queue.Empty:
+                return
+            settle(future, function, *args)
 
-    pool = ThreadPoolExecutor(max_workers=workers)
-    return results_in_order(pool, [pool.submit(with_clocks, *args) for args in zip(*arguments, strict=True)])
+    threads = [in_background(work) for _ in range(workers)]
+    return results_in_order(futures, abandoned, threads)
 
 
-def results_in_order(pool: ThreadPoolExecutor, futures: list[Future]) -> Iterator:
-    try:
-        for future in futures:
-            yield future.result()
-    finally:
-        pool.shutdown(cancel_futures=True)
+def results_in_order(futures: list[Future], abandoned: threading.Event, threads: list[Future]) -> Iterator:
+    with unheeded_if_interrupted(threads):
+        try:
+            for future in futures:
+                yield future.result()
+        finally:
+            abandoned.set()
