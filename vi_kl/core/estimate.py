@@ -1,4 +1,4 @@
-"""Estimate: a number with its standard error, its method and its unit."""
+"""Estimate: a number with its standard error, its method and its unit; written_numbers.py writes it."""
 
 import dataclasses
 import math
@@ -6,6 +6,9 @@ from statistics import NormalDist
 
 import numpy as np
 from scipy.special import stdtrit
+
+from vi_kl.core.records import WORKING
+from vi_kl.core.written_numbers import divergence_with_error, with_error, with_unit
 
 __all__ = ["Estimate"]
 
@@ -28,6 +31,8 @@ class Estimate:
         caveat: a sentence on what the method cannot see; "" if it sees everything.
         degrees_of_freedom: the degrees of freedom of the standard error, if it rests on so few replicates that the
             error relative to it follows Student's t; None for a Gaussian.
+        not_negative: whether the number is a divergence, which is written as one: below zero only if that contradicts
+            its error. It says nothing new about the number, and is no part of `to_dict`.
     """
 
     value: float
@@ -38,6 +43,7 @@ class Estimate:
     k_hat: float | None = None
     caveat: str = ""
     degrees_of_freedom: float | None = None
+    not_negative: bool = dataclasses.field(default=False, repr=False, compare=False, metadata=WORKING)
 
     def __post_init__(self):
         object.__setattr__(self, "value", float(self.value))
@@ -59,6 +65,10 @@ class Estimate:
         return dataclasses.replace(
             self, value=self.value * factor, standard_error=self.standard_error * factor, unit=unit
         )
+
+    def as_divergence(self) -> "Estimate":
+        """Return the same number, to be written as one that cannot be negative."""
+        return dataclasses.replace(self, not_negative=True)
 
     def interval(self, level: float = 0.95) -> tuple[float, float]:
         """Return the central interval at `level` (Gaussian, or Student's t with few degrees of freedom)."""
@@ -91,13 +101,14 @@ class Estimate:
         return abs(difference.value) <= standard_errors * difference.standard_error + rounding
 
     def to_dict(self) -> dict:
-        return dataclasses.asdict(self)
+        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "not_negative"}
 
     def __float__(self):
         return self.value
 
     def __str__(self):
-        return f"{format_with_error(self.value, self.standard_error)} {self.unit}".strip() + f" ({self.method})"
+        write = divergence_with_error if self.not_negative else with_error
+        return f"{with_unit(write(self.value, self.standard_error), self.unit)} ({self.method})"
 
 
 def error_of_mean(values: np.ndarray, effective_number: float | None = None) -> float:
@@ -127,15 +138,3 @@ def combined_degrees_of_freedom(*estimates: Estimate) -> float | None:
     variances = [(e.standard_error**2, e.degrees_of_freedom) for e in estimates]
     spread = sum(variance**2 / freedom for variance, freedom in variances if freedom is not None)
     return sum(variance for variance, _ in variances) ** 2 / spread if spread else None
-
-
-def format_with_error(value: float, standard_error: float, digits: int = 2) -> str:
-    """Return `value ± error`, with the error at `digits` significant digits and the value at the same place."""
-    if not math.isfinite(value) or not math.isfinite(standard_error):
-        return f"{value:.4g} ± {standard_error:.2g}" if standard_error else f"{value:.4g}"
-    if standard_error == 0.0:
-        return f"{value:.6g}"
-    decimals = max(0, digits - 1 - math.floor(math.log10(standard_error)))
-    if decimals > 6:
-        return f"{value:.10g} ± {standard_error:.0e}"
-    return f"{value:.{decimals}f} ± {standard_error:.{decimals}f}"

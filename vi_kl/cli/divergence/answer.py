@@ -12,6 +12,7 @@ from vi_kl.cli.divergence.input_errors import ExpressionError, Place
 from vi_kl.cli.divergence.interpretation import why_infinite
 from vi_kl.core.estimate import Estimate
 from vi_kl.core.precision import in_float64
+from vi_kl.core.written_numbers import contradicts_zero, with_error
 from vi_kl.divergences import NoClosedForm, estimate_kl, kl_divergence
 from vi_kl.divergences.discrete import as_pmfs
 
@@ -176,8 +177,9 @@ def check_possible(estimate: Estimate, names: tuple[str, str]) -> None:
             f"{divergence} came out as not a number (by {method}): parameters this extreme are beyond what"
             " float64 can tell. Try another --method."
         )
-    if estimate.value < -5 * estimate.standard_error:
+    if contradicts_zero(estimate.value, estimate.standard_error):
+        number = with_error(estimate.value, estimate.standard_error)
         raise ValueError(
-            f"{divergence} came out as {estimate.value:.4g} (by {method}), but no divergence is negative: one"
+            f"{divergence} came out as {number} (by {method}), but no divergence is negative: one"
             " of the two does not add up to 1, as where a mask takes off a part of it."
         )

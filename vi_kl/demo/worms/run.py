@@ -14,7 +14,8 @@ from rich.progress import Progress
 from rich.text import Text
 
 from vi_kl.core.compilation import compile_clock, in_threads
-from vi_kl.core.estimate import UNITS
+from vi_kl.core.estimate import UNITS, Estimate
+from vi_kl.core.written_numbers import contradicts_zero, divergence_with_error, with_unit
 from vi_kl.demo.worms import figures
 from vi_kl.demo.worms.article import Article, article
 from vi_kl.demo.worms.data import observed
@@ -23,7 +24,7 @@ from vi_kl.diagnostics.certificate import Certificate
 from vi_kl.report import figures as plots
 from vi_kl.report.pages import Section, render_page, require_writable, write_atomically, write_page
 from vi_kl.report.picture import Picture
-from vi_kl.report.tables import Table, comparison_table, notes, readable
+from vi_kl.report.tables import Table, comparison_table, notes, number, readable
 from vi_kl.report.terminal import LONGEST_LINE, print_notes, progress_bar, rich_table
 
 TITLE = "The worm teeth: from a histogram to a checked posterior"
@@ -147,13 +148,14 @@ def about_the_missing_mode(one_sided: list[Certificate], unit: str) -> str:
     """Explain why some approximations cover one mode only, and what it costs."""
     names = ", ".join(readable(c.name) for c in one_sided)
     share = np.mean([c.coverage for c in one_sided])
-    best = min(c.reverse_kl.to(unit).value for c in one_sided)
+    best = min((c.reverse_kl.to(unit) for c in one_sided), key=lambda kl: kl.value)
     log2 = np.log(2) / UNITS[unit]
+    from_mode = divergence_with_error(best.value - log2, best.standard_error, digits=1, most=2)
     price = "1 bit" if unit == "bits" else f"{log2:.3g} nats"
     return (
         f"What happened: {names} cover one of the posterior's two mirror images, {share:.0%} of its mass. Reverse KL "
-        f"charges log 2 = {price} for the missing half, however far away it is; the best of them is at {best:.4g}, so "
-        f"it is {best - log2:.2g} {unit} from the mode it has found. Sending the worms with it costs "
+        f"charges log 2 = {price} for the missing half, however far away it is; the best of them is at "
+        f"{number(best, unit)}, so it is {with_unit(from_mode, unit)} from the mode it has found. Sending the worms with it costs "
         "that one bit: the name of the mode."
     )
 
@@ -170,12 +172,19 @@ def code_length_table(fitted: list[ModelResult], unit: str) -> Table:
     rows = [("no model, all counts equally likely", f"{1000 * np.log(11) / factor:,.1f}", "")]
     for result in fitted:
         best = min(result.comparison.certificates, key=lambda c: c.reverse_kl.value)
-        extra = max(best.reverse_kl.to(unit).value, 0.0)
         price = -result.log_evidence.to(unit).value
-        rows.append((result.spec.title, f"{price:,.1f}", f"+{extra:.2g} {readable(best.name)}"))
+        rows.append(
+            (result.spec.title, f"{price:,.1f}", f"+{added(best.reverse_kl.to(unit))} {readable(best.name)}")
+        )
     floor = 1000 * float(-np.sum(p * np.log(p))) / factor
     rows.append(("1,000 x entropy: histogram known already", f"{floor:,.1f}", ""))
     return Table(("with", "the exact posterior", "the best q adds"), tuple(rows))
+
+
+def added(kl: Estimate) -> str:
+    """Write a divergence without its error, to two digits; one that contradicts its error as what it is."""
+    value = kl.value if contradicts_zero(kl.value, kl.standard_error) else max(kl.value, 0.0)
+    return divergence_with_error(value, 0.0, most=2)
 
 
 # The folder -----------------------------------------------------------------------------------------------------

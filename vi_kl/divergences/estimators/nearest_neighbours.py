@@ -69,7 +69,7 @@ def estimate_kl_from_draws(
         num_draws=n + m,
         caveat=CAVEAT.format(k=k, drift=drift) + (BIASED.format(dim=dim) if dim >= MANY_DIMENSIONS else ""),
     )
-    return estimate.to("nats" if base is None else "bits")
+    return estimate.as_divergence().to("nats" if base is None else "bits")
 
 
 def as_draws(name: str, draws, k: int) -> np.ndarray:
