@@ -120,13 +120,14 @@ class Bar:
     def __init__(self, title: str):
         from rich.console import Console  # which is slow to import, and needed on a terminal only
         from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+        from rich.table import Column
 
         self.bar = Progress(
             TextColumn("{task.fields[title]}"),
             BarColumn(bar_width=24),
-            TaskProgressColumn(),
-            TimeElapsedColumn(),
-            TextColumn("[dim]{task.description}"),
+            TaskProgressColumn(table_column=Column(no_wrap=True)),
+            TimeElapsedColumn(table_column=Column(no_wrap=True)),
+            TextColumn("[dim]{task.description}", table_column=Column(overflow="fold")),  # it wraps where it must
             console=Console(stderr=True),
             transient=True,
         )

@@ -25,7 +25,8 @@ from vi_kl.report import figures as plots
 from vi_kl.report.pages import Section, render_page, require_writable, write_atomically, write_page
 from vi_kl.report.picture import Picture
 from vi_kl.report.tables import Table, comparison_table, notes, number, readable
-from vi_kl.report.terminal import LONGEST_LINE, print_notes, progress_bar, rich_table
+from vi_kl.report.terminal import LONGEST_LINE, print_heading, print_notes, progress_bar
+from vi_kl.report.terminal_table import TerminalTable
 
 TITLE = "The worm teeth: from a histogram to a checked posterior"
 LEAD = (
@@ -111,15 +112,15 @@ def bits_back_sentence(unit: str) -> str:
 
 def print_article(console: Console, numbers: Article, unit: str) -> None:
     """Print the article's figures beside those computed here."""
-    console.rule("[bold]1. What a stand-in costs")
+    print_heading("1. What a stand-in costs", console)
     marks = (Text("✓", "green") if row.agrees else Text("✗", "red") for row in numbers.figures)
     shown = article_table(numbers)
     rows = tuple((*row, mark) for row, mark in zip(shown.rows, marks, strict=True))
     table = Table(("", *shown.columns[1:], ""), rows)
-    console.print(rich_table(table, "The article's figures", left=(0, 3, 4)))
+    console.print(TerminalTable(table, "The article's figures", left=(0, 3, 4)))
     if unit == "nats":
         console.print("[dim]The article counts in bits; one bit is 0.693 nats.[/]")
-    console.rule("[bold]2. The same thought with a posterior")
+    print_heading("2. The same thought with a posterior", console)
     console.print(bits_back_sentence(unit), width=min(console.width, LONGEST_LINE))
 
 
@@ -133,7 +134,7 @@ def print_model(console: Console, result: ModelResult, unit: str) -> None:
     """Print the columns that fit eighty characters; the page has the rest."""
     evidence = result.log_evidence.to(unit)
     console.print(f"[bold]{result.spec.title}[/]: {-evidence.value:,.2f} {unit} for 1,000 worms ({evidence.method})")
-    console.print(rich_table(comparison_table(result.comparison, unit, IN_TERMINAL), inside=True), "")
+    console.print(TerminalTable(comparison_table(result.comparison, unit, IN_TERMINAL), inside=True), "")
     print_notes(model_notes(result, unit), console)
 
 
@@ -155,15 +156,15 @@ def about_the_missing_mode(one_sided: list[Certificate], unit: str) -> str:
     return (
         f"What happened: {names} cover one of the posterior's two mirror images, {share:.0%} of its mass. Reverse KL "
         f"charges log 2 = {price} for the missing half, however far away it is; the best of them is at "
-        f"{number(best, unit)}, so it is {with_unit(from_mode, unit)} from the mode it has found. Sending the worms with it costs "
-        "that one bit: the name of the mode."
+        f"{number(best, unit)}, so it is {with_unit(from_mode, unit)} from the mode it has found. Sending the worms "
+        "with it costs that one bit: the name of the mode."
     )
 
 
 def print_code_lengths(console: Console, fitted: list[ModelResult], unit: str) -> None:
     """Print the table of code lengths."""
-    console.rule("[bold]3. The code lengths")
-    console.print(rich_table(code_length_table(fitted, unit), f"{unit} to send 1,000 worms", left=(0, 2)))
+    print_heading("3. The code lengths", console)
+    console.print(TerminalTable(code_length_table(fitted, unit), f"{unit} to send 1,000 worms", left=(0, 2)))
 
 
 def code_length_table(fitted: list[ModelResult], unit: str) -> Table:
@@ -173,9 +174,7 @@ def code_length_table(fitted: list[ModelResult], unit: str) -> Table:
     for result in fitted:
         best = min(result.comparison.certificates, key=lambda c: c.reverse_kl.value)
         price = -result.log_evidence.to(unit).value
-        rows.append(
-            (result.spec.title, f"{price:,.1f}", f"+{added(best.reverse_kl.to(unit))} {readable(best.name)}")
-        )
+        rows.append((result.spec.title, f"{price:,.1f}", f"+{added(best.reverse_kl.to(unit))} {readable(best.name)}"))
     floor = 1000 * float(-np.sum(p * np.log(p))) / factor
     rows.append(("1,000 x entropy: histogram known already", f"{floor:,.1f}", ""))
     return Table(("with", "the exact posterior", "the best q adds"), tuple(rows))
