@@ -10,6 +10,7 @@ from numpyro.distributions import Distribution
 from vi_kl.cli.divergence.expressions import read_expression
 from vi_kl.cli.divergence.input_errors import ExpressionError, Place
 from vi_kl.cli.divergence.interpretation import why_infinite
+from vi_kl.cli.divergence.syntax import check_kinds
 from vi_kl.core.estimate import Estimate
 from vi_kl.core.precision import in_float64
 from vi_kl.core.written_numbers import contradicts_zero, with_error
@@ -105,7 +106,8 @@ def answer(
         ValueError, NoClosedForm: p and q cannot be compared, or not by this method.
     """
     named = {name: read(name, source, normalize) for name, source in (("p", p), ("q", q))}
-    check_kinds({"p": p, "q": q}, named, normalize)
+    is_list = {name: not isinstance(value, Distribution) for name, value in named.items()}
+    check_kinds({"p": p, "q": q}, is_list, normalize, method)
     if method in ("auto", "enumeration"):
         check_summable(named["p"], named["q"], both)
     options = {"method": method, "key": jax.random.key(seed), "base": 2 if unit == "bits" else None}
@@ -131,19 +133,6 @@ def read(name: str, source: str, normalize: bool) -> Distribution | np.ndarray:
         return as_pmfs(-1, normalize, **{name: value})[0]
     except ValueError as error:
         raise ExpressionError(str(error).replace("pass normalize=True", "add --normalize"), Place(source)) from None
-
-
-def check_kinds(sources: dict[str, str], named: dict, normalize: bool) -> None:
-    """Refuse a list beside a distribution, and counts that are not lists."""
-    lists = [name for name, value in named.items() if not isinstance(value, Distribution)]
-    if len(lists) == 1:
-        source = sources[lists[0]]
-        raise ExpressionError(
-            f"This is a list and the other a distribution. As a distribution it is Categorical({source}).",
-            Place(source),
-        )
-    if normalize and not lists:
-        raise ValueError("--normalize is for bare lists of counts, such as '[3, 7, 2]'; distributions need none.")
 
 
 def check_summable(p, q, both: bool) -> None:

@@ -15,6 +15,7 @@ from rich.text import Text
 
 from vi_kl.core.compilation import compile_clock, in_threads
 from vi_kl.core.estimate import UNITS, Estimate
+from vi_kl.core.files import require_writable
 from vi_kl.core.written_numbers import contradicts_zero, divergence_with_error, with_unit
 from vi_kl.demo.worms import figures
 from vi_kl.demo.worms.article import Article, article
@@ -22,7 +23,7 @@ from vi_kl.demo.worms.data import observed
 from vi_kl.demo.worms.fits import ModelResult, ModelSpec, fit_model, model_specs
 from vi_kl.diagnostics.certificate import Certificate
 from vi_kl.report import figures as plots
-from vi_kl.report.pages import Section, render_page, require_writable, write_atomically, write_page
+from vi_kl.report.pages import Section, render_page, write_atomically, write_page
 from vi_kl.report.picture import Picture
 from vi_kl.report.tables import Table, comparison_table, notes, number, readable
 from vi_kl.report.terminal import LONGEST_LINE, print_heading, print_notes, progress_bar
