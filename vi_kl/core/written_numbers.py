@@ -89,7 +89,7 @@ def at_place(value: float, decimals: int, beside: float = 0.0) -> str:
     return f"{value:.{max(0, decimals + exponent(value))}e}"
 
 
-def exponent(value: float, digits: int = 17) -> int:
+def exponent(value: float, digits: int = 15) -> int:
     """Return the power of ten of the first digit of a number that is not 0, rounded to so many digits."""
     return int(f"{value:.{digits - 1}e}".split("e")[1])
 

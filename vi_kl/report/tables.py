@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable, Sequence
 
 from vi_kl.core.estimate import Estimate
-from vi_kl.core.written_numbers import divergence_with_error, significant, with_error
+from vi_kl.core.written_numbers import at_place, divergence_with_error, significant, with_error
 from vi_kl.diagnostics.certificate import Certificate
 from vi_kl.workflows.comparison import Comparison
 
@@ -123,7 +123,7 @@ def evidence(estimate: Estimate, unit: str) -> str:
     if not math.isfinite(value):
         return significant(value)
     if error < 0.5 * 10.0**-EVIDENCE_DECIMALS:
-        return f"{value:.{EVIDENCE_DECIMALS if error else 3}f}"
+        return at_place(value, EVIDENCE_DECIMALS if error else 3)
     return with_error(value, error, digits=1, most=FLOAT64_DIGITS)
 
 
