@@ -342,6 +342,28 @@ def test_the_methods_of_help_are_those_of_estimate_kl():
     assert {name.replace("-", "_") for name in help_text.METHODS} == {"auto", *methods}
 
 
+@pytest.mark.parametrize("columns", [40, 60, 80, 100, 120, 200])
+@pytest.mark.parametrize("command", [(), ("worms",), ("kl",), ("self-test",)])
+def test_help_cuts_no_name_and_no_sentence(command, columns):
+    result = CliRunner().invoke(app, [*command, "--help"], env={"COLUMNS": str(columns)})
+    shown = result.stdout
+    assert result.exit_code == 0
+    assert "…" not in shown
+    assert "[bold]" not in shown
+    assert "..." not in shown.replace("[ARGS]...", "").replace("[...]", "").replace(".mask(...)", "")
+    options = {
+        (): ("--install-completion", "--show-completion", "each approximation checked", "self-test"),
+        ("worms",): ("--out", "--base", "--seed", "--quick", "worms-"),
+        ("kl",): ("--normalize", "--method", "importance-sampling", "--pairs", "vi-kl kl Gamma --pairs"),
+        ("self-test",): ("--repetitions", "--json"),
+    }[command]
+    words = " ".join(shown.replace("│", " ").split())
+    for name in options:
+        assert name in words
+    if command == ("kl",):
+        assert re.search(r"^ *vi-kl kl --pairs *$", shown, re.MULTILINE)
+
+
 def test_an_answer_waits_for_no_part_of_scipy_that_it_does_not_use():
     code = "import sys, vi_kl.cli.divergence.run; print([m for m in sys.argv[1:] if m in sys.modules])"
     slow = ("scipy.stats", "scipy.optimize", "scipy.spatial", "pandas", "matplotlib", "optax", "arviz_base")

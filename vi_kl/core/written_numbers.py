@@ -8,7 +8,7 @@ one that is negative beyond its error as what it is, which is impossible.
 import math
 
 MOST_DIGITS = 10  # significant digits of a value, however small its error
-MOST_DECIMALS = 6  # with more, errors are written as powers of ten
+MOST_DECIMALS = 5  # with more, errors are written as powers of ten
 POSITIONAL = 1e-4, 1e15  # the sizes that are written without a power of ten
 CONTRADICTION = 4.0  # standard errors below zero from which on a divergence contradicts its error
 ROUNDING = 1e-6  # nats below zero that rounding explains where there is no error

@@ -12,7 +12,7 @@ from vi_kl.workflows.comparison import Comparison
 NOTABLE = 0.1  # nats of KL(q||posterior) from which on the verdict of an approximation stands below the table
 DIGITS, SMALL = 5, 1e-3  # the most digits of a divergence in a cell; of one that is small, two
 LARGE = 1e6  # a number that is so large has no decimals
-EVIDENCE_DECIMALS, FLOAT64_DIGITS = 6, 15  # the most decimals and digits of a log evidence
+EVIDENCE_DECIMALS, FLOAT64_DIGITS = 5, 15  # the most decimals and digits of a log evidence
 
 
 @dataclasses.dataclass(frozen=True)

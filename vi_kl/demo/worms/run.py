@@ -16,7 +16,7 @@ from rich.text import Text
 from vi_kl.core.compilation import compile_clock, in_threads
 from vi_kl.core.estimate import UNITS, Estimate
 from vi_kl.core.files import require_writable
-from vi_kl.core.written_numbers import contradicts_zero, divergence_with_error, with_unit
+from vi_kl.core.written_numbers import contradicts_zero, divergence_with_error, significant, with_unit
 from vi_kl.demo.worms import figures
 from vi_kl.demo.worms.article import Article, article
 from vi_kl.demo.worms.data import observed
@@ -84,7 +84,8 @@ def run_story(
         f"[dim]Seconds: {import_seconds:.1f} importing, {work:.1f} computing and drawing (compiling took "
         f"{clock.seconds:.1f}, summed over threads); {import_seconds + work:.1f} in all.[/]"
     )
-    console.print(f"Report: {out / 'index.html'}   figures: {out / 'figures'}   numbers: {out / 'results.json'}")
+    places = f"Report: {out / 'index.html'}   figures: {out / 'figures'}   numbers: {out / 'results.json'}"
+    console.print(places, soft_wrap=True)  # a path that was broken could not be copied
     return fitted
 
 
@@ -183,8 +184,9 @@ def code_length_table(fitted: list[ModelResult], unit: str) -> Table:
 
 def added(kl: Estimate) -> str:
     """Write a divergence without its error, to two digits; one that contradicts its error as what it is."""
-    value = kl.value if contradicts_zero(kl.value, kl.standard_error) else max(kl.value, 0.0)
-    return divergence_with_error(value, 0.0, most=2)
+    if contradicts_zero(kl.value, kl.standard_error):
+        return divergence_with_error(kl.value, 0.0, most=2)
+    return significant(max(kl.value, 0.0), 2)
 
 
 # The folder -----------------------------------------------------------------------------------------------------
