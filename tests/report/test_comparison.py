@@ -89,7 +89,7 @@ def test_notes_say_what_a_table_does_not(known, unknown):
         (Estimate(1.2345678e-9, 1e-17), "1.2e-09", "0.00000"),
         (Estimate(2e-5, 3e-5, "Monte Carlo"), "0.00002 ± 0.00003", "0.00002 ± 0.00003"),
         (Estimate(-0.0003, 0.0004, "Monte Carlo"), "0.0000 ± 0.0004", "-0.0003 ± 0.0004"),
-        (Estimate(0.0012345, 9e-7), "0.0012345 ± 9e-07", "0.0012345 ± 9e-07"),
+        (Estimate(0.0012345, 9e-7), "0.0012345 ± 9e-07", "0.00123"),
         (Estimate(-1e-17), "0 ± 1e-17", "0.000"),
         (Estimate(math.inf), "inf", "inf"),
         (Estimate(-math.inf), "-inf (impossible)", "-inf"),

@@ -7,7 +7,6 @@ from statistics import NormalDist
 import numpy as np
 from scipy.special import stdtrit
 
-from vi_kl.core.records import WORKING
 from vi_kl.core.written_numbers import divergence_with_error, with_error, with_unit
 
 __all__ = ["Estimate"]
@@ -31,8 +30,6 @@ class Estimate:
         caveat: a sentence on what the method cannot see; "" if it sees everything.
         degrees_of_freedom: the degrees of freedom of the standard error, if it rests on so few replicates that the
             error relative to it follows Student's t; None for a Gaussian.
-        not_negative: whether the number is a divergence, which is written as one: below zero only if that contradicts
-            its error. It says nothing new about the number, and is no part of `to_dict`.
     """
 
     value: float
@@ -43,7 +40,6 @@ class Estimate:
     k_hat: float | None = None
     caveat: str = ""
     degrees_of_freedom: float | None = None
-    not_negative: bool = dataclasses.field(default=False, repr=False, compare=False, metadata=WORKING)
 
     def __post_init__(self):
         object.__setattr__(self, "value", float(self.value))
@@ -66,9 +62,9 @@ class Estimate:
             self, value=self.value * factor, standard_error=self.standard_error * factor, unit=unit
         )
 
-    def as_divergence(self) -> "Estimate":
-        """Return the same number, to be written as one that cannot be negative."""
-        return dataclasses.replace(self, not_negative=True)
+    def as_divergence(self) -> "Divergence":
+        """Return the same number as one that cannot be negative."""
+        return Divergence(**{f.name: getattr(self, f.name) for f in dataclasses.fields(self)})
 
     def interval(self, level: float = 0.95) -> tuple[float, float]:
         """Return the central interval at `level` (Gaussian, or Student's t with few degrees of freedom)."""
@@ -101,14 +97,31 @@ class Estimate:
         return abs(difference.value) <= standard_errors * difference.standard_error + rounding
 
     def to_dict(self) -> dict:
-        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "not_negative"}
+        return dataclasses.asdict(self)
 
     def __float__(self):
         return self.value
 
     def __str__(self):
-        write = divergence_with_error if self.not_negative else with_error
-        return f"{with_unit(write(self.value, self.standard_error), self.unit)} ({self.method})"
+        return f"{with_unit(self.written, self.unit)} ({self.method})"
+
+    @property
+    def written(self) -> str:
+        """The value and its error, with the digits that are sure."""
+        return with_error(self.value, self.standard_error)
+
+
+@dataclasses.dataclass(frozen=True)
+class Divergence(Estimate):
+    """An Estimate of a number that cannot be negative, and is written so; its value is what was computed all the same.
+
+    It reads as negative only where that contradicts its error.
+    """
+
+    @property
+    def written(self) -> str:
+        """The value and its error, 0 where the error explains that the value is negative."""
+        return divergence_with_error(self.value, self.standard_error)
 
 
 def error_of_mean(values: np.ndarray, effective_number: float | None = None) -> float:
