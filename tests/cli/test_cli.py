@@ -180,6 +180,7 @@ def test_an_infinite_divergence_says_why():
         ("nats", math.log(50), "a single draw from p is typically 50 times as likely under p as under q."),
         ("nats", 100 * math.log(10), "typically 10^100 times as likely"),
         ("bits", 2 * math.log(2), "costs 2 bits a draw: a code made for q is that much longer"),
+        ("bits", math.log(2), "costs 1 bit a draw"),
         ("nats", 0.0, "the same distribution"),
         ("nats", math.inf, "no finite mean"),
     ],
@@ -300,17 +301,26 @@ from vi_kl.cli.main import app
 for arguments in (
     ["--help"], ["worms", "--help"], ["self-test", "--help"], ["self-test", "--repetitions", "0"],
     ["kl", "--help"], ["kl", "Gamma(2, 3)"], ["kl", "a", "b", "--method", "none"],
+    # what no value is needed to refuse
+    ["worms", "--out", sys.argv[1]], ["worms", "--out", sys.argv[1] + "/below"], ["worms", "--seed", "-1"],
+    ["kl", "Gamma(2, 3", "Gamma(2, 3)"], ["kl", "Gamma(2, 3)", " "], ["kl", "[1, 0]", "Gamma(2, 3)"],
+    ["kl", "Gamma(2, 3)", "Gamma(2, 3)", "--normalize"], ["kl", "[1, 0]", "[0, 1]", "--method", "quadrature"],
+    ["kl", "Gamma(2, 3)", "Gamma(2, 3)", "--draws", "1000000000"], ["kl", "a", "b", "--pairs"],
 ):
     try:
         app(arguments)
-    except SystemExit:
-        pass
+    except SystemExit as end:
+        assert end.code == (0 if "--help" in arguments else 1 if "--out" in arguments else 2), arguments
+    else:
+        raise AssertionError(arguments)
 print("jax" in sys.modules, "numpy" in sys.modules)
 """
 
 
-def test_help_teaches_and_does_not_wait_for_jax():
-    result = subprocess.run([sys.executable, "-c", WITHOUT_JAX], capture_output=True, text=True)
+def test_help_teaches_and_nothing_that_arguments_alone_decide_waits_for_jax(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    command = [sys.executable, "-c", WITHOUT_JAX, str(tmp_path / "file")]
+    result = subprocess.run(command, capture_output=True, text=True)
     assert result.stdout.splitlines()[-1] == "False False", result.stderr
     shown = result.stdout
     for word in ("nats", "Quoting", "--normalize", "--json", "--pairs", *help_text.METHODS):
@@ -330,6 +340,59 @@ def test_the_examples_of_help_run():
 def test_the_methods_of_help_are_those_of_estimate_kl():
     methods = sys.modules[estimate_kl.__module__].METHODS
     assert {name.replace("-", "_") for name in help_text.METHODS} == {"auto", *methods}
+
+
+@pytest.mark.parametrize("columns", [40, 60, 80, 100, 120, 200])
+@pytest.mark.parametrize("command", [(), ("worms",), ("kl",), ("self-test",)])
+def test_help_cuts_no_name_and_no_sentence(command, columns):
+    result = CliRunner().invoke(app, [*command, "--help"], env={"COLUMNS": str(columns)})
+    shown = result.stdout
+    assert result.exit_code == 0
+    assert "…" not in shown
+    assert "[bold]" not in shown
+    assert "..." not in shown.replace("[ARGS]...", "").replace("[...]", "").replace(".mask(...)", "")
+    options = {
+        (): ("--install-completion", "--show-completion", "each approximation checked", "self-test"),
+        ("worms",): ("--out", "--base", "--seed", "--quick", "worms-"),
+        ("kl",): ("--normalize", "--method", "importance-sampling", "--pairs", "vi-kl kl Gamma --pairs"),
+        ("self-test",): ("--repetitions", "--json"),
+    }[command]
+    words = " ".join(shown.replace("│", " ").split())
+    for name in options:
+        assert name in words
+    if command == ("kl",):
+        assert re.search(r"^ *vi-kl kl --pairs *$", shown, re.MULTILINE)
+
+
+def test_an_answer_waits_for_no_part_of_scipy_that_it_does_not_use():
+    code = "import sys, vi_kl.cli.divergence.run; print([m for m in sys.argv[1:] if m in sys.modules])"
+    slow = ("scipy.stats", "scipy.optimize", "scipy.spatial", "pandas", "matplotlib", "optax", "arviz_base")
+    result = subprocess.run([sys.executable, "-c", code, *slow], capture_output=True, text=True)
+    assert result.stdout == "[]\n", result.stderr
+
+
+@pytest.mark.parametrize(
+    ("estimate", "words"),
+    [
+        (Estimate(0.9189385332046727, 2e-18, "q"), "0.9189385332 nats, with an error below the last digit"),
+        (Estimate(0.03353, 0.00039, "draws", num_draws=10), "0.03353 ± 0.00039 nats (standard error)"),
+        (Estimate(1.0, 0.0, "closed form", "bits"), "1 bit, exact"),
+        (Estimate(0.5), "0.5 nats, exact"),
+        (Estimate(-1e-17), "0 ± 1e-17 nats (rounding)"),
+        (Estimate(-1e-17, 2e-16, "q"), "0 ± 2.0e-16 nats (error estimate)"),
+        (Estimate(-0.0003, 0.0004, "draws", num_draws=10), "0.00000 ± 0.00040 nats (standard error)"),
+        (Estimate(1e300, 1e280, "q"), "1.000000000e+300 nats, with an error below the last digit"),
+        (Estimate(math.inf), "infinite"),
+    ],
+)
+def test_an_answer_claims_no_digit_that_is_not_sure(monkeypatch, estimate, words):
+    monkeypatch.setattr("vi_kl.cli.divergence.answer.estimate_kl", lambda p, q, **options: estimate)
+    shown = kl("Normal(0, 1)", "Normal(0, 2)")
+    assert shown.exit_code == 0, shown.output
+    assert f"KL(p || q)  {words}\n" in shown.stdout
+    found = kl_as_json("Normal(0, 1)", "Normal(0, 2)")["kl_p_q"]
+    assert found["value"] == (None if words == "infinite" else estimate.value)
+    assert found["standard_error"] == estimate.standard_error
 
 
 def test_pairs_are_counted_from_the_registries():

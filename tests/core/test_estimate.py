@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from vi_kl.core.estimate import Estimate, format_with_error
+from vi_kl.core.estimate import Estimate
 
 
 def test_bits_and_nats():
@@ -30,14 +30,6 @@ def test_agreement_is_counted_in_combined_errors():
     assert a.agrees_with(Estimate(1.41, 0.1, "b"))
     assert not a.agrees_with(Estimate(1.45, 0.1, "b"))
     assert not a.agrees_with(Estimate(0.55, 0.1, "b"))
-
-
-@pytest.mark.parametrize(
-    ("value", "error", "text"),
-    [(0.69314, 0.00042, "0.69314 ± 0.00042"), (1391.2, 11.0, "1391 ± 11"), (3.0, 0.0, "3"), (math.inf, 0.0, "inf")],
-)
-def test_it_reads_at_the_precision_of_its_error(value, error, text):
-    assert format_with_error(value, error) == text
 
 
 @pytest.mark.parametrize("bad", [{"unit": "bytes"}, {"standard_error": -1.0}])

@@ -20,6 +20,7 @@ from vi_kl.core.records import plain
 from vi_kl.demo.worms import models as worms
 from vi_kl.diagnostics import Limits, check
 from vi_kl.diagnostics.advice import advice_for
+from vi_kl.diagnostics.certificate import Certificate
 from vi_kl.diagnostics.measurements import Measurements
 from vi_kl.diagnostics.verdict import blind_spot, label_of, verdict_of
 from vi_kl.families import Approximation, Flow, FullRank, Guide, MeanField
@@ -122,7 +123,7 @@ def test_a_missing_mode_costs_log_two_and_is_named(key):
     assert certificate.k_hat < 0.5  # blind to it
     assert certificate.forward_kl.value > 50
     assert "leaves out about 50% of the posterior" in certificate.verdict
-    assert "0.696 nats = 1 bits" in certificate.verdict
+    assert "0.696 nats = 1.00 bits" in certificate.verdict
 
 
 def test_a_q_that_covers_both_modes_misses_nothing(key):
@@ -228,11 +229,29 @@ def test_verdict_and_advice_know_no_certificate():
         reverse_kl=Estimate(0.5, unit="bits"), dim=2, family="mean_field", is_mean_field=True,
     )  # fmt: skip
     assert label_of(seen) == "exact"
-    assert "q is 0.347 nats = 0.5 bits from the posterior" in verdict_of(seen, "exact")
+    assert "q is 0.347 nats = 0.500 bits from the posterior" in verdict_of(seen, "exact")
     assert "good one" in blind_spot(seen)
     assert advice_for(seen, "exact")[0] == 'A richer family: "full_rank", then "skewed", then "flow".'
     for module in (vi_kl.diagnostics.verdict, vi_kl.diagnostics.advice, vi_kl.diagnostics.measurements):
         assert "Certificate" not in inspect.getsource(module)
+
+
+def test_a_kl_below_zero_by_more_than_its_error_is_no_distance():
+    """One within its error is none either: it is shown as 0 with that error, and kept as it is."""
+    limits = Limits(0.0, 1.0, 0.95)
+    seen = Certificate(
+        "q", "quadrature", Estimate(-1.5, 0.01), 0.1, 0.9, Limits(-1.0, -1.0, 0.95), limits,
+        log_evidence=Estimate(-1.8), reverse_kl=Estimate(-0.3, 0.01, "evidence - ELBO"), forward_kl=Estimate(-1e-17),
+    )  # fmt: skip
+    assert seen.label == "unknown"
+    assert "came out as -0.300 ± 0.010 nats, and no divergence is negative" in seen.verdict
+    assert "KL(q||post.) -0.300 ± 0.010 (impossible) nats" in str(seen)
+    assert "KL(post.||q) 0 ± 1e-17 nats" in str(seen)
+    near = dataclasses.replace(seen, reverse_kl=Estimate(-0.0003, 0.0004, "evidence - ELBO"))
+    assert near.label == "exact"
+    assert "q is 0 nats = 0 bits from the posterior" in near.verdict
+    assert "KL(q||posterior) 0.00000 ± 0.00040 nats" in near.headline
+    assert near.to_dict()["reverse_kl"]["value"] == -0.0003
 
 
 def test_only_fits_are_checked(key):

@@ -23,7 +23,8 @@ from vi_kl.report.comparison import comparison_page, draw_pictures, draw_traces,
 from vi_kl.report.draws import draw_sites_of
 from vi_kl.report.figures.marginals import density
 from vi_kl.report.tables import COLUMNS, EIGHTY_CHARACTERS, Table, comparison_table, evidence, notes, number
-from vi_kl.report.terminal import print_comparison, rich_table
+from vi_kl.report.terminal import print_comparison
+from vi_kl.report.terminal_table import TerminalTable
 
 pytestmark = pytest.mark.usefixtures("compiled_quickly")
 
@@ -82,10 +83,17 @@ def test_notes_say_what_a_table_does_not(known, unknown):
     ("estimate", "shown", "as_evidence"),
     [
         (Estimate(0.12345, 0.0021), "0.123 ± 0.002", "0.123 ± 0.002"),
-        (Estimate(-12345.678, 0.02), "-12346", "-12345.68 ± 0.02"),
+        (Estimate(12345.678, 0.02), "12346", "12345.68 ± 0.02"),
+        (Estimate(-12345.678, 0.02), "-12346 (impossible)", "-12345.68 ± 0.02"),
         (Estimate(1e-9), "1e-09", "0.000"),
-        (Estimate(2e-5, 3e-5, "Monte Carlo"), "2e-05 ± 3e-05", "0.00002 ± 0.00003"),
+        (Estimate(1.2345678e-9, 1e-17), "1.2e-09", "0.00000"),
+        (Estimate(2e-5, 3e-5, "Monte Carlo"), "0.00002 ± 0.00003", "0.00002 ± 0.00003"),
+        (Estimate(-0.0003, 0.0004, "Monte Carlo"), "0.0000 ± 0.0004", "-0.0003 ± 0.0004"),
+        (Estimate(0.0012345, 9e-7), "0.0012345 ± 9e-07", "0.00123"),
+        (Estimate(-1e-17), "0 ± 1e-17", "0.000"),
         (Estimate(math.inf), "inf", "inf"),
+        (Estimate(-math.inf), "-inf (impossible)", "-inf"),
+        (Estimate(math.nan), "NaN", "NaN"),
     ],
 )
 def test_numbers_in_cells(estimate, shown, as_evidence):
@@ -108,10 +116,38 @@ def test_a_terminal_shows_it_in_eighty_characters(known, unknown, unit):
             assert line.split(".")[0] in " ".join(shown.split())
 
 
+@pytest.mark.parametrize("width", [40, 60, 80, 100, 120, 200])
+def test_a_terminal_of_any_width_shows_every_number(known, unknown, width):
+    for comparison in (known, unknown):
+        written = io.StringIO()
+        print_comparison(comparison, "bits", Console(file=written, width=width))
+        shown = written.getvalue()
+        assert "…" not in shown
+        assert max(map(len, shown.splitlines())) <= width
+        for row in comparison_table(comparison, "bits", EIGHTY_CHARACTERS).rows:
+            for cell in row:
+                assert cell in shown
+
+
+def test_divergences_below_zero_are_shown_as_what_they_are(known):
+    """The frame keeps the numbers; what is printed of it does not make a divergence of them that there cannot be."""
+    one, *others = known.certificates
+    within = dataclasses.replace(one, reverse_kl=Estimate(-0.0003, 0.0004), forward_kl=Estimate(-1e-17))
+    beyond = dataclasses.replace(one, reverse_kl=Estimate(-0.3, 0.0004))
+    for changed, cell in ((within, "0"), (beyond, "-0.3 (impossible)")):
+        comparison = dataclasses.replace(known, certificates=(changed, *others))
+        frame = comparison.to_dataframe()
+        assert frame.loc[one.name, "KL(q||p) [nats]"] == changed.reverse_kl.value
+        line = next(line for line in str(comparison).splitlines() if line.startswith(one.name))
+        assert f" {cell} " in line
+        assert "e-17" not in line
+        assert f"<td>{cell}</td>" in comparison._repr_html_()
+
+
 def test_a_terminal_takes_brackets_literally():
     written = io.StringIO()
     table = Table(("q", "sd [bits]"), (("[red]x[/]", "1"),))
-    Console(file=written, width=80).print(rich_table(table, title="a"))
+    Console(file=written, width=80).print(TerminalTable(table, title="a"))
     assert "sd [bits]" in written.getvalue()
     assert "[red]x[/]" in written.getvalue()
     assert table.choose([1]) == Table(("sd [bits]",), (("1",),))

@@ -8,6 +8,7 @@ from rich.console import Console
 from vi_kl.cli.divergence import help_text
 from vi_kl.cli.divergence.input_errors import nearest
 from vi_kl.cli.divergence.spinner import delayed_spinner
+from vi_kl.cli.divergence.syntax import check_written
 from vi_kl.cli.errors import errors_as_sentences, refuse
 from vi_kl.cli.options import Base, Seed
 
@@ -37,6 +38,8 @@ def kl(
     check_given(p, q, pairs, draws)
     output, errors = Console(), Console(stderr=True)
     with errors_as_sentences(errors, debug):
+        if not pairs:
+            check_written(p, q, normalize, method)
         with delayed_spinner(errors, "Working"):
             from vi_kl.cli.divergence import run  # JAX, once the arguments are known to be well-formed
 

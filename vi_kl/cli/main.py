@@ -7,10 +7,12 @@ import typer
 
 from vi_kl.cli.divergence import help_text
 from vi_kl.cli.kl import kl
+from vi_kl.cli.narrow_help import Command, Group
 from vi_kl.cli.self_test import self_test
 from vi_kl.cli.worms import worms
 
 app = typer.Typer(
+    cls=Group,
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
     rich_markup_mode="rich",
@@ -34,6 +36,6 @@ def root(
     """Show the help if no subcommand is given."""
 
 
-app.command()(worms)
-app.command(help=help_text.HELP, epilog=help_text.EPILOG)(kl)
-app.command("self-test")(self_test)
+app.command(cls=Command)(worms)
+app.command(cls=Command, help=help_text.HELP, epilog=help_text.EPILOG)(kl)
+app.command("self-test", cls=Command)(self_test)

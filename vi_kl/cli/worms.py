@@ -9,6 +9,7 @@ from rich.console import Console
 
 from vi_kl.cli.interruption import when_interrupted
 from vi_kl.cli.options import Base, Seed
+from vi_kl.core.files import require_writable
 
 
 def worms(
@@ -29,6 +30,7 @@ def worms(
     finished: list[str] = []
     when_interrupted(lambda: what_is_there(finished, out))
     try:
+        require_writable(out)  # before JAX is imported, which takes seconds
         with console.status("Importing JAX and NumPyro"):
             from vi_kl.demo.worms.run import run_story
         run_story(out, base.value, seed, quick, console, time.perf_counter() - start, finished.append)

@@ -1,4 +1,4 @@
-"""Estimate: a number with its standard error, its method and its unit."""
+"""Estimate: a number with its standard error, its method and its unit; written_numbers.py writes it."""
 
 import dataclasses
 import math
@@ -6,6 +6,8 @@ from statistics import NormalDist
 
 import numpy as np
 from scipy.special import stdtrit
+
+from vi_kl.core.written_numbers import divergence_with_error, with_error, with_unit
 
 __all__ = ["Estimate"]
 
@@ -60,6 +62,10 @@ class Estimate:
             self, value=self.value * factor, standard_error=self.standard_error * factor, unit=unit
         )
 
+    def as_divergence(self) -> "Divergence":
+        """Return the same number as one that cannot be negative."""
+        return Divergence(**{f.name: getattr(self, f.name) for f in dataclasses.fields(self)})
+
     def interval(self, level: float = 0.95) -> tuple[float, float]:
         """Return the central interval at `level` (Gaussian, or Student's t with few degrees of freedom)."""
         if not 0 < level < 1:
@@ -97,7 +103,25 @@ class Estimate:
         return self.value
 
     def __str__(self):
-        return f"{format_with_error(self.value, self.standard_error)} {self.unit}".strip() + f" ({self.method})"
+        return f"{with_unit(self.written, self.unit)} ({self.method})"
+
+    @property
+    def written(self) -> str:
+        """The value and its error, with the digits that are sure."""
+        return with_error(self.value, self.standard_error)
+
+
+@dataclasses.dataclass(frozen=True)
+class Divergence(Estimate):
+    """An Estimate of a number that cannot be negative, and is written so; its value is what was computed all the same.
+
+    It reads as negative only where that contradicts its error.
+    """
+
+    @property
+    def written(self) -> str:
+        """The value and its error, 0 where the error explains that the value is negative."""
+        return divergence_with_error(self.value, self.standard_error)
 
 
 def error_of_mean(values: np.ndarray, effective_number: float | None = None) -> float:
@@ -127,15 +151,3 @@ def combined_degrees_of_freedom(*estimates: Estimate) -> float | None:
     variances = [(e.standard_error**2, e.degrees_of_freedom) for e in estimates]
     spread = sum(variance**2 / freedom for variance, freedom in variances if freedom is not None)
     return sum(variance for variance, _ in variances) ** 2 / spread if spread else None
-
-
-def format_with_error(value: float, standard_error: float, digits: int = 2) -> str:
-    """Return `value ± error`, with the error at `digits` significant digits and the value at the same place."""
-    if not math.isfinite(value) or not math.isfinite(standard_error):
-        return f"{value:.4g} ± {standard_error:.2g}" if standard_error else f"{value:.4g}"
-    if standard_error == 0.0:
-        return f"{value:.6g}"
-    decimals = max(0, digits - 1 - math.floor(math.log10(standard_error)))
-    if decimals > 6:
-        return f"{value:.10g} ± {standard_error:.0e}"
-    return f"{value:.{decimals}f} ± {standard_error:.{decimals}f}"

@@ -21,6 +21,7 @@ PATIENCE = 2.0  # seconds before anything is shown that was not asked for
 SELDOM = 10.0  # seconds between two lines in a log
 OFTEN = 0.2  # seconds between two states of a line in a notebook
 WIDTH = 79
+NARROW = 60  # a terminal with fewer columns shows no sentence beside the bar
 
 showing = threading.Lock()  # held by the outermost of the functions that report
 
@@ -120,14 +121,17 @@ class Bar:
     def __init__(self, title: str):
         from rich.console import Console  # which is slow to import, and needed on a terminal only
         from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+        from rich.table import Column
 
+        console = Console(stderr=True)
+        is_wide = console.width >= NARROW  # else there is no room for what is being done
         self.bar = Progress(
             TextColumn("{task.fields[title]}"),
             BarColumn(bar_width=24),
-            TaskProgressColumn(),
-            TimeElapsedColumn(),
-            TextColumn("[dim]{task.description}"),
-            console=Console(stderr=True),
+            TaskProgressColumn(table_column=Column(no_wrap=True)),
+            TimeElapsedColumn(table_column=Column(no_wrap=True)),
+            *([TextColumn("[dim]{task.description}", table_column=Column(overflow="fold"))] if is_wide else []),
+            console=console,
             transient=True,
         )
         self.task = self.bar.add_task("", total=1.0, title=title)

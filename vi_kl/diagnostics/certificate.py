@@ -91,15 +91,15 @@ class Certificate(Readable, Measurements):
     @property
     def headline(self) -> str:
         """The approximation, how reliable the KL is, and the KL or its limits."""
-        kl = self.limits if self.reverse_kl is None or self.improper else self.reverse_kl
+        kl = self.limits if self.reverse_kl is None or self.improper else self.reverse_kl.as_divergence()
         return f"{self.name}, {self.label}: KL(q||posterior) {kl}"
 
     def __str__(self):
         figures = [
             ("ELBO", self.elbo),
             ("log evidence", self.log_evidence or self.evidence_limits),
-            ("KL(q||post.)", self.reverse_kl or self.limits),
-            ("KL(post.||q)", self.forward_kl),
+            ("KL(q||post.)", self.reverse_kl.as_divergence() if self.reverse_kl else self.limits),
+            ("KL(post.||q)", self.forward_kl and self.forward_kl.as_divergence()),
             ("k-hat, ESS", f"{self.k_hat_text}, {self.ess:.1%} of the draws"),
             ("transport", self.distance),
         ]

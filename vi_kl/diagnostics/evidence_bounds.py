@@ -18,6 +18,7 @@ import numpy as np
 from scipy.stats import rankdata
 
 from vi_kl.core.estimate import Estimate
+from vi_kl.core.written_numbers import significant, with_unit
 from vi_kl.diagnostics.limits import log_lower_limit
 from vi_kl.diagnostics.missed_modes import MissedMode
 from vi_kl.reference.mcmc.draws import PosteriorDraws
@@ -59,8 +60,9 @@ class Limits:
     def __str__(self):
         level = f"with {100 * self.confidence:.4g}% confidence"
         if math.isinf(self.upper):
-            return f"at least {self.lower:.4g} {self.unit}, {level}"
-        return f"between {self.lower:.4g} and {self.upper:.4g} {self.unit}, {level}"
+            return f"at least {with_unit(significant(self.lower, 4, zeros=False), self.unit)}, {level}"
+        lower, upper = (significant(limit, 4, zeros=False) for limit in (self.lower, self.upper))
+        return f"between {lower} and {upper} {self.unit}, {level}"
 
 
 def evidence_limits(

@@ -36,6 +36,7 @@ from vi_kl.core.precision import in_float64
 from vi_kl.core.progress import part_of, reporting
 from vi_kl.core.random_keys import numpy_generator
 from vi_kl.core.records import WORKING, Readable, plain, store
+from vi_kl.core.written_numbers import significant
 from vi_kl.diagnostics.arguments import Fitted, approximation_of, reference_and_key
 from vi_kl.diagnostics.certificate import check, with_reference_attached
 from vi_kl.diagnostics.evidence import mean_estimate
@@ -101,15 +102,18 @@ class Gap(Readable):
     @property
     def headline(self) -> str:
         """The approximation, how reliable the parts are, and the total."""
-        return f"{self.name}, {self.label}: KL(q||posterior) {'not known' if self.total is None else self.total}"
+        total = "not known" if self.total is None else self.total.as_divergence()
+        return f"{self.name}, {self.label}: KL(q||posterior) {total}"
 
     def __str__(self):
-        rows = [("KL(q||post.)", self.total), ("  family", self.family), ("  optimisation", self.optimisation)]
+        parts = {"KL(q||post.)": self.total, "  family": self.family, "  optimisation": self.optimisation}
+        rows = [(title, part and part.as_divergence()) for title, part in parts.items()]
         if self.total is not None:
-            rows.append(("  Monte Carlo", f"± {self.total.standard_error:.1g} nats on the total"))
+            rows.append(("  Monte Carlo", f"± {significant(self.total.standard_error, 1)} nats on the total"))
         if self.normal is not None:
             rows.append(("as a normal", ""))
-            rows += [(f"  {f.name}", getattr(self.normal, f.name)) for f in dataclasses.fields(self.normal)]
+            parts = {f.name: getattr(self.normal, f.name) for f in dataclasses.fields(self.normal)}
+            rows += [(f"  {name}", p if name == "shape" else p.as_divergence()) for name, p in parts.items()]
         lines = [f"{title:<16}{'unknown' if value is None else value}" for title, value in rows]
         return "\n".join([f"Gap of {self.name}: {self.label}", *lines, *filter(None, [self.note]), *self.warnings])
 

@@ -13,6 +13,7 @@ import numpy as np
 from vi_kl.core.estimate import Estimate
 from vi_kl.core.gaussian import gaussian_of_draws
 from vi_kl.core.random_keys import numpy_generator
+from vi_kl.core.written_numbers import divergence_with_error, with_unit
 from vi_kl.diagnostics.defence import MOST_DIMENSIONS, Weighing, defend, finite, normal_of
 from vi_kl.diagnostics.evidence import Draws
 from vi_kl.diagnostics.funnel import find_funnel
@@ -66,7 +67,8 @@ class Judgement:
         k_hat = "flat" if self.k_hat == -np.inf else f"{self.k_hat:.2f}"
         if self.kl is None:
             return f"KL unknown, k-hat {k_hat}"
-        return f"KL about {max(self.kl.value, 0.0):.2g} ± {self.kl.standard_error:.1g} nats, k-hat {k_hat}"
+        kl = divergence_with_error(self.kl.value, self.kl.standard_error, digits=1)
+        return f"KL about {with_unit(kl, 'nats')}, k-hat {k_hat}"
 
 
 def scouts_around(q: Approximation, pilot: Draws, generator, n: int, *, rays: bool, size: int = CHUNK) -> Scouts | None:

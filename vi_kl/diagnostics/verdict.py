@@ -2,6 +2,7 @@
 
 import math
 
+from vi_kl.core.written_numbers import contradicts_zero, significant, with_error
 from vi_kl.diagnostics.judgement import SCALE, describe
 from vi_kl.diagnostics.measurements import Measurements
 from vi_kl.diagnostics.psis import RELIABLE
@@ -18,7 +19,7 @@ def label_of(m: Measurements) -> str:
     that hold; "estimated" that it is right only if q, or a reference run, sees all that matters; and "unknown" that
     there is a lower limit at best.
     """
-    if m.reverse_kl is None or m.contradictions or m.complaints or saturates(m) or m.improper:
+    if m.reverse_kl is None or m.contradictions or m.complaints or saturates(m) or m.improper or is_below_zero(m):
         return "unknown"
     kl = m.reverse_kl.to("nats")
     if m.outside_support or m.is_point:
@@ -35,9 +36,16 @@ def saturates(m: Measurements) -> bool:
     return m.source != "closed form" and any(s.share > SATURATED for s in m.saturated)
 
 
+def is_below_zero(m: Measurements) -> bool:
+    """Return whether the KL came out as less than zero by more than its error and rounding of the evidence explain."""
+    evidence = 0.0 if m.log_evidence is None else m.log_evidence.to("nats").value
+    kl = m.reverse_kl.to("nats")
+    return kl.value < -1e-9 * abs(evidence) and contradicts_zero(kl.value, kl.standard_error)
+
+
 def in_nats_and_bits(nats: float) -> str:
     """Return a divergence in words, in both units."""
-    return f"{nats:.3g} nats = {nats / math.log(2):.3g} bits"
+    return f"{significant(nats)} nats = {significant(nats / math.log(2))} bits"
 
 
 def verdict_of(m: Measurements, label: str) -> str:
@@ -86,6 +94,12 @@ def distance_sentence(m: Measurements, label: str) -> str:
         return (
             f"The distance to the posterior is unknown. {at_least}Neither q's draws nor wider ones beside them weigh "
             f"evenly enough to tell the evidence (q's own k-hat {m.k_hat_text})."
+        )
+    if is_below_zero(m):
+        kl = m.reverse_kl.to("nats")
+        return (
+            f"KL(q||posterior) came out as {with_error(kl.value, kl.standard_error)} nats, and no divergence is "
+            "negative: its error is larger than it says, and the distance to the posterior unknown."
         )
     if saturates(m):
         kl = max(m.reverse_kl.to("nats").value, 0.0)

@@ -80,7 +80,7 @@ def estimate_kl(
         estimate = estimate_from_pmfs(p, q, method)
     else:
         estimate = estimate_from_distributions(p, q, method, Sampling(key, num_draws, proposal))
-    return estimate.to("nats" if base is None else "bits")
+    return estimate.as_divergence().to("nats" if base is None else "bits")
 
 
 def estimate_from_pmfs(p, q, method):

@@ -14,11 +14,12 @@ import numpy as np
 
 from vi_kl.core.annotations import KeyLike
 from vi_kl.core.estimate import Estimate
+from vi_kl.core.files import require_writable
 from vi_kl.diagnostics.certificate import Certificate
 from vi_kl.objectives.elbo import ELBO
 from vi_kl.report import figures as plots
 from vi_kl.report.draws import SiteDraws, draw_sites_of
-from vi_kl.report.pages import Section, render_page, require_writable, write_atomically, write_page
+from vi_kl.report.pages import Section, render_page, write_atomically, write_page
 from vi_kl.report.picture import Picture, draw_picture
 from vi_kl.report.tables import comparison_table, notes, readable
 from vi_kl.workflows.comparison import Comparison

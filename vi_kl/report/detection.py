@@ -1,11 +1,13 @@
 """The table of planted failures for a terminal: which diagnostic sees what, and how often."""
 
 import json
+from itertools import pairwise
 
 from rich.console import Console, Group
-from rich.table import Table
 from rich.text import Text
 
+from vi_kl.report.tables import Table
+from vi_kl.report.terminal_table import TerminalTable
 from vi_kl.workflows.detection import DETECTORS, DetectionTable
 from vi_kl.workflows.planted_failures import FAILURES, HEALTHY
 
@@ -17,21 +19,15 @@ def show_detection(table: DetectionTable, as_json: bool, console: Console) -> No
     console.print(Group(rates(table), *legend(table)))
 
 
-def rates(table: DetectionTable) -> Table:
+def rates(table: DetectionTable) -> TerminalTable:
     """Return a table with a row per diagnostic and a column per failure; reliable detections are bold."""
-    grid = Table(title=f"Alarms in {table.repetitions} of each failure", title_justify="left", show_edge=False)
-    grid.add_column("diagnostic")
-    grid.add_column("needs")
-    for name in table.rates:
-        grid.add_column(name, justify="right")
-    for i, detector in enumerate(DETECTORS):
-        grid.add_row(
-            detector.name,
-            detector.needs,
-            *(cell(table.rates[name][detector.name]) for name in table.rates),
-            end_section=i + 1 < len(DETECTORS) and DETECTORS[i + 1].needs != detector.needs,
-        )
-    return grid
+    rows = tuple(
+        (detector.name, detector.needs, *(cell(rates[detector.name]) for rates in table.rates.values()))
+        for detector in DETECTORS
+    )
+    ends = tuple(i for i, (one, other) in enumerate(pairwise(DETECTORS)) if one.needs != other.needs)
+    shown = Table(("diagnostic", "needs", *table.rates), rows)
+    return TerminalTable(shown, f"Alarms in {table.repetitions} of each failure", (0, 1), inside=True, ends=ends)
 
 
 def cell(rate: float) -> Text:

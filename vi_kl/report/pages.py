@@ -1,7 +1,6 @@
 """One self-contained HTML page: text, tables and figures inline, nothing fetched from elsewhere."""
 
 import dataclasses
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -43,13 +42,6 @@ def write_page(folder: Path, page: str, pictures: Sequence[Picture] = ()) -> Non
         write_atomically(folder / "figures" / f"{picture.name}.svg", picture.svg)
         write_atomically(folder / "figures" / f"{picture.name}.png", picture.png)
     write_atomically(folder / "index.html", page)
-
-
-def require_writable(folder: Path) -> None:
-    """Make the folder, and raise an OSError now rather than after the work where nothing can be written into it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryFile(dir=folder):
-        pass
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:

@@ -4,11 +4,15 @@ import dataclasses
 import math
 from collections.abc import Callable, Sequence
 
-from vi_kl.core.estimate import Estimate, format_with_error
+from vi_kl.core.estimate import Estimate
+from vi_kl.core.written_numbers import at_place, divergence_with_error, significant, with_error
 from vi_kl.diagnostics.certificate import Certificate
 from vi_kl.workflows.comparison import Comparison
 
 NOTABLE = 0.1  # nats of KL(q||posterior) from which on the verdict of an approximation stands below the table
+DIGITS, SMALL = 5, 1e-3  # the most digits of a divergence in a cell; of one that is small, two
+LARGE = 1e6  # a number that is so large has no decimals
+EVIDENCE_DECIMALS, FLOAT64_DIGITS = 5, 15  # the most decimals and digits of a log evidence
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,9 +43,9 @@ class Column:
 COLUMNS = {
     "name": Column("q", lambda fit, c, unit: readable(fit.name) + ("" if fit.status.converged else "*")),
     "elbo": Column("ELBO [{unit}]", lambda fit, c, unit: evidence(c.elbo, unit)),
-    "code_length": Column("−ELBO [{unit}]", lambda fit, c, unit: f"{-c.elbo.to(unit).value:,.3f}"),
+    "code_length": Column("−ELBO [{unit}]", lambda fit, c, unit: f"{0.0 - c.elbo.to(unit).value:,.3f}"),
     "reverse_kl": Column("KL(q||p)", lambda fit, c, unit: number(c.reverse_kl, unit)),
-    "at_least": Column("at least", lambda fit, c, unit: short(c.limits.to(unit).lower, ".3g")),
+    "at_least": Column("at least", lambda fit, c, unit: significant(c.limits.to(unit).lower, zeros=False)),
     "gap": Column("KL(q||p): gap", lambda fit, c, unit: number(c.gap, unit)),
     "integrated": Column("integrated", lambda fit, c, unit: number(c.integrated, unit)),
     "agree": Column("agree", lambda fit, c, unit: {True: "yes", False: "NO", None: "-"}[c.ways_agree]),
@@ -106,26 +110,26 @@ def worth_a_verdict(c: Certificate) -> bool:
 
 
 def number(estimate: Estimate | None, unit: str) -> str:
-    """Write value ± error in the space of a table cell; "-" if there is no estimate."""
+    """Write a divergence ± its error in the space of a table cell; "-" if there is no estimate."""
     if estimate is None:
         return "-"
     value, error = estimate.to(unit).value, estimate.to(unit).standard_error
-    if error < 1e-6 or error < 1e-5 * abs(value):
-        return f"{value:.2g}" if abs(value) < 1e-3 else f"{value:.5g}"
-    if abs(value) < 1e-3:
-        return f"{value:.0e} ± {error:.0e}"
-    return format_with_error(value, error, digits=1)
+    return divergence_with_error(value, error, digits=1, most=2 if abs(value) < SMALL else DIGITS)
 
 
 def evidence(estimate: Estimate, unit: str) -> str:
     """Write value ± error to the error's own digit, however large, for values that are compared by differences."""
     value, error = estimate.to(unit).value, estimate.to(unit).standard_error
-    return format_with_error(value, error, digits=1) if error else f"{value:.3f}"
+    if not math.isfinite(value):
+        return significant(value)
+    if error < 0.5 * 10.0**-EVIDENCE_DECIMALS:
+        return at_place(value, EVIDENCE_DECIMALS if error else 3)
+    return with_error(value, error, digits=1, most=FLOAT64_DIGITS)
 
 
-def short(value: float, digits: str = ".3f") -> str:
+def short(value: float) -> str:
     """Write a plain number; "-" for NaN."""
-    return "-" if math.isnan(value) else f"{value:{digits}}"
+    return "-" if math.isnan(value) else f"{value:.3f}" if abs(value) < LARGE else significant(value)
 
 
 def readable(name: str) -> str:

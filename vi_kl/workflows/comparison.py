@@ -2,10 +2,13 @@
 
 import dataclasses
 import html
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from vi_kl.algorithms.algorithm import Cost, Fit, Status
+from vi_kl.core.estimate import Estimate
 from vi_kl.core.records import WORKING, Readable, plain, store
+from vi_kl.core.written_numbers import contradicts_zero, divergence_with_error, significant
 from vi_kl.diagnostics.certificate import Certificate
 from vi_kl.targets.target import Target
 
@@ -40,9 +43,13 @@ class Comparison(Readable):
 
     def to_dataframe(self, unit: str = "nats") -> "pd.DataFrame":
         """Return a table with one row per approximation, the one with the highest ELBO first."""
+        return self.dataframe(unit, float)
+
+    def dataframe(self, unit: str, divergence: Callable[[Estimate], float | str]) -> "pd.DataFrame":
+        """Return the table with divergences as a function of their estimates shows them."""
         import pandas as pd  # half a second that fitting need not wait for
 
-        rows = [row(fit, c, unit) for fit, c in zip(self.fits, self.certificates, strict=True)]
+        rows = [row(fit, c, unit, divergence) for fit, c in zip(self.fits, self.certificates, strict=True)]
         table = pd.DataFrame(rows, columns=columns(unit)).set_index("approximation")
         return table.sort_values(f"ELBO [{unit}]", ascending=False)
 
@@ -58,11 +65,11 @@ class Comparison(Readable):
         return f"{self.target.density}, {', '.join(c.name for c in ordered) or 'no approximation'}{left_out}"
 
     def __str__(self):
-        text = self.to_dataframe().to_string(float_format=lambda x: f"{x:.4g}")
+        text = self.dataframe("nats", as_written).to_string(float_format=lambda x: significant(x, 4, zeros=False))
         return "\n".join([text, *(f"{name}: left out. {why}" for name, why in self.failures.items())])
 
     def _repr_html_(self):
-        table = self.to_dataframe().to_html(float_format=lambda x: f"{x:.4g}")
+        table = self.dataframe("nats", as_written).to_html(float_format=lambda x: significant(x, 4, zeros=False))
         left_out = (f"{name}: left out. {why}" for name, why in self.failures.items())
         return "".join([table, *(f"<p>{html.escape(words)}</p>" for words in left_out)])
 
@@ -86,19 +93,28 @@ def columns(unit: str) -> list[str]:
     ]
 
 
-def row(fit: Fit, c: Certificate, unit: str) -> tuple:
+def as_written(divergence: Estimate) -> float | str:
+    """Return a divergence as people read it: 0 where its error explains that it is negative."""
+    if not divergence.value < 0:
+        return divergence.value
+    if contradicts_zero(divergence.value, divergence.standard_error):
+        return divergence_with_error(divergence.value, 0.0, most=4)
+    return 0.0
+
+
+def row(fit: Fit, c: Certificate, unit: str, divergence: Callable[[Estimate], float | str]) -> tuple:
     """Return the entries of one approximation in these columns."""
 
-    def value(estimate):
-        return float("nan") if estimate is None else estimate.to(unit).value
+    def value(estimate, write=float):
+        return float("nan") if estimate is None else write(estimate.to(unit))
 
     return (
         fit.name,
         value(c.elbo),
-        value(c.reverse_kl),
+        value(c.reverse_kl, divergence),
         float("nan") if c.reverse_kl is None else c.reverse_kl.to(unit).standard_error,
         c.limits.to(unit).lower,
-        value(c.forward_kl),
+        value(c.forward_kl, divergence),
         c.label,
         c.k_hat,
         c.worst_mean_error,

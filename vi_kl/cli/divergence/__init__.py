@@ -1,5 +1,6 @@
 """The KL calculator behind `vi-kl kl`: two distributions as users write them, and their divergence in words.
 
+syntax            what is seen of expressions before JAX is imported
 expressions       from "Gamma(2, 3)" to a NumPyro distribution, by walking Python's syntax tree: nothing is evaluated
 arithmetic        numbers and arrays in expressions
 namespace         the names that an expression may use

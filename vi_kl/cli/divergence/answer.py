@@ -10,8 +10,10 @@ from numpyro.distributions import Distribution
 from vi_kl.cli.divergence.expressions import read_expression
 from vi_kl.cli.divergence.input_errors import ExpressionError, Place
 from vi_kl.cli.divergence.interpretation import why_infinite
+from vi_kl.cli.divergence.syntax import check_kinds
 from vi_kl.core.estimate import Estimate
 from vi_kl.core.precision import in_float64
+from vi_kl.core.written_numbers import contradicts_zero, with_error
 from vi_kl.divergences import NoClosedForm, estimate_kl, kl_divergence
 from vi_kl.divergences.discrete import as_pmfs
 
@@ -104,7 +106,8 @@ def answer(
         ValueError, NoClosedForm: p and q cannot be compared, or not by this method.
     """
     named = {name: read(name, source, normalize) for name, source in (("p", p), ("q", q))}
-    check_kinds({"p": p, "q": q}, named, normalize)
+    is_list = {name: not isinstance(value, Distribution) for name, value in named.items()}
+    check_kinds({"p": p, "q": q}, is_list, normalize, method)
     if method in ("auto", "enumeration"):
         check_summable(named["p"], named["q"], both)
     options = {"method": method, "key": jax.random.key(seed), "base": 2 if unit == "bits" else None}
@@ -130,19 +133,6 @@ def read(name: str, source: str, normalize: bool) -> Distribution | np.ndarray:
         return as_pmfs(-1, normalize, **{name: value})[0]
     except ValueError as error:
         raise ExpressionError(str(error).replace("pass normalize=True", "add --normalize"), Place(source)) from None
-
-
-def check_kinds(sources: dict[str, str], named: dict, normalize: bool) -> None:
-    """Refuse a list beside a distribution, and counts that are not lists."""
-    lists = [name for name, value in named.items() if not isinstance(value, Distribution)]
-    if len(lists) == 1:
-        source = sources[lists[0]]
-        raise ExpressionError(
-            f"This is a list and the other a distribution. As a distribution it is Categorical({source}).",
-            Place(source),
-        )
-    if normalize and not lists:
-        raise ValueError("--normalize is for bare lists of counts, such as '[3, 7, 2]'; distributions need none.")
 
 
 def check_summable(p, q, both: bool) -> None:
@@ -176,8 +166,9 @@ def check_possible(estimate: Estimate, names: tuple[str, str]) -> None:
             f"{divergence} came out as not a number (by {method}): parameters this extreme are beyond what"
             " float64 can tell. Try another --method."
         )
-    if estimate.value < -5 * estimate.standard_error:
+    if contradicts_zero(estimate.value, estimate.standard_error):
+        number = with_error(estimate.value, estimate.standard_error)
         raise ValueError(
-            f"{divergence} came out as {estimate.value:.4g} (by {method}), but no divergence is negative: one"
+            f"{divergence} came out as {number} (by {method}), but no divergence is negative: one"
             " of the two does not add up to 1, as where a mask takes off a part of it."
         )

@@ -32,8 +32,8 @@ from vi_kl.cli.divergence.namespace import (
     constructors,
     signature,
 )
+from vi_kl.cli.divergence.syntax import parse, tidy
 
-LONGEST = 100_000  # the most characters of an expression
 MOST_DIMENSIONS = 8  # the most dimensions of an array
 KINDS = {
     ast.Compare: "A comparison",
@@ -57,9 +57,7 @@ def read_expression(source: str) -> Distribution | np.ndarray:
     Raises:
         ExpressionError: a mistake in the expression, with its place.
     """
-    source = " ".join(source.split())
-    if not source:
-        raise ExpressionError("The expression is empty: write a distribution, such as 'Normal(0, 1)'.", Place(source))
+    source = tidy(source)
     try:
         value = Reader(source).read(parse(source))
     except (RecursionError, MemoryError):
@@ -69,22 +67,6 @@ def read_expression(source: str) -> Distribution | np.ndarray:
     if isinstance(value, np.ndarray):
         raise ExpressionError(f"A pmf is a list of numbers, but this array has shape {value.shape}.", Place(source))
     raise ExpressionError("This is no distribution: write one, such as 'Normal(0, 1)'.", Place(source))
-
-
-def parse(source: str) -> ast.expr:
-    """Parse an expression into Python's syntax tree."""
-    if len(source) > LONGEST:
-        sentence = f"The expression has {len(source):,} characters, and at most {LONGEST:,} are read."
-        raise ExpressionError(sentence, Place(source))
-    try:
-        return ast.parse(source, mode="eval").body
-    except SyntaxError as error:
-        start = max(0, min((error.offset or 1) - 1, len(source)))
-        end = max(start + 1, (error.end_offset or 0) - 1)
-        reason = error.msg.split(";")[0].rstrip(".?")
-        raise ExpressionError(f"This cannot be read: {reason}.", Place(source, start, end)) from None
-    except ValueError as error:  # a null character
-        raise ExpressionError(f"This cannot be read: {error}.", Place(source)) from None
 
 
 class Reader:

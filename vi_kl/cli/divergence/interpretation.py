@@ -10,6 +10,7 @@ from numpyro.distributions import Distribution
 
 from vi_kl.core.estimate import Estimate
 from vi_kl.core.precision import in_float64
+from vi_kl.core.written_numbers import significant, with_unit
 from vi_kl.divergences import NoClosedForm, kl_divergence
 from vi_kl.divergences.density import log_density
 
@@ -35,8 +36,9 @@ def interpret(estimate: Estimate, p: str = "p", q: str = "q") -> str:
         return f"Within its error this is zero: {q} does as well as {p}."
     if nats <= 2 * error:
         return f"The error is as large as the number: this does not say what using {q} for {p} costs; more --draws may."
-    amount = f"{estimate.value:,.0f}" if 1_000 <= estimate.value < 1e15 else f"{estimate.value:.3g}"
-    cost = f"Using {q} for {p} costs {amount} {estimate.unit} a draw"
+    is_large = 1_000 <= estimate.value < 1e15
+    amount = f"{estimate.value:,.0f}" if is_large else significant(estimate.value, zeros=False)
+    cost = f"Using {q} for {p} costs {with_unit(amount, estimate.unit)} a draw"
     if estimate.unit == "bits":
         return f"{cost}: a code made for {q} is that much longer on average than one made for {p}."
     draws = math.log(STRONG) / nats

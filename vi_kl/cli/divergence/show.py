@@ -11,7 +11,7 @@ from rich.text import Text
 from vi_kl.cli.divergence.answer import Answer, Finding
 from vi_kl.cli.divergence.interpretation import interpret
 from vi_kl.cli.divergence.pairs import CLOSED, PairsOf, Summary, plain
-from vi_kl.core.estimate import format_with_error
+from vi_kl.core.written_numbers import MOST_DIGITS, divergence_with_error, significant, with_unit
 
 COLUMN = len("KL(p || q)  ")
 NARROWEST = 20  # the least number of columns for content beside a name
@@ -32,14 +32,17 @@ def show_answer(answer: Answer, console: Console) -> None:
 
 
 def value_of(finding: Finding) -> str:
-    """Write the number with its unit and its error."""
+    """Write the number with its unit and its error, if that is large enough to change the last digit."""
     estimate = finding.estimate
     if math.isinf(estimate.value):
         return "infinite"
-    if finding.is_exact:
-        return f"{estimate.value:.10g} {estimate.unit}, exact"
-    number = f"{format_with_error(estimate.value, estimate.standard_error)} {estimate.unit}"
-    return f"{number} ({'error estimate' if estimate.num_draws is None else 'standard error'})"
+    if finding.is_exact and estimate.value >= 0:
+        return f"{with_unit(significant(estimate.value, MOST_DIGITS, zeros=False), estimate.unit)}, exact"
+    number = divergence_with_error(estimate.value, estimate.standard_error)
+    if "±" not in number:
+        return f"{with_unit(number, estimate.unit)}, with an error below the last digit"
+    kind = "rounding" if finding.is_exact else "error estimate" if estimate.num_draws is None else "standard error"
+    return f"{with_unit(number, estimate.unit)} ({kind})"
 
 
 def facts(finding: Finding) -> list[tuple[str, str]]:

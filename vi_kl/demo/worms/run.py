@@ -14,17 +14,20 @@ from rich.progress import Progress
 from rich.text import Text
 
 from vi_kl.core.compilation import compile_clock, in_threads
-from vi_kl.core.estimate import UNITS
+from vi_kl.core.estimate import UNITS, Estimate
+from vi_kl.core.files import require_writable
+from vi_kl.core.written_numbers import contradicts_zero, divergence_with_error, significant, with_unit
 from vi_kl.demo.worms import figures
 from vi_kl.demo.worms.article import Article, article
 from vi_kl.demo.worms.data import observed
 from vi_kl.demo.worms.fits import ModelResult, ModelSpec, fit_model, model_specs
 from vi_kl.diagnostics.certificate import Certificate
 from vi_kl.report import figures as plots
-from vi_kl.report.pages import Section, render_page, require_writable, write_atomically, write_page
+from vi_kl.report.pages import Section, render_page, write_atomically, write_page
 from vi_kl.report.picture import Picture
-from vi_kl.report.tables import Table, comparison_table, notes, readable
-from vi_kl.report.terminal import LONGEST_LINE, print_notes, progress_bar, rich_table
+from vi_kl.report.tables import Table, comparison_table, notes, number, readable
+from vi_kl.report.terminal import LONGEST_LINE, print_heading, print_notes, progress_bar
+from vi_kl.report.terminal_table import TerminalTable
 
 TITLE = "The worm teeth: from a histogram to a checked posterior"
 LEAD = (
@@ -81,7 +84,8 @@ def run_story(
         f"[dim]Seconds: {import_seconds:.1f} importing, {work:.1f} computing and drawing (compiling took "
         f"{clock.seconds:.1f}, summed over threads); {import_seconds + work:.1f} in all.[/]"
     )
-    console.print(f"Report: {out / 'index.html'}   figures: {out / 'figures'}   numbers: {out / 'results.json'}")
+    places = f"Report: {out / 'index.html'}   figures: {out / 'figures'}   numbers: {out / 'results.json'}"
+    console.print(places, soft_wrap=True)  # a path that was broken could not be copied
     return fitted
 
 
@@ -110,15 +114,15 @@ def bits_back_sentence(unit: str) -> str:
 
 def print_article(console: Console, numbers: Article, unit: str) -> None:
     """Print the article's figures beside those computed here."""
-    console.rule("[bold]1. What a stand-in costs")
+    print_heading("1. What a stand-in costs", console)
     marks = (Text("✓", "green") if row.agrees else Text("✗", "red") for row in numbers.figures)
     shown = article_table(numbers)
     rows = tuple((*row, mark) for row, mark in zip(shown.rows, marks, strict=True))
     table = Table(("", *shown.columns[1:], ""), rows)
-    console.print(rich_table(table, "The article's figures", left=(0, 3, 4)))
+    console.print(TerminalTable(table, "The article's figures", left=(0, 3, 4)))
     if unit == "nats":
         console.print("[dim]The article counts in bits; one bit is 0.693 nats.[/]")
-    console.rule("[bold]2. The same thought with a posterior")
+    print_heading("2. The same thought with a posterior", console)
     console.print(bits_back_sentence(unit), width=min(console.width, LONGEST_LINE))
 
 
@@ -132,7 +136,7 @@ def print_model(console: Console, result: ModelResult, unit: str) -> None:
     """Print the columns that fit eighty characters; the page has the rest."""
     evidence = result.log_evidence.to(unit)
     console.print(f"[bold]{result.spec.title}[/]: {-evidence.value:,.2f} {unit} for 1,000 worms ({evidence.method})")
-    console.print(rich_table(comparison_table(result.comparison, unit, IN_TERMINAL), inside=True), "")
+    console.print(TerminalTable(comparison_table(result.comparison, unit, IN_TERMINAL), inside=True), "")
     print_notes(model_notes(result, unit), console)
 
 
@@ -147,21 +151,22 @@ def about_the_missing_mode(one_sided: list[Certificate], unit: str) -> str:
     """Explain why some approximations cover one mode only, and what it costs."""
     names = ", ".join(readable(c.name) for c in one_sided)
     share = np.mean([c.coverage for c in one_sided])
-    best = min(c.reverse_kl.to(unit).value for c in one_sided)
+    best = min((c.reverse_kl.to(unit) for c in one_sided), key=lambda kl: kl.value)
     log2 = np.log(2) / UNITS[unit]
+    from_mode = divergence_with_error(best.value - log2, best.standard_error, digits=1, most=2)
     price = "1 bit" if unit == "bits" else f"{log2:.3g} nats"
     return (
         f"What happened: {names} cover one of the posterior's two mirror images, {share:.0%} of its mass. Reverse KL "
-        f"charges log 2 = {price} for the missing half, however far away it is; the best of them is at {best:.4g}, so "
-        f"it is {best - log2:.2g} {unit} from the mode it has found. Sending the worms with it costs "
-        "that one bit: the name of the mode."
+        f"charges log 2 = {price} for the missing half, however far away it is; the best of them is at "
+        f"{number(best, unit)}, so it is {with_unit(from_mode, unit)} from the mode it has found. Sending the worms "
+        "with it costs that one bit: the name of the mode."
     )
 
 
 def print_code_lengths(console: Console, fitted: list[ModelResult], unit: str) -> None:
     """Print the table of code lengths."""
-    console.rule("[bold]3. The code lengths")
-    console.print(rich_table(code_length_table(fitted, unit), f"{unit} to send 1,000 worms", left=(0, 2)))
+    print_heading("3. The code lengths", console)
+    console.print(TerminalTable(code_length_table(fitted, unit), f"{unit} to send 1,000 worms", left=(0, 2)))
 
 
 def code_length_table(fitted: list[ModelResult], unit: str) -> Table:
@@ -170,12 +175,18 @@ def code_length_table(fitted: list[ModelResult], unit: str) -> Table:
     rows = [("no model, all counts equally likely", f"{1000 * np.log(11) / factor:,.1f}", "")]
     for result in fitted:
         best = min(result.comparison.certificates, key=lambda c: c.reverse_kl.value)
-        extra = max(best.reverse_kl.to(unit).value, 0.0)
         price = -result.log_evidence.to(unit).value
-        rows.append((result.spec.title, f"{price:,.1f}", f"+{extra:.2g} {readable(best.name)}"))
+        rows.append((result.spec.title, f"{price:,.1f}", f"+{added(best.reverse_kl.to(unit))} {readable(best.name)}"))
     floor = 1000 * float(-np.sum(p * np.log(p))) / factor
     rows.append(("1,000 x entropy: histogram known already", f"{floor:,.1f}", ""))
     return Table(("with", "the exact posterior", "the best q adds"), tuple(rows))
+
+
+def added(kl: Estimate) -> str:
+    """Write a divergence without its error, to two digits; one that contradicts its error as what it is."""
+    if contradicts_zero(kl.value, kl.standard_error):
+        return divergence_with_error(kl.value, 0.0, most=2)
+    return significant(max(kl.value, 0.0), 2)
 
 
 # The folder -----------------------------------------------------------------------------------------------------

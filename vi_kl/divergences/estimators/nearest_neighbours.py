@@ -8,7 +8,6 @@ import math
 
 import numpy as np
 import numpy.typing as npt
-from scipy.spatial import cKDTree
 
 from vi_kl.core.estimate import Estimate
 from vi_kl.core.gaussian import Gaussian
@@ -70,7 +69,7 @@ def estimate_kl_from_draws(
         num_draws=n + m,
         caveat=CAVEAT.format(k=k, drift=drift) + (BIASED.format(dim=dim) if dim >= MANY_DIMENSIONS else ""),
     )
-    return estimate.to("nats" if base is None else "bits")
+    return estimate.as_divergence().to("nats" if base is None else "bits")
 
 
 def as_draws(name: str, draws, k: int) -> np.ndarray:
@@ -148,6 +147,8 @@ def neighbour_kl(p_draws, q_draws, k: int) -> tuple[float, float]:
 
     It is dim times the mean log ratio of the distances to the k-th neighbour in q's and in p's other draws.
     """
+    from scipy.spatial import cKDTree  # imported here, as it is slow and seldom needed
+
     (n, dim), m = p_draws.shape, len(q_draws)
     # distances to the k-th neighbour, and to the next one, which takes its place if a neighbour is left out
     among_p, p_neighbours = cKDTree(p_draws).query(p_draws, range(2, k + 3))  # the nearest one is the draw itself

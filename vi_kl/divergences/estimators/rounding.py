@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-from scipy.stats import poisson
 
 UNLIKELY = 1e-6  # the chance of so many coincidences, below which they are not attributed to rounding
 COARSEST = 1 / 200  # share of draws with one value: wider cells would hide how the densities change
@@ -102,6 +101,8 @@ def local_spacing(column: np.ndarray) -> np.ndarray:
 
 def most_by_chance(expected: float) -> int:
     """Return the most coincidences that rounding may explain, given their expected number."""
+    from scipy.stats import poisson  # imported here, as it takes a second
+
     return int(poisson.isf(UNLIKELY, expected)) if expected > 0 else 0
 
 

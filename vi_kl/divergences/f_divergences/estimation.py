@@ -88,6 +88,7 @@ def estimate_f_divergence(
         estimate = from_distributions(p, q, divergence, (kind, order, alpha), key, method, num_draws)
     else:
         estimate = from_pmfs(p, q, divergence, method)
+    estimate = estimate.as_divergence()
     return estimate.to("bits") if base == 2 else estimate
 
 

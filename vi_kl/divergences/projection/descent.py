@@ -3,7 +3,6 @@
 import dataclasses
 
 import numpy as np
-from scipy.optimize import minimize as scipy_minimize
 
 POLISHED_DIMENSION = 100  # up to it, Newton steps follow L-BFGS
 SMALL_GRADIENT = 1e-7  # in nats per unit of the unconstrained parameters
@@ -53,6 +52,7 @@ def distinct(minima: list[Minimum]) -> list[Minimum]:
 
 def minimise(value_and_gradient, start, max_steps, bounds):
     """Return the lowest point found, and the number of steps."""
+    from scipy.optimize import minimize as scipy_minimize  # imported here, as it is slow and seldom needed
 
     def for_scipy(z):
         value, gradient = value_and_gradient(z)
