@@ -1,6 +1,5 @@
 """Fixtures shared by all tests. JAX keeps its own default (float32): vi_kl has to switch to float64 by itself."""
 
-import importlib.metadata
 import itertools
 import os
 from pathlib import Path
@@ -10,15 +9,14 @@ from pathlib import Path
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[1] / ".pytest_cache" / "jax"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.3")
 
-# XLA's fusion emitters take most of the time that small programs need to compile; vi_kl's own programs do without them
-# (see core/compilation.py). XLA ends the process at a flag it does not know, hence the version.
-if importlib.metadata.version("jaxlib").startswith("0.10."):
-    os.environ["XLA_FLAGS"] = f"--xla_cpu_use_fusion_emitters=false {os.environ.get('XLA_FLAGS', '')}"
+from vi_kl.cli.quick_compilation import compile_quickly
 
-import jax
-import pytest
+compile_quickly()
 
-from vi_kl.core.compilation import let_go_of_programs
+import jax  # noqa: E402
+import pytest  # noqa: E402
+
+from vi_kl.core.compilation import let_go_of_programs  # noqa: E402
 
 MOST_MAPS = 50_000  # of the 65,530 that Linux allows a process
 tests_done = itertools.count(1)

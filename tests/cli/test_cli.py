@@ -3,6 +3,7 @@
 import io
 import json
 import math
+import os
 import re
 import shlex
 import signal
@@ -17,6 +18,7 @@ from rich.console import Console
 from scipy import integrate, special, stats
 from typer.testing import CliRunner
 
+from vi_kl.cli import quick_compilation
 from vi_kl.cli.divergence import help_text
 from vi_kl.cli.divergence.interpretation import interpret
 from vi_kl.cli.divergence.spinner import delayed_spinner
@@ -34,6 +36,23 @@ def run(*args, **kwargs):
     return subprocess.run(
         [sys.executable, "-m", "vi_kl.cli", *args], capture_output=True, text=True, timeout=300, **kwargs
     )
+
+
+@pytest.mark.parametrize(
+    ("version", "given", "flags"),
+    [
+        ("0.10.2", None, "--xla_cpu_use_fusion_emitters=false"),
+        ("0.10.2", "--xla_other=1", "--xla_other=1 --xla_cpu_use_fusion_emitters=false"),
+        ("0.10.2", "--xla_cpu_use_fusion_emitters=true", "--xla_cpu_use_fusion_emitters=true"),
+        ("0.11.0", None, None),
+    ],
+    ids=["known", "beside others", "decided by the user", "perhaps not known"],
+)
+def test_xla_is_told_to_compile_quickly_where_it_knows_how(version, given, flags, monkeypatch):
+    monkeypatch.delenv("XLA_FLAGS") if given is None else monkeypatch.setenv("XLA_FLAGS", given)
+    monkeypatch.setattr(quick_compilation.importlib.metadata, "version", lambda package: version)
+    quick_compilation.compile_quickly()
+    assert os.environ.get("XLA_FLAGS") == flags
 
 
 def test_help_is_quick_and_teaches():
