@@ -8,6 +8,7 @@ detection     the table of planted failures
 figures       what these figures are made of; each function draws on axes that it is given
 draws         draws of all sites, for figures
 picture       a figure drawn once, as SVG and as PNG
+provenance    when a report was made, by what, with which keys and versions
 pages         one self-contained HTML page of sections, tables and pictures
 """
 
