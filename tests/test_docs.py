@@ -89,6 +89,7 @@ def test_names_in_tables_are_whole_and_figures_are_in_boxes():
     names = declarations(".md-typeset table:not([class]) :is(td, th, code)")
     assert "overflow-wrap: normal;" in names
     assert "word-break: normal;" in names
+    assert "white-space: nowrap;" in declarations(".md-typeset table:not([class]) code")
     box = declarations(".md-typeset .drawing")
     assert "overflow-x: auto;" in box
     assert "background: #fff;" in box  # in either scheme

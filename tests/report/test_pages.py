@@ -144,7 +144,7 @@ def test_a_page_follows_the_scheme_of_the_system(page):
 
 def test_a_page_can_be_printed(page):
     paper = rules(page, "@media print")
-    for rule in (".scroll, .drawing { overflow: visible; }", "white-space: normal;", "max-height:", "font-size: 8pt"):
+    for rule in (".scroll, .drawing { overflow: visible; }", "white-space: normal;", "max-height:", "font-size: 7.5pt"):
         assert rule in paper
     uncut = re.search(r"([^{}]*)\{ break-inside: avoid; \}", paper)[1]
     assert {"figure", "tr", ".scroll"} <= {each.strip() for each in uncut.split(",")}

@@ -1,4 +1,4 @@
-"""Where a report comes from: when it was made, by which call or command, with which keys and which versions."""
+"""Provenance: when a report was made, by which call or command, with which keys and which versions."""
 
 import dataclasses
 import datetime

@@ -62,8 +62,8 @@ class LogTicks(ticker.Locator):
     """Ticks of a log axis that has few decades, or one, or a part of one: as many as have room for their numbers.
 
     Attributes:
-        DECADES: above which the ticks are powers of ten.
-        STEPS: decades above which they are 1, 2 and 5 times those, and below which they are round numbers.
+        DECADES: the number of decades above which the ticks are powers of ten.
+        STEPS: the number above which they are 1, 2 and 5 times those, and below which they are round numbers.
     """
 
     DECADES, STEPS = 2.5, 0.9
