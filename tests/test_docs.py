@@ -6,8 +6,10 @@ What a browser makes of the pages is looked at by people; here are the rules and
 import html
 import importlib
 import importlib.util
+import inspect
 import json
 import os
+import pydoc
 import re
 import subprocess
 import sys
@@ -119,6 +121,14 @@ def test_the_api_reference_has_every_public_name():
     for place in shown:  # what is shown exists
         module, _, name = place.rpartition(".")
         assert hasattr(importlib.import_module(module), name) or importlib.util.find_spec(place), place
+
+
+def test_lists_in_docstrings_that_pages_show_are_indented():
+    """Markdown runs the lines of an aligned list into one paragraph, unless they are indented."""
+    pages = "".join(page.read_text() for page in (ROOT / "docs" / "api").glob("*.md"))
+    for place in re.findall(r"^::: (\S+)$", pages, re.MULTILINE):
+        loose = re.findall(r"^\w+ {2,}\S.*$", inspect.getdoc(pydoc.locate(place)) or "", re.MULTILINE)
+        assert not loose, f"{place}: {loose[0]}"
 
 
 def test_the_accuracy_figures_are_those_of_the_registry():

@@ -2,7 +2,7 @@
 
 tables        rows and number formats of a Comparison, and what should not be missed about it
 terminal      the same by rich: `print_comparison(table)`
-comparison    figures of a Comparison, its page, and all of it in a folder: `write_report(table, "report", key=0)`
+comparison    figures of a Comparison, its page, and a folder of both: `write_report(table, "report", key=0)`
 calibration   figures of a Calibration: `plot_calibration(calibration)`
 detection     the table of planted failures
 figures       what these figures are made of; each function draws on axes that it is given
