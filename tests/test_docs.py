@@ -96,6 +96,7 @@ def test_names_in_tables_are_whole_and_figures_are_in_boxes():
     assert "overflow-x: auto;" in box
     assert "background: #fff;" in box  # in either scheme
     paper = STYLE[STYLE.index("@media print") :]
+    assert "color-scheme: light !important;" in declarations("  body", paper)
     assert "white-space: pre-wrap;" in declarations(".md-typeset pre > code", paper)
     assert "break-inside: avoid;" in declarations(".md-typeset :is(figure, tr)", paper)
     for page in (ROOT / "docs").rglob("*.md"):
