@@ -1,9 +1,15 @@
-"""The documentation builds strictly, with all of its code executed, and fetches nothing from elsewhere."""
+"""The documentation builds strictly, with all of its code executed, fetches nothing from elsewhere, and can be read.
 
+What a browser makes of the pages is looked at by people; here are the rules and the lengths of lines on which it rests.
+"""
+
+import html
 import importlib
 import importlib.util
+import inspect
 import json
 import os
+import pydoc
 import re
 import subprocess
 import sys
@@ -21,6 +27,9 @@ MISSING = [name for name in BUILDERS if importlib.util.find_spec(name) is None]
 RESOURCE = re.compile(
     r'<(?:script|img|iframe)[^>]*\ssrc="(https?:)?//|<link[^>]*rel="stylesheet"[^>]*href="(https?:)?//'
 )
+STYLE = (ROOT / "docs" / "style.css").read_text()
+SHAPES = ("text", "output", "console")  # of what a block printed: the first wraps, the others scroll
+WIDEST = 103  # characters that a page has room for at 1280 pixels
 
 
 @pytest.mark.publication
@@ -39,12 +48,68 @@ def test_documentation_builds_strictly_and_is_self_contained(tmp_path):
     pages = {page.relative_to(tmp_path).parent.as_posix(): page.read_text() for page in tmp_path.rglob("index.html")}
     assert pages.keys() >= {".", "worms", "how_to_choose", "divergences", "kl_command", "extending", "glossary"}
     assert "vi_kl.families.Mixture" in pages["api/families"]
-    for name, html in pages.items():
-        assert not RESOURCE.search(html), f"{name} loads something from elsewhere"
-        assert "Traceback (most recent call last)" not in html, name
+    for name, page in pages.items():
+        assert not RESOURCE.search(page), f"{name} loads something from elsewhere"
+        assert "Traceback (most recent call last)" not in page, name
+        assert not lines_without_room(page), name
     assert pages["worms"].count("<figure>") == 4
     for figure in ("0.3384", "0.4773", "0.3301", "0.3378"):  # the article's, with a digit more
         assert figure in pages["worms"]
+
+
+def lines_without_room(page: str) -> list[str]:
+    """Return the lines that a reader of a built page would not see to their end: aligned ones, which do not wrap."""
+    blocks = re.findall(r'<div class="language-(?:output|console) highlight"><pre>(.*?)</pre>', page, re.DOTALL)
+    lines = "\n".join(html.unescape(re.sub("<[^>]+>", "", block)) for block in blocks).splitlines()
+    return [line for line in lines if len(line.rstrip()) > WIDEST]
+
+
+def test_a_line_without_room_is_found():
+    block = '<div class="language-{} highlight"><pre><code><span>{}</span>\nshort</code></pre></div>'
+    assert lines_without_room(block.format("output", "&lt;" * 200)) == ["<" * 200]
+    assert lines_without_room(block.format("console", "x" * 104))
+    assert not lines_without_room(block.format("output", "&lt;" * 100))
+    assert not lines_without_room(block.format("text", "x " * 200))  # wraps
+
+
+def declarations(selector: str, within: str = STYLE) -> str:
+    """Return what the style says of a selector."""
+    return "".join(re.findall(re.escape(selector) + r" \{([^{}]*)\}", within))
+
+
+def test_what_a_block_prints_wraps_or_scrolls():
+    wraps = declarations(".md-typeset .language-text pre > code")
+    assert "white-space: pre-wrap;" in wraps
+    assert "overflow-wrap: break-word;" in wraps
+    for page in (ROOT / "docs").rglob("*.md"):
+        for options in re.findall(r"^```python (exec=.*)$", page.read_text(), re.MULTILINE):
+            shape = re.search(r'result="(\w+)"', options)
+            assert shape is None or shape[1] in SHAPES, f"{page.name}: {options}"
+
+
+def test_names_in_tables_are_whole_and_figures_are_in_boxes():
+    names = declarations(".md-typeset table:not([class]) :is(td, th, code)")
+    assert "overflow-wrap: normal;" in names
+    assert "word-break: normal;" in names
+    assert "white-space: nowrap;" in declarations(".md-typeset table:not([class]) code")
+    box = declarations(".md-typeset .drawing")
+    assert "overflow-x: auto;" in box
+    assert "background: #fff;" in box  # in either scheme
+    paper = STYLE[STYLE.index("@media print") :]
+    assert "color-scheme: light !important;" in declarations("  body", paper)
+    assert "white-space: pre-wrap;" in declarations(".md-typeset pre > code", paper)
+    assert "break-inside: avoid;" in declarations(".md-typeset :is(figure, tr)", paper)
+    for page in (ROOT / "docs").rglob("*.md"):
+        for picture in re.finditer(r"^!\[", page.read_text(), re.MULTILINE):
+            assert page.read_text()[: picture.start()].endswith('<div class="drawing" markdown>\n\n'), page.name
+        assert "<img" not in page.read_text(), f"{page.name}: Picture.to_html makes a box for it"
+
+
+def test_the_pages_follow_the_scheme_of_the_system():
+    settings = (ROOT / "mkdocs.yml").read_text()
+    for query, scheme in (("light", "default"), ("dark", "slate")):
+        assert f'- media: "(prefers-color-scheme: {query})"\n      scheme: {scheme}\n' in settings
+    assert settings.count("toggle:") == 3
 
 
 def test_the_api_reference_has_every_public_name():
@@ -57,6 +122,14 @@ def test_the_api_reference_has_every_public_name():
     for place in shown:  # what is shown exists
         module, _, name = place.rpartition(".")
         assert hasattr(importlib.import_module(module), name) or importlib.util.find_spec(place), place
+
+
+def test_lists_in_docstrings_that_pages_show_are_indented():
+    """Markdown runs the lines of an aligned list into one paragraph, unless they are indented."""
+    pages = "".join(page.read_text() for page in (ROOT / "docs" / "api").glob("*.md"))
+    for place in re.findall(r"^::: (\S+)$", pages, re.MULTILINE):
+        loose = re.findall(r"^\w+ {2,}\S.*$", inspect.getdoc(pydoc.locate(place)) or "", re.MULTILINE)
+        assert not loose, f"{place}: {loose[0]}"
 
 
 def test_the_accuracy_figures_are_those_of_the_registry():

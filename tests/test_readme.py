@@ -2,7 +2,6 @@
 
 import contextlib
 import io
-import math
 import re
 from pathlib import Path
 
@@ -33,10 +32,27 @@ def words(text: str) -> list[str]:
 
 
 def agree(ours: str, theirs: str) -> bool:
-    """Figures shown to five digits or more are exact; other machines end a stochastic fit elsewhere."""
-    if len(theirs.split("e")[0].lstrip("-0.").replace(".", "")) >= 5:
-        return math.isclose(float(ours), float(theirs), rel_tol=1e-4)
-    return math.isclose(float(ours), float(theirs), rel_tol=0.15, abs_tol=0.03)
+    """Whether a figure is the one shown, to a unit of its last digit, which rounding may take either way."""
+    return abs(float(ours) - float(theirs)) <= 1.001 * last_digit(theirs)
+
+
+def last_digit(figure: str) -> float:
+    """What one unit of the last digit that is shown is worth."""
+    digits, _, exponent = figure.partition("e")
+    return 10.0 ** (int(exponent or 0) - len(digits.partition(".")[2]))
+
+
+def test_a_stale_figure_is_found():
+    for ours, theirs in (("0.01", "0.03"), ("0.112", "0.110"), ("1.37", "1.2"), ("9840", "9842"), ("3e-15", "1e-15")):
+        assert not agree(ours, theirs)
+    for ours, theirs in (
+        ("0.02", "0.03"),
+        ("-0.112", "-0.113"),
+        ("1.36", "1.37"),
+        ("9841", "9840"),
+        ("2e-15", "1e-15"),
+    ):
+        assert agree(ours, theirs)
 
 
 def test_links_and_pictures_exist():

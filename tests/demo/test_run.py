@@ -98,6 +98,8 @@ def check_story(printed, report):
         assert outside not in page
     numbers = json.loads((report / "results.json").read_text())
     assert numbers["seed"] == 3
+    assert numbers["made"]["call"] == "vi-kl worms --base nats --seed 3 --quick"
+    assert f"Made {numbers['made']['date']} by" in " ".join(page.split())
     assert [model["name"] for model in numbers["models"]] == ["binomial", "two_kinds"]
     assert all(figure["agrees"] for figure in numbers["article"])
     pictures = {path.stem for path in (report / "figures").glob("*.svg")}

@@ -146,11 +146,11 @@ def test_divergences_below_zero_are_shown_as_what_they_are(known):
 
 def test_a_terminal_takes_brackets_literally():
     written = io.StringIO()
-    table = Table(("q", "sd [bits]"), (("[red]x[/]", "1"),))
+    table = Table(("q", "sd [bits]"), (("[red]x[/]", "1"),), ("a name", "a width"))
     Console(file=written, width=80).print(TerminalTable(table, title="a"))
     assert "sd [bits]" in written.getvalue()
     assert "[red]x[/]" in written.getvalue()
-    assert table.choose([1]) == Table(("sd [bits]",), (("1",),))
+    assert table.choose([1]) == Table(("sd [bits]",), (("1",),), ("a width",))
 
 
 def test_pictures_of_a_comparison_with_a_reference(known):

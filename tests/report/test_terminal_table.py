@@ -31,6 +31,7 @@ COMPARISON = Table(
         ("AutoMultivariateNormal", "-1234.5 ± 0.1", "-0.0030 ± 0.0004 (impossible)", "unknown", "flat", "1,100.3"),
         ("map", "-inf", "inf", "exact", "inf", "0.1"),
     ),
+    ("what it says",) * 6,
 )
 CODE_LENGTHS = Table(
     ("with", "the exact posterior", "the best q adds"),
@@ -39,6 +40,7 @@ CODE_LENGTHS = Table(
         ("Two kinds of worms", "3,111.2", "+0.00012 autoregressive flow"),
         ("1,000 x entropy: histogram known already", "3,120.1", ""),
     ),
+    ("what it says",) * 3,
 )
 FIGURES = (
     Figure("KL(observed || binomial), p = mean/10", "0.477", 0.4772),
@@ -49,8 +51,8 @@ TABLES = {
     "detection": rates(DETECTION),
     "comparison": TerminalTable(COMPARISON, inside=True),
     "code lengths": TerminalTable(CODE_LENGTHS, "bits to send 1,000 worms", left=(0, 2)),
-    "one column": TerminalTable(Table(("only",), (("a b",),))),
-    "no rows": TerminalTable(Table(("q", "KL(q||p)"), ())),
+    "one column": TerminalTable(Table(("only",), (("a b",),), ("what it says",))),
+    "no rows": TerminalTable(Table(("q", "KL(q||p)"), (), ("what it says",) * 2)),
 }
 
 
@@ -89,7 +91,7 @@ def test_each_number_stands_in_its_row_and_under_its_title(width):
     """Every column has a title of its own and every cell a number of its own: each is found once for each row."""
     columns = tuple(f"title{j}" for j in range(12))
     rows = tuple((f"row{i}", *(f"{i}.{j:02d}123" for j in range(1, 12))) for i in range(3))
-    lines = printed(TerminalTable(Table(columns, rows)), width=width).splitlines()
+    lines = printed(TerminalTable(Table(columns, rows, columns)), width=width).splitlines()
     titles: list[tuple[str, int]] = []
     found = set()
     for line in lines:

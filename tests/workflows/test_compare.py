@@ -39,6 +39,7 @@ def test_a_comparison_is_a_record_whose_json_leaves_out_the_fits(key):
         "failures": table.failures,
         "statuses": [{"converged": True, "message": str(table.fits[0].status)}],
         "costs": [dataclasses.asdict(table.fits[0].cost)],
+        "key": "20261123",  # of the fixture
     }
     assert dataclasses.replace(table, fits=(), certificates=()).statuses == ()
 

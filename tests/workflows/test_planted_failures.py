@@ -1,5 +1,8 @@
 """What each diagnostic sees: the statements of blindness, held to planted failures."""
 
+import json
+from pathlib import Path
+
 import pytest
 from tiers import exhaustive_after
 
@@ -7,6 +10,7 @@ from vi_kl.workflows.detection import DETECTORS, alarms, detection_table
 from vi_kl.workflows.planted_failures import FAILURES, HEALTHY
 
 SEEDS = 3
+PUBLISHED = json.loads((Path(__file__).parents[2] / "docs" / "planted_failures.json").read_text())
 # what must be seen, and what is known to be blind to it
 SEEN = {
     "missed mode": {"gap", "forward KL", "moments", "coverage", "transport"},
@@ -41,6 +45,17 @@ def test_every_failure_is_seen_by_what_should_see_it(planted, seed):
     seen = {name for name, alarm in alarms(planted, seed).items() if alarm}
     assert SEEN[planted.name] <= seen
     assert not BLIND.get(planted.name, set()) & seen
+    published = PUBLISHED["rates"][planted.name]  # its seeds begin with these
+    assert {name for name, rate in published.items() if rate == 1} <= seen
+    assert not {name for name, rate in published.items() if rate == 0} & seen
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("planted", [HEALTHY, *FAILURES], ids=lambda p: p.name)
+def test_the_published_rates_are_those_of_today(planted):
+    """The documentation's table; where it is not: vi-kl self-test --repetitions 30 --json."""
+    today = detection_table(PUBLISHED["repetitions"], [planted]).rates[planted.name]
+    assert today == pytest.approx(PUBLISHED["rates"][planted.name], abs=0.1)
 
 
 def test_a_density_that_is_too_low_takes_the_elbo_above_the_evidence():

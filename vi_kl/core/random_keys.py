@@ -52,6 +52,18 @@ def from_array(key: np.ndarray | jax.Array, name: str) -> PRNGKeyArray:
     raise TypeError(f"{name} must be a random key, got an array of {key.dtype} of shape {key.shape}. {HOW}")
 
 
+def key_text(key: Any) -> str:
+    """Return what makes a key again: the integer that stands for it, or else the call of JAX that wraps its numbers."""
+    key = as_key(key)
+    data = np.asarray(jax.random.key_data(key))
+    if data.shape == (2,):
+        seed = int(data[0]) << 32 | int(data[1])
+        same = from_integer(seed, "key")
+        if same.dtype == key.dtype:
+            return str(seed)
+    return f'jax.random.wrap_key_data(numpy.array({data.tolist()}, "uint32"), impl="{jax.random.key_impl(key)}")'
+
+
 def is_key(value: Any) -> bool:
     """Return whether a value is a JAX key beyond doubt (an integer may be one, or a number)."""
     return isinstance(value, jax.Array) and jax.dtypes.issubdtype(value.dtype, jax.dtypes.prng_key)

@@ -1,14 +1,17 @@
 """Reports for readers: tables, figures and pages of records that other parts have made. Nothing is fitted here.
 
-tables        rows and number formats of a Comparison, and what should not be missed about it
-terminal      the same by rich: `print_comparison(table)`
-comparison    figures of a Comparison, its page, and all of it in a folder: `write_report(table, "report", key=0)`
-calibration   figures of a Calibration: `plot_calibration(calibration)`
-detection     the table of planted failures
-figures       what these figures are made of; each function draws on axes that it is given
-draws         draws of all sites, for figures
-picture       a figure drawn once, as SVG and as PNG
-pages         one self-contained HTML page of sections, tables and pictures
+Its parts:
+
+    tables        rows and number formats of a Comparison, and what should not be missed about it
+    terminal      the same by rich: `print_comparison(table)`
+    comparison    figures of a Comparison, its page, and a folder of both: `write_report(table, "report", key=0)`
+    calibration   figures of a Calibration: `plot_calibration(calibration)`
+    detection     the table of planted failures
+    figures       what these figures are made of; each function draws on axes that it is given
+    draws         draws of all sites, for figures
+    picture       a figure drawn once, as SVG and as PNG
+    provenance    when a report was made, by what, with which keys and versions
+    pages         one self-contained HTML page of sections, tables and pictures
 """
 
 import importlib

@@ -6,6 +6,7 @@
 The terminal's part is in terminal.py.
 """
 
+import datetime
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,12 +16,14 @@ import numpy as np
 from vi_kl.core.annotations import KeyLike
 from vi_kl.core.estimate import Estimate
 from vi_kl.core.files import require_writable
+from vi_kl.core.random_keys import key_text
 from vi_kl.diagnostics.certificate import Certificate
 from vi_kl.objectives.elbo import ELBO
 from vi_kl.report import figures as plots
 from vi_kl.report.draws import SiteDraws, draw_sites_of
 from vi_kl.report.pages import Section, render_page, write_atomically, write_page
 from vi_kl.report.picture import Picture, draw_picture
+from vi_kl.report.provenance import Provenance, provenance
 from vi_kl.report.tables import comparison_table, notes, readable
 from vi_kl.workflows.comparison import Comparison
 
@@ -29,7 +32,13 @@ MOST_ENTRIES = 60  # the most entries of a vector
 
 
 def write_report(
-    comparison: Comparison, folder: str | Path, *, key: KeyLike, unit: str = "nats", title: str = ""
+    comparison: Comparison,
+    folder: str | Path,
+    *,
+    key: KeyLike,
+    unit: str = "nats",
+    title: str = "",
+    when: datetime.datetime | None = None,
 ) -> Path:
     """Write a comparison as a folder: index.html (one self-contained page), figures/ and results.json.
 
@@ -39,6 +48,7 @@ def write_report(
         key: a JAX random key, or an integer, for the draws in the figures.
         unit: "nats" or "bits", of everything shown; results.json is in nats.
         title: the page's title; by default it names the model.
+        when: the time that the report states; by default the present one.
 
     Returns:
         The path of the page.
@@ -48,18 +58,38 @@ def write_report(
     """
     folder = Path(folder)
     require_writable(folder)
+    call = f'vi_kl.report.write_report(comparison, folder, key={key_text(key)}, unit="{unit}")'
+    made = provenance(call, {**keys_of(comparison), "the draws in the figures": key_text(key)}, when)
     pictures = draw_pictures(comparison, draw_sites_of(comparison, key), unit)
-    write_page(folder, comparison_page(comparison, pictures, unit, title), pictures)
-    write_atomically(folder / "results.json", json.dumps(comparison.to_dict(), indent=2, allow_nan=False) + "\n")
+    write_page(folder, comparison_page(comparison, pictures, unit, title, made), pictures)
+    numbers = {"made": made.to_dict(), **comparison.to_dict()}
+    write_atomically(folder / "results.json", json.dumps(numbers, indent=2, allow_nan=False) + "\n")
     return folder / "index.html"
 
 
 def comparison_page(
-    comparison: Comparison, pictures: Sequence[Picture] = (), unit: str = "nats", title: str = ""
+    comparison: Comparison,
+    pictures: Sequence[Picture] = (),
+    unit: str = "nats",
+    title: str = "",
+    made: Provenance | None = None,
 ) -> str:
-    """Return the HTML of a page with the table of a comparison, its pictures, and what each certificate says."""
+    """Return the HTML of a page with the table of a comparison, its pictures, and what each certificate says.
+
+    Args:
+        comparison: what `compare` returned.
+        pictures: figures to show below the table.
+        unit: "nats" or "bits".
+        title: the page's title; by default it names the model.
+        made: when and by what the page is made; by default now, by this function.
+    """
     title = title or f"Approximations of {comparison.target.density}"
-    return render_page(title, lead(comparison, unit), sections_of(comparison, pictures, unit))
+    made = made or provenance("vi_kl.report.comparison_page(comparison)", keys_of(comparison))
+    return render_page(title, lead(comparison, unit), sections_of(comparison, pictures, unit), made)
+
+
+def keys_of(comparison: Comparison) -> dict[str, str]:
+    return {"the fits": comparison.key or "unknown"}
 
 
 def lead(comparison: Comparison, unit: str) -> str:

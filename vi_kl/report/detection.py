@@ -26,7 +26,9 @@ def rates(table: DetectionTable) -> TerminalTable:
         for detector in DETECTORS
     )
     ends = tuple(i for i, (one, other) in enumerate(pairwise(DETECTORS)) if one.needs != other.needs)
-    shown = Table(("diagnostic", "needs", *table.rates), rows)
+    failures = {failure.name: failure.what for failure in (HEALTHY, *FAILURES)}
+    meanings = ("What raises the alarm.", "What it has to be given.", *(failures[name] for name in table.rates))
+    shown = Table(("diagnostic", "needs", *table.rates), rows, meanings)
     return TerminalTable(shown, f"Alarms in {table.repetitions} of each failure", (0, 1), inside=True, ends=ends)
 
 

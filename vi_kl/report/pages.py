@@ -9,6 +9,7 @@ from markupsafe import Markup
 
 from vi_kl.core.files import replacing
 from vi_kl.report.picture import Picture
+from vi_kl.report.provenance import Provenance
 from vi_kl.report.tables import Table
 
 
@@ -27,12 +28,23 @@ def inline(picture: Picture) -> Markup:
     return Markup(picture.svg[picture.svg.index("<svg") :])
 
 
-def render_page(title: str, lead: str, sections: list[Section]) -> str:
+def meanings_of(sections: Sequence[Section]) -> dict[str, str]:
+    """Return {title: meaning} of every column of every table, each once, in the order of the page."""
+    tables = [table for section in sections for table in section.tables]
+    return {name: meaning for table in tables for name, meaning in zip(table.columns, table.meanings, strict=True)}
+
+
+def render_page(title: str, lead: str, sections: list[Section], made: Provenance) -> str:
+    """Return the HTML of a page: sections, what the columns of its tables mean, and where it comes from."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("vi_kl.report", "templates"), autoescape=True, trim_blocks=True
     )
     environment.filters["inline"] = inline
-    return environment.get_template("page.html").render(title=title, lead=lead, sections=sections)
+    meanings = meanings_of(sections)
+    numbers = {name: number for number, name in enumerate(meanings, 1)}
+    return environment.get_template("page.html").render(
+        title=title, lead=lead, sections=sections, meanings=meanings, numbers=numbers, made=made
+    )
 
 
 def write_page(folder: Path, page: str, pictures: Sequence[Picture] = ()) -> None:

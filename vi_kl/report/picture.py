@@ -1,6 +1,8 @@
 """Picture: a figure laid out and drawn once, as SVG for the page and PNG for slides."""
 
+import base64
 import dataclasses
+import html
 import io
 
 from matplotlib.figure import Figure
@@ -15,6 +17,13 @@ class Picture:
     caption: str
     svg: str
     png: bytes
+
+    def to_html(self, caption: str = "") -> str:
+        """Return an HTML figure, with the PNG inside and a caption, by default its own, in a box that can scroll."""
+        data = base64.b64encode(self.png).decode()
+        image = f'<img alt="{html.escape(self.title)}" src="data:image/png;base64,{data}">'
+        words = html.escape(caption or self.caption)
+        return f'<figure><div class="drawing">{image}</div><figcaption>{words}</figcaption></figure>'
 
 
 def draw_picture(name: str, title: str, caption: str, figure: Figure) -> Picture:

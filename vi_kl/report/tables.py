@@ -17,14 +17,26 @@ EVIDENCE_DECIMALS, FLOAT64_DIGITS = 5, 15  # the most decimals and digits of a l
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """A table of column titles and rows of already formatted cells."""
+    """A table of column titles and rows of already formatted cells.
+
+    Attributes:
+        columns: the titles.
+        rows: the cells.
+        meanings: what each column says, in words for a reader who sees it for the first time.
+    """
 
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
+    meanings: tuple[str, ...]
+
+    def __post_init__(self):
+        if len(self.meanings) != len(self.columns) or not all(self.meanings):
+            raise ValueError(f"Give each of the columns {', '.join(self.columns)} its meaning.")
 
     def choose(self, places: Sequence[int]) -> "Table":
         """Return the table with these of its columns, for where there is little room."""
-        return Table(tuple(self.columns[i] for i in places), tuple(tuple(row[i] for i in places) for row in self.rows))
+        columns, meanings = (tuple(each[i] for i in places) for each in (self.columns, self.meanings))
+        return Table(columns, tuple(tuple(row[i] for i in places) for row in self.rows), meanings)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,29 +45,96 @@ class Column:
 
     Attributes:
         title: its heading, in which "{unit}" stands for the unit.
+        meaning: what it says, in words for a reader who sees it for the first time; "{unit}" stands for the unit.
         cell: the text for one (fit, certificate, unit).
     """
 
     title: str
+    meaning: str
     cell: Callable[..., str]
 
 
 COLUMNS = {
-    "name": Column("q", lambda fit, c, unit: readable(fit.name) + ("" if fit.status.converged else "*")),
-    "elbo": Column("ELBO [{unit}]", lambda fit, c, unit: evidence(c.elbo, unit)),
-    "code_length": Column("−ELBO [{unit}]", lambda fit, c, unit: f"{0.0 - c.elbo.to(unit).value:,.3f}"),
-    "reverse_kl": Column("KL(q||p)", lambda fit, c, unit: number(c.reverse_kl, unit)),
-    "at_least": Column("at least", lambda fit, c, unit: significant(c.limits.to(unit).lower, zeros=False)),
-    "gap": Column("KL(q||p): gap", lambda fit, c, unit: number(c.gap, unit)),
-    "integrated": Column("integrated", lambda fit, c, unit: number(c.integrated, unit)),
-    "agree": Column("agree", lambda fit, c, unit: {True: "yes", False: "NO", None: "-"}[c.ways_agree]),
-    "label": Column("label", lambda fit, c, unit: c.label),
-    "forward_kl": Column("KL(p||q)", lambda fit, c, unit: number(c.forward_kl, unit)),
-    "k_hat": Column("k-hat", lambda fit, c, unit: c.k_hat_text),
-    "mean_error": Column("mean error [sd]", lambda fit, c, unit: short(c.worst_mean_error)),
-    "sd_ratio": Column("sd ratio", lambda fit, c, unit: short(c.worst_sd_ratio)),
-    "gradients": Column("gradients", lambda fit, c, unit: f"{fit.cost.gradient_evaluations:,}"),
-    "seconds": Column("s", lambda fit, c, unit: f"{fit.cost.seconds:.1f}"),
+    "name": Column(
+        "q",
+        "The approximation. An asterisk says that its fit did not converge.",
+        lambda fit, c, unit: readable(fit.name) + ("" if fit.status.converged else "*"),
+    ),
+    "elbo": Column(
+        "ELBO [{unit}]",
+        "The evidence lower bound, in {unit}: the log evidence less KL(q||p). Higher is better.",
+        lambda fit, c, unit: evidence(c.elbo, unit),
+    ),
+    "code_length": Column(
+        "−ELBO [{unit}]",
+        "The {unit} that it costs to send the data with q. Lower is better.",
+        lambda fit, c, unit: f"{0.0 - c.elbo.to(unit).value:,.3f}",
+    ),
+    "reverse_kl": Column(
+        "KL(q||p)",
+        "The distance from q to the posterior p that variational inference minimises, in {unit}, by the most precise "
+        "way there is. 0 where q is the posterior.",
+        lambda fit, c, unit: number(c.reverse_kl, unit),
+    ),
+    "at_least": Column(
+        "KL(q||p) ≥",
+        "The least that KL(q||p) can be, in {unit}, with 95% confidence, whatever the tails.",
+        lambda fit, c, unit: significant(c.limits.to(unit).lower, zeros=False),
+    ),
+    "gap": Column(
+        "evidence gap",
+        "The log evidence less the ELBO, in {unit}: the first of two ways to compute KL(q||p).",
+        lambda fit, c, unit: number(c.gap, unit),
+    ),
+    "integrated": Column(
+        "KL integral",
+        "log q − log p, integrated over q, in {unit}: the second way to compute KL(q||p).",
+        lambda fit, c, unit: number(c.integrated, unit),
+    ),
+    "agree": Column(
+        "ways agree",
+        "Whether the two ways to compute KL(q||p) give the same within four standard errors; a dash where one of them "
+        "could not be taken.",
+        lambda fit, c, unit: {True: "yes", False: "NO", None: "-"}[c.ways_agree],
+    ),
+    "label": Column(
+        "label",
+        "How far KL(q||p) can be trusted: exact, with hardly an error; certified, with an interval that holds; "
+        "estimated, as far as draws of q, wider ones and searches for modes see; unknown, bounded from below at most.",
+        lambda fit, c, unit: c.label,
+    ),
+    "forward_kl": Column(
+        "KL(p||q)",
+        "The other direction, in {unit}: it is large where q leaves out a part of the posterior p, or hardly reaches "
+        "it.",
+        lambda fit, c, unit: number(c.forward_kl, unit),
+    ),
+    "k_hat": Column(
+        "k-hat",
+        "How heavy the tail of the importance weights p/q is: below 0.5 draws of q can be reweighted to the posterior, "
+        'above 0.7 they cannot. "flat" where all weights are equal. It does not see parts that q never visits.',
+        lambda fit, c, unit: c.k_hat_text,
+    ),
+    "mean_error": Column(
+        "mean error [sd]",
+        "The largest error of a mean under q, in standard deviations of the posterior.",
+        lambda fit, c, unit: short(c.worst_mean_error),
+    ),
+    "sd_ratio": Column(
+        "sd ratio",
+        "The standard deviation under q divided by that of the posterior, where it is farthest from 1.",
+        lambda fit, c, unit: short(c.worst_sd_ratio),
+    ),
+    "gradients": Column(
+        "gradients",
+        "How many gradients of the log density the fit took.",
+        lambda fit, c, unit: f"{fit.cost.gradient_evaluations:,}",
+    ),
+    "seconds": Column(
+        "s",
+        "Seconds that the fit took, compilation included.",
+        lambda fit, c, unit: f"{fit.cost.seconds:.1f}",
+    ),
 }
 ALL_THAT_MATTERS = (
     "name", "elbo", "reverse_kl", "at_least", "label", "forward_kl", "k_hat", "mean_error", "sd_ratio", "gradients",
@@ -81,7 +160,13 @@ def comparison_table(comparison: Comparison, unit: str = "nats", columns: Sequen
     pairs = list(zip(comparison.fits, comparison.certificates, strict=True))
     chosen = [COLUMNS[name] for name in columns]
     rows = tuple(tuple(column.cell(fit, c, unit) for column in chosen) for fit, c in pairs)
-    return Table(tuple(column.title.format(unit=unit) for column in chosen), rows)
+    titles, meanings = [each.title for each in chosen], [each.meaning for each in chosen]
+    return Table(written(titles, unit), rows, written(meanings, unit))
+
+
+def written(texts: Sequence[str], unit: str) -> tuple[str, ...]:
+    """Return texts with the unit in its places."""
+    return tuple(text.format(unit=unit) for text in texts)
 
 
 def notes(comparison: Comparison, omit: Sequence[Certificate] = ()) -> list[str]:

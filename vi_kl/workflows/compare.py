@@ -15,7 +15,7 @@ from vi_kl.core.annotations import KeyLike, Progress, ProgressLike
 from vi_kl.core.compilation import in_threads
 from vi_kl.core.errors import ViKLError, numerical_failures_named
 from vi_kl.core.progress import reporting
-from vi_kl.core.random_keys import as_key
+from vi_kl.core.random_keys import as_key, key_text
 from vi_kl.diagnostics.certificate import Certificate, check
 from vi_kl.families.approximation import Approximation
 from vi_kl.targets.target import Target
@@ -66,7 +66,7 @@ def compare(
     for i, (algorithm, result) in enumerate(zip(algorithms, results, strict=True)):
         if not isinstance(result, tuple):  # two settings of one method are two failures
             failures[f"{algorithm.name} ({i + 1})" if algorithm.name in failures else algorithm.name] = str(result)
-    return Comparison(target, tuple(f for f, _ in done), tuple(c for _, c in done), failures)
+    return Comparison(target, tuple(f for f, _ in done), tuple(c for _, c in done), failures, key_text(key))
 
 
 def fit_and_check(

@@ -27,6 +27,8 @@ class Comparison(Readable):
         fits: one per method that could be fitted.
         certificates: one per fit.
         failures: {method name: why it could not be fitted, or checked}.
+        key: the key that everything random came from, as an integer where one stands for it; None where it is not
+            known.
         statuses: how each fit ended.
         costs: what each fit cost.
     """
@@ -35,6 +37,7 @@ class Comparison(Readable):
     fits: tuple[Fit, ...] = dataclasses.field(metadata=WORKING)
     certificates: tuple[Certificate, ...]
     failures: dict[str, str] = dataclasses.field(default_factory=dict)
+    key: str | None = None
     statuses: tuple[Status, ...] = dataclasses.field(init=False, repr=False)
     costs: tuple[Cost, ...] = dataclasses.field(init=False, repr=False)
 

@@ -42,7 +42,7 @@ def objective(article: Article, unit: str) -> Picture:
     grid = np.linspace(0.2, 0.85, 131)
     fig, ax = plots.subplots(figsize=(7.2, 3.6))
     for name, pmf, best, hue, where in (
-        ("binomial", binomial_pmf, article.best_binomial, "#D55E00", 48),
+        ("binomial", binomial_pmf, article.best_binomial, "#D55E00", 66),
         ("blocks", block_pmf, article.best_block, "#009E73", -20),
     ):
         curve = kl_curve(pmf, grid) / factor
@@ -55,8 +55,8 @@ def objective(article: Article, unit: str) -> Picture:
         )  # fmt: skip
     ax.set(xlabel="p", ylabel=f"KL(observed || q) [{unit} per worm]", ylim=(0, 2 * np.log(2) / factor))
     caption = (
-        "KL as the objective: each value of p is one candidate distribution, and the lowest point of its curve is the "
-        "best of them. Nothing was fitted by eye; the minima are where the gradient vanishes."
+        "Each value of p is one candidate distribution, and the lowest point of its curve is the best of them. Nothing "
+        "was fitted by eye; the minima are where the gradient vanishes."
     )
     return draw_picture("objective", "KL as the objective", caption, fig)
 

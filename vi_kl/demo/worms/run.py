@@ -1,7 +1,6 @@
 """The whole story in order: in the terminal, and as a folder with a page, figures and numbers."""
 
 import dataclasses
-import importlib.metadata
 import json
 import time
 from collections.abc import Callable, Iterator
@@ -25,6 +24,7 @@ from vi_kl.diagnostics.certificate import Certificate
 from vi_kl.report import figures as plots
 from vi_kl.report.pages import Section, render_page, write_atomically, write_page
 from vi_kl.report.picture import Picture
+from vi_kl.report.provenance import Provenance, provenance
 from vi_kl.report.tables import Table, comparison_table, notes, number, readable
 from vi_kl.report.terminal import LONGEST_LINE, print_heading, print_notes, progress_bar
 from vi_kl.report.terminal_table import TerminalTable
@@ -63,7 +63,7 @@ def run_story(
         on_stored: called with the name of each model as soon as its numbers are in results.json.
     """
     require_writable(out)
-    start = time.perf_counter()
+    start, made = time.perf_counter(), made_by(unit, seed, quick)
     with plots.style(), compile_clock() as clock, progress_bar(console) as bar:
         to_come = fit_models(model_specs(quick), seed, bar)  # in threads, while the article is computed
         numbers = article()
@@ -73,11 +73,11 @@ def run_story(
             fitted.append(result)
             print_model(console, result, unit)
             # after every chapter, so that an interruption loses only the rest
-            save_results(out, results(numbers, fitted, unit, seed))
+            save_results(out, results(numbers, fitted, unit, seed, made))
             on_stored(result.spec.name)
             pictures += figures.model_figures(result)
         pictures += figures.summary_figures(fitted, numbers, unit)
-        write_page(out, render_page(TITLE, LEAD, sections(numbers, fitted, pictures, unit)), pictures)
+        write_page(out, render_page(TITLE, LEAD, sections(numbers, fitted, pictures, unit), made), pictures)
     print_code_lengths(console, fitted, unit)
     work = time.perf_counter() - start
     console.print(
@@ -100,6 +100,12 @@ def fit_models(specs: list[ModelSpec], seed: int, bar: Progress) -> Iterator[Mod
     return in_threads(one, specs, keys, workers=2)
 
 
+def made_by(unit: str, seed: int, quick: bool) -> Provenance:
+    """Return the command that makes this report, with the time and the versions."""
+    command = f"vi-kl worms --base {unit} --seed {seed}{' --quick' if quick else ''}"
+    return provenance(command, {"everything random": str(seed)})
+
+
 def bits_back_sentence(unit: str) -> str:
     """Say what bits-back coding is."""
     log = "log2" if unit == "bits" else "log"
@@ -118,7 +124,7 @@ def print_article(console: Console, numbers: Article, unit: str) -> None:
     marks = (Text("✓", "green") if row.agrees else Text("✗", "red") for row in numbers.figures)
     shown = article_table(numbers)
     rows = tuple((*row, mark) for row, mark in zip(shown.rows, marks, strict=True))
-    table = Table(("", *shown.columns[1:], ""), rows)
+    table = Table(("", *shown.columns[1:3], "", ""), rows, (*shown.meanings, "Whether the two agree."))
     console.print(TerminalTable(table, "The article's figures", left=(0, 3, 4)))
     if unit == "nats":
         console.print("[dim]The article counts in bits; one bit is 0.693 nats.[/]")
@@ -129,7 +135,13 @@ def print_article(console: Console, numbers: Article, unit: str) -> None:
 def article_table(numbers: Article) -> Table:
     """Return the article's figures beside those computed here."""
     rows = ((f.what, f.printed, f"{f.computed:.{f.decimals + 1}f}", f.unit) for f in numbers.figures)
-    return Table(("figure", "article", "here", ""), tuple(rows))
+    meanings = (
+        "A figure that the article prints.",
+        "Its value in the article.",
+        "Its value as computed here, with a digit more.",
+        "The unit of both; none for a probability.",
+    )
+    return Table(("figure", "article", "here", "unit"), tuple(rows), meanings)
 
 
 def print_model(console: Console, result: ModelResult, unit: str) -> None:
@@ -179,7 +191,12 @@ def code_length_table(fitted: list[ModelResult], unit: str) -> Table:
         rows.append((result.spec.title, f"{price:,.1f}", f"+{added(best.reverse_kl.to(unit))} {readable(best.name)}"))
     floor = 1000 * float(-np.sum(p * np.log(p))) / factor
     rows.append(("1,000 x entropy: histogram known already", f"{floor:,.1f}", ""))
-    return Table(("with", "the exact posterior", "the best q adds"), tuple(rows))
+    meanings = (
+        "What the worms are sent with.",
+        f"What that costs for 1,000 worms, in {unit}: with a model, −log evidence.",
+        f"What the best of the approximations adds, in {unit}: KL(q||p). Its name follows.",
+    )
+    return Table(("with", "the exact posterior", "the best q adds"), tuple(rows), meanings)
 
 
 def added(kl: Estimate) -> str:
@@ -197,10 +214,10 @@ def save_results(out: Path, numbers: dict) -> None:
     write_atomically(out / "results.json", json.dumps(numbers, indent=2) + "\n")
 
 
-def results(numbers: Article, fitted: list[ModelResult], unit: str, seed: int) -> dict:
+def results(numbers: Article, fitted: list[ModelResult], unit: str, seed: int, made: Provenance) -> dict:
     """Return everything that was computed, as plain numbers: nats throughout, whatever the terminal shows."""
     return {
-        "version": importlib.metadata.version("vi_kl"),
+        "made": made.to_dict(),
         "seed": seed,
         "shown_in": unit,
         "article": [

@@ -7,7 +7,7 @@ divergences   the divergence of each approximation, with its interval
 projections   a distribution and its nearest members of a family
 """
 
-from vi_kl.report.figures.appearance import FILL, INK, QUIET, colour, dash, style, subplots
+from vi_kl.report.figures.appearance import FILL, INK, QUIET, colour, dash, label_log_axis, style, subplots
 from vi_kl.report.figures.divergences import FLOOR, plot_reverse_kl
 from vi_kl.report.figures.fits import plot_trace
 from vi_kl.report.figures.marginals import plot_many_means, plot_marginal
@@ -20,6 +20,7 @@ __all__ = [
     "QUIET",
     "colour",
     "dash",
+    "label_log_axis",
     "plot_many_means",
     "plot_marginal",
     "plot_projections",

@@ -3,6 +3,9 @@
 import io
 
 import matplotlib
+import numpy as np
+from matplotlib import ticker
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 
 from vi_kl.algorithms.method import BROWN, GREY, PURPLE, SKY
@@ -33,6 +36,7 @@ def style():
             "ytick.labelcolor": INK,
             "legend.frameon": False,
             "svg.fonttype": "none",
+            "svg.hashsalt": "vi_kl",  # the same figure is the same text
             "savefig.dpi": 150,
         }
     )
@@ -50,7 +54,46 @@ class ShownFigure(Figure):
 def subplots(rows: int = 1, columns: int = 1, *, figsize, **kwargs):
     """Make a figure and axes as pyplot's `subplots` does, without pyplot's global list of figures."""
     figure = ShownFigure(figsize=figsize, layout="constrained")
+    figure.get_layout_engine().set(wspace=0.05)  # the last number of one axis stays clear of the first of the next
     return figure, figure.subplots(rows, columns, **kwargs)
+
+
+class LogTicks(ticker.Locator):
+    """Ticks of a log axis that has few decades, or one, or a part of one: as many as have room for their numbers.
+
+    Attributes:
+        DECADES: the number of decades above which the ticks are powers of ten.
+        STEPS: the number above which they are 1, 2 and 5 times those, and below which they are round numbers.
+    """
+
+    DECADES, STEPS = 2.5, 0.9
+
+    def __call__(self):
+        return self.tick_values(*self.axis.get_view_interval())
+
+    def tick_values(self, vmin, vmax):
+        low, high = sorted((vmin, vmax))
+        decades = np.log10(high / low)
+        if decades > self.DECADES:
+            return ticker.LogLocator(numticks=12).tick_values(low, high)
+        if decades > self.STEPS:
+            return ticker.LogLocator(subs=(1.0, 2.0, 5.0), numticks=12).tick_values(low, high)
+        ticks = ticker.MaxNLocator(4, steps=[1, 2, 5, 10]).tick_values(low, high)
+        return ticks[ticks > 0]
+
+
+def label_log_axis(axis: Axis) -> None:
+    """Give a log axis ticks whose numbers do not touch, however many decades it has: powers, or plain numbers."""
+    power = ticker.LogFormatterMathtext()
+    power.set_axis(axis)
+
+    def number(value, place):
+        low, high = sorted(axis.get_view_interval())
+        return power(value, place) if np.log10(high / low) > LogTicks.DECADES else f"{value:.3g}"
+
+    axis.set_major_locator(LogTicks())
+    axis.set_major_formatter(number)
+    axis.set_minor_formatter(ticker.NullFormatter())
 
 
 def colour(name: str) -> str:

@@ -2,11 +2,10 @@
 
 from collections.abc import Sequence
 
-from matplotlib import ticker
 from matplotlib.axes import Axes
 
 from vi_kl.diagnostics.certificate import Certificate
-from vi_kl.report.figures.appearance import FILL, colour
+from vi_kl.report.figures.appearance import FILL, colour, label_log_axis
 from vi_kl.report.tables import readable
 
 FLOOR = 1e-7  # nats; smaller divergences are drawn here, at the axis
@@ -28,7 +27,7 @@ def plot_reverse_kl(ax: Axes, certificates: Sequence[Certificate], unit: str) ->
         ax.plot(max(kl.value, FLOOR), row, "o", color=colour(c.name), markersize=6)
     ax.set(xscale="log", xlabel=f"KL(q||posterior) [{unit}]", ylim=(-0.6, len(certificates) - 0.4))
     ax.set_yticks(range(len(certificates)), [readable(c.name) for c in reversed(certificates)])
-    ax.xaxis.set_major_locator(ticker.LogLocator(numticks=12))
+    label_log_axis(ax.xaxis)
     ax.grid(axis="x", color=FILL, linewidth=0.6)
     ax.set_axisbelow(True)
     return ax

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from vi_kl.core.estimate import UNITS
-from vi_kl.report.figures.appearance import QUIET, colour, dash
+from vi_kl.report.figures.appearance import QUIET, colour, dash, label_log_axis
 from vi_kl.report.tables import readable
 
 FEW = 30  # iterations, each of which gets a mark
@@ -36,6 +36,7 @@ def plot_trace(ax: Axes, fits: Sequence, log_evidence: float | None, unit: str) 
             marker="o" if len(fit.history.loss) <= FEW else None, markersize=3.5,
         )  # fmt: skip
     ax.set(xscale="log", xlabel="iteration")
+    label_log_axis(ax.xaxis)
     if log_evidence is None:
         ax.set_ylabel(f"−ELBO [{unit}]")
         return ax
