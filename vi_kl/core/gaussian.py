@@ -14,7 +14,8 @@ from scipy.special import gammaincinv
 
 from vi_kl.core.annotations import AnyArray, Values
 from vi_kl.core.cholesky import tril_of_covariance
-from vi_kl.core.scales import Diagonal, Scale, Triangular, Vectors, namespace, pytree, scale_of
+from vi_kl.core.pytrees import pytree
+from vi_kl.core.scales import Diagonal, Scale, Triangular, Vectors, namespace, scale_of
 
 FEWEST_CORRELATED = 1e-10  # ratio of a correlation matrix's eigenvalues, below which draws do not span the space
 

@@ -10,9 +10,7 @@ an argument of a compiled program.
 """
 
 import abc
-import dataclasses
 from types import ModuleType
-from typing import TypeVar, dataclass_transform
 
 import jax
 import jax.numpy as jnp
@@ -23,19 +21,10 @@ from scipy.linalg import blas
 
 from vi_kl.core.annotations import AnyArray, Values
 from vi_kl.core.cholesky import tril_of_root
-
-C = TypeVar("C", bound=type)
+from vi_kl.core.pytrees import pytree
 
 Vectors = Float[AnyArray, "*batch dim"]
 Matrix = Float[AnyArray, "dim dim"]
-
-
-@dataclass_transform(frozen_default=True, eq_default=False)
-def pytree(cls: C) -> C:
-    """Make a frozen dataclass whose fields are children of a pytree; one with `static` metadata is part of its type."""
-    fields = dataclasses.fields(dataclasses.dataclass(frozen=True, eq=False)(cls))
-    static = [field.name for field in fields if field.metadata.get("static")]
-    return jax.tree_util.register_dataclass(cls, [field.name for field in fields if field.name not in static], static)
 
 
 def namespace(*arrays: AnyArray) -> ModuleType:
@@ -202,18 +191,11 @@ class Root(Scale):
 
     def solved(self, columns: AnyArray, transpose: bool) -> AnyArray:
         """Return S^-1, or S'^-1, times a matrix."""
-        matrix = self.root.T if transpose else self.root
-        if namespace(self.root, columns) is np:
-            return np.linalg.solve(matrix, columns)
-        # by QR: of hundreds of compiled LU decompositions (JAX 0.10.2, CPU) three came out wrong, at random
-        orthogonal, upper = jnp.linalg.qr(matrix)
-        return jax.scipy.linalg.solve_triangular(upper, orthogonal.T @ columns)
+        return namespace(self.root, columns).linalg.solve(self.root.T if transpose else self.root, columns)
 
     @property
     def log_det(self) -> Values:
-        if namespace(self.root) is np:
-            return np.linalg.slogdet(self.root)[1]
-        return jnp.log(jnp.abs(jnp.diagonal(jnp.linalg.qr(self.root, mode="r")))).sum()
+        return namespace(self.root).linalg.slogdet(self.root)[1]
 
     def times(self, factor: float) -> "Root":
         return type(self)(factor * self.root)

@@ -18,7 +18,6 @@ pairwise distances", Entropy 19(7), eqs. 9-12.
 
 import contextlib
 import dataclasses
-import functools
 import math
 
 import jax
@@ -28,6 +27,7 @@ from scipy.special import kl_div, logsumexp
 
 from vi_kl.core.gaussian import Gaussian
 from vi_kl.core.precision import in_float64
+from vi_kl.core.pytrees import pytree
 from vi_kl.divergences.f_divergences.exponential_families import NORMAL, VECTOR
 from vi_kl.divergences.f_divergences.exponential_members import as_member
 from vi_kl.divergences.given_parameters import with_float64_parameters
@@ -39,8 +39,7 @@ SWEEPS = 2000
 SETTLED = 1e-12  # relative change of the bound from one sweep to the next
 
 
-@functools.partial(jax.tree_util.register_dataclass, data_fields=("lower", "upper"), meta_fields=("method",))
-@dataclasses.dataclass(frozen=True)
+@pytree
 class MixtureBounds:
     """A pair of bounds, `lower` and `upper`, of KL(p||q) of two mixtures, in nats; `method` names them.
 
@@ -49,7 +48,7 @@ class MixtureBounds:
 
     lower: float | jax.Array
     upper: float | jax.Array
-    method: str
+    method: str = dataclasses.field(metadata={"static": True})
 
 
 @in_float64

@@ -1,0 +1,39 @@
+"""Dataclasses as pytrees of JAX, each a kind of its own.
+
+Not by `jax.tree_util.register_dataclass`: the tree structures of two of its classes with fields of the same names are
+equal to JAX (0.10.2), and so of some hundred calls of one function, for one class after the other, one ran the program
+that was compiled for the other, and returned wrong numbers.
+"""
+
+import dataclasses
+from typing import TypeVar, dataclass_transform
+
+import jax
+
+C = TypeVar("C", bound=type)
+
+
+@dataclass_transform(frozen_default=True, eq_default=False)
+def pytree(cls: C) -> C:
+    """Make a frozen dataclass whose fields are children of a pytree; one with `static` metadata is part of its type."""
+    fields = dataclasses.fields(dataclasses.dataclass(frozen=True, eq=False)(cls))
+    static = [field.name for field in fields if field.metadata.get("static")]
+    children = [field.name for field in fields if field.name not in static]
+    paths = [jax.tree_util.GetAttrKey(name) for name in children]
+
+    def flatten(value):
+        return [getattr(value, name) for name in children], (cls, *(getattr(value, name) for name in static))
+
+    def flatten_with_keys(value):
+        leaves, kind = flatten(value)
+        return list(zip(paths, leaves, strict=True)), kind
+
+    def unflatten(kind, leaves):
+        # not by the class's own `__init__`, which may compute, and which JAX calls with placeholders
+        value = object.__new__(cls)
+        for name, leaf in zip((*children, *static), (*leaves, *kind[1:]), strict=True):
+            object.__setattr__(value, name, leaf)
+        return value
+
+    jax.tree_util.register_pytree_with_keys(cls, flatten_with_keys, unflatten, flatten)
+    return cls
