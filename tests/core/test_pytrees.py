@@ -19,31 +19,18 @@ class Sum:
     numbers: jax.Array
     name: str = dataclasses.field(default="sum", metadata={"static": True})
 
-    def value(self):
-        return self.numbers.sum()
-
 
 @pytree
 class Product(Sum):
-    def value(self):
-        return self.numbers.prod()
+    pass
 
 
 def test_two_classes_with_the_same_fields_are_two():
+    """Else JAX, where their hashes agree in part, runs the program of the one for the other."""
     one, other = (jax.tree.structure(kind(1.0)) for kind in (Sum, Product))
     assert one != other
     assert one == jax.tree.structure(Sum(2.0))
     assert one != jax.tree.structure(Sum(1.0, "another"))
-
-
-def test_each_runs_the_program_of_its_own_class():
-    """That of the other class was run once in about a hundred functions."""
-    numbers = np.array([2.0, 3.0])
-    for _ in range(300):
-        value = lambda x: x.value()  # noqa: E731 (another function each time)
-        structures = [jax.make_jaxpr(value)(kind(numbers)) for kind in (Sum, Product)]
-        names = [str(structure.eqns[0].primitive) for structure in structures]
-        assert names == ["reduce_sum", "reduce_prod"]
 
 
 def test_a_pytree_comes_back_and_knows_its_fields():
