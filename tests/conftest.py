@@ -16,7 +16,7 @@ compile_quickly()
 import jax  # noqa: E402
 import pytest  # noqa: E402
 
-from vi_kl.core.compilation import let_go_of_programs  # noqa: E402
+from vi_kl.core.kept_programs import let_go_of_programs  # noqa: E402
 
 MOST_MAPS = 50_000  # of the 65,530 that Linux allows a process
 tests_done = itertools.count(1)

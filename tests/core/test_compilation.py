@@ -8,8 +8,10 @@ import jax
 import numpy as np
 import pytest
 
-from vi_kl.core import compilation
-from vi_kl.core.compilation import MOST_PROGRAMS, compile_clock, compiled
+import vi_kl
+from vi_kl.core import kept_programs, precision
+from vi_kl.core.compilation import compile_clock, compiled
+from vi_kl.core.kept_programs import MOST_PROGRAMS
 
 
 def test_the_programs_run_last_are_kept():
@@ -33,22 +35,30 @@ def test_the_programs_run_last_are_kept():
 
 
 def test_everything_is_let_go_where_the_process_keeps_growing(monkeypatch):
-    monkeypatch.setattr(compilation, "growth", compilation.Growth())
-    memory, cleared = iter([1000, 1000 + compilation.MOST_GROWTH, 1001 + compilation.MOST_GROWTH, 50, 60]), []
-    monkeypatch.setattr(compilation, "resident_bytes", lambda: next(memory))
-    monkeypatch.setattr(compilation, "let_go_of_programs", lambda: cleared.append(True))
-    compilation.let_go_if_grown()  # no program of vi_kl's has been let go yet: it is not looked at
-    compilation.growth.watched = True
-    for expected in (0, 0, 1, 1):
-        compilation.let_go_if_grown()
+    growth, few = kept_programs.MOST_GROWTH, kept_programs.FEW_PROGRAMS
+    sizes, cleared = iter([1000, 1000 + growth, 1001 + growth, 50, 51 + growth, 60, 70]), []
+    monkeypatch.setattr(kept_programs, "size", kept_programs.Size())
+    monkeypatch.setattr(kept_programs, "resident_bytes", lambda: next(sizes))
+    monkeypatch.setattr(kept_programs, "let_go_of_programs", lambda: cleared.append(True))
+    for programs, expected in ((few + 1, 0), (few + 1, 0), (few + 1, 1), (few, 1), (few + 1, 1)):
+        monkeypatch.setattr(kept_programs, "number_of_programs", lambda programs=programs: programs)
+        kept_programs.let_go_if_grown()
         assert len(cleared) == expected
+    assert next(sizes, None) is None  # asked once a call, and once more where it had grown
+
+
+def test_a_function_of_vi_kl_looks_at_the_size_of_its_process(monkeypatch):
+    looked = []
+    monkeypatch.setattr(precision, "let_go_if_grown", lambda: looked.append(True))
+    vi_kl.divergences.kl_divergence([0.5, 0.5], [0.4, 0.6])
+    assert looked
 
 
 GROWING = """
 import gc, sys
 import jax.numpy as jnp, numpy as np
 import vi_kl
-from vi_kl.core.compilation import resident_bytes
+from vi_kl.core.kept_programs import resident_bytes
 
 def fit(i):
     target = vi_kl.Target.from_log_density(lambda z, y: -0.5 * jnp.sum(z**2) * (1 + i) - jnp.sum(y * z[0]), 2 + i % 7,

@@ -11,7 +11,7 @@ from numpyro.infer.autoguide import AutoNormal
 import vi_kl
 from vi_kl.algorithms import SVI
 from vi_kl.algorithms.storage import load
-from vi_kl.core.compilation import tracing
+from vi_kl.core.kept_programs import tracing
 from vi_kl.families.guide import Guide
 
 Y = np.array([0.3, 1.2, -0.5])

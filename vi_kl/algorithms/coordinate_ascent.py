@@ -32,7 +32,8 @@ from vi_kl.algorithms.conjugate_sites import (
     NormalSite,
 )  # fmt: skip
 from vi_kl.algorithms.initialization import initialize
-from vi_kl.core.compilation import compiled, tracing
+from vi_kl.core.compilation import compiled
+from vi_kl.core.kept_programs import tracing
 from vi_kl.core.random_keys import numpy_generator
 from vi_kl.families.approximation import Approximation
 from vi_kl.families.guide import Guide

@@ -5,20 +5,16 @@ the special functions that log densities are made of and do not make them faster
 vi_kl's own functions only (the caller's settings are untouched).
 """
 
-import collections
 import contextlib
 import dataclasses
 import functools
 import inspect
-import os
 import queue
 import threading
 import time
-import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from pathlib import Path
-from typing import Any, ClassVar, TypeVar, overload
+from typing import Any, TypeVar, overload
 
 import jax
 
@@ -30,6 +26,7 @@ from vi_kl.core.interruptible import (
     wait_for_arrays,
     wait_for_call,
 )
+from vi_kl.core.kept_programs import RecentPrograms, let_go_if_grown, tracing
 
 F = TypeVar("F", bound=Callable)
 
@@ -37,14 +34,7 @@ QUICK_TO_COMPILE = {"xla_cpu_use_fusion_emitters": False}
 # options of programs that run a few times only: they halve the compile time, and may double the run time
 UNOPTIMIZED = {**QUICK_TO_COMPILE, "xla_backend_optimization_level": 0}
 
-MOST_PROGRAMS = 20  # of one function: those of a comparison of many methods on one target
 LONG_CALL = 0.02  # seconds
-MOST_GROWTH = 200 * 2**20  # bytes of a process that keeps making programs of new shapes
-STATM = Path("/proc/self/statm")
-
-# NumPyro keeps its effect handlers on one global stack, so only one thread at a time may trace a model. XLA's
-# compiling, which takes longer, runs outside this lock.
-tracing = threading.RLock()
 
 
 @functools.cache
@@ -228,85 +218,6 @@ def another(function: Callable) -> Callable:
         return function(*args, **kwargs)
 
     return same
-
-
-class RecentPrograms:
-    """The compiled programs of one function that were run last; one that is let go is compiled again on demand.
-
-    A program of a target takes about a megabyte. Were all of them kept, a process that fits one target after another
-    would grow for as long as it runs.
-    """
-
-    everywhere: ClassVar[weakref.WeakSet["RecentPrograms"]] = weakref.WeakSet()
-
-    def __init__(self):
-        self.programs: collections.OrderedDict[Any, Callable] = collections.OrderedDict()
-        self.lock = threading.Lock()
-        self.everywhere.add(self)
-
-    def get(self, signature) -> Callable | None:
-        with self.lock:
-            program = self.programs.get(signature)
-            if program is not None:
-                self.programs.move_to_end(signature)
-            return program
-
-    def keep(self, signature, program: Callable) -> None:
-        with self.lock:
-            self.programs[signature] = program
-            if len(self.programs) > MOST_PROGRAMS:
-                self.programs.popitem(last=False)
-                growth.watched = True
-
-    def clear(self) -> None:
-        with self.lock:
-            self.programs.clear()
-
-
-class Growth:
-    """How much the process has grown since programs were let go for the first time, or all of them the last time."""
-
-    def __init__(self):
-        self.watched = False
-        self.start: int | None = None
-
-
-growth = Growth()
-
-
-def let_go_if_grown() -> None:
-    """Clear every compiled program where the process keeps growing although old programs are let go.
-
-    Of each new shape JAX keeps what it has traced of its own functions, for as long as the process runs.
-    """
-    if not growth.watched:
-        return
-    now = resident_bytes()
-    if growth.start is None:
-        growth.start = now
-    elif now > growth.start + MOST_GROWTH:
-        with tracing:
-            let_go_of_programs()
-        growth.start = resident_bytes()
-
-
-def resident_bytes() -> int:
-    """Return the memory that the process has in use; 0 where the system does not say."""
-    try:
-        return int(STATM.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except OSError:
-        return 0
-
-
-def let_go_of_programs() -> None:
-    """Clear every compiled program in this process, also those that are not vi_kl's; they are compiled again on demand.
-
-    Each holds about a dozen memory maps, of which Linux allows a process 65,530 by default: a process that has
-    compiled some five thousand programs fails in the compiler.
-    """
-    for programs in RecentPrograms.everywhere:
-        programs.clear()
-    jax.clear_caches()
 
 
 def describe(leaf):

@@ -12,6 +12,7 @@ from typing import TypeVar, cast
 import jax
 import numpy as np
 
+from vi_kl.core.kept_programs import let_go_if_grown
 from vi_kl.core.numpy_constants import tell_precisions_apart
 
 F = TypeVar("F", bound=Callable)
@@ -37,6 +38,7 @@ def in_float64(function: F) -> F:
     def wrapped(*args, **kwargs):
         if jax.config.jax_enable_x64:  # type: ignore[attr-defined]  # JAX makes its attributes as it runs
             return function(*args, **kwargs)
+        let_go_if_grown()
         with x64_types():
             result = function(*args, **kwargs)
         return jax.tree.map(as_numpy, result, is_leaf=is_not_container)

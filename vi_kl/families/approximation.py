@@ -10,7 +10,8 @@ from numpyro.distributions import Distribution
 
 from vi_kl.core.annotations import AnyArray, KeyLike, Params
 from vi_kl.core.code_hash import reads
-from vi_kl.core.compilation import attached, compiled, detached, tracing
+from vi_kl.core.compilation import attached, compiled, detached
+from vi_kl.core.kept_programs import tracing
 from vi_kl.core.numbers import whole_number
 from vi_kl.core.precision import in_float64
 from vi_kl.core.random_keys import as_key, is_key, numpy_generator

@@ -21,8 +21,8 @@ import numpy as np
 import numpyro.distributions as dist
 from numpyro.distributions import biject_to, constraints, transforms
 
-from vi_kl.core.compilation import tracing
 from vi_kl.core.errors import UnsuitableError
+from vi_kl.core.kept_programs import tracing
 from vi_kl.core.precision import in_float64
 from vi_kl.families.family import Family
 from vi_kl.families.gaussian import MeanField

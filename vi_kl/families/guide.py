@@ -17,8 +17,9 @@ from numpyro import handlers
 from numpyro.distributions import biject_to, constraints
 from numpyro.infer import autoguide
 
-from vi_kl.core.compilation import CarriesArrays, tracing
+from vi_kl.core.compilation import CarriesArrays
 from vi_kl.core.errors import ViKLError
+from vi_kl.core.kept_programs import tracing
 from vi_kl.core.precision import in_float64
 from vi_kl.core.programs.program import capture, kept, shape_of
 from vi_kl.families.family import Family

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import jax
 import numpyro.distributions as dist
 
-from vi_kl.core.compilation import tracing
+from vi_kl.core.kept_programs import tracing
 from vi_kl.core.precision import in_float64
 from vi_kl.families.family import Family
 from vi_kl.families.guide import GuideDistribution

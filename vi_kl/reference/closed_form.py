@@ -15,8 +15,9 @@ from numpyro import handlers
 from numpyro.distributions import Distribution
 from scipy.linalg import block_diag
 
-from vi_kl.core.compilation import compiled, tracing
+from vi_kl.core.compilation import compiled
 from vi_kl.core.estimate import Estimate
+from vi_kl.core.kept_programs import tracing
 from vi_kl.core.precision import as_float64, in_float64
 from vi_kl.core.random_keys import numpy_generator
 from vi_kl.reference.posterior import Moments, ReferencePosterior

@@ -8,7 +8,7 @@ reads. A non-centred site, whose prior is fixed, is not hierarchical.
 import jax
 from jax.interpreters import partial_eval
 
-from vi_kl.core.compilation import tracing
+from vi_kl.core.kept_programs import tracing
 from vi_kl.core.precision import in_float64
 from vi_kl.targets.sites import constrained_shapes
 from vi_kl.targets.target import Target

@@ -11,7 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.interpreters import partial_eval
 
-from vi_kl.core.compilation import compiler_options, tracing
+from vi_kl.core.compilation import compiler_options
+from vi_kl.core.kept_programs import tracing
 from vi_kl.core.programs.callbacks import has_callbacks
 from vi_kl.core.programs.program import capture
 from vi_kl.targets.captured import same

@@ -12,7 +12,7 @@ from vi_kl.algorithms.algorithm import CostCounter, FitError, History, Solution,
 from vi_kl.algorithms.initialization import initialize
 from vi_kl.algorithms.svi.schedule import Schedule
 from vi_kl.algorithms.svi.step import ADAM, Chunk, first_state, placed, run_and_measure, run_chunk
-from vi_kl.core.compilation import tracing
+from vi_kl.core.kept_programs import tracing
 from vi_kl.families.approximation import Approximation
 from vi_kl.families.frame import Frame
 from vi_kl.families.guide import Guide

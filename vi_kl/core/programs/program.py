@@ -33,8 +33,8 @@ import numpy as np
 import numpyro
 from jax.extend.core import ClosedJaxpr, Jaxpr, jaxpr_as_fun
 
-from vi_kl.core.compilation import tracing
 from vi_kl.core.errors import ViKLError
+from vi_kl.core.kept_programs import tracing
 from vi_kl.core.programs.callbacks import Bitwise, NarrowedCallbacks, has_callbacks
 from vi_kl.core.programs.names import name_of
 from vi_kl.core.programs.replay import Replay, all_constants, identity, inner_programs, needed_operations, opened

@@ -16,8 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro
 
-from vi_kl.core.compilation import tracing
 from vi_kl.core.errors import ModelError
+from vi_kl.core.kept_programs import tracing
 from vi_kl.targets.numpyro.inspection import image_of_zero
 
 NUMERIC = "fiub"

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro
 
-from vi_kl.core.compilation import tracing
+from vi_kl.core.kept_programs import tracing
 from vi_kl.core.numbers import is_numeric
 from vi_kl.core.programs.program import abstractly
 from vi_kl.targets.numpyro.discrete_sites import FirstConfiguration

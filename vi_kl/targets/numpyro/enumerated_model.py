@@ -14,8 +14,8 @@ import numpy as np
 import numpyro
 from numpyro.infer.util import potential_energy
 
-from vi_kl.core.compilation import tracing
 from vi_kl.core.errors import ModelError
+from vi_kl.core.kept_programs import tracing
 from vi_kl.targets.numpyro.discrete_sites import (
     DiscreteSite,
     configurations,

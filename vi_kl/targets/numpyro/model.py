@@ -17,8 +17,8 @@ import numpyro
 import numpyro.distributions as dist
 from numpyro.infer.util import potential_energy, unconstrain_fn
 
-from vi_kl.core.compilation import tracing
 from vi_kl.core.errors import ModelError
+from vi_kl.core.kept_programs import tracing
 from vi_kl.core.precision import as_float64
 from vi_kl.targets.captured import Captured
 from vi_kl.targets.constant_arguments import Constant, value_of

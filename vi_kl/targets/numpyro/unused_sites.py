@@ -23,7 +23,8 @@ import numpyro
 import numpyro.distributions as dist
 from numpyro.infer.util import log_density
 
-from vi_kl.core.compilation import compiler_options, tracing
+from vi_kl.core.compilation import compiler_options
+from vi_kl.core.kept_programs import tracing
 from vi_kl.targets.numpyro.discrete_sites import are_summed_along_plates
 from vi_kl.targets.numpyro.inspection import (
     Inspection,

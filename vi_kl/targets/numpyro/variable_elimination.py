@@ -16,8 +16,8 @@ import jax.numpy as jnp
 import numpyro
 from numpyro.infer.util import potential_energy
 
-from vi_kl.core.compilation import tracing
 from vi_kl.core.errors import ModelError
+from vi_kl.core.kept_programs import tracing
 from vi_kl.core.programs.program import abstractly
 from vi_kl.targets.numpyro.discrete_sites import DiscreteSite, first_configuration
 from vi_kl.targets.numpyro.inspection import traced
