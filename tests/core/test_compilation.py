@@ -56,8 +56,7 @@ def test_a_function_of_vi_kl_looks_at_the_size_of_its_process(monkeypatch):
 
 
 GROWING = """
-import gc, sys
-import jax.numpy as jnp, numpy as np
+import jax.numpy as jnp, numpy as np, numpyro.distributions as dist
 import vi_kl
 from vi_kl.core.kept_programs import resident_bytes
 
@@ -66,17 +65,24 @@ def fit(i):
                                            data=np.ones(8 + i))
     vi_kl.fit(target, "full_rank", key=0)
 
-for i in range(60):
+def divide(i):
+    ones = jnp.ones(1 + i)
+    vi_kl.divergences.kl_divergence(dist.Normal(0 * ones, 1.0), dist.Normal(ones, 2.0))
+
+for i in range(200):
     fit(i)
-    if i in (19, 59):
-        gc.collect()
-        print(resident_bytes())
+    print(resident_bytes())
+for i in range(500):
+    divide(i)
+    print(resident_bytes())
 """
 
 
 @pytest.mark.exhaustive
-def test_fits_of_new_targets_do_not_add_up():
-    done = subprocess.run([sys.executable, "-c", GROWING], capture_output=True, text=True, timeout=600)
+def test_fits_of_new_targets_and_divergences_of_new_shapes_do_not_add_up():
+    done = subprocess.run([sys.executable, "-c", GROWING], capture_output=True, text=True, timeout=1200)
     assert done.returncode == 0, done.stderr
-    early, late = map(int, done.stdout.split())
-    assert late - early < 40 * 3e6  # 16 MB each before programs were let go
+    sizes = np.array([int(line) for line in done.stdout.split()])
+    assert len(sizes) == 700
+    assert sizes[199] - sizes[19] < 180 * 1e6  # bytes; 16 MB each before programs were let go
+    assert sizes.max() - sizes[19] < 1.5 * MOST_GROWTH  # divergences: 2 MB each

@@ -67,14 +67,21 @@ size = Size()
 
 
 def let_go_if_grown() -> None:
-    """Clear every compiled program where the process has grown and holds many programs."""
+    """Clear every compiled program where the process has grown and holds many programs; not while one is traced.
+
+    It waits for no lock, since a program that is being run may call it, and wait for whom it would wait for.
+    """
     now = resident_bytes()
     if size.start is None:
         size.start = now
     elif now > size.start + MOST_GROWTH:
         if number_of_programs() > FEW_PROGRAMS:
-            with tracing:
+            if not tracing.acquire(blocking=False):
+                return
+            try:
                 let_go_of_programs()
+            finally:
+                tracing.release()
         size.start = resident_bytes()
 
 

@@ -21,8 +21,10 @@ F = TypeVar("F", bound=Callable)
 def x64_types():
     """Return a context with 64-bit JAX types.
 
-    Every switch that meets arrays of the caller uses this function.
+    Every switch that meets arrays of the caller uses this function; so it is also where the process's size is looked
+    at.
     """
+    let_go_if_grown()
     tell_precisions_apart()
     return jax.enable_x64(True)
 
@@ -38,7 +40,6 @@ def in_float64(function: F) -> F:
     def wrapped(*args, **kwargs):
         if jax.config.jax_enable_x64:  # type: ignore[attr-defined]  # JAX makes its attributes as it runs
             return function(*args, **kwargs)
-        let_go_if_grown()
         with x64_types():
             result = function(*args, **kwargs)
         return jax.tree.map(as_numpy, result, is_leaf=is_not_container)
