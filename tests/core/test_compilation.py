@@ -12,7 +12,7 @@ import pytest
 import vi_kl
 from vi_kl.core import kept_programs, precision
 from vi_kl.core.compilation import compile_clock, compiled
-from vi_kl.core.kept_programs import MOST_PROGRAMS
+from vi_kl.core.kept_programs import MOST_GROWTH, MOST_PROGRAMS
 
 
 def test_the_programs_run_last_are_kept():

@@ -9,6 +9,7 @@ import pytest
 from diagnostics.members import TWO_MODES_EVIDENCE, normal_on_line, two_modes
 from scipy import integrate, stats
 
+from vi_kl.core.written_numbers import significant
 from vi_kl.diagnostics import check
 from vi_kl.diagnostics.evidence import mean_estimate
 from vi_kl.diagnostics.evidence_bounds import Limits, elbo_limits, evidence_limits, thin
@@ -79,7 +80,7 @@ def test_a_missing_mode_is_found_without_any_truth(key):
     assert abs(c.log_evidence.value - TWO_MODES_EVIDENCE) < 4 * c.log_evidence.standard_error
     assert 0.65 < c.limits.lower < kl
     assert "A mode is missing" in c.verdict
-    assert f"{c.reverse_kl.value:.3g} nats" in c.verdict
+    assert f"{significant(c.reverse_kl.value)} nats" in c.verdict
     assert c.label == "estimated"
     assert "order the labels" in c.try_next[0]
 

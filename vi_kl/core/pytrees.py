@@ -14,9 +14,14 @@ C = TypeVar("C", bound=type)
 
 
 @dataclass_transform(frozen_default=True, eq_default=False)
-def pytree(cls: C) -> C:
-    """Make a frozen dataclass whose fields are children of a pytree; one with `static` metadata is part of its type."""
-    fields = dataclasses.fields(dataclasses.dataclass(frozen=True, eq=False)(cls))
+def pytree(cls: C, *, eq: bool = False) -> C:
+    """Make a frozen dataclass whose fields are children of a pytree; one with `static` metadata is part of its type.
+
+    Args:
+        cls: the class.
+        eq: whether its objects are equal if their fields are, which arrays cannot say.
+    """
+    fields = dataclasses.fields(dataclasses.dataclass(frozen=True, eq=eq)(cls))
     static = [field.name for field in fields if field.metadata.get("static")]
     children = [field.name for field in fields if field.name not in static]
     paths = [jax.tree_util.GetAttrKey(name) for name in children]

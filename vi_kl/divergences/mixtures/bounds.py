@@ -39,7 +39,7 @@ SWEEPS = 2000
 SETTLED = 1e-12  # relative change of the bound from one sweep to the next
 
 
-@pytree
+@functools.partial(pytree, eq=True)
 class MixtureBounds:
     """A pair of bounds, `lower` and `upper`, of KL(p||q) of two mixtures, in nats; `method` names them.
 
