@@ -18,6 +18,7 @@ pairwise distances", Entropy 19(7), eqs. 9-12.
 
 import contextlib
 import dataclasses
+import functools
 import math
 
 import jax
