@@ -12,7 +12,7 @@ import pytest
 import vi_kl
 from vi_kl.core import kept_programs, precision
 from vi_kl.core.compilation import compile_clock, compiled
-from vi_kl.core.kept_programs import MOST_GROWTH, MOST_PROGRAMS
+from vi_kl.core.kept_programs import MOST_PROGRAMS
 
 
 def test_the_programs_run_last_are_kept():
@@ -85,4 +85,4 @@ def test_fits_of_new_targets_and_divergences_of_new_shapes_do_not_add_up():
     sizes = np.array([int(line) for line in done.stdout.split()])
     assert len(sizes) == 700
     assert sizes[199] - sizes[19] < 180 * 1e6  # bytes; 16 MB each before programs were let go
-    assert sizes.max() - sizes[19] < 1.5 * MOST_GROWTH  # divergences: 2 MB each
+    assert sizes.max() - sizes[19] < 300 * 2**20  # divergences: 2 MB each
