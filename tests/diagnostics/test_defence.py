@@ -14,7 +14,7 @@ from tiers import exhaustive_after
 import vi_kl
 from vi_kl.core.random_keys import numpy_generator
 from vi_kl.diagnostics import check
-from vi_kl.diagnostics.defence import allotted, defend
+from vi_kl.diagnostics.defence import Weighted, allotted, defend, weigh
 from vi_kl.diagnostics.evidence import Draws, elbo
 from vi_kl.diagnostics.saturation import largest_share_at_end
 from vi_kl.diagnostics.without_reference import View
@@ -216,3 +216,30 @@ def test_status_and_certificate_say_the_same(key):
     assert certificate.k_hat > 0.7  # q's own weights cannot tell
     for kl in (status, certificate.reverse_kl):
         assert abs(kl.value - exact.value) < 4 * kl.standard_error < 0.1 * exact.value
+
+
+def weighted(log_p, log_q, log_r):
+    n = len(log_p)
+    return Weighted(np.zeros((n, 1)), log_p, log_r, np.arange(n) % 2, log_q)
+
+
+def test_arithmetic_that_fails_in_the_tails_of_q_is_not_an_infinite_divergence():
+    """A Cholesky factor, say, that is not finite where q has next to no mass."""
+    z = np.random.default_rng(0).normal(size=4000) * np.repeat([1.0, 3.0], 2000)
+    log_q, wide = stats.norm.logpdf(z), stats.norm.logpdf(z, scale=3.0)
+    log_r = np.logaddexp(log_q, wide) - np.log(2)
+    whole = weigh(weighted(log_q, log_q, log_r))
+    broken = weigh(weighted(np.where(np.abs(z) > 7, -np.inf, log_q), log_q, log_r))
+    assert (np.abs(z) > 7).any()
+    assert broken.kl.value == pytest.approx(whole.kl.value, abs=1e-8)
+    cut = weigh(weighted(np.where(z > 2.5, -np.inf, log_q), log_q, log_r))  # where q has mass
+    assert cut.kl.value == np.inf
+
+
+def test_one_draw_with_all_the_weight_says_nothing():
+    """The log density of a hierarchy of betas is 1e7 and more where its concentration is 1e20."""
+    z = np.random.default_rng(0).normal(size=4000)
+    log_q = stats.norm.logpdf(z)
+    log_p = log_q.copy()
+    log_p[7] = 4e7
+    assert not weigh(weighted(log_p, log_q, log_q)).is_known

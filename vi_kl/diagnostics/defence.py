@@ -33,7 +33,9 @@ MOST_DIMENSIONS = 100  # with more, no mixture of this kind comes near a posteri
 ROUNDS = 4  # the most rounds in which densities are chosen
 GOOD_SHARE = 0.3  # the effective share of the draws at which a round is the last
 FEWEST_COUNTING = 100  # effective draws, below which the mean weight is not known
-MOST_DOUBT = 0.03  # the most nats that the tail beyond the largest weight may add to a KL that is reported
+MOST_DOUBT = 0.03  # the most nats that the tail beyond the largest weight may add to a KL of 1 nat that is reported
+LARGEST_KL = 30.0  # nats, above which that does not rise with the KL: one draw with all the weight adds a nat or more
+NO_SHARE = 1e-9  # q's share of the mixture where a log density of -inf is a failure of arithmetic, far out in q's tails
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,7 +105,8 @@ class Weighing:
     @property
     def is_known(self) -> bool:
         """Whether the effective number of draws is large enough, and the tail's possible contribution small enough."""
-        return self.effective >= FEWEST_COUNTING and self.beyond < MOST_DOUBT * max(1.0, self.kl.value)
+        doubt = MOST_DOUBT * float(np.clip(self.kl.value, 1.0, LARGEST_KL))
+        return self.effective >= FEWEST_COUNTING and self.beyond < doubt
 
 
 def weigh(w: Weighted) -> Weighing:
@@ -122,9 +125,10 @@ def weigh(w: Weighted) -> Weighing:
         kl = dataclasses.replace(evidence.minus(w.elbo, words), num_draws=n)
         return Weighing(evidence, kl, k_hat, effective, float(beyond), w)
     with np.errstate(invalid="ignore"):
-        minus_log_w = np.where(share > 0, share * (w.log_q - w.log_p + log_z), 0.0)
-    value = float(minus_log_w.sum() / share.sum())
-    influence = minus_log_w - share * value + relative - share
+        counts = share > np.where(np.isneginf(w.log_p), NO_SHARE, 0.0)
+        minus_log_w = np.where(counts, share * (w.log_q - w.log_p + log_z), 0.0)
+        value = float(minus_log_w.sum() / share.sum())
+        influence = minus_log_w - share * value + relative - share
     error = float(np.hypot(w.error_of(influence), beyond * is_heavy(k_hat)))
     return Weighing(evidence, Estimate(value, error, words, num_draws=n), k_hat, effective, float(beyond), w)
 
