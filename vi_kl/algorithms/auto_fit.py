@@ -2,10 +2,10 @@
 
     1. Laplace's normal at the best mode, if climbs found one;
     2. the best normal, by SampleAverageApproximation: full-rank, or low-rank plus diagonal in many dimensions;
-    3. independent normals, which are cheap and easier to fit: if the normal with a covariance has the lower ELBO, its
-       optimum was not found. In many dimensions they come before that normal, which starts from them;
-    4. a flow, by SVI, started from the best so far; in one dimension a skewed normal, by SampleAverageApproximation.
-       Above a hundred dimensions there is no such candidate.
+    3. independent normals, if the normal before was not found: they are cheap and easier to fit. In many dimensions
+       they come before that normal, which starts from them;
+    4. a skewed normal, by SampleAverageApproximation, started from the best so far;
+    5. a flow, by a short run of SVI, started from the best so far. Above a hundred dimensions there is none.
 
 After each candidate, draws of q and of wider densities are weighed against the log density, as certificates do it.
 Laplace's normal is kept only if next to nothing is left to gain, because the second candidate costs little. A later
@@ -13,11 +13,15 @@ candidate is kept if KL(q||posterior) plus twice its error is small, or if the i
 (k-hat below 0.5), so that they can mend what is left. The candidate with the highest ELBO is returned, and the status
 lists all that were tried.
 
+A candidate beyond the normals is left out if the fit would then cost more than a run of NUTS, which needs no
+approximation: about `price_of_nuts` gradients.
+
 Requires of the target: a differentiable log density. It does not see a mode that no climb reached: `vi_kl.check`
 searches further, and says so.
 """
 
 import dataclasses
+import math
 
 import jax
 
@@ -39,17 +43,19 @@ from vi_kl.targets.priors import hierarchical_sites
 from vi_kl.targets.target import CHUNK, Target, is_small
 
 LARGEST_FULL_RANK = 200  # dimensions; with more, a full covariance costs more draws than it is worth
-FLOW = SVI(Coupling(), ELBO(num_draws=16, gradient="total"), step_size=0.02, smallest_step_size=1e-5, tolerance=2e-3)
-FROM_THE_BEST = (
-    "low_rank",
-    "skewed",
-    "flow",
-)  # candidates that start from the best so far; the others start where climbs ended
 LARGEST_FLOW = 100  # dimensions; with more, a flow takes minutes and is seldom better, so that it has to be asked for
+FLOW = SVI(Coupling(), ELBO(num_draws=16, gradient="total"), step_size=0.02, smallest_step_size=1e-5, tolerance=2e-3)
+SHORT_FLOW = dataclasses.replace(FLOW, decay="cosine", max_steps=600, chunk=20, tolerance=0.02)
+FROM_THE_BEST = ("low_rank", "skewed", "flow")  # candidates that start from the best so far, not where climbs ended
 NOT_CLOSE = 0.1  # nats; the status says "not close" if KL less twice its error is larger
 MENDABLE = 0.5  # k-hat below which weights have a finite variance
 FEWER_DRAWS = 2048  # draws for judging models whose log density takes long
-MOST_DRAWS = 1024  # draws of a normal's sample average; more would gain less than the next candidate does
+MOST_DRAWS = 512  # draws of a normal's sample average; more would gain less than the next candidate does
+DRAWS_OF_SKEWED = 256  # or four a dimension
+STEPS_OF_SKEWED = 20  # about how many values and gradients on all draws its search takes
+STEPS_OF_NUTS = 2 * (1000 + 1000)  # two chains, with their warm-up
+LEAPFROGS = ((4, 5), (100, 7))  # gradients in a step of NUTS on a normal of up to so many coordinates
+MOST_LEAPFROGS = 15
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,7 +93,7 @@ class Candidate:
 
 @dataclasses.dataclass(frozen=True)
 class AutoFit(Algorithm):
-    """The default algorithm: Laplace, then the best normal, then a flow, as far as is needed.
+    """The default algorithm: Laplace, the best normal, a skewed one, a flow: as far as is needed and worth its price.
 
     Attributes:
         good_enough: the nats of KL(q||posterior) below which no further candidate is fitted.
@@ -106,7 +112,12 @@ class AutoFit(Algorithm):
         begin = initialize(target, start_key, counter, start)
         candidates = candidates_for(target, begin)
         for i, (name, algorithm) in enumerate(candidates):
-            progress(i / len(candidates), f"fitting {name}")
+            if name == "mean_field" and any(c.fit.status.converged for c in tried if c.name == "full_rank"):
+                continue  # it is among the normals with any covariance, the best of which is known
+            if (why := too_dear(name, algorithm, target, counter)) is not None:
+                failures.append(why)
+                continue
+            progress(i / len(candidates), f"fitting {name}; {counter.gradient_evaluations:,} gradients so far")
             part = part_of(progress, i / len(candidates), (i + 0.9) / len(candidates))
             try:
                 place = best_of(tried, begin) if name in FROM_THE_BEST else begin
@@ -136,18 +147,48 @@ class AutoFit(Algorithm):
 
 def candidates_for(target: Target, begin: Initialization) -> list[tuple[str, Algorithm]]:
     """Return the candidates as (name, algorithm), the cheapest first."""
-    normal = FullRank() if target.dim <= LARGEST_FULL_RANK else LowRank()
-    candidates: list[tuple[str, Algorithm]] = [
-        (normal.name, SampleAverageApproximation(normal, max_draws=max(MOST_DRAWS, 16 * target.dim)))
-    ]
-    if begin.mode is not None:
-        candidates.insert(0, ("laplace", Laplace()))
-    if target.dim == 1:
-        return [*candidates, ("skewed", SampleAverageApproximation(Skewed(), num_draws=256))]
+    full = target.dim <= LARGEST_FULL_RANK
+    most = max(MOST_DRAWS, 16 * target.dim)
+    laplace: list[tuple[str, Algorithm]] = [] if begin.mode is None else [("laplace", Laplace())]
     rival = ("mean_field", SampleAverageApproximation(MeanField(), max_draws=MOST_DRAWS))
-    if target.dim > LARGEST_FULL_RANK:
-        return [*candidates[:-1], rival, candidates[-1]]
-    return [*candidates, rival, ("flow", FLOW)] if target.dim <= LARGEST_FLOW else [*candidates, rival]
+    if not full:
+        return [*laplace, rival, ("low_rank", SampleAverageApproximation(LowRank(), max_draws=most))]
+    normal = ("full_rank", SampleAverageApproximation(FullRank(), max_draws=most))
+    if target.dim == 1:
+        return [*laplace, normal, ("skewed", skewed(target))]
+    flow: list[tuple[str, Algorithm]] = [("flow", SHORT_FLOW)] if target.dim <= LARGEST_FLOW else []
+    return [*laplace, normal, rival, ("skewed", skewed(target)), *flow]
+
+
+def skewed(target: Target) -> SampleAverageApproximation:
+    """Return the search for a skewed normal, with few draws: what they leave open is little beside what it gains."""
+    draws = max(DRAWS_OF_SKEWED, 2 ** math.ceil(math.log2(4 * target.dim)))
+    return SampleAverageApproximation(Skewed(), num_draws=draws, max_draws=2 * draws, tolerance=0.05)
+
+
+def too_dear(name: str, algorithm: Algorithm, target: Target, counter: CostCounter) -> str | None:
+    """Return a sentence if a candidate beyond the normals would make the fit dearer than NUTS; else None."""
+    if isinstance(algorithm, SVI):
+        more = algorithm.max_steps * algorithm.objective.density_evaluations
+    elif name == "skewed":
+        more = STEPS_OF_SKEWED * algorithm.num_draws
+    else:
+        return None
+    in_all, price = counter.gradient_evaluations + more, price_of_nuts(target.dim)
+    if in_all <= price:
+        return None
+    return (
+        f"{name} left out, with which the fit would have taken about {in_all:,} gradients: a run of NUTS takes about "
+        f"{price:,} here, and is exact"
+    )
+
+
+def price_of_nuts(dim: int) -> int:
+    """Return the gradients of two chains of NUTS, 1,000 + 1,000 steps each, on a normal in its own units.
+
+    No posterior is cheaper for it, and those in which the best normal is not good enough are dearer.
+    """
+    return STEPS_OF_NUTS * next((steps for most, steps in LEAPFROGS if dim <= most), MOST_LEAPFROGS)
 
 
 def best_of(tried: list[Candidate], begin: Initialization):

@@ -10,6 +10,7 @@ import numpy as np
 
 from vi_kl.algorithms.algorithm import CostCounter, FitError, History, Solution, Status
 from vi_kl.algorithms.initialization import initialize
+from vi_kl.algorithms.svi.cosine import CosineSchedule
 from vi_kl.algorithms.svi.schedule import Schedule
 from vi_kl.algorithms.svi.step import ADAM, Chunk, first_state, placed, run_and_measure, run_chunk
 from vi_kl.core.kept_programs import tracing
@@ -83,7 +84,7 @@ class Run:
         self.config, self.key, self.target, self.counter = config, key, target, counter
         self.impl = jax.random.key_impl(key)
         self.state = self.units = None
-        self.schedule = Schedule(config)
+        self.schedule = CosineSchedule(config) if config.decay == "cosine" else Schedule(config)
         self.setbacks = self.setbacks_in_all = 0
         self.losses: list[np.ndarray] = []
         self.step_sizes: list[np.ndarray] = []

@@ -39,7 +39,10 @@ class SVI(Algorithm):
     Attributes:
         family: the set of candidates.
         objective: the loss.
-        step_size: the first Adam step size, in the units of the frame (see `vi_kl.families.frame`).
+        step_size: the first Adam step size, in the units of the frame (see `vi_kl.families.frame`); with
+            `decay="cosine"` the largest.
+        decay: "cut" to cut the step size to a quarter whenever the loss has settled, until the answer no longer moves;
+            "cosine" for exactly `max_steps` steps whose size falls to next to nothing, where a budget is set.
         smallest_step_size: the step size at which cutting ends.
         tolerance: the change of the loss by a cut of the step size, in nats, below which the fit may have converged.
         precision: the Monte-Carlo standard errors of the answer's means and sds, in posterior sds, that a converged fit
@@ -56,6 +59,7 @@ class SVI(Algorithm):
     family: Family = dataclasses.field(default_factory=FullRank)
     objective: Objective = dataclasses.field(default_factory=ELBO)
     step_size: float = 0.05
+    decay: str = "cut"
     smallest_step_size: float = 1e-4
     tolerance: float = 1e-3
     precision: float = 0.05
@@ -68,6 +72,8 @@ class SVI(Algorithm):
         for name in ("step_size", "smallest_step_size", "tolerance", "precision"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be positive, not {getattr(self, name)}.")
+        if self.decay not in ("cut", "cosine"):
+            raise ValueError(f'decay must be "cut" or "cosine", not {self.decay!r}.')
         for name in ("max_steps", "chunk", "num_restarts"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}.")
