@@ -14,7 +14,7 @@ candidate is kept if KL(q||posterior) plus twice its error is small, or if the i
 lists all that were tried.
 
 A candidate beyond the normals is left out if the fit would then cost more than a run of NUTS, which needs no
-approximation: about `price_of_nuts` gradients.
+approximation: about 60,000 gradients.
 
 Requires of the target: a differentiable log density. It does not see a mode that no climb reached: `vi_kl.check`
 searches further, and says so.
@@ -45,17 +45,17 @@ from vi_kl.targets.target import CHUNK, Target, is_small
 LARGEST_FULL_RANK = 200  # dimensions; with more, a full covariance costs more draws than it is worth
 LARGEST_FLOW = 100  # dimensions; with more, a flow takes minutes and is seldom better, so that it has to be asked for
 FLOW = SVI(Coupling(), ELBO(num_draws=16, gradient="total"), step_size=0.02, smallest_step_size=1e-5, tolerance=2e-3)
-SHORT_FLOW = dataclasses.replace(FLOW, decay="cosine", max_steps=600, chunk=20, tolerance=0.02)
+SHORT_FLOW = dataclasses.replace(FLOW, decay="cosine", max_steps=2000, chunk=50, tolerance=0.02)
 FROM_THE_BEST = ("low_rank", "skewed", "flow")  # candidates that start from the best so far, not where climbs ended
 NOT_CLOSE = 0.1  # nats; the status says "not close" if KL less twice its error is larger
 MENDABLE = 0.5  # k-hat below which weights have a finite variance
 FEWER_DRAWS = 2048  # draws for judging models whose log density takes long
-MOST_DRAWS = 512  # draws of a normal's sample average; more would gain less than the next candidate does
+FIRST_DRAWS, MOST_DRAWS = 256, 1024  # draws of a normal's sample average: at first, and if it is a good one
+NO_RIVAL = 2.0  # nats of KL, below which the normal that was found is near the best one
 DRAWS_OF_SKEWED = 256  # or four a dimension
 STEPS_OF_SKEWED = 20  # about how many values and gradients on all draws its search takes
 STEPS_OF_NUTS = 2 * (1000 + 1000)  # two chains, with their warm-up
-LEAPFROGS = ((4, 5), (100, 7))  # gradients in a step of NUTS on a normal of up to so many coordinates
-MOST_LEAPFROGS = 15
+LEAPFROGS = 15  # gradients in one of these steps, between the 5 and 21 measured where the best normal is not enough
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,32 +112,46 @@ class AutoFit(Algorithm):
         begin = initialize(target, start_key, counter, start)
         candidates = candidates_for(target, begin)
         for i, (name, algorithm) in enumerate(candidates):
-            if name == "mean_field" and any(c.fit.status.converged for c in tried if c.name == "full_rank"):
-                continue  # it is among the normals with any covariance, the best of which is known
-            if (why := too_dear(name, algorithm, target, counter)) is not None:
+            if name == "mean_field" and any(map(is_found, tried)):
+                continue
+            if (why := too_dear(name, algorithm, counter)) is not None:
                 failures.append(why)
                 continue
             progress(i / len(candidates), f"fitting {name}; {counter.gradient_evaluations:,} gradients so far")
             part = part_of(progress, i / len(candidates), (i + 0.9) / len(candidates))
+            place = best_of(tried, begin) if name in FROM_THE_BEST else begin
             try:
-                place = best_of(tried, begin) if name in FROM_THE_BEST else begin
-                found = algorithm.fit(fit_key, target, start=place, progress=part)
+                found = self.fit_and_judge(name, algorithm, (fit_key, check_key), target, place, part, counter)
             except ViKLError as error:
                 failures.append(f"{name}: {error}")
                 continue
-            counter.add(found.cost)
-            tried.append(judge(name, found, check_key, counter))
-            if self.is_enough(tried[-1]):
+            tried.append(found)
+            if self.is_enough(found):
                 break
         if not tried:
             raise FitError("Nothing could be fitted. " + " ".join(failures))
         best = max(tried, key=lambda candidate: candidate.elbo)
         return Solution(best.fit.approximation, explain(self, tried, best, failures), best.fit.history)
 
+    def fit_and_judge(self, name, algorithm, keys, target, place, progress, counter: CostCounter) -> Candidate:
+        """Fit one candidate and judge it. The best normal is found on more draws if it is good, and only then."""
+        fit_key, check_key = keys
+        found = algorithm.fit(fit_key, target, start=place, progress=progress)
+        counter.add(found.cost)
+        candidate = judge(name, found, check_key, counter)
+        if name != "full_rank" or found.status.converged or not self.is_good(candidate):
+            return candidate
+        more = dataclasses.replace(algorithm, num_draws=2 * algorithm.max_draws, max_draws=most_draws(target.dim))
+        found = more.fit(fit_key, target, start=found, progress=progress)
+        counter.add(found.cost)
+        return judge(name, found, check_key, counter)
+
     def is_enough(self, candidate: Candidate) -> bool:
-        """Return whether a candidate is so good that no further one is fitted."""
-        if not candidate.fit.status.converged:
-            return False
+        """Return whether a candidate is so good, and found so precisely, that no further one is fitted."""
+        return is_settled(candidate) and self.is_good(candidate)
+
+    def is_good(self, candidate: Candidate) -> bool:
+        """Return whether a candidate is so near the posterior that no further one is wanted."""
         if candidate.name == "laplace":
             return candidate.at_most < self.nothing_to_gain
         return candidate.at_most < self.good_enough or (
@@ -148,16 +162,37 @@ class AutoFit(Algorithm):
 def candidates_for(target: Target, begin: Initialization) -> list[tuple[str, Algorithm]]:
     """Return the candidates as (name, algorithm), the cheapest first."""
     full = target.dim <= LARGEST_FULL_RANK
-    most = max(MOST_DRAWS, 16 * target.dim)
+    most = most_draws(target.dim)
     laplace: list[tuple[str, Algorithm]] = [] if begin.mode is None else [("laplace", Laplace())]
     rival = ("mean_field", SampleAverageApproximation(MeanField(), max_draws=MOST_DRAWS))
     if not full:
         return [*laplace, rival, ("low_rank", SampleAverageApproximation(LowRank(), max_draws=most))]
-    normal = ("full_rank", SampleAverageApproximation(FullRank(), max_draws=most))
+    first = max(FIRST_DRAWS, 2 ** math.ceil(math.log2(8 * target.dim)))
+    normal = ("full_rank", SampleAverageApproximation(FullRank(), max_draws=min(first, most)))
     if target.dim == 1:
         return [*laplace, normal, ("skewed", skewed(target))]
     flow: list[tuple[str, Algorithm]] = [("flow", SHORT_FLOW)] if target.dim <= LARGEST_FLOW else []
     return [*laplace, normal, rival, ("skewed", skewed(target)), *flow]
+
+
+def most_draws(dim: int) -> int:
+    """Return the most draws on which a normal is searched for."""
+    return max(MOST_DRAWS, 16 * dim)
+
+
+def is_settled(candidate: Candidate) -> bool:
+    """Return whether a candidate is as near as its family can be; a flow that was given few steps never is.
+
+    How near a flow is says its judgement alone.
+    """
+    return candidate.fit.status.converged or candidate.name == "flow"
+
+
+def is_found(candidate: Candidate) -> bool:
+    """Return whether a candidate is the best normal, or near enough to it that independent normals are no rival."""
+    if candidate.name != "full_rank":
+        return False
+    return candidate.fit.status.converged or candidate.at_most < NO_RIVAL
 
 
 def skewed(target: Target) -> SampleAverageApproximation:
@@ -166,7 +201,7 @@ def skewed(target: Target) -> SampleAverageApproximation:
     return SampleAverageApproximation(Skewed(), num_draws=draws, max_draws=2 * draws, tolerance=0.05)
 
 
-def too_dear(name: str, algorithm: Algorithm, target: Target, counter: CostCounter) -> str | None:
+def too_dear(name: str, algorithm: Algorithm, counter: CostCounter) -> str | None:
     """Return a sentence if a candidate beyond the normals would make the fit dearer than NUTS; else None."""
     if isinstance(algorithm, SVI):
         more = algorithm.max_steps * algorithm.objective.density_evaluations
@@ -174,21 +209,13 @@ def too_dear(name: str, algorithm: Algorithm, target: Target, counter: CostCount
         more = STEPS_OF_SKEWED * algorithm.num_draws
     else:
         return None
-    in_all, price = counter.gradient_evaluations + more, price_of_nuts(target.dim)
+    in_all, price = counter.gradient_evaluations + more, STEPS_OF_NUTS * LEAPFROGS
     if in_all <= price:
         return None
     return (
         f"{name} left out, with which the fit would have taken about {in_all:,} gradients: a run of NUTS takes about "
         f"{price:,} here, and is exact"
     )
-
-
-def price_of_nuts(dim: int) -> int:
-    """Return the gradients of two chains of NUTS, 1,000 + 1,000 steps each, on a normal in its own units.
-
-    No posterior is cheaper for it, and those in which the best normal is not good enough are dearer.
-    """
-    return STEPS_OF_NUTS * next((steps for most, steps in LEAPFROGS if dim <= most), MOST_LEAPFROGS)
 
 
 def best_of(tried: list[Candidate], begin: Initialization):
@@ -206,14 +233,14 @@ def judge(name: str, fit: Fit, key, counter: CostCounter) -> Candidate:
 def explain(config: AutoFit, tried: list[Candidate], best: Candidate, failures: list[str]) -> Status:
     """Say which candidate was kept, why, and which were tried."""
     path = "; ".join([*map(str, tried), *failures])
-    converged = best.fit.status.converged
+    converged = best.fit.status.converged if best.name != "flow" else config.is_good(best)
     return Status(converged, f"Kept {best.name}: {reason(config, best)}. Tried {path}.")
 
 
 def reason(config: AutoFit, best: Candidate) -> str:
     """Say why a candidate was kept, in words that a certificate, which looks further, does not contradict."""
     kl = best.judgement.kl
-    if not best.fit.status.converged:
+    if not is_settled(best):
         return "the best found, but: " + str(best.fit.status).rstrip(".")
     if kl is None:
         return "the best found; how far it is from the posterior its draws do not tell, and vi_kl.check looks further"
