@@ -35,7 +35,7 @@ GOOD_SHARE = 0.3  # the effective share of the draws at which a round is the las
 FEWEST_COUNTING = 100  # effective draws, below which the mean weight is not known
 MOST_DOUBT = 0.03  # the most nats that the tail beyond the largest weight may add to a KL of 1 nat that is reported
 LARGEST_KL = 30.0  # nats, above which that does not rise with the KL: one draw with all the weight adds a nat or more
-NO_SHARE = 1e-9  # q's share of the mixture where a log density of -inf is a failure of arithmetic, far out in q's tails
+NO_SHARE = 1e-5  # q's share of r where a density of 0 is taken for failed arithmetic: no more of q's mass in all
 
 
 @dataclasses.dataclass(frozen=True)
