@@ -64,3 +64,23 @@ def test_a_process_that_is_deaf_to_it_remains_so(tmp_path):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.startswith("vi-kl ")
     assert done.stdout.endswith("True\n")
+
+
+LATE = """
+import os, sys
+sys.argv = ["vi-kl", "--version"]
+
+class Late:
+    def __del__(self, kill=os.kill, process=os.getpid()):
+        kill(process, 2)
+
+late = Late()  # goes after Python has put its signal handlers away
+main()
+"""
+
+
+def test_a_command_that_is_done_is_not_killed_while_python_ends():
+    code = LISTENING.replace("main()", LATE)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("vi-kl ")

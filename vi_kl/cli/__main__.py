@@ -1,6 +1,6 @@
 """The program `vi-kl`, also as `python -m vi_kl.cli`."""
 
-from vi_kl.cli.interruption import end_when_interrupted
+from vi_kl.cli.interruption import end_when_interrupted, ignore_interruptions
 from vi_kl.cli.quick_compilation import compile_quickly
 
 
@@ -10,7 +10,10 @@ def main() -> None:
     compile_quickly()
     from vi_kl.cli.main import app
 
-    app(prog_name="vi-kl")
+    try:
+        app(prog_name="vi-kl")
+    finally:
+        ignore_interruptions()
 
 
 if __name__ == "__main__":

@@ -34,6 +34,11 @@ def end_when_interrupted() -> None:
     threading.Thread(target=end_at_the_signal, args=(written, read), daemon=True).start()
 
 
+def ignore_interruptions() -> None:
+    """Ignore Ctrl-C from here on: all is done, and Python, as it ends, would let the signal kill the process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
 def end_at_the_signal(written: socket.socket, read: socket.socket) -> None:
     """Wait until the number of the signal comes in, and end the process; `written` is given to keep it open."""
     while read.recv(1) != bytes([signal.SIGINT]):
