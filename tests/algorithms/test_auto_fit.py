@@ -11,8 +11,10 @@ from programs import linear_regression
 import vi_kl
 from vi_kl.algorithms import AutoFit, FitError
 from vi_kl.algorithms import auto_fit as ladder
+from vi_kl.algorithms.initialization import Initialization
 from vi_kl.diagnostics import check
 from vi_kl.families import Approximation, Coupling, Skewed
+from vi_kl.families.family import Frame
 from vi_kl.targets import Target
 
 X = np.linspace(50, 90, 12)  # not standardised
@@ -52,6 +54,18 @@ def test_a_bent_posterior_needs_a_flow_and_gets_closer_by_it(key):
     normal = vi_kl.fit(target, "full_rank", key=key)
     ours, theirs = (check(f, key=key).reverse_kl.value for f in (fit, normal))
     assert ours < 0.2 * theirs
+
+
+@pytest.mark.parametrize("dim", [2, 32, 33, 64, 65, 128, 129, 200])
+def test_a_search_that_goes_on_can_compare_two_numbers_of_draws(dim):
+    """With one number only it could never say that it has converged."""
+    target = Target.from_log_density(lambda z: -0.5 * jnp.sum(z**2), dim)
+    first = dict(ladder.candidates_for(target, Initialization(Frame.around(np.zeros(dim), 1.0), "")))["full_rank"]
+    assert first.max_draws >= 8 * dim  # begun on half as many
+    more = ladder.on_more_draws(first, dim)
+    if more is not None:
+        assert 2 * more.num_draws <= more.max_draws == ladder.most_draws(dim)
+    assert (more is None) == (dim in (65, 129, 200))  # there the first search has had as many as there may be
 
 
 def test_what_would_be_dearer_than_nuts_is_left_out_and_named(key, monkeypatch):

@@ -21,7 +21,6 @@ searches further, and says so.
 """
 
 import dataclasses
-import math
 
 import jax
 
@@ -39,6 +38,7 @@ from vi_kl.families.gaussian import FullRank, MeanField
 from vi_kl.families.low_rank import LowRank
 from vi_kl.families.skewed import Skewed
 from vi_kl.objectives.elbo import ELBO
+from vi_kl.objectives.noise import enough_draws
 from vi_kl.targets.priors import hierarchical_sites
 from vi_kl.targets.target import CHUNK, Target, is_small
 
@@ -139,9 +139,9 @@ class AutoFit(Algorithm):
         found = algorithm.fit(fit_key, target, start=place, progress=progress)
         counter.add(found.cost)
         candidate = judge(name, found, check_key, counter)
-        if name != "full_rank" or found.status.converged or not self.is_good(candidate):
+        more = on_more_draws(algorithm, target.dim) if name == "full_rank" else None
+        if more is None or found.status.converged or not self.is_good(candidate):
             return candidate
-        more = dataclasses.replace(algorithm, num_draws=2 * algorithm.max_draws, max_draws=most_draws(target.dim))
         found = more.fit(fit_key, target, start=found, progress=progress)
         counter.add(found.cost)
         return judge(name, found, check_key, counter)
@@ -167,7 +167,7 @@ def candidates_for(target: Target, begin: Initialization) -> list[tuple[str, Alg
     rival = ("mean_field", SampleAverageApproximation(MeanField(), max_draws=MOST_DRAWS))
     if not full:
         return [*laplace, rival, ("low_rank", SampleAverageApproximation(LowRank(), max_draws=most))]
-    first = max(FIRST_DRAWS, 2 ** math.ceil(math.log2(8 * target.dim)))
+    first = enough_draws(FIRST_DRAWS, 2 * target.dim)
     normal = ("full_rank", SampleAverageApproximation(FullRank(), max_draws=min(first, most)))
     if target.dim == 1:
         return [*laplace, normal, ("skewed", skewed(target))]
@@ -178,6 +178,14 @@ def candidates_for(target: Target, begin: Initialization) -> list[tuple[str, Alg
 def most_draws(dim: int) -> int:
     """Return the most draws on which a normal is searched for."""
     return max(MOST_DRAWS, 16 * dim)
+
+
+def on_more_draws(algorithm: SampleAverageApproximation, dim: int) -> SampleAverageApproximation | None:
+    """Return the search that goes on from the draws at which one ended; None if doubling them would be too many."""
+    most = most_draws(dim)
+    if 2 * algorithm.max_draws > most:
+        return None
+    return dataclasses.replace(algorithm, num_draws=algorithm.max_draws, max_draws=most)
 
 
 def is_settled(candidate: Candidate) -> bool:
@@ -197,7 +205,7 @@ def is_found(candidate: Candidate) -> bool:
 
 def skewed(target: Target) -> SampleAverageApproximation:
     """Return the search for a skewed normal, with few draws: what they leave open is little beside what it gains."""
-    draws = max(DRAWS_OF_SKEWED, 2 ** math.ceil(math.log2(4 * target.dim)))
+    draws = enough_draws(DRAWS_OF_SKEWED, target.dim)
     return SampleAverageApproximation(Skewed(), num_draws=draws, max_draws=2 * draws, tolerance=0.05)
 
 

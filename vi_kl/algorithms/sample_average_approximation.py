@@ -26,7 +26,7 @@ from vi_kl.families.family import Family
 from vi_kl.families.frame import Frame
 from vi_kl.families.gaussian import FullRank
 from vi_kl.objectives.fixed_noise import FixedNoiseELBO
-from vi_kl.objectives.noise import PER_DIMENSION, matched_noise
+from vi_kl.objectives.noise import PER_DIMENSION, enough_draws, matched_noise
 from vi_kl.targets.target import ROWS, value_and_grad_batch
 
 MATRIX_PARAMETERS = 700  # the most parameters for which BFGS keeps its dense matrix
@@ -303,7 +303,7 @@ def first_draws(params, dim: int, noise_dim: int) -> int:
     where they are cheap.
     """
     matched = sees_correlation(params, dim) or dim <= MATCHED_DIMENSIONS
-    return int(2 ** np.ceil(np.log2(max(ROWS, PER_DIMENSION * noise_dim if matched else ROWS))))
+    return enough_draws(ROWS, noise_dim if matched else 0)
 
 
 def sees_correlation(params, dim: int) -> bool:
