@@ -25,6 +25,7 @@ from vi_kl.algorithms.registry import METHODS
 from vi_kl.algorithms.sample_average_approximation import SampleAverageApproximation
 from vi_kl.algorithms.svgd import SVGD
 from vi_kl.algorithms.svi.svi import SVI
+from vi_kl.algorithms.variational_newton import VariationalNewton
 from vi_kl.core.discovery import classes_in, listing
 
 __all__ = [
@@ -49,6 +50,7 @@ __all__ = [
     "SampleAverageApproximation",
     "Solution",
     "Status",
+    "VariationalNewton",
     "fit",
 ]
 

@@ -28,6 +28,7 @@ from vi_kl.algorithms.pathfinder import Pathfinder
 from vi_kl.algorithms.sample_average_approximation import SampleAverageApproximation
 from vi_kl.algorithms.svgd import SVGD
 from vi_kl.algorithms.svi.svi import SVI
+from vi_kl.algorithms.variational_newton import VariationalNewton
 from vi_kl.families.block_normal import BlockNormal
 from vi_kl.families.constrained import Constrained
 from vi_kl.families.flow import Flow
@@ -82,6 +83,15 @@ ENTRIES = (
         "From about a hundred parameters on.",
         "a differentiable log density, at least two dimensions",
         SKY, "dashed", ("auto low rank multivariate normal", "low rank normal"),
+    ),
+    Method(
+        "sparse_normal", VariationalNewton, "normal",
+        "The best normal distribution, found by Newton's method where most second derivatives of the log density are "
+        "zero: any covariance, at the cost of the ones that are not.",
+        "For models with plates, crossed effects or chains in time, from about a hundred parameters to tens of "
+        "thousands.",
+        "a log density that is twice differentiable in forward mode, with a sparse Hessian",
+        SKY, "dash_dot", ("sparse", "variational newton", "gaussian markov random field", "gmrf"),
     ),
     Method(
         "block_normal", lambda: SampleAverageApproximation(BlockNormal()), "normal",

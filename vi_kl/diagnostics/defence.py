@@ -26,7 +26,6 @@ from vi_kl.diagnostics.parts import Concentric, Independent, Part
 from vi_kl.diagnostics.psis import pareto_k
 from vi_kl.diagnostics.scouts import Scouts
 from vi_kl.families.approximation import Approximation, log_prob_in_chunks
-from vi_kl.families.gaussian import FullRank, MeanField
 from vi_kl.targets.target import CHUNK, log_density_in_chunks
 
 MOST_DIMENSIONS = 100  # with more, no mixture of this kind comes near a posterior that q does not fit
@@ -267,7 +266,7 @@ def density_of(q: Approximation, z: np.ndarray, size: int = CHUNK) -> np.ndarray
 
 def normal_of(q: Approximation) -> Gaussian | None:
     """Return the normal that q is by its parameters, or None if it is another distribution."""
-    return q.family.frame(q.params).normal if isinstance(q.family, FullRank | MeanField) else None
+    return q.family.normal(q.params)
 
 
 def finite(log_values: np.ndarray) -> np.ndarray:

@@ -199,6 +199,9 @@ def best_normal_params(family, posterior: Gaussian) -> dict:
 
 def normal_of(q: Approximation) -> Gaussian | None:
     """Return the normal that q is by its distribution, or None if it is another."""
+    known = q.family.normal(q.params)
+    if known is not None:
+        return known
     match q.distribution:
         case dist.Independent(base_dist=dist.Normal(loc=loc, scale=factor)):
             return Gaussian.of(loc, factor)

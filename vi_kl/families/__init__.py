@@ -25,6 +25,7 @@ from vi_kl.families.low_rank import LowRank
 from vi_kl.families.mixture import Mixture
 from vi_kl.families.particles import NoDensity, ParticleApproximation, Particles
 from vi_kl.families.skewed import Skewed
+from vi_kl.families.sparse_normal import SparseNormal
 from vi_kl.families.student_t import StudentT
 
 __all__ = [
@@ -45,6 +46,7 @@ __all__ = [
     "ParticleApproximation",
     "Particles",
     "Skewed",
+    "SparseNormal",
     "StudentT",
 ]
 

@@ -103,9 +103,14 @@ def asked_draws(key: Any, n: Any) -> tuple[PRNGKeyArray, int]:
 def draw(q: Approximation, key: PRNGKeyArray, n: int) -> tuple[Float[np.ndarray, "n dim"], Float[np.ndarray, " n"]]:
     """Draw n values of z, with log q(z), by the method that has least to compile.
 
-    Images of normal noise take NumPy's noise through one small program. Guides with independent sites of a known
-    family are drawn by NumPy too. Anything else runs the family's own sampler.
+    Normals are drawn by NumPy, with nothing to compile. Images of normal noise take NumPy's noise through one small
+    program. Guides with independent sites of a known family are drawn by NumPy too. Anything else runs the family's
+    own sampler.
     """
+    normal = q.family.normal(q.params)
+    if normal is not None:
+        noise = numpy_generator(key).standard_normal((n, q.target.dim))
+        return normal.unwhiten(noise), -0.5 * (noise**2).sum(axis=1) - normal.log_volume
     if has_push(q):
         noise = numpy_generator(key).standard_normal((n, q.family.noise_dim(q.target)))
         return in_chunks(functools.partial(push_batch, q), noise)
@@ -163,4 +168,7 @@ def log_prob_batch(q: Approximation, z: Float[AnyArray, "n dim"]) -> Any:
 
 def log_prob_in_chunks(q: Approximation, z: Float[AnyArray, "n dim"], size: int = CHUNK) -> Float[np.ndarray, " n"]:
     """Return log q(z) at z of shape (n, dim), for any n, in pieces of one size."""
+    normal = q.family.normal(q.params)
+    if normal is not None:
+        return normal.log_prob(np.asarray(z))
     return in_chunks(functools.partial(log_prob_batch, q), z, size=size)

@@ -17,6 +17,7 @@ from jaxtyping import Array, Float
 from numpyro.distributions import Distribution
 
 from vi_kl.core.annotations import AnyArray, KeyLike, Params
+from vi_kl.core.gaussian import Gaussian
 from vi_kl.families.frame import Frame
 from vi_kl.families.push_forward import push_forward
 from vi_kl.targets.target import Target
@@ -70,6 +71,10 @@ class Family(abc.ABC):
 
     def frame(self, params: Any) -> Frame | None:
         """Return the frame in which the member with these parameters is the standard one; None if there is none."""
+        return None
+
+    def normal(self, params: Any) -> Gaussian | None:
+        """Return the normal that the member with these parameters is, on the host; None if it is no normal."""
         return None
 
     def reframed(self, params: Any, frame: Frame) -> Frame | None:

@@ -10,6 +10,7 @@ from jaxtyping import Array, Float
 from numpyro.distributions import Distribution
 
 from vi_kl.core.annotations import KeyLike, Params
+from vi_kl.core.gaussian import Gaussian
 from vi_kl.families.family import Family
 from vi_kl.families.frame import Frame
 from vi_kl.targets.target import Target
@@ -46,6 +47,9 @@ class MeanField(Family):
     def frame(self, params: Params) -> Frame:
         return Frame.of(params["loc"], np.exp(params["log_scale"]))
 
+    def normal(self, params: Params) -> Gaussian:
+        return Gaussian.of(params["loc"], np.exp(params["log_scale"]))
+
     def reframed(self, params: Params, frame: Frame) -> Frame:
         """Return a frame along the old frame's axes, each coordinate stretched to the member's scale."""
         sd = np.exp(np.asarray(params["log_scale"]))
@@ -81,6 +85,9 @@ class FullRank(Family):
 
     def frame(self, params: Params) -> Frame:
         return Frame.of(params["loc"], scale_tril(params))
+
+    def normal(self, params: Params) -> Gaussian:
+        return Gaussian.of(params["loc"], scale_tril(params))
 
     def distribution(self, params: Params, target: Target) -> Distribution:
         return dist.MultivariateNormal(params["loc"], scale_tril=scale_tril(params), validate_args=False)

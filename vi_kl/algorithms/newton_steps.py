@@ -1,0 +1,263 @@
+"""Newton's steps of a sparse normal from draws of it: how far they go, how much of that is noise, and slow coordinates.
+
+A step of the mean assumes that the spread of q stays as it is. Where a scale and the spread of all that it scales
+determine one another, the scale's steps are too short by a factor that does not shrink, and an ascent by them is slow.
+Such coordinates, shared by much of the model, are then moved by a quasi-Newton method of their own: the others are
+brought to their best for fixed shared ones, and the gradient that is left there is that of the ELBO maximised over the
+others. Differences of it give its true curvature (BFGS).
+
+Reference: Nocedal & Wright (2006), "Numerical optimization", section 6.1.
+"""
+
+import dataclasses
+import functools
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from vi_kl.core.gaussian import Gaussian
+from vi_kl.core.sparse_cholesky import SparseStructure
+from vi_kl.core.sparse_precision import SparsePrecision
+from vi_kl.targets.curvature import DRAWS
+from vi_kl.targets.target import ROWS
+
+GROUPS = 4  # of draws, whose mean gradients tell how much noise is in the mean of all
+FIRST_STEPS = 4  # steps that may be long without being slow
+SLOW = 0.4  # the share of the nats of the step before, above which a step is one of a slow ascent
+FIRST_RADIUS = 4.0
+SHARED_NOISE = 0.05  # sds of noise in the mean of a shared coordinate that are tolerated
+LONGEST = 1.0  # the most that a step may move a shared coordinate, in z
+INNER = 0.3  # the share of the shared coordinates' nats below which the others are at their best for them
+
+
+@dataclasses.dataclass(frozen=True)
+class FixedNoise:
+    """Standard normal noise in pairs of opposite sign, made again from its seeds whenever it is asked for.
+
+    Attributes:
+        seed: of all of it.
+        means: how many blocks of ROWS draws serve the mean.
+        precisions: how many blocks of DRAWS draws serve the precision: two or more, to tell their noise.
+    """
+
+    seed: int
+    means: int = 1
+    precisions: int = 2
+
+    @classmethod
+    def of(cls, generator: np.random.Generator) -> "FixedNoise":
+        return cls(int(generator.integers(2**31)))
+
+    def more(self, seen: "Measured", outer: "Outer | None", tolerance: float) -> "FixedNoise":
+        """Return other noise, and twice as much of it where there was more than tolerable."""
+        for_mean = seen.mean.noise > 0.3 * tolerance or seen.noise_of_shared(outer) > SHARED_NOISE
+        for_precision = seen.precision.noise > 0.5 * tolerance
+        means = self.means * (2 if for_mean or not for_precision else 1)
+        return FixedNoise(self.seed + 1, means, self.precisions * (2 if for_precision else 1))
+
+    def for_mean(self, dim: int):
+        yield from (opposite((self.seed, 0, block), ROWS, dim) for block in range(self.means))
+
+    def for_precision(self, dim: int):
+        yield from (opposite((self.seed, 1, block), DRAWS, dim) for block in range(self.precisions))
+
+
+def opposite(seed, n: int, dim: int) -> Float[np.ndarray, "n dim"]:
+    """Return n rows of noise, the second half the first with its sign changed."""
+    half = np.random.default_rng(seed).standard_normal((n // 2, dim))
+    return np.concatenate([half, -half])
+
+
+@dataclasses.dataclass(frozen=True)
+class Move:
+    """How far a step goes, in nats, and how much of that is noise in expectation."""
+
+    nats: float
+    noise: float
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Measured:
+    """What draws of a normal say of the next step.
+
+    Attributes:
+        normal: the normal.
+        structure: of the precision.
+        scale: of the mean of minus the Hessians at the draws.
+        gradients: mean gradients of groups of draws, (groups, dim).
+        batches: the entries of minus the mean Hessian of each batch, (batches, entries).
+        shared: the shared coordinates.
+        elbo: the ELBO on this noise.
+        seed: of the noise.
+        before: the same one step before; None at the first step.
+    """
+
+    normal: Gaussian
+    structure: SparseStructure
+    scale: SparsePrecision
+    gradients: Float[np.ndarray, "groups dim"]
+    batches: Float[np.ndarray, "batches entries"]
+    shared: Int[np.ndarray, " shared"]
+    elbo: float
+    seed: int
+    before: "Measured | None"
+
+    @property
+    def place(self) -> Float[np.ndarray, " shared"]:
+        """The mean of the shared coordinates."""
+        return self.normal.loc[self.shared]
+
+    @functools.cached_property
+    def step(self) -> Float[np.ndarray, " dim"]:
+        """Newton's step of the mean."""
+        return self.scale.apply(self.scale.apply_transpose(self.gradients.mean(axis=0)))
+
+    @functools.cached_property
+    def mean(self) -> Move:
+        """How far the mean moves."""
+        gradient = self.gradients.mean(axis=0)
+        whitened = self.scale.apply_transpose(self.gradients - gradient)
+        noise = 0.5 * float((whitened**2).sum()) / (len(whitened) * (len(whitened) - 1))
+        return Move(0.5 * float(self.step @ gradient), noise)
+
+    @functools.cached_property
+    def precision(self) -> Move:
+        """How far the precision has moved since the step before, and the noise in its mean."""
+        entries = self.batches.mean(axis=0)
+        noise = float(np.mean([self.nats_of(one - entries) for one in self.batches])) / (len(self.batches) - 1)
+        if self.before is None:
+            return Move(np.inf, noise)
+        moved = self.nats_of(entries - self.before.batches.mean(axis=0))
+        if self.seed != self.before.seed:  # the noise of both is in it
+            moved = max(moved - noise - self.before.precision.noise, 0.0)
+        return Move(moved, noise)
+
+    def nats_of(self, change: Float[np.ndarray, " entries"]) -> float:
+        """Return tr((P^-1 D)^2) / 4, the nats by which two normals differ whose precisions differ by D."""
+        x = self.scale.apply(np.random.default_rng(0).standard_normal((4, self.scale.dim)))
+        moved = np.array([self.structure.product(change, one) for one in x])
+        return 0.25 * float((self.scale.apply_transpose(moved) ** 2).sum(axis=1).mean())
+
+    # The shared coordinates -------------------------------------------------------------------------------------------
+
+    @functools.cached_property
+    def covariances(self) -> Float[np.ndarray, "shared dim"]:
+        """The covariances of the shared coordinates with all."""
+        unit = np.zeros((len(self.shared), self.scale.dim))
+        unit[np.arange(len(self.shared)), self.shared] = 1.0
+        return self.scale.apply(self.scale.apply_transpose(unit))
+
+    @functools.cached_property
+    def shared_precision(self) -> Float[np.ndarray, "shared shared"]:
+        """The marginal precision of the shared coordinates."""
+        return np.linalg.inv(self.covariances[:, self.shared])
+
+    def following(self, shared_step: Float[np.ndarray, " shared"]) -> Float[np.ndarray, " dim"]:
+        """Return the step of all coordinates by regression on a step of the shared ones."""
+        return (self.shared_precision @ shared_step) @ self.covariances
+
+    @functools.cached_property
+    def left_for_shared(self) -> Float[np.ndarray, "groups shared"]:
+        """The gradient of the shared coordinates when the others are at their best, for each group of draws."""
+        steps = self.gradients @ self.covariances.T
+        return steps @ self.shared_precision
+
+    @property
+    def nats(self) -> float:
+        """How far mean and precision move."""
+        return self.mean.nats + self.precision.nats
+
+    def without_past(self) -> "Measured":
+        """Return the same without what was seen before."""
+        return dataclasses.replace(self, before=None)
+
+    def noise_of_shared(self, outer: "Outer | None") -> float:
+        """Return the most noise in the mean of a shared coordinate, in its sds."""
+        if not len(self.shared):
+            return 0.0
+        curvature = self.shared_precision if outer is None else outer.curvature
+        moves = np.linalg.solve(curvature, self.left_for_shared.T)
+        sd = np.sqrt(np.diag(self.covariances[:, self.shared]))
+        return float((moves.std(axis=1, ddof=1) / np.sqrt(moves.shape[1]) / sd).max())
+
+    def next(self, outer: "Outer | None", tolerance: float) -> tuple[Gaussian, float, float]:
+        """Return the normal to look at next, the nats of noise that are left, and the nats that are still to go."""
+        left = self.mean.noise + self.precision.noise
+        if outer is None:
+            return self.moved(self.step), left, self.nats
+        others = self.step - self.following(self.step[self.shared])
+        inner = 0.5 * float((self.scale.solve(others) ** 2).sum()) + self.precision.nats
+        own = outer.move(self.left_for_shared)
+        if inner > max(INNER * min(own.nats, outer.gain), 0.3 * tolerance):
+            return self.moved(others), left + own.noise, inner + own.nats
+        base, further = outer.step(self)
+        return base.moved(base.following(further)), left + own.noise, inner + own.nats
+
+    def moved(self, step: Float[np.ndarray, " dim"]) -> Gaussian:
+        """Return the normal after a step of its mean, shortened if it moves a shared coordinate too far."""
+        size = min(1.0, LONGEST / max(np.abs(step[self.shared]).max(initial=0.0), 1e-300))
+        return Gaussian(self.normal.loc + size * step, self.scale)
+
+
+def is_slow(nats: list[float], tolerance: float) -> bool:
+    """Return whether steps on one noise, of these nats, hardly get shorter."""
+    return len(nats) > FIRST_STEPS and nats[-1] > tolerance and nats[-1] > SLOW * max(nats[-3:-1])
+
+
+class Outer:
+    """A quasi-Newton ascent of the shared coordinates, the others following.
+
+    Args:
+        curvature: the first guess of minus the Hessian of the ELBO maximised over the others, (shared, shared).
+
+    Attributes:
+        curvature: the present one.
+        gain: the nats that the last step promised.
+        radius: the sds that the next step may move the coordinates. It doubles with every step that it shortens.
+        length: the sds that the last step has moved them.
+        last: what was seen where it began.
+    """
+
+    def __init__(self, curvature: Float[np.ndarray, "shared shared"]):
+        self.curvature = curvature
+        self.last: Measured | None = None
+        self.gain, self.radius, self.length = np.inf, FIRST_RADIUS, FIRST_RADIUS
+
+    def move(self, gradients: Float[np.ndarray, "groups shared"]) -> Move:
+        """Return how far the next step goes."""
+        mean = gradients.mean(axis=0)
+        centred = gradients - mean
+        noise = 0.5 * float((centred * np.linalg.solve(self.curvature, centred.T).T).sum())
+        nats = 0.5 * float(mean @ np.linalg.solve(self.curvature, mean))
+        return Move(nats, noise / (len(gradients) * (len(gradients) - 1)))
+
+    def step(self, seen: Measured) -> tuple[Measured, Float[np.ndarray, " shared"]]:
+        """Return the place to step from, and the step of the shared coordinates.
+
+        The curvature is corrected first, by how the gradient has changed since the last step. A step that lowered the
+        ELBO is taken back, and a shorter one is taken from where it began.
+        """
+        gradient = seen.left_for_shared.mean(axis=0)
+        if self.last is not None and self.last.seed == seen.seed:  # else the difference is one of noise
+            before = self.last.left_for_shared.mean(axis=0)
+            self.correct(seen.place - self.last.place, before - gradient)
+            if seen.elbo < self.last.elbo:
+                seen, gradient, self.radius = self.last, before, self.length / 4
+        self.last = seen
+        found = np.linalg.solve(self.curvature, gradient)
+        length = float(np.sqrt(found @ seen.shared_precision @ found))
+        found *= min(1.0, self.radius / length)
+        self.length = min(length, self.radius)
+        self.radius *= 2 if length > self.radius else 1
+        self.gain = float(found @ gradient) - 0.5 * float(found @ self.curvature @ found)
+        return seen, found
+
+    def correct(self, moved: np.ndarray, changed: np.ndarray) -> None:
+        """Take one update of BFGS, unless the curvature along the move was not positive."""
+        product = self.curvature @ moved
+        along = float(moved @ changed)
+        if along < 1e-3 * float(moved @ product):
+            return
+        self.curvature = (
+            self.curvature - np.outer(product, product) / (moved @ product) + np.outer(changed, changed) / along
+        )

@@ -1,0 +1,309 @@
+"""VariationalNewton: the best normal with a sparse precision, by Newton's method on the ELBO.
+
+Requires of the target: a log density that is twice differentiable in forward mode, most of whose second derivatives
+are zero. Use it from about a hundred dimensions on, where models have plates, crossed effects or chains in time.
+
+The best normal in reverse KL has E_q[gradient of log p] = 0 and precision = E_q[-Hessian of log p]. Newton's method
+goes to both at once: mean <- mean + precision^-1 E[gradient], precision <- E[-Hessian], each from a few draws of q in
+pairs of opposite sign, so that on a normal posterior one step is exact. While steps are long, the noise is fixed and a
+step that lowers the ELBO is shortened; where the mean Hessian is not negative definite, that of every term is made so.
+Then the noise is fresh for each step, and steps are averaged with weights 1, 1/2, 1/3, ..., until what noise is left
+in the average is small, in nats.
+
+Reference: Opper & Archambeau (2009), "The variational Gaussian approximation revisited"; Khan & Rue (2023), "The
+Bayesian learning rule", JMLR 24, for the steps.
+"""
+
+import dataclasses
+
+import jax.numpy as jnp
+import numpy as np
+import scipy.sparse as sp
+
+from vi_kl.algorithms.algorithm import Algorithm, CostCounter, FitError, History, Solution, Status
+from vi_kl.algorithms.initialization import starting_points
+from vi_kl.algorithms.newton_steps import GROUPS, LONGEST, SHARED_NOISE, FixedNoise, Measured, Outer, is_slow
+from vi_kl.core.gaussian import Gaussian
+from vi_kl.core.random_keys import numpy_generator
+from vi_kl.core.sparse_cholesky import SparseStructure
+from vi_kl.core.sparse_precision import SparsePrecision
+from vi_kl.families.approximation import Approximation
+from vi_kl.families.sparse_normal import SparseNormal, params_of
+from vi_kl.targets.curvature import DRAWS, Curvature, SparseHessian, find_sparse_hessian
+from vi_kl.targets.target import value_and_grad_batch
+
+FIRST_SD = 0.1  # in z, of the normal around the start
+HOLDING = 3  # steps in which shared coordinates (hyperparameters) keep their place while the others settle
+LONG = 10.0  # nats; while steps would gain more, the noise is fixed and the ELBO is watched
+SHORTEST = 1 / 64  # the share of a step below which it is refused
+MOST_SHARED = 20
+PER_DIMENSION = 4e-5  # nats: of means and sds within some thousandths of an sd
+RIDGE = 1e-6  # relative to the diagonal, added where a curvature is flat
+
+
+@dataclasses.dataclass(frozen=True)
+class VariationalNewton(Algorithm):
+    """Newton's method for the best sparse normal.
+
+    Attributes:
+        tolerance: the nats of noise in the answer at which it ends; 4e-5 a dimension where that is more.
+        max_gradients: the number of gradients after which it ends, converged or not; a second directional derivative
+            counts as one.
+    """
+
+    tolerance: float = 0.03
+    max_gradients: int = 20_000
+
+    name = "sparse_normal"
+
+    def find(self, key, target, *, start, progress, counter):
+        generator = numpy_generator(key)
+        points = starting_points(target, key, start)
+        probes = np.array([points[0], points[-1] + 0.1 * generator.standard_normal(target.dim)])
+        progress(0.0, "finding which second derivatives are zero")
+        hessian = find_sparse_hessian(target, probes)
+        counter.gradient_evaluations += hessian.evaluations
+        search = Search(self, hessian, generator, counter, progress)
+        normal = search.approach(search.first(points[0]))
+        normal, status = search.settle(normal)
+        q = Approximation(SparseNormal(), params_of(normal), target)
+        return Solution(q, status, History(-np.array(search.elbos)))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Seen:
+    """A normal, and what draws of it say.
+
+    Attributes:
+        normal: the normal.
+        curvature: values, gradients and mean Hessian at its draws.
+    """
+
+    normal: Gaussian
+    curvature: Curvature
+
+    @property
+    def elbo(self) -> float:
+        """The ELBO in nats; -inf where a density is not finite."""
+        values = self.curvature.values
+        good = np.isfinite(values).all() and np.isfinite(self.curvature.gradients).all()
+        return float(values.mean() + self.normal.entropy) if good else -np.inf
+
+    @property
+    def gradient(self) -> np.ndarray:
+        """The mean gradient, (dim,)."""
+        return self.curvature.gradients.mean(axis=0)
+
+
+class Search:
+    """A search for the best sparse normal.
+
+    Args:
+        config: the settings.
+        hessian: the structure of the Hessian.
+        generator: of the noise.
+        counter: of gradients; a second directional derivative counts as one.
+        progress: the progress function.
+
+    Attributes:
+        elbos: the ELBO at each step.
+        steps: the number of steps.
+    """
+
+    def __init__(self, config: VariationalNewton, hessian: SparseHessian, generator, counter: CostCounter, progress):
+        self.config, self.hessian, self.generator = config, hessian, generator
+        self.counter, self.progress = counter, progress
+        self.structure, self.target = hessian.structure, hessian.target
+        self.shared = shared_coordinates(self.target, hessian.structure)
+        self.tolerance = max(config.tolerance, PER_DIMENSION * self.target.dim)
+        self.elbos: list[float] = []
+        self.steps = 0
+
+    @property
+    def is_spent(self) -> bool:
+        """Whether no further step may be taken."""
+        return self.counter.gradient_evaluations >= self.config.max_gradients
+
+    def noise(self) -> np.ndarray:
+        half = self.generator.standard_normal((DRAWS, self.target.dim))
+        return np.concatenate([half, -half])
+
+    def look(self, normal: Gaussian, noise: np.ndarray) -> Seen:
+        self.counter.gradient_evaluations += len(noise) * (1 + self.hessian.passes)
+        self.steps += 1
+        return Seen(normal, self.hessian.at(normal.unwhiten(noise)))
+
+    def first(self, point: np.ndarray) -> Gaussian:
+        """Return a narrow normal around a point."""
+        entries = np.where(self.structure.rows == self.structure.columns, FIRST_SD**-2, 0.0)
+        return Gaussian(point, self.scale(self.structure.factor(entries)))
+
+    def scale(self, factor: sp.csc_array) -> SparsePrecision:
+        return SparsePrecision.of(self.structure.order, factor)
+
+    # The entries of a precision -------------------------------------------------------------------------------------
+
+    def held(self, entries: np.ndarray) -> np.ndarray:
+        """Return the entries of a precision with the shared coordinates apart from the others, and narrow."""
+        position = np.isin(self.structure.order, self.shared)
+        touched = position[self.structure.rows] | position[self.structure.columns]
+        on_diagonal = self.structure.rows == self.structure.columns
+        return np.where(touched, np.where(on_diagonal, FIRST_SD**-2, 0.0), entries)
+
+    def factored(self, candidates) -> tuple[np.ndarray, sp.csc_array] | None:
+        """Return the first of several lists of entries that are positive definite, and their factor."""
+        for entries in candidates:
+            factor = self.structure.factor(entries)
+            if factor is not None:
+                return entries, factor
+        return None
+
+    def precisions(self, seen: Curvature, hold: bool):
+        """Yield the entries of the mean Hessian, then of that of concave terms, and then of its diagonal."""
+        change = self.held if hold else lambda entries: entries
+        on_diagonal = self.structure.rows == self.structure.columns
+        yield change(seen.entries)
+        concave = seen.concave_entries
+        floor = np.abs(concave[self.structure.diagonal]).max() * 1e-12
+        yield change(concave + np.where(on_diagonal, RIDGE * np.abs(concave) + floor, 0.0))
+        yield change(np.where(on_diagonal, np.abs(concave) + floor, 0.0))
+
+    # Far away -------------------------------------------------------------------------------------------------------
+
+    def approach(self, normal: Gaussian) -> Gaussian:
+        """Go uphill on fixed noise until steps are short."""
+        noise = self.noise()
+        seen = self.look(self.narrowed(normal, noise), noise)
+        hold = 0 < len(self.shared) < self.target.dim
+        while not self.is_spent:
+            self.elbos.append(seen.elbo)
+            hold &= len(self.elbos) <= HOLDING
+            found = self.factored(self.precisions(seen.curvature, hold))
+            if found is None:
+                raise FitError("The curvature of the log density is not finite, or zero, around the start.")
+            goal = self.scale(found[1])
+            gradient = np.where(np.isin(np.arange(self.target.dim), self.shared) & hold, 0.0, seen.gradient)
+            step = goal.apply(goal.apply_transpose(gradient))
+            gain = 0.5 * float(step @ gradient)
+            self.progress(0.1, f"step {self.steps}: {gain:,.3g} nats to gain")
+            new = self.go(seen, found[0], step, noise)
+            seen = seen if new is None else new
+            if hold and (new is None or gain < LONG):
+                hold = False
+            elif new is None or gain < LONG:
+                break
+        return seen.normal
+
+    def narrowed(self, normal: Gaussian, noise: np.ndarray) -> Gaussian:
+        """Return a normal so narrow that the density is finite at its draws.
+
+        Raises:
+            FitError: it never is.
+        """
+        for _ in range(20):
+            if np.isfinite(self.look(normal, noise).elbo):
+                return normal
+            normal = normal.scaled(0.5)
+        reason = self.target.density.explain(self.target.data, self.target.unravel(jnp.asarray(normal.loc)))
+        raise FitError(f"The log density is not finite around the starting point, however near. {reason}")
+
+    def go(self, seen: Seen, entries: np.ndarray, step: np.ndarray, noise: np.ndarray) -> Seen | None:
+        """Take a step, shortened until the ELBO does not fall; None if that takes too short a step."""
+        size = self.longest(step)
+        while size >= SHORTEST:
+            found = self.factored([entries if size == 1.0 else self.between(seen.normal, entries, size)])
+            if found is not None:
+                new = self.look(Gaussian(seen.normal.loc + size * step, self.scale(found[1])), noise)
+                if new.elbo > seen.elbo:
+                    return new
+            size /= 2
+        return None
+
+    def between(self, normal: Gaussian, entries: np.ndarray, size: float) -> np.ndarray:
+        """Return the entries of a precision on the way from a normal's to others."""
+        return (1 - size) * self.entries_of(normal) + size * entries
+
+    def entries_of(self, normal: Gaussian) -> np.ndarray:
+        """Return the entries of a normal's precision in the structure."""
+        factor = normal.scale.matrix_in_order
+        product = sp.csc_array(sp.tril(factor @ factor.T, format="csc"))
+        product.sort_indices()
+        columns = np.repeat(np.arange(self.target.dim), np.diff(product.indptr))
+        key, wanted = columns * self.target.dim + product.indices, self.structure.columns * self.target.dim
+        place = np.minimum(np.searchsorted(key, wanted + self.structure.rows), len(key) - 1)
+        return np.where(key[place] == wanted + self.structure.rows, product.data[place], 0.0)
+
+    # Near -----------------------------------------------------------------------------------------------------------
+
+    def settle(self, normal: Gaussian) -> tuple[Gaussian, Status]:
+        """Take full steps on fixed noise until they end, and then on more of it, until the noise says little."""
+        noise, outer, before = FixedNoise.of(self.generator), None, None
+        nats: list[float] = []  # of the steps on this noise
+        while True:
+            seen = self.measure(normal, noise, before)
+            if seen is None:  # a draw at which the density is not finite
+                normal, before = normal.scaled(0.7), None
+                if self.is_spent:
+                    return normal, self.status(np.inf, np.inf)
+                continue
+            nats.append(seen.nats)
+            if outer is None and len(self.shared) and is_slow(nats, self.tolerance):
+                outer = Outer(seen.shared_precision)
+            normal, left, bias = seen.next(outer, self.tolerance)
+            before = seen.without_past()
+            self.progress(0.5, f"step {len(self.elbos)}: {bias:.2g} nats to go, {left:.2g} of noise")
+            if self.is_spent or (left + bias < self.tolerance and seen.noise_of_shared(outer) < SHARED_NOISE):
+                return normal, self.status(left, bias)
+            if bias < max(0.5 * left, 0.3 * self.tolerance):
+                noise, nats = noise.more(seen, outer, self.tolerance), []
+
+    def measure(self, normal: Gaussian, noise: FixedNoise, before: Measured | None) -> Measured | None:
+        """Return what draws of a normal say of the next step; None if the density is not finite at one of them."""
+        found = [self.look(normal, one) for one in noise.for_precision(self.target.dim)]
+        self.elbos.append(float(np.mean([seen.elbo for seen in found])))
+        if not np.isfinite(self.elbos[-1]):
+            return None
+        precisions = [self.factored(self.precisions(seen.curvature, hold=False)) for seen in found]
+        gradients = [self.gradients(normal, one) for one in noise.for_mean(self.target.dim)]
+        if None in precisions or not np.isfinite(gradients).all():
+            return None
+        batches = np.array([one[0] for one in precisions if one is not None])
+        scale = self.scale(self.structure.factor(batches.mean(axis=0)))
+        return Measured(
+            normal, self.structure, scale, np.concatenate(gradients), batches, self.shared, self.elbos[-1], noise.seed,
+            before,
+        )  # fmt: skip
+
+    def gradients(self, normal: Gaussian, noise: np.ndarray) -> np.ndarray:
+        """Return the mean gradients of groups of draws in pairs of opposite sign, (GROUPS, dim)."""
+        found = value_and_grad_batch(self.target, normal.unwhiten(noise))[1]
+        self.counter.gradient_evaluations += len(noise)
+        pairs = 0.5 * (found[: len(noise) // 2] + found[len(noise) // 2 :])
+        return pairs.reshape(GROUPS, -1, self.target.dim).mean(axis=1)
+
+    def longest(self, step: np.ndarray) -> float:
+        """Return the share of a step, at most 1, that moves no shared coordinate too far."""
+        return min(1.0, LONGEST / max(np.abs(step[self.shared]).max(initial=0.0), 1e-300))
+
+    def status(self, left: float, bias: float) -> Status:
+        """Say how the search ended."""
+        steps = len(self.elbos)
+        if left + bias < self.tolerance:
+            return Status(True, f"Converged after {steps} steps, to within {left + bias:.1g} nats of the best normal.")
+        return Status(
+            False,
+            f"Not converged: after {steps} steps {left:.2g} nats of noise are left, and the last step gained "
+            f"{bias:.2g}; raise max_gradients (now {self.config.max_gradients:,}).",
+        )
+
+
+def shared_coordinates(target, structure: SparseStructure) -> np.ndarray:
+    """Return the coordinates that much of the model shares, most often its hyperparameters.
+
+    They are the sites of one coordinate, and up to MOST_SHARED others that meet more than half of all coordinates.
+    """
+    starts = np.cumsum([0, *(site.size for site in target.sites)])[:-1]
+    alone = np.array([a for a, site in zip(starts, target.sites, strict=True) if site.size == 1], int)
+    degree = np.bincount(structure.rows, minlength=target.dim) + np.bincount(structure.columns, minlength=target.dim)
+    met = structure.order[degree - 1 > target.dim / 2]
+    return np.union1d(alone, met) if len(met) <= MOST_SHARED else alone
