@@ -1,0 +1,67 @@
+"""The models of tests/benchmarks/zoo/ can be fitted, and those that sum out or solve something do it right."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from benchmarks.zoo import ZOO
+from benchmarks.zoo.series import hidden_markov, runge_kutta
+from numpyro.infer.util import log_density
+from scipy.integrate import solve_ivp
+from tiers import exhaustive_after
+
+CHEAP = ("eight_schools_centred", "laplace_product")
+
+
+@pytest.mark.parametrize("name", exhaustive_after(len(CHEAP), sorted(ZOO, key=lambda name: name not in CHEAP)))
+def test_a_model_has_a_finite_density_at_a_start(name, key):
+    target = ZOO[name].target()
+    assert target.dim == ZOO[name].dim
+    assert np.isfinite(target.log_density(target.initial_position(key)))
+
+
+def test_the_zoo_has_twenty_models_and_says_of_each_what_is_hard():
+    assert len(ZOO) == 20
+    for case in ZOO.values():
+        assert case.hard.endswith(".")
+        assert ": " in case.hard
+        again = case.data()
+        assert all(np.array_equal(a, b) for a, b in zip(case.data(), again, strict=True)), case.name
+
+
+@pytest.mark.exhaustive
+def test_hidden_states_are_summed_out():
+    """Against the sum over all 3^4 sequences of states after those that are seen."""
+    generator = np.random.default_rng(0)
+    transition, emission = generator.dirichlet(np.ones(3), 3), generator.dirichlet(np.ones(4), 3)
+    seen, words, unlabelled = np.array([0, 2]), np.array([1, 1]), np.array([3, 0, 2, 1])
+    with jax.enable_x64(True):
+        values = {"transition": jnp.asarray(transition), "emission": jnp.asarray(emission)}
+        found, trace = log_density(hidden_markov, (seen, words, unlabelled, 4), {}, values)
+        labelled = sum(
+            jnp.sum(trace[name]["fn"].log_prob(trace[name]["value"]))
+            for name in ("transition", "emission", "words", "states_seen")
+        )
+        total = 0.0
+        for states in itertools.product(range(3), repeat=len(unlabelled)):
+            before = (seen[-1], *states[:-1])
+            total += np.prod(
+                [transition[a, b] * emission[b, w] for a, b, w in zip(before, states, unlabelled, strict=True)]
+            )
+        np.testing.assert_allclose(found - labelled, np.log(total), rtol=1e-12)
+
+
+@pytest.mark.exhaustive
+def test_the_differential_equation_is_solved():
+    """Against SciPy's adaptive method, to a hundredth of the noise in the data and far below."""
+    rates, first, years = np.array([0.55, 0.028, 0.8, 0.024]), np.array([33.0, 6.0]), 21
+
+    def slope(_, x):
+        return [(rates[0] - rates[1] * x[1]) * x[0], (rates[3] * x[0] - rates[2]) * x[1]]
+
+    truth = solve_ivp(slope, (0, years - 1), first, t_eval=np.arange(years), rtol=1e-10, atol=1e-10).y.T
+    with jax.enable_x64(True):
+        found = runge_kutta(jnp.asarray(rates), jnp.asarray(first), years)
+    np.testing.assert_allclose(found, truth, rtol=1e-4)
