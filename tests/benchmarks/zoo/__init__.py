@@ -10,3 +10,4 @@ from . import hierarchies, regressions, series, shapes
 from .case import named
 
 ZOO = named(hierarchies.CASES, regressions.CASES, series.CASES, shapes.CASES)
+ALL = ZOO
