@@ -1,12 +1,17 @@
 """The models of tests/benchmarks/zoo/ can be fitted, and those that sum out or solve something do it right."""
 
 import itertools
+import json
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from benchmarks.measure_hierarchies import exact
 from benchmarks.zoo import ZOO
+from benchmarks.zoo.large import hierarchy_data, hierarchy_known
+from benchmarks.zoo.page import publish
+from benchmarks.zoo.rows import append, read, shown
 from benchmarks.zoo.series import hidden_markov, runge_kutta
 from numpyro.infer.util import log_density
 from scipy.integrate import solve_ivp
@@ -65,3 +70,39 @@ def test_the_differential_equation_is_solved():
     with jax.enable_x64(True):
         found = runge_kutta(jnp.asarray(rates), jnp.asarray(first), years)
     np.testing.assert_allclose(found, truth, rtol=1e-4)
+
+
+def test_what_is_known_of_large_hierarchies():
+    """Against the quadrature of measure_hierarchies.py, whose grid is fine enough for few groups."""
+    (x,) = hierarchy_data(60)
+    found = hierarchy_known(60)
+    log_evidence, mean, sd = exact("centred", x)
+    np.testing.assert_allclose(found["log_evidence"], log_evidence, atol=1e-6)
+    # of log tau, as a lognormal's: skewness is left out, which is of the order of sd^3
+    np.testing.assert_allclose(found["tau"][0], np.exp(mean + sd**2 / 2), rtol=sd**3)
+    np.testing.assert_allclose(found["tau"][1] / found["tau"][0], sd, rtol=sd)
+
+
+def test_rows_make_a_table_and_a_page(tmp_path):
+    about = {"dim": 5, "seed": 0, "commit": "abc", "date": "2026-01-02", "machine": "Linux", "cores": 2}
+    about |= {"model": "mixture", "versions": {"jax": "1.0"}, "status": "Done."}
+    errors = {"mean_error": 0.123, "mean_floor": 0.02, "sd_error": 0.034, "sd_floor": 0.01}
+    costs = {"gradients": 10_000, "cpu_seconds": 8.0}
+    rows = [
+        about | {"method": "default", "failed": True, "status": "An older row of the same."},
+        about | costs | {"method": "nuts", "gradients": 40_000, "converged": False},
+        about | costs | errors | {"method": "default", "kl": 0.05, "family": "skewed", "trace": "secret"},
+        about | {"method": "autonormal", "failed": True, "status": "No result\nwithin 3 seconds."},
+    ]
+    for row in rows:
+        append(tmp_path / "rows.jsonl", row)
+    assert read(tmp_path / "rows.jsonl") == rows
+    assert "0.25" in shown(rows)
+    publish(rows, "the command", tmp_path)
+    page = (tmp_path / "benchmarks.md").read_text()
+    assert "| mixture † | 5 | 10,000 | 0.25 | 1.00 | 0.123 (0.020) | 0.034 (0.010) | 0.05 | skewed |" in page
+    assert "- mixture, autonormal: No result within 3 seconds." in page
+    assert "2026-01-02 on Linux with 2 cores, at abc, with jax 1.0" in page
+    kept = json.loads((tmp_path / "benchmarks.json").read_text())
+    assert [row["method"] for row in kept] == ["default", "nuts", "autonormal"]
+    assert "secret" not in str(kept)

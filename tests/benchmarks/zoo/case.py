@@ -17,12 +17,15 @@ class Case:
         model: the model, whose docstring says in one line what is hard about it.
         data: a function that returns the model's arguments; the same at every call.
         dim: the number of dimensions of z.
+        label: the name, where one model is several cases.
+        known: a function that returns what is known without NUTS: {site: (mean, sd)}, and "log_evidence" if it is.
     """
 
     model: Callable
     data: Callable[[], tuple]
     dim: int
     label: str = ""
+    known: Callable[[], dict] | None = None
 
     @property
     def name(self) -> str:

@@ -14,7 +14,7 @@ import vi_kl
 from vi_kl.algorithms.auto_fit import AutoFit
 from vi_kl.core.precision import in_float64
 from vi_kl.core.records import plain
-from vi_kl.targets.target import Target
+from vi_kl.targets.target import Target, constrain_in_chunks
 
 from . import nuts, peers
 from .case import Case
@@ -69,8 +69,9 @@ def measure(case: Case, method: str, seed: int, cache: Path | None) -> dict:
         figures, fit = fit_and_check(target, method, seed)
         n = min(DRAWS, MOST_NUMBERS // target.dim)
         z = fit.sample_and_log_prob(jax.random.key(seed + 1), n)[0]
-    known = nuts.run(case, seed, cache, only_kept=True)
-    return figures | against(known, figures, z)
+    if case.known is not None:
+        figures |= beside_known(case.known(), target, figures, z)
+    return figures | against(nuts.run(case, seed, cache, only_kept=True), figures, z)
 
 
 def against(known: dict | None, figures: dict, z: np.ndarray) -> dict:
@@ -79,6 +80,25 @@ def against(known: dict | None, figures: dict, z: np.ndarray) -> dict:
         return {}
     shares = {f"{name}_share": figures[name] / float(known[name]) for name in ("gradients", "cpu_seconds")}
     return shares | nuts.errors(np.asarray(z, float), known)
+
+
+@in_float64
+def beside_known(known: dict, target: Target, figures: dict, z: np.ndarray) -> dict:
+    """Return errors in the model's own space, in exact sds, and how far the ELBO is below the log evidence."""
+    sites = constrain_in_chunks(target, np.asarray(z, float))
+    moments = {name: value for name, value in known.items() if name != "log_evidence"}
+    mean, sd = (np.concatenate([np.ravel(value[i]) for value in moments.values()]) for i in (0, 1))
+    draws = np.concatenate([np.reshape(sites[name], (len(z), -1)) for name in moments], axis=1)
+    off, ratio = (draws.mean(axis=0) - mean) / sd, draws.std(axis=0, ddof=1) / sd - 1
+    found = {
+        "known_mean_error": nuts.rms(off),
+        "known_largest_mean_error": float(np.max(np.abs(off))),
+        "known_sd_error": nuts.rms(ratio),
+        "known_largest_sd_error": float(np.max(np.abs(ratio))),
+    }
+    if "log_evidence" in known and "elbo" in figures:
+        found["gap"] = known["log_evidence"] - figures["elbo"]
+    return found
 
 
 @in_float64
