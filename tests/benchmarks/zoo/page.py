@@ -26,9 +26,9 @@ divergences, energy).
 """
 ABOUT_LARGE = """## Large models
 
-NumPyro's `AutoNormal` has 10,000 steps with each of three step sizes, of which the best counts; its seconds are those of
-the best alone. Errors are of means and sds, in posterior sds, where the posterior is known: by hand and quadrature, or
-from long runs of Stan.
+NumPyro's `AutoNormal` has 10,000 steps with each of three step sizes, of which the best counts; its seconds are those
+of the best alone. Errors are of means and sds, in posterior sds, where the posterior is known: by hand and quadrature,
+or from long runs of Stan.
 
 """
 
@@ -112,8 +112,8 @@ def medians(names: list[str], found: dict) -> str:
     dear = sum(share > 0.5 for share in gradients)
     return (
         f"At the median the default takes {statistics.median(gradients):.2f} of NUTS' gradients and "
-        f"{statistics.median(seconds):.2f} of its CPU seconds; for {dear} of {len(gradients)} models it takes more than "
-        "half of NUTS' gradients.\n\n"
+        f"{statistics.median(seconds):.2f} of its CPU seconds; for {dear} of {len(gradients)} models it takes more "
+        "than half of NUTS' gradients.\n\n"
     )
 
 
