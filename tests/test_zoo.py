@@ -91,7 +91,10 @@ def test_rows_make_a_table_and_a_page(tmp_path):
     rows = [
         about | {"method": "default", "failed": True, "status": "An older row of the same."},
         about | costs | {"method": "nuts", "gradients": 40_000, "converged": False},
-        about | costs | errors | {"method": "default", "kl": 0.05, "family": "skewed", "trace": "secret"},
+        about
+        | costs
+        | errors
+        | {"method": "default", "fit_cpu_seconds": 6.0, "kl": 0.05, "family": "skewed", "trace": "secret"},
         about | {"method": "autonormal", "failed": True, "status": "No result\nwithin 3 seconds."},
     ]
     for row in rows:
@@ -100,7 +103,9 @@ def test_rows_make_a_table_and_a_page(tmp_path):
     assert "0.25" in shown(rows)
     publish(rows, "the command", tmp_path)
     page = (tmp_path / "benchmarks.md").read_text()
-    assert "| mixture † | 5 | 10,000 | 0.25 | 1.00 | 0.123 (0.020) | 0.034 (0.010) | 0.05 | skewed |" in page
+    assert (
+        "| mixture † | 5 | 10,000 | 0.25 | 6.0 | 0.75 | 1.00 | 0.123 (0.020) | 0.034 (0.010) | 0.05 | skewed |" in page
+    )
     assert "- mixture, autonormal: No result within 3 seconds." in page
     assert "2026-01-02 on Linux with 2 cores, at abc, with jax 1.0" in page
     kept = json.loads((tmp_path / "benchmarks.json").read_text())

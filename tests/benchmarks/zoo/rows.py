@@ -42,8 +42,10 @@ def line(row: dict, known: dict) -> dict:
         "dim": row["dim"],
         "gradients": row.get("gradients"),
         "of NUTS": ratio(row, known, "gradients"),
+        "fit CPU s": row.get("fit_cpu_seconds"),
         "CPU s": row.get("cpu_seconds"),
         "of NUTS' CPU": ratio(row, known, "cpu_seconds"),
+        "spent on": spent_on(row),
         "MiB": row.get("peak_mib"),
         "mean": row.get("mean_error"),
         "floor": row.get("mean_floor"),
@@ -55,8 +57,15 @@ def line(row: dict, known: dict) -> dict:
     }
 
 
-def ratio(row: dict, known: dict, name: str) -> float | None:
-    return row[name] / known[name] if row.get(name) is not None and known.get(name) else None
+def spent_on(row: dict) -> str:
+    """Return the gradients of each step of the default, in thousands."""
+    return ", ".join(f"{step['step']} {step['gradients'] / 1000:.1f}k" for step in row.get("steps", []))
+
+
+def ratio(row: dict, known: dict, name: str, of: str = "") -> float | None:
+    """Return a row's figure as a share of NUTS', by the same name or another; None if one of them is missing."""
+    below = known.get(of or name)
+    return row[name] / below if row.get(name) is not None and below else None
 
 
 def shown(rows: list[dict]) -> str:
