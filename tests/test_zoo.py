@@ -11,7 +11,7 @@ from benchmarks.measure_hierarchies import exact
 from benchmarks.zoo import ZOO
 from benchmarks.zoo.large import hierarchy_data, hierarchy_known
 from benchmarks.zoo.page import publish
-from benchmarks.zoo.rows import append, read, shown
+from benchmarks.zoo.rows import append, figures, read, shown
 from benchmarks.zoo.series import hidden_markov, runge_kutta
 from numpyro.infer.util import log_density
 from scipy.integrate import solve_ivp
@@ -101,6 +101,9 @@ def test_rows_make_a_table_and_a_page(tmp_path):
         append(tmp_path / "rows.jsonl", row)
     assert read(tmp_path / "rows.jsonl") == rows
     assert "0.25" in shown(rows)
+    # without NUTS' row its costs are what the default's says
+    alone = [rows[2] | {"gradients_share": 0.2, "cpu_seconds_share": 0.5}]
+    assert figures(alone)[["of NUTS", "of NUTS' CPU"]].to_numpy().tolist() == [[0.2, 0.5]]
     publish(rows, "the command", tmp_path)
     page = (tmp_path / "benchmarks.md").read_text()
     assert (

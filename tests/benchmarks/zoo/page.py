@@ -5,7 +5,7 @@ import statistics
 from pathlib import Path
 
 from . import ALL, LARGE, ZOO
-from .rows import latest, ratio
+from .rows import costs_of_nuts, latest, ratio
 
 DOCS = Path(__file__).parents[3] / "docs"
 HEAD = """# Benchmarks
@@ -64,13 +64,19 @@ def circumstances(rows: list[dict]) -> str:
     return f"Measured {when} on {machines}, at {commits}, with {versions}:"
 
 
+def beside_nuts(name: str, found: dict) -> tuple[dict, dict]:
+    """Return the default's row of a model, and NUTS' row, or as much of it as the default's tells."""
+    ours = found[name, "default"]
+    return ours, found.get((name, "nuts")) or costs_of_nuts(ours)
+
+
 def zoo_table(names: list[str], found: dict) -> str:
     head = (
         "| model | dimensions | gradients | of NUTS' | CPU s | of NUTS' | and the check | means | sds | KL | kept |\n"
     )
     lines = [head, "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---|\n"]
     for name in names:
-        ours, nuts = found[name, "default"], found.get((name, "nuts"), {})
+        ours, nuts = beside_nuts(name, found)
         cells = [
             name + ("" if nuts.get("converged", True) else " †"),
             ALL[name].dim,
@@ -109,7 +115,7 @@ def large_table(names: list[str], found: dict) -> str:
 
 def medians(names: list[str], found: dict) -> str:
     """Return a sentence about all models of which both rows are there."""
-    pairs = [(found[name, "default"], found.get((name, "nuts"), {})) for name in names]
+    pairs = [beside_nuts(name, found) for name in names]
     shares = [[ratio(*pair, what) for pair in pairs] for what in ("gradients", "cpu_seconds")]
     gradients, seconds = ([share for share in kind if share is not None] for kind in shares)
     if not gradients:

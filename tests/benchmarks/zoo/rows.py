@@ -32,7 +32,13 @@ def figures(rows: list[dict]) -> pd.DataFrame:
     """Return a table with a line for each model and method: costs, errors against NUTS, and words."""
     rows = latest(rows)
     of_nuts = {row["model"]: row for row in rows if row["method"] == "nuts"}
-    return pd.DataFrame([line(row, of_nuts.get(row["model"], {})) for row in rows])
+    return pd.DataFrame([line(row, of_nuts.get(row["model"]) or costs_of_nuts(row)) for row in rows])
+
+
+def costs_of_nuts(row: dict) -> dict:
+    """Return what a kept run of NUTS cost, from a row that was compared with it."""
+    shares = {name: row.get(f"{name}_share") for name in ("gradients", "cpu_seconds")}
+    return {name: row[name] / share for name, share in shares.items() if share}
 
 
 def line(row: dict, known: dict) -> dict:

@@ -10,6 +10,7 @@ import time
 import traceback
 from pathlib import Path
 
+from vi_kl.core.records import plain
 from vi_kl.core.versions import versions
 
 from . import ALL
@@ -94,4 +95,4 @@ def run_one(options) -> None:
         row = measure(ALL[model], method, options.seed, options.cache)
     except Exception as error:
         row = {"failed": True, "status": f"{type(error).__name__}: {error}", "trace": traceback.format_exc()}
-    options.row.write_text(json.dumps(row), encoding="utf-8")
+    options.row.write_text(json.dumps(plain(row)), encoding="utf-8")
