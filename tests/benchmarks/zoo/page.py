@@ -10,9 +10,11 @@ from .rows import costs_of_nuts, latest, ratio
 DOCS = Path(__file__).parents[3] / "docs"
 HEAD = """# Benchmarks
 
-Twenty models of the kinds that people fit, and some large ones, each fitted by `vi_kl.fit` with its default and checked
-by `vi_kl.check`. Beside it stands NUTS: two chains of 1,000 draws after a warm-up of 1,000, which counts. Seconds are
-those of the CPU, all cores together, with compilation, in a process of its own that finds nothing compiled. {when}
+{how_many} models of the kinds that people fit, and {large} of the large ones, each fitted by `vi_kl.fit` with its default
+and checked by `vi_kl.check`. Beside it stands NUTS: two chains of 1,000 draws after a warm-up of 1,000, which counts.
+Seconds are those of the CPU, all cores together, with compilation, in a process of its own that finds nothing compiled.
+
+{when}
 
     {command}
 
@@ -45,10 +47,12 @@ def publish(rows: list[dict], command: str, folder: Path = DOCS) -> None:
 def page(rows: list[dict], command: str) -> str:
     """Return the page."""
     found = {(row["model"], row["method"]): row for row in rows}
-    parts = [HEAD.format(when=circumstances(rows), command=command)]
-    if zoo := [name for name in ZOO if (name, "default") in found]:
+    zoo, large = ([name for name in group if (name, "default") in found] for group in (ZOO, LARGE))
+    how_many = f"{len(zoo)} of the zoo's {len(ZOO)}"
+    parts = [HEAD.format(when=circumstances(rows), command=command, how_many=how_many, large=len(large))]
+    if zoo:
         parts += [ABOUT_ZOO, zoo_table(zoo, found), medians(zoo, found), failures(zoo, found)]
-    if large := [name for name in LARGE if (name, "default") in found]:
+    if large:
         parts += [ABOUT_LARGE, large_table(large, found), failures(large, found)]
     parts += ["## What is hard about them\n\n", hard([*zoo, *large])]
     return "".join(parts)
