@@ -11,8 +11,9 @@ DOCS = Path(__file__).parents[3] / "docs"
 HEAD = """# Benchmarks
 
 {how_many} models of the kinds that people fit, and {large} of the large ones, each fitted by `vi_kl.fit` with its
-default and checked by `vi_kl.check`. Beside it stands NUTS: two chains of 1,000 draws after a warm-up of 1,000, which counts.
-Seconds are those of the CPU, all cores together, with compilation, in a process of its own that finds nothing compiled.
+default and checked by `vi_kl.check`. Beside it stands NUTS: two chains of 1,000 draws after a warm-up of 1,000, which
+counts. Seconds are those of the CPU, all cores together, with compilation, in a process of its own that finds nothing
+compiled.
 
 {when}
 
