@@ -148,7 +148,7 @@ def test_the_figures_are_what_they_are_called():
     z[0, :, 0] += 1.0
     diverging = np.zeros((4, 4000), bool)
     diverging[1, :16] = True
-    figures = measure(Run(autoregression(0.9, 2), diverging, diverging, z))
+    figures = measure(Run(autoregression(0.9, 2), diverging, diverging, z, diverging))
     # one of four chains moved by d: variance between them d^2 3/16 4/3, so that R-hat is sqrt(1 + d^2 / 4)
     assert abs(figures["r_hat"][0] - np.sqrt(1.25)) < 0.03
     assert figures["r_hat"][1] < 1.01
@@ -215,4 +215,8 @@ def test_lengths_that_fill_no_piece():
     assert run.z.shape == (4, 111, 2)
     assert run.energy.shape == run.diverging.shape == run.num_steps.shape == (4, 111)
     assert (run.num_steps > 0).all()
+    assert run.num_steps_of_warmup.shape == (4, 300)
+    # each trajectory has at least one step, and at most 2^10
+    assert (run.num_steps_of_warmup > 0).all()
+    assert run.gradient_evaluations == run.num_steps.sum() + run.num_steps_of_warmup.sum() <= 4 * 411 * 1024
     assert len(np.unique(run.z[..., 0])) > 300

@@ -53,19 +53,29 @@ class NUTS:
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """A record of a run of NUTS, warm-up excluded; all arrays but the last are (chains, draws).
+    """A record of a run of NUTS; warm-up is excluded but for what it cost, and most arrays are (chains, draws).
 
     Attributes:
         energy: the Hamiltonian at each draw.
         diverging: whether the trajectory that led to the draw diverged.
         num_steps: the number of gradients of that trajectory.
         z: the draws, of shape (chains, draws, dim).
+        num_steps_of_warmup: the number of gradients of each trajectory of the warm-up, of shape (chains, num_warmup).
     """
 
     energy: np.ndarray
     diverging: np.ndarray
     num_steps: np.ndarray
     z: np.ndarray
+    num_steps_of_warmup: np.ndarray
+
+    @property
+    def gradient_evaluations(self) -> int:
+        """The number of gradients of all chains and their warm-up.
+
+        The first guesses of a step size, a few gradients at each of some ten places, are not counted.
+        """
+        return int(self.num_steps.sum() + self.num_steps_of_warmup.sum())
 
 
 @in_float64
@@ -91,8 +101,9 @@ def run_nuts(target: Target, config: NUTS, key, progress: Callable | None = None
         if progress:
             words = "warming up" if done + count <= config.num_warmup else "sampling"
             progress((done + count) / total, f"NUTS {words}")
-    joined = (np.concatenate(parts)[config.num_warmup :] for parts in zip(*pieces, strict=True))
-    return Run(*(np.ascontiguousarray(np.swapaxes(x, 0, 1)) for x in joined))
+    joined = [np.swapaxes(np.concatenate(parts), 0, 1) for parts in zip(*pieces, strict=True)]
+    kept = (np.ascontiguousarray(x[:, config.num_warmup :]) for x in joined)
+    return Run(*kept, num_steps_of_warmup=joined[2][:, : config.num_warmup].copy())
 
 
 @dataclasses.dataclass(frozen=True)
