@@ -53,19 +53,26 @@ class NUTS:
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """A record of a run of NUTS, warm-up excluded; all arrays but the last are (chains, draws).
+    """A record of a run of NUTS, warm-up excluded; all arrays but z are (chains, draws).
 
     Attributes:
         energy: the Hamiltonian at each draw.
         diverging: whether the trajectory that led to the draw diverged.
         num_steps: the number of gradients of that trajectory.
         z: the draws, of shape (chains, draws, dim).
+        warm_up: the number of gradients of the warm-up, all chains together.
     """
 
     energy: np.ndarray
     diverging: np.ndarray
     num_steps: np.ndarray
     z: np.ndarray
+    warm_up: int = 0
+
+    @property
+    def gradients(self) -> int:
+        """The number of gradients of the draws, all chains together."""
+        return int(self.num_steps.sum())
 
 
 @in_float64
@@ -91,8 +98,10 @@ def run_nuts(target: Target, config: NUTS, key, progress: Callable | None = None
         if progress:
             words = "warming up" if done + count <= config.num_warmup else "sampling"
             progress((done + count) / total, f"NUTS {words}")
-    joined = (np.concatenate(parts)[config.num_warmup :] for parts in zip(*pieces, strict=True))
-    return Run(*(np.ascontiguousarray(np.swapaxes(x, 0, 1)) for x in joined))
+    energy, diverging, num_steps, z = (np.concatenate(parts) for parts in zip(*pieces, strict=True))
+    kept = (x[config.num_warmup :] for x in (energy, diverging, num_steps, z))
+    warm_up = int(num_steps[: config.num_warmup].sum())
+    return Run(*(np.ascontiguousarray(np.swapaxes(x, 0, 1)) for x in kept), warm_up)
 
 
 @dataclasses.dataclass(frozen=True)
