@@ -78,8 +78,8 @@ def row(name: str, seed: int, target_accept_prob: float) -> dict:
     ratios = [*(spent / price), *((spent + fit.cost.gradient_evaluations) / price)]
     return {
         "posterior": name, "dim": target.dim, "q": fit.approximation.name, "fit": fit.cost.gradient_evaluations,
-        "warm": own["warm"], "draws": own["draws"], "densities": own["densities"], "ess": own["sizes"][0],
-        "cold_warm": cold["warm"], "cold_draws": cold["draws"], "cold_ess": cold["sizes"][0],
+        "warm": own["warm"], "draws": own["draws"], "densities": own["densities"], "ess": float(own["sizes"][0]),
+        "cold_warm": cold["warm"], "cold_draws": cold["draws"], "cold_ess": float(cold["sizes"][0]),
         **dict(zip(RATIOS, map(float, ratios), strict=True)),
         "complaints": own["complaints"], "cold_complaints": cold["complaints"],
     }  # fmt: skip
@@ -94,20 +94,26 @@ def arguments(argv=None):
     return parser.parse_args(argv)
 
 
-def main(argv=None) -> None:
-    options = arguments(argv)
-    rows = []
-    for name in options.names:
-        rows.append(row(name, options.seed, options.target_accept_prob))
-        print(f"{name}: ratio {rows[-1]['ratio']:.2f}", file=sys.stderr, flush=True)
-    table = pd.DataFrame(rows)
-    medians = table[list(RATIOS)].median()
-    with pd.option_context("display.width", 250):
-        print(table.to_string(index=False, float_format=lambda x: f"{x:.3g}"), "\n\nMedians\n", medians, sep="")
+def written(rows: list[dict], options) -> pd.Series:
+    """Return the medians of the rows so far, and write both if a file was named."""
+    medians = pd.DataFrame(rows)[list(RATIOS)].median()
     if options.out:
         settings = {"seed": options.seed, "target_accept_prob": options.target_accept_prob, "vi_kl": vi_kl.__version__}
         found = {"settings": settings, "rows": rows, "medians": medians.to_dict()}
         options.out.write_text(json.dumps(found, indent=1), encoding="utf-8")
+    return medians
+
+
+def main(argv=None) -> None:
+    options = arguments(argv)
+    rows: list[dict] = []
+    for name in options.names:
+        rows.append(row(name, options.seed, options.target_accept_prob))
+        medians = written(rows, options)
+        print(f"{name}: ratio {rows[-1]['ratio']:.2f}", file=sys.stderr, flush=True)
+    with pd.option_context("display.width", 250):
+        table = pd.DataFrame(rows).to_string(index=False, float_format=lambda x: f"{x:.3g}")
+        print(table, "\n\nMedians\n", medians, sep="")
 
 
 if __name__ == "__main__":

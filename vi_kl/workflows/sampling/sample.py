@@ -33,15 +33,13 @@ from vi_kl.reference.mcmc.started_nuts import (
     SETTLING,
     WINDOWS,
     Chains,
-    Coordinates,
     Records,
-    Whitened,
     joined,
-    standard,
     warm_up,
 )
 from vi_kl.reference.posterior import ReferencePosterior
-from vi_kl.targets.target import Target, constrain_in_chunks
+from vi_kl.targets.arguments import in_words
+from vi_kl.targets.target import constrain_in_chunks
 from vi_kl.workflows.sampling.posterior_sample import PosteriorSample
 from vi_kl.workflows.sampling.start import Start, start_from
 
@@ -125,6 +123,8 @@ def sample(
     q = approximation_of(fit, "sample")
     if on_failure not in ("raise", "keep"):
         raise ValueError(f'on_failure must be "raise" or "keep", got {on_failure!r}.')
+    if not (certificate is None or isinstance(certificate, Certificate)):
+        raise TypeError(f"certificate must be a Certificate, as vi_kl.check makes it, not {in_words(certificate)}.")
     settings = Settings(ess, num_draws, num_chains, target_accept_prob)
     checks = dataclasses.replace(checks, min_ess=min(checks.min_ess, ess))
     missed = () if certificate is None else certificate.missed_modes
@@ -133,7 +133,7 @@ def sample(
         with counting_costs() as warming:
             start = start_from(q, keys[0], num_chains, missed)
             warming.density_evaluations += len(start.draws)
-            chains = begin(q.target, start, keys[1], settings)
+            chains = Chains(start.coordinates, start.v, keys[1], target_accept_prob)
             warm_up(chains, telling(report, "warming up", 0.0, 0.2, SETTLING + sum(WINDOWS)))
             warming.gradient_evaluations += chains.gradients
         with counting_costs() as drawing:
@@ -149,12 +149,9 @@ def sample(
         if found and on_failure == "raise":
             raise UntrustworthyReference(q.target, found, SOURCE)
         costs = warming.cost(), drawing.cost()
-        return gather(fit, q, start, records, figures, bridge, found, costs, keys[3])
-
-
-def begin(target: Target, start: Start, key, settings: Settings) -> Chains:
-    coordinates = Coordinates(target, Whitened(start.normal), standard(target.dim))
-    return Chains(coordinates, start.normal.whiten(start.z), key, settings.target_accept_prob)
+        result = gather(fit, q, start, records, figures, bridge, found, costs, keys[3])
+        report(1.0, "done")
+        return result
 
 
 def telling(report: Progress, words: str, low: float, high: float, steps: int) -> Callable[[int], None]:
@@ -199,7 +196,8 @@ def evidence(q: Approximation, start: Start, records: Records, key, counter: Cos
     if q.family.has_log_prob:
         log_ratios = records.log_p.ravel() - q.log_prob(draws.z)
         if np.isfinite(log_ratios).all():
-            found = bridge_from(log_ratios, start.log_weights, draws, q.name)
+            with np.errstate(invalid="ignore", divide="ignore"):  # no overlap at all: an error that is not a number
+                found = bridge_from(log_ratios, start.log_weights, draws, q.name)
             if found.estimate.standard_error < PRECISE:
                 return found
     try:
@@ -209,8 +207,8 @@ def evidence(q: Approximation, start: Start, records: Records, key, counter: Cos
         if found is None:
             raise
         return found
-    is_better = found is None or crossed.estimate.standard_error < found.estimate.standard_error
-    return crossed if is_better else found
+    is_better = found is not None and found.estimate.standard_error < crossed.estimate.standard_error
+    return found if is_better else crossed
 
 
 def gather(
