@@ -82,6 +82,9 @@ def test_every_function_takes_an_integer_for_a_key(target, fit, certificate):
     reference = vi_kl.find_reference(fit, key=0)
     assert reference.draws(0, 3).z.shape == (3, 1)
     assert vi_kl.explain_gap(fit, reference, key=0).total.value < 1e-9
+    few = {"num_draws": 100, "on_failure": "keep"}
+    one, same = (vi_kl.sample(fit, key=key, **few) for key in (np.int32(2), jax.random.key(2)))
+    np.testing.assert_array_equal(one.chains, same.chains)
     first, second = (estimate_kl(dist.Gamma(2, 3), dist.LogNormal(0, 1), method="monte_carlo", key=k) for k in (0, KEY))
     assert first == second
 
@@ -185,4 +188,13 @@ def test_every_public_function_with_a_key_has_been_tried():
     """A new one belongs into the tests above."""
     public = [getattr(vi_kl, name) for name in vi_kl.__all__]
     taking = {f.__name__ for f in public if inspect.isfunction(f) and "key" in inspect.signature(f).parameters}
-    assert taking == {"fit", "check", "compare", "calibrate", "explain_gap", "reference_run", "find_reference"}
+    assert taking == {
+        "fit",
+        "check",
+        "compare",
+        "calibrate",
+        "explain_gap",
+        "reference_run",
+        "find_reference",
+        "sample",
+    }

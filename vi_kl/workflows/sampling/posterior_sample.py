@@ -28,6 +28,7 @@ class PosteriorSample(ReferencePosterior):
         warm_up: the cost of the start and the adaptation.
         drawing: the cost of the draws that are kept, and of the evidence.
         fit_cost: the cost of the fit; None for an Approximation that was not fitted here.
+        target_accept_prob: the target acceptance probability of the draws' steps, in the end.
         start: a sentence on where the chains started, and what they cannot see therefore.
     """
 
@@ -38,6 +39,7 @@ class PosteriorSample(ReferencePosterior):
     warm_up: Cost = NOTHING
     drawing: Cost = NOTHING
     fit_cost: Cost | None = None
+    target_accept_prob: float = 0.8
     start: str = ""
 
     @property
@@ -83,7 +85,7 @@ class PosteriorSample(ReferencePosterior):
         """The gradients, in a line."""
         words = (
             f"{self.warm_up.gradient_evaluations:,} gradients of warm-up and {self.drawing.gradient_evaluations:,} of "
-            f"draws, in {self.cost.seconds:.1f} s"
+            f"draws (target_accept_prob {self.target_accept_prob:.2g}), in {self.cost.seconds:.1f} s"
         )
         if self.fit_cost is None:
             return words

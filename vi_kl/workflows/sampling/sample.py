@@ -23,6 +23,7 @@ from vi_kl.core.random_keys import as_key
 from vi_kl.diagnostics.arguments import approximation_of
 from vi_kl.diagnostics.certificate import Certificate
 from vi_kl.diagnostics.errors import errors, summary_of_reference
+from vi_kl.diagnostics.missed_modes import MissedMode
 from vi_kl.families.approximation import Approximation, sites_at
 from vi_kl.reference.mcmc.bridge import CrossBridge, bridge_from, cross_bridge
 from vi_kl.reference.mcmc.checks import OF_THE_EVIDENCE, Checks, complaints, measure, of_the_chains, worst_of
@@ -49,6 +50,7 @@ CHAINS_APART = {"chains_apart": OF_THE_EVIDENCE["chains_apart"]}
 FEWEST = 100  # draws of a chain
 FIRST_PIECE = 1.3  # draws at first, relative to the effective ones that are asked for
 PRECISE = 0.1  # standard error in nats, below which the evidence needs no more evaluations
+TIGHTER = 2  # times that the steps are made smaller because trajectories diverge
 LONGEST = 6  # times the first piece, the most draws of a chain before those asked for are given up
 
 
@@ -103,7 +105,8 @@ def sample(
             have errors of about 1 / sqrt(ess) posterior sds.
         num_draws: the number of draws of each chain, instead of an effective sample size.
         num_chains: the number of chains, at least 2.
-        target_accept_prob: the target acceptance probability; raise it towards 0.99 if trajectories diverge.
+        target_accept_prob: the target acceptance probability of the steps. If trajectories diverge it is moved half of
+            the way to 1, twice at most, and the draws before are thrown away.
         certificate: what `vi_kl.check(fit)` found, if it was called: chains start at the modes that q misses, too.
         checks: the limits of the figures that are measured. If a smaller `ess` than its `min_ess` is asked for, that
             one is the limit.
@@ -127,31 +130,63 @@ def sample(
         raise TypeError(f"certificate must be a Certificate, as vi_kl.check makes it, not {in_words(certificate)}.")
     settings = Settings(ess, num_draws, num_chains, target_accept_prob)
     checks = dataclasses.replace(checks, min_ess=min(checks.min_ess, ess))
-    missed = () if certificate is None else certificate.missed_modes
-    with reporting(progress, f"sampling from {q.name}") as report:
-        keys = jax.random.split(as_key(key), 5)
+    with reporting(progress, f"sampling from {q.name}") as told:
+        work = Work(fit, q, settings, checks, as_key(key), on_failure == "keep", rising(told))
+        return work.result(() if certificate is None else certificate.missed_modes)
+
+
+@dataclasses.dataclass(frozen=True)
+class Work:
+    """A call of `sample`: its arguments, after they were checked."""
+
+    fit: Fit | Approximation
+    q: Approximation
+    settings: Settings
+    checks: Checks
+    key: jax.Array
+    keeps_failures: bool
+    report: Progress
+
+    def result(self, missed: tuple[MissedMode, ...]) -> PosteriorSample:
+        """Start, warm up, draw, check, and gather what was found."""
+        q, report, keys = self.q, self.report, jax.random.split(self.key, 4)
         with counting_costs() as warming:
-            start = start_from(q, keys[0], num_chains, missed)
+            start = start_from(q, keys[0], self.settings.num_chains, missed)
             warming.density_evaluations += len(start.draws)
-            chains = Chains(start.coordinates, start.v, keys[1], target_accept_prob)
+            chains = Chains(start.coordinates, start.v, keys[1], self.settings.target_accept_prob)
             warm_up(chains, telling(report, "warming up", 0.0, 0.2, SETTLING + sum(WINDOWS)))
-            warming.gradient_evaluations += chains.gradients
         with counting_costs() as drawing:
-            records, figures = draw_until(chains, settings, checks, report)
-            drawing.gradient_evaluations += chains.gradients - warming.gradient_evaluations
-        found = complaints(figures, checks, OF_THE_CHAINS, q.target.coordinate_names)
-        if found and on_failure == "raise":
-            raise UntrustworthyReference(q.target, found, SOURCE)
-        report(0.95, "bridging the evidence")
-        bridge = evidence(q, start, records, keys[2], drawing)
+            records, figures = draw_until(chains, self.settings, self.checks, report)
+            drawing.gradient_evaluations += int(records.num_steps.sum())
+            warming.gradient_evaluations += chains.gradients - drawing.gradient_evaluations
+            found = self.judged(figures, OF_THE_CHAINS)
+            report(0.95, "bridging the evidence")
+            bridge = evidence(q, start, records, keys[2], drawing)
         figures["chains_apart"] = np.asarray(bridge.disagreement)
-        found += complaints(figures, checks, CHAINS_APART, q.target.coordinate_names)
-        if found and on_failure == "raise":
-            raise UntrustworthyReference(q.target, found, SOURCE)
+        found += self.judged(figures, CHAINS_APART)
         costs = warming.cost(), drawing.cost()
-        result = gather(fit, q, start, records, figures, bridge, found, costs, keys[3])
+        made = gather(self.fit, q, start, records, figures, bridge, found, costs, keys[3])
         report(1.0, "done")
-        return result
+        return dataclasses.replace(made, target_accept_prob=chains.target_accept_prob)
+
+    def judged(self, figures, kinds) -> tuple[str, ...]:
+        """Return the complaints; raise an error with them unless failures are kept."""
+        found = complaints(figures, self.checks, kinds, self.q.target.coordinate_names)
+        if found and not self.keeps_failures:
+            raise UntrustworthyReference(self.q.target, found, SOURCE)
+        return found
+
+
+def rising(report: Progress) -> Progress:
+    """Return a function that reports no fraction below one that was reported before."""
+    highest = 0.0
+
+    def tell(fraction: float, sentence: str) -> None:
+        nonlocal highest
+        highest = max(highest, fraction)
+        report(highest, sentence)
+
+    return tell
 
 
 def telling(report: Progress, words: str, low: float, high: float, steps: int) -> Callable[[int], None]:
@@ -168,7 +203,7 @@ def telling(report: Progress, words: str, low: float, high: float, steps: int) -
 
 def draw_until(chains: Chains, settings: Settings, checks: Checks, report: Progress) -> tuple[Records, dict]:
     """Draw until the effective sample size is reached; return the draws, and the figures that they are judged by."""
-    records = chains.run(settings.first, adapting=False, report=telling(report, "sampling", 0.2, 0.9, settings.first))
+    records = first_piece(chains, settings, checks, report)
     while True:
         figures = measure(Run(records.energy, records.diverging, records.num_steps, records.z))
         more = 0 if settings.num_draws else missing(figures, records.z.shape[1], settings, checks)
@@ -177,6 +212,21 @@ def draw_until(chains: Chains, settings: Settings, checks: Checks, report: Progr
         records = joined(
             [records, chains.run(more, adapting=False, report=telling(report, "sampling on", 0.6, 0.9, more))]
         )
+
+
+def first_piece(chains: Chains, settings: Settings, checks: Checks, report: Progress) -> Records:
+    """Draw for the first time; if trajectories diverge, throw the draws away, and draw again in smaller steps."""
+    for is_last in [False] * TIGHTER + [True]:
+        records = chains.run(
+            settings.first, adapting=False, report=telling(report, "sampling", 0.2, 0.6, settings.first)
+        )
+        if is_last or records.diverging.mean() <= checks.max_divergent_share:
+            break
+        chains.target_accept_prob = (1 + chains.target_accept_prob) / 2
+        chains.forget_step_size(chains.step_size.value)
+        chains.run(SETTLING, adapting=True)
+        chains.settle_step_size()
+    return records
 
 
 def missing(figures: dict, length: int, settings: Settings, checks: Checks) -> int:

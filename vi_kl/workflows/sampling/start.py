@@ -1,4 +1,4 @@
-"""Where chains start, and the coordinates that they move in: both are read off an approximation and its weights.
+"""The start of chains from an approximation: where they begin, and the coordinates that they move in.
 
 The starting points are draws of q, resampled by their Pareto-smoothed importance weights without repeats.
 
