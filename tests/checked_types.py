@@ -38,6 +38,8 @@ def the_flow(x: np.ndarray, y: np.ndarray) -> None:
     assert_type(vi_kl.load("fit.vikl", target), vi_kl.Fit)
     vi_kl.explain_gap(fit, key=3)
     vi_kl.reference_run(target, key=4, num_chains=2)
+    assert_type(vi_kl.sample(fit, key=6).sites, dict[str, np.ndarray])
+    vi_kl.check(fit, vi_kl.sample(fit, key=6, certificate=certificate), key=7)
     vi_kl.calibrate(model, x, observed="y", key=5)
 
 

@@ -82,6 +82,9 @@ def test_every_function_takes_an_integer_for_a_key(target, fit, certificate):
     reference = vi_kl.find_reference(fit, key=0)
     assert reference.draws(0, 3).z.shape == (3, 1)
     assert vi_kl.explain_gap(fit, reference, key=0).total.value < 1e-9
+    few = {"num_draws": 100, "on_failure": "keep"}
+    one, same = (vi_kl.sample(fit, key=key, **few) for key in (np.int32(2), jax.random.key(2)))
+    np.testing.assert_array_equal(one.chains, same.chains)
     first, second = (estimate_kl(dist.Gamma(2, 3), dist.LogNormal(0, 1), method="monte_carlo", key=k) for k in (0, KEY))
     assert first == second
 
@@ -153,6 +156,9 @@ def test_no_name_means_two_methods():
         (lambda t, f, c: vi_kl.check(f, key=0, num_draws=-3), "num_draws must be at least"),
         (lambda t, f, c: vi_kl.check(f, "exact", key=0), "reference must be a ReferencePosterior"),
         (lambda t, f, c: vi_kl.explain_gap(t, key=0), "explain_gap takes a Fit"),
+        (lambda t, f, c: vi_kl.sample(t, key=0), "sample takes a Fit"),
+        (lambda t, f, c: vi_kl.sample(f), "random key is required and missing"),
+        (lambda t, f, c: vi_kl.sample(f, key=0, certificate=f), "certificate must be a Certificate"),
         (lambda t, f, c: f.sample(KEY, 0), "number of draws, must be at least 1, got 0"),
         (lambda t, f, c: f.sample(KEY, -2), "at least 1"),
         (lambda t, f, c: f.sample(KEY, 2.5), "whole number"),
@@ -182,4 +188,13 @@ def test_every_public_function_with_a_key_has_been_tried():
     """A new one belongs into the tests above."""
     public = [getattr(vi_kl, name) for name in vi_kl.__all__]
     taking = {f.__name__ for f in public if inspect.isfunction(f) and "key" in inspect.signature(f).parameters}
-    assert taking == {"fit", "check", "compare", "calibrate", "explain_gap", "reference_run", "find_reference"}
+    assert taking == {
+        "fit",
+        "check",
+        "compare",
+        "calibrate",
+        "explain_gap",
+        "reference_run",
+        "find_reference",
+        "sample",
+    }

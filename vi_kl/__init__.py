@@ -7,6 +7,7 @@ The flow, and the names in its order:
     print(fit.status)                                      # which one, whether it converged, and what it rests on
     certificate = vi_kl.check(fit, key=key)                # how many nats q is off, how sure that is, and why
     table = vi_kl.compare(target, ["mean_field", "full_rank", "flow"], key=key)
+    exact = vi_kl.sample(fit, key=key)                     # draws of the posterior, where no q is near enough
 
 `fit` and `compare` take names (`vi_kl.algorithms.registry.METHODS`), families, algorithms and NumPyro guides. With no
 choice made, `fit` begins with a cheap normal and climbs to richer families only while it must (`AutoFit`).
@@ -47,6 +48,7 @@ SOURCES = {
     "compare": "vi_kl.workflows.compare",
     "Comparison": "vi_kl.workflows.compare",
     "calibrate": "vi_kl.workflows.calibration.calibrate",
+    "sample": "vi_kl.workflows.sampling.sample",
     "Estimate": "vi_kl.core.estimate",
     "ViKLError": "vi_kl.core.errors",
     "ModelError": "vi_kl.core.errors",
@@ -101,6 +103,7 @@ if TYPE_CHECKING:
     from vi_kl.workflows.calibration.calibrate import calibrate as calibrate
     from vi_kl.workflows.compare import Comparison as Comparison
     from vi_kl.workflows.compare import compare as compare
+    from vi_kl.workflows.sampling.sample import sample as sample
 else:  # a type checker that saw this function would let every name pass
 
     def __getattr__(name: str):
@@ -115,7 +118,7 @@ def place_of(name: str) -> str:
     """Say in which part of vi_kl a public name is that is not at the top; "" where it is nowhere."""
     if name.startswith("_"):  # tools ask modules for such names, and none of them is public
         return ""
-    modules = (*(f"vi_kl.{part}" for part in PARTS), "vi_kl.workflows.calibration")
+    modules = (*(f"vi_kl.{part}" for part in PARTS), "vi_kl.workflows.calibration", "vi_kl.workflows.sampling")
     places = [place for place in modules if name in getattr(importlib.import_module(place), "__all__", ())]
     return f" It is {' or '.join(f'{place}.{name}' for place in places)}." if places else ""
 

@@ -222,7 +222,7 @@ def too_dear(name: str, algorithm: Algorithm, counter: CostCounter) -> str | Non
         return None
     return (
         f"{name} left out, with which the fit would have taken about {in_all:,} gradients: a run of NUTS takes about "
-        f"{price:,} here, and is exact"
+        f"{price:,} here, and is exact; vi_kl.sample(fit, key=key) makes one that starts from this fit"
     )
 
 
@@ -260,4 +260,5 @@ def reason(config: AutoFit, best: Candidate) -> str:
         return f"the best found, and {describe(kl.value)}"
     sites = hierarchical_sites(best.fit.target)
     mend = f"the non-centred form of {', '.join(sites[:3])} may bring it nearer" if sites else "another scale may help"
-    return f"the best found, and not close ({describe(kl.value)}): {mend}; vi_kl.check says more"
+    exact = "vi_kl.sample(fit, key=key) draws from the posterior itself"
+    return f"the best found, and not close ({describe(kl.value)}): {mend}; {exact}; vi_kl.check says more"

@@ -6,6 +6,7 @@ from vi_kl.diagnostics.measurements import Measurements
 FAR_OFF = 10.0  # nats: a q whose lower limit of KL is larger does not overlap the bulk of the posterior
 LARGEST_FLOW = 100  # dimensions; with more, a flow takes minutes to fit and is seldom better
 NORMAL = ("mean_field", "full_rank", "low_rank", "block_normal")
+EXACT = "Draws of the posterior itself, by MCMC that starts from this fit: vi_kl.sample(fit, key=key)."
 FLOWS = ("flow", "iaf", "bnaf")  # one of these is part of the name of every normalising flow
 
 
@@ -43,6 +44,7 @@ def advice_for(m: Measurements, label: str) -> tuple[str, ...]:
         advice.append('A family that sees correlation: "full_rank".')
     elif kl is None or kl > SCALE[2][0]:
         advice += richer(m)
+        advice += [] if m.source else [EXACT]
     if m.mends:
         advice.append("Weight q's draws by their importance: the corrected errors are small.")
     if not m.source and label == "unknown":
@@ -62,7 +64,7 @@ def richer(m: Measurements) -> list[str]:
     elif not is_flow(m):
         advice.append(f"A reparameterisation{where} that makes the posterior more nearly normal (another scale).")
     if not advice:
-        advice.append("A longer fit, from several keys; or MCMC.")
+        advice.append("A longer fit, from several keys.")
     return advice
 
 

@@ -112,8 +112,7 @@ def draw(q: Approximation, key: PRNGKeyArray, n: int) -> tuple[Float[np.ndarray,
         noise = numpy_generator(key).standard_normal((n, q.target.dim))
         return normal.unwhiten(noise), -0.5 * (noise**2).sum(axis=1) - normal.log_volume
     if has_push(q):
-        noise = numpy_generator(key).standard_normal((n, q.family.noise_dim(q.target)))
-        return in_chunks(functools.partial(push_batch, q), noise)
+        return in_chunks(functools.partial(push_batch, q), noise_of(q, key, n))
     sites = site_distributions(q)
     if sites is not None:
         z = draw_sites(q.target, sites, key, n)
@@ -122,6 +121,11 @@ def draw(q: Approximation, key: PRNGKeyArray, n: int) -> tuple[Float[np.ndarray,
     pieces = [jax.tree.map(np.asarray, sample_chunk(q, k)) for k in keys]
     z, log_q = (np.concatenate(part)[:n] for part in zip(*pieces, strict=True))
     return z, log_q
+
+
+def noise_of(q: Approximation, key: PRNGKeyArray, n: int) -> Float[np.ndarray, "n noise_dim"]:
+    """Return the normal noise of which `draw` makes n draws with this key, of an image of such noise."""
+    return numpy_generator(key).standard_normal((n, q.family.noise_dim(q.target)))
 
 
 def site_distributions(q: Approximation) -> dict[str, Distribution] | None:

@@ -41,17 +41,17 @@ class ReferencePosterior(Readable):
         moments: {site: Moments} of each site, in the model's own (constrained) space.
         sample: `sample(key, n)` returns n draws of z from the posterior, of shape (n, dim): independent ones, except
             if `chains` holds all that there are.
-        source: "closed form", "quadrature" or "reference run".
+        source: "closed form", "quadrature", "reference run" or "run started from a fit".
         log_density: `log_density(z)` for z of shape (n, dim) returns the posterior's normalised log density (n,) by
             another program than the model's; None if only the model's, minus the log evidence, is available.
         distributions: {site: NumPyro distribution} if the posterior is known in closed form and its sites are
             independent; None otherwise.
         normal: (mean, covariance) of z if the posterior is exactly normal in z; None otherwise.
-        chains: the draws of a reference run, of shape (chains, length, dim); None if `sample` makes new ones.
+        chains: the draws of a run of MCMC, of shape (chains, length, dim); None if `sample` makes new ones.
         second_opinion: the log evidence by an independent method; None if nothing but arithmetic could be
-            wrong with the first.
-        complaints: a sentence for each check that a reference run failed. A reference with complaints exists only
-            if `reference_run` was told to keep it, and every certificate that uses it says so.
+            wrong with the first, or none was computed (`vi_kl.sample`).
+        complaints: a sentence for each check that a run failed. A reference with complaints exists only if
+            `reference_run` or `sample` was told to keep it, and every certificate that uses it says so.
     """
 
     log_evidence: Estimate

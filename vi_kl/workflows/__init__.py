@@ -2,5 +2,6 @@
 
 compare       several approximations of one target, each checked
 calibration   whether a fitting procedure is right on average over data that the model itself simulates
+sampling      exact draws of the posterior, by NUTS that starts from a fit
 detection     planted failures, and how often each diagnostic notices them
 """

@@ -64,8 +64,8 @@ def compute(case: Case, seed: int) -> dict:
     cpu, wall = time.process_time(), time.perf_counter()
     found = run_nuts(target, SETTINGS, jax.random.key(seed))
     costs = (
-        found.gradient_evaluations,
-        int(found.num_steps_of_warmup.sum()),
+        found.warm_up + found.gradients,
+        found.warm_up,
         time.process_time() - cpu,
         time.perf_counter() - wall,
         peak_mib(),

@@ -56,7 +56,7 @@ def log_evidence_by_bridge(
 
 
 class CrossBridge(NamedTuple):
-    """A bridge estimate from both halves of the draws, with each chain's own.
+    """A bridge estimate, as from both halves of the draws, with each chain's own.
 
     Attributes:
         estimate: the estimate of the log evidence.
@@ -118,6 +118,27 @@ def cross_bridge(target: Target, draws: PosteriorDraws, key) -> CrossBridge:
     )
 
 
+def bridge_from(log_ratios, log_weights, draws: PosteriorDraws, name: str) -> CrossBridge:
+    """Bridge the posterior and a density that was known before the draws were made, such as an approximation.
+
+    No half of the draws is spent on fitting it, and where both log densities are known at both kinds of draws, nothing
+    is left to evaluate.
+
+    Args:
+        log_ratios: the log ratio of the unnormalised posterior density to the other at the posterior draws, (n,).
+        log_weights: likewise at independent draws of the other density, (m,); -inf where there is no posterior.
+        draws: the posterior draws.
+        name: what the other density is called.
+    """
+    found = bridge_of_ratios(np.asarray(log_ratios), np.asarray(log_weights), draws)
+    error, caveat = np.sqrt(found.relative_variance), BLIND_SPOT
+    if error > TOO_WIDE:
+        caveat += f" With a relative error of {error:.0%} the interval is a rough one: {name} is far off."
+    method = f"bridge sampling from {name}, {draws.words}"
+    estimate = Estimate(found.log_evidence, error, method, num_draws=len(draws), caveat=caveat)
+    return CrossBridge(estimate, found.by_chain, found.by_chain_error)
+
+
 def log_ratio(target: Target, normal: Gaussian, u) -> np.ndarray:
     """Return log of (density of the warped posterior at u) / (standard normal density of u), unnormalised."""
     both = log_density_in_chunks(target, np.concatenate([normal.unwhiten(u), normal.unwhiten(-u)]))
@@ -146,7 +167,17 @@ class Bridge(NamedTuple):
 def bridge(target: Target, normal: Gaussian, draws: PosteriorDraws, generator) -> Bridge:
     """Compute the optimal bridge between a normal and the posterior, on these posterior draws."""
     at_posterior = log_ratio(target, normal, normal.whiten(draws.z))
-    at_normal = log_ratio(target, normal, generator.normal(size=draws.z.shape))
+    return bridge_of_ratios(at_posterior, log_ratio(target, normal, generator.normal(size=draws.z.shape)), draws)
+
+
+def bridge_of_ratios(at_posterior, at_normal, draws: PosteriorDraws) -> Bridge:
+    """Compute the optimal bridge between the posterior and a normal, or any density whose draws are independent.
+
+    Args:
+        at_posterior: the log ratio of the unnormalised posterior density to the other at posterior draws, (n,).
+        at_normal: likewise at draws of the other density, (m,).
+        draws: the posterior draws.
+    """
     if not np.isfinite(at_posterior).all() or np.isinf(at_normal).all():
         raise ValueError("The log density is not finite at posterior draws: are they from this target?")
     share = draws.effective_number(at_posterior)

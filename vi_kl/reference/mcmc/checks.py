@@ -54,25 +54,33 @@ class Check:
 
 
 MORE = "run more warm-up and more draws (num_warmup, num_draws)"
-OF_THE_CHAINS = {
-    "r_hat": Check("R-hat", "max_r_hat", ".4f", f"the chains do not agree; {MORE}, and look for several modes."),
-    "ess_bulk": Check("The bulk effective sample size", "min_ess", ".0f", f"{MORE}.", False),
-    "ess_tail": Check("The tail effective sample size", "min_ess", ".0f", f"{MORE}.", False),
-    "divergent_share": Check(
-        "The share of divergent trajectories",
-        "max_divergent_share",
-        ".3%",
-        "a part of the posterior is too narrow for the step size; write the model non-centred, or raise "
-        "target_accept_prob towards 0.99.",
-    ),
-    "e_bfmi": Check(
-        "E-BFMI",
-        "min_e_bfmi",
-        ".2f",
-        "the energy hardly moves, as in heavy tails and funnels; write the model non-centred, or transform its scales.",
-        False,
-    ),
-}
+
+
+def of_the_chains(more: str = MORE) -> dict[str, Check]:
+    """Return the checks of chains; `more` says how to ask for longer ones."""
+    return {
+        "r_hat": Check("R-hat", "max_r_hat", ".4f", f"the chains do not agree; {more}, and look for several modes."),
+        "ess_bulk": Check("The bulk effective sample size", "min_ess", ".0f", f"{more}.", False),
+        "ess_tail": Check("The tail effective sample size", "min_ess", ".0f", f"{more}.", False),
+        "divergent_share": Check(
+            "The share of divergent trajectories",
+            "max_divergent_share",
+            ".3%",
+            "a part of the posterior is too narrow for the step size; write the model non-centred, or raise "
+            "target_accept_prob towards 0.99.",
+        ),
+        "e_bfmi": Check(
+            "E-BFMI",
+            "min_e_bfmi",
+            ".2f",
+            "the energy hardly moves, as in heavy tails and funnels; write the model non-centred, or transform its "
+            "scales.",
+            False,
+        ),
+    }
+
+
+OF_THE_CHAINS = of_the_chains()
 OF_THE_EVIDENCE = {
     "chains_apart": Check(
         "The distance in standard errors of one chain's log evidence from the others'",
@@ -115,6 +123,16 @@ def complaints(figures, checks: Checks, kinds: dict[str, Check], coordinate_name
 def judge(name: str, check: Check, value, checks: Checks, coordinate_names) -> str | None:
     if name not in PER_COORDINATE:
         return check.complaint(float(value), checks, "")
-    worst: Callable = np.argmax if check.low_is_good else np.argmin  # both select a NaN first
-    index = int(worst(value))
+    index = place_of_worst(check, value)
     return check.complaint(float(value[index]), checks, f" in {coordinate_names[index]}")
+
+
+def place_of_worst(check: Check, values) -> int:
+    """Return which coordinate's figure is the worst."""
+    worst: Callable = np.argmax if check.low_is_good else np.argmin  # both select a NaN first
+    return int(worst(values))
+
+
+def worst_of(figures, kinds: dict[str, Check]) -> dict[str, float]:
+    """Return {name: the worst figure over the coordinates} of the checks whose figures are known."""
+    return {name: float(np.ravel(figures[name])[place_of_worst(kinds[name], figures[name])]) for name in kinds}

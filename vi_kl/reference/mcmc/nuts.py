@@ -53,29 +53,26 @@ class NUTS:
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """A record of a run of NUTS; warm-up is excluded but for what it cost, and most arrays are (chains, draws).
+    """A record of a run of NUTS, warm-up excluded; all arrays but z are (chains, draws).
 
     Attributes:
         energy: the Hamiltonian at each draw.
         diverging: whether the trajectory that led to the draw diverged.
         num_steps: the number of gradients of that trajectory.
         z: the draws, of shape (chains, draws, dim).
-        num_steps_of_warmup: the number of gradients of each trajectory of the warm-up, of shape (chains, num_warmup).
+        warm_up: the number of gradients of the warm-up, all chains together.
     """
 
     energy: np.ndarray
     diverging: np.ndarray
     num_steps: np.ndarray
     z: np.ndarray
-    num_steps_of_warmup: np.ndarray
+    warm_up: int = 0
 
     @property
-    def gradient_evaluations(self) -> int:
-        """The number of gradients of all chains and their warm-up.
-
-        The first guesses of a step size, a few gradients at each of some ten places, are not counted.
-        """
-        return int(self.num_steps.sum() + self.num_steps_of_warmup.sum())
+    def gradients(self) -> int:
+        """The number of gradients of the draws, all chains together."""
+        return int(self.num_steps.sum())
 
 
 @in_float64
@@ -101,9 +98,10 @@ def run_nuts(target: Target, config: NUTS, key, progress: Callable | None = None
         if progress:
             words = "warming up" if done + count <= config.num_warmup else "sampling"
             progress((done + count) / total, f"NUTS {words}")
-    joined = [np.swapaxes(np.concatenate(parts), 0, 1) for parts in zip(*pieces, strict=True)]
-    kept = (np.ascontiguousarray(x[:, config.num_warmup :]) for x in joined)
-    return Run(*kept, num_steps_of_warmup=joined[2][:, : config.num_warmup].copy())
+    energy, diverging, num_steps, z = (np.concatenate(parts) for parts in zip(*pieces, strict=True))
+    kept = (x[config.num_warmup :] for x in (energy, diverging, num_steps, z))
+    warm_up = int(num_steps[: config.num_warmup].sum())
+    return Run(*(np.ascontiguousarray(np.swapaxes(x, 0, 1)) for x in kept), warm_up)
 
 
 @dataclasses.dataclass(frozen=True)

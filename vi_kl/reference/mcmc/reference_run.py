@@ -8,6 +8,7 @@ comparison pay for it once.
 import dataclasses
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import jax
@@ -40,11 +41,11 @@ class UntrustworthyReference(ViKLError, RuntimeError):
         complaints: a sentence for each failed check, with the figure, its limit and what to do.
     """
 
-    def __init__(self, target: Target, complaints: tuple[str, ...]):
+    def __init__(self, target: Target, complaints: tuple[str, ...], source: str = "reference run"):
         self.complaints = complaints
         lines = "".join(f"\n- {sentence}" for sentence in complaints)
         super().__init__(
-            f"The reference run of {target} failed {len(complaints)} of its checks:{lines}\n"
+            f"The {source} of {target} failed {len(complaints)} of its checks:{lines}\n"
             'With on_failure="keep" the run is kept, and its complaints with it.'
         )
 
@@ -171,20 +172,29 @@ def moments(target: Target, z) -> dict[str, np.ndarray]:
     return result
 
 
-def make_reference(target: Target, chains, evidence, complaints: tuple[str, ...]) -> ReferencePosterior:
+def moments_by_site(target: Target, figures) -> dict[str, Moments]:
+    """Return what `moments` computed as {site: Moments}."""
+    return {
+        name: Moments(figures[f"mean/{name}"], figures[f"sd/{name}"], float(figures[f"error/{name}"]))
+        for name in target.site_names
+    }
+
+
+def picks_from(chains) -> Callable:
+    """Return a function `sample(key, n)` that picks n of the stored draws, each at most once if there are enough."""
     z = chains.reshape(-1, chains.shape[-1])
 
     def sample(key, n: int) -> np.ndarray:
-        """Return n of the stored draws, each at most once if there are enough."""
         return z[numpy_generator(key).choice(len(z), n, replace=n > len(z))]
 
+    return sample
+
+
+def make_reference(target: Target, chains, evidence, complaints: tuple[str, ...]) -> ReferencePosterior:
     return ReferencePosterior(
         log_evidence=from_text(evidence["log_evidence"]),
-        moments={
-            name: Moments(evidence[f"mean/{name}"], evidence[f"sd/{name}"], float(evidence[f"error/{name}"]))
-            for name in target.site_names
-        },
-        sample=sample,
+        moments=moments_by_site(target, evidence),
+        sample=picks_from(chains),
         source="reference run",
         chains=chains,
         second_opinion=from_text(evidence["second_opinion"]),
