@@ -35,7 +35,7 @@ class FixedNoise:
     """Standard normal noise in pairs of opposite sign, made again from its seeds whenever it is asked for.
 
     Attributes:
-        seed: of all of it.
+        seed: the seed of all of it.
         means: how many blocks of ROWS draws serve the mean.
         precisions: how many blocks of DRAWS draws serve the precision: two or more, to tell their noise.
     """
@@ -82,13 +82,13 @@ class Measured:
 
     Attributes:
         normal: the normal.
-        structure: of the precision.
-        scale: of the mean of minus the Hessians at the draws.
+        structure: the places of the entries of the precision.
+        scale: the scale whose precision is the mean of minus the Hessians at the draws.
         gradients: mean gradients of groups of draws, (groups, dim).
         batches: the entries of minus the mean Hessian of each batch, (batches, entries).
         shared: the shared coordinates.
         elbo: the ELBO on this noise.
-        seed: of the noise.
+        seed: the seed of the noise.
         before: the same one step before; None at the first step.
     """
 

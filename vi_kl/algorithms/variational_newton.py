@@ -101,8 +101,8 @@ class Search:
     Args:
         config: the settings.
         hessian: the structure of the Hessian.
-        generator: of the noise.
-        counter: of gradients; a second directional derivative counts as one.
+        generator: the source of the noise.
+        counter: the counter of gradients; a second directional derivative counts as one.
         progress: the progress function.
 
     Attributes:

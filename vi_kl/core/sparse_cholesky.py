@@ -39,7 +39,7 @@ def elimination_order(pattern: sp.csr_array) -> Int[np.ndarray, " dim"]:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class SparseStructure:
-    """Where a symmetric matrix may have entries that are not zero, and the order in which it is factored.
+    """The places at which a symmetric matrix may have entries that are not zero, and the order in which it is factored.
 
     Attributes:
         order: the coordinate at each position of the elimination, (dim,).

@@ -107,7 +107,7 @@ def require_factor(loc, order, rows, columns, values) -> None:
 
 
 class SparseNormalDistribution(Distribution):
-    """The same as a NumPyro distribution over z.
+    """A normal with a sparse precision, as a NumPyro distribution over z.
 
     Args:
         normal: the normal.

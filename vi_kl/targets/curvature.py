@@ -105,7 +105,7 @@ class NarrowTerms:
         directions: sums of the coordinates of each colour, (colours, dim).
         pairs: the pairs of colours that meet in a term, (pairs, 2).
         seen: the coordinate of each colour that each term sees, (terms, colours); -1 for none.
-        places: for each pair, the terms in which it meets, and the places of their entries in the structure.
+        places: the terms in which each pair meets, and the places of their entries in the structure.
     """
 
     directions: Float[np.ndarray, "colours dim"]
@@ -163,7 +163,7 @@ class WideTerms:
     Attributes:
         which: which of all terms they are, (terms,).
         directions: sums of the coordinates of each colour, and each coordinate of a full row, (n, dim).
-        reads: for each direction, the rows of the product that are entries, and the entries' places.
+        reads: the rows of the product along each direction that are entries, and the entries' places.
     """
 
     which: Bool[np.ndarray, " terms"]
@@ -207,7 +207,7 @@ class SparseHessian:
 
     Attributes:
         target: the target.
-        structure: where its entries are.
+        structure: the places of its entries.
         narrow: the terms that see few coordinates.
         wide: the others; None if there are none.
         evaluations: directional derivatives that it took to find all this.
@@ -274,7 +274,7 @@ class Curvature:
 
     @functools.cached_property
     def concave_entries(self) -> Float[np.ndarray, " entries"]:
-        """The same with each narrow term made concave. Without wide terms it is positive semidefinite."""
+        """The entries with each narrow term made concave. Without wide terms it is positive semidefinite."""
         size = len(self.of.structure.rows)
         return -(self.of.narrow.add_up(self.of.narrow.concave(self.second), size) + self.of_wide)
 
@@ -288,7 +288,7 @@ def find_sparse_hessian(target: Target, points: Float[np.ndarray, "2 dim"], seed
     Args:
         target: the target.
         points: two points in general position at which it is probed; the log density is finite there.
-        seed: of the random probes.
+        seed: the seed of the random probes.
 
     Raises:
         UnsuitableError: the Hessian is not sparse, or cannot be found by probing; the message says why.

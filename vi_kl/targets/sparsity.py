@@ -63,7 +63,7 @@ def probe(derivatives: Derivatives, parts: list[np.ndarray], generator: np.rando
     Args:
         derivatives: directions (n, dim) -> the directional derivatives of each row, (n, rows).
         parts: the coordinates in groups that are probed apart, such as the sites of a model; together all of them.
-        generator: for the random numbers of the probes.
+        generator: the source of the random numbers of the probes.
     """
     dim = sum(map(len, parts))
     singles = np.concatenate([part for part in parts if len(part) <= FEW] or [np.empty(0, int)]).astype(int)
