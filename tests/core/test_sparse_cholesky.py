@@ -90,7 +90,7 @@ def test_compiled_operations_are_those_of_the_host(kind):
 
 
 def test_kl_to_another_scale_is_that_of_dense_factors():
-    structure, entries, dense = example("arrow")
+    structure, entries, _ = example("arrow")
     sparse = Gaussian(np.zeros(40), SparsePrecision.of(structure.order, structure.factor(entries)))
     other = Gaussian(sparse.sd, Triangular(1.1 * sparse.scale.tril))
     dense_one = Gaussian(np.zeros(40), Triangular(sparse.scale.tril))
