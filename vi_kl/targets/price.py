@@ -114,26 +114,30 @@ def as_shape(leaf: Any) -> jax.ShapeDtypeStruct:
 # What follows from the price -------------------------------------------------------------------------------------
 
 
-def values_at_once(target: Any, most: int = CHUNK) -> int:
-    """Return how many values are computed in one batch, of `most` that are asked for."""
-    price = price_of(target)
-    return batch(price, price.value_bytes, most)
+def values_at_once(target: Any, most: int) -> int:
+    """Return how many of `most` values may be computed at once."""
+    return that_fit(price_of(target).value_bytes, most)
 
 
-def gradients_at_once(target: Any, most: int = ROWS) -> int:
-    """Return how many values with their gradients are computed in one batch, of `most` that are asked for."""
-    price = price_of(target)
-    return batch(price, price.gradient_bytes, most)
+def gradients_at_once(target: Any, most: int) -> int:
+    """Return how many of `most` values with their gradients may be computed at once."""
+    return that_fit(price_of(target).gradient_bytes, most)
 
 
-def batch(price: Price, bytes_each: int, most: int) -> int:
-    """Return the length of a batch: `most`, or a power of two where that would take too much memory, or is too long.
-
-    Batches of dear evaluations are short, since the last one is filled up.
-    """
-    long = max(SHORTEST_BATCH, LONG_BATCH / price.operations) if price.share < 1 else most
-    fits = max(1.0, min(long, MEMORY / max(bytes_each, 1)))
+def that_fit(bytes_each: int, most: int) -> int:
+    """Return how many of `most` fit into memory: all of them, or a power of two."""
+    fits = max(1.0, MEMORY / max(bytes_each, 1))
     return most if most <= fits else power_of_two(fits)
+
+
+def piece_of(target: Any, most: int) -> int:
+    """Return the length of the pieces in which many draws are evaluated, up to `most`.
+
+    The last piece is filled up. So pieces of dear evaluations are short, where longer ones would be no faster.
+    """
+    price = price_of(target)
+    long = most if price.share == 1 else max(SHORTEST_BATCH, LONG_BATCH / price.operations)
+    return most if most <= long else power_of_two(long)
 
 
 def power_of_two(number: float) -> int:

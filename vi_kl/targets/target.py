@@ -27,7 +27,7 @@ from vi_kl.targets.log_density import density_of_parameters, density_of_z, is_a_
 from vi_kl.targets.numpyro.source import density_from_numpyro
 from vi_kl.targets.price import CHUNK as CHUNK
 from vi_kl.targets.price import ROWS as ROWS
-from vi_kl.targets.price import gradients_at_once, over_draws, values_at_once
+from vi_kl.targets.price import gradients_at_once, over_draws, piece_of, values_at_once
 from vi_kl.targets.sharding import shard_data
 from vi_kl.targets.sites import Site, ravel, unravel
 
@@ -302,7 +302,9 @@ def value_and_grad_batch(
     target: Target, z: Float[AnyArray, "n dim"]
 ) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, "n dim"]]:
     """Return the log density, (n,), and its gradient, (n, dim), at z of shape (n, dim), for any n."""
-    return in_chunks(lambda piece: value_and_grad_rows(target, piece), z, size=gradients_at_once(target))
+    return in_chunks(
+        lambda piece: value_and_grad_rows(target, piece), z, size=gradients_at_once(target, piece_of(target, ROWS))
+    )
 
 
 @compiled(unoptimized=True)
@@ -338,7 +340,9 @@ def in_chunks(function: Callable, *arrays: AnyArray, size: int = CHUNK) -> Any:
 
 def log_density_in_chunks(target: Target, z: Float[AnyArray, "n dim"], size: int = CHUNK) -> Float[np.ndarray, " n"]:
     """Return the log density at z of shape (n, dim), for any n, in pieces of one size: `size`, if that is not dear."""
-    return in_chunks(lambda piece: log_density_batch(target, piece), z, size=values_at_once(target, size))
+    return in_chunks(
+        lambda piece: log_density_batch(target, piece), z, size=values_at_once(target, piece_of(target, size))
+    )
 
 
 def constrain_in_chunks(target: Target, z: Float[AnyArray, "n dim"]) -> dict[str, np.ndarray]:

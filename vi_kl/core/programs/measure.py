@@ -21,110 +21,39 @@ from vi_kl.core.programs.replay import inner_programs, opened
 PLAIN, TRANSCENDENTAL, SPECIAL = 1.0, 10.0, 100.0
 MULTIPLY_ADD = 0.5
 UNKNOWN = 4.0  # an entry read or written by an operation that is none of those below: gathers, scatters, sorts
-FREE = frozenset(
-    (
-        "broadcast_in_dim",
-        "reshape",
-        "squeeze",
-        "expand_dims",
-        "convert_element_type",
-        "iota",
-        "copy",
-        "stop_gradient",
-        "transpose",
-        "slice",
-        "optimization_barrier",
-        "pvary",
-    )
+
+
+def names(words: str) -> frozenset[str]:
+    return frozenset(words.split())
+
+
+FREE = names(
+    """
+    broadcast_in_dim reshape squeeze expand_dims convert_element_type iota copy stop_gradient transpose slice
+    optimization_barrier pvary
+    """
 )
-PLAINLY_FUSED = frozenset(
-    (
-        "abs",
-        "add",
-        "add_any",
-        "and",
-        "ceil",
-        "clamp",
-        "div",
-        "eq",
-        "floor",
-        "ge",
-        "gt",
-        "integer_pow",
-        "is_finite",
-        "le",
-        "lt",
-        "max",
-        "min",
-        "mul",
-        "ne",
-        "neg",
-        "nextafter",
-        "not",
-        "or",
-        "population_count",
-        "rem",
-        "round",
-        "select_n",
-        "shift_left",
-        "shift_right_arithmetic",
-        "shift_right_logical",
-        "sign",
-        "square",
-        "sub",
-        "xor",
-        "real",
-        "imag",
-    )
+PLAINLY_FUSED = names(
+    """
+    abs add add_any and ceil clamp div eq floor ge gt integer_pow is_finite le lt max min mul ne neg nextafter
+    not or population_count rem round select_n shift_left shift_right_arithmetic shift_right_logical sign square
+    sub xor real imag
+    """
 )
-TRANSCENDENTALLY_FUSED = frozenset(
-    (
-        "acos",
-        "acosh",
-        "asin",
-        "asinh",
-        "atan",
-        "atan2",
-        "atanh",
-        "cbrt",
-        "cos",
-        "cosh",
-        "erf",
-        "erfc",
-        "exp",
-        "exp2",
-        "expm1",
-        "log",
-        "log1p",
-        "logistic",
-        "pow",
-        "rsqrt",
-        "sin",
-        "sinh",
-        "sqrt",
-        "tan",
-        "tanh",
-    )
+TRANSCENDENTALLY_FUSED = names(
+    """
+    acos acosh asin asinh atan atan2 atanh cbrt cos cosh erf erfc exp exp2 expm1 log log1p logistic pow rsqrt
+    sin sinh sqrt tan tanh
+    """
 )
-SPECIALLY_FUSED = frozenset(
-    (
-        "bessel_i0e",
-        "bessel_i1e",
-        "digamma",
-        "erf_inv",
-        "igamma",
-        "igamma_grad_a",
-        "igammac",
-        "lgamma",
-        "polygamma",
-        "regularized_incomplete_beta",
-        "zeta",
-    )
+SPECIALLY_FUSED = names(
+    """
+    bessel_i0e bessel_i1e digamma erf_inv igamma igamma_grad_a igammac lgamma polygamma
+    regularized_incomplete_beta zeta
+    """
 )
-REDUCTIONS = frozenset(
-    ("reduce_sum", "reduce_max", "reduce_min", "reduce_prod", "reduce_and", "reduce_or", "argmax", "argmin")
-)
-LOOPS = frozenset(("scan", "while", "cond"))
+REDUCTIONS = names("reduce_sum reduce_max reduce_min reduce_prod reduce_and reduce_or argmax argmin")
+LOOPS = names("scan while cond")
 
 
 class Size(NamedTuple):
