@@ -10,8 +10,9 @@
 After each candidate, draws of q and of wider densities are weighed against the log density, as certificates do it.
 Laplace's normal is kept only if next to nothing is left to gain, because the second candidate costs little. A later
 candidate is kept if KL(q||posterior) plus twice its error is small, or if the importance weights have a finite variance
-(k-hat below 0.5), so that they can mend what is left. The candidate with the highest ELBO is returned, and the status
-lists all that were tried.
+(k-hat below 0.5), so that they can mend what is left; and so is Laplace's normal where an evaluation is so dear, as
+with very many rows of data, that the second candidate does not cost little. The candidate with the highest ELBO is
+returned, and the status lists all that were tried.
 
 A candidate beyond the normals is left out if the fit would then cost more than a run of NUTS, which needs no
 approximation: about 60,000 gradients.
@@ -38,7 +39,7 @@ from vi_kl.families.gaussian import FullRank, MeanField
 from vi_kl.families.low_rank import LowRank
 from vi_kl.families.skewed import Skewed
 from vi_kl.objectives.elbo import ELBO
-from vi_kl.objectives.noise import enough_draws
+from vi_kl.objectives.noise import PER_DIMENSION, enough_draws
 from vi_kl.targets.price import affordable, price_of
 from vi_kl.targets.priors import hierarchical_sites
 from vi_kl.targets.target import CHUNK, Target, is_small
@@ -57,6 +58,8 @@ NO_RIVAL = 2.0  # nats of KL, below which the normal that was found is near the 
 FEWEST_OF_RIVAL = 128  # draws of independent normals where they are dear: those at first, doubled
 DRAWS_OF_SKEWED = 256  # or four a dimension
 STEPS_OF_SKEWED = 20  # about how many values and gradients on all draws its search takes
+STEPS_OF_NORMAL = 10  # the same of a normal's, on four draws a dimension and on twice as many
+DEAR = 3e10  # operations of a search for the best normal: half a minute
 STEPS_OF_NUTS = 2 * (1000 + 1000)  # two chains, with their warm-up
 LEAPFROGS = 15  # gradients in one of these steps, between the 5 and 21 measured where the best normal is not enough
 
@@ -155,10 +158,8 @@ class AutoFit(Algorithm):
 
     def is_good(self, candidate: Candidate) -> bool:
         """Return whether a candidate is so near the posterior that no further one is wanted."""
-        if candidate.name == "laplace":
-            # the dearer an evaluation, the more there has to be to gain
-            worth = self.nothing_to_gain / price_of(candidate.fit.target).share ** 2
-            return candidate.at_most < min(worth, max(self.good_enough, self.nothing_to_gain))
+        if candidate.name == "laplace" and not is_dear(candidate.fit.target):
+            return candidate.at_most < self.nothing_to_gain
         return candidate.at_most < self.good_enough or (
             candidate.judgement.kl is not None and candidate.k_hat < MENDABLE
         )
@@ -192,6 +193,12 @@ def on_more_draws(algorithm: SampleAverageApproximation, target: Target) -> Samp
     if 2 * algorithm.max_draws > most:
         return None
     return dataclasses.replace(algorithm, num_draws=algorithm.max_draws, max_draws=most)
+
+
+def is_dear(target: Target) -> bool:
+    """Return whether the best normal takes so long that there has to be as much to gain as by any other candidate."""
+    price, gradients = price_of(target), 3 * PER_DIMENSION * target.dim * STEPS_OF_NORMAL
+    return price.share < 1 and gradients * price.operations > DEAR
 
 
 def is_settled(candidate: Candidate) -> bool:

@@ -158,7 +158,7 @@ def falls_too_slowly(
         along: log densities at these distances, (len(distances), k).
         centre: log densities at q's mean, (k,).
         slopes: bounds on the slope of a proper log density against the log of the distance, (k,).
-        distances: from q's mean, in sds.
+        distances: the distances from q's mean, in sds.
     """
     steps = np.diff(np.log(distances))[:, None]
     with np.errstate(invalid="ignore"):

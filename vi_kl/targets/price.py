@@ -40,7 +40,7 @@ class Price(NamedTuple):
     """The price of one evaluation.
 
     Attributes:
-        operations: of the log density, weighted; about half a nanosecond each.
+        operations: a weighted count of the log density's operations; each takes about half a nanosecond.
         value_bytes: memory that one value holds in a batch, besides the data.
         gradient_bytes: the same of a value with its gradient.
     """

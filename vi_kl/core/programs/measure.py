@@ -170,7 +170,7 @@ def size_of(program: Jaxpr | ClosedJaxpr, varies: list[bool]) -> Size:
 
     Args:
         program: the traced program.
-        varies: for each of its arguments, whether it varies.
+        varies: whether each of its arguments varies.
     """
     walk = Walk()
     jaxpr = opened(program)[0]
