@@ -30,7 +30,7 @@ ROWS = 64  # the same for gradients, which are asked for a few hundred at a time
 
 MEMORY = 1_000_000_000  # bytes, the most that one batch of evaluations may hold besides the data
 FULL_PRICE = 500_000  # operations of an evaluation, up to which the usual number of draws is taken
-LONG_BATCH = 1_000_000_000  # operations, beyond which a batch of dear evaluations is no faster for being longer
+LONG_BATCH = 200_000_000  # operations, beyond which a batch of dear evaluations is no faster for being longer
 SHORTEST_BATCH = 16  # draws, with which a matrix of data is still read seldom enough
 FUSED = 2  # the most that XLA was seen to hold, relative to what would be held if all that can be were fused
 ADJOINTS = 3  # the most that a gradient holds, relative to everything that its log density writes
