@@ -62,9 +62,9 @@ def test_a_search_that_goes_on_can_compare_two_numbers_of_draws(dim):
     target = Target.from_log_density(lambda z: -0.5 * jnp.sum(z**2), dim)
     first = dict(ladder.candidates_for(target, Initialization(Frame.around(np.zeros(dim), 1.0), "")))["full_rank"]
     assert first.max_draws >= 8 * dim  # begun on half as many
-    more = ladder.on_more_draws(first, dim)
+    more = ladder.on_more_draws(first, target)
     if more is not None:
-        assert 2 * more.num_draws <= more.max_draws == ladder.most_draws(dim)
+        assert 2 * more.num_draws <= more.max_draws == ladder.most_draws(target)
     assert (more is None) == (dim in (65, 129, 200))  # there the first search has had as many as there may be
 
 

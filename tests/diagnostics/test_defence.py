@@ -15,6 +15,7 @@ import vi_kl
 from vi_kl.core.random_keys import numpy_generator
 from vi_kl.diagnostics import check
 from vi_kl.diagnostics.defence import Weighted, allotted, defend, weigh
+from vi_kl.diagnostics.effort import Effort
 from vi_kl.diagnostics.evidence import Draws, elbo
 from vi_kl.diagnostics.saturation import largest_share_at_end
 from vi_kl.diagnostics.without_reference import View
@@ -102,7 +103,7 @@ def test_without_a_density_of_q_the_wider_draws_serve_alone(key):
         params |= {"loc": case.target.data["loc"], "log_scale": jnp.log(sd)} if "loc" in params else {}
         q = Approximation(Flow(), params, case.target)
         own = Draws(q, key, 8192)
-        view = View(q, key, 2048)
+        view = View(q, key, Effort(8192))
         found = defend(q, view.pilot, own, view.scouts, (), numpy_generator(key), 8192)
     assert abs(found.log_evidence.value - case.log_evidence) < 4 * found.log_evidence.standard_error
     reference, error = kl_of(case, q)

@@ -10,8 +10,9 @@
 After each candidate, draws of q and of wider densities are weighed against the log density, as certificates do it.
 Laplace's normal is kept only if next to nothing is left to gain, because the second candidate costs little. A later
 candidate is kept if KL(q||posterior) plus twice its error is small, or if the importance weights have a finite variance
-(k-hat below 0.5), so that they can mend what is left. The candidate with the highest ELBO is returned, and the status
-lists all that were tried.
+(k-hat below 0.5), so that they can mend what is left; and so is Laplace's normal where an evaluation is so dear, as
+with very many rows of data, that the second candidate does not cost little. The candidate with the highest ELBO is
+returned, and the status lists all that were tried.
 
 A candidate beyond the normals is left out if the fit would then cost more than a run of NUTS, which needs no
 approximation: about 60,000 gradients.
@@ -38,7 +39,8 @@ from vi_kl.families.gaussian import FullRank, MeanField
 from vi_kl.families.low_rank import LowRank
 from vi_kl.families.skewed import Skewed
 from vi_kl.objectives.elbo import ELBO
-from vi_kl.objectives.noise import enough_draws
+from vi_kl.objectives.noise import PER_DIMENSION, enough_draws
+from vi_kl.targets.price import affordable, price_of
 from vi_kl.targets.priors import hierarchical_sites
 from vi_kl.targets.target import CHUNK, Target, is_small
 
@@ -50,10 +52,14 @@ FROM_THE_BEST = ("low_rank", "skewed", "flow")  # candidates that start from the
 NOT_CLOSE = 0.1  # nats; the status says "not close" if KL less twice its error is larger
 MENDABLE = 0.5  # k-hat below which weights have a finite variance
 FEWER_DRAWS = 2048  # draws for judging models whose log density takes long
+FEWEST_DRAWS = 256  # the same, or eight a dimension, where it takes so long that its price counts
 FIRST_DRAWS, MOST_DRAWS = 256, 1024  # draws of a normal's sample average: at first, and if it is a good one
 NO_RIVAL = 2.0  # nats of KL, below which the normal that was found is near the best one
+FEWEST_OF_RIVAL = 128  # draws of independent normals where they are dear: those at first, doubled
 DRAWS_OF_SKEWED = 256  # or four a dimension
 STEPS_OF_SKEWED = 20  # about how many values and gradients on all draws its search takes
+STEPS_OF_NORMAL = 10  # the same of a normal's, on four draws a dimension and on twice as many
+DEAR = 3e10  # operations of a search for the best normal: half a minute
 STEPS_OF_NUTS = 2 * (1000 + 1000)  # two chains, with their warm-up
 LEAPFROGS = 15  # gradients in one of these steps, between the 5 and 21 measured where the best normal is not enough
 
@@ -139,7 +145,7 @@ class AutoFit(Algorithm):
         found = algorithm.fit(fit_key, target, start=place, progress=progress)
         counter.add(found.cost)
         candidate = judge(name, found, check_key, counter)
-        more = on_more_draws(algorithm, target.dim) if name == "full_rank" else None
+        more = on_more_draws(algorithm, target) if name == "full_rank" else None
         if more is None or found.status.converged or not self.is_good(candidate):
             return candidate
         found = more.fit(fit_key, target, start=found, progress=progress)
@@ -152,7 +158,7 @@ class AutoFit(Algorithm):
 
     def is_good(self, candidate: Candidate) -> bool:
         """Return whether a candidate is so near the posterior that no further one is wanted."""
-        if candidate.name == "laplace":
+        if candidate.name == "laplace" and not is_dear(candidate.fit.target):
             return candidate.at_most < self.nothing_to_gain
         return candidate.at_most < self.good_enough or (
             candidate.judgement.kl is not None and candidate.k_hat < MENDABLE
@@ -162,12 +168,13 @@ class AutoFit(Algorithm):
 def candidates_for(target: Target, begin: Initialization) -> list[tuple[str, Algorithm]]:
     """Return the candidates as (name, algorithm), the cheapest first."""
     full = target.dim <= LARGEST_FULL_RANK
-    most = most_draws(target.dim)
+    most = most_draws(target)
     laplace: list[tuple[str, Algorithm]] = [] if begin.mode is None else [("laplace", Laplace())]
-    rival = ("mean_field", SampleAverageApproximation(MeanField(), max_draws=MOST_DRAWS))
+    of_rival = affordable(target, MOST_DRAWS, FEWEST_OF_RIVAL)
+    rival = ("mean_field", SampleAverageApproximation(MeanField(), max_draws=of_rival))
     if not full:
         return [*laplace, rival, ("low_rank", SampleAverageApproximation(LowRank(), max_draws=most))]
-    first = enough_draws(FIRST_DRAWS, 2 * target.dim)
+    first = enough_draws(affordable(target, FIRST_DRAWS, 1), 2 * target.dim)
     normal = ("full_rank", SampleAverageApproximation(FullRank(), max_draws=min(first, most)))
     if target.dim == 1:
         return [*laplace, normal, ("skewed", skewed(target))]
@@ -175,17 +182,23 @@ def candidates_for(target: Target, begin: Initialization) -> list[tuple[str, Alg
     return [*laplace, normal, rival, ("skewed", skewed(target)), *flow]
 
 
-def most_draws(dim: int) -> int:
-    """Return the most draws on which a normal is searched for."""
-    return max(MOST_DRAWS, 16 * dim)
+def most_draws(target: Target) -> int:
+    """Return the most draws on which a normal is searched for; where they are dear, twice what a covariance needs."""
+    return affordable(target, max(MOST_DRAWS, 16 * target.dim), enough_draws(1, 2 * target.dim))
 
 
-def on_more_draws(algorithm: SampleAverageApproximation, dim: int) -> SampleAverageApproximation | None:
+def on_more_draws(algorithm: SampleAverageApproximation, target: Target) -> SampleAverageApproximation | None:
     """Return the search that goes on from the draws at which one ended; None if doubling them would be too many."""
-    most = most_draws(dim)
+    most = most_draws(target)
     if 2 * algorithm.max_draws > most:
         return None
     return dataclasses.replace(algorithm, num_draws=algorithm.max_draws, max_draws=most)
+
+
+def is_dear(target: Target) -> bool:
+    """Return whether the best normal takes so long that there has to be as much to gain as by any other candidate."""
+    price, gradients = price_of(target), 3 * PER_DIMENSION * target.dim * STEPS_OF_NORMAL
+    return price.share < 1 and gradients * price.operations > DEAR
 
 
 def is_settled(candidate: Candidate) -> bool:
@@ -233,7 +246,9 @@ def best_of(tried: list[Candidate], begin: Initialization):
 
 def judge(name: str, fit: Fit, key, counter: CostCounter) -> Candidate:
     """Weigh draws of a fit; every candidate gets the same noise, so that their ELBOs can be compared."""
-    found = judgement.judge(fit.approximation, key, CHUNK if is_small(fit.target) else FEWER_DRAWS)
+    target = fit.target
+    usual, fewest = CHUNK if is_small(target) else FEWER_DRAWS, enough_draws(FEWEST_DRAWS, 2 * target.dim)
+    found = judgement.judge(fit.approximation, key, affordable(target, usual, fewest))
     counter.density_evaluations += found.evaluations
     return Candidate(name, fit, found)
 

@@ -12,6 +12,7 @@ from typing import TypeVar, cast
 import jax
 import numpy as np
 
+from vi_kl.core.aligned import LARGE, aligned_copy
 from vi_kl.core.kept_programs import let_go_if_grown
 from vi_kl.core.numpy_constants import tell_precisions_apart
 
@@ -70,8 +71,9 @@ def as_float64(leaf):
     It must be called inside `in_float64`.
     """
     array = np.asarray(leaf) if not isinstance(leaf, jax.core.Tracer) else leaf
-    if array.dtype.kind == "f":
-        return array.astype(np.float64)
-    if array.dtype.kind in "iu":
-        return array.astype(np.int64)
-    return leaf
+    if array.dtype.kind not in "fiu":
+        return leaf
+    dtype = np.float64 if array.dtype.kind == "f" else np.int64
+    if isinstance(array, np.ndarray) and array.size * 8 >= LARGE:
+        return aligned_copy(array, dtype)
+    return array.astype(dtype)

@@ -23,6 +23,7 @@ from vi_kl.diagnostics.against_reference import judge_against_reference
 from vi_kl.diagnostics.arguments import Fitted, approximation_of, reference_and_key
 from vi_kl.diagnostics.consistency import find_contradictions
 from vi_kl.diagnostics.density import density_excess
+from vi_kl.diagnostics.effort import Effort, effort_for
 from vi_kl.diagnostics.evidence import Draws, elbo_of
 from vi_kl.diagnostics.evidence_bounds import Limits, evidence_limits
 from vi_kl.diagnostics.importance import effective_share, smoothed_weights
@@ -39,10 +40,11 @@ from vi_kl.reference.find import MOST_INTEGRATED
 from vi_kl.reference.posterior import ReferencePosterior
 from vi_kl.reference.quadrature.integrate import QuadratureError, reference_by_quadrature
 from vi_kl.targets.priors import hierarchical_sites
-from vi_kl.targets.target import CHUNK, Target
+from vi_kl.targets.target import Target
 
 FEWEST = 500  # draws; with fewer, k-hat and the limits mean nothing
-TOLERANCE, MOST_NODES = 1e-4, 300_000  # settings of the quadrature that is tried before KL is called unknown
+TOLERANCE = 1e-4  # of the quadrature that is tried before KL is called unknown
+MOST_NODES, FEWEST_NODES = 300_000, 1_000  # of the same
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -120,7 +122,7 @@ def check(
     reference: ReferencePosterior | Callable[[Target], ReferencePosterior] | None = None,
     *,
     key: KeyLike | None = None,
-    num_draws: int = 2 * CHUNK,
+    num_draws: int | None = None,
     progress: ProgressLike = None,
 ) -> Certificate:
     """Measure how far a fit, or any Approximation, is from the posterior.
@@ -132,7 +134,9 @@ def check(
             the certificate rests on importance weights of draws of q and of wider densities, and on mode searches from
             around q.
         key: a JAX random key, or an integer.
-        num_draws: the number of draws of q, and of the reference posterior.
+        num_draws: the number of draws of q, and of the reference posterior; by default 16,384, or fewer where one
+            evaluation of the log density is dear, as with very many rows of data. The certificate says so; the
+            searches for what q misses grow with the number asked for.
         progress: a function that is called as `progress(fraction_done, sentence)`, True to show progress, or False; by
             default it is shown on a terminal and in a notebook after two seconds.
 
@@ -143,21 +147,21 @@ def check(
     """
     q = approximation_of(fit, "check")
     reference, key = reference_and_key(reference, key)
-    num_draws = whole_number("num_draws", num_draws)
+    num_draws = None if num_draws is None else whole_number("num_draws", num_draws)
     if reference is not None:
         q = with_reference_attached(q, reference)
-    if num_draws < FEWEST:
+    if num_draws is not None and num_draws < FEWEST:
         raise ValueError(f"num_draws must be at least {FEWEST:,}, got {num_draws}.")
     if isinstance(q.family, Delta):
         return certificate_of_point(fit)
     with reporting(progress, f"check of {q.name}") as report:
-        return certify(fit, q, jax.random.split(key, 8), num_draws, report)
+        return certify(fit, q, jax.random.split(key, 8), effort_for(q.target, num_draws), report)
 
 
-def certify(fit: Fitted | Approximation, q: Approximation, keys, num_draws: int, report: Progress) -> Certificate:
+def certify(fit: Fitted | Approximation, q: Approximation, keys, effort: Effort, report: Progress) -> Certificate:
     """Draw from q, search for what it misses, and judge it by the reference there is."""
     report(0.0, "drawing from q")
-    draws = Draws(q, keys[0], num_draws)
+    draws = Draws(q, keys[0], effort.num_draws)
     refuse_undefined(draws, q)
     figures: dict[str, Any] = {
         "name": getattr(fit, "name", q.name),
@@ -165,6 +169,8 @@ def certify(fit: Fitted | Approximation, q: Approximation, keys, num_draws: int,
         "is_mean_field": isinstance(q.family, MeanField),
         "family": q.name,
         "dim": q.target.dim,
+        "num_draws": effort.num_draws,
+        "search_share": effort.share,
         "hierarchical": hierarchical_sites(q.target),
     }
     if np.isneginf(draws.log_p).any():
@@ -176,8 +182,8 @@ def certify(fit: Fitted | Approximation, q: Approximation, keys, num_draws: int,
     view: View | None = None
     if known is None or known.source != "closed form":
         report(0.2, "searching for missed modes")
-        view = View(q, keys[6], num_draws // 4)
-        search = find_missed_modes(view.pilot, view.scouts, view.log_q, q.target, keys[3], num_draws // 2)
+        view = View(q, keys[6], effort)
+        search = find_missed_modes(view.pilot, view.scouts, view.log_q, q.target, keys[3], effort)
         figures["improper"] = view.improper_along(q.target) if known is None or not known.is_exact else ()
     figures |= mode_search_figures(search, draws)
     if known is None and view is not None:
@@ -185,7 +191,7 @@ def certify(fit: Fitted | Approximation, q: Approximation, keys, num_draws: int,
         figures |= judge_without_reference(q, draws, view, search, figures)
         if figures.get("reverse_kl") is None and not figures["improper"]:
             report(0.7, "trying quadrature")
-            known = reference_by_integration(q.target)
+            known = reference_by_integration(q.target, effort.part(MOST_NODES, FEWEST_NODES))
             q = q if known is None else with_reference_attached(q, known)
     if known is not None:
         report(0.8, "comparing with the reference")
@@ -194,12 +200,12 @@ def certify(fit: Fitted | Approximation, q: Approximation, keys, num_draws: int,
     return Certificate(**figures, contradictions=find_contradictions(figures, known, density_excess(q, draws, keys[5])))
 
 
-def reference_by_integration(target) -> ReferencePosterior | None:
+def reference_by_integration(target, max_nodes: int) -> ReferencePosterior | None:
     """Return the posterior by quadrature, or None if the dimension is too high or the integral does not converge."""
     if target.dim > MOST_INTEGRATED:
         return None
     try:
-        return reference_by_quadrature(target, tolerance=TOLERANCE, max_nodes=MOST_NODES)
+        return reference_by_quadrature(target, tolerance=TOLERANCE, max_nodes=max_nodes)
     except QuadratureError:
         return None
 

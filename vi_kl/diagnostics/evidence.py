@@ -4,6 +4,7 @@ import numpy as np
 
 from vi_kl.core.estimate import Estimate, error_of_mean
 from vi_kl.core.precision import in_float64
+from vi_kl.diagnostics.effort import effort_for
 from vi_kl.families.approximation import Approximation, draw
 from vi_kl.targets.target import CHUNK, log_density_in_chunks
 
@@ -41,6 +42,6 @@ def elbo_of(draws: Draws) -> Estimate:
     return mean_estimate(draws.log_ratio, f"Monte Carlo, {len(draws):,} draws of q")
 
 
-def elbo(q: Approximation, key, num_draws: int = 2 * CHUNK) -> Estimate:
+def elbo(q: Approximation, key, num_draws: int | None = None) -> Estimate:
     """Estimate the ELBO, E_q[log p(z, data) - log q(z)], in nats; higher is better, up to the log evidence."""
-    return elbo_of(Draws(q, key, num_draws))
+    return elbo_of(Draws(q, key, effort_for(q.target, num_draws).num_draws))

@@ -39,6 +39,7 @@ from vi_kl.core.records import WORKING, Readable, plain, store
 from vi_kl.core.written_numbers import significant
 from vi_kl.diagnostics.arguments import Fitted, approximation_of, reference_and_key
 from vi_kl.diagnostics.certificate import check, with_reference_attached
+from vi_kl.diagnostics.effort import effort_for
 from vi_kl.diagnostics.evidence import mean_estimate
 from vi_kl.diagnostics.kl_to_reference import reverse_kl_by_integration
 from vi_kl.families.approximation import Approximation, is_pushed_noise, push_batch
@@ -124,7 +125,7 @@ def explain_gap(
     reference: ReferencePosterior | Callable[[Target], ReferencePosterior] | None = None,
     *,
     key: KeyLike | None = None,
-    num_draws: int = 16_384,
+    num_draws: int | None = None,
     max_steps: int = 500,
     progress: ProgressLike = None,
 ) -> Gap:
@@ -134,7 +135,7 @@ def explain_gap(
         fit: a Fit or an Approximation.
         reference: a ReferencePosterior or a function from the target to one, as `check` takes it.
         key: a JAX random key, or an integer.
-        num_draws: the number of draws over which each KL is averaged.
+        num_draws: the number of draws over which each KL is averaged; by default as many as `check` takes.
         max_steps: the most iterations of the search for the best member.
         progress: a function that is called as `progress(fraction_done, sentence)`, True to show progress, or False; by
             default it is shown on a terminal and in a notebook after two seconds.
@@ -149,11 +150,11 @@ def explain_gap(
 
 
 def split_gap(
-    fit: Fitted | Approximation, q: Approximation, keys, num_draws: int, max_steps: int, report: Progress
+    fit: Fitted | Approximation, q: Approximation, keys, asked: int | None, max_steps: int, report: Progress
 ) -> Gap:
     """Check q, search the best member of its family, and compare the two."""
-    known = q.target.reference
-    certificate = check(fit, known, key=keys[0], num_draws=num_draws, progress=part_of(report, 0.0, 0.4))
+    known, num_draws = q.target.reference, effort_for(q.target, asked).num_draws
+    certificate = check(fit, known, key=keys[0], num_draws=asked, progress=part_of(report, 0.0, 0.4))
     report(0.4, "searching for the best member")
     gap = Gap(certificate.name, certificate.reverse_kl, warnings=(*certificate.complaints, *certificate.contradictions))
     if known is not None and gap.total is not None:

@@ -15,13 +15,14 @@ from vi_kl.core.gaussian import gaussian_of_draws
 from vi_kl.core.random_keys import numpy_generator
 from vi_kl.core.written_numbers import divergence_with_error, with_unit
 from vi_kl.diagnostics.defence import MOST_DIMENSIONS, Weighing, defend, finite, normal_of
+from vi_kl.diagnostics.effort import USUAL
 from vi_kl.diagnostics.evidence import Draws
 from vi_kl.diagnostics.funnel import find_funnel
 from vi_kl.diagnostics.importance import kl_by_weights
 from vi_kl.diagnostics.psis import RELIABLE, pareto_k
 from vi_kl.diagnostics.scouts import Scouts, scout
 from vi_kl.families.approximation import Approximation
-from vi_kl.targets.target import CHUNK
+from vi_kl.targets.price import CHUNK, price_of
 
 GRADIENTS = 16  # the most gradients, for each draw around q, that the search for a funnel evaluates
 SCALE = (
@@ -71,8 +72,10 @@ class Judgement:
         return f"KL about {with_unit(kl, 'nats')}, k-hat {k_hat}"
 
 
-def scouts_around(q: Approximation, pilot: Draws, generator, n: int, *, rays: bool, size: int = CHUNK) -> Scouts | None:
-    """Draw n points around q at several scales, and evaluate the log density there.
+def scouts_around(
+    q: Approximation, pilot: Draws, generator, n: int, *, rays: float, size: int = CHUNK
+) -> Scouts | None:
+    """Draw n points around q at several scales, and evaluate the log density there, and along a share of the rays.
 
     Return None if q's draws do not span the space, or if there are too many dimensions.
     """
@@ -83,10 +86,24 @@ def scouts_around(q: Approximation, pilot: Draws, generator, n: int, *, rays: bo
 
 
 def weigh_around(
-    q: Approximation, pilot: Draws, own: Draws, scouts: Scouts, modes, generator, n: int, *, size: int = CHUNK
+    q: Approximation,
+    pilot: Draws,
+    own: Draws,
+    scouts: Scouts,
+    modes,
+    generator,
+    n: int,
+    share: float,
+    size: int = CHUNK,
 ) -> Weighing:
-    """Weigh draws of q with those of wider densities, over modes that climbs found, and along a funnel's neck."""
-    funnel, gradients = find_funnel(q.target, pilot.z, generator, GRADIENTS * len(scouts.z))
+    """Weigh draws of q with those of wider densities, over modes that climbs found, and along a funnel's neck.
+
+    `share` is the share of the usual gradients that the search for a funnel may take.
+    """
+    budget = GRADIENTS * len(scouts.z)
+    if share < 1:
+        budget = min(budget, int(share * GRADIENTS * USUAL / 4))
+    funnel, gradients = find_funnel(q.target, pilot.z, generator, budget)
     parts = modes if funnel is None else (funnel, *modes)
     found = defend(q, pilot, own, scouts, parts, generator, n, size=size)
     return dataclasses.replace(found, evaluations=found.evaluations + gradients)
@@ -104,9 +121,9 @@ def judge(q: Approximation, key, n: int) -> Judgement:
         return Judgement(-np.inf, None, np.inf, n)
     elbo, k_hat = float(own.log_ratio.mean()), pareto_k(own.log_ratio)
     pilot, generator = Draws(q, keys[1], n // 4, size=n), numpy_generator(keys[2])
-    scouts = scouts_around(q, pilot, generator, n // 4, rays=False, size=n)
+    scouts = scouts_around(q, pilot, generator, n // 4, rays=0.0, size=n)
     if scouts is not None and np.isfinite(pilot.log_ratio).all():
-        found = weigh_around(q, pilot, own, scouts, (), generator, n // 2, size=n)
+        found = weigh_around(q, pilot, own, scouts, (), generator, n // 2, price_of(q.target).share, size=n)
         evaluations = n + n // 4 + scouts.evaluations + found.evaluations
         return Judgement(elbo, found.kl if found.is_known else None, k_hat, evaluations)
     known = k_hat < RELIABLE

@@ -50,6 +50,9 @@ class Measurements:
         is_mean_field: whether q takes all coordinates of z as independent by construction.
         family: the name of q's family, which may differ from the algorithm's.
         dim: the dimension of z.
+        num_draws: the number of draws of q.
+        search_share: the share of the usual searches for what q misses that was made; below 1 where an evaluation of
+            the log density is dear.
         hierarchical: sites whose priors depend on other latent sites.
         improper: coordinates or directions along which the density falls too slowly to have an integral.
         saturated: sites at which float64 cannot tell draws of q from a bound.
@@ -85,6 +88,8 @@ class Measurements:
     is_mean_field: bool = dataclasses.field(default=False, metadata=WORKING)
     family: str = ""
     dim: int = 0
+    num_draws: int = 0
+    search_share: float = 1.0
     hierarchical: tuple[str, ...] = ()
     improper: tuple[str, ...] = ()
     saturated: tuple[Saturation, ...] = ()

@@ -20,13 +20,15 @@ from vi_kl.core.gaussian import Gaussian, StudentT, gaussian_of_draws
 from vi_kl.core.precision import in_float64
 from vi_kl.core.random_keys import numpy_generator
 from vi_kl.core.records import WORKING, store
+from vi_kl.diagnostics.effort import Effort
 from vi_kl.diagnostics.evidence import Draws
 from vi_kl.diagnostics.importance import log_mean_exp
-from vi_kl.diagnostics.scouts import Scouts
+from vi_kl.diagnostics.scouts import MOST_STARTS, Scouts
 from vi_kl.targets.modes import Climb, Mode, polish, same_mode
 from vi_kl.targets.target import Target, log_density_in_chunks, value_and_grad
 
 REACHES = (3.0, 6.0, 12.0, 24.0, 48.0, 96.0)  # the distances of the starts from q's mean, in sds of q
+FEW_REACHES = (6.0, 48.0)  # the same where climbs are dear
 ELSEWHERE = 6  # starts that do not depend on q
 OUTSIDE = 1 - 1e-6  # the mass of q, were it normal, inside the ellipsoid beyond which a mode counts as missed
 WORTH_A_LOOK = np.log(1e-3)  # the least log mass of a mode, by Laplace, relative to the evidence by q's weights
@@ -109,7 +111,7 @@ class Search:
 
 @in_float64
 def find_missed_modes(
-    pilot: Draws, scouts: Scouts | None, log_q: Callable, target: Target, key, num_draws: int
+    pilot: Draws, scouts: Scouts | None, log_q: Callable, target: Target, key, effort: Effort
 ) -> Search:
     """Climb from around q, and estimate the mass of what lies outside it.
 
@@ -119,19 +121,21 @@ def find_missed_modes(
         log_q: a function that returns q's log density at points (n, dim).
         target: the posterior.
         key: a JAX random key.
-        num_draws: the number of draws around each mode found.
+        effort: half of its draws are the draws around each mode found, and its share is that of the usual climbs.
     """
     reach, generator = gaussian_of_draws(pilot.z), numpy_generator(key)
     if target.dim > MOST_DIMENSIONS or reach is None or scouts is None:
         return Search()
     with np.errstate(over="ignore", invalid="ignore"):  # line searches far out may overflow
-        return search_around(pilot, scouts, log_q, target, reach, generator, num_draws)
+        return search_around(pilot, scouts, log_q, target, reach, generator, effort)
 
 
-def search_around(pilot: Draws, scouts: Scouts, log_q, target: Target, reach: Gaussian, generator, num_draws) -> Search:
+def search_around(
+    pilot: Draws, scouts: Scouts, log_q, target: Target, reach: Gaussian, generator, effort: Effort
+) -> Search:
     """Carry out the search of `find_missed_modes` around the ellipsoid that holds q."""
-    points, hints = starts(reach, generator), scouts.starts(reach)
-    inside = [climb_from(target, start) for start in inner_starts(pilot, reach)]
+    points, hints = starts(reach, generator, effort), scouts.starts(reach, effort.part(MOST_STARTS, 1))
+    inside = [climb_from(target, start) for start in inner_starts(pilot, reach, effort.part(INSIDE, 1))]
     home, near = inside[0], None
     if home is not None and home.at_peak and not reach.holds(home.z, OUTSIDE):
         near = as_mode(home)
@@ -143,15 +147,15 @@ def search_around(pilot: Draws, scouts: Scouts, log_q, target: Target, reach: Ga
     parts: list[MissedMode] = []
     for mode in sorted(worth, key=lambda mode: -mode.log_mass):
         if not any(part.holds(mode.z) for part in parts):
-            parts.append(measure(mode, parts, reach, target, generator, num_draws))
+            parts.append(measure(mode, parts, reach, target, generator, effort.num_draws // 2))
     inner = [end for end in (*inside, *led) if end is not None and end.at_peak and reach.holds(end.z, OUTSIDE)]
     spikes = find_spikes(different(inner), pilot, log_q, known)
     return Search(len(points) + len(hints) + len(inside), tuple(parts), near is not None, reach, spikes)
 
 
-def inner_starts(pilot: Draws, reach: Gaussian) -> np.ndarray:
+def inner_starts(pilot: Draws, reach: Gaussian, most: int) -> np.ndarray:
     """Return q's mean, and the draws of q with the largest weights."""
-    heaviest = np.argsort(-pilot.log_ratio)[:INSIDE]
+    heaviest = np.argsort(-pilot.log_ratio)[:most]
     return np.concatenate([reach.loc[None], pilot.z[heaviest]])
 
 
@@ -222,17 +226,19 @@ def distinct(modes: list[Mode]) -> list[Mode]:
     return kept
 
 
-def starts(reach: Gaussian, generator) -> np.ndarray:
+def starts(reach: Gaussian, generator, effort: Effort) -> np.ndarray:
     """Return opposite pairs of points on ellipsoids around q, and points where MCMC chains would start.
 
     In one dimension the pairs put a start on both sides at each distance. The others are uniform on (-2, 2) in every
     coordinate, whatever q is: relabelled modes lie there, many sds of a narrow q away.
     """
     dim = reach.dim
-    directions = generator.standard_normal((len(REACHES), dim))
+    reaches = REACHES if effort.share == 1 else FEW_REACHES
+    directions = generator.standard_normal((len(reaches), dim))
     directions *= np.sqrt(dim) / np.linalg.norm(directions, axis=1, keepdims=True)
-    away = np.array(REACHES)[:, None] * directions
-    return np.concatenate([reach.unwhiten(away), reach.unwhiten(-away), generator.uniform(-2, 2, (ELSEWHERE, dim))])
+    away = np.array(reaches)[:, None] * directions
+    elsewhere = generator.uniform(-2, 2, (effort.part(ELSEWHERE, 2), dim))
+    return np.concatenate([reach.unwhiten(away), reach.unwhiten(-away), elsewhere])
 
 
 def measure(

@@ -8,24 +8,26 @@ z = 0, as guides do, and is optimised for a few seconds proves most of the dista
 import numpy as np
 
 from vi_kl.core.gaussian import Gaussian
+from vi_kl.diagnostics.effort import FEWEST_CHOSEN, Effort
 from vi_kl.diagnostics.evidence import mean_estimate
 from vi_kl.diagnostics.evidence_bounds import elbo_limits
 from vi_kl.diagnostics.limits import log_lower_limit
 from vi_kl.targets.target import CHUNK, ROWS, Target, log_density_in_chunks, value_and_grad_batch
 
 STEPS = 200
+FEWEST_DRAWS = 8  # of each step
 FIRST, LAST = 0.2, 0.01  # step sizes of the first and the last step
 NARROW = 0.3  # the sds at the start
 
 
-def rival_evidence(target: Target, generator: np.random.Generator, confidence: float) -> float:
+def rival_evidence(target: Target, generator: np.random.Generator, confidence: float, effort: Effort) -> float:
     """Return a lower limit of the log evidence from a newly fitted mean field.
 
     It is -inf if the log density is not finite at some draw of that mean field.
     """
-    loc, log_sd = climb(target, generator)
+    loc, log_sd = climb(target, generator, effort.part(ROWS, FEWEST_DRAWS))
     rival = Gaussian.of(loc, np.exp(log_sd))
-    z = rival.sample(generator, CHUNK)
+    z = rival.sample(generator, effort.part(CHUNK, FEWEST_CHOSEN))
     log_p, log_q = log_density_in_chunks(target, z), rival.log_prob(z)
     if not np.isfinite(log_p).all():
         return -np.inf
@@ -34,8 +36,8 @@ def rival_evidence(target: Target, generator: np.random.Generator, confidence: f
     return max(of_elbo, log_lower_limit(log_p - log_q, half))
 
 
-def climb(target: Target, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Fit a mean field by some steps of Adam (Kingma & Ba 2015) on the ELBO with antithetic draws.
+def climb(target: Target, generator: np.random.Generator, draws: int) -> tuple[np.ndarray, np.ndarray]:
+    """Fit a mean field by some steps of Adam (Kingma & Ba 2015) on the ELBO with so many antithetic draws.
 
     Draws whose gradient is not finite are left out.
 
@@ -46,7 +48,7 @@ def climb(target: Target, generator: np.random.Generator) -> tuple[np.ndarray, n
     first, second = np.zeros_like(place), np.zeros_like(place)
     for i, size in enumerate(np.geomspace(FIRST, LAST, STEPS), start=1):
         loc, log_sd = np.split(place, 2)
-        noise = generator.standard_normal((ROWS // 2, target.dim))
+        noise = generator.standard_normal((draws // 2, target.dim))
         noise = np.concatenate([noise, -noise])
         values, gradients = value_and_grad_batch(target, loc + np.exp(log_sd) * noise)
         known = np.isfinite(values) & np.isfinite(gradients).all(axis=1)

@@ -3,6 +3,7 @@
 import math
 
 from vi_kl.core.written_numbers import contradicts_zero, significant, with_error
+from vi_kl.diagnostics.effort import USUAL
 from vi_kl.diagnostics.judgement import SCALE, describe
 from vi_kl.diagnostics.measurements import Measurements
 from vi_kl.diagnostics.psis import RELIABLE
@@ -161,6 +162,21 @@ def errors_sentence(m: Measurements) -> str:
 
 
 def blind_spot(m: Measurements) -> str:
+    """Say what could be wrong without showing in these figures, and that they are fewer where they are dear."""
+    return f"{unseen(m)} {thrift(m)}".strip()
+
+
+def thrift(m: Measurements) -> str:
+    """Say what the certificate rests on, if that is less than usual; else ""."""
+    if m.search_share >= 1 or m.is_point:
+        return ""
+    return (
+        f"Nor what more work would show: one evaluation of this log density takes long, so it rests on {m.num_draws:,} "
+        f"draws of q and {m.climbs} climbs. check(..., num_draws={USUAL:,}) does as much as for other posteriors."
+    )
+
+
+def unseen(m: Measurements) -> str:
     """Say what could be wrong without showing in these figures."""
     if m.is_point:
         return "How far the point is from the posterior's means, or whether another mode is higher."

@@ -6,6 +6,7 @@ import numpy as np
 from vi_kl.core.gaussian import gaussian_of_draws
 from vi_kl.core.random_keys import numpy_generator
 from vi_kl.diagnostics.defence import Weighing, density_of, finite, has_density
+from vi_kl.diagnostics.effort import Effort
 from vi_kl.diagnostics.errors import errors, summary_from_weights
 from vi_kl.diagnostics.evidence import Draws
 from vi_kl.diagnostics.evidence_bounds import Limits, elbo_limits, evidence_limits
@@ -14,9 +15,11 @@ from vi_kl.diagnostics.judgement import scouts_around, weigh_around
 from vi_kl.diagnostics.missed_modes import PILOT, Search
 from vi_kl.diagnostics.psis import RELIABLE
 from vi_kl.diagnostics.rival import rival_evidence
+from vi_kl.objectives.noise import enough_draws
 from vi_kl.targets.target import constrain_in_chunks
 
 CONFIDENCE = 0.975
+FEWEST_PILOT = 128  # draws, or four a dimension, from which q's covariance is taken where evaluations are dear
 
 
 class View:
@@ -27,12 +30,12 @@ class View:
         scouts: points around q; None if q's draws do not span the space, or if there are too many dimensions.
     """
 
-    def __init__(self, q, key, n: int):
+    def __init__(self, q, key, effort: Effort):
         draws_key, self.generator = key, numpy_generator(jax.random.fold_in(key, 1))
-        self.pilot = Draws(q, draws_key, PILOT)
+        self.pilot = Draws(q, draws_key, effort.part(PILOT, enough_draws(FEWEST_PILOT, q.target.dim)))
         self.pilot.log_p = finite(self.pilot.log_p)
-        self.q = q
-        self.scouts = scouts_around(q, self.pilot, self.generator, n, rays=True)
+        self.q, self.effort = q, effort
+        self.scouts = scouts_around(q, self.pilot, self.generator, effort.num_draws // 4, rays=effort.share)
 
     def log_q(self, z: np.ndarray) -> np.ndarray:
         """Return q's log density at points; if it is not known, that of a normal with q's moments."""
@@ -58,7 +61,8 @@ def judge_without_reference(q, draws: Draws, view: View, search: Search, figures
     weighing = None
     if view.scouts is not None:
         parts = search.densities_at_modes
-        weighing = weigh_around(q, view.pilot, draws, view.scouts, parts, view.generator, len(draws) // 2)
+        rest = parts, view.generator, len(draws) // 2, view.effort.share
+        weighing = weigh_around(q, view.pilot, draws, view.scouts, *rest)
     evidence = lower_evidence(draws, search, weighing)
     found |= {
         "evidence_limits": evidence,
@@ -79,7 +83,7 @@ def judge_without_reference(q, draws: Draws, view: View, search: Search, figures
     else:
         half = 1 - (1 - CONFIDENCE) / 2
         lower = lower_evidence(draws, search, weighing, half).lower
-        evidence = Limits(max(lower, rival_evidence(q.target, view.generator, half)), np.inf, CONFIDENCE)
+        evidence = Limits(max(lower, rival_evidence(q.target, view.generator, half, view.effort)), np.inf, CONFIDENCE)
         limits = evidence.minus(elbo_limits(figures["elbo"])).not_negative()
         found |= {"evidence_limits": evidence, "limits": limits}
     return found

@@ -15,6 +15,7 @@ from vi_kl.core.precision import in_float64
 from vi_kl.families.family import Family
 from vi_kl.families.guide import GuideDistribution
 from vi_kl.objectives.objective import ObjectiveError
+from vi_kl.targets.price import gradients_at_once, over_draws
 from vi_kl.targets.target import Target, log_density
 
 # NumPyro does not declare these draws differentiable in every parameter, but they are.
@@ -70,7 +71,7 @@ def is_stratified(family: Family) -> bool:
 
 
 def log_p_at(target: Target, z):
-    return jax.vmap(lambda one: log_density(target, one))(z)
+    return over_draws(lambda one: log_density(target, one), z, gradients_at_once(target, len(z)))
 
 
 def log_q_at(params, family: Family, target: Target, z):

@@ -5,6 +5,7 @@ import numpy as np
 
 from vi_kl.core.compilation import compiled
 from vi_kl.core.precision import in_float64
+from vi_kl.targets.price import values_at_once
 from vi_kl.targets.target import Target, in_chunks
 
 ROWS = 256  # draws at once: what a model computes may be as long as its data
@@ -16,7 +17,7 @@ def deterministic_sites(target: Target, z, key) -> dict[str, np.ndarray]:
     if not target.density.offers("deterministic"):
         return {}
     keys = jax.random.key_data(jax.random.split(key, len(z)))
-    return in_chunks(lambda z, keys: computed_rows(target, z, keys), z, keys, size=ROWS)
+    return in_chunks(lambda z, keys: computed_rows(target, z, keys), z, keys, size=values_at_once(target, ROWS))
 
 
 @compiled(unoptimized=True)

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
+from vi_kl.core.aligned import aligned
 from vi_kl.core.annotations import AnyArray, KeyLike, Sites
 from vi_kl.core.compilation import compiled
 from vi_kl.core.errors import UnsuitableError
@@ -24,6 +25,9 @@ from vi_kl.core.random_keys import numpy_generator
 from vi_kl.targets.density import Density
 from vi_kl.targets.log_density import density_of_parameters, density_of_z, is_a_number
 from vi_kl.targets.numpyro.source import density_from_numpyro
+from vi_kl.targets.price import CHUNK as CHUNK
+from vi_kl.targets.price import ROWS as ROWS
+from vi_kl.targets.price import gradients_at_once, over_draws, piece_of, values_at_once
 from vi_kl.targets.sharding import shard_data
 from vi_kl.targets.sites import Site, ravel, unravel
 
@@ -47,7 +51,7 @@ class Target:
         reference: "Callable[[Target], Any] | Any | None" = None,
     ) -> None:
         self.density = density
-        self.data = density.complete(data)
+        self.data = jax.tree.map(aligned, density.complete(data))
         self.sites = tuple(sites)
         self._reference = reference
         self.reference_lock = threading.RLock()
@@ -56,7 +60,7 @@ class Target:
         return {name: value for name, value in vars(self).items() if name != "reference_lock"}
 
     def __setstate__(self, state):
-        vars(self).update(state, reference_lock=threading.RLock())
+        vars(self).update(state, data=jax.tree.map(aligned, state["data"]), reference_lock=threading.RLock())
 
     @classmethod
     @in_float64
@@ -268,8 +272,9 @@ def log_density(target: Target, z: Float[AnyArray, " dim"]) -> Float[Array, ""]:
 @compiled
 def log_density_batch(target: Target, z: Float[AnyArray, "*batch dim"]) -> Float[Array, "*batch"]:
     """Return the log density at z of shape (..., dim), flattened to one batch."""
-    flat = jax.vmap(log_density, in_axes=(None, 0))(target, z.reshape(-1, target.dim))
-    return flat.reshape(z.shape[:-1])
+    flat = z.reshape(-1, target.dim)
+    at_once = values_at_once(target, len(flat))
+    return over_draws(functools.partial(log_density, target), flat, at_once).reshape(z.shape[:-1])
 
 
 def is_small(target: Target, evaluations: int = 1) -> bool:
@@ -288,15 +293,18 @@ def value_and_grad(target: Target, z: Float[AnyArray, " dim"]) -> tuple[Float[Ar
 def value_and_grad_rows(
     target: Target, z: Float[AnyArray, "rows dim"]
 ) -> tuple[Float[Array, " rows"], Float[Array, "rows dim"]]:
-    """Return the log density and its gradient at each z of (ROWS, dim)."""
-    return jax.vmap(jax.value_and_grad(log_density, argnums=1), in_axes=(None, 0))(target, z)
+    """Return the log density and its gradient at each z of (n, dim)."""
+    one = functools.partial(jax.value_and_grad(log_density, argnums=1), target)
+    return over_draws(one, z, gradients_at_once(target, len(z)))
 
 
 def value_and_grad_batch(
     target: Target, z: Float[AnyArray, "n dim"]
 ) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, "n dim"]]:
     """Return the log density, (n,), and its gradient, (n, dim), at z of shape (n, dim), for any n."""
-    return in_chunks(lambda piece: value_and_grad_rows(target, piece), z, size=ROWS)
+    return in_chunks(
+        lambda piece: value_and_grad_rows(target, piece), z, size=gradients_at_once(target, piece_of(target, ROWS))
+    )
 
 
 @compiled(unoptimized=True)
@@ -318,10 +326,6 @@ def unconstrain_batch(target: Target, sites: Sites) -> Float[Array, "n dim"]:
     return jax.vmap(unconstrain, in_axes=(None, 0))(target, sites)
 
 
-CHUNK = 8192  # long batches are evaluated in pieces of this one shape, so that they are compiled once
-ROWS = 64  # the same for gradients, which are asked for a few hundred at a time
-
-
 def in_chunks(function: Callable, *arrays: AnyArray, size: int = CHUNK) -> Any:
     """Apply `function` to long arrays piece by piece along their first axis; return NumPy arrays."""
     length = len(arrays[0])
@@ -335,8 +339,10 @@ def in_chunks(function: Callable, *arrays: AnyArray, size: int = CHUNK) -> Any:
 
 
 def log_density_in_chunks(target: Target, z: Float[AnyArray, "n dim"], size: int = CHUNK) -> Float[np.ndarray, " n"]:
-    """Return the log density at z of shape (n, dim), for any n, in pieces of one size."""
-    return in_chunks(lambda piece: log_density_batch(target, piece), z, size=size)
+    """Return the log density at z of shape (n, dim), for any n, in pieces of one size: `size`, if that is not dear."""
+    return in_chunks(
+        lambda piece: log_density_batch(target, piece), z, size=values_at_once(target, piece_of(target, size))
+    )
 
 
 def constrain_in_chunks(target: Target, z: Float[AnyArray, "n dim"]) -> dict[str, np.ndarray]:

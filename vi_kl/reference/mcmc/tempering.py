@@ -17,7 +17,7 @@ from vi_kl.core.errors import ViKLError
 from vi_kl.core.gaussian import Gaussian, StudentT
 from vi_kl.core.random_keys import numpy_generator
 from vi_kl.core.scales import Inverse, Triangular
-from vi_kl.targets.target import Target, is_small, log_density
+from vi_kl.targets.target import Target, is_small, value_and_grad_rows
 
 MOST_STAGES = 200
 EFFICIENCY = 0.8  # conditional effective sample size, as a share of the particles, that one stage may reduce to
@@ -263,7 +263,7 @@ def spread(z):
 
 def evaluate(target: Target, z) -> Particles:
     flat = z.reshape(-1, z.shape[-1])
-    log_p, gradient = jax.vmap(jax.value_and_grad(log_density, argnums=1), in_axes=(None, 0))(target, flat)
+    log_p, gradient = value_and_grad_rows(target, flat)
     log_p = jnp.where(jnp.isnan(log_p), -jnp.inf, log_p)
     gradient = jnp.where(jnp.isfinite(gradient), gradient, 0.0)
     return Particles(z, log_p.reshape(z.shape[:-1]), gradient.reshape(z.shape))

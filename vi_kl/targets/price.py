@@ -1,0 +1,162 @@
+"""The price of one evaluation of a target: what it computes and what it holds in memory, and what follows from both.
+
+Memory: draws are evaluated in batches, of which the largest may hold MEMORY bytes. Where a batch of the usual size
+would hold more, it is divided.
+
+Work: fits and certificates take thousands of evaluations, whatever one costs, as long as one is cheap. Where it is
+not, they take the share of them that FULL_PRICE pays for, and say so. The posterior of many rows is near a normal, and
+then a few hundred draws tell as much as thousands do of another.
+
+Both follow from the operations of the log density alone, so that results do not depend on how busy a machine is.
+"""
+
+import math
+import threading
+import weakref
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from vi_kl.core.kept_programs import tracing
+from vi_kl.core.precision import in_float64
+from vi_kl.core.programs.measure import Size, size_of
+from vi_kl.targets.captured import Captured
+from vi_kl.targets.sites import unravel
+
+CHUNK = 8192  # long batches are evaluated in pieces of this one shape, so that they are compiled once
+ROWS = 64  # the same for gradients, which are asked for a few hundred at a time
+
+MEMORY = 1_000_000_000  # bytes, the most that one batch of evaluations may hold besides the data
+FULL_PRICE = 500_000  # operations of an evaluation, up to which the usual number of draws is taken
+LONG_BATCH = 200_000_000  # operations, beyond which a batch of dear evaluations is no faster for being longer
+SHORTEST_BATCH = 16  # draws, with which a matrix of data is still read seldom enough
+FUSED = 2  # the most that XLA was seen to hold, relative to what would be held if all that can be were fused
+ADJOINTS = 3  # the most that a gradient holds, relative to everything that its log density writes
+
+
+class Price(NamedTuple):
+    """The price of one evaluation.
+
+    Attributes:
+        operations: a weighted count of the log density's operations; each takes about half a nanosecond.
+        value_bytes: memory that one value holds in a batch, besides the data.
+        gradient_bytes: the same of a value with its gradient.
+    """
+
+    operations: float
+    value_bytes: int
+    gradient_bytes: int
+
+    @property
+    def share(self) -> float:
+        """The share of the usual number of draws that is worth its price; 1 if an evaluation is cheap."""
+        return min(1.0, FULL_PRICE / self.operations) if self.operations else 1.0
+
+
+known: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
+lock = threading.Lock()
+
+
+def price_of(target: Any) -> Price:
+    """Return the price of one evaluation of a target, which depends on its density and the shapes of its data."""
+    shapes = tuple((x.shape, str(x.dtype)) for x in map(as_shape, jax.tree.leaves(target.data)))
+    with lock:
+        prices = known.setdefault(target.density, {})
+    key = target.sites, shapes
+    if key not in prices:
+        prices[key] = measured(target)
+    return prices[key]
+
+
+@in_float64
+def measured(target: Any) -> Price:
+    """Measure the price of one evaluation; the gradient is traced only where its memory could matter."""
+    value = size_of_value(target)
+    value_bytes, gradient_bytes = FUSED * value.kept, ADJOINTS * value.written
+    if gradient_bytes * ROWS > MEMORY:
+        gradient_bytes = min(gradient_bytes, FUSED * traced_size(jax.value_and_grad(log_density), target).kept)
+    return Price(value.operations, value_bytes, gradient_bytes)
+
+
+def size_of_value(target: Any) -> Size:
+    """Return the size of a log density, from its program if it is kept as one."""
+    if isinstance(target.density, Captured):
+        for name, program, _ in target.density.programs:
+            if name == "log_density":
+                fixed = len(program.variables) - len(target.sites)
+                return size_of(program.operations, [False] * fixed + [True] * len(target.sites))
+    return traced_size(log_density, target)
+
+
+def traced_size(function: Callable, target: Any) -> Size:
+    """Return the size of `function(z, target)`, traced for one z."""
+    leaves, structure = jax.tree.flatten(jax.tree.map(as_shape, target.data))
+    z = jax.ShapeDtypeStruct((target.dim,), float)
+
+    def of_data(leaves, z):
+        return function(z, target, jax.tree.unflatten(structure, leaves))
+
+    with tracing:
+        traced = jax.make_jaxpr(of_data)(leaves, z)
+    return size_of(traced, [False] * len(leaves) + [True])
+
+
+def log_density(z, target: Any, data: Any) -> jax.Array:
+    return target.density.log_density(data, unravel(target.sites, z))
+
+
+def as_shape(leaf: Any) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(np.shape(leaf), leaf.dtype if hasattr(leaf, "dtype") else np.result_type(leaf))
+
+
+# What follows from the price -------------------------------------------------------------------------------------
+
+
+def values_at_once(target: Any, most: int) -> int:
+    """Return how many of `most` values may be computed at once."""
+    return that_fit(price_of(target).value_bytes, most)
+
+
+def gradients_at_once(target: Any, most: int) -> int:
+    """Return how many of `most` values with their gradients may be computed at once."""
+    return that_fit(price_of(target).gradient_bytes, most)
+
+
+def that_fit(bytes_each: int, most: int) -> int:
+    """Return how many of `most` fit into memory: all of them, or a power of two."""
+    fits = max(1.0, MEMORY / max(bytes_each, 1))
+    return most if most <= fits else power_of_two(fits)
+
+
+def piece_of(target: Any, most: int) -> int:
+    """Return the length of the pieces in which many draws are evaluated, up to `most`.
+
+    The last piece is filled up. So pieces of dear evaluations are short, where longer ones would be no faster.
+    """
+    price = price_of(target)
+    long = most if price.share == 1 else max(SHORTEST_BATCH, LONG_BATCH / price.operations)
+    return most if most <= long else power_of_two(long)
+
+
+def power_of_two(number: float) -> int:
+    """Return the largest power of two that is not above a number, which is at least 1."""
+    return 2 ** int(math.log2(number))
+
+
+def over_draws(function: Callable, z: Any, at_once: int) -> Any:
+    """Map a function over draws z (n, dim) inside a program, so many at once; a gradient of it holds no more."""
+    if len(z) <= at_once:
+        return jax.vmap(function)(z)
+    return jax.lax.map(jax.checkpoint(function), z, batch_size=at_once)
+
+
+def part_of_draws(share: float, usual: int, fewest: int) -> int:
+    """Return the number of draws to take: the usual one, or a power of two near a share of it, but not too few."""
+    return usual if share >= 1 else max(min(fewest, usual), power_of_two(max(1.0, usual * share)))
+
+
+def affordable(target: Any, usual: int, fewest: int) -> int:
+    """Return how many evaluations, draws or the like are worth their price: the usual number, or less, if dear."""
+    return part_of_draws(price_of(target).share, usual, fewest)
