@@ -14,6 +14,7 @@ import functools
 
 import numpy as np
 from jaxtyping import Float, Int
+from scipy.special import ndtri
 
 from vi_kl.core.gaussian import Gaussian
 from vi_kl.core.sparse_cholesky import SparseStructure
@@ -22,27 +23,29 @@ from vi_kl.targets.curvature import DRAWS
 from vi_kl.targets.target import ROWS
 
 GROUPS = 4  # of draws, whose mean gradients tell how much noise is in the mean of all
+BATCHES = 2  # the same of curvatures, which are dearer
 FIRST_STEPS = 4  # steps that may be long without being slow
 SLOW = 0.4  # the share of the nats of the step before, above which a step is one of a slow ascent
 FIRST_RADIUS = 4.0
 SHARED_NOISE = 0.05  # sds of noise in the mean of a shared coordinate that are tolerated
 LONGEST = 1.0  # the most that a step may move a shared coordinate, in z
+OPPOSITE = 0.5  # minus the cosine of two steps from which on they turn back, and are shortened
 INNER = 0.3  # the share of the shared coordinates' nats below which the others are at their best for them
 
 
 @dataclasses.dataclass(frozen=True)
 class FixedNoise:
-    """Standard normal noise in pairs of opposite sign, made again from its seeds whenever it is asked for.
+    """Standard normal noise in independent groups of even draws, made again from its seed whenever it is asked for.
 
     Attributes:
         seed: the seed of all of it.
-        means: how many blocks of ROWS draws serve the mean.
-        precisions: how many blocks of DRAWS draws serve the precision: two or more, to tell their noise.
+        for_mean: the number of draws for the mean in each of GROUPS groups.
+        for_precision: the number of draws for the precision in each of BATCHES groups.
     """
 
     seed: int
-    means: int = 1
-    precisions: int = 2
+    for_mean: int = ROWS // GROUPS
+    for_precision: int = DRAWS
 
     @classmethod
     def of(cls, generator: np.random.Generator) -> "FixedNoise":
@@ -50,21 +53,32 @@ class FixedNoise:
 
     def more(self, seen: "Measured", outer: "Outer | None", tolerance: float) -> "FixedNoise":
         """Return other noise, and twice as much of it where there was more than tolerable."""
-        for_mean = seen.mean.noise > 0.3 * tolerance or seen.noise_of_shared(outer) > SHARED_NOISE
-        for_precision = seen.precision.noise > 0.5 * tolerance
-        means = self.means * (2 if for_mean or not for_precision else 1)
-        return FixedNoise(self.seed + 1, means, self.precisions * (2 if for_precision else 1))
+        mean = seen.mean.noise > 0.3 * tolerance or seen.noise_of_shared(outer) > SHARED_NOISE
+        precision = seen.precision.noise > 0.5 * tolerance
+        means = self.for_mean * (2 if mean or not precision else 1)
+        return FixedNoise(self.seed + 1, means, self.for_precision * (2 if precision else 1))
 
-    def for_mean(self, dim: int):
-        yield from (opposite((self.seed, 0, block), ROWS, dim) for block in range(self.means))
+    def of_means(self, dim: int):
+        """Yield the noise of each group for the mean, (draws, dim)."""
+        yield from (even_noise((self.seed, 0, group), self.for_mean, dim) for group in range(GROUPS))
 
-    def for_precision(self, dim: int):
-        yield from (opposite((self.seed, 1, block), DRAWS, dim) for block in range(self.precisions))
+    def of_precisions(self, dim: int):
+        """Yield the noise of each group for the precision, (draws, dim)."""
+        yield from (even_noise((self.seed, 1, group), self.for_precision, dim) for group in range(BATCHES))
 
 
-def opposite(seed, n: int, dim: int) -> Float[np.ndarray, "n dim"]:
-    """Return n rows of noise, the second half the first with its sign changed."""
-    half = np.random.default_rng(seed).standard_normal((n // 2, dim))
+def even_noise(seed, n: int, dim: int) -> Float[np.ndarray, "n dim"]:
+    """Return n rows of standard normal noise, n even, in pairs of opposite sign and even in every coordinate.
+
+    The size of a coordinate is stratified over the pairs (Latin hypercube sampling), so that the mean of a sum of
+    functions of one coordinate each has next to no noise.
+
+    Reference: McKay, Beckman & Conover (1979).
+    """
+    generator, pairs = np.random.default_rng(seed), n // 2
+    strata = generator.permuted(np.tile(np.arange(pairs)[:, None], (1, dim)), axis=0)
+    size = ndtri(0.5 + 0.5 * np.clip((strata + generator.random((pairs, dim))) / pairs, 0.0, 1 - 1e-12))
+    half = np.where(generator.random((pairs, dim)) < 0.5, size, -size)
     return np.concatenate([half, -half])
 
 
@@ -162,6 +176,14 @@ class Measured:
         steps = self.gradients @ self.covariances.T
         return steps @ self.shared_precision
 
+    @functools.cached_property
+    def whitened_move(self) -> Float[np.ndarray, " moves"]:
+        """Newton's step of the mean, whitened, and the relative change of each coordinate's conditional sd."""
+        assert self.before is not None, "asked of a second step only"
+        places = self.structure.diagonal
+        now, then = self.batches.mean(axis=0)[places], self.before.batches.mean(axis=0)[places]
+        return np.concatenate([self.scale.solve(self.step), 0.5 * np.log(now / then)])
+
     @property
     def nats(self) -> float:
         """How far mean and precision move."""
@@ -202,6 +224,14 @@ class Measured:
 def is_slow(nats: list[float], tolerance: float) -> bool:
     """Return whether steps on one noise, of these nats, hardly get shorter."""
     return len(nats) > FIRST_STEPS and nats[-1] > tolerance and nats[-1] > SLOW * max(nats[-3:-1])
+
+
+def turn_back(step: Measured, last: Measured | None) -> bool:
+    """Return whether two steps on one noise point against each other, in the means and precisions of coordinates."""
+    if last is None or last.before is None or last.seed != step.seed:
+        return False
+    now, then = step.whitened_move, last.whitened_move
+    return bool(now @ then < -OPPOSITE * np.linalg.norm(now) * np.linalg.norm(then))
 
 
 class Outer:

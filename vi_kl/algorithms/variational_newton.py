@@ -22,7 +22,7 @@ import scipy.sparse as sp
 
 from vi_kl.algorithms.algorithm import Algorithm, CostCounter, FitError, History, Solution, Status
 from vi_kl.algorithms.initialization import starting_points
-from vi_kl.algorithms.newton_steps import GROUPS, LONGEST, SHARED_NOISE, FixedNoise, Measured, Outer, is_slow
+from vi_kl.algorithms.newton_steps import LONGEST, SHARED_NOISE, FixedNoise, Measured, Outer, is_slow, turn_back
 from vi_kl.core.gaussian import Gaussian
 from vi_kl.core.random_keys import numpy_generator
 from vi_kl.core.sparse_cholesky import SparseStructure
@@ -237,18 +237,22 @@ class Search:
 
     def settle(self, normal: Gaussian) -> tuple[Gaussian, Status]:
         """Take full steps on fixed noise until they end, and then on more of it, until the noise says little."""
-        noise, outer, before = FixedNoise.of(self.generator), None, None
+        noise, outer, before, last, share = FixedNoise.of(self.generator), None, None, None, 1.0
         nats: list[float] = []  # of the steps on this noise
         while True:
-            seen = self.measure(normal, noise, before)
+            seen = self.measure(normal, noise, before, share)
             if seen is None:  # a draw at which the density is not finite
                 normal, before = normal.scaled(0.7), None
                 if self.is_spent:
                     return normal, self.status(np.inf, np.inf)
                 continue
             nats.append(seen.nats)
-            if outer is None and len(self.shared) and is_slow(nats, self.tolerance):
-                outer = Outer(seen.shared_precision)
+            if is_slow(nats, self.tolerance):
+                if turn_back(seen, last):
+                    share = max(share / 2, SHORTEST)
+                elif outer is None and len(self.shared):
+                    outer = Outer(seen.shared_precision)
+            last = seen
             normal, left, bias = seen.next(outer, self.tolerance)
             before = seen.without_past()
             self.progress(0.5, f"step {len(self.elbos)}: {bias:.2g} nats to go, {left:.2g} of noise")
@@ -257,29 +261,34 @@ class Search:
             if bias < max(0.5 * left, 0.3 * self.tolerance):
                 noise, nats = noise.more(seen, outer, self.tolerance), []
 
-    def measure(self, normal: Gaussian, noise: FixedNoise, before: Measured | None) -> Measured | None:
-        """Return what draws of a normal say of the next step; None if the density is not finite at one of them."""
-        found = [self.look(normal, one) for one in noise.for_precision(self.target.dim)]
+    def measure(self, normal: Gaussian, noise: FixedNoise, before: Measured | None, share: float) -> Measured | None:
+        """Return what draws of a normal say of the next step; None if the density is not finite at one of them.
+
+        The precision goes a share of the way from the one before to that of the draws.
+        """
+        found = [self.look(normal, one) for one in noise.of_precisions(self.target.dim)]
         self.elbos.append(float(np.mean([seen.elbo for seen in found])))
         if not np.isfinite(self.elbos[-1]):
             return None
         precisions = [self.factored(self.precisions(seen.curvature, hold=False)) for seen in found]
-        gradients = [self.gradients(normal, one) for one in noise.for_mean(self.target.dim)]
+        gradients = self.gradients(normal, noise)
         if None in precisions or not np.isfinite(gradients).all():
             return None
         batches = np.array([one[0] for one in precisions if one is not None])
+        if before is not None:
+            batches = batches + (1 - share) * (before.batches.mean(axis=0) - batches.mean(axis=0))
         scale = self.scale(self.structure.factor(batches.mean(axis=0)))
         return Measured(
-            normal, self.structure, scale, np.concatenate(gradients), batches, self.shared, self.elbos[-1], noise.seed,
+            normal, self.structure, scale, gradients, batches, self.shared, self.elbos[-1], noise.seed,
             before,
         )  # fmt: skip
 
-    def gradients(self, normal: Gaussian, noise: np.ndarray) -> np.ndarray:
-        """Return the mean gradients of groups of draws in pairs of opposite sign, (GROUPS, dim)."""
-        found = value_and_grad_batch(self.target, normal.unwhiten(noise))[1]
-        self.counter.gradient_evaluations += len(noise)
-        pairs = 0.5 * (found[: len(noise) // 2] + found[len(noise) // 2 :])
-        return pairs.reshape(GROUPS, -1, self.target.dim).mean(axis=1)
+    def gradients(self, normal: Gaussian, noise: FixedNoise) -> np.ndarray:
+        """Return the mean gradients of groups of draws, (GROUPS, dim)."""
+        groups = np.array(list(noise.of_means(self.target.dim)))
+        found = value_and_grad_batch(self.target, normal.unwhiten(groups).reshape(-1, self.target.dim))[1]
+        self.counter.gradient_evaluations += len(found)
+        return found.reshape(groups.shape).mean(axis=1)
 
     def longest(self, step: np.ndarray) -> float:
         """Return the share of a step, at most 1, that moves no shared coordinate too far."""

@@ -7,7 +7,7 @@ the certificate says what it rests on. More draws can be asked for, and the sear
 
 from typing import NamedTuple
 
-from vi_kl.targets.price import CHUNK, part_of_draws, price_of
+from vi_kl.targets.price import CHUNK, part_of_draws, share_of
 from vi_kl.targets.target import Target
 
 USUAL = 2 * CHUNK  # draws of q
@@ -32,7 +32,7 @@ class Effort(NamedTuple):
 
 def effort_for(target: Target, num_draws: int | None = None) -> Effort:
     """Return the effort for a target; with the number of draws that is asked for, if one is."""
-    share = price_of(target).share
+    share = share_of(target)
     if num_draws is None:
         return Effort(part_of_draws(share, USUAL, FEWEST_CHOSEN), share)
     return Effort(num_draws, max(share, min(1.0, num_draws / USUAL)))

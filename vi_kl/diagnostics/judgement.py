@@ -79,8 +79,10 @@ def scouts_around(
 
     Return None if q's draws do not span the space, or if there are too many dimensions.
     """
+    if q.target.dim > MOST_DIMENSIONS:
+        return None
     found = gaussian_of_draws(pilot.z)
-    if found is None or q.target.dim > MOST_DIMENSIONS:
+    if found is None:
         return None
     return scout(q.target, normal_of(q) or found, generator, n, rays=rays, size=size)
 

@@ -123,8 +123,10 @@ def find_missed_modes(
         key: a JAX random key.
         effort: half of its draws are the draws around each mode found, and its share is that of the usual climbs.
     """
+    if target.dim > MOST_DIMENSIONS or scouts is None:
+        return Search()
     reach, generator = gaussian_of_draws(pilot.z), numpy_generator(key)
-    if target.dim > MOST_DIMENSIONS or reach is None or scouts is None:
+    if reach is None:
         return Search()
     with np.errstate(over="ignore", invalid="ignore"):  # line searches far out may overflow
         return search_around(pilot, scouts, log_q, target, reach, generator, effort)

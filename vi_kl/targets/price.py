@@ -32,6 +32,7 @@ MEMORY = 1_000_000_000  # bytes, the most that one batch of evaluations may hold
 FULL_PRICE = 500_000  # operations of an evaluation, up to which the usual number of draws is taken
 LONG_BATCH = 200_000_000  # operations, beyond which a batch of dear evaluations is no faster for being longer
 SHORTEST_BATCH = 16  # draws, with which a matrix of data is still read seldom enough
+MOST_NUMBERS = 8_200_000  # held by the usual number of draws: all of them up to 500 dimensions, and then a share
 FUSED = 2  # the most that XLA was seen to hold, relative to what would be held if all that can be were fused
 ADJOINTS = 3  # the most that a gradient holds, relative to everything that its log density writes
 
@@ -152,6 +153,11 @@ def over_draws(function: Callable, z: Any, at_once: int) -> Any:
     return jax.lax.map(jax.checkpoint(function), z, batch_size=at_once)
 
 
+def share_of(target: Any) -> float:
+    """Return the share of the usual number of draws that is worth its price, and whose numbers can be held."""
+    return min(price_of(target).share, MOST_NUMBERS / (2 * CHUNK * target.dim))
+
+
 def part_of_draws(share: float, usual: int, fewest: int) -> int:
     """Return the number of draws to take: the usual one, or a power of two near a share of it, but not too few."""
     return usual if share >= 1 else max(min(fewest, usual), power_of_two(max(1.0, usual * share)))
@@ -159,4 +165,4 @@ def part_of_draws(share: float, usual: int, fewest: int) -> int:
 
 def affordable(target: Any, usual: int, fewest: int) -> int:
     """Return how many evaluations, draws or the like are worth their price: the usual number, or less, if dear."""
-    return part_of_draws(price_of(target).share, usual, fewest)
+    return part_of_draws(share_of(target), usual, fewest)
