@@ -26,11 +26,11 @@ GROUPS = 4  # of draws, whose mean gradients tell how much noise is in the mean 
 BATCHES = 2  # the same of curvatures, which are dearer
 FIRST_STEPS = 4  # steps that may be long without being slow
 SLOW = 0.4  # the share of the nats of the step before, above which a step is one of a slow ascent
-FIRST_RADIUS = 4.0
+FIRST_RADIUS, LONGEST_RADIUS = 4.0, 16.0
 SHARED_NOISE = 0.05  # sds of noise in the mean of a shared coordinate that are tolerated
 LONGEST = 1.0  # the most that a step may move a shared coordinate, in z
 OPPOSITE = 0.5  # minus the cosine of two steps from which on they turn back, and are shortened
-INNER = 0.3  # the share of the shared coordinates' nats below which the others are at their best for them
+INNER = 0.05  # nats that the others have to go, below which they are at their best for the shared coordinates
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,6 +100,7 @@ class Measured:
         scale: the scale whose precision is the mean of minus the Hessians at the draws.
         gradients: mean gradients of groups of draws, (groups, dim).
         batches: the entries of minus the mean Hessian of each batch, (batches, entries).
+        entries: the entries of the precision that is gone to: their mean, or what is on the way to it.
         shared: the shared coordinates.
         elbo: the ELBO on this noise.
         seed: the seed of the noise.
@@ -111,6 +112,7 @@ class Measured:
     scale: SparsePrecision
     gradients: Float[np.ndarray, "groups dim"]
     batches: Float[np.ndarray, "batches entries"]
+    entries: Float[np.ndarray, " entries"]
     shared: Int[np.ndarray, " shared"]
     elbo: float
     seed: int
@@ -137,11 +139,11 @@ class Measured:
     @functools.cached_property
     def precision(self) -> Move:
         """How far the precision has moved since the step before, and the noise in its mean."""
-        entries = self.batches.mean(axis=0)
-        noise = float(np.mean([self.nats_of(one - entries) for one in self.batches])) / (len(self.batches) - 1)
+        found = self.batches.mean(axis=0)
+        noise = float(np.mean([self.nats_of(one - found) for one in self.batches])) / (len(self.batches) - 1)
         if self.before is None:
             return Move(np.inf, noise)
-        moved = self.nats_of(entries - self.before.batches.mean(axis=0))
+        moved = self.nats_of(found - self.before.entries)
         if self.seed != self.before.seed:  # the noise of both is in it
             moved = max(moved - noise - self.before.precision.noise, 0.0)
         return Move(moved, noise)
@@ -181,7 +183,7 @@ class Measured:
         """Newton's step of the mean, whitened, and the relative change of each coordinate's conditional sd."""
         assert self.before is not None, "asked of a second step only"
         places = self.structure.diagonal
-        now, then = self.batches.mean(axis=0)[places], self.before.batches.mean(axis=0)[places]
+        now, then = self.batches.mean(axis=0)[places], self.before.entries[places]
         return np.concatenate([self.scale.solve(self.step), 0.5 * np.log(now / then)])
 
     @property
@@ -210,7 +212,7 @@ class Measured:
         others = self.step - self.following(self.step[self.shared])
         inner = 0.5 * float((self.scale.solve(others) ** 2).sum()) + self.precision.nats
         own = outer.move(self.left_for_shared)
-        if inner > max(INNER * min(own.nats, outer.gain), 0.3 * tolerance):
+        if inner > INNER:
             return self.moved(others), left + own.noise, inner + own.nats
         base, further = outer.step(self)
         return base.moved(base.following(further)), left + own.noise, inner + own.nats
@@ -278,7 +280,7 @@ class Outer:
         length = float(np.sqrt(found @ seen.shared_precision @ found))
         found *= min(1.0, self.radius / length)
         self.length = min(length, self.radius)
-        self.radius *= 2 if length > self.radius else 1
+        self.radius = min(self.radius * (2 if length > self.radius else 1), LONGEST_RADIUS)
         self.gain = float(found @ gradient) - 0.5 * float(found @ self.curvature @ found)
         return seen, found
 

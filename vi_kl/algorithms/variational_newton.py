@@ -247,10 +247,10 @@ class Search:
                     return normal, self.status(np.inf, np.inf)
                 continue
             nats.append(seen.nats)
-            if is_slow(nats, self.tolerance):
+            if outer is None and is_slow(nats, self.tolerance):
                 if turn_back(seen, last):
                     share = max(share / 2, SHORTEST)
-                elif outer is None and len(self.shared):
+                elif len(self.shared):
                     outer = Outer(seen.shared_precision)
             last = seen
             normal, left, bias = seen.next(outer, self.tolerance)
@@ -275,12 +275,12 @@ class Search:
         if None in precisions or not np.isfinite(gradients).all():
             return None
         batches = np.array([one[0] for one in precisions if one is not None])
+        entries = batches.mean(axis=0)
         if before is not None:
-            batches = batches + (1 - share) * (before.batches.mean(axis=0) - batches.mean(axis=0))
-        scale = self.scale(self.structure.factor(batches.mean(axis=0)))
+            entries = before.entries + share * (entries - before.entries)
+        scale = self.scale(self.structure.factor(entries))
         return Measured(
-            normal, self.structure, scale, gradients, batches, self.shared, self.elbos[-1], noise.seed,
-            before,
+            normal, self.structure, scale, gradients, batches, entries, self.shared, self.elbos[-1], noise.seed, before
         )  # fmt: skip
 
     def gradients(self, normal: Gaussian, noise: FixedNoise) -> np.ndarray:

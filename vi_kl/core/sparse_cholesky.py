@@ -81,6 +81,12 @@ class SparseStructure:
         a, b = self.position[i], self.position[j]
         return np.searchsorted(self.columns * self.dim + self.rows, np.minimum(a, b) * self.dim + np.maximum(a, b))
 
+    def holds(self, i: Int[np.ndarray, " n"], j: Int[np.ndarray, " n"]) -> np.ndarray:
+        """Return whether two coordinates each have an entry, (n,)."""
+        found = np.minimum(self.places(i, j), len(self.rows) - 1)
+        a, b = self.position[i], self.position[j]
+        return (self.columns[found] == np.minimum(a, b)) & (self.rows[found] == np.maximum(a, b))
+
     @functools.cached_property
     def whole(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The whole matrix by columns: where each of its entries stands in the lower triangle, and SciPy's indices."""

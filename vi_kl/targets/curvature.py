@@ -83,7 +83,8 @@ def curvature_of_terms(target: Target, z: Float[AnyArray, "draws dim"], directio
 
 @compiled
 def products_of_terms(target: Target, z: Float[AnyArray, "draws dim"], which: Bool[AnyArray, " terms"], directions):
-    """Return the mean Hessian of the sum of some of the terms, times each of (n, dim) directions: (n, dim)."""
+    """Return log densities, gradients, and the mean Hessian of the sum of some terms times directions, (n, dim)."""
+    values, gradients = jax.vmap(jax.value_and_grad(log_density, argnums=1), in_axes=(None, 0))(target, z)
 
     def gradient(z):
         return jax.grad(lambda z: jnp.where(which, terms(target, z), 0.0).sum())(z)
@@ -91,7 +92,7 @@ def products_of_terms(target: Target, z: Float[AnyArray, "draws dim"], which: Bo
     def product(v):
         return over_draws(lambda z: jax.jvp(gradient, (z,), (v,))[1], z, len(v))
 
-    return jax.lax.map(product, directions)
+    return values, gradients, jax.lax.map(product, directions)
 
 
 # What is known once per target ----------------------------------------------------------------------------------------
@@ -190,6 +191,7 @@ class WideTerms:
         for k, coordinate in enumerate(full):
             directions.append(np.eye(1, dim, coordinate)[0])
             rows = np.setdiff1d(np.arange(dim), full[:k])
+            rows = rows[structure.holds(rows, np.full(len(rows), coordinate))]
             reads.append((rows, structure.places(rows, np.full(len(rows), coordinate))))
         return cls(which, np.array(directions).reshape(-1, dim), tuple(reads))
 
@@ -209,7 +211,8 @@ class SparseHessian:
         target: the target.
         structure: the places of its entries.
         narrow: the terms that see few coordinates.
-        wide: the others; None if there are none.
+        wide: the terms whose Hessian is found by products: those that see many coordinates, or all where that takes
+            fewer passes; None if there are none.
         evaluations: directional derivatives that it took to find all this.
     """
 
@@ -220,28 +223,38 @@ class SparseHessian:
     evaluations: int = 0
 
     @property
+    def by_products(self) -> bool:
+        """Whether products alone give the whole Hessian."""
+        return self.wide is not None and bool(self.wide.which.all())
+
+    @property
     def passes(self) -> int:
         """The number of second directional derivatives that one Hessian takes."""
-        return len(self.narrow.pairs) + (0 if self.wide is None else len(self.wide.directions))
+        by_pairs = 0 if self.by_products else len(self.narrow.pairs)
+        return by_pairs + (0 if self.wide is None else len(self.wide.directions))
 
     def at(self, z: Float[np.ndarray, "draws dim"]) -> "Curvature":
         """Return values, gradients and mean curvature at draws, of which there are a multiple of DRAWS."""
         batches = np.split(z, range(DRAWS, len(z), DRAWS))
-        found = [self.of_batch(batch) for batch in batches]
-        values, gradients = (np.concatenate([batch[i] for batch in found]) for i in (0, 1))
-        second = sum(batch[2] for batch in found) / len(found)
-        products = None if self.wide is None else sum(batch[3] for batch in found) / len(found)
-        return Curvature(self, values, gradients, second, products)
+        by_pairs = None if self.by_products else joined_batches(map(self.pairs, batches))
+        products = None if self.wide is None else joined_batches(map(self.products, batches))
+        values, gradients, _ = by_pairs or products
+        return Curvature(self, z, values, gradients, by_pairs and by_pairs[2], products and products[2])
 
-    def of_batch(self, z):
-        values, gradients, second = map(
-            np.asarray, curvature_of_terms(self.target, z, self.narrow.directions, self.narrow.pairs)
-        )
-        if self.wide is None:
-            return values, gradients, second, None
-        return values, gradients, second, np.asarray(
-            products_of_terms(self.target, z, self.wide.which, self.wide.directions)
-        )  # fmt: skip
+    def pairs(self, z) -> list[np.ndarray]:
+        """Return values, gradients and mean second derivatives of the narrow terms at DRAWS draws."""
+        return [*map(np.asarray, curvature_of_terms(self.target, z, self.narrow.directions, self.narrow.pairs))]
+
+    def products(self, z) -> list[np.ndarray]:
+        """Return values, gradients and the mean Hessian of the wide terms at DRAWS draws, times their directions."""
+        assert self.wide is not None, "asked of wide terms only"
+        return [*map(np.asarray, products_of_terms(self.target, z, self.wide.which, self.wide.directions))]
+
+
+def joined_batches(batches) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the values, gradients and means of second derivatives of several batches as those of one."""
+    values, gradients, second = zip(*batches, strict=True)
+    return np.concatenate(values), np.concatenate(gradients), sum(second) / len(second)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -250,16 +263,18 @@ class Curvature:
 
     Attributes:
         of: the structure.
+        z: the draws, (draws, dim).
         values: the log densities, (draws,).
         gradients: their gradients, (draws, dim).
-        second: mean second derivatives of the narrow terms, (pairs, terms).
-        products: the mean Hessian of the wide terms times their directions, (n, dim).
+        second: mean second derivatives of the narrow terms, (pairs, terms); None where products give all.
+        products: the mean Hessian of the wide terms times their directions, (n, dim); None if there are none.
     """
 
     of: SparseHessian
+    z: Float[np.ndarray, "draws dim"]
     values: Float[np.ndarray, " draws"]
     gradients: Float[np.ndarray, "draws dim"]
-    second: Float[np.ndarray, "pairs terms"]
+    second: Float[np.ndarray, "pairs terms"] | None
     products: Float[np.ndarray, "n dim"] | None
 
     @functools.cached_property
@@ -270,13 +285,19 @@ class Curvature:
     @functools.cached_property
     def entries(self) -> Float[np.ndarray, " entries"]:
         """The entries of the mean of minus the Hessian, in the structure."""
+        if self.second is None:
+            return -self.of_wide
         return -(self.of.narrow.add_up(self.second, len(self.of.structure.rows)) + self.of_wide)
 
     @functools.cached_property
     def concave_entries(self) -> Float[np.ndarray, " entries"]:
-        """The entries with each narrow term made concave. Without wide terms it is positive semidefinite."""
+        """The entries with each narrow term made concave. Without terms that see many it is positive semidefinite."""
+        second, others = self.second, self.of_wide
+        if second is None:
+            batches = np.split(self.z, range(DRAWS, len(self.z), DRAWS))
+            second, others = joined_batches(map(self.of.pairs, batches))[2], 0.0
         size = len(self.of.structure.rows)
-        return -(self.of.narrow.add_up(self.of.narrow.concave(self.second), size) + self.of_wide)
+        return -(self.of.narrow.add_up(self.of.narrow.concave(second), size) + others)
 
 
 # Finding it -----------------------------------------------------------------------------------------------------------
@@ -307,16 +328,23 @@ def find_sparse_hessian(target: Target, points: Float[np.ndarray, "2 dim"], seed
         rows = joined(rows_of_wide(target, z, wide, parts, generator) for z in points)
         pattern = pattern + rows.pattern + full_rows(rows.unresolved)
     structure = SparseStructure.of(pattern)
-    hessian = SparseHessian(
-        target,
-        structure,
-        NarrowTerms.of(narrow, structure),
-        None if rows is None else WideTerms.of(wide, rows, structure),
-    )
+    pairs = NarrowTerms.of(narrow, structure)
+    products = None if rows is None else WideTerms.of(wide, rows, structure)
+    if products is None:
+        by_products = WideTerms.of(np.ones(len(wide), bool), full_and_others(pattern), structure)
+        products = by_products if len(by_products.directions) < len(pairs.pairs) else None
+    hessian = SparseHessian(target, structure, pairs, products)
     if hessian.passes > MOST_PAIRS:
         raise UnsuitableError(f"The Hessian takes {hessian.passes} passes: it is not sparse enough.")
     require_agreement(hessian, points[0], generator)
     return hessian
+
+
+def full_and_others(pattern: sp.csr_array) -> Jacobian:
+    """Return the rows of a symmetric pattern, those that see many times what most see taken for full."""
+    degree = np.diff(pattern.indptr)
+    full = degree > max(MANY, 4 * np.median(degree))
+    return Jacobian(masked(pattern, ~full), full)
 
 
 def joined(found) -> Jacobian:
@@ -346,7 +374,7 @@ def rows_of_wide(target: Target, z, wide, parts, generator) -> Jacobian:
     """
 
     def products(target, z, directions):
-        return products_of_terms(target, z[None], wide, directions)
+        return products_of_terms(target, z[None], wide, directions)[2]
 
     found = sparsity.probe(functools.partial(in_batches, products, target, z), parts, generator)
     found = Jacobian(found.pattern, found.unresolved | (found.seen > MANY))
