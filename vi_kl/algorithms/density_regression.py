@@ -1,4 +1,4 @@
-"""DensityRegression: a flow whose log density is fitted to the posterior's, and its gradient to the gradient, at points.
+"""DensityRegression: a flow whose log density and its gradient are fitted to the posterior's, at points.
 
 Each point at which the log density has been evaluated gives dim + 1 numbers: its value, up to a constant, and its
 gradient. Where the family holds the posterior all of them agree exactly, and so there is no Monte-Carlo noise in what
@@ -6,9 +6,9 @@ is fitted: a thousand gradients do what stochastic optimisation of the ELBO does
 draws of the normal in whose frame the search starts, some of them spread wider, and then draws of the flow found so
 far: there a flow is shown where it has gone wrong.
 
-Requires of the family: a density that is known everywhere and depends on no more of the target than its dimension
-(`Coupling`, `Skewed`). Requires of the target: a differentiable log density. Requires of the start: a normal that is
-within a nat or two of the posterior, since nothing is learned where there are no points.
+Requires of the family: an image of normal noise whose density is known everywhere and depends on no more of the target
+than its dimension (`Coupling`, `Skewed`). Requires of the target: a differentiable log density. Requires of the start:
+a normal that overlaps with the posterior, since nothing is learned where there are no points.
 
 References: Czarnecki et al. (2017), "Sobolev training for neural networks", for regression on values and gradients;
 Richter, Boustati, Nuesken, Ruiz & Akyildiz (2020), "VarGrad", for the variance of log p - log q over any draws as the
@@ -16,7 +16,7 @@ loss of a variational approximation.
 """
 
 import dataclasses
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -24,19 +24,20 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from scipy.optimize import minimize
 
-from vi_kl.algorithms.algorithm import Algorithm, CostCounter, FitError, History, Solution, Status
+from vi_kl.algorithms.algorithm import Algorithm, FitError, History, Solution, Status
 from vi_kl.algorithms.initialization import initialize
 from vi_kl.core.compilation import compiled
 from vi_kl.core.random_keys import numpy_generator
-from vi_kl.families.approximation import Approximation
+from vi_kl.families.approximation import Approximation, push_batch
 from vi_kl.families.coupling import Coupling
 from vi_kl.families.family import Family
 from vi_kl.families.frame import Frame
 from vi_kl.objectives.noise import matched_noise
-from vi_kl.targets.target import Target, value_and_grad_batch
+from vi_kl.targets.target import Target, in_chunks, value_and_grad_batch
 
 PIECE = 512  # points that the compiled loss takes at once
 WIDER = 1.3  # the scale of every other of the first points, in the start's own
+MEMORY = 30  # steps from which the optimiser takes the curvature
 HEAVIEST, LIGHTEST = 3.0, 0.02  # bounds of a point's weight, which is that of importance sampling
 
 
@@ -61,13 +62,12 @@ class Points(NamedTuple):
     slopes: np.ndarray
     log_r: np.ndarray
 
-    def __add__(self, other):
-        return Points(*(np.concatenate(pair) for pair in zip(self, other, strict=True)))
-
     @property
     def weights(self) -> np.ndarray:
         """The bounded importance weights, (n,); zero where the log density or its gradient is not finite."""
         known = np.isfinite(self.log_p) & np.isfinite(self.slopes).all(axis=1)
+        if not known.any():
+            return np.zeros(len(self.u))
         log_w = np.where(known, self.log_p - self.log_r, -np.inf)
         relative = np.exp(log_w - log_w.max())
         return np.where(known, np.clip(relative / relative.mean(), LIGHTEST, HEAVIEST), 0.0)
@@ -80,19 +80,26 @@ class DensityRegression(Algorithm):
     Attributes:
         family: the set of candidates.
         num_draws: the number of points at first.
-        more_draws: the number of draws of the flow found so far that each further round adds to them.
+        more_draws: the number of draws of the flow found so far that each round adds to them.
         max_rounds: the most rounds.
-        tolerance: the KL(q||posterior) in nats, as the variance of log p - log q over new draws of q tells it, below
-            which the search ends.
+        tolerance: the KL(q||posterior) in nats, as half the variance of log p - log q over new draws of q tells it,
+            below which the search ends.
         max_steps: the most iterations of the optimiser in a round; they evaluate the flow, and not the model.
     """
 
     family: Family = dataclasses.field(default_factory=Coupling)
     num_draws: int = 1024
     more_draws: int = 512
-    max_rounds: int = 4
+    max_rounds: int = 3
     tolerance: float = 0.01
-    max_steps: int = 200
+    max_steps: int = 80
+
+    def __post_init__(self):
+        for name in ("num_draws", "more_draws"):
+            if getattr(self, name) < 2 or getattr(self, name) % 2:
+                raise ValueError(f"{name} must be even, for draws come in opposite pairs, got {getattr(self, name)}.")
+        if self.max_rounds < 1 or self.max_steps < 1:
+            raise ValueError(f"max_rounds and max_steps must be positive, got {self.max_rounds} and {self.max_steps}.")
 
     @property
     def name(self):
@@ -106,32 +113,41 @@ class DensityRegression(Algorithm):
     def find(self, key, target, *, start, progress, counter):
         frame_key, init_key, noise_key = jax.random.split(key, 3)
         self.family.require(target)
-        search = Regression(self, target, initialize(target, frame_key, counter, start).frame, init_key, noise_key)
+        frame = initialize(target, frame_key, counter, start).frame
+        search = Regression(self, target, frame, init_key, numpy_generator(noise_key))
         for done in range(self.max_rounds):
             search.minimise()
             search.look_again()
-            progress((done + 1) / self.max_rounds, f"loss {-search.elbo:.3f} after {len(search.points.u):,} points")
+            progress((done + 1) / self.max_rounds, f"loss {-search.elbo:.3f} after {len(search.points.u):,} gradients")
             if search.nats < self.tolerance:
                 break
         counter.gradient_evaluations += len(search.points.u)
-        return Solution(search.best[1], search.status(), History(np.array(search.losses)))
+        return Solution(search.best, search.status(), History(np.array(search.losses)))
 
 
 class Regression:
-    """A search by rounds: fit the flow to the points, draw from it, evaluate there, and add these points."""
+    """A search by rounds: fit the flow to the points, draw from it, evaluate there, and add these points.
 
-    def __init__(self, config: DensityRegression, target: Target, frame: Frame, init_key, noise_key):
-        self.config, self.target, self.frame = config, target, frame
-        self.generator = numpy_generator(noise_key)
+    Attributes:
+        points: all points so far.
+        best: the approximation with the highest ELBO so far.
+        elbo: the latest one's ELBO, from new draws of it.
+        nats: its KL(q||posterior), as half the variance of log p - log q over these draws.
+    """
+
+    def __init__(self, config: DensityRegression, target: Target, frame: Frame, init_key, generator):
+        self.config, self.target, self.frame, self.generator = config, target, frame, generator
         self.units = config.family.units(frame, target)
         params = jax.tree.map(jnp.asarray, config.family.standard(init_key, target))
-        flat, self.unravel = ravel_pytree((params, 0.0))
-        self.x = np.array(flat)
-        self.losses: list[float] = []
-        self.elbo, self.nats = -np.inf, np.inf
-        self.best: tuple[float, Approximation | None] = (-np.inf, None)
         self.points = self.first_points()
-        self.x[-1] = np.average(self.points.log_p - standard_log_prob(self.points.u), weights=self.points.weights)
+        known = self.points.weights > 0
+        if not known.any():
+            raise FitError("The log density is not finite at any draw of the start: begin with a fit (start=...).")
+        offset = np.mean((self.points.log_p - standard_log_prob(self.points.u))[known])
+        self.x, self.unravel = ravel_pytree((params, jnp.asarray(offset)))
+        self.losses: list[float] = []
+        self.elbo, self.nats, self.best_nats = -np.inf, np.inf, np.inf
+        self.best = self.approximation()
 
     def evaluate(self, u: np.ndarray, log_r: np.ndarray) -> Points:
         """Evaluate the log density at places in the frame's units."""
@@ -142,65 +158,75 @@ class Regression:
     def first_points(self) -> Points:
         """Draw from the frame's normal, and from a wider one in turns."""
         n, dim = self.config.num_draws, self.target.dim
-        scale = np.where(np.arange(n) % 2, WIDER, 1.0)[:, None]
-        u = scale * matched_noise(self.generator, n, dim)
+        u = np.where(np.arange(n) % 2, WIDER, 1.0)[:, None] * matched_noise(self.generator, n, dim)
         wide = standard_log_prob(u / WIDER) - dim * np.log(WIDER)
-        points = self.evaluate(u, np.logaddexp(standard_log_prob(u), wide) - np.log(2))
-        if not points.weights.any():
-            raise FitError("The log density is not finite at any draw of the start: begin with a fit (start=...).")
-        return points
+        return self.evaluate(u, np.logaddexp(standard_log_prob(u), wide) - np.log(2))
 
     def minimise(self) -> None:
         """Minimise the misfit at all points."""
-        weights = self.points.weights
+        u, log_p, slopes, _ = self.points
+        weights = self.points.weights / self.points.weights.sum()
         known = weights > 0
-        data = [np.where(known.reshape(-1, *[1] * (x.ndim - 1)), x, 0.0) for x in self.points[:3]]
-        pieces = [padded(part, first) for first in range(0, len(weights), PIECE) for part in [(*data, weights / weights.sum())]]
+        data = (u, np.where(known, log_p, 0.0), np.where(known[:, None], slopes, 0.0), weights)
+        pieces = [piece_from(data, first) for first in range(0, len(u), PIECE)]
 
         def loss(x):
-            parts = [misfit(jnp.asarray(x), *piece, family=self.config.family, unravel=self.unravel) for piece in pieces]
+            parts = [misfit(jnp.asarray(x), *piece, self.config.family, self.unravel) for piece in pieces]
             return sum(float(value) for value, _ in parts), sum(np.asarray(slope) for _, slope in parts)
 
-        found = minimize(loss, self.x, jac=True, method="L-BFGS-B", options={"maxiter": self.config.max_steps, "maxcor": 30})
-        self.x = found.x
-        self.nfev=found.nfev; self.fun=found.fun
+        options = {"maxiter": self.config.max_steps, "maxcor": MEMORY}
+        self.x = minimize(loss, np.asarray(self.x), jac=True, method="L-BFGS-B", options=options).x
+
+    def approximation(self) -> Approximation:
+        """Return the present member."""
+        params = self.config.family.place(self.unravel(jnp.asarray(self.x))[0], self.units)
+        return Approximation(self.config.family, jax.tree.map(np.asarray, params), self.target)
 
     def look_again(self) -> None:
         """Draw from the flow, see how far it is from the posterior there, and add what is seen to the points."""
-        family = self.config.family
-        params = jax.tree.map(np.asarray, self.unravel(jnp.asarray(self.x))[0])
-        q = Approximation(family, jax.tree.map(np.asarray, family.place(params, self.units)), self.target)
+        q = self.approximation()
         noise = matched_noise(self.generator, self.config.more_draws, self.target.dim)
-        from vi_kl.families.approximation import push_batch
-        from vi_kl.targets.target import in_chunks
-        z, log_q = in_chunks(lambda piece: push_batch(q, piece), noise, size=512)
-        seen = self.evaluate(self.frame.normal.whiten(z), log_q + self.frame.normal.log_volume)
-        ratio = seen.log_p - log_q
-        self.elbo = float(np.mean(ratio))
-        self.nats = float(np.var(ratio) / 2) if np.isfinite(ratio).all() else np.inf
-        self.losses.append(-self.elbo)
-        if self.best[1] is None or self.elbo > self.best[0]:
-            self.best = self.elbo, q
-        self.points = self.points + seen
+        z, log_q = in_chunks(lambda piece: push_batch(q, piece), noise, size=PIECE)
+        seen = self.evaluate(self.frame.normal.whiten(z), log_q + self.frame.normal.log_det)
+        log_ratio = np.where(np.isnan(seen.log_p), -np.inf, seen.log_p) - log_q
+        elbo = float(np.mean(log_ratio))
+        with np.errstate(invalid="ignore"):
+            self.nats = float(np.nan_to_num(np.var(log_ratio) / 2, nan=np.inf))
+        if not self.losses or elbo > -min(self.losses):
+            self.best, self.best_nats = q, self.nats
+        self.elbo = elbo
+        self.losses.append(-elbo)
+        self.points = Points(*map(np.concatenate, zip(self.points, seen, strict=True)))
 
     def status(self) -> Status:
-        return Status(True, "x")
+        """Say how near the posterior the flow is, by its own draws."""
+        found = f"after {len(self.points.u):,} gradients in {len(self.losses)} rounds"
+        if self.best_nats < self.config.tolerance:
+            return Status(True, f"Converged {found}: KL(q||posterior) is about {self.best_nats:.2g} nats by new draws.")
+        return Status(
+            False,
+            f"Not converged {found}: by new draws KL(q||posterior) is about {self.best_nats:.2g} nats, above the "
+            f"tolerance of {self.config.tolerance:g}. Raise max_rounds (now {self.config.max_rounds}), or fit the flow "
+            f"by SVI.",
+        )
 
 
-def padded(arrays, first: int):
+def piece_from(arrays, first: int) -> list[jax.Array]:
+    """Return PIECE rows from the first on, filled up with zeros, so that one compiled program serves any number."""
     rows = [array[first : first + PIECE] for array in arrays]
     return [jnp.asarray(np.pad(x, ((0, PIECE - len(x)), *((0, 0),) * (x.ndim - 1)))) for x in rows]
 
 
-def standard_log_prob(u):
+def standard_log_prob(u: np.ndarray) -> np.ndarray:
+    """Return the log density of independent standard normals at rows of u."""
     return -0.5 * (u**2).sum(axis=-1) - 0.5 * u.shape[-1] * np.log(2 * np.pi)
 
 
 @compiled(static=("family", "unravel"))
 def misfit(flat, u, log_p, slopes, weights, family: Family, unravel):
-    """Return the weighted misfit of the density and its gradient over some points, and its gradient.
+    """Return the weighted misfit of the density and its gradient over some points, and its own gradient.
 
-    Squares that are large against the dimension count by their roots.
+    Squares that are large beside the dimension count by their roots, so that a few places far out do not decide.
     """
 
     def loss(flat):

@@ -101,7 +101,9 @@ def times(matrices: np.ndarray, which: np.ndarray, vectors: np.ndarray) -> np.nd
     return np.concatenate([np.einsum("nij,nj->ni", matrices[which[piece]], vectors[piece]) for piece in pieces])
 
 
-def find_funnel(target: Target, z: np.ndarray, generator, budget: int) -> tuple[Funnel | None, int]:
+def find_funnel(
+    target: Target, z: np.ndarray, generator, budget: int, most_seen: int = SEEN
+) -> tuple[Funnel | None, int]:
     """Return a density that follows the funnel around draws of q, or None if there is no funnel.
 
     Args:
@@ -109,12 +111,13 @@ def find_funnel(target: Target, z: np.ndarray, generator, budget: int) -> tuple[
         z: the draws of q, (n, dim).
         generator: NumPy's random generator.
         budget: the approximate number of gradients that may be evaluated.
+        most_seen: the most draws of q at which the curvature is computed.
 
     Returns:
         The density or None, and the number of gradients evaluated.
     """
     centre, steps = z.mean(axis=0), STEP * z.std(axis=0)
-    seen = min(SEEN, budget // (4 * target.dim))
+    seen = min(most_seen, budget // (4 * target.dim))
     if seen < FEWEST_SEEN:
         return None, 0
     around = centre + STRETCH * (z[:seen] - centre)
