@@ -209,9 +209,9 @@ class Ladder:
         Args:
             name: what would be fitted.
             asks: whether it can be left out at all.
-            more: about how many gradients it takes.
+            more: the number of gradients that it takes, about.
             done: the share of the work that is done.
-            progress: where to announce many gradients; None for the fit's own progress.
+            progress: the function that announces many gradients; None for the fit's own progress.
             beside: the candidate beside which NUTS is priced; None for the best so far.
         """
         in_all = self.counter.gradient_evaluations + more

@@ -16,7 +16,7 @@ from vi_kl.core.random_keys import numpy_generator
 from vi_kl.core.written_numbers import divergence_with_error, with_unit
 from vi_kl.diagnostics.defence import MOST_DIMENSIONS, Weighing, defend, finite, normal_of
 from vi_kl.diagnostics.evidence import Draws
-from vi_kl.diagnostics.funnel import SEEN, Funnel, find_funnel
+from vi_kl.diagnostics.funnel import NOTABLE, SEEN, Funnel, find_funnel
 from vi_kl.diagnostics.importance import kl_by_weights
 from vi_kl.diagnostics.psis import RELIABLE, pareto_k
 from vi_kl.diagnostics.scouts import Scouts, scout
@@ -25,6 +25,7 @@ from vi_kl.targets.target import CHUNK
 
 GRADIENTS = 16  # the most gradients, for each draw around q, that a certificate's search for a funnel evaluates
 FEWER_GRADIENTS, FEWER_SEEN = 4096, 24  # the most gradients, and draws of q, of the search that a fit makes
+DEEP = 1.2  # the spread of logs of curvature that is a funnel to a fit: more than a residual's sd makes it
 NEAR = 2.0  # nats of KL; what is found around a q that is no further away holds for others near the posterior too
 KEPT = 64  # draws of the posterior, by weights, that a judgement keeps
 SCALE = (
@@ -96,6 +97,7 @@ class FunnelSearch:
     Attributes:
         budget: the most gradients that a search evaluates.
         most_seen: the most draws of q at which it computes the curvature.
+        notable: the least spread of the log of a coordinate's curvature that counts as a change.
         funnel: the funnel that was found last; None if there is none.
         is_settled: whether it was searched for around a q that is near the posterior.
         gradients: the number of gradients so far.
@@ -103,6 +105,7 @@ class FunnelSearch:
 
     budget: int = FEWER_GRADIENTS
     most_seen: int = FEWER_SEEN
+    notable: float = DEEP
     funnel: Funnel | None = None
     is_settled: bool = False
     gradients: int = 0
@@ -110,7 +113,7 @@ class FunnelSearch:
     def around(self, q: Approximation, z: np.ndarray, generator) -> Funnel | None:
         """Return the funnel around draws of q, (n, dim)."""
         if not self.is_settled:
-            self.funnel, spent = find_funnel(q.target, z, generator, self.budget, self.most_seen)
+            self.funnel, spent = find_funnel(q.target, z, generator, self.budget, self.most_seen, self.notable)
             self.gradients += spent
         return self.funnel
 
@@ -123,7 +126,7 @@ def weigh_around(
     q: Approximation, pilot: Draws, own: Draws, scouts: Scouts, modes, generator, n: int, *, size: int = CHUNK
 ) -> Weighing:
     """Weigh draws of q with those of wider densities, over modes that climbs found, and along a funnel's neck."""
-    search = FunnelSearch(GRADIENTS * len(scouts.z), SEEN)
+    search = FunnelSearch(GRADIENTS * len(scouts.z), SEEN, NOTABLE)
     funnel = search.around(q, pilot.z, generator)
     found = defend(q, pilot, own, scouts, with_funnel(funnel, modes), generator, n, size=size)
     return dataclasses.replace(found, evaluations=found.evaluations + search.gradients)
