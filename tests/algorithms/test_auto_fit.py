@@ -12,7 +12,7 @@ import vi_kl
 from vi_kl.algorithms import AutoFit, FitError
 from vi_kl.algorithms import auto_fit as ladder
 from vi_kl.algorithms.initialization import Initialization
-from vi_kl.algorithms.sample_average_approximation import SampleAverageApproximation
+from vi_kl.algorithms.sample_average_approximation import Search
 from vi_kl.diagnostics import check
 from vi_kl.families import Approximation, Coupling, Skewed
 from vi_kl.families.family import Frame
@@ -86,13 +86,14 @@ def test_many_gradients_are_announced_before_they_are_spent(key, monkeypatch):
     fit = vi_kl.fit(Target.from_log_density(bent, 2), key=key, progress=lambda done, words: told.append(words))
     announced = [i for i, words in enumerate(told) if re.match(r"flow takes the fit to about [\d,]+ gradients", words)]
     begun = [i for i, words in enumerate(told) if words.startswith("fitting flow")]
-    assert announced and announced[0] < begun[0]
+    assert announced
+    assert announced[0] < begun[0]
     assert "less than half of the 100,000 of NUTS" in str(fit.status)
 
 
 def test_progress_never_steps_back(key, monkeypatch):
     """Also where the best normal is good, and searched for again on more draws."""
-    monkeypatch.setattr(SampleAverageApproximation, "is_accurate", False)
+    monkeypatch.setattr(Search, "is_accurate", False)
     told = []
     target = Target.from_log_density(lambda z: -jnp.sum(jnp.log(jnp.cosh(z))), 2)
     AutoFit(nothing_to_gain=0.0).fit(key, target, progress=lambda done, words: told.append(done))

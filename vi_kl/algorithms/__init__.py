@@ -38,6 +38,7 @@ __all__ = [
     "BatchAndMatch",
     "CoordinateAscent",
     "Cost",
+    "DensityRegression",
     "Fit",
     "FitError",
     "GaussianScoreMatching",

@@ -4,9 +4,8 @@
     2. the best normal, by SampleAverageApproximation: full-rank, or low-rank plus diagonal in many dimensions;
     3. independent normals, if the normal before was not found: they are cheap and easier to fit. In many dimensions
        they come before that normal, which starts from them;
-    4. a flow, by regression on the log density and its gradient around the best so far. Above a hundred dimensions
-       there is none;
-    5. a skewed normal, by SampleAverageApproximation, started from the best so far.
+    4. a flow, by regression on the log density and its gradient around the best so far. In one dimension, and above a
+       hundred, a skewed normal takes its place, by SampleAverageApproximation, started from the best so far.
 
 After each candidate, draws of q and of wider densities are weighed against the log density, as certificates do it.
 Laplace's normal is kept only if next to nothing is left to gain, because the second candidate costs little. A later
@@ -96,7 +95,7 @@ class Candidate:
 
 @dataclasses.dataclass(frozen=True)
 class AutoFit(Algorithm):
-    """The default algorithm: Laplace, the best normal, a skewed one, a flow: as far as is needed and worth its price.
+    """The default algorithm: Laplace, the best normal, a flow: as far as is needed and worth its price.
 
     Attributes:
         good_enough: the nats of KL(q||posterior) below which no further candidate is fitted.
@@ -181,7 +180,9 @@ class Ladder:
         """Fit one candidate and judge it. The best normal is found on more draws if it is good, and only then."""
         place = self.best.fit if self.tried and name in FROM_THE_BEST else self.begin
         candidate = self.judge(name, self.fit(algorithm, place, part_of(progress, 0.0, 0.5)))
-        more = on_more_draws(algorithm, self.target.dim) if name == "full_rank" else None
+        if name != "full_rank" or not isinstance(algorithm, SampleAverageApproximation):
+            return candidate
+        more = on_more_draws(algorithm, self.target.dim)
         if more is None or candidate.fit.status.converged or not self.config.is_good(candidate):
             return candidate
         dearer = candidate.fit.cost.gradient_evaluations * more.max_draws // algorithm.max_draws
@@ -198,7 +199,9 @@ class Ladder:
     def judge(self, name: str, fit: Fit) -> Candidate:
         """Weigh draws of a fit; every candidate gets the same noise, so that their ELBOs can be compared."""
         n = CHUNK if is_small(self.target) else FEWER_DRAWS
-        found = judgement.judge(fit.approximation, self.check_key, n, self.funnel)
+        # Laplace's normal is the last candidate only where the posterior is normal, and has no funnel
+        search = FunnelSearch(is_settled=True) if name == "laplace" else self.funnel
+        found = judgement.judge(fit.approximation, self.check_key, n, search)
         self.counter.density_evaluations += found.evaluations
         self.counter.gradient_evaluations += found.gradients
         return Candidate(name, fit, found)
@@ -256,15 +259,14 @@ def candidates_for(target: Target, begin: Initialization) -> list[tuple[str, Alg
     full = target.dim <= LARGEST_FULL_RANK
     most = most_draws(target.dim)
     laplace: list[tuple[str, Algorithm]] = [] if begin.mode is None else [("laplace", Laplace())]
-    rival = ("mean_field", SampleAverageApproximation(MeanField(), max_draws=MOST_DRAWS))
+    rival = ("mean_field", SampleAverageApproximation(MeanField(), max_draws=FIRST_DRAWS if full else MOST_DRAWS))
     if not full:
         return [*laplace, rival, ("low_rank", SampleAverageApproximation(LowRank(), max_draws=most))]
     first = enough_draws(FIRST_DRAWS, 2 * target.dim)
     normal = ("full_rank", SampleAverageApproximation(FullRank(), max_draws=min(first, most)))
-    if target.dim == 1:
-        return [*laplace, normal, ("skewed", skewed(target))]
-    flow: list[tuple[str, Algorithm]] = [("flow", DensityRegression())] if target.dim <= LARGEST_FLOW else []
-    return [*laplace, normal, rival, *flow, ("skewed", skewed(target))]
+    if 1 < target.dim <= LARGEST_FLOW:
+        return [*laplace, normal, rival, ("flow", DensityRegression())]
+    return [*laplace, normal, *([rival] if target.dim > 1 else []), ("skewed", skewed(target))]
 
 
 def most_draws(dim: int) -> int:

@@ -38,6 +38,7 @@ from vi_kl.targets.target import Target, in_chunks, value_and_grad_batch
 PIECE = 512  # points that the compiled loss takes at once
 WIDER = 1.3  # the scale of every other of the first points, in the start's own
 MEMORY = 30  # steps from which the optimiser takes the curvature
+PATIENCE = 0.01  # the share of the tolerance by which an iteration lowers the misfit, or is the last
 HEAVIEST, LIGHTEST = 3.0, 0.02  # bounds of a point's weight, which is that of importance sampling
 
 
@@ -90,9 +91,9 @@ class DensityRegression(Algorithm):
     family: Family = dataclasses.field(default_factory=Coupling)
     num_draws: int = 1024
     more_draws: int = 512
-    max_rounds: int = 3
+    max_rounds: int = 6
     tolerance: float = 0.01
-    max_steps: int = 80
+    max_steps: int = 250
 
     def __post_init__(self):
         for name in ("num_draws", "more_draws"):
@@ -153,7 +154,7 @@ class Regression:
         """Evaluate the log density at places in the frame's units."""
         log_p, slopes = value_and_grad_batch(self.target, np.asarray(self.frame.point(u)))
         with np.errstate(invalid="ignore"):
-            return Points(u, log_p, self.frame.normal.scale.apply_transpose(slopes), log_r)
+            return Points(u, log_p, np.asarray(self.frame.normal.scale.apply_transpose(slopes)), log_r)
 
     def first_points(self) -> Points:
         """Draw from the frame's normal, and from a wider one in turns."""
@@ -171,10 +172,11 @@ class Regression:
         pieces = [piece_from(data, first) for first in range(0, len(u), PIECE)]
 
         def loss(x):
-            parts = [misfit(jnp.asarray(x), *piece, self.config.family, self.unravel) for piece in pieces]
+            flat, fixed = jnp.asarray(x), (self.config.family, self.unravel)
+            parts = [misfit(flat, u, log_p, slopes, w, *fixed) for u, log_p, slopes, w in pieces]
             return sum(float(value) for value, _ in parts), sum(np.asarray(slope) for _, slope in parts)
 
-        options = {"maxiter": self.config.max_steps, "maxcor": MEMORY}
+        options = {"maxiter": self.config.max_steps, "maxcor": MEMORY, "ftol": PATIENCE * self.config.tolerance}
         self.x = minimize(loss, np.asarray(self.x), jac=True, method="L-BFGS-B", options=options).x
 
     def approximation(self) -> Approximation:
@@ -187,7 +189,7 @@ class Regression:
         q = self.approximation()
         noise = matched_noise(self.generator, self.config.more_draws, self.target.dim)
         z, log_q = in_chunks(lambda piece: push_batch(q, piece), noise, size=PIECE)
-        seen = self.evaluate(self.frame.normal.whiten(z), log_q + self.frame.normal.log_det)
+        seen = self.evaluate(np.asarray(self.frame.normal.whiten(z)), log_q + self.frame.normal.log_det)
         log_ratio = np.where(np.isnan(seen.log_p), -np.inf, seen.log_p) - log_q
         elbo = float(np.mean(log_ratio))
         with np.errstate(invalid="ignore"):

@@ -29,7 +29,7 @@ LONGEST = 31  # leapfrogs of a trajectory here; one that has not turned back by 
 FIRST = 1.3  # the first step size, in one dimension; it falls with the fourth root of the dimension
 STEP_SIZES = 5  # the most step sizes that are tried
 NEAR = 0.05  # the share of proposals is near enough to what is aimed at
-LOWEST_PRICE = 15_000  # gradients of a run of NUTS in one dimension, three a step: no target's are fewer
+LOWEST_PRICE = 5_000  # gradients of a run of NUTS with one a step: no target takes fewer
 
 
 class Trial(NamedTuple):
@@ -56,7 +56,7 @@ def price_of_nuts(target: Target, normal: Gaussian, z: np.ndarray, generator, co
         generator: NumPy's random generator.
         counter: the counter of gradients.
     """
-    begin = normal.whiten(z[:TRAJECTORIES])
+    begin = np.asarray(normal.whiten(z[:TRAJECTORIES]))
     momenta = generator.standard_normal(begin.shape)
     value, slope = value_and_slope(target, normal, begin, counter)
     known = np.isfinite(value)
@@ -82,7 +82,7 @@ def value_and_slope(target: Target, normal: Gaussian, u: np.ndarray, counter: Co
     value, slope = value_and_grad_batch(target, normal.unwhiten(u))
     counter.gradient_evaluations += len(u)
     with np.errstate(invalid="ignore"):
-        slope = normal.scale.apply_transpose(slope)
+        slope = np.asarray(normal.scale.apply_transpose(slope))
     bad = ~(np.isfinite(value) & np.isfinite(slope).all(axis=1))
     return np.where(bad, -np.inf, value), np.where(bad[:, None], 0.0, slope)
 

@@ -45,7 +45,7 @@ DEFAULT = "automatic"  # the method of `fit` if none is named
 ENTRIES = (
     Method(
         "automatic", AutoFit, "default",
-        "Laplace's normal, then the best normal, a flow, a skewed normal: as far as its own check asks for.",
+        "Laplace's normal, then the best normal, then a flow: as far as its own check asks for.",
         "To begin with.",
         colour=GREY, synonyms=("auto", "default", "ladder"),
     ),

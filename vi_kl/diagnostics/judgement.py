@@ -26,7 +26,6 @@ from vi_kl.targets.target import CHUNK
 GRADIENTS = 16  # the most gradients, for each draw around q, that a certificate's search for a funnel evaluates
 FEWER_GRADIENTS, FEWER_SEEN = 4096, 24  # the most gradients, and draws of q, of the search that a fit makes
 DEEP = 1.2  # the spread of logs of curvature that is a funnel to a fit: more than a residual's sd makes it
-NEAR = 2.0  # nats of KL; what is found around a q that is no further away holds for others near the posterior too
 KEPT = 64  # draws of the posterior, by weights, that a judgement keeps
 SCALE = (
     (1e-4, "indistinguishable from it in practice"),
@@ -98,8 +97,8 @@ class FunnelSearch:
         budget: the most gradients that a search evaluates.
         most_seen: the most draws of q at which it computes the curvature.
         notable: the least spread of the log of a coordinate's curvature that counts as a change.
-        funnel: the funnel that was found last; None if there is none.
-        is_settled: whether it was searched for around a q that is near the posterior.
+        funnel: the funnel that was found; None if there is none.
+        is_settled: whether the search is over.
         gradients: the number of gradients so far.
     """
 
@@ -113,13 +112,10 @@ class FunnelSearch:
     def around(self, q: Approximation, z: np.ndarray, generator) -> Funnel | None:
         """Return the funnel around draws of q, (n, dim)."""
         if not self.is_settled:
+            self.is_settled = True
             self.funnel, spent = find_funnel(q.target, z, generator, self.budget, self.most_seen, self.notable)
             self.gradients += spent
         return self.funnel
-
-    def note(self, found: Weighing) -> None:
-        """Search no more if the q around which the funnel was searched for is near the posterior."""
-        self.is_settled |= found.is_known and found.kl.value < NEAR
 
 
 def weigh_around(
@@ -156,7 +152,6 @@ def judge(q: Approximation, key, n: int, search: FunnelSearch | None = None) -> 
         before = search.gradients
         funnel = search.around(q, pilot.z, generator)
         found = defend(q, pilot, own, scouts, with_funnel(funnel, ()), generator, n // 2, size=n)
-        search.note(found)
         evaluations = n + n // 4 + scouts.evaluations + found.evaluations
         kl, draws = (found.kl, resampled(found, generator)) if found.is_known else (None, None)
         return Judgement(elbo, kl, k_hat, evaluations, search.gradients - before, draws)

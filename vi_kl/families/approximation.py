@@ -129,9 +129,11 @@ def draw_reflected(
     q: Approximation, key: PRNGKeyArray, n: int
 ) -> tuple[Float[np.ndarray, "n dim"], Float[np.ndarray, " n"]]:
     """Draw n values of a reflected member, with log q(z), by the programs of its base and of the log density."""
+    assert isinstance(q.family, Reflected)
     z, images, log_q, log_p = opposite_draws(Approximation(q.family.base, q.params, q.target), key, n)
     coin = numpy_generator(jax.random.fold_in(key, 1)).random(n)
-    return tuple(map(np.asarray, chosen(coin, (z, images), log_q, log_p)))
+    place, log_density = chosen(coin, (z, images), log_q, log_p)
+    return np.asarray(place), np.asarray(log_density)
 
 
 def opposite_draws(base: Approximation, key: PRNGKeyArray, n: int) -> tuple[Any, Any, tuple[Any, Any], tuple[Any, Any]]:
@@ -192,6 +194,7 @@ def log_prob_batch(q: Approximation, z: Float[AnyArray, "n dim"]) -> Any:
 @compiled(unoptimized=True)
 def mirrored_batch(q: Approximation, z: Float[AnyArray, "n dim"]) -> tuple[Any, Any, Any]:
     """Return log q(z), the mirror image of z and log q there, of a reflected member's base, at z of (n, dim)."""
+    assert isinstance(q.family, Reflected)
     return jax.vmap(functools.partial(mirrored, q.family.base.distribution(q.params, q.target)))(z)
 
 
