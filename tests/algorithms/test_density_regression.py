@@ -27,7 +27,7 @@ def kl(fit, log_evidence):
     return log_evidence - log_ratio.mean(), log_ratio.std() / np.sqrt(len(log_ratio))
 
 
-def test_a_banana_takes_two_thousand_gradients(key):
+def test_a_banana_takes_a_few_thousand_gradients(key):
     target = Target.from_log_density(bent, 2)
     normal = vi_kl.fit(target, "full_rank", key=key)
     fit = DensityRegression().fit(key, target, start=normal)

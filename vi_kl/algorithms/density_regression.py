@@ -38,7 +38,7 @@ from vi_kl.targets.target import Target, in_chunks, value_and_grad_batch
 PIECE = 512  # points that the compiled loss takes at once
 WIDER = 1.3  # the scale of every other of the first points, in the start's own
 MEMORY = 30  # steps from which the optimiser takes the curvature
-PATIENCE = 0.01  # the share of the tolerance by which an iteration lowers the misfit, or is the last
+PATIENCE = 0.003  # the share of the tolerance by which an iteration lowers the misfit, or is the last
 HEAVIEST, LIGHTEST = 3.0, 0.02  # bounds of a point's weight, which is that of importance sampling
 
 

@@ -25,7 +25,7 @@ from vi_kl.targets.target import CHUNK
 
 GRADIENTS = 16  # the most gradients, for each draw around q, that a certificate's search for a funnel evaluates
 FEWER_GRADIENTS, FEWER_SEEN = 4096, 24  # the most gradients, and draws of q, of the search that a fit makes
-DEEP = 1.2  # the spread of logs of curvature that is a funnel to a fit: more than a residual's sd makes it
+DEEP = 0.8  # the spread of logs of curvature that is a funnel to a fit: more than a residual sd of few data makes it
 KEPT = 64  # draws of the posterior, by weights, that a judgement keeps
 SCALE = (
     (1e-4, "indistinguishable from it in practice"),
