@@ -14,6 +14,7 @@ from vi_kl.algorithms.algorithm import Algorithm, Cost, Fit, FitError, History, 
 from vi_kl.algorithms.auto_fit import AutoFit
 from vi_kl.algorithms.batch_and_match import BatchAndMatch, GaussianScoreMatching
 from vi_kl.algorithms.coordinate_ascent import CoordinateAscent
+from vi_kl.algorithms.density_regression import DensityRegression
 from vi_kl.algorithms.fitting import fit
 from vi_kl.algorithms.laplace import Laplace
 from vi_kl.algorithms.linear_response import LinearResponse
@@ -38,6 +39,7 @@ __all__ = [
     "BatchAndMatch",
     "CoordinateAscent",
     "Cost",
+    "DensityRegression",
     "Fit",
     "FitError",
     "GaussianScoreMatching",

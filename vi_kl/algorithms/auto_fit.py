@@ -1,11 +1,14 @@
 """AutoFit: what `fit(target)` does by default. It fits cheap approximations first, and richer ones until one is good.
 
-    1. Laplace's normal at the best mode, if climbs found one;
+    1. Laplace's normal at the best mode, if climbs found one with mass around it;
     2. the best normal, by SampleAverageApproximation: full-rank, or low-rank plus diagonal in many dimensions;
     3. independent normals, if the normal before was not found: they are cheap and easier to fit. In many dimensions
        they come before that normal, which starts from them;
-    4. a skewed normal, by SampleAverageApproximation, started from the best so far;
-    5. a flow, by a short run of SVI, started from the best so far. Above a hundred dimensions there is none.
+    4. a flow, by regression on the log density and its gradient around the best so far. In one dimension, and above a
+       hundred, a skewed normal takes its place, by SampleAverageApproximation, started from the best so far.
+
+Above a hundred dimensions all this comes after a normal with a sparse precision, by VariationalNewton. Where the log
+density has one, it is the best of all normals, and they are left out.
 
 After each candidate, draws of q and of wider densities are weighed against the log density, as certificates do it.
 Laplace's normal is kept only if next to nothing is left to gain, because the second candidate costs little. A later
@@ -14,41 +17,47 @@ candidate is kept if KL(q||posterior) plus twice its error is small, or if the i
 with very many rows of data, that the second candidate does not cost little. The candidate with the highest ELBO is
 returned, and the status lists all that were tried.
 
-A candidate beyond the normals is left out if the fit would then cost more than a run of NUTS, which needs no
-approximation: about 60,000 gradients.
+A run of NUTS needs no approximation, and its price is measured beside the best candidate so far (price_of_nuts.py).
+What would take the fit beyond half of that price is left out, and the status says so. What takes it beyond 20,000
+gradients is announced before it is begun.
 
 Requires of the target: a differentiable log density. It does not see a mode that no climb reached: `vi_kl.check`
 searches further, and says so.
 """
 
 import dataclasses
+import functools
+from typing import Any
 
 import jax
 
-from vi_kl.algorithms.algorithm import Algorithm, CostCounter, Fit, FitError, Solution, Status
-from vi_kl.algorithms.initialization import Initialization, initialize
+from vi_kl.algorithms.algorithm import Algorithm, Fit, FitError, Solution, Status
+from vi_kl.algorithms.density_regression import DensityRegression
+from vi_kl.algorithms.initialization import Initialization, frame_of, initialize
 from vi_kl.algorithms.laplace import Laplace
+from vi_kl.algorithms.price_of_nuts import LOWEST_PRICE, price_of_nuts
 from vi_kl.algorithms.sample_average_approximation import SampleAverageApproximation
-from vi_kl.algorithms.svi.svi import SVI
+from vi_kl.algorithms.variational_newton import VariationalNewton
+from vi_kl.core.annotations import Progress
 from vi_kl.core.errors import ViKLError
 from vi_kl.core.progress import part_of
+from vi_kl.core.random_keys import numpy_generator
 from vi_kl.diagnostics import judgement
-from vi_kl.diagnostics.judgement import Judgement, describe
-from vi_kl.families.coupling import Coupling
+from vi_kl.diagnostics.judgement import FunnelSearch, Judgement, describe
+from vi_kl.families.approximation import draw
 from vi_kl.families.gaussian import FullRank, MeanField
 from vi_kl.families.low_rank import LowRank
 from vi_kl.families.skewed import Skewed
-from vi_kl.objectives.elbo import ELBO
 from vi_kl.objectives.noise import PER_DIMENSION, enough_draws
 from vi_kl.targets.price import affordable, price_of
 from vi_kl.targets.priors import hierarchical_sites
 from vi_kl.targets.target import CHUNK, Target, is_small
 
+LARGEST_DENSE = 100  # dimensions; with more, a sparse normal is tried first
 LARGEST_FULL_RANK = 200  # dimensions; with more, a full covariance costs more draws than it is worth
 LARGEST_FLOW = 100  # dimensions; with more, a flow takes minutes and is seldom better, so that it has to be asked for
-FLOW = SVI(Coupling(), ELBO(num_draws=16, gradient="total"), step_size=0.02, smallest_step_size=1e-5, tolerance=2e-3)
-SHORT_FLOW = dataclasses.replace(FLOW, decay="cosine", max_steps=2000, chunk=50, tolerance=0.02)
 FROM_THE_BEST = ("low_rank", "skewed", "flow")  # candidates that start from the best so far, not where climbs ended
+BEYOND_NORMALS = ("skewed", "flow")  # candidates that are not tried if one before is close, however it was found
 NOT_CLOSE = 0.1  # nats; the status says "not close" if KL less twice its error is larger
 MENDABLE = 0.5  # k-hat below which weights have a finite variance
 FEWER_DRAWS = 2048  # draws for judging models whose log density takes long
@@ -57,11 +66,11 @@ FIRST_DRAWS, MOST_DRAWS = 256, 1024  # draws of a normal's sample average: at fi
 NO_RIVAL = 2.0  # nats of KL, below which the normal that was found is near the best one
 FEWEST_OF_RIVAL = 128  # draws of independent normals where they are dear: those at first, doubled
 DRAWS_OF_SKEWED = 256  # or four a dimension
-STEPS_OF_SKEWED = 20  # about how many values and gradients on all draws its search takes
+STEPS = 24  # about how many values and gradients on all draws a search by a sample average takes
 STEPS_OF_NORMAL = 10  # the same of a normal's, on four draws a dimension and on twice as many
 DEAR = 3e10  # operations of a search for the best normal: half a minute
-STEPS_OF_NUTS = 2 * (1000 + 1000)  # two chains, with their warm-up
-LEAPFROGS = 15  # gradients in one of these steps, between the 5 and 21 measured where the best normal is not enough
+AFFORDABLE = 0.5  # the share of the price of NUTS that a fit may cost
+MANY = 20_000  # gradients that no fit goes beyond without saying so
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,7 +108,7 @@ class Candidate:
 
 @dataclasses.dataclass(frozen=True)
 class AutoFit(Algorithm):
-    """The default algorithm: Laplace, the best normal, a skewed one, a flow: as far as is needed and worth its price.
+    """The default algorithm: Laplace, the best normal, a flow: as far as is needed and worth its price.
 
     Attributes:
         good_enough: the nats of KL(q||posterior) below which no further candidate is fitted.
@@ -112,57 +121,174 @@ class AutoFit(Algorithm):
     name = "automatic"
 
     def find(self, key, target, *, start, progress, counter):
-        start_key, fit_key, check_key = jax.random.split(key, 3)
-        tried: list[Candidate] = []
-        failures: list[str] = []
-        begin = initialize(target, start_key, counter, start)
-        candidates = candidates_for(target, begin)
-        for i, (name, algorithm) in enumerate(candidates):
-            if name == "mean_field" and any(map(is_found, tried)):
-                continue
-            if (why := too_dear(name, algorithm, counter)) is not None:
-                failures.append(why)
-                continue
-            progress(i / len(candidates), f"fitting {name}; {counter.gradient_evaluations:,} gradients so far")
-            part = part_of(progress, i / len(candidates), (i + 0.9) / len(candidates))
-            place = best_of(tried, begin) if name in FROM_THE_BEST else begin
-            try:
-                found = self.fit_and_judge(name, algorithm, (fit_key, check_key), target, place, part, counter)
-            except ViKLError as error:
-                failures.append(f"{name}: {error}")
-                continue
-            tried.append(found)
-            if self.is_enough(found):
-                break
-        if not tried:
-            raise FitError("Nothing could be fitted. " + " ".join(failures))
-        best = max(tried, key=lambda candidate: candidate.elbo)
-        return Solution(best.fit.approximation, explain(self, tried, best, failures), best.fit.history)
-
-    def fit_and_judge(self, name, algorithm, keys, target, place, progress, counter: CostCounter) -> Candidate:
-        """Fit one candidate and judge it. The best normal is found on more draws if it is good, and only then."""
-        fit_key, check_key = keys
-        found = algorithm.fit(fit_key, target, start=place, progress=progress)
-        counter.add(found.cost)
-        candidate = judge(name, found, check_key, counter)
-        more = on_more_draws(algorithm, target) if name == "full_rank" else None
-        if more is None or found.status.converged or not self.is_good(candidate):
-            return candidate
-        found = more.fit(fit_key, target, start=found, progress=progress)
-        counter.add(found.cost)
-        return judge(name, found, check_key, counter)
+        ladder = Ladder(self, target, start, jax.random.split(key, 3), counter, progress)
+        ladder.climb()
+        if not ladder.tried:
+            raise FitError("Nothing could be fitted. " + " ".join(ladder.left_out))
+        best = ladder.best
+        return Solution(best.fit.approximation, explain(self, ladder.tried, best, ladder.left_out), best.fit.history)
 
     def is_enough(self, candidate: Candidate) -> bool:
-        """Return whether a candidate is so good, and found so precisely, that no further one is fitted."""
-        return is_settled(candidate) and self.is_good(candidate)
+        """Return whether a candidate is so close, or so good and found so precisely, that no further one is fitted."""
+        return (self.is_close(candidate) and candidate.name != "laplace") or (
+            is_settled(candidate) and self.is_good(candidate)
+        )
+
+    def is_close(self, candidate: Candidate) -> bool:
+        """Return whether KL is known to be so small that what is left does not matter."""
+        return candidate.at_most < self.good_enough
 
     def is_good(self, candidate: Candidate) -> bool:
         """Return whether a candidate is so near the posterior that no further one is wanted."""
         if candidate.name == "laplace" and not is_dear(candidate.fit.target):
             return candidate.at_most < self.nothing_to_gain
-        return candidate.at_most < self.good_enough or (
-            candidate.judgement.kl is not None and candidate.k_hat < MENDABLE
-        )
+        return self.is_close(candidate) or (candidate.judgement.kl is not None and candidate.k_hat < MENDABLE)
+
+
+class Ladder:
+    """The candidates of one fit, tried one after the other.
+
+    Attributes:
+        tried: the candidates that were fitted.
+        left_out: a sentence for each of the others that failed or would have been too dear.
+    """
+
+    def __init__(self, config: AutoFit, target: Target, start, keys, counter, progress: Progress):
+        self.config, self.target, self.start, self.counter, self.progress = config, target, start, counter, progress
+        self.start_key, self.fit_key, self.check_key = keys
+        self.tried: list[Candidate] = []
+        self.left_out: list[str] = []
+        self.funnel = FunnelSearch()
+        self.price: int | None = None
+
+    @functools.cached_property
+    def begin(self) -> Initialization:
+        """The frame in which candidates start."""
+        self.progress(0.0, "looking for a place to start")
+        return initialize(self.target, self.start_key, self.counter, self.start)
+
+    @property
+    def best(self) -> Candidate:
+        """The candidate with the highest ELBO."""
+        return max(self.tried, key=lambda candidate: candidate.elbo)
+
+    def climb(self) -> None:
+        """Fit and judge candidates until one is enough."""
+        rungs = self.rungs()
+        for i, (name, algorithm) in enumerate(rungs):
+            if name == "mean_field" and any(map(is_found, self.tried)):
+                continue
+            if name in BEYOND_NORMALS and any(map(self.config.is_close, self.tried)):
+                return
+            if self.is_too_dear(name, name in BEYOND_NORMALS, most_gradients(algorithm), i / len(rungs)):
+                continue
+            part = part_of(self.progress, i / len(rungs), (i + 0.9) / len(rungs))
+            part(0.0, f"fitting {name}; {self.counter.gradient_evaluations:,} gradients so far")
+            try:
+                self.tried.append(self.fit_and_judge(name, algorithm, part))
+            except ViKLError as error:
+                self.left_out.append(f"{name}: {error}")
+                continue
+            if self.config.is_enough(self.tried[-1]):
+                return
+
+    def rungs(self) -> list[tuple[str, Algorithm]]:
+        """Return the candidates as (name, algorithm), the cheapest first.
+
+        In many dimensions a sparse normal is tried first. Where there is one, it is the best of all normals, and is
+        found without what the others start from.
+        """
+        if self.target.dim <= LARGEST_DENSE:
+            return candidates_for(self.target, self.begin)
+        part = part_of(self.progress, 0.0, 0.5)
+        try:
+            found = self.judge("sparse_normal", self.fit(VariationalNewton(), self.start, part))
+        except ViKLError as error:
+            self.left_out.append(f"sparse_normal: {error}")
+            return candidates_for(self.target, self.begin)
+        self.tried.append(found)
+        if self.config.is_enough(found) or self.target.dim > LARGEST_FULL_RANK:
+            return []
+        return [("skewed", skewed(self.target))]
+
+    def fit_and_judge(self, name: str, algorithm: Algorithm, progress: Progress) -> Candidate:
+        """Fit one candidate and judge it. The best normal is found on more draws if it is good, and only then."""
+        place: Any = self.best.fit if self.tried and name in FROM_THE_BEST else self.begin
+        candidate = self.judge(name, self.fit(algorithm, place, part_of(progress, 0.0, 0.5)))
+        if name != "full_rank" or not isinstance(algorithm, SampleAverageApproximation):
+            return candidate
+        more = on_more_draws(algorithm, self.target)
+        if more is None or candidate.fit.status.converged or not self.config.is_good(candidate):
+            return candidate
+        dearer = candidate.fit.cost.gradient_evaluations * more.max_draws // algorithm.max_draws
+        if self.is_too_dear("full_rank on more draws", True, dearer, 0.5, progress, candidate):
+            return candidate
+        return self.judge(name, self.fit(more, candidate.fit, part_of(progress, 0.5, 1.0)))
+
+    def fit(self, algorithm: Algorithm, place, progress: Progress) -> Fit:
+        """Fit from a place, and count what it cost."""
+        found = algorithm.fit(self.fit_key, self.target, start=place, progress=progress)
+        self.counter.add(found.cost)
+        return found
+
+    def judge(self, name: str, fit: Fit) -> Candidate:
+        """Weigh draws of a fit; every candidate gets the same noise, so that their ELBOs can be compared."""
+        usual = CHUNK if is_small(self.target) else FEWER_DRAWS
+        n = affordable(self.target, usual, enough_draws(FEWEST_DRAWS, 2 * self.target.dim))
+        # Laplace's normal is the last candidate only where the posterior is normal, and has no funnel
+        search = FunnelSearch(is_settled=True) if name == "laplace" else self.funnel
+        found = judgement.judge(fit.approximation, self.check_key, n, search)
+        self.counter.density_evaluations += found.evaluations
+        self.counter.gradient_evaluations += found.gradients
+        return Candidate(name, fit, found)
+
+    def is_too_dear(self, name, asks: bool, more: int, done: float, progress=None, beside=None) -> bool:
+        """Return whether a candidate would take the fit beyond its share of the price of NUTS, after noting that.
+
+        Args:
+            name: what would be fitted.
+            asks: whether it can be left out at all.
+            more: the number of gradients that it takes, about.
+            done: the share of the work that is done.
+            progress: the function that announces many gradients; None for the fit's own progress.
+            beside: the candidate beside which NUTS is priced; None for the best so far.
+        """
+        in_all = self.counter.gradient_evaluations + more
+        if not asks or in_all <= AFFORDABLE * LOWEST_PRICE or not (self.tried or beside):
+            return False
+        price = self.price_beside(beside or self.best)
+        if in_all > AFFORDABLE * price:
+            self.left_out.append(
+                f"{name} left out, with which the fit would have taken about {in_all:,} gradients: more than half of "
+                f"the {price:,} that a run of NUTS, which is exact, takes here; vi_kl.sample(fit, key=key) makes one that "
+                f"starts from this fit"
+            )
+            return True
+        if in_all > MANY:
+            words = f"{name} takes the fit to about {in_all:,} gradients, less than half of the {price:,} of NUTS"
+            (progress or self.progress)(done, words)
+            self.left_out.append(words)
+        return False
+
+    def price_beside(self, candidate: Candidate) -> int:
+        """Return the price of NUTS, which is measured once, beside the first candidate that asks for it."""
+        if self.price is None:
+            q, keys = candidate.fit.approximation, jax.random.split(self.check_key, 3)
+            z = candidate.judgement.posterior_draws
+            if z is None:
+                z = draw(q, keys[0], judgement.KEPT)[0]
+            normal = frame_of(q, self.target, keys[1]).normal
+            self.price = price_of_nuts(self.target, normal, z, numpy_generator(keys[2]), self.counter)
+        return self.price
+
+
+def most_gradients(algorithm: Algorithm) -> int:
+    """Return about how many gradients a candidate beyond the normals takes."""
+    if isinstance(algorithm, DensityRegression):
+        return algorithm.most_gradients
+    if isinstance(algorithm, SampleAverageApproximation) and algorithm.num_draws is not None:
+        return STEPS * algorithm.num_draws
+    return 0
 
 
 def candidates_for(target: Target, begin: Initialization) -> list[tuple[str, Algorithm]]:
@@ -170,16 +296,15 @@ def candidates_for(target: Target, begin: Initialization) -> list[tuple[str, Alg
     full = target.dim <= LARGEST_FULL_RANK
     most = most_draws(target)
     laplace: list[tuple[str, Algorithm]] = [] if begin.mode is None else [("laplace", Laplace())]
-    of_rival = affordable(target, MOST_DRAWS, FEWEST_OF_RIVAL)
+    of_rival = affordable(target, FIRST_DRAWS if full else MOST_DRAWS, FEWEST_OF_RIVAL)
     rival = ("mean_field", SampleAverageApproximation(MeanField(), max_draws=of_rival))
     if not full:
         return [*laplace, rival, ("low_rank", SampleAverageApproximation(LowRank(), max_draws=most))]
     first = enough_draws(affordable(target, FIRST_DRAWS, 1), 2 * target.dim)
     normal = ("full_rank", SampleAverageApproximation(FullRank(), max_draws=min(first, most)))
-    if target.dim == 1:
-        return [*laplace, normal, ("skewed", skewed(target))]
-    flow: list[tuple[str, Algorithm]] = [("flow", SHORT_FLOW)] if target.dim <= LARGEST_FLOW else []
-    return [*laplace, normal, rival, ("skewed", skewed(target)), *flow]
+    if 1 < target.dim <= LARGEST_FLOW:
+        return [*laplace, normal, rival, ("flow", DensityRegression())]
+    return [*laplace, normal, *([rival] if target.dim > 1 else []), ("skewed", skewed(target))]
 
 
 def most_draws(target: Target) -> int:
@@ -202,7 +327,7 @@ def is_dear(target: Target) -> bool:
 
 
 def is_settled(candidate: Candidate) -> bool:
-    """Return whether a candidate is as near as its family can be; a flow that was given few steps never is.
+    """Return whether a candidate is as near as its family can be; a flow is taken for it.
 
     How near a flow is says its judgement alone.
     """
@@ -220,37 +345,6 @@ def skewed(target: Target) -> SampleAverageApproximation:
     """Return the search for a skewed normal, with few draws: what they leave open is little beside what it gains."""
     draws = enough_draws(DRAWS_OF_SKEWED, target.dim)
     return SampleAverageApproximation(Skewed(), num_draws=draws, max_draws=2 * draws, tolerance=0.05)
-
-
-def too_dear(name: str, algorithm: Algorithm, counter: CostCounter) -> str | None:
-    """Return a sentence if a candidate beyond the normals would make the fit dearer than NUTS; else None."""
-    if isinstance(algorithm, SVI):
-        more = algorithm.max_steps * algorithm.objective.density_evaluations
-    elif name == "skewed":
-        more = STEPS_OF_SKEWED * algorithm.num_draws
-    else:
-        return None
-    in_all, price = counter.gradient_evaluations + more, STEPS_OF_NUTS * LEAPFROGS
-    if in_all <= price:
-        return None
-    return (
-        f"{name} left out, with which the fit would have taken about {in_all:,} gradients: a run of NUTS takes about "
-        f"{price:,} here, and is exact; vi_kl.sample(fit, key=key) makes one that starts from this fit"
-    )
-
-
-def best_of(tried: list[Candidate], begin: Initialization):
-    """Return the best fit so far, from which to start the next; the initialization if there is none."""
-    return max(tried, key=lambda candidate: candidate.elbo).fit if tried else begin
-
-
-def judge(name: str, fit: Fit, key, counter: CostCounter) -> Candidate:
-    """Weigh draws of a fit; every candidate gets the same noise, so that their ELBOs can be compared."""
-    target = fit.target
-    usual, fewest = CHUNK if is_small(target) else FEWER_DRAWS, enough_draws(FEWEST_DRAWS, 2 * target.dim)
-    found = judgement.judge(fit.approximation, key, affordable(target, usual, fewest))
-    counter.density_evaluations += found.evaluations
-    return Candidate(name, fit, found)
 
 
 def explain(config: AutoFit, tried: list[Candidate], best: Candidate, failures: list[str]) -> Status:

@@ -22,10 +22,11 @@ from vi_kl.families.approximation import Approximation, draw
 from vi_kl.families.delta import Delta
 from vi_kl.families.frame import Frame
 from vi_kl.targets.modes import Climb, Mode, find_mode, same_mode
+from vi_kl.targets.priors import hierarchical_sites
 from vi_kl.targets.target import Target
 
 MOST_STARTS = 4
-ENOUGH_FAILURES = 2  # climbs without a mode after which a fit starts without one
+ENOUGH_FAILURES = 2  # climbs without a mode after which a fit starts without one; in a hierarchy one says it
 MATRIX_DIMENSIONS = 400  # dimensions; with more, only each coordinate's own scale is estimated
 FLATTEST = 1e-6  # the least curvature that is assumed in any direction, relative to the coordinates' own
 
@@ -37,7 +38,7 @@ class Initialization:
     Attributes:
         frame: the frame.
         words: how it was found, in words.
-        mode: the mode at its centre; None if its centre is not a mode.
+        mode: the mode at its centre; None if its centre is not a mode, or one with next to no mass around it.
     """
 
     frame: Frame
@@ -70,23 +71,21 @@ def initialize(
     rival_key = jax.random.fold_in(key, 1)
     if target.dim > MATRIX_DIMENSIONS:
         return start_with_scales(target, points[0], rival_key, counter, max_steps)
-    mode = best_mode(target, points, counter, max_steps, most_failures=ENOUGH_FAILURES)
+    failures = 1 if hierarchical_sites(target) else ENOUGH_FAILURES
+    mode = best_mode(target, points, counter, max_steps, most_failures=failures)
     if not mode.is_proper:
-        return start_without_mode(target, mode, points, rival_key, counter, max_steps)
+        return start_without_mode(target, mode, points[:failures], rival_key, counter, max_steps)
     frame = frame_at(mode)
     if holds_the_mass_of_its_peak(target, mode, rival_key, counter):
         return Initialization(frame, "the normal at a mode", mode)
     better = best_rival(target, [frame], points[0], rival_key, counter)
-    return Initialization(
-        frame if better is None else better, "the best normal near, as the mode is far from the mass", mode
-    )
+    return Initialization(frame if better is None else better, "the best normal near, as the mode is far from the mass")
 
 
 def start_without_mode(
     target: Target, highest: Mode, points, key, counter: CostCounter, max_steps: int
 ) -> Initialization:
     """Return the best normal if there is no mode, among those along climbs and a broad one, improved on the ELBO."""
-    points = points[:ENOUGH_FAILURES]
     keys = jax.random.split(key, len(points) + 1)
     best = None
     for point, one_key in zip(points, keys[1:], strict=True):

@@ -4,7 +4,7 @@ To add a family or an algorithm, add its file and an entry here. `fit`'s names a
 documentation, colours in figures and the conformance suites are made from the entries.
 """
 
-from vi_kl.algorithms.auto_fit import FLOW, AutoFit
+from vi_kl.algorithms.auto_fit import AutoFit
 from vi_kl.algorithms.batch_and_match import BatchAndMatch, GaussianScoreMatching
 from vi_kl.algorithms.coordinate_ascent import CoordinateAscent
 from vi_kl.algorithms.laplace import Laplace
@@ -31,6 +31,7 @@ from vi_kl.algorithms.svi.svi import SVI
 from vi_kl.algorithms.variational_newton import VariationalNewton
 from vi_kl.families.block_normal import BlockNormal
 from vi_kl.families.constrained import Constrained
+from vi_kl.families.coupling import Coupling
 from vi_kl.families.flow import Flow
 from vi_kl.families.gaussian import FullRank, MeanField
 from vi_kl.families.low_rank import LowRank
@@ -39,12 +40,13 @@ from vi_kl.families.skewed import Skewed
 from vi_kl.families.student_t import StudentT
 from vi_kl.objectives.elbo import ELBO
 
+FLOW = SVI(Coupling(), ELBO(num_draws=16, gradient="total"), step_size=0.02, smallest_step_size=1e-5, tolerance=2e-3)
 DEFAULT = "automatic"  # the method of `fit` if none is named
 
 ENTRIES = (
     Method(
         "automatic", AutoFit, "default",
-        "Laplace's normal, then the best normal, a skewed one, a flow: as far as its own check asks for.",
+        "Laplace's normal, then the best normal, then a flow: as far as its own check asks for.",
         "To begin with.",
         colour=GREY, synonyms=("auto", "default", "ladder"),
     ),

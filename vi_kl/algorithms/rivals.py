@@ -23,7 +23,7 @@ from vi_kl.targets.target import ROWS, Target
 
 BROAD = 0.5  # sd of the start, in z: about the spread of the places where climbs start
 BROKEN_PROMISE = 2.0  # nats between the mass that a mode's curvature promises and the ELBO of its normal
-INDEPENDENT_STEPS = 100
+INDEPENDENT_STEPS = 30
 FULL_STEPS = 25
 FULL_DIMENSIONS = 200  # the most dimensions in which a full covariance is searched for
 MOST_EXACT = 400  # dimensions, above which even the normals at the ends of climbs are of independent coordinates
@@ -84,7 +84,7 @@ def independent(target: Target, normal: Gaussian, key, counter: CostCounter) -> 
 def full(target: Target, normal: Gaussian, key, counter: CostCounter) -> Gaussian | None:
     """Climb the ELBO among normals with any covariance, from one normal."""
     correlated = Gaussian(normal.loc, Root(normal.scale.matrix))
-    draws = enough_draws(4 * ROWS, target.dim)
+    draws = enough_draws(ROWS, target.dim)
     return climbed(target, correlated, draws, FULL_STEPS, key, counter)
 
 

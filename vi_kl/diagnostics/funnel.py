@@ -101,7 +101,9 @@ def times(matrices: np.ndarray, which: np.ndarray, vectors: np.ndarray) -> np.nd
     return np.concatenate([np.einsum("nij,nj->ni", matrices[which[piece]], vectors[piece]) for piece in pieces])
 
 
-def find_funnel(target: Target, z: np.ndarray, generator, budget: int) -> tuple[Funnel | None, int]:
+def find_funnel(
+    target: Target, z: np.ndarray, generator, budget: int, most_seen: int = SEEN, notable: float = NOTABLE
+) -> tuple[Funnel | None, int]:
     """Return a density that follows the funnel around draws of q, or None if there is no funnel.
 
     Args:
@@ -109,16 +111,18 @@ def find_funnel(target: Target, z: np.ndarray, generator, budget: int) -> tuple[
         z: the draws of q, (n, dim).
         generator: NumPy's random generator.
         budget: the approximate number of gradients that may be evaluated.
+        most_seen: the most draws of q at which the curvature is computed.
+        notable: the least spread (sd) of the log of a coordinate's curvature that counts as a change.
 
     Returns:
         The density or None, and the number of gradients evaluated.
     """
     centre, steps = z.mean(axis=0), STEP * z.std(axis=0)
-    seen = min(SEEN, budget // (4 * target.dim))
+    seen = min(most_seen, budget // (4 * target.dim))
     if seen < FEWEST_SEEN:
         return None, 0
     around = centre + STRETCH * (z[:seen] - centre)
-    scales = scale_coordinates(around, curvatures(target, around, steps))
+    scales = scale_coordinates(around, curvatures(target, around, steps), notable)
     spent, others = 2 * seen * target.dim, target.dim - len(scales)
     count = min(MOST_NODES, (budget - spent) // (3 * NEWTON_STEPS * max(others, 1)))
     if not 0 < len(scales) <= MOST_SCALES or not others or count < FEWEST_NODES:
@@ -152,17 +156,18 @@ def nodes_of(over: Concentric, generator, count: int) -> np.ndarray:
     return over.sample(generator, count)
 
 
-def scale_coordinates(z: np.ndarray, curvature: np.ndarray) -> np.ndarray:
+def scale_coordinates(z: np.ndarray, curvature: np.ndarray, notable: float = NOTABLE) -> np.ndarray:
     """Return the indices of the coordinates with which the curvatures of others change, by rank correlation.
 
     Args:
         z: points, (n, dim).
         curvature: second derivatives of the log density along each coordinate, (n, dim).
+        notable: the least spread (sd) of their logs that counts as a change.
     """
     dim = z.shape[1]
     logs = np.log(np.maximum(np.abs(np.nan_to_num(curvature)), 1e-300))
     lower, upper = np.quantile(logs, [0.16, 0.84], axis=0)
-    changing = upper - lower > 2 * NOTABLE
+    changing = upper - lower > 2 * notable
     ranks = np.argsort(np.argsort(np.concatenate([z, logs], axis=1), axis=0), axis=0)
     correlation = np.corrcoef(ranks.T)[:dim, dim:]
     np.fill_diagonal(correlation, 0.0)

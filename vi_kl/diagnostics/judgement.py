@@ -17,14 +17,17 @@ from vi_kl.core.written_numbers import divergence_with_error, with_unit
 from vi_kl.diagnostics.defence import MOST_DIMENSIONS, Weighing, defend, finite, normal_of
 from vi_kl.diagnostics.effort import USUAL
 from vi_kl.diagnostics.evidence import Draws
-from vi_kl.diagnostics.funnel import find_funnel
+from vi_kl.diagnostics.funnel import NOTABLE, SEEN, Funnel, find_funnel
 from vi_kl.diagnostics.importance import kl_by_weights
 from vi_kl.diagnostics.psis import RELIABLE, pareto_k
 from vi_kl.diagnostics.scouts import Scouts, scout
 from vi_kl.families.approximation import Approximation
 from vi_kl.targets.price import CHUNK, price_of
 
-GRADIENTS = 16  # the most gradients, for each draw around q, that the search for a funnel evaluates
+GRADIENTS = 16  # the most gradients, for each draw around q, that a certificate's search for a funnel evaluates
+FEWER_GRADIENTS, FEWER_SEEN = 4096, 24  # the most gradients, and draws of q, of the search that a fit makes
+DEEP = 0.8  # the spread of logs of curvature that is a funnel to a fit: more than a residual sd of few data makes it
+KEPT = 64  # draws of the posterior, by weights, that a judgement keeps
 SCALE = (
     (1e-4, "indistinguishable from it in practice"),
     (1e-2, "very close"),
@@ -47,12 +50,16 @@ class Judgement:
         kl: KL(q||posterior) in nats; None if it is not known.
         k_hat: Pareto's k-hat of q's own weights.
         evaluations: the number of evaluations of the log density.
+        gradients: the number of its gradients.
+        posterior_draws: draws of the posterior, by the weights of all draws, (64, dim); None if KL is not known.
     """
 
     elbo: float
     kl: Estimate | None
     k_hat: float
     evaluations: int
+    gradients: int = 0
+    posterior_draws: np.ndarray | None = dataclasses.field(default=None, repr=False, compare=False)
 
     @property
     def at_most(self) -> float:
@@ -87,6 +94,35 @@ def scouts_around(
     return scout(q.target, normal_of(q) or found, generator, n, rays=rays, size=size)
 
 
+@dataclasses.dataclass
+class FunnelSearch:
+    """The search for a funnel around the approximations of one target, which need not be repeated for each of them.
+
+    Attributes:
+        budget: the most gradients that a search evaluates.
+        most_seen: the most draws of q at which it computes the curvature.
+        notable: the least spread of the log of a coordinate's curvature that counts as a change.
+        funnel: the funnel that was found; None if there is none.
+        is_settled: whether the search is over.
+        gradients: the number of gradients so far.
+    """
+
+    budget: int = FEWER_GRADIENTS
+    most_seen: int = FEWER_SEEN
+    notable: float = DEEP
+    funnel: Funnel | None = None
+    is_settled: bool = False
+    gradients: int = 0
+
+    def around(self, q: Approximation, z: np.ndarray, generator) -> Funnel | None:
+        """Return the funnel around draws of q, (n, dim)."""
+        if not self.is_settled:
+            self.is_settled = True
+            self.funnel, spent = find_funnel(q.target, z, generator, self.budget, self.most_seen, self.notable)
+            self.gradients += spent
+        return self.funnel
+
+
 def weigh_around(
     q: Approximation,
     pilot: Draws,
@@ -105,17 +141,24 @@ def weigh_around(
     budget = GRADIENTS * len(scouts.z)
     if share < 1:
         budget = min(budget, int(share * GRADIENTS * USUAL / 4))
-    funnel, gradients = find_funnel(q.target, pilot.z, generator, budget)
-    parts = modes if funnel is None else (funnel, *modes)
-    found = defend(q, pilot, own, scouts, parts, generator, n, size=size)
-    return dataclasses.replace(found, evaluations=found.evaluations + gradients)
+    search = FunnelSearch(budget, SEEN, NOTABLE)
+    funnel = search.around(q, pilot.z, generator)
+    found = defend(q, pilot, own, scouts, with_funnel(funnel, modes), generator, n, size=size)
+    return dataclasses.replace(found, evaluations=found.evaluations + search.gradients)
 
 
-def judge(q: Approximation, key, n: int) -> Judgement:
+def with_funnel(funnel: Funnel | None, parts: tuple) -> tuple:
+    """Return densities for `defend`, a funnel's among them if there is one."""
+    return parts if funnel is None else (funnel, *parts)
+
+
+def judge(q: Approximation, key, n: int, search: FunnelSearch | None = None) -> Judgement:
     """Weigh n draws of q, and half as many of wider densities, with at most n points evaluated at a time.
 
-    With one key every q is judged by the same noise, so that their ELBOs can be compared.
+    With one key every q is judged by the same noise, so that their ELBOs can be compared. With one `search` a funnel is
+    looked for once.
     """
+    search = FunnelSearch() if search is None else search
     keys = jax.random.split(key, 3)
     own = Draws(q, keys[0], n, size=n)
     own.log_p = finite(own.log_p)
@@ -125,9 +168,18 @@ def judge(q: Approximation, key, n: int) -> Judgement:
     pilot, generator = Draws(q, keys[1], n // 4, size=n), numpy_generator(keys[2])
     scouts = scouts_around(q, pilot, generator, n // 4, rays=0.0, size=n)
     if scouts is not None and np.isfinite(pilot.log_ratio).all():
-        found = weigh_around(q, pilot, own, scouts, (), generator, n // 2, price_of(q.target).share, size=n)
+        before = search.gradients
+        funnel = search.around(q, pilot.z, generator)
+        found = defend(q, pilot, own, scouts, with_funnel(funnel, ()), generator, n // 2, size=n)
         evaluations = n + n // 4 + scouts.evaluations + found.evaluations
-        return Judgement(elbo, found.kl if found.is_known else None, k_hat, evaluations)
+        kl, draws = (found.kl, resampled(found, generator)) if found.is_known else (None, None)
+        return Judgement(elbo, kl, k_hat, evaluations, search.gradients - before, draws)
     known = k_hat < RELIABLE
     kl = kl_by_weights(own.log_ratio, f"importance weights of {n:,} draws of q") if known else None
     return Judgement(elbo, kl, k_hat, n + n // 4)
+
+
+def resampled(found: Weighing, generator) -> np.ndarray:
+    """Return draws of the posterior, (64, dim), by the weights."""
+    weights = found.weighted.normalised
+    return found.weighted.z[generator.choice(len(weights), KEPT, p=weights / weights.sum())]

@@ -12,7 +12,7 @@ it has an entry in `vi_kl.algorithms.registry.METHODS`, which says when to use w
 """
 
 from vi_kl.core.discovery import classes_in, first_sentence, listing
-from vi_kl.families.approximation import Approximation
+from vi_kl.families.approximation import Approximation, reflected
 from vi_kl.families.block_normal import BlockNormal
 from vi_kl.families.constrained import Constrained
 from vi_kl.families.coupling import Coupling
@@ -24,6 +24,7 @@ from vi_kl.families.guide import Guide, GuideError
 from vi_kl.families.low_rank import LowRank
 from vi_kl.families.mixture import Mixture
 from vi_kl.families.particles import NoDensity, ParticleApproximation, Particles
+from vi_kl.families.reflected import Reflected
 from vi_kl.families.skewed import Skewed
 from vi_kl.families.sparse_normal import SparseNormal
 from vi_kl.families.student_t import StudentT
@@ -45,9 +46,11 @@ __all__ = [
     "NoDensity",
     "ParticleApproximation",
     "Particles",
+    "Reflected",
     "Skewed",
     "SparseNormal",
     "StudentT",
+    "reflected",
 ]
 
 _offered = classes_in(__name__, Family)

@@ -11,6 +11,7 @@ from numpyro.distributions import Distribution
 from vi_kl.core.annotations import AnyArray, KeyLike, Params
 from vi_kl.core.code_hash import reads
 from vi_kl.core.compilation import attached, compiled, detached
+from vi_kl.core.errors import UnsuitableError
 from vi_kl.core.kept_programs import tracing
 from vi_kl.core.numbers import whole_number
 from vi_kl.core.precision import in_float64
@@ -18,9 +19,12 @@ from vi_kl.core.random_keys import as_key, is_key, numpy_generator
 from vi_kl.families.constrained import Constrained, SiteProduct
 from vi_kl.families.family import Family
 from vi_kl.families.guide import Guide, GuideDistribution
+from vi_kl.families.reflected import Reflected, chosen, log_share, mirrored, weight_ratio
 from vi_kl.reference.closed_form import draw_sites
 from vi_kl.targets.deterministic import deterministic_sites
-from vi_kl.targets.target import CHUNK, Target, constrain_in_chunks, in_chunks
+from vi_kl.targets.target import CHUNK, Target, constrain_in_chunks, in_chunks, is_small, log_density_in_chunks
+
+FEW = 2048  # draws for which a whole CHUNK of log densities of a large model would be too many
 
 
 @jax.tree_util.register_pytree_node_class
@@ -111,6 +115,8 @@ def draw(q: Approximation, key: PRNGKeyArray, n: int) -> tuple[Float[np.ndarray,
     if normal is not None:
         noise = numpy_generator(key).standard_normal((n, q.target.dim))
         return normal.unwhiten(noise), -0.5 * (noise**2).sum(axis=1) - normal.log_volume
+    if isinstance(q.family, Reflected):
+        return draw_reflected(q, key, n)
     if has_push(q):
         return in_chunks(functools.partial(push_batch, q), noise_of(q, key, n))
     sites = site_distributions(q)
@@ -126,6 +132,26 @@ def draw(q: Approximation, key: PRNGKeyArray, n: int) -> tuple[Float[np.ndarray,
 def noise_of(q: Approximation, key: PRNGKeyArray, n: int) -> Float[np.ndarray, "n noise_dim"]:
     """Return the normal noise of which `draw` makes n draws with this key, of an image of such noise."""
     return numpy_generator(key).standard_normal((n, q.family.noise_dim(q.target)))
+
+
+def draw_reflected(
+    q: Approximation, key: PRNGKeyArray, n: int
+) -> tuple[Float[np.ndarray, "n dim"], Float[np.ndarray, " n"]]:
+    """Draw n values of a reflected member, with log q(z), by the programs of its base and of the log density."""
+    assert isinstance(q.family, Reflected)
+    z, images, log_q, log_p = opposite_draws(Approximation(q.family.base, q.params, q.target), key, n)
+    coin = numpy_generator(jax.random.fold_in(key, 1)).random(n)
+    place, log_density = chosen(coin, (z, images), log_q, log_p)
+    return np.asarray(place), np.asarray(log_density)
+
+
+def opposite_draws(base: Approximation, key: PRNGKeyArray, n: int) -> tuple[Any, Any, tuple[Any, Any], tuple[Any, Any]]:
+    """Return n draws z of an image of normal noise, their mirror images, and log q and log p of (z, images)."""
+    noise = numpy_generator(key).standard_normal((n, base.target.dim))
+    places, log_q = in_chunks(functools.partial(push_batch, base), np.concatenate([noise, -noise]))
+    size = CHUNK if n > FEW or is_small(base.target) else FEW
+    log_p = log_density_in_chunks(base.target, places, size)
+    return places[:n], places[n:], (log_q[:n], log_q[n:]), (log_p[:n], log_p[n:])
 
 
 def site_distributions(q: Approximation) -> dict[str, Distribution] | None:
@@ -170,9 +196,32 @@ def log_prob_batch(q: Approximation, z: Float[AnyArray, "n dim"]) -> Any:
     return jax.vmap(lambda one: q.family.log_prob(q.params, q.target, one))(z)
 
 
+@compiled(unoptimized=True)
+def mirrored_batch(q: Approximation, z: Float[AnyArray, "n dim"]) -> tuple[Any, Any, Any]:
+    """Return log q(z), the mirror image of z and log q there, of a reflected member's base, at z of (n, dim)."""
+    assert isinstance(q.family, Reflected)
+    return jax.vmap(functools.partial(mirrored, q.family.base.distribution(q.params, q.target)))(z)
+
+
+def reflected(q: Approximation) -> Approximation:
+    """Return q with each draw moved to its mirror image with the share of the posterior there; see `Reflected`.
+
+    Raises:
+        UnsuitableError: q is not an image of as many normal noises as it has dimensions, or its density is known at
+            its own draws only.
+    """
+    if not (q.family.has_log_prob and is_pushed_noise(q)):
+        raise UnsuitableError(f"{q.name} is not an image of normal noise that z determines: it cannot be reflected.")
+    return Approximation(Reflected(q.family), q.params, q.target)
+
+
 def log_prob_in_chunks(q: Approximation, z: Float[AnyArray, "n dim"], size: int = CHUNK) -> Float[np.ndarray, " n"]:
     """Return log q(z) at z of shape (n, dim), for any n, in pieces of one size."""
     normal = q.family.normal(q.params)
     if normal is not None:
         return normal.log_prob(np.asarray(z))
+    if isinstance(q.family, Reflected):
+        log_q, images, log_q_images = in_chunks(functools.partial(mirrored_batch, q), z, size=size)
+        log_p = (log_density_in_chunks(q.target, place, size) for place in (z, images))
+        return np.asarray(log_q + log_share(weight_ratio(tuple(log_p), (log_q, log_q_images))))
     return in_chunks(functools.partial(log_prob_batch, q), z, size=size)

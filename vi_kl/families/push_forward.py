@@ -1,13 +1,14 @@
 """Distributions that are images of standard normal noise: z = T(u), with log q(z) from the Jacobian of T.
 
 Knowing T makes draws cheap to compile, lets quadrature integrate over u in up to three dimensions, and lets
-quasi-random noise take the place of random noise.
+quasi-random noise take the place of random noise. Where T can be inverted, z also tells its noise.
 """
 
 import functools
 
 import jax.numpy as jnp
 import numpyro.distributions as dist
+from jax.scipy.linalg import solve_triangular
 
 
 def push_forward(distribution):
@@ -19,6 +20,22 @@ def push_forward(distribution):
             return functools.partial(push_affine, loc, scale_tril)
         case dist.TransformedDistribution(base_dist=dist.Independent(base_dist=dist.Normal())):
             return functools.partial(push_through, distribution)
+        case _:
+            return None
+
+
+def noise_of(distribution, z):
+    """Return (u, T), the noise of which one z of shape (dim,) is the image; None if q is not such an image."""
+    push = push_forward(distribution)
+    match distribution:
+        case dist.Independent(base_dist=dist.Normal(loc=loc, scale=scale)):
+            return (z - loc) / scale, push
+        case dist.MultivariateNormal(loc=loc, scale_tril=scale_tril):
+            return solve_triangular(scale_tril, z - loc, lower=True), push
+        case dist.TransformedDistribution(base_dist=dist.Independent(base_dist=dist.Normal(loc=loc, scale=scale))):
+            for transform in reversed(distribution.transforms):
+                z = transform.inv(z)
+            return (z - loc) / scale, push
         case _:
             return None
 

@@ -21,6 +21,7 @@ FEW_DIMENSIONS = 30  # the most with which BFGS keeps a dense matrix, being fast
 NEWTON_DIMENSIONS = 100  # the most with which Newton's method differentiates the gradient along every coordinate
 NEAR = 1e-3  # the distance from the mode, in posterior sds, at which a climb has arrived
 RELATIVE_STEP = 1e-3
+NEWTON_STEPS = 15  # of a trust-region search, after which it is asked whether the climb has run away
 NARROWEST = 1e-3  # a conditional sd that falls to this share of its first value is in the neck of a funnel
 
 
@@ -232,7 +233,12 @@ def trust_region(climb: Climb, scale: np.ndarray, max_steps: int) -> None:
         found = -coarse_hessian(climb.gradients, scale * y, RELATIVE_STEP * scale) * np.outer(scale, scale)
         return np.nan_to_num(found)
 
-    options = {"maxiter": min(max_steps, 50), "gtol": 1e-4, "initial_trust_radius": 1.0, "max_trust_radius": 1e6}
+    options = {
+        "maxiter": min(max_steps, NEWTON_STEPS),
+        "gtol": 1e-4,
+        "initial_trust_radius": 1.0,
+        "max_trust_radius": 1e6,
+    }
     try:
         with np.errstate(over="ignore", invalid="ignore"):
             result = minimize(loss, climb.z / scale, jac=True, hess=curvature, method="trust-exact", options=options)

@@ -1,0 +1,242 @@
+"""DensityRegression: a flow whose log density and its gradient are fitted to the posterior's, at points.
+
+Each point at which the log density has been evaluated gives dim + 1 numbers: its value, up to a constant, and its
+gradient. Where the family holds the posterior all of them agree exactly, and so there is no Monte-Carlo noise in what
+is fitted: a thousand gradients do what stochastic optimisation of the ELBO does with tens of thousands. The points are
+draws of the normal in whose frame the search starts, some of them spread wider, and then draws of the flow found so
+far: there a flow is shown where it has gone wrong.
+
+Requires of the family: an image of normal noise whose density is known everywhere and depends on no more of the target
+than its dimension (`Coupling`, `Skewed`). Requires of the target: a differentiable log density. Requires of the start:
+a normal that overlaps with the posterior, since nothing is learned where there are no points.
+
+References: Czarnecki et al. (2017), "Sobolev training for neural networks", for regression on values and gradients;
+Richter, Boustati, Nuesken, Ruiz & Akyildiz (2020), "VarGrad", for the variance of log p - log q over any draws as the
+loss of a variational approximation.
+"""
+
+import dataclasses
+from typing import NamedTuple, cast
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.flatten_util import ravel_pytree
+from scipy.optimize import minimize
+
+from vi_kl.algorithms.algorithm import Algorithm, FitError, History, Solution, Status
+from vi_kl.algorithms.initialization import initialize
+from vi_kl.core.compilation import compiled
+from vi_kl.core.random_keys import numpy_generator
+from vi_kl.families.approximation import Approximation, push_batch
+from vi_kl.families.coupling import Coupling
+from vi_kl.families.family import Family
+from vi_kl.families.frame import Frame
+from vi_kl.objectives.noise import matched_noise
+from vi_kl.targets.target import Target, in_chunks, value_and_grad_batch
+
+PIECE = 512  # points that the compiled loss takes at once
+WIDER = 1.3  # the scale of every other of the first points, in the start's own
+MEMORY = 30  # steps from which the optimiser takes the curvature
+PATIENCE = 0.003  # the share of the tolerance by which an iteration lowers the misfit, or is the last
+HEAVIEST, LIGHTEST = 3.0, 0.02  # bounds of a point's weight, which is that of importance sampling
+
+
+class OfDimension(NamedTuple):
+    """What a family whose density depends on nothing else reads of a target."""
+
+    dim: int
+
+
+class Points(NamedTuple):
+    """Places where the log density is known, in a frame's units.
+
+    Attributes:
+        u: the places, (n, dim).
+        log_p: the log density there, up to a constant, (n,).
+        slopes: its gradient, (n, dim).
+        log_r: the log density of what the places are draws of, (n,).
+    """
+
+    u: np.ndarray
+    log_p: np.ndarray
+    slopes: np.ndarray
+    log_r: np.ndarray
+
+    @property
+    def weights(self) -> np.ndarray:
+        """The bounded importance weights, (n,); zero where the log density or its gradient is not finite."""
+        known = np.isfinite(self.log_p) & np.isfinite(self.slopes).all(axis=1)
+        if not known.any():
+            return np.zeros(len(self.u))
+        log_w = np.where(known, self.log_p - self.log_r, -np.inf)
+        relative = np.exp(log_w - log_w.max())
+        return np.where(known, np.clip(relative / relative.mean(), LIGHTEST, HEAVIEST), 0.0)
+
+
+@dataclasses.dataclass(frozen=True)
+class DensityRegression(Algorithm):
+    """The regression of a flow's log density on the posterior's.
+
+    Attributes:
+        family: the set of candidates.
+        num_draws: the number of points at first.
+        more_draws: the number of draws of the flow found so far that each round adds to them.
+        max_rounds: the most rounds.
+        tolerance: the KL(q||posterior) in nats, as half the variance of log p - log q over new draws of q tells it,
+            below which the search ends.
+        max_steps: the most iterations of the optimiser in a round; they evaluate the flow, and not the model.
+    """
+
+    family: Family = dataclasses.field(default_factory=Coupling)
+    num_draws: int = 1024
+    more_draws: int = 512
+    max_rounds: int = 6
+    tolerance: float = 0.01
+    max_steps: int = 250
+
+    def __post_init__(self):
+        for name in ("num_draws", "more_draws"):
+            if getattr(self, name) < 2 or getattr(self, name) % 2:
+                raise ValueError(f"{name} must be even, for draws come in opposite pairs, got {getattr(self, name)}.")
+        if self.max_rounds < 1 or self.max_steps < 1:
+            raise ValueError(f"max_rounds and max_steps must be positive, got {self.max_rounds} and {self.max_steps}.")
+
+    @property
+    def name(self):
+        return self.family.name
+
+    @property
+    def most_gradients(self) -> int:
+        """The most gradients that a fit takes from its start on."""
+        return self.num_draws + self.max_rounds * self.more_draws
+
+    def find(self, key, target, *, start, progress, counter):
+        frame_key, init_key, noise_key = jax.random.split(key, 3)
+        self.family.require(target)
+        frame = initialize(target, frame_key, counter, start).frame
+        search = Regression(self, target, frame, init_key, numpy_generator(noise_key))
+        for done in range(self.max_rounds):
+            search.minimise()
+            search.look_again()
+            progress((done + 1) / self.max_rounds, f"loss {-search.elbo:.3f} after {len(search.points.u):,} gradients")
+            if search.nats < self.tolerance:
+                break
+        counter.gradient_evaluations += len(search.points.u)
+        return Solution(search.best, search.status(), History(np.array(search.losses)))
+
+
+class Regression:
+    """A search by rounds: fit the flow to the points, draw from it, evaluate there, and add these points.
+
+    Attributes:
+        points: all points so far.
+        best: the approximation with the highest ELBO so far.
+        elbo: the latest one's ELBO, from new draws of it.
+        nats: its KL(q||posterior), as half the variance of log p - log q over these draws.
+    """
+
+    def __init__(self, config: DensityRegression, target: Target, frame: Frame, init_key, generator):
+        self.config, self.target, self.frame, self.generator = config, target, frame, generator
+        self.units = config.family.units(frame, target)
+        params = jax.tree.map(jnp.asarray, config.family.standard(init_key, target))
+        self.points = self.first_points()
+        known = self.points.weights > 0
+        if not known.any():
+            raise FitError("The log density is not finite at any draw of the start: begin with a fit (start=...).")
+        offset = np.mean((self.points.log_p - standard_log_prob(self.points.u))[known])
+        self.x, self.unravel = ravel_pytree((params, jnp.asarray(offset)))
+        self.losses: list[float] = []
+        self.elbo, self.nats, self.best_nats = -np.inf, np.inf, np.inf
+        self.best = self.approximation()
+
+    def evaluate(self, u: np.ndarray, log_r: np.ndarray) -> Points:
+        """Evaluate the log density at places in the frame's units."""
+        log_p, slopes = value_and_grad_batch(self.target, np.asarray(self.frame.point(u)))
+        with np.errstate(invalid="ignore"):
+            return Points(u, log_p, np.asarray(self.frame.normal.scale.apply_transpose(slopes)), log_r)
+
+    def first_points(self) -> Points:
+        """Draw from the frame's normal, and from a wider one in turns."""
+        n, dim = self.config.num_draws, self.target.dim
+        u = np.where(np.arange(n) % 2, WIDER, 1.0)[:, None] * matched_noise(self.generator, n, dim)
+        wide = standard_log_prob(u / WIDER) - dim * np.log(WIDER)
+        return self.evaluate(u, np.logaddexp(standard_log_prob(u), wide) - np.log(2))
+
+    def minimise(self) -> None:
+        """Minimise the misfit at all points."""
+        u, log_p, slopes, _ = self.points
+        weights = self.points.weights / self.points.weights.sum()
+        known = weights > 0
+        data = (u, np.where(known, log_p, 0.0), np.where(known[:, None], slopes, 0.0), weights)
+        pieces = [piece_from(data, first) for first in range(0, len(u), PIECE)]
+
+        def loss(x):
+            flat, fixed = jnp.asarray(x), (self.config.family, self.unravel)
+            parts = [misfit(flat, u, log_p, slopes, w, *fixed) for u, log_p, slopes, w in pieces]
+            return sum(float(value) for value, _ in parts), sum(np.asarray(slope) for _, slope in parts)
+
+        options = {"maxiter": self.config.max_steps, "maxcor": MEMORY, "ftol": PATIENCE * self.config.tolerance}
+        self.x = minimize(loss, np.asarray(self.x), jac=True, method="L-BFGS-B", options=options).x
+
+    def approximation(self) -> Approximation:
+        """Return the present member."""
+        params = self.config.family.place(self.unravel(jnp.asarray(self.x))[0], self.units)
+        return Approximation(self.config.family, jax.tree.map(np.asarray, params), self.target)
+
+    def look_again(self) -> None:
+        """Draw from the flow, see how far it is from the posterior there, and add what is seen to the points."""
+        q = self.approximation()
+        noise = matched_noise(self.generator, self.config.more_draws, self.target.dim)
+        z, log_q = in_chunks(lambda piece: push_batch(q, piece), noise, size=PIECE)
+        seen = self.evaluate(np.asarray(self.frame.normal.whiten(z)), log_q + self.frame.normal.log_det)
+        log_ratio = np.where(np.isnan(seen.log_p), -np.inf, seen.log_p) - log_q
+        elbo = float(np.mean(log_ratio))
+        with np.errstate(invalid="ignore"):
+            self.nats = float(np.nan_to_num(np.var(log_ratio) / 2, nan=np.inf))
+        if not self.losses or elbo > -min(self.losses):
+            self.best, self.best_nats = q, self.nats
+        self.elbo = elbo
+        self.losses.append(-elbo)
+        self.points = Points(*map(np.concatenate, zip(self.points, seen, strict=True)))
+
+    def status(self) -> Status:
+        """Say how near the posterior the flow is, by its own draws."""
+        found = f"after {len(self.points.u):,} gradients in {len(self.losses)} rounds"
+        if self.best_nats < self.config.tolerance:
+            return Status(True, f"Converged {found}: KL(q||posterior) is about {self.best_nats:.2g} nats by new draws.")
+        return Status(
+            False,
+            f"Not converged {found}: by new draws KL(q||posterior) is about {self.best_nats:.2g} nats, above the "
+            f"tolerance of {self.config.tolerance:g}. Raise max_rounds (now {self.config.max_rounds}), or fit the flow "
+            f"by SVI.",
+        )
+
+
+def piece_from(arrays, first: int) -> list[jax.Array]:
+    """Return PIECE rows from the first on, filled up with zeros, so that one compiled program serves any number."""
+    rows = [array[first : first + PIECE] for array in arrays]
+    return [jnp.asarray(np.pad(x, ((0, PIECE - len(x)), *((0, 0),) * (x.ndim - 1)))) for x in rows]
+
+
+def standard_log_prob(u: np.ndarray) -> np.ndarray:
+    """Return the log density of independent standard normals at rows of u."""
+    return -0.5 * (u**2).sum(axis=-1) - 0.5 * u.shape[-1] * np.log(2 * np.pi)
+
+
+@compiled(static=("family", "unravel"))
+def misfit(flat, u, log_p, slopes, weights, family: Family, unravel):
+    """Return the weighted misfit of the density and its gradient over some points, and its own gradient.
+
+    Squares that are large beside the dimension count by their roots, so that a few places far out do not decide.
+    """
+
+    def loss(flat):
+        params, offset = unravel(flat)
+        q = family.distribution(params, cast(Target, OfDimension(u.shape[1])))
+        log_q, slopes_q = jax.vmap(jax.value_and_grad(q.log_prob))(u)
+        squares = (log_p - log_q - offset) ** 2 + jnp.sum((slopes - slopes_q) ** 2, axis=-1)
+        scale = float(u.shape[1])
+        return jnp.sum(weights * 2 * scale * (jnp.sqrt(1 + squares / scale) - 1))
+
+    return jax.value_and_grad(loss)(flat)
