@@ -260,8 +260,8 @@ class Ladder:
         if in_all > AFFORDABLE * price:
             self.left_out.append(
                 f"{name} left out, with which the fit would have taken about {in_all:,} gradients: more than half of "
-                f"the {price:,} that a run of NUTS, which is exact, takes here; vi_kl.sample(fit, key=key) makes one that "
-                f"starts from this fit"
+                f"the {price:,} that a run of NUTS, which is exact, takes here; vi_kl.sample(fit, key=key) makes one "
+                f"that starts from this fit"
             )
             return True
         if in_all > MANY:

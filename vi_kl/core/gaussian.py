@@ -146,6 +146,8 @@ def gaussian_of_draws(z: Float[np.ndarray, "n dim"]) -> Gaussian | None:
 
     The factor is computed from the correlations, so that scales do not matter.
     """
+    if len(z) <= z.shape[1]:
+        return None
     sd = z.std(axis=0, ddof=1)
     if not np.isfinite(sd).all() or (sd == 0).any():
         return None

@@ -22,7 +22,7 @@ from vi_kl.diagnostics.importance import kl_by_weights
 from vi_kl.diagnostics.psis import RELIABLE, pareto_k
 from vi_kl.diagnostics.scouts import Scouts, scout
 from vi_kl.families.approximation import Approximation
-from vi_kl.targets.price import CHUNK, price_of
+from vi_kl.targets.price import CHUNK
 
 GRADIENTS = 16  # the most gradients, for each draw around q, that a certificate's search for a funnel evaluates
 FEWER_GRADIENTS, FEWER_SEEN = 4096, 24  # the most gradients, and draws of q, of the search that a fit makes
