@@ -153,6 +153,11 @@ def over_draws(function: Callable, z: Any, at_once: int) -> Any:
     return jax.lax.map(jax.checkpoint(function), z, batch_size=at_once)
 
 
+def rows_held(most: int, numbers: int) -> int:
+    """Return the most rows of so many numbers each that are held at once: `most`, or a power of two."""
+    return most if most * numbers <= MOST_NUMBERS else power_of_two(max(1.0, MOST_NUMBERS / numbers))
+
+
 def share_of(target: Any) -> float:
     """Return the share of the usual number of draws that is worth its price, and whose numbers can be held."""
     return min(price_of(target).share, MOST_NUMBERS / (2 * CHUNK * target.dim))

@@ -6,6 +6,7 @@ recompile, and the log density and its gradient are compiled once and shared by 
 """
 
 import functools
+import math
 import threading
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -27,7 +28,7 @@ from vi_kl.targets.log_density import density_of_parameters, density_of_z, is_a_
 from vi_kl.targets.numpyro.source import density_from_numpyro
 from vi_kl.targets.price import CHUNK as CHUNK
 from vi_kl.targets.price import ROWS as ROWS
-from vi_kl.targets.price import gradients_at_once, over_draws, piece_of, values_at_once
+from vi_kl.targets.price import gradients_at_once, over_draws, piece_of, rows_held, values_at_once
 from vi_kl.targets.sharding import shard_data
 from vi_kl.targets.sites import Site, ravel, unravel
 
@@ -328,7 +329,7 @@ def unconstrain_batch(target: Target, sites: Sites) -> Float[Array, "n dim"]:
 
 def in_chunks(function: Callable, *arrays: AnyArray, size: int = CHUNK) -> Any:
     """Apply `function` to long arrays piece by piece along their first axis; return NumPy arrays."""
-    length = len(arrays[0])
+    length, size = len(arrays[0]), rows_held(size, max(math.prod(array.shape[1:]) for array in arrays))
     pieces = []
     for start in range(0, length, size):
         piece = [np.asarray(array[start : start + size]) for array in arrays]
