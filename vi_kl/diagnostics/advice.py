@@ -5,7 +5,8 @@ from vi_kl.diagnostics.measurements import Measurements
 
 FAR_OFF = 10.0  # nats: a q whose lower limit of KL is larger does not overlap the bulk of the posterior
 LARGEST_FLOW = 100  # dimensions; with more, a flow takes minutes to fit and is seldom better
-NORMAL = ("mean_field", "full_rank", "low_rank", "block_normal")
+NORMAL = ("mean_field", "full_rank", "low_rank", "block_normal", "sparse_normal")
+LARGEST_DENSE = 200  # dimensions; with more, a full covariance is dear unless its inverse is sparse
 EXACT = "Draws of the posterior itself, by MCMC that starts from this fit: vi_kl.sample(fit, key=key)."
 FLOWS = ("flow", "iaf", "bnaf")  # one of these is part of the name of every normalising flow
 
@@ -41,7 +42,8 @@ def advice_for(m: Measurements, label: str) -> tuple[str, ...]:
             "with several modes, or MCMC with tempering."
         )
     elif m.is_mean_field and m.errors is not None and m.errors.correlation > 0.2:
-        advice.append('A family that sees correlation: "full_rank".')
+        better = "full_rank" if m.dim <= LARGEST_DENSE else "sparse_normal"
+        advice.append(f'A family that sees correlation: "{better}".')
     elif kl is None or kl > SCALE[2][0]:
         advice += richer(m)
         advice += [] if m.source else [EXACT]
@@ -72,7 +74,11 @@ def richer_families(m: Measurements) -> str:
     """Return the names of families to try, given q's family and the dimension; "" if none is richer."""
     if is_flow(m):
         return ""
-    names = ['"full_rank"'] if m.is_mean_field and m.dim > 1 else []
+    names = []
+    if m.dim > LARGEST_DENSE and m.family in NORMAL[:-1]:
+        names.append('"sparse_normal"')
+    elif m.is_mean_field and m.dim > 1:
+        names.append('"full_rank"')
     if m.family in NORMAL and m.dim <= LARGEST_FLOW:
         names.append('"skewed"')
     if 1 < m.dim <= LARGEST_FLOW:
