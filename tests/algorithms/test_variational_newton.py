@@ -144,7 +144,7 @@ def test_saved_and_loaded_it_draws_the_same_and_a_damaged_factor_is_refused(tmp_
         ("loc", good["loc"][:-1]),
         ("values", good["values"].astype(int)),
     ):
-        with pytest.raises(ValueError, match="factor|finite|shape"):
+        with pytest.raises(ValueError, match=r"factor|finite|shape"):
             SparseNormal().require_params({**good, name: wrong}, target)
     SparseNormal().require_params(good, target)
 
