@@ -6,7 +6,7 @@
     measure.py, nuts.py, peers.py    one row: a fit with its certificate, a run of NUTS, an autoguide
     runner.py, rows.py, page.py      many rows, each in a process of its own; their table; the page in docs/
 
-Run it by `python -m tests.benchmarks.zoo`; see its `--help`.
+Run it by `PYTHONPATH=tests python -m benchmarks.zoo`; see its `--help`.
 """
 
 from . import hierarchies, large, regressions, series, shapes

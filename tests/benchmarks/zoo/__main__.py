@@ -1,6 +1,6 @@
 """Measure methods on the models of the zoo: cost and errors beside NUTS, each row in a process of its own.
 
-    python -m tests.benchmarks.zoo --models mixture areas --methods nuts default autonormal --out zoo.jsonl
+    PYTHONPATH=tests python -m benchmarks.zoo --models mixture areas --methods nuts default autonormal --out zoo.jsonl
 
 Methods are "default", any name that vi_kl.fit takes, "nuts" (two chains of 1,000 + 1,000), "autonormal" and
 "automultivariatenormal". NUTS comes first, since the others are compared with its draws, which are kept in a folder:
@@ -18,7 +18,7 @@ from .rows import read, shown
 from .runner import run_all, run_one
 
 GROUPS = {"zoo": list(ZOO), "large": list(LARGE)}
-COMMAND = "python -m tests.benchmarks.zoo --models zoo large --methods nuts default autonormal --out FILE"
+COMMAND = "PYTHONPATH=tests python -m benchmarks.zoo --models zoo large --methods nuts default autonormal --out FILE"
 
 
 def arguments(argv=None):

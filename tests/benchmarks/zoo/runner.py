@@ -72,7 +72,7 @@ def in_a_process(model: str, method: str, options) -> dict:
     """Measure in a new process; return its row, or the reason why there is none."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "row.json"
-        command = [sys.executable, "-m", "tests.benchmarks.zoo", "--row", str(out), "--models", model]
+        command = [sys.executable, "-m", "benchmarks.zoo", "--row", str(out), "--models", model]
         command += ["--methods", method, "--seed", str(options.seed)]
         command += [] if options.cache is None else ["--cache", str(options.cache.resolve())]
         environment = os.environ | ENVIRONMENT
