@@ -8,6 +8,7 @@ import numpyro.distributions as dist
 import pytest
 from numpyro.contrib.control_flow import scan
 
+import vi_kl
 from vi_kl import Target
 from vi_kl.core.errors import UnsuitableError
 from vi_kl.core.precision import in_float64
@@ -169,3 +170,18 @@ def test_no_row_sees_two_columns_of_one_colour():
     for row in dense:
         assert len(set(found[row])) == row.sum()
     assert found.max() < 20
+
+
+@in_float64
+def test_a_density_with_derivatives_in_reverse_only_is_refused_by_name():
+    @jax.custom_vjp
+    def squares(z):
+        return jnp.sum(z**2)
+
+    squares.defvjp(lambda z: (squares(z), z), lambda z, g: (2 * g * z,))
+    target = Target.from_log_density(lambda z: -0.5 * squares(z), 120)
+    with pytest.raises(UnsuitableError, match="forward mode"):
+        find_sparse_hessian(target, np.ones((2, 120)))
+    fit = vi_kl.fit(target, key=0)  # the default goes on with the others
+    assert fit.status.converged
+    assert "forward mode" in str(fit.status)

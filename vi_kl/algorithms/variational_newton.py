@@ -59,7 +59,7 @@ class VariationalNewton(Algorithm):
     def find(self, key, target, *, start, progress, counter):
         generator = numpy_generator(key)
         points = starting_points(target, key, start)
-        probes = np.array([points[0], points[-1] + 0.1 * generator.standard_normal(target.dim)])
+        probes = two_probes(target, points, generator)
         progress(0.0, "finding which second derivatives are zero")
         hessian = find_sparse_hessian(target, probes)
         counter.gradient_evaluations += hessian.evaluations
@@ -304,6 +304,14 @@ class Search:
             f"Not converged: after {steps} steps {left:.2g} nats of noise are left, and the last step gained "
             f"{bias:.2g}; raise max_gradients (now {self.config.max_gradients:,}).",
         )
+
+
+def two_probes(target, points: list[np.ndarray], generator: np.random.Generator) -> np.ndarray:
+    """Return two points in general position near given ones, at which the density has a gradient, (2, dim)."""
+    near = np.array([points[0], points[-1]]) + 0.01 * generator.standard_normal((2, target.dim))
+    values, gradients = value_and_grad_batch(target, near)
+    good = np.isfinite(values) & np.isfinite(gradients).all(axis=1)
+    return np.where(good[:, None], near, points[0])
 
 
 def shared_coordinates(target, structure: SparseStructure) -> np.ndarray:

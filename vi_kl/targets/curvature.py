@@ -317,15 +317,20 @@ def find_sparse_hessian(target: Target, points: Float[np.ndarray, "2 dim"], seed
     generator = np.random.default_rng(seed)
     ends = np.cumsum([0, *(site.size for site in target.sites)])
     parts = [np.arange(a, b) for a, b in itertools.pairwise(ends)]
-    found = joined(
-        sparsity.probe(functools.partial(in_batches, derivatives_of_terms, target, z), parts, generator) for z in points
-    )
+    spent = [0]
+    try:
+        found = joined(
+            sparsity.probe(functools.partial(in_batches, derivatives_of_terms, target, z, spent), parts, generator)
+            for z in points
+        )
+    except (TypeError, NotImplementedError) as error:  # JAX's words for what has derivatives in reverse only
+        raise UnsuitableError(f"The log density cannot be differentiated in forward mode: {error}") from error
     wide = found.unresolved | (found.seen > MANY)
     narrow = masked(found.pattern, ~wide)
     pattern = (narrow.T.astype(np.int32) @ narrow.astype(np.int32)).astype(bool).tocsr()
     rows = None
     if wide.any():
-        rows = joined(rows_of_wide(target, z, wide, parts, generator) for z in points)
+        rows = joined(rows_of_wide(target, z, wide, parts, generator, spent) for z in points)
         pattern = pattern + rows.pattern + full_rows(rows.unresolved)
     structure = SparseStructure.of(pattern)
     pairs = NarrowTerms.of(narrow, structure)
@@ -333,7 +338,7 @@ def find_sparse_hessian(target: Target, points: Float[np.ndarray, "2 dim"], seed
     if products is None:
         by_products = WideTerms.of(np.ones(len(wide), bool), full_and_others(pattern), structure)
         products = by_products if len(by_products.directions) < len(pairs.pairs) else None
-    hessian = SparseHessian(target, structure, pairs, products)
+    hessian = SparseHessian(target, structure, pairs, products, spent[0])
     if hessian.passes > MOST_PAIRS:
         raise UnsuitableError(f"The Hessian takes {hessian.passes} passes: it is not sparse enough.")
     require_agreement(hessian, points[0], generator)
@@ -351,8 +356,12 @@ def joined(found) -> Jacobian:
     return functools.reduce(lambda a, b: a | b, found)
 
 
-def in_batches(function, target: Target, z, directions: np.ndarray) -> np.ndarray:
-    """Return `function(target, z, directions)` in batches of DIRECTIONS, the last filled up with zeros."""
+def in_batches(function, target: Target, z, spent: list[int], directions: np.ndarray) -> np.ndarray:
+    """Return `function(target, z, directions)` in batches of DIRECTIONS, the last filled up with zeros.
+
+    Their number is added to `spent`.
+    """
+    spent[0] += len(directions)
     missing = -len(directions) % DIRECTIONS
     padded = np.pad(directions, ((0, missing), (0, 0)))
     pieces = [np.asarray(function(target, z, piece)) for piece in np.split(padded, len(padded) // DIRECTIONS)]
@@ -366,7 +375,7 @@ def masked(pattern: sp.csr_array, keep: np.ndarray) -> sp.csr_array:
     return found
 
 
-def rows_of_wide(target: Target, z, wide, parts, generator) -> Jacobian:
+def rows_of_wide(target: Target, z, wide, parts, generator, spent: list[int]) -> Jacobian:
     """Find the coordinates in each row of the Hessian of the sum of the wide terms at z.
 
     Raises:
@@ -376,7 +385,7 @@ def rows_of_wide(target: Target, z, wide, parts, generator) -> Jacobian:
     def products(target, z, directions):
         return products_of_terms(target, z[None], wide, directions)[2]
 
-    found = sparsity.probe(functools.partial(in_batches, products, target, z), parts, generator)
+    found = sparsity.probe(functools.partial(in_batches, products, target, z, spent), parts, generator)
     found = Jacobian(found.pattern, found.unresolved | (found.seen > MANY))
     found = Jacobian(masked(found.pattern, ~found.unresolved), found.unresolved)
     if found.unresolved.sum() > MOST_DENSE:
