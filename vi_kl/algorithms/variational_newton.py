@@ -242,7 +242,9 @@ class Search:
         while True:
             seen = self.measure(normal, noise, before, share)
             if seen is None:  # a draw at which the density is not finite
-                normal, before = normal.scaled(0.7), None
+                normal, before = nearer(normal, last), None
+                if outer is not None:
+                    outer.radius /= 4
                 if self.is_spent:
                     return normal, self.status(np.inf, np.inf)
                 continue
@@ -304,6 +306,13 @@ class Search:
             f"Not converged: after {steps} steps {left:.2g} nats of noise are left, and the last step gained "
             f"{bias:.2g}; raise max_gradients (now {self.config.max_gradients:,}).",
         )
+
+
+def nearer(normal: Gaussian, last: Measured | None) -> Gaussian:
+    """Return a normal nearer to the last at which the density was finite; a narrower one if there was none."""
+    if last is None:
+        return normal.scaled(0.7)
+    return Gaussian(0.75 * last.normal.loc + 0.25 * normal.loc, last.scale)
 
 
 def two_probes(target, points: list[np.ndarray], generator: np.random.Generator) -> np.ndarray:
