@@ -5,10 +5,12 @@ are zero. Use it from about a hundred dimensions on, where models have plates, c
 
 The best normal in reverse KL has E_q[gradient of log p] = 0 and precision = E_q[-Hessian of log p]. Newton's method
 goes to both at once: mean <- mean + precision^-1 E[gradient], precision <- E[-Hessian], each from a few draws of q in
-pairs of opposite sign, so that on a normal posterior one step is exact. While steps are long, the noise is fixed and a
-step that lowers the ELBO is shortened; where the mean Hessian is not negative definite, that of every term is made so.
-Then the noise is fresh for each step, and steps are averaged with weights 1, 1/2, 1/3, ..., until what noise is left
-in the average is small, in nats.
+pairs of opposite sign, so that on a normal posterior one step is exact.
+
+Far away (`approach`), a step that lowers the ELBO is shortened, and where the mean Hessian is not negative definite,
+that of every term is made so. Near (`settle`), steps are taken in full on fixed noise until they end. Then the noise is
+new, and there is twice as much of it where what it leaves open is more than the tolerance, in nats. newton_steps.py has
+the steps, and what is done where they get shorter too slowly.
 
 Reference: Opper & Archambeau (2009), "The variational Gaussian approximation revisited"; Khan & Rue (2023), "The
 Bayesian learning rule", JMLR 24, for the steps.
@@ -36,7 +38,7 @@ FIRST_SD = 0.1  # in z, of the normal around the start
 HOLDING = 3  # steps in which shared coordinates (hyperparameters) keep their place while the others settle
 LONG = 10.0  # nats; while steps would gain more, the noise is fixed and the ELBO is watched
 SHORTEST = 1 / 64  # the share of a step below which it is refused
-MOST_SHARED = 20
+MOST_SHARED = 20  # coordinates beyond sites of one, that are taken for shared by much of the model
 PER_DIMENSION = 4e-5  # nats: of means and sds within some thousandths of an sd
 RIDGE = 1e-6  # relative to the diagonal, added where a curvature is flat
 
@@ -125,10 +127,12 @@ class Search:
         return self.counter.gradient_evaluations >= self.config.max_gradients
 
     def noise(self) -> np.ndarray:
+        """Return noise in pairs of opposite sign, (2 DRAWS, dim)."""
         half = self.generator.standard_normal((DRAWS, self.target.dim))
         return np.concatenate([half, -half])
 
     def look(self, normal: Gaussian, noise: np.ndarray) -> Seen:
+        """Evaluate the density, its gradient and its mean Hessian at draws of a normal."""
         self.counter.gradient_evaluations += len(noise) * (1 + self.hessian.passes)
         self.steps += 1
         return Seen(normal, self.hessian.at(normal.unwhiten(noise)))
@@ -139,6 +143,7 @@ class Search:
         return Gaussian(point, self.scale(self.structure.factor(entries)))
 
     def scale(self, factor: sp.csc_array) -> SparsePrecision:
+        """Return the scale whose precision has this factor."""
         return SparsePrecision.of(self.structure.order, factor)
 
     # The entries of a precision -------------------------------------------------------------------------------------
