@@ -7,6 +7,7 @@ documentation, colours in figures and the conformance suites are made from the e
 from vi_kl.algorithms.auto_fit import AutoFit
 from vi_kl.algorithms.batch_and_match import BatchAndMatch, GaussianScoreMatching
 from vi_kl.algorithms.coordinate_ascent import CoordinateAscent
+from vi_kl.algorithms.density_regression import DensityRegression
 from vi_kl.algorithms.laplace import Laplace
 from vi_kl.algorithms.linear_response import LinearResponse
 from vi_kl.algorithms.map import MAP
@@ -146,6 +147,14 @@ ENTRIES = (
         "a differentiable log density, at least two dimensions",
         PINK,
         synonyms=("normalizing flow", "normalising flow", "nf", "realnvp", "neural spline flow", "nsf", "coupling"),
+    ),
+    Method(
+        "regressed_flow", DensityRegression, "richer",
+        "The same kind of flow, fitted to the log density and its gradient at a thousand points or two, instead of by "
+        "stochastic gradients.",
+        "For a curved posterior whose gradients are dear, where a normal comes near it.",
+        "a differentiable log density, at least two dimensions",
+        PINK, "dotted", ("density regression", "flow by regression"),
     ),
     Method(
         "iaf", lambda: SVI(Flow(), ELBO(num_draws=32), step_size=0.02, smallest_step_size=1e-5), "richer",

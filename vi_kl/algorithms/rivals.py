@@ -72,8 +72,10 @@ def highest(target: Target, normals: list[Gaussian | None], noise: np.ndarray, c
 
 
 def frame_of(normal: Gaussian) -> Frame:
-    """Return the frame of a normal."""
-    return Frame.of(normal.loc, normal.sd if isinstance(normal.scale, Diagonal) else normal.scale.tril)
+    """Return the frame of a normal: a matrix wherever one is searched for, so that all frames of a size are alike."""
+    if isinstance(normal.scale, Diagonal) and normal.dim > FULL_DIMENSIONS:
+        return Frame.of(normal.loc, normal.sd)
+    return Frame.of(normal.loc, normal.scale.tril)
 
 
 def independent(target: Target, normal: Gaussian, key, counter: CostCounter) -> Gaussian | None:

@@ -238,7 +238,7 @@ def test_restarts_are_compared_where_all_of_them_are_finite(key):
     losses = np.array([[1.0, np.nan, 3.0], [2.0, 2.5, 3.5]])
     np.testing.assert_array_equal(finite_losses(losses), losses[:, [0, 2]])
     assert np.argmin(finite_losses(np.array([[np.nan, np.nan], [9.0, 9.0]])).mean(axis=1)) == 1
-    fit = SVI(MeanField(), num_restarts=2).fit(jax.random.key(0), Target.from_log_density(breaks, 1))
+    fit = SVI(MeanField(), num_restarts=2).fit(jax.random.key(7), Target.from_log_density(breaks, 1))
     assert "nan" not in str(fit.status)
     assert "restarts agree on it, 1 failed" in str(fit.status)
 
