@@ -75,6 +75,7 @@ def test_what_would_be_dearer_than_half_of_nuts_is_left_out_and_named(key, monke
     fit = vi_kl.fit(Target.from_log_density(bent, 2), key=key)
     assert not isinstance(fit.approximation.family, Coupling)
     assert re.search(r"flow left out, .* gradients: more than half of the 3,000 that a run of NUTS", str(fit.status))
+    assert "vi_kl.sample(fit, key=key)" in str(fit.status)
     assert fit.cost.gradient_evaluations < 8000
 
 

@@ -27,6 +27,7 @@ def kl(fit, log_evidence):
     return log_evidence - log_ratio.mean(), log_ratio.std() / np.sqrt(len(log_ratio))
 
 
+@pytest.mark.exhaustive
 def test_a_banana_takes_a_few_thousand_gradients(key):
     target = Target.from_log_density(bent, 2)
     normal = vi_kl.fit(target, "full_rank", key=key)

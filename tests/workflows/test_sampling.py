@@ -10,8 +10,6 @@ import pytest
 from scipy.special import digamma, gammaln, polygamma
 
 import vi_kl
-from vi_kl.algorithms.algorithm import CostCounter
-from vi_kl.algorithms.auto_fit import skewed, too_dear
 from vi_kl.core.compilation import compile_clock
 from vi_kl.core.gaussian import Gaussian
 from vi_kl.core.precision import in_float64
@@ -237,10 +235,8 @@ def test_a_mode_that_the_certificate_found_is_started_from():
     assert (kept.chains[:, :, 0] < 0).all(axis=1).sum() == 1
 
 
-def test_the_default_and_certificates_offer_it():
+def test_certificates_offer_it():
     target = make("funnel")
-    dear = too_dear("skewed", skewed(target), CostCounter(gradient_evaluations=10**6))
-    assert "vi_kl.sample(fit, key=key)" in dear
     q = normal_q(target, np.zeros(3), 0.5 * np.eye(3))
     certificate = vi_kl.check(q, key=0, progress=False)
     unknown = dataclasses.replace(certificate, source="", reverse_kl=None, missed_modes=(), misses_mode=False)
