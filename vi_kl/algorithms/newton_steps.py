@@ -284,6 +284,12 @@ class Outer:
         self.gain = float(found @ gradient) - 0.5 * float(found @ self.curvature @ found)
         return seen, found
 
+    def best(self, seen: Measured) -> Gaussian:
+        """Return the better of two normals: the last seen, and the one from which the last step was taken."""
+        is_lower = self.last is not None and self.last.seed == seen.seed and seen.elbo < self.last.elbo
+        best = self.last if is_lower and self.last is not None else seen
+        return Gaussian(best.normal.loc, best.scale)
+
     def correct(self, moved: np.ndarray, changed: np.ndarray) -> None:
         """Take one update of BFGS, unless the curvature along the move was not positive."""
         product = self.curvature @ moved

@@ -263,8 +263,10 @@ class Search:
             normal, left, bias = seen.next(outer, self.tolerance)
             before = seen.without_past()
             self.progress(0.5, f"step {len(self.elbos)}: {bias:.2g} nats to go, {left:.2g} of noise")
-            if self.is_spent or (left + bias < self.tolerance and seen.noise_of_shared(outer) < SHARED_NOISE):
+            if left + bias < self.tolerance and seen.noise_of_shared(outer) < SHARED_NOISE:
                 return normal, self.status(left, bias)
+            if self.is_spent:
+                return (normal if outer is None else outer.best(seen)), self.status(left, bias)
             if bias < max(0.5 * left, 0.3 * self.tolerance):
                 noise, nats = noise.more(seen, outer, self.tolerance), []
 
@@ -277,18 +279,25 @@ class Search:
         self.elbos.append(float(np.mean([seen.elbo for seen in found])))
         if not np.isfinite(self.elbos[-1]):
             return None
-        precisions = [self.factored(self.precisions(seen.curvature, hold=False)) for seen in found]
         gradients = self.gradients(normal, noise)
-        if None in precisions or not np.isfinite(gradients).all():
+        if not np.isfinite(gradients).all():
             return None
-        batches = np.array([one[0] for one in precisions if one is not None])
-        entries = batches.mean(axis=0)
-        if before is not None:
-            entries = before.entries + share * (entries - before.entries)
-        scale = self.scale(self.structure.factor(entries))
-        return Measured(
-            normal, self.structure, scale, gradients, batches, entries, self.shared, self.elbos[-1], noise.seed, before
-        )  # fmt: skip
+        for batches in self.kinds_of_precision([seen.curvature for seen in found]):
+            entries = batches.mean(axis=0)
+            if before is not None:
+                entries = before.entries + share * (entries - before.entries)
+            factor = self.structure.factor(entries)
+            if factor is not None:
+                return Measured(
+                    normal, self.structure, self.scale(factor), gradients, batches, entries, self.shared,
+                    self.elbos[-1], noise.seed, before,
+                )  # fmt: skip
+        return None
+
+    def kinds_of_precision(self, seen: list[Curvature]):
+        """Yield what `precisions` yields, of several batches at once: (batches, entries)."""
+        kinds = zip(*(self.precisions(one, hold=False) for one in seen), strict=True)
+        yield from map(np.array, kinds)
 
     def gradients(self, normal: Gaussian, noise: FixedNoise) -> np.ndarray:
         """Return the mean gradients of groups of draws, (GROUPS, dim)."""
