@@ -219,8 +219,12 @@ class Measured:
 
     def moved(self, step: Float[np.ndarray, " dim"]) -> Gaussian:
         """Return the normal after a step of its mean, shortened if it moves a shared coordinate too far."""
-        size = min(1.0, LONGEST / max(np.abs(step[self.shared]).max(initial=0.0), 1e-300))
-        return Gaussian(self.normal.loc + size * step, self.scale)
+        return Gaussian(self.normal.loc + longest(step, self.shared) * step, self.scale)
+
+
+def longest(step: Float[np.ndarray, " dim"], shared: Int[np.ndarray, " shared"]) -> float:
+    """Return the share of a step, at most 1, that moves no shared coordinate too far."""
+    return min(1.0, LONGEST / max(np.abs(step[shared]).max(initial=0.0), 1e-300))
 
 
 def is_slow(nats: list[float], tolerance: float) -> bool:

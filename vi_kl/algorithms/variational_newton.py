@@ -24,7 +24,7 @@ import scipy.sparse as sp
 
 from vi_kl.algorithms.algorithm import Algorithm, CostCounter, FitError, History, Solution, Status
 from vi_kl.algorithms.initialization import starting_points
-from vi_kl.algorithms.newton_steps import LONGEST, SHARED_NOISE, FixedNoise, Measured, Outer, is_slow, turn_back
+from vi_kl.algorithms.newton_steps import SHARED_NOISE, FixedNoise, Measured, Outer, is_slow, longest, turn_back
 from vi_kl.core.gaussian import Gaussian
 from vi_kl.core.random_keys import numpy_generator
 from vi_kl.core.sparse_cholesky import SparseStructure
@@ -109,7 +109,6 @@ class Search:
 
     Attributes:
         elbos: the ELBO at each step.
-        steps: the number of steps.
     """
 
     def __init__(self, config: VariationalNewton, hessian: SparseHessian, generator, counter: CostCounter, progress):
@@ -119,7 +118,6 @@ class Search:
         self.shared = shared_coordinates(self.target, hessian.structure)
         self.tolerance = max(config.tolerance, PER_DIMENSION * self.target.dim)
         self.elbos: list[float] = []
-        self.steps = 0
 
     @property
     def is_spent(self) -> bool:
@@ -134,7 +132,6 @@ class Search:
     def look(self, normal: Gaussian, noise: np.ndarray) -> Seen:
         """Evaluate the density, its gradient and its mean Hessian at draws of a normal."""
         self.counter.gradient_evaluations += len(noise) * (1 + self.hessian.passes)
-        self.steps += 1
         return Seen(normal, self.hessian.at(normal.unwhiten(noise)))
 
     def first(self, point: np.ndarray) -> Gaussian:
@@ -178,7 +175,7 @@ class Search:
     def approach(self, normal: Gaussian) -> Gaussian:
         """Go uphill on fixed noise until steps are short."""
         noise = self.noise()
-        seen = self.look(self.narrowed(normal, noise), noise)
+        seen = self.narrowed(normal, noise)
         hold = 0 < len(self.shared) < self.target.dim
         while not self.is_spent:
             self.elbos.append(seen.elbo)
@@ -190,7 +187,7 @@ class Search:
             gradient = np.where(np.isin(np.arange(self.target.dim), self.shared) & hold, 0.0, seen.gradient)
             step = goal.apply(goal.apply_transpose(gradient))
             gain = 0.5 * float(step @ gradient)
-            self.progress(0.1, f"step {self.steps}: {gain:,.3g} nats to gain")
+            self.progress(0.1, f"step {len(self.elbos)}: {gain:,.3g} nats to gain")
             new = self.go(seen, found[0], step, noise)
             seen = seen if new is None else new
             if hold and (new is None or gain < LONG):
@@ -199,22 +196,23 @@ class Search:
                 break
         return seen.normal
 
-    def narrowed(self, normal: Gaussian, noise: np.ndarray) -> Gaussian:
-        """Return a normal so narrow that the density is finite at its draws.
+    def narrowed(self, normal: Gaussian, noise: np.ndarray) -> Seen:
+        """Return what is seen of a normal so narrow that the density is finite at its draws.
 
         Raises:
             FitError: it never is.
         """
         for _ in range(20):
-            if np.isfinite(self.look(normal, noise).elbo):
-                return normal
+            seen = self.look(normal, noise)
+            if np.isfinite(seen.elbo):
+                return seen
             normal = normal.scaled(0.5)
         reason = self.target.density.explain(self.target.data, self.target.unravel(jnp.asarray(normal.loc)))
         raise FitError(f"The log density is not finite around the starting point, however near. {reason}")
 
     def go(self, seen: Seen, entries: np.ndarray, step: np.ndarray, noise: np.ndarray) -> Seen | None:
         """Take a step, shortened until the ELBO does not fall; None if that takes too short a step."""
-        size = self.longest(step)
+        size = longest(step, self.shared)
         while size >= SHORTEST:
             found = self.factored([entries if size == 1.0 else self.between(seen.normal, entries, size)])
             if found is not None:
@@ -305,10 +303,6 @@ class Search:
         found = value_and_grad_batch(self.target, normal.unwhiten(groups).reshape(-1, self.target.dim))[1]
         self.counter.gradient_evaluations += len(found)
         return found.reshape(groups.shape).mean(axis=1)
-
-    def longest(self, step: np.ndarray) -> float:
-        """Return the share of a step, at most 1, that moves no shared coordinate too far."""
-        return min(1.0, LONGEST / max(np.abs(step[self.shared]).max(initial=0.0), 1e-300))
 
     def status(self, left: float, bias: float) -> Status:
         """Say how the search ended."""

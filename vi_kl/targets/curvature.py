@@ -16,13 +16,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy.sparse as sp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Bool, Float, Int
 
 from vi_kl.core.annotations import AnyArray
 from vi_kl.core.compilation import compiled
 from vi_kl.core.errors import UnsuitableError
 from vi_kl.core.sparse_cholesky import SparseStructure
 from vi_kl.targets import sparsity
+from vi_kl.targets.price import over_draws
 from vi_kl.targets.sparsity import MANY, MOST_DENSE, Jacobian
 from vi_kl.targets.target import Target, log_density
 from vi_kl.targets.terms import terms
@@ -35,19 +36,6 @@ AGREEMENT = 1e-5  # relative, with the differences of gradients along a random d
 
 
 # What runs compiled ---------------------------------------------------------------------------------------------------
-
-
-def over_draws(function, z: Array, size: int) -> Array:
-    """Return the mean of a vector function over draws z, (n, dim), whose values have this size.
-
-    They are held one at a time where they are large.
-    """
-    at_once = max(1, min(len(z), AT_ONCE // max(1, size)))
-    if at_once == len(z):
-        return jax.vmap(function)(z).mean(axis=0)
-    return jax.lax.fori_loop(
-        1, len(z), lambda i, total: total + function(z[i]), function(z[0])
-    ) / len(z)  # fmt: skip
 
 
 @compiled
@@ -67,7 +55,7 @@ def curvature_of_terms(target: Target, z: Float[AnyArray, "draws dim"], directio
         pairs: the two colours along which to differentiate.
     """
     values, gradients = jax.vmap(jax.value_and_grad(log_density, argnums=1), in_axes=(None, 0))(target, z)
-    size = jax.eval_shape(terms, target, z[0]).shape[0]
+    at_once = max(1, AT_ONCE // jax.eval_shape(terms, target, z[0]).shape[0])
 
     def second(pair):
         a, b = directions[pair[0]], directions[pair[1]]
@@ -76,7 +64,7 @@ def curvature_of_terms(target: Target, z: Float[AnyArray, "draws dim"], directio
             along_a = lambda z: jax.jvp(lambda z: terms(target, z), (z,), (a,))[1]  # noqa: E731
             return jax.jvp(along_a, (z,), (b,))[1]
 
-        return over_draws(along_both, z, size)
+        return over_draws(along_both, z, at_once).mean(axis=0)
 
     return values, gradients, jax.lax.map(second, pairs)
 
@@ -90,7 +78,7 @@ def products_of_terms(target: Target, z: Float[AnyArray, "draws dim"], which: Bo
         return jax.grad(lambda z: jnp.where(which, terms(target, z), 0.0).sum())(z)
 
     def product(v):
-        return over_draws(lambda z: jax.jvp(gradient, (z,), (v,))[1], z, len(v))
+        return jax.vmap(lambda z: jax.jvp(gradient, (z,), (v,))[1])(z).mean(axis=0)
 
     return values, gradients, jax.lax.map(product, directions)
 
