@@ -124,6 +124,11 @@ class Search:
         """Whether no further step may be taken."""
         return self.counter.gradient_evaluations >= self.config.max_gradients
 
+    @property
+    def share_spent(self) -> float:
+        """The share of the gradients that may be spent."""
+        return min(0.99, self.counter.gradient_evaluations / self.config.max_gradients)
+
     def noise(self) -> np.ndarray:
         """Return noise in pairs of opposite sign, (2 DRAWS, dim)."""
         half = self.generator.standard_normal((DRAWS, self.target.dim))
@@ -187,7 +192,7 @@ class Search:
             gradient = np.where(np.isin(np.arange(self.target.dim), self.shared) & hold, 0.0, seen.gradient)
             step = goal.apply(goal.apply_transpose(gradient))
             gain = 0.5 * float(step @ gradient)
-            self.progress(0.1, f"step {len(self.elbos)}: {gain:,.3g} nats to gain")
+            self.progress(self.share_spent, f"step {len(self.elbos)}: {gain:,.3g} nats to gain")
             new = self.go(seen, found[0], step, noise)
             seen = seen if new is None else new
             if hold and (new is None or gain < LONG):
@@ -260,7 +265,7 @@ class Search:
             last = seen
             normal, left, bias = seen.next(outer, self.tolerance)
             before = seen.without_past()
-            self.progress(0.5, f"step {len(self.elbos)}: {bias:.2g} nats to go, {left:.2g} of noise")
+            self.progress(self.share_spent, f"step {len(self.elbos)}: {bias:.2g} nats to go, {left:.2g} of noise")
             if left + bias < self.tolerance and seen.noise_of_shared(outer) < SHARED_NOISE:
                 return normal, self.status(left, bias)
             if self.is_spent:

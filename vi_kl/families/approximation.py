@@ -113,7 +113,7 @@ def draw(q: Approximation, key: PRNGKeyArray, n: int) -> tuple[Float[np.ndarray,
     """
     normal = q.family.normal(q.params)
     if normal is not None:
-        noise = numpy_generator(key).standard_normal((n, q.target.dim))
+        noise = noise_of(q, key, n)
         return normal.unwhiten(noise), -0.5 * (noise**2).sum(axis=1) - normal.log_volume
     if isinstance(q.family, Reflected):
         return draw_reflected(q, key, n)
@@ -147,7 +147,7 @@ def draw_reflected(
 
 def opposite_draws(base: Approximation, key: PRNGKeyArray, n: int) -> tuple[Any, Any, tuple[Any, Any], tuple[Any, Any]]:
     """Return n draws z of an image of normal noise, their mirror images, and log q and log p of (z, images)."""
-    noise = numpy_generator(key).standard_normal((n, base.target.dim))
+    noise = noise_of(base, key, n)
     places, log_q = in_chunks(functools.partial(push_batch, base), np.concatenate([noise, -noise]))
     size = CHUNK if n > FEW or is_small(base.target) else FEW
     log_p = log_density_in_chunks(base.target, places, size)

@@ -13,10 +13,8 @@ starting MCMC at draws resampled by importance; Hoffman, Sountsov, Dillon, Langm
 """
 
 import dataclasses
-import math
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
@@ -32,6 +30,7 @@ from vi_kl.diagnostics.missed_modes import MissedMode
 from vi_kl.diagnostics.psis import RELIABLE, pareto_k
 from vi_kl.families.approximation import Approximation, draw, is_pushed_noise, noise_of
 from vi_kl.families.delta import Delta
+from vi_kl.families.push_forward import normal_log_prob
 from vi_kl.reference.mcmc.started_nuts import LARGEST_DENSE, Coordinates, Whitened, standard
 from vi_kl.targets.target import CHUNK, is_small
 
@@ -55,7 +54,7 @@ class Noise:
         push = self.q.family.push(self.q.params, self.q.target)
         assert push is not None, "made for images of noise only"
         z, log_q = push(u)
-        return z, -0.5 * jnp.sum(u**2) - 0.5 * u.shape[0] * math.log(2 * math.pi) - log_q
+        return z, normal_log_prob(u) - log_q
 
 
 @dataclasses.dataclass(frozen=True)
