@@ -306,13 +306,10 @@ def find_sparse_hessian(target: Target, points: Float[np.ndarray, "2 dim"], seed
     ends = np.cumsum([0, *(site.size for site in target.sites)])
     parts = [np.arange(a, b) for a, b in itertools.pairwise(ends)]
     spent = [0]
-    try:
-        found = joined(
-            sparsity.probe(functools.partial(in_batches, derivatives_of_terms, target, z, spent), parts, generator)
-            for z in points
-        )
-    except (TypeError, NotImplementedError) as error:  # JAX's words for what has derivatives in reverse only
-        raise UnsuitableError(f"The log density cannot be differentiated in forward mode: {error}") from error
+    found = joined(
+        sparsity.probe(functools.partial(in_batches, derivatives_of_terms, target, z, spent), parts, generator)
+        for z in points
+    )
     wide = found.unresolved | (found.seen > MANY)
     narrow = masked(found.pattern, ~wide)
     pattern = (narrow.T.astype(np.int32) @ narrow.astype(np.int32)).astype(bool).tocsr()
@@ -348,11 +345,17 @@ def in_batches(function, target: Target, z, spent: list[int], directions: np.nda
     """Return `function(target, z, directions)` in batches of DIRECTIONS, the last filled up with zeros.
 
     Their number is added to `spent`.
+
+    Raises:
+        UnsuitableError: the log density has derivatives in reverse only.
     """
     spent[0] += len(directions)
     missing = -len(directions) % DIRECTIONS
     padded = np.pad(directions, ((0, missing), (0, 0)))
-    pieces = [np.asarray(function(target, z, piece)) for piece in np.split(padded, len(padded) // DIRECTIONS)]
+    try:
+        pieces = [np.asarray(function(target, z, piece)) for piece in np.split(padded, len(padded) // DIRECTIONS)]
+    except (TypeError, NotImplementedError) as error:  # JAX's own, while it traces the derivative
+        raise UnsuitableError(f"The log density cannot be differentiated in forward mode: {error}") from error
     return np.concatenate(pieces)[: len(directions)]
 
 
