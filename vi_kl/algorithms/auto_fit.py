@@ -27,6 +27,7 @@ searches further, and says so.
 
 import dataclasses
 import functools
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -175,15 +176,14 @@ class Ladder:
 
     def climb(self) -> None:
         """Fit and judge candidates until one is enough."""
-        rungs = self.rungs()
-        for i, (name, algorithm) in enumerate(rungs):
+        for name, algorithm, span in self.rungs():
             if name == "mean_field" and any(map(is_found, self.tried)):
                 continue
             if name in BEYOND_NORMALS and any(map(self.config.is_close, self.tried)):
                 return
-            if self.is_too_dear(name, name in BEYOND_NORMALS, most_gradients(algorithm), i / len(rungs)):
+            if self.is_too_dear(name, name in BEYOND_NORMALS, most_gradients(algorithm), span[0]):
                 continue
-            part = part_of(self.progress, i / len(rungs), (i + 0.9) / len(rungs))
+            part = part_of(self.progress, *span)
             part(0.0, f"fitting {name}; {self.counter.gradient_evaluations:,} gradients so far")
             try:
                 self.tried.append(self.fit_and_judge(name, algorithm, part))
@@ -193,28 +193,31 @@ class Ladder:
             if self.config.is_enough(self.tried[-1]):
                 return
 
-    def rungs(self) -> list[tuple[str, Algorithm]]:
-        """Return the candidates as (name, algorithm), the cheapest first.
+    def rungs(self) -> Iterator[tuple[str, Algorithm, tuple[float, float]]]:
+        """Yield the candidates, the cheapest first, each with its name and its span of the progress.
 
-        In many dimensions a sparse normal is tried first. Where there is one, it is the best of all normals, and is
-        found without what the others start from.
+        In many dimensions a sparse normal comes first. Where there is one, it is the best of all normals, and is found
+        without what the others start from.
         """
-        if self.target.dim <= LARGEST_DENSE:
-            return candidates_for(self.target, self.begin)
-        part = part_of(self.progress, 0.0, 0.5)
-        try:
-            found = self.judge("sparse_normal", self.fit(VariationalNewton(), self.start, part))
-        except ViKLError as error:
-            self.left_out.append(f"sparse_normal: {error}")
-            return candidates_for(self.target, self.begin)
-        self.tried.append(found)
-        if self.config.is_enough(found) or self.target.dim > LARGEST_FULL_RANK:
-            return []
-        return [("skewed", skewed(self.target))]
+        begun = 0.0
+        if self.target.dim > LARGEST_DENSE:
+            begun = 0.5
+            yield "sparse_normal", VariationalNewton(), (0.0, 0.45)
+            if self.tried:
+                if self.target.dim <= LARGEST_FULL_RANK:
+                    yield "skewed", skewed(self.target), (0.5, 0.95)
+                return
+        rungs = candidates_for(self.target, self.begin)
+        each = (1 - begun) / len(rungs)
+        for i, (name, algorithm) in enumerate(rungs):
+            yield name, algorithm, (begun + i * each, begun + (i + 0.9) * each)
 
     def fit_and_judge(self, name: str, algorithm: Algorithm, progress: Progress) -> Candidate:
         """Fit one candidate and judge it. The best normal is found on more draws if it is good, and only then."""
-        place: Any = self.best.fit if self.tried and name in FROM_THE_BEST else self.begin
+        if name == "sparse_normal":
+            place: Any = self.start
+        else:
+            place = self.best.fit if self.tried and name in FROM_THE_BEST else self.begin
         candidate = self.judge(name, self.fit(algorithm, place, part_of(progress, 0.0, 0.5)))
         if name != "full_rank" or not isinstance(algorithm, SampleAverageApproximation):
             return candidate
