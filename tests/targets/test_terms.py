@@ -13,7 +13,8 @@ from vi_kl import Target
 from vi_kl.core.errors import UnsuitableError
 from vi_kl.core.precision import in_float64
 from vi_kl.targets import sparsity
-from vi_kl.targets.curvature import DRAWS, find_sparse_hessian
+from vi_kl.targets.curvature import DRAWS
+from vi_kl.targets.hessian_structure import find_sparse_hessian
 from vi_kl.targets.target import log_density
 from vi_kl.targets.terms import terms
 

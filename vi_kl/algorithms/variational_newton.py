@@ -31,7 +31,8 @@ from vi_kl.core.sparse_cholesky import SparseStructure
 from vi_kl.core.sparse_precision import SparsePrecision
 from vi_kl.families.approximation import Approximation
 from vi_kl.families.sparse_normal import SparseNormal, params_of
-from vi_kl.targets.curvature import DRAWS, Curvature, SparseHessian, find_sparse_hessian
+from vi_kl.targets.curvature import DRAWS, Curvature, SparseHessian
+from vi_kl.targets.hessian_structure import find_sparse_hessian
 from vi_kl.targets.target import value_and_grad_batch
 
 FIRST_SD = 0.1  # in z, of the normal around the start

@@ -13,7 +13,7 @@ Terms that see many coordinates (a loop that sums up by itself, a Gaussian proce
 there is their gradient, each of whose elements sees the coordinates of one row of their Hessian.
 
 A dependence that vanishes at both of two random points would be missed. So users hold the assembled Hessian to a
-Hessian-vector product along a random direction (curvature.py).
+Hessian-vector product along a random direction (hessian_structure.py).
 
 Reference: Curtis, Powell & Reid (1974), "On the estimation of sparse Jacobian matrices", for the colouring.
 """
