@@ -27,6 +27,8 @@ def test_it_is_right_within_a_factor_of_one_and_a_half(key):
     counter = CostCounter()
     told = price(TARGET, SDS, counter)
     assert 1 / 1.5 < told / steps_in_all(run.num_steps.mean()) < 1.5
+    # the whole run, its warm-up included, of half as many steps as the price is for
+    assert 1 / 1.5 < told / (2 * (run.warm_up + run.gradients)) < 1.5
     assert counter.gradient_evaluations < 500
 
 
