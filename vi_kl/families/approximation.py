@@ -114,7 +114,7 @@ def draw(q: Approximation, key: PRNGKeyArray, n: int) -> tuple[Float[np.ndarray,
     normal = q.family.normal(q.params)
     if normal is not None:
         noise = noise_of(q, key, n)
-        return normal.unwhiten(noise), -0.5 * (noise**2).sum(axis=1) - normal.log_volume
+        return np.asarray(normal.unwhiten(noise)), -0.5 * (noise**2).sum(axis=1) - normal.log_volume
     if isinstance(q.family, Reflected):
         return draw_reflected(q, key, n)
     if has_push(q):
@@ -219,7 +219,7 @@ def log_prob_in_chunks(q: Approximation, z: Float[AnyArray, "n dim"], size: int 
     """Return log q(z) at z of shape (n, dim), for any n, in pieces of one size."""
     normal = q.family.normal(q.params)
     if normal is not None:
-        return normal.log_prob(np.asarray(z))
+        return np.asarray(normal.log_prob(np.asarray(z)))
     if isinstance(q.family, Reflected):
         log_q, images, log_q_images = in_chunks(functools.partial(mirrored_batch, q), z, size=size)
         log_p = (log_density_in_chunks(q.target, place, size) for place in (z, images))
