@@ -58,8 +58,8 @@ SOURCES = {
 
 # The parts, reached as attributes once vi_kl is imported.
 PARTS = (
-    "algorithms", "cli", "core", "demo", "diagnostics", "divergences", "families", "models", "objectives", "reference",
-    "report", "targets", "workflows",
+    "algorithms", "cli", "core", "demo", "diagnostics", "divergences", "draws", "families", "models", "objectives",
+    "reference", "report", "targets", "workflows",
 )  # fmt: skip
 
 __all__ = list(SOURCES)
@@ -71,6 +71,7 @@ if TYPE_CHECKING:
     from vi_kl import demo as demo
     from vi_kl import diagnostics as diagnostics
     from vi_kl import divergences as divergences
+    from vi_kl import draws as draws
     from vi_kl import families as families
     from vi_kl import models as models
     from vi_kl import objectives as objectives

@@ -19,8 +19,9 @@ a class:
     if density.offers("minibatches"): ...
     require_capability(target, "supports", "Constrained")      # or an error: who lacks what, and what to do instead
 
-`CAPABILITIES` lists them all, each with the methods and attributes that a density has that offers it. That a model can
-be run forwards is asked before there are data, and so of the model itself: see `vi_kl.targets.simulation`.
+`CAPABILITIES` lists them all, each with the methods and attributes that a density has that offers it. "forward" is
+asked of a density, which has its data; that parameters and data can be simulated together, as `calibrate` needs, is
+asked before there are data, and so of the model itself: see `vi_kl.targets.simulation`.
 
 `Target` imports the sources that it has a constructor for. These know nothing of it: they return a density, its data
 and its sites.
@@ -91,6 +92,14 @@ CAPABILITIES = {
         },
         "Fit one of vi_kl's own families ('mean_field', 'full_rank', 'flow'), or make the target from a NumPyro model "
         "(Target.from_numpyro).",
+    ),
+    "forward": Capability(
+        "a model that can be run forwards",
+        {
+            "forward": "(data, (args, kwargs) or None for its own) -> (a `ForwardRun`, see forward.py, its arrays)",
+        },
+        "Compute what you need from the draws of its sites (`sample`), or make the target from a NumPyro model "
+        "(Target.from_numpyro), which has the data's distribution in it.",
     ),
     "configurations": Capability(
         "discrete latent sites, summed out one configuration at a time",
