@@ -4,7 +4,7 @@ A subclass says by `drawn` how it draws z; summary, prediction, log likelihood a
 """
 
 import abc
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -74,7 +74,8 @@ class Answers(abc.ABC):
         """
         draws = self.drawn(*asked(key, n, default=None if self.holds_draws else MANY))
         sites = draws.sites()
-        labels = Labels.of({name: x.shape[1:] for name, x in sites.items()}, plates_of(draws), dims, coords)
+        shapes = {name: x.shape[1:] for name, x in sites.items()}
+        labels = Labels.of(shapes, dict(draws.target.density.dims), dims, coords)
         return summarise(draws, labels, sites, probabilities, certificate)
 
     @in_float64
@@ -219,10 +220,3 @@ def asked(key: Any, n: Any, default: int | None = None) -> tuple[jax.Array, int 
     if is_key(n):
         raise TypeError("The key comes first, and then the number of draws: (key, n).")
     return as_key(key), default if n is None else whole_number("n, the number of draws,", n)
-
-
-def plates_of(draws: TargetDraws) -> Mapping[str, tuple[str | None, ...]]:
-    """Return the plate of each axis of each site; empty where the source knows none."""
-    if not draws.target.density.offers("forward"):
-        return {}
-    return {name: site.dims for name, site in ModelRuns.of(draws.target, "summary").sites.items()}

@@ -72,7 +72,8 @@ def datatree(
         runs: the target's model; None where it cannot be run forward.
         wanted: the groups.
         certificate: a Certificate of what the draws are of, or None.
-        coords, dims: as `Answers.to_arviz` takes them.
+        coords: the names of the entries along each axis, as `Answers.to_arviz` takes them.
+        dims: the names of the axes of each site, likewise.
         report: a function to report progress to.
     """
     if certificate is not None:

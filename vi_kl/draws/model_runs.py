@@ -240,7 +240,12 @@ def one_row(arrays, row: tuple, run: ForwardRun, method: str, names: tuple[str, 
     return found if names is None else {name: found[name] for name in names}
 
 
-@compiled(static=("run", "method", "names"), unoptimized=True)
+def is_small(arrays, rows, *static) -> bool:
+    """Return whether so few numbers are read that compiling takes longer than even a slow program runs."""
+    return sum(np.size(leaf) for leaf in jax.tree.leaves((arrays, rows))) < 200_000
+
+
+@compiled(static=("run", "method", "names"), unoptimized=is_small)
 def run_rows(arrays, rows: tuple, run: ForwardRun, method: str, names: tuple[str, ...] | None) -> dict:
     return jax.vmap(lambda *row: one_row(arrays, row, run, method, names))(*rows)
 

@@ -126,6 +126,7 @@ class Density(abc.ABC):
         narrow: whether the density could be traced in 32 bits only.
         deterministic, discrete: names of what is computed, and discrete sites that are summed out; empty where there
             are none.
+        dims: (site, the plate of each axis, or None) of the sites whose axes the source has names for.
     """
 
     source: ClassVar[str] = "a density"
@@ -134,6 +135,7 @@ class Density(abc.ABC):
     narrow: bool = False
     deterministic: tuple[str, ...] = ()
     discrete: tuple = ()
+    dims: tuple[tuple[str, tuple[str | None, ...]], ...] = ()
 
     # Fulfilled by every source ---------------------------------------------------------------------------------
 
@@ -248,6 +250,10 @@ class DerivedDensity(Density):
     @property
     def discrete(self):
         return self.density.discrete
+
+    @property
+    def dims(self):
+        return self.density.dims
 
     @property
     def description(self):

@@ -22,7 +22,7 @@ from vi_kl.targets.forward import DETERMINISTIC, LATENT, OBSERVED, ForwardSite
 from vi_kl.targets.numpyro.deterministic import drawing
 from vi_kl.targets.numpyro.discrete_sites import FirstConfiguration
 from vi_kl.targets.numpyro.inspection import image_of_zero
-from vi_kl.targets.numpyro.plates import AllRows
+from vi_kl.targets.numpyro.plates import AllRows, plates_of_axes
 from vi_kl.targets.numpyro.reduced_model import Reduced
 
 
@@ -159,19 +159,9 @@ def log_prob(site: dict) -> jax.Array:
 def described(site: dict) -> ForwardSite:
     shape = tuple(jnp.shape(site["value"]))
     if site["type"] == "deterministic":
-        return ForwardSite(DETERMINISTIC, shape, plate_names(site, shape, 0))
-    kind, event_dim = OBSERVED if site["is_observed"] else LATENT, site["fn"].event_dim
-    return ForwardSite(kind, shape, plate_names(site, shape, event_dim), event_dim)
-
-
-def plate_names(site: dict, shape: tuple[int, ...], event_dim: int) -> tuple[str | None, ...]:
-    """Return the plate of each axis of a value, where one of its size stands there."""
-    names: list[str | None] = [None] * len(shape)
-    for frame in site.get("cond_indep_stack", ()):
-        axis = len(shape) - event_dim + frame.dim
-        if axis >= 0 and shape[axis] == frame.size:
-            names[axis] = frame.name
-    return tuple(names)
+        return ForwardSite(DETERMINISTIC, shape, plates_of_axes(site))
+    kind = OBSERVED if site["is_observed"] else LATENT
+    return ForwardSite(kind, shape, plates_of_axes(site), site["fn"].event_dim)
 
 
 def written(model: Callable) -> Callable:

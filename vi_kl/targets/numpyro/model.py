@@ -45,7 +45,9 @@ class NumPyroModel(Captured, Density):
     structure: Any
     static: tuple
     deterministic: tuple[str, ...] = dataclasses.field(default=(), kw_only=True)  # what it computes by name
+    dims: tuple[tuple[str, tuple[str | None, ...]], ...] = dataclasses.field(default=(), kw_only=True)
 
+    live: ClassVar[tuple[str, ...]] = ("model", "dims")
     source: ClassVar[str] = "a NumPyro model"
 
     @property
@@ -186,7 +188,8 @@ class NumPyroModel(Captured, Density):
             raise ModelError(
                 f"The model '{self}' does not run on these arguments: {error}. Give it all that it takes, in the "
                 f"shapes of the new rows. Data that are to be predicted are drawn anew, whatever is given: None where "
-                f"the model allows it, or else any values of the right shape."
+                f"the model allows it, or else any values of the right shape. (The number of draws is given by name: "
+                f"n=1000.)"
             ) from error
         return model, arrays
 
