@@ -8,11 +8,11 @@ import numpy as np
 import numpyro
 import numpyro.distributions as dist
 import pytest
+from draws.models import KINDS, subsampled
 from numpyro.infer import Predictive, log_likelihood
 from scipy import stats
 
 import vi_kl
-from draws.models import KINDS, subsampled
 from vi_kl.core.errors import ModelError, UnsuitableError
 from vi_kl.draws import model_runs, prior_predictive
 from vi_kl.models.conjugate import beta_binomial, linear_regression_known_noise, normal_normal
@@ -29,7 +29,7 @@ def fitted(name):
 
 
 def agree(ours, mean, sd, times=4.5):
-    """Whether draws have this mean, and this sd, within some standard errors, of normals and of what has lighter tails."""
+    """Whether draws have this mean, and this sd, within some standard errors, of normals or what has lighter tails."""
     n = len(ours)
     assert np.all(np.abs(ours.mean(axis=0) - mean) < times * sd / np.sqrt(n))
     assert np.all(np.abs(ours.std(axis=0) / sd - 1) < times / np.sqrt(2 * n))
@@ -246,7 +246,7 @@ def test_a_log_density_cannot_be_run_forward():
     target = vi_kl.Target.from_log_density(lambda z: -0.5 * jnp.sum(z**2), 2)
     fit = vi_kl.fit(target, "laplace", key=0)
     for ask in (fit.predict, fit.log_likelihood):
-        with pytest.raises(UnsuitableError, match="forward.*Target.from_numpyro"):
+        with pytest.raises(UnsuitableError, match=r"forward.*Target\.from_numpyro"):
             ask(1)
     with pytest.raises(UnsuitableError, match="prior_predictive needs"):
         prior_predictive(fit, key=1)

@@ -34,10 +34,15 @@ def normal(function, loc, scale):
     return Approximation(MeanField(), params, Target.from_log_density(function, 1))
 
 
-def moments(function):
+DENSITIES = {
+    "skewed": lambda x: np.exp(-x - np.exp(-x)),
+    "humped": lambda x: np.exp(-0.5 * (x + 1.5) ** 2) + 0.4 * np.exp(-0.5 * ((x - 1.5) / 0.8) ** 2),
+}
+
+
+def moments(density):
     """(mean, variance, fourth central moment, mass above 0) by quadrature."""
-    density = lambda x: np.exp(float(function(np.array([x]))))  # noqa: E731
-    area = lambda f: integrate.quad(lambda x: f(x) * density(x), -12, 25, limit=400, epsabs=0, epsrel=1e-10)[0]  # noqa: E731
+    area = lambda f: integrate.quad(lambda x: f(x) * density(x), -8, 30, limit=400, points=[-2, 0, 2])[0]  # noqa: E731
     total = area(lambda x: 1.0)
     mean = area(lambda x: x) / total
     variance = area(lambda x: (x - mean) ** 2) / total
@@ -47,7 +52,7 @@ def moments(function):
 @functools.cache
 def case(name):
     function, loc, scale = {"skewed": (skewed, 1.0, 2.0), "humped": (humped, 0.0, 2.5)}[name]
-    return normal(function, loc, scale), moments(function)
+    return normal(function, loc, scale), moments(DENSITIES[name])
 
 
 @pytest.mark.parametrize("name", ["skewed", "humped"])
@@ -69,7 +74,7 @@ def test_moments_are_the_posteriors(name):
 
 
 def test_heavy_weights_are_refused_or_marked():
-    q = normal(skewed, 0.0, 0.5)  # far narrower than the posterior
+    q = normal(skewed, 0.0, 0.3)  # far narrower than the posterior
     z, log_q = q.sample_and_log_prob(0, 16_384)
     assert pareto_k(q.target.log_density(z) - log_q) > 0.7
     with pytest.raises(UnsuitableError, match=r"mean_field have k-hat .* above 0\.70.*Vehtari.*on_failure") as caught:

@@ -144,5 +144,5 @@ def test_the_error_of_a_mean_over_chains_follows_from_their_autocorrelation():
 
 def test_a_reference_without_a_target_says_so():
     reference = ReferencePosterior(Estimate(0.0), {}, lambda key, n: np.zeros((n, 1)))
-    with pytest.raises(ValueError, match="does not know its target.*target=target"):
+    with pytest.raises(ValueError, match=r"does not know its target.*target=target"):
         reference.summary(0)

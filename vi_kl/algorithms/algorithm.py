@@ -22,7 +22,7 @@ from vi_kl.core.precision import in_float64
 from vi_kl.core.progress import reporting
 from vi_kl.core.random_keys import as_key
 from vi_kl.draws.answers import Answers
-from vi_kl.draws.resampling import Resampled
+from vi_kl.draws.resampling import Resampled, resample
 from vi_kl.draws.target_draws import TargetDraws
 from vi_kl.families.approximation import Approximation
 from vi_kl.families.family import Family
@@ -160,7 +160,7 @@ class Fit(Answers):
         self, key: KeyLike, n: int, *, num_candidates: int | None = None, on_failure: str = "raise"
     ) -> Resampled:
         """Draw n values, corrected towards the posterior by importance weights; see `Approximation.resample`."""
-        return self.approximation.resample(key, n, num_candidates=num_candidates, on_failure=on_failure)
+        return resample(self, key, n, num_candidates, on_failure)
 
     def drawn(self, key: PRNGKeyArray, n: int | None) -> TargetDraws:
         found, status = self.approximation.drawn(key, n), str(self.status)

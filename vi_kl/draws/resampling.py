@@ -15,15 +15,19 @@ import math
 import jax
 import numpy as np
 
+from vi_kl.core.annotations import KeyLike
 from vi_kl.core.errors import UnsuitableError
+from vi_kl.core.numbers import whole_number
+from vi_kl.core.precision import in_float64
 from vi_kl.core.random_keys import numpy_generator
 from vi_kl.core.records import Readable
 from vi_kl.divergences.estimators.pareto import RELIABLE, effective_share, pareto_k, smoothed_weights
-from vi_kl.draws.answers import Answers
+from vi_kl.draws.answers import Answers, asked
 from vi_kl.draws.target_draws import TargetDraws, one_chain, some_of
 from vi_kl.targets.price import affordable
 
 CANDIDATES, FEWEST_CANDIDATES = 16_384, 1_024  # draws of q to choose from: usual, and where evaluations are dear
+FEWEST = 100  # weights that k-hat can be estimated from
 PER_DRAW = 4  # candidates for each draw at the least, so that few are drawn twice
 
 
@@ -78,14 +82,24 @@ class Resampled(Readable, Answers):
         return dataclasses.replace(self.draws, chains=some_of(self.draws.chains, n), key=key)
 
 
-def resample(draws: TargetDraws, key: jax.Array, n: int, on_failure: str) -> Resampled:
+@in_float64
+def resample(q: Answers, key: KeyLike, n: int, num_candidates: int | None, on_failure: str) -> Resampled:
+    """Return n draws of an approximation, chosen by their importance weights; see `Approximation.resample`."""
+    if on_failure not in ("raise", "keep"):
+        raise ValueError(f'on_failure must be "raise" or "keep", got {on_failure!r}.')
+    key, number = asked(key, n)
+    assert number is not None, "resample has no default number of draws"
+    usual = candidates_for(q.target_of_draws(), number)
+    num = usual if num_candidates is None else whole_number("num_candidates", num_candidates, max(number, FEWEST))
+    return chosen(q.drawn(jax.random.fold_in(key, 4), num), key, number, keeps_failures=on_failure == "keep")
+
+
+def chosen(draws: TargetDraws, key: jax.Array, n: int, *, keeps_failures: bool) -> Resampled:
     """Return n of the draws, chosen by their importance weights.
 
     Raises:
         UnsuitableError: k-hat is above its limit, and failures are not kept; or q has no density.
     """
-    if on_failure not in ("raise", "keep"):
-        raise ValueError(f'on_failure must be "raise" or "keep", got {on_failure!r}.')
     if draws.log_q is None or not np.isfinite(draws.log_q).all():
         raise UnsuitableError(
             f"{draws.name} has no density at its draws, so they have no importance weights: fit a family that has one "
@@ -95,21 +109,21 @@ def resample(draws: TargetDraws, key: jax.Array, n: int, on_failure: str) -> Res
     if np.isneginf(log_weights).all():
         raise UnsuitableError(f"The posterior has no density at any of the {len(draws):,} draws of {draws.name}.")
     k_hat, limit = pareto_k(log_weights), limit_for(len(log_weights))
-    if k_hat > limit and on_failure == "raise":
+    if k_hat > limit and not keeps_failures:
         raise UnsuitableError(refusal(draws, k_hat, limit))
     weights = smoothed_weights(log_weights)
-    chosen = stratified(weights, n, key)
+    places = stratified(weights, n, key)
     effective = effective_share(weights) * len(weights)
     notes = (*draws.notes, caveat(draws, k_hat, limit, effective))
     kept = dataclasses.replace(
         draws,
-        chains=one_chain(draws.z[chosen]),
+        chains=one_chain(draws.z[places]),
         log_q=None,
         method=f"{draws.method}, corrected by importance weights",
         notes=notes,
         attributes={**draws.attributes, "importance_weights": notes[-1]},
     )
-    return Resampled(kept, k_hat, limit, effective, len(weights), len(np.unique(chosen)))
+    return Resampled(kept, k_hat, limit, effective, len(weights), len(np.unique(places)))
 
 
 def candidates_for(target, n: int) -> int:

@@ -17,7 +17,7 @@ from vi_kl.core.numbers import whole_number
 from vi_kl.core.precision import in_float64
 from vi_kl.core.random_keys import as_key, is_key, numpy_generator
 from vi_kl.draws.answers import Answers
-from vi_kl.draws.resampling import Resampled, candidates_for, resample
+from vi_kl.draws.resampling import Resampled, resample
 from vi_kl.draws.target_draws import TargetDraws, one_chain
 from vi_kl.families.constrained import Constrained, SiteProduct
 from vi_kl.families.family import Family
@@ -98,7 +98,6 @@ class Approximation(Answers):
     def target_of_draws(self) -> Target:
         return self.target
 
-    @in_float64
     def resample(
         self, key: KeyLike, n: int, *, num_candidates: int | None = None, on_failure: str = "raise"
     ) -> Resampled:
@@ -123,10 +122,7 @@ class Approximation(Answers):
         Raises:
             UnsuitableError: k-hat is too large, or q has no density.
         """
-        key, n = asked_draws(key, n)
-        num = candidates_for(self.target, n) if num_candidates is None else num_candidates
-        num = whole_number("num_candidates", num, at_least=max(n, 100))
-        return resample(self.drawn(jax.random.fold_in(key, 4), num), key, n, on_failure)
+        return resample(self, key, n, num_candidates, on_failure)
 
     def __repr__(self):
         return f"Approximation({self.name} of {self.target.density})"
