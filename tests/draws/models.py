@@ -72,7 +72,7 @@ KINDS = {
     "ragged": (ragged, (GROUPS, RNG.normal(size=6)), (GROUPS,)),
     "nested": (nested, (RNG.normal(size=(4, 3, 2)),), ()),
     "counts": (counts, (X, RNG.poisson(1, 8), RNG.integers(0, 3, 8)), (X,)),
-    "subsampled": (subsampled, (X, X + 0.3 * RNG.normal(size=8)), (X,)),
     "chain": (chain, (np.arange(5.0),), ()),
+    "subsampled": (subsampled, (X, X + 0.3 * RNG.normal(size=8)), (X,)),
     "factored": (factored, (np.array([0.5, 1.0, 2.0]),), ()),
 }

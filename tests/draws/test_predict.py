@@ -11,8 +11,10 @@ import pytest
 from draws.models import KINDS, subsampled
 from numpyro.infer import Predictive, log_likelihood
 from scipy import stats
+from tiers import exhaustive_after
 
 import vi_kl
+from vi_kl.core.compilation import compile_clock
 from vi_kl.core.errors import ModelError, UnsuitableError
 from vi_kl.draws import model_runs, prior_predictive
 from vi_kl.models.conjugate import beta_binomial, linear_regression_known_noise, normal_normal
@@ -156,7 +158,7 @@ def whole():
     return numpyro.handlers.substitute(substitute_fn=lambda site: jnp.arange(8) if site["type"] == "plate" else None)
 
 
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("name", exhaustive_after(4, KINDS))
 def test_the_draws_are_numpyros(name):
     """NumPyro's Predictive and log_likelihood, at the same draws of the latent sites."""
     model, data, inputs = KINDS[name]
@@ -191,6 +193,18 @@ def test_the_same_key_gives_the_same_numbers_in_batches_of_any_size(monkeypatch)
     for one, other in zip(before, after, strict=True):
         for site in one:
             np.testing.assert_allclose(one[site], other[site], rtol=1e-12)
+
+
+def test_nothing_is_compiled_twice():
+    """Not for other draws, nor for other data of the same shape."""
+    model, (group, y), _ = KINDS["ragged"]
+    other = vi_kl.fit(model, "laplace", group, y + 1.0, key=0)
+    for fit in (fitted("ragged"), other):
+        with compile_clock() as clock:
+            fit.predict(4, n=100)
+            fit.predict(5, n=300)
+            fit.log_likelihood(6, 100)
+    assert clock.programs == 0
 
 
 # What the data leave open ----------------------------------------------------------------------------------------

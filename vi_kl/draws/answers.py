@@ -106,7 +106,7 @@ class Answers(abc.ABC):
             redraw: latent sites to draw anew, given the others.
             progress: a function that is called as `progress(fraction_done, sentence)`, True to show progress, or
                 False; by default it is shown on a terminal and in a notebook after two seconds.
-            **kwargs: the model's keyword arguments.
+            **kwargs: the model's keyword arguments. One that is called as an argument above is given by its position.
 
         Returns:
             {site: (n, ...)}.
@@ -193,7 +193,7 @@ class Answers(abc.ABC):
 
         Raises:
             ImportError: ArviZ is not installed; `pip install "vi_kl[arviz]"` does it.
-            UnsuitableError: a group is asked for that the target's source does not have.
+            UnsuitableError, ValueError: a group is asked for that the target's source or the model does not have.
         """
         from vi_kl.draws.arviz import Wanted, datatree, require_arviz
 

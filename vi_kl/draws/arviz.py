@@ -91,6 +91,8 @@ def groups_of_runs(draws: TargetDraws, runs: ModelRuns, wanted: Wanted, groups, 
     """Return the groups that take runs of the model; discrete sites are added to the posterior."""
     found: dict[str, Drawn] = {}
     observed, latent = runs.named(OBSERVED), runs.named(LATENT)
+    if not observed and (wanted.predictive or wanted.log_likelihood):
+        raise ValueError(f"The model '{runs.run}' has no observed site: its sites are {', '.join(runs.sites)}.")
     keys = [jax.random.fold_in(draws.key, i) for i in (2, 3, 4)]
     values = runs.values(draws.z, keys[0], part_of(report, 0.0, 0.2))
     groups["posterior"] |= {name: x for name, x in values.items() if name not in groups["posterior"]}
@@ -98,7 +100,7 @@ def groups_of_runs(draws: TargetDraws, runs: ModelRuns, wanted: Wanted, groups, 
         found["observed_data"] = runs.observed()
     if wanted.predictive or (wanted.predictive is None and observed):
         part = part_of(report, 0.2, 0.5)
-        found["posterior_predictive"] = predict(runs, values, keys[1], part, sites=observed or None)
+        found["posterior_predictive"] = predict(runs, values, keys[1], part, sites=observed)
     if wanted.log_likelihood or (wanted.log_likelihood is None and observed):
         log_probs = runs.log_probs(values, [*observed, *(n for n in latent if n in values)], part_of(report, 0.5, 0.8))
         found["log_likelihood"] = {name: log_probs[name] for name in observed}

@@ -90,7 +90,7 @@ class ModelRuns:
             site.name: part.reshape(len(z), *site.unconstrained_shape)
             for site, part in zip(self.target.sites, unconstrained, strict=True)
         }
-        return values | over_draws("discrete", self.run, self.arrays, (sites, keys_for(key, len(z))), None, report)
+        return values | over_draws("draw_discrete", self.run, self.arrays, (sites, keys_for(key, len(z))), None, report)
 
     def log_probs(self, values: Drawn, names: Sequence[str], report: Progress) -> Drawn:
         """Return the log probability of each entry of these sites, {site: (n, ...)}, at values of all latent ones."""

@@ -4,7 +4,7 @@ The weights are Pareto-smoothed. Where their k-hat is too large they are refused
 look like the posterior and not be it. Each of the n draws that are kept comes from its own n-th part of the total
 weight (stratified resampling), which adds less noise than drawing independently.
 
-References: Vehtari, Simpson, Gelman, Yao & Gabry (2024), "Pareto smoothed importance sampling", JMLR 25, section 3.3,
+References: Vehtari, Simpson, Gelman, Yao & Gabry (2024), "Pareto smoothed importance sampling", JMLR 25,
 for the limit of k-hat; Yao, Vehtari, Simpson & Gelman (2018), "Yes, but did it work?", which takes the same limit for
 variational approximations; Kitagawa (1996), "Monte Carlo filter and smoother", for stratified resampling.
 """
@@ -66,10 +66,10 @@ class Resampled(Readable, Answers):
     def headline(self) -> str:
         """The source, how many draws, and k-hat."""
         marked = "" if self.reliable else ", NOT reliable"
-        return f"{len(self.draws):,} draws of {self.draws.name} by importance, k-hat {in_words(self.k_hat)}{marked}"
+        return f"{len(self.draws):,} draws of {self.draws.method}, k-hat {in_words(self.k_hat)}{marked}"
 
     def __str__(self):
-        return "\n".join([self.headline, *self.draws.notes])
+        return "\n".join([self.headline[:1].upper() + self.headline[1:], *self.draws.notes])
 
     @property
     def holds_draws(self) -> bool:
@@ -114,7 +114,7 @@ def chosen(draws: TargetDraws, key: jax.Array, n: int, *, keeps_failures: bool) 
     weights = smoothed_weights(log_weights)
     places = stratified(weights, n, key)
     effective = effective_share(weights) * len(weights)
-    notes = (*draws.notes, caveat(draws, k_hat, limit, effective))
+    notes = (*draws.notes, caveat(k_hat, limit, effective))
     kept = dataclasses.replace(
         draws,
         chains=one_chain(draws.z[places]),
@@ -132,7 +132,7 @@ def candidates_for(target, n: int) -> int:
 
 
 def limit_for(num_weights: int) -> float:
-    """Return the k-hat above which an average over so many weights is not reliable (Vehtari et al. 2024, eq. 13)."""
+    """Return the k-hat above which an average over so many weights is not reliable (Vehtari et al. 2024)."""
     return min(1 - 1 / math.log10(num_weights), RELIABLE)
 
 
@@ -154,7 +154,7 @@ def refusal(draws: TargetDraws, k_hat: float, limit: float) -> str:
     )
 
 
-def caveat(draws: TargetDraws, k_hat: float, limit: float, effective: float) -> str:
+def caveat(k_hat: float, limit: float, effective: float) -> str:
     """Say how far the draws can be trusted."""
     if k_hat > limit:
         return (
@@ -162,8 +162,8 @@ def caveat(draws: TargetDraws, k_hat: float, limit: float, effective: float) -> 
             f"averages may be off by any amount."
         )
     return (
-        f"k-hat {in_words(k_hat)}: reliable where {draws.name} has draws, and as precise as {effective:,.0f} draws of "
-        f"the posterior at best. A mode that {draws.name} never visits stays missing."
+        f"k-hat {in_words(k_hat)}: reliable where q has draws, and as precise as {effective:,.0f} draws of the "
+        f"posterior at best. A mode that q never visits stays missing."
     )
 
 

@@ -54,7 +54,7 @@ class ForwardRun(Protocol):
     def observed(self, arrays: Any) -> dict:
         """Return the data of each observed site."""
 
-    def discrete(self, arrays: Any, sites: dict, key: jax.Array) -> dict:
+    def draw_discrete(self, arrays: Any, sites: dict, key: jax.Array) -> dict:
         """Return values of the sites that are summed out, drawn from their posterior given unconstrained sites."""
 
     def simulate(self, arrays: Any, values: dict, key: jax.Array) -> dict:

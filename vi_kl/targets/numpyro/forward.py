@@ -104,8 +104,8 @@ class ForwardModel(Captured):
     def observed(self, arrays):
         return self.run("observed", arrays)
 
-    def discrete(self, arrays, sites, key):
-        return self.run("discrete", arrays, sites, key)
+    def draw_discrete(self, arrays, sites, key):
+        return self.run("draw_discrete", arrays, sites, key)
 
     def simulate(self, arrays, values, key):
         return self.run("simulate", arrays, values, key)
@@ -117,7 +117,7 @@ class ForwardModel(Captured):
         trace = self.trace(self.model, arrays, {}, jax.random.key(0), image_of_zero)
         return {name: jnp.asarray(site["value"]) for name, site in trace.items() if is_observation(site)}
 
-    def model_discrete(self, arrays, sites, key):
+    def model_draw_discrete(self, arrays, sites, key):
         return self.given.discrete_draws(arrays, sites, jax.random.wrap_key_data(key))
 
     def model_simulate(self, arrays, values, key):
