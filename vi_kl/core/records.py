@@ -7,6 +7,7 @@ into what JSON can hold. A field that JSON has no use for, such as a fit, has th
 
 import dataclasses
 import html
+import importlib
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -32,6 +33,14 @@ class Readable:
 
     def _repr_html_(self):
         return f'<pre style="white-space: pre-wrap">{html.escape(str(self))}</pre>'
+
+
+def rendered_by(name: str) -> Any:
+    """Return a function of `vi_kl.report`, which stands above all records, for a record's method to call.
+
+    Records know the name of what renders them, and import it when they are asked to be rendered.
+    """
+    return getattr(importlib.import_module("vi_kl.report"), name)
 
 
 def store(record, **values) -> None:

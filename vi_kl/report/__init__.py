@@ -19,7 +19,14 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from vi_kl.report.calibration import plot_calibration
-    from vi_kl.report.comparison import comparison_page, write_report
+    from vi_kl.report.comparison import (
+        comparison_page,
+        plot_costs_of,
+        plot_forest_of,
+        plot_marginals_of,
+        write_comparison_page,
+        write_report,
+    )
     from vi_kl.report.tables import comparison_table
     from vi_kl.report.terminal import print_comparison
 
@@ -28,11 +35,25 @@ SOURCES = {
     "comparison_page": "vi_kl.report.comparison",
     "comparison_table": "vi_kl.report.tables",
     "plot_calibration": "vi_kl.report.calibration",
+    "plot_costs_of": "vi_kl.report.comparison",
+    "plot_forest_of": "vi_kl.report.comparison",
+    "plot_marginals_of": "vi_kl.report.comparison",
     "print_comparison": "vi_kl.report.terminal",
+    "write_comparison_page": "vi_kl.report.comparison",
     "write_report": "vi_kl.report.comparison",
 }
 
-__all__ = ["comparison_page", "comparison_table", "plot_calibration", "print_comparison", "write_report"]
+__all__ = [
+    "comparison_page",
+    "comparison_table",
+    "plot_calibration",
+    "plot_costs_of",
+    "plot_forest_of",
+    "plot_marginals_of",
+    "print_comparison",
+    "write_comparison_page",
+    "write_report",
+]
 
 
 def __getattr__(name: str):

@@ -8,10 +8,13 @@ The terminal's part is in terminal.py.
 
 import datetime
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from vi_kl.core.annotations import KeyLike
 from vi_kl.core.estimate import Estimate
@@ -67,6 +70,19 @@ def write_report(
     return folder / "index.html"
 
 
+def write_comparison_page(
+    comparison: Comparison, path: str | os.PathLike, *, key: KeyLike, unit: str = "nats", title: str = ""
+) -> Path:
+    """Write a comparison as one self-contained page; see `Comparison.to_html`."""
+    path = Path(path).expanduser()
+    require_writable(path.parent)
+    call = f'comparison.to_html({str(path.name)!r}, key={key_text(key)}, unit="{unit}")'
+    made = provenance(call, {**keys_of(comparison), "the draws in the figures": key_text(key)})
+    pictures = draw_pictures(comparison, draw_sites_of(comparison, key), unit) if comparison.fits else []
+    write_atomically(path, comparison_page(comparison, pictures, unit, title, made))
+    return path
+
+
 def comparison_page(
     comparison: Comparison,
     pictures: Sequence[Picture] = (),
@@ -107,7 +123,8 @@ def sections_of(comparison: Comparison, pictures: Sequence[Picture], unit: str) 
     """Return the table with all pictures as one section, and every certificate in words as another."""
     certificates = comparison.certificates
     table = comparison_table(comparison, unit)
-    parts = [Section("The approximations", tuple(notes(comparison, omit=certificates)), (table,), tuple(pictures))]
+    paragraphs = (comparison.recommendation, *notes(comparison, omit=certificates))
+    parts = [Section("The approximations", paragraphs, (table,), tuple(pictures))]
     if certificates:
         parts.append(Section("What the certificates say", tuple(map(in_words, certificates))))
     return parts
@@ -129,29 +146,83 @@ def draw_pictures(comparison: Comparison, draws: SiteDraws, unit: str = "nats") 
     """Draw the divergences, the posteriors and the way to them, as far as there is something to show of each."""
     with plots.style():
         drawn = [
-            draw_divergences(comparison, unit),
+            draw_forest(comparison, unit),
+            draw_costs(comparison, unit),
             draw_posteriors(comparison, draws) if comparison.fits else None,
             draw_traces(comparison, unit),
         ]
     return [picture for picture in drawn if picture is not None]
 
 
-def draw_divergences(comparison: Comparison, unit: str) -> Picture | None:
-    """Draw KL(q||posterior) of every approximation of which it is known and finite."""
-    known = [c for c in comparison.certificates if c.reverse_kl is not None and np.isfinite(c.reverse_kl.value)]
-    if not known:
+def draw_forest(comparison: Comparison, unit: str) -> Picture | None:
+    """Draw both divergences of every approximation that has a density."""
+    shown = [c for c in ordered(comparison) if not c.is_point]
+    if not shown:
         return None
-    fig, ax = plots.subplots(figsize=(7.2, 0.9 + 0.35 * len(known)))
-    plots.plot_reverse_kl(ax, known, unit)
+    fig, ax = plots.subplots(figsize=(7.2, 1.3 + 0.45 * len(shown)))
+    plots.plot_forest(ax, shown, unit)
     caption = (
-        f"KL(q||posterior) in {unit}, with its 95% interval, on a log scale. A dot at the left edge is too small to be "
-        "measured."
+        f"Both divergences in {unit}, with their 95% intervals, on a log scale. Full dots: KL(q||posterior), which a "
+        "fit minimises. Open dots: KL(posterior||q), where draws of the posterior tell it. An arrow begins at the "
+        "least that an unknown one can be. A dot at the left edge is too small to be measured."
     )
-    if len(known) < len(comparison.certificates):
-        shown = {c.name for c in known}
-        without = ", ".join(readable(c.name) for c in comparison.certificates if c.name not in shown)
-        caption += f" Without a figure: {without}, whose distance is infinite or unknown." if without else ""
+    without = ", ".join(readable(c.name) for c in comparison.certificates if c.is_point)
+    caption += f" Not shown: {without}, whose distance is infinite." if without else ""
     return draw_picture("divergences", "How far each is from the posterior", caption, fig)
+
+
+def draw_costs(comparison: Comparison, unit: str) -> Picture | None:
+    """Draw what each approximation of a known distance cost; None unless there are two of them."""
+    costs = {
+        c.name: cost.gradient_evaluations for c, cost in zip(comparison.certificates, comparison.costs, strict=True)
+    }
+    known = [c for c in ordered(comparison) if c.reverse_kl is not None and np.isfinite(c.reverse_kl.value)]
+    if len(known) < 2:
+        return None
+    fig, ax = plots.subplots(figsize=(7.2, 3.4))
+    plots.plot_costs(ax, known, [costs[c.name] for c in known], unit)
+    caption = (
+        f"KL(q||posterior) in {unit} against the gradients that each fit took, both on log scales: the lower left is "
+        "near and cheap. What needs none stands at 1."
+    )
+    return draw_picture("costs", "What each distance cost", caption, fig)
+
+
+def known_and_gradients(comparison: Comparison) -> tuple[list[Certificate], list[int]]:
+    """Return the certificates whose KL(q||posterior) is known and finite, and the gradients that each fit took."""
+    pairs = zip(comparison.certificates, comparison.costs, strict=True)
+    taken = {c.name: cost.gradient_evaluations for c, cost in pairs}
+    known = [c for c in ordered(comparison) if c.reverse_kl is not None and np.isfinite(c.reverse_kl.value)]
+    return known, [taken[c.name] for c in known]
+
+
+def ordered(comparison: Comparison) -> list[Certificate]:
+    """Return the certificates in the order of the ELBOs, the highest first."""
+    return sorted(comparison.certificates, key=lambda c: -c.elbo.to("nats").value)
+
+
+def plot_forest_of(comparison: Comparison, ax: Axes | None, unit: str) -> Axes:
+    """Draw the forest on the axes, or on a new figure; see `Comparison.plot_forest`."""
+    shown = [c for c in ordered(comparison) if not c.is_point]
+    with plots.style():
+        return plots.plot_forest(ax or plots.subplots(figsize=(7.2, 1.3 + 0.45 * len(shown)))[1], shown, unit)
+
+
+def plot_costs_of(comparison: Comparison, ax: Axes | None, unit: str) -> Axes:
+    """Draw distances against costs on the axes, or on a new figure; see `Comparison.plot_costs`."""
+    costs = {
+        c.name: cost.gradient_evaluations for c, cost in zip(comparison.certificates, comparison.costs, strict=True)
+    }
+    known = [c for c in ordered(comparison) if c.reverse_kl is not None and np.isfinite(c.reverse_kl.value)]
+    with plots.style():
+        ax = ax or plots.subplots(figsize=(7.2, 3.4))[1]
+        return plots.plot_costs(ax, known, [costs[c.name] for c in known], unit)
+
+
+def plot_marginals_of(comparison: Comparison, key: KeyLike) -> Figure:
+    """Draw every approximation over the posterior, site by site; see `Comparison.plot_marginals`."""
+    with plots.style():
+        return figure_of_posteriors(comparison, draw_sites_of(comparison, key))
 
 
 def draw_posteriors(
@@ -168,8 +239,18 @@ def draw_posteriors(
         title: the picture's title.
         entries: what the entries of a vector count.
     """
-    sites = comparison.target.sites
-    chosen = sorted(sites, key=lambda site: bool(site.shape))[:MOST_SITES]
+    fig = figure_of_posteriors(comparison, draws, entries)
+    return draw_picture(name, title or "The posterior and every q", caption_of_posteriors(comparison), fig)
+
+
+def shown_sites(comparison: Comparison) -> list:
+    """Return the sites that a figure has room for, numbers before vectors."""
+    return sorted(comparison.target.sites, key=lambda site: bool(site.shape))[:MOST_SITES]
+
+
+def figure_of_posteriors(comparison: Comparison, draws: SiteDraws, entries: str = "entry") -> Figure:
+    """Return the figure of `draw_posteriors`."""
+    chosen = shown_sites(comparison)
     columns = min(len(chosen), SITES_IN_A_ROW)
     rows = -(-len(chosen) // columns)
     width = max(3.1 * columns + 1.2, 7.6 if any(site.shape for site in chosen) else 5.5)
@@ -191,16 +272,16 @@ def draw_posteriors(
         for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
             legend.setdefault(label, handle)
     fig.legend(legend.values(), legend.keys(), loc="outside upper center", ncols=min(len(legend), 6), fontsize=8.5)
-    return draw_picture(name, title or "The posterior and every q", caption_of_posteriors(comparison, chosen), fig)
+    return fig
 
 
-def caption_of_posteriors(comparison: Comparison, chosen: Sequence) -> str:
+def caption_of_posteriors(comparison: Comparison) -> str:
     caption = "The exact posterior in grey, and each approximation over it, in the model's own units."
     if comparison.target.reference is None:
         caption = "Each approximation in the model's own units. The posterior is not known: grey is the best q."
     elif not comparison.target.reference.is_exact:
         caption = "The reference run in grey, and each approximation over it, in the model's own units."
-    left_out = len(comparison.target.sites) - len(chosen)
+    left_out = len(comparison.target.sites) - len(shown_sites(comparison))
     return caption + (f" {left_out} more sites are not shown." if left_out else "")
 
 

@@ -34,7 +34,6 @@ def draw_sites_of(comparison: Comparison, key, num_draws: int = NUM_DRAWS) -> Si
     if target.reference is not None:
         exact = constrain_in_chunks(target, target.reference.draws(key, num_draws).z)
     approximations: dict[str, dict[str, np.ndarray]] = {}
-    for i, fit in enumerate(comparison.fits):
-        name = fit.name if fit.name not in approximations else f"{fit.name} ({i + 1})"  # two settings of one method
+    for i, (name, fit) in enumerate(zip(comparison.names, comparison.fits, strict=True)):
         approximations[name] = fit.sample(jax.random.fold_in(key, i), num_draws, deterministic=False)
     return SiteDraws(exact, approximations)

@@ -46,7 +46,7 @@ class Column:
     Attributes:
         title: its heading, in which "{unit}" stands for the unit.
         meaning: what it says, in words for a reader who sees it for the first time; "{unit}" stands for the unit.
-        cell: the text for one (fit, certificate, unit).
+        cell: the text for one (fit, certificate, unit, how far its ELBO is behind the highest).
     """
 
     title: str
@@ -58,87 +58,93 @@ COLUMNS = {
     "name": Column(
         "q",
         "The approximation. An asterisk says that its fit did not converge.",
-        lambda fit, c, unit: readable(fit.name) + ("" if fit.status.converged else "*"),
+        lambda fit, c, unit, behind: readable(c.name) + ("" if fit.status.converged else "*"),
     ),
     "elbo": Column(
         "ELBO [{unit}]",
         "The evidence lower bound, in {unit}: the log evidence less KL(q||p). Higher is better.",
-        lambda fit, c, unit: evidence(c.elbo, unit),
+        lambda fit, c, unit, behind: evidence(c.elbo, unit),
+    ),
+    "behind": Column(
+        "behind",
+        "How much lower its ELBO is than the highest, in {unit}: so much farther it is from the posterior. All are "
+        "drawn with the same random numbers, so that the difference is known better than either.",
+        lambda fit, c, unit, behind: number(behind, unit),
     ),
     "code_length": Column(
         "−ELBO [{unit}]",
         "The {unit} that it costs to send the data with q. Lower is better.",
-        lambda fit, c, unit: f"{0.0 - c.elbo.to(unit).value:,.3f}",
+        lambda fit, c, unit, behind: f"{0.0 - c.elbo.to(unit).value:,.3f}",
     ),
     "reverse_kl": Column(
         "KL(q||p)",
         "The distance from q to the posterior p that variational inference minimises, in {unit}, by the most precise "
         "way there is. 0 where q is the posterior.",
-        lambda fit, c, unit: number(c.reverse_kl, unit),
+        lambda fit, c, unit, behind: number(c.reverse_kl, unit),
     ),
     "at_least": Column(
         "KL(q||p) ≥",
         "The least that KL(q||p) can be, in {unit}, with 95% confidence, whatever the tails.",
-        lambda fit, c, unit: significant(c.limits.to(unit).lower, zeros=False),
+        lambda fit, c, unit, behind: significant(c.limits.to(unit).lower, zeros=False),
     ),
     "gap": Column(
         "evidence gap",
         "The log evidence less the ELBO, in {unit}: the first of two ways to compute KL(q||p).",
-        lambda fit, c, unit: number(c.gap, unit),
+        lambda fit, c, unit, behind: number(c.gap, unit),
     ),
     "integrated": Column(
         "KL integral",
         "log q − log p, integrated over q, in {unit}: the second way to compute KL(q||p).",
-        lambda fit, c, unit: number(c.integrated, unit),
+        lambda fit, c, unit, behind: number(c.integrated, unit),
     ),
     "agree": Column(
         "ways agree",
         "Whether the two ways to compute KL(q||p) give the same within four standard errors; a dash where one of them "
         "could not be taken.",
-        lambda fit, c, unit: {True: "yes", False: "NO", None: "-"}[c.ways_agree],
+        lambda fit, c, unit, behind: {True: "yes", False: "NO", None: "-"}[c.ways_agree],
     ),
     "label": Column(
         "label",
         "How far KL(q||p) can be trusted: exact, with hardly an error; certified, with an interval that holds; "
         "estimated, as far as draws of q, wider ones and searches for modes see; unknown, bounded from below at most.",
-        lambda fit, c, unit: c.label,
+        lambda fit, c, unit, behind: c.label,
     ),
     "forward_kl": Column(
         "KL(p||q)",
         "The other direction, in {unit}: it is large where q leaves out a part of the posterior p, or hardly reaches "
         "it.",
-        lambda fit, c, unit: number(c.forward_kl, unit),
+        lambda fit, c, unit, behind: number(c.forward_kl, unit),
     ),
     "k_hat": Column(
         "k-hat",
         "How heavy the tail of the importance weights p/q is: below 0.5 draws of q can be reweighted to the posterior, "
         'above 0.7 they cannot. "flat" where all weights are equal. It does not see parts that q never visits.',
-        lambda fit, c, unit: c.k_hat_text,
+        lambda fit, c, unit, behind: c.k_hat_text,
     ),
     "mean_error": Column(
         "mean error [sd]",
         "The largest error of a mean under q, in standard deviations of the posterior.",
-        lambda fit, c, unit: short(c.worst_mean_error),
+        lambda fit, c, unit, behind: short(c.worst_mean_error),
     ),
     "sd_ratio": Column(
         "sd ratio",
         "The standard deviation under q divided by that of the posterior, where it is farthest from 1.",
-        lambda fit, c, unit: short(c.worst_sd_ratio),
+        lambda fit, c, unit, behind: short(c.worst_sd_ratio),
     ),
     "gradients": Column(
         "gradients",
         "How many gradients of the log density the fit took.",
-        lambda fit, c, unit: f"{fit.cost.gradient_evaluations:,}",
+        lambda fit, c, unit, behind: f"{fit.cost.gradient_evaluations:,}",
     ),
     "seconds": Column(
         "s",
         "Seconds that the fit took, compilation included.",
-        lambda fit, c, unit: f"{fit.cost.seconds:.1f}",
+        lambda fit, c, unit, behind: f"{fit.cost.seconds:.1f}",
     ),
 }
 ALL_THAT_MATTERS = (
-    "name", "elbo", "reverse_kl", "at_least", "label", "forward_kl", "k_hat", "mean_error", "sd_ratio", "gradients",
-    "seconds",
+    "name", "elbo", "behind", "reverse_kl", "at_least", "label", "forward_kl", "k_hat", "mean_error", "sd_ratio",
+    "gradients", "seconds",
 )  # fmt: skip
 EIGHTY_CHARACTERS = ("name", "elbo", "reverse_kl", "label", "k_hat", "seconds")
 
@@ -159,7 +165,10 @@ def comparison_table(comparison: Comparison, unit: str = "nats", columns: Sequen
         raise ValueError(f"No column {unknown[0]!r}: choose from {', '.join(COLUMNS)}.")
     pairs = list(zip(comparison.fits, comparison.certificates, strict=True))
     chosen = [COLUMNS[name] for name in columns]
-    rows = tuple(tuple(column.cell(fit, c, unit) for column in chosen) for fit, c in pairs)
+    gaps = [comparison.ranking.gap_of(c.name) for _, c in pairs]
+    rows = tuple(
+        tuple(column.cell(fit, c, unit, gap) for column in chosen) for (fit, c), gap in zip(pairs, gaps, strict=True)
+    )
     titles, meanings = [each.title for each in chosen], [each.meaning for each in chosen]
     return Table(written(titles, unit), rows, written(meanings, unit))
 
@@ -183,10 +192,11 @@ def notes(comparison: Comparison, omit: Sequence[Certificate] = ()) -> list[str]
     for c in comparison.certificates:
         if worth_a_verdict(c) and not any(c is other for other in omit):
             words.append(f"{readable(c.name)}: {c.verdict}")
-    for fit in comparison.fits:
+    for fit, c in zip(comparison.fits, comparison.certificates, strict=True):
         if not fit.status.converged:
-            words.append(f"* {readable(fit.name)}: {fit.status}")
-    return words + [f"{readable(name)}: left out. {why}" for name, why in comparison.failures.items()]
+            words.append(f"* {readable(c.name)}: {fit.status}")
+    left_out = [f"{readable(name)}: left out. {why}" for name, why in comparison.failures.items()]
+    return [*words, *left_out, *comparison.notes]
 
 
 def worth_a_verdict(c: Certificate) -> bool:

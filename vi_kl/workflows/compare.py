@@ -1,16 +1,16 @@
 """`compare`: fit several approximations of one target, and check each."""
 
+import dataclasses
 import itertools
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable
 from typing import Any, cast
 
 import jax
 from jaxtyping import PRNGKeyArray
 
-from vi_kl.algorithms.algorithm import Algorithm, Fit
+from vi_kl.algorithms.algorithm import Fit, FitError
 from vi_kl.algorithms.arguments import refuse_key_first, target_of
-from vi_kl.algorithms.fitting import choose_algorithm
-from vi_kl.algorithms.method import MethodLike
 from vi_kl.core.annotations import KeyLike, Progress, ProgressLike
 from vi_kl.core.compilation import in_threads
 from vi_kl.core.errors import ViKLError, numerical_failures_named
@@ -18,29 +18,40 @@ from vi_kl.core.progress import reporting
 from vi_kl.core.random_keys import as_key, key_text
 from vi_kl.diagnostics.certificate import Certificate, check
 from vi_kl.families.approximation import Approximation
+from vi_kl.reference.find import find_reference
 from vi_kl.targets.target import Target
 from vi_kl.workflows.comparison import Comparison
+from vi_kl.workflows.members import Member, members_of
+from vi_kl.workflows.ranking import Ranking, rank
 
 __all__ = ["Comparison", "compare"]
 
 
 def compare(
     target: Target | Fit | Approximation | Callable,
-    methods: Sequence[MethodLike] | MethodLike | Target = (),
+    methods: Any = (),
     *args: Any,
     key: KeyLike | None = None,
+    reference: Any = None,
+    budget: float | None = None,
     progress: ProgressLike = None,
     workers: int = 2,
     **kwargs: Any,
 ) -> Comparison:
-    """Fit each method to the target and check it.
+    """Fit each method to the target and check it; rank them, and say which to take.
 
     Args:
         target: the posterior; or a model, whose arguments follow: `compare(model, ["laplace", "flow"], x, y=y, key=0)`.
-        methods: names, families, algorithms or NumPyro guides, as `fit` takes them; or one alone.
+        methods: names, families, algorithms or NumPyro guides, as `fit` takes them, and fits of this posterior, which
+            are checked only; or one alone; or {name: one of these}, to call them by names of your own.
         *args: what the model is called with, where `target` is one.
         **kwargs: what the model is called with by name.
-        key: a JAX random key, or an integer; each method gets its own by its place.
+        key: a JAX random key, or an integer. Each method is fitted with its own by its place; all are checked and
+            ranked with the same random numbers, so that their differences are known better than they are.
+        reference: what all are compared with: a `ReferencePosterior`, a function from the target to one, or "auto" for
+            `vi_kl.find_reference`; by default the target's own, if it has one. Where none is found that can be
+            trusted, the comparison says why, and goes on without.
+        budget: seconds, after which no further method is begun. Those that were not are among the failures.
         progress: a function that is called as `progress(fraction_done, name)` as each approximation is finished, True
             to show progress, or False; by default it is shown on a terminal and in a notebook after two seconds.
         workers: threads; compiling, which takes most of the time, runs in parallel.
@@ -49,43 +60,73 @@ def compare(
         The Comparison. A method that cannot be fitted, or whose q has no density to check (particles), is
         listed in its `failures`; the others are kept. An error that is not vi_kl's own is a fault of a program, and
         is raised.
+
+    Raises:
+        ValueError: no method is given or known by that name, or a fit is of another posterior.
     """
     refuse_key_first(target, "compare")
     key = as_key(key)
     if isinstance(methods, Target):  # the two in the other order
         target, methods = methods, cast(Any, target)
-    target = target_of(target, args, kwargs, caller="compare", options=("methods", "key", "progress", "workers"))
-    asked: list[Any] = list(methods) if isinstance(methods, list | tuple | set | dict) else [methods]
-    if not asked:
-        raise ValueError("methods is empty: name at least one, for example ['mean_field', 'full_rank'].")
-    algorithms = [choose_algorithm(target, method) for method in asked]
+    options = ("methods", "key", "reference", "budget", "progress", "workers")
+    target = target_of(target, args, kwargs, caller="compare", options=options)
+    members = members_of(target, methods)
+    notes: tuple[str, ...] = ()
     with reporting(progress, "comparison") as report:
-        results = fit_and_check(target, algorithms, key, report, workers)
-    done = [result for result in results if isinstance(result, tuple)]
-    failures: dict[str, str] = {}
-    for i, (algorithm, result) in enumerate(zip(algorithms, results, strict=True)):
-        if not isinstance(result, tuple):  # two settings of one method are two failures
-            failures[f"{algorithm.name} ({i + 1})" if algorithm.name in failures else algorithm.name] = str(result)
-    return Comparison(target, tuple(f for f, _ in done), tuple(c for _, c in done), failures, key_text(key))
+        if reference is not None:
+            report(0.0, "looking for a reference posterior")
+            target, notes = with_known(target, reference)
+        fits_key, check_key, rank_key = key, *jax.random.split(jax.random.fold_in(key, 1_000_003))
+        results = fit_and_check(target, members, (fits_key, check_key), report, workers, deadline_of(budget))
+        done = {member.name: found for member, found in zip(members, results, strict=True) if isinstance(found, tuple)}
+        failures = {m.name: str(r) for m, r in zip(members, results, strict=True) if not isinstance(r, tuple)}
+        report(0.95, "ranking")
+        ranked = {name: fit for name, (fit, c) in done.items() if not c.is_point}
+        ranking = rank(target, list(ranked.values()), list(ranked), rank_key) if ranked else Ranking((), (), 0)
+    fits, certificates = tuple(fit for fit, _ in done.values()), tuple(c for _, c in done.values())
+    return Comparison(target, fits, certificates, failures, key_text(key), ranking, notes)
+
+
+def with_known(target: Target, reference: Any) -> tuple[Target, tuple[str, ...]]:
+    """Return the target with a reference posterior, or why there is none that can be trusted."""
+    find = find_reference if isinstance(reference, str) and reference == "auto" else reference
+    if isinstance(find, str):
+        raise ValueError(f'reference must be "auto", a ReferencePosterior or a function, got {reference!r}.')
+    try:
+        return target.with_reference(find(target) if callable(find) else find), ()
+    except ViKLError as error:
+        return target, (f"There is no reference posterior to compare with: {error}",)
+
+
+def deadline_of(budget: float | None) -> float:
+    """Return the time, by the monotonic clock, after which no further method is begun."""
+    if budget is None:
+        return float("inf")
+    if not budget > 0:
+        raise ValueError(f"budget must be a positive number of seconds, got {budget}.")
+    return time.monotonic() + budget
 
 
 def fit_and_check(
-    target: Target, algorithms: list[Algorithm], key: PRNGKeyArray, report: Progress, workers: int
-) -> list[tuple[Fit, Certificate] | ViKLError]:
-    """Return, for each algorithm, its fit and certificate, or the error that ended it."""
-    keys = [jax.random.fold_in(key, i) for i in range(len(algorithms))]
+    target: Target, members: list[Member], keys: tuple[PRNGKeyArray, PRNGKeyArray], report: Progress, workers: int,
+    deadline: float,
+) -> list[tuple[Fit, Certificate] | ViKLError]:  # fmt: skip
+    """Return, for each member, its fit and certificate, or the error that ended it."""
+    fit_keys = [jax.random.split(jax.random.fold_in(keys[0], i))[0] for i in range(len(members))]
     numbers = itertools.count(1)
 
-    def one(algorithm: Algorithm, key: PRNGKeyArray) -> tuple[Fit, Certificate] | ViKLError:
+    def one(member: Member, key: PRNGKeyArray) -> tuple[Fit, Certificate] | ViKLError:
         result: tuple[Fit, Certificate] | ViKLError
-        fit_key, check_key = jax.random.split(key)
         try:
             with numerical_failures_named():
-                fit = algorithm.fit(fit_key, target)
-                result = fit, check(fit, key=check_key)
+                if time.monotonic() > deadline:
+                    raise FitError("not begun, because the budget was spent.")
+                fit = member.source if isinstance(member.source, Fit) else member.source.fit(key, target)
+                certificate = check(fit, target.reference, key=keys[1])
+                result = fit, dataclasses.replace(certificate, name=member.name)
         except ViKLError as error:
             result = error
-        report(next(numbers) / len(algorithms), algorithm.name)
+        report(0.95 * next(numbers) / len(members), member.name)
         return result
 
-    return list(in_threads(one, algorithms, keys, workers=workers))
+    return list(in_threads(one, members, fit_keys, workers=workers))

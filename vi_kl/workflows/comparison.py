@@ -2,8 +2,10 @@
 
 import dataclasses
 import html
+import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 import jax
 
@@ -11,14 +13,20 @@ from vi_kl.algorithms.algorithm import Cost, Fit, Status
 from vi_kl.core.annotations import KeyLike
 from vi_kl.core.estimate import Estimate
 from vi_kl.core.random_keys import as_key
-from vi_kl.core.records import WORKING, Readable, plain, store
+from vi_kl.core.records import WORKING, Readable, plain, rendered_by, store
 from vi_kl.core.written_numbers import contradicts_zero, divergence_with_error, significant
 from vi_kl.diagnostics.certificate import Certificate
 from vi_kl.targets.target import Target
+from vi_kl.workflows.ranking import Ranking
+from vi_kl.workflows.recommendation import recommend
 
 if TYPE_CHECKING:
     import pandas as pd
     import xarray
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+NOT_RANKED = Ranking((), (), 0)
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -34,8 +42,11 @@ class Comparison(Readable):
         failures: {method name: why it could not be fitted, or checked}.
         key: the key that everything random came from, as an integer where one stands for it; None where it is not
             known.
+        ranking: the approximations by their ELBOs, and which cannot be told apart.
+        notes: what else must not be missed, a sentence each.
         statuses: how each fit ended.
         costs: what each fit cost.
+        recommendation: which approximation to take, why, and at what price; or what to do where none is near enough.
     """
 
     target: Target = dataclasses.field(metadata=WORKING)
@@ -43,11 +54,32 @@ class Comparison(Readable):
     certificates: tuple[Certificate, ...]
     failures: dict[str, str] = dataclasses.field(default_factory=dict)
     key: str | None = None
+    ranking: Ranking = NOT_RANKED
+    notes: tuple[str, ...] = ()
     statuses: tuple[Status, ...] = dataclasses.field(init=False, repr=False)
     costs: tuple[Cost, ...] = dataclasses.field(init=False, repr=False)
+    recommendation: str = dataclasses.field(init=False, repr=False)
 
     def __post_init__(self):
-        store(self, statuses=tuple(fit.status for fit in self.fits), costs=tuple(fit.cost for fit in self.fits))
+        store(
+            self,
+            statuses=tuple(fit.status for fit in self.fits),
+            costs=tuple(fit.cost for fit in self.fits),
+            recommendation=recommend(self.fits, self.certificates, self.failures, self.ranking),
+        )
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the approximations, in the order asked for."""
+        return tuple(c.name for c in self.certificates)
+
+    def __getitem__(self, name: str) -> Fit:
+        """Return the fit of this name."""
+        for fit, c in zip(self.fits, self.certificates, strict=True):
+            if c.name == name:
+                return fit
+        why = f" It was left out: {self.failures[name]}" if name in self.failures else ""
+        raise KeyError(f"There is no approximation {name!r}: choose one of {', '.join(self.names)}.{why}")
 
     def to_dataframe(self, unit: str = "nats") -> "pd.DataFrame":
         """Return a table with one row per approximation, the one with the highest ELBO first."""
@@ -57,7 +89,8 @@ class Comparison(Readable):
         """Return the table with divergences as a function of their estimates shows them."""
         import pandas as pd  # half a second that fitting need not wait for
 
-        rows = [row(fit, c, unit, divergence) for fit, c in zip(self.fits, self.certificates, strict=True)]
+        pairs = zip(self.fits, self.certificates, strict=True)
+        rows = [row(fit, c, self.ranking.gap_of(c.name), unit, divergence) for fit, c in pairs]
         table = pd.DataFrame(rows, columns=columns(unit)).set_index("approximation")
         return table.sort_values(f"ELBO [{unit}]", ascending=False)
 
@@ -78,12 +111,44 @@ class Comparison(Readable):
         key = as_key(key)
         trees: dict[str, Any] = {}
         for i, (fit, certificate) in enumerate(zip(self.fits, self.certificates, strict=True)):
-            name = fit.name if fit.name not in trees else f"{fit.name} ({i + 1})"  # two settings of one method
-            trees[name] = fit.to_arviz(jax.random.fold_in(key, i), n, certificate=certificate, **options)
+            trees[certificate.name] = fit.to_arviz(jax.random.fold_in(key, i), n, certificate=certificate, **options)
         known = self.target.reference
         if known is not None and known.target is not None:
             trees["reference"] = known.to_arviz(jax.random.fold_in(key, len(self.fits)), n, **options)
         return trees
+
+    def to_html(
+        self, path: str | os.PathLike, *, key: KeyLike = 0, unit: Literal["nats", "bits"] = "nats", title: str = ""
+    ) -> Path:
+        """Write one self-contained page: the recommendation, the table, figures, certificates in words, and costs.
+
+        It needs no network, and says by which call, keys and versions it was made.
+
+        Args:
+            path: the file to write, such as "report.html".
+            key: a JAX random key, or an integer, for the draws in the figures.
+            unit: "nats" or "bits", of everything shown.
+            title: the page's title; by default it names the model.
+
+        Returns:
+            The path of the page.
+
+        Raises:
+            OSError: the file cannot be written; this is found out before anything is drawn.
+        """
+        return rendered_by("write_comparison_page")(self, path, key=key, unit=unit, title=title)
+
+    def plot_forest(self, ax: "Axes | None" = None, unit: Literal["nats", "bits"] = "nats") -> "Axes":
+        """Draw KL(q||posterior) and KL(posterior||q) of each approximation, with their intervals, on a log scale."""
+        return rendered_by("plot_forest_of")(self, ax, unit)
+
+    def plot_costs(self, ax: "Axes | None" = None, unit: Literal["nats", "bits"] = "nats") -> "Axes":
+        """Draw KL(q||posterior) of each approximation against the gradients that it took, both on log scales."""
+        return rendered_by("plot_costs_of")(self, ax, unit)
+
+    def plot_marginals(self, key: KeyLike = 0) -> "Figure":
+        """Draw every approximation over the posterior, site by site; of vectors, means and sds."""
+        return rendered_by("plot_marginals_of")(self, key)
 
     @property
     def headline(self) -> str:
@@ -94,12 +159,16 @@ class Comparison(Readable):
 
     def __str__(self):
         text = self.dataframe("nats", as_written).to_string(float_format=lambda x: significant(x, 4, zeros=False))
-        return "\n".join([text, *(f"{name}: left out. {why}" for name, why in self.failures.items())])
+        return "\n".join([text, *self.words()])
 
     def _repr_html_(self):
         table = self.dataframe("nats", as_written).to_html(float_format=lambda x: significant(x, 4, zeros=False))
-        left_out = (f"{name}: left out. {why}" for name, why in self.failures.items())
-        return "".join([table, *(f"<p>{html.escape(words)}</p>" for words in left_out)])
+        return "".join([table, *(f"<p>{html.escape(words)}</p>" for words in self.words())])
+
+    def words(self) -> list[str]:
+        """Return what is said below the table, a paragraph each."""
+        left_out = [f"{name}: left out. {why}" for name, why in self.failures.items()]
+        return [*left_out, *self.notes, self.recommendation]
 
 
 def columns(unit: str) -> list[str]:
@@ -107,6 +176,7 @@ def columns(unit: str) -> list[str]:
     return [
         "approximation",
         f"ELBO [{unit}]",
+        f"behind [{unit}]",
         f"KL(q||p) [{unit}]",
         "± se",
         f"KL(q||p) ≥ [{unit}]",
@@ -130,15 +200,18 @@ def as_written(divergence: Estimate) -> float | str:
     return 0.0
 
 
-def row(fit: Fit, c: Certificate, unit: str, divergence: Callable[[Estimate], float | str]) -> tuple:
+def row(
+    fit: Fit, c: Certificate, behind: Estimate | None, unit: str, divergence: Callable[[Estimate], float | str]
+) -> tuple:
     """Return the entries of one approximation in these columns."""
 
     def value(estimate, write=float):
         return float("nan") if estimate is None else write(estimate.to(unit))
 
     return (
-        fit.name,
+        c.name,
         value(c.elbo),
+        value(behind),
         value(c.reverse_kl, divergence),
         float("nan") if c.reverse_kl is None else c.reverse_kl.to(unit).standard_error,
         c.limits.to(unit).lower,

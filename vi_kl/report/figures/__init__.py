@@ -3,12 +3,12 @@
 appearance    the look: `style()` is a context for the caller to use, since nothing here changes matplotlib's settings
 fits          how each ELBO approached the log evidence
 marginals     one number, or the entries of a vector, under every approximation and under the posterior
-divergences   the divergence of each approximation, with its interval
+divergences   both divergences of each approximation, with their intervals, and what each cost
 projections   a distribution and its nearest members of a family
 """
 
 from vi_kl.report.figures.appearance import FILL, INK, QUIET, colour, dash, label_log_axis, style, subplots
-from vi_kl.report.figures.divergences import FLOOR, plot_reverse_kl
+from vi_kl.report.figures.divergences import FLOOR, plot_costs, plot_forest, plot_reverse_kl
 from vi_kl.report.figures.fits import plot_trace
 from vi_kl.report.figures.marginals import plot_many_means, plot_marginal
 from vi_kl.report.figures.projections import plot_projections
@@ -21,6 +21,8 @@ __all__ = [
     "colour",
     "dash",
     "label_log_axis",
+    "plot_costs",
+    "plot_forest",
     "plot_many_means",
     "plot_marginal",
     "plot_projections",
