@@ -89,7 +89,9 @@ def label_log_axis(axis: Axis) -> None:
 
     def number(value, place):
         low, high = sorted(axis.get_view_interval())
-        return power(value, place) if np.log10(high / low) > LogTicks.DECADES else f"{value:.3g}"
+        if np.log10(high / low) > LogTicks.DECADES:
+            return power(value, place)
+        return f"{value:,.0f}" if 1000 <= value < 1e7 else f"{value:.3g}"
 
     axis.set_major_locator(LogTicks())
     axis.set_major_formatter(number)

@@ -98,14 +98,14 @@ def plot_costs(ax: Axes, certificates: Sequence[Certificate], gradients: Sequenc
         low, high = (max(end, FLOOR) for end in kl.interval(0.95))
         place = max(count, 1)
         ax.plot([place, place], [low, high], color=colour(c.name), linewidth=3, alpha=0.35, solid_capstyle="butt")
-        ax.plot(place, max(kl.value, FLOOR), "o", color=colour(c.name), markersize=6, label=readable(c.name))
+        ax.plot(place, max(kl.value, FLOOR), "o", color=colour(c.name), markersize=6)
+        ax.annotate(readable(c.name), (place, max(kl.value, FLOOR)), (7, 4), textcoords="offset points", fontsize=8.5)
     ax.set(xscale="log", yscale="log", xlabel="gradients of the log density", ylabel=f"KL(q||posterior) [{unit}]")
-    ax.margins(x=0.15, y=0.15)
+    ax.margins(x=0.2, y=0.15)
     label_log_axis(ax.xaxis)
     label_log_axis(ax.yaxis)
     ax.grid(color=FILL, linewidth=0.6)
     ax.set_axisbelow(True)
-    ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8.5)
     return ax
 
 
