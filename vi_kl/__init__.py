@@ -6,6 +6,8 @@ The flow, and the names in its order:
     fit = vi_kl.fit(target, key=key)                       # a q, found by minimising KL(q||posterior)
     print(fit.status)                                      # which one, whether it converged, and what it rests on
     certificate = vi_kl.check(fit, key=key)                # how many nats q is off, how sure that is, and why
+    print(fit.summary(key, certificate=certificate))       # means, sds and quantiles, with that doubt beside them
+    predicted = fit.predict(key, x_new)                    # draws of new data; fit.to_arviz(key) for ArviZ
     table = vi_kl.compare(target, ["mean_field", "full_rank", "flow"], key=key)
     exact = vi_kl.sample(fit, key=key)                     # draws of the posterior, where no q is near enough
 
@@ -58,8 +60,8 @@ SOURCES = {
 
 # The parts, reached as attributes once vi_kl is imported.
 PARTS = (
-    "algorithms", "cli", "core", "demo", "diagnostics", "divergences", "families", "models", "objectives", "reference",
-    "report", "targets", "workflows",
+    "algorithms", "cli", "core", "demo", "diagnostics", "divergences", "draws", "families", "models", "objectives",
+    "reference", "report", "targets", "workflows",
 )  # fmt: skip
 
 __all__ = list(SOURCES)
@@ -71,6 +73,7 @@ if TYPE_CHECKING:
     from vi_kl import demo as demo
     from vi_kl import diagnostics as diagnostics
     from vi_kl import divergences as divergences
+    from vi_kl import draws as draws
     from vi_kl import families as families
     from vi_kl import models as models
     from vi_kl import objectives as objectives

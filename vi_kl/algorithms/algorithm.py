@@ -13,7 +13,7 @@ from typing import Any
 
 import jax
 import numpy as np
-from jaxtyping import ArrayLike, Float
+from jaxtyping import ArrayLike, Float, PRNGKeyArray
 
 from vi_kl.core.annotations import KeyLike, Progress, ProgressLike
 from vi_kl.core.compilation import compile_clock
@@ -21,6 +21,9 @@ from vi_kl.core.errors import FitError, ViKLError, numerical_failures_named
 from vi_kl.core.precision import in_float64
 from vi_kl.core.progress import reporting
 from vi_kl.core.random_keys import as_key
+from vi_kl.draws.answers import Answers
+from vi_kl.draws.resampling import Resampled, resample
+from vi_kl.draws.target_draws import TargetDraws
 from vi_kl.families.approximation import Approximation
 from vi_kl.families.family import Family
 from vi_kl.objectives.objective import Objective
@@ -106,8 +109,10 @@ class Solution:
 
 
 @dataclasses.dataclass(frozen=True)
-class Fit:
+class Fit(Answers):
     """A fitted approximation, with how it was found.
+
+    It can be asked for `summary`, `predict`, `log_likelihood` and `to_arviz` (see `vi_kl.draws.Answers`).
 
     Attributes:
         approximation: the approximation q.
@@ -150,6 +155,31 @@ class Fit:
     def log_prob(self, z: Float[ArrayLike, "*batch dim"]) -> Float[np.ndarray, "*batch"]:
         """Return log q(z) for z of shape (dim,) or (n, dim)."""
         return self.approximation.log_prob(z)
+
+    def resample(
+        self,
+        key: KeyLike,
+        n: int,
+        *,
+        num_candidates: int | None = None,
+        on_failure: str = "raise",
+        progress: ProgressLike = None,
+    ) -> Resampled:
+        """Draw n values, corrected towards the posterior by importance weights; see `Approximation.resample`."""
+        return resample(self, key, n, num_candidates, on_failure, progress)
+
+    def drawn(self, key: PRNGKeyArray, n: int | None) -> TargetDraws:
+        found, status = self.approximation.drawn(key, n), str(self.status)
+        return dataclasses.replace(
+            found,
+            name=self.name,
+            method=f"{found.method}, found by {type(self.algorithm).__name__}",
+            notes=() if self.status.converged else (status,),
+            attributes={"status": status},
+        )
+
+    def target_of_draws(self) -> Target:
+        return self.target
 
     def __repr__(self):
         return f"Fit({self.name} of {self.target.density}: {self.status})"

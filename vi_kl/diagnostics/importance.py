@@ -11,7 +11,16 @@ import numpy as np
 from scipy.special import logsumexp
 
 from vi_kl.core.estimate import Estimate, error_of_mean
-from vi_kl.divergences.estimators.pareto import pareto_k, smooth_tail
+from vi_kl.divergences.estimators.pareto import effective_share, pareto_k, smoothed_weights
+
+__all__ = [
+    "effective_share",
+    "kl_by_weights",
+    "log_evidence_by_weights",
+    "log_mean_exp",
+    "relative_weights",
+    "smoothed_weights",
+]
 
 
 def log_mean_exp(log_values: np.ndarray) -> float:
@@ -42,14 +51,3 @@ def kl_by_weights(log_weights: np.ndarray, method: str) -> Estimate:
     value = log_mean_exp(log_weights) - log_weights.mean()
     beyond = (influence.max() - influence.mean()) / n / (1 - np.clip(pareto_k(log_weights), 0.0, 0.9))
     return Estimate(value, np.hypot(error_of_mean(influence), beyond), method, num_draws=n)
-
-
-def smoothed_weights(log_weights: np.ndarray) -> np.ndarray:
-    """Return weights that add up to one, with their tail replaced by that of the Pareto distribution fitted to it."""
-    smoothed = smooth_tail(log_weights)
-    return np.exp(smoothed - logsumexp(smoothed))
-
-
-def effective_share(weights: np.ndarray) -> float:
-    """Return the effective sample size (Kish) of normalised weights, as a share of the draws."""
-    return float(1 / (np.sum(weights**2) * len(weights)))

@@ -4,10 +4,6 @@ It judges q only where q has draws: a mode that q never visits does not show in 
 divergences/estimators/pareto.py, which the sample estimators of a divergence use too.
 """
 
-from vi_kl.divergences.estimators.pareto import pareto_k
+from vi_kl.divergences.estimators.pareto import RELIABLE, pareto_k
 
-__all__ = ["pareto_k"]
-
-# Above it no practical number of draws makes a mean of the weights reliable. A lower threshold would look safer and is
-# not: samples that happen to lack large weights pass it more often, and their intervals cover less.
-RELIABLE = 0.7
+__all__ = ["RELIABLE", "pareto_k"]

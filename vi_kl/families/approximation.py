@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import ArrayLike, Float, PRNGKeyArray
 from numpyro.distributions import Distribution
 
-from vi_kl.core.annotations import AnyArray, KeyLike, Params
+from vi_kl.core.annotations import AnyArray, KeyLike, Params, ProgressLike
 from vi_kl.core.code_hash import reads
 from vi_kl.core.compilation import attached, compiled, detached
 from vi_kl.core.errors import UnsuitableError
@@ -16,6 +16,9 @@ from vi_kl.core.kept_programs import tracing
 from vi_kl.core.numbers import whole_number
 from vi_kl.core.precision import in_float64
 from vi_kl.core.random_keys import as_key, is_key, numpy_generator
+from vi_kl.draws.answers import Answers
+from vi_kl.draws.resampling import Resampled, resample
+from vi_kl.draws.target_draws import TargetDraws, one_chain
 from vi_kl.families.constrained import Constrained, SiteProduct
 from vi_kl.families.family import Family
 from vi_kl.families.guide import Guide, GuideDistribution
@@ -28,8 +31,10 @@ FEW = 2048  # draws for which a whole CHUNK of log densities of a large model wo
 
 
 @jax.tree_util.register_pytree_node_class
-class Approximation:
+class Approximation(Answers):
     """A member of a family, fitted to a target.
+
+    It can be asked for `summary`, `predict`, `log_likelihood` and `to_arviz` (see `vi_kl.draws.Answers`).
 
     Attributes:
         family: the family that it is a member of.
@@ -77,6 +82,55 @@ class Approximation:
         z = np.asarray(z, dtype=float)
         flat = log_prob_in_chunks(self, z.reshape(-1, self.target.dim))
         return flat.reshape(z.shape[:-1])
+
+    def drawn(self, key: PRNGKeyArray, n: int | None) -> TargetDraws:
+        assert n is not None, "an approximation holds no draws"
+        z, log_q = self.draw_z(key, n)
+        chain = None if log_q is None else np.asarray(log_q)[None]
+        return TargetDraws(
+            self.target, one_chain(z), key, self.name, f"variational approximation {self.name}", log_q=chain
+        )
+
+    def draw_z(self, key: PRNGKeyArray, n: int) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return n draws of z, and log q(z), or None where there is none."""
+        return draw(self, key, n)
+
+    def target_of_draws(self) -> Target:
+        return self.target
+
+    def resample(
+        self,
+        key: KeyLike,
+        n: int,
+        *,
+        num_candidates: int | None = None,
+        on_failure: str = "raise",
+        progress: ProgressLike = None,
+    ) -> Resampled:
+        """Draw n values of z from q, corrected towards the posterior by Pareto-smoothed importance weights.
+
+        Many draws of q are weighed by p/q, and n of them are kept in proportion to their weights. That makes averages
+        those of the posterior where the weights' k-hat is small, and only there: above 0.7 (or a little less where
+        fewer than 2,200 draws are weighed) they are refused. It mends what q is slightly wrong in, and never a mode
+        that q does not visit.
+
+        Args:
+            key: a JAX random key, or an integer.
+            n: the number of draws to keep.
+            num_candidates: the number of draws of q to weigh; by default 16,384, or fewer where one evaluation of the
+                log density is dear, and at least 4 n.
+            on_failure: "raise", or "keep" draws whose k-hat is too large, marked as not reliable.
+            progress: a function that is called as `progress(fraction_done, sentence)`, True to show progress, or
+                False; by default it is shown on a terminal and in a notebook after two seconds.
+
+        Returns:
+            A Resampled: `sites` has the draws, `k_hat` and `effective` say what they are worth, and they can be
+            summarised, used to predict, and handed to ArviZ as q's own draws can.
+
+        Raises:
+            UnsuitableError: k-hat is too large, or q has no density.
+        """
+        return resample(self, key, n, num_candidates, on_failure, progress)
 
     def __repr__(self):
         return f"Approximation({self.name} of {self.target.density})"

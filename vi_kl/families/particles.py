@@ -71,9 +71,11 @@ class ParticleApproximation(Approximation):
     def sample(self, key, n: int, *, deterministic: bool = True) -> dict:
         """Draw n particles with replacement, {site: (n, ...)}; see `Approximation.sample`."""
         key, n = asked_draws(key, n)
+        return sites_at(self.target, self.draw_z(key, n)[0], key, deterministic)
+
+    def draw_z(self, key, n: int) -> tuple:
         z = np.asarray(self.params["particles"])
-        drawn = z[numpy_generator(key).integers(len(z), size=n)]
-        return sites_at(self.target, drawn, key, deterministic)
+        return z[numpy_generator(key).integers(len(z), size=n)], None
 
     def log_prob(self, z):
         raise no_density()

@@ -69,7 +69,7 @@ def closed_form_reference(
     evidence = Estimate(log_evidence, 0.0, "closed form")
     normal = normal_in_z([posterior[name] for name in target.site_names])
     return ReferencePosterior(
-        evidence, moments, sample, log_density=log_density, distributions=posterior, normal=normal
+        evidence, moments, sample, log_density=log_density, distributions=posterior, normal=normal, target=target
     )
 
 
@@ -109,7 +109,8 @@ def program_reference(target: Target, program: Callable, log_evidence: float, mo
     def log_density(z):
         return in_chunks(lambda piece: program_log_density(target, posterior, data, piece), z)
 
-    return ReferencePosterior(Estimate(log_evidence, 0.0, "closed form"), moments, sample, log_density=log_density)
+    evidence = Estimate(log_evidence, 0.0, "closed form")
+    return ReferencePosterior(evidence, moments, sample, log_density=log_density, target=target)
 
 
 def require_sites(target: Target, shapes: Mapping[str, tuple], what: str = "The posterior") -> None:

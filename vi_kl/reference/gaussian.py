@@ -86,6 +86,7 @@ def gaussian_reference(target: Target) -> ReferencePosterior:
         sample,
         log_density=normal.log_prob,
         normal=(normal.loc, normal.covariance),
+        target=target,
     )
 
 

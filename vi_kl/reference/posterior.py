@@ -12,10 +12,14 @@ from jaxtyping import Float, PRNGKeyArray
 from numpyro.distributions import Distribution
 
 from vi_kl.core.annotations import AnyArray, KeyLike, Values
+from vi_kl.core.errors import UnsuitableError
 from vi_kl.core.estimate import Estimate
 from vi_kl.core.random_keys import as_key
 from vi_kl.core.records import Readable
+from vi_kl.draws.answers import Answers
+from vi_kl.draws.target_draws import TargetDraws, one_chain, some_of
 from vi_kl.reference.mcmc.draws import PosteriorDraws
+from vi_kl.targets.target import Target
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,8 +37,10 @@ class Moments:
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
-class ReferencePosterior(Readable):
+class ReferencePosterior(Readable, Answers):
     """A record of what is known about the posterior of a target.
+
+    It can be asked for `summary`, `predict`, `log_likelihood` and `to_arviz` (see `vi_kl.draws.Answers`).
 
     Attributes:
         log_evidence: the log of the integral of exp(log_density), in nats.
@@ -52,6 +58,7 @@ class ReferencePosterior(Readable):
             wrong with the first, or none was computed (`vi_kl.sample`).
         complaints: a sentence for each check that a run failed. A reference with complaints exists only if
             `reference_run` or `sample` was told to keep it, and every certificate that uses it says so.
+        target: the target whose posterior it is; None if it was made without one, and then it can be asked nothing.
     """
 
     log_evidence: Estimate
@@ -64,6 +71,7 @@ class ReferencePosterior(Readable):
     chains: Float[np.ndarray, "chains length dim"] | None = None
     second_opinion: Estimate | None = None
     complaints: tuple[str, ...] = ()
+    target: Target | None = dataclasses.field(default=None, compare=False)
 
     @property
     def headline(self) -> str:
@@ -86,6 +94,27 @@ class ReferencePosterior(Readable):
         if self.chains is not None:
             return PosteriorDraws(self.chains, independent=False)
         return PosteriorDraws(np.asarray(self.sample(as_key(key), n))[None], independent=True)
+
+    @property
+    def holds_draws(self) -> bool:
+        return self.chains is not None
+
+    def drawn(self, key: PRNGKeyArray, n: int | None) -> TargetDraws:
+        target, words = self.target_of_draws(), f"posterior by {self.source}"
+        if self.chains is not None:
+            chains, independent = some_of(self.chains, n), False
+        else:
+            assert n is not None, "a reference without chains holds no draws"
+            chains, independent = one_chain(self.sample(key, n)), True
+        return TargetDraws(target, chains, key, self.source, words, independent, notes=self.complaints)
+
+    def target_of_draws(self) -> Target:
+        if self.target is None:
+            raise UnsuitableError(
+                "This reference posterior does not know its target, so nothing can be computed from its draws: give "
+                "it, dataclasses.replace(reference, target=target)."
+            )
+        return self.target
 
 
 def in_few_digits(values) -> str:

@@ -19,8 +19,9 @@ a class:
     if density.offers("minibatches"): ...
     require_capability(target, "supports", "Constrained")      # or an error: who lacks what, and what to do instead
 
-`CAPABILITIES` lists them all, each with the methods and attributes that a density has that offers it. That a model can
-be run forwards is asked before there are data, and so of the model itself: see `vi_kl.targets.simulation`.
+`CAPABILITIES` lists them all, each with the methods and attributes that a density has that offers it. "forward" is
+asked of a density, which has its data; that parameters and data can be simulated together, as `calibrate` needs, is
+asked before there are data, and so of the model itself: see `vi_kl.targets.simulation`.
 
 `Target` imports the sources that it has a constructor for. These know nothing of it: they return a density, its data
 and its sites.
@@ -92,6 +93,14 @@ CAPABILITIES = {
         "Fit one of vi_kl's own families ('mean_field', 'full_rank', 'flow'), or make the target from a NumPyro model "
         "(Target.from_numpyro).",
     ),
+    "forward": Capability(
+        "a model that can be run forwards",
+        {
+            "forward": "(data, (args, kwargs) or None for its own) -> (a `ForwardRun`, see forward.py, its arrays)",
+        },
+        "Compute what you need from the draws of its sites (`sample`), or make the target from a NumPyro model "
+        "(Target.from_numpyro), which has the data's distribution in it.",
+    ),
     "configurations": Capability(
         "discrete latent sites, summed out one configuration at a time",
         {
@@ -117,6 +126,7 @@ class Density(abc.ABC):
         narrow: whether the density could be traced in 32 bits only.
         deterministic, discrete: names of what is computed, and discrete sites that are summed out; empty where there
             are none.
+        dims: (site, the plate of each axis, or None) of the sites whose axes the source has names for.
     """
 
     source: ClassVar[str] = "a density"
@@ -125,6 +135,7 @@ class Density(abc.ABC):
     narrow: bool = False
     deterministic: tuple[str, ...] = ()
     discrete: tuple = ()
+    dims: tuple[tuple[str, tuple[str | None, ...]], ...] = ()
 
     # Fulfilled by every source ---------------------------------------------------------------------------------
 
@@ -239,6 +250,10 @@ class DerivedDensity(Density):
     @property
     def discrete(self):
         return self.density.discrete
+
+    @property
+    def dims(self):
+        return self.density.dims
 
     @property
     def description(self):

@@ -37,19 +37,23 @@ def has_proper_priors(target: Target) -> bool:
     """Return whether every latent site is drawn from a distribution with a mass; False if the source cannot tell."""
     if not target.density.offers("priors"):
         return False
-    found = []
-
-    def note(values):
-        found.extend(target.density.improper_sites(target.data, values))
-        return ()
-
-    shapes = constrained_shapes(target.sites)
     try:
-        with tracing:
-            jax.eval_shape(note, shapes)
+        return not improper_sites(target)
     except (TypeError, ValueError, KeyError, NotImplementedError):
         return False
-    return not found
+
+
+def improper_sites(target: Target) -> tuple[str, ...]:
+    """Return the sites whose prior has no mass, of a target whose source tells priors."""
+    found: list[str] = []
+
+    def note(values):
+        found[:] = target.density.improper_sites(target.data, values)
+        return ()
+
+    with tracing:
+        jax.eval_shape(note, constrained_shapes(target.sites))
+    return tuple(found)
 
 
 def reads_another(program, output: int) -> bool:

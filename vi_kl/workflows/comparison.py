@@ -3,10 +3,14 @@
 import dataclasses
 import html
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import jax
 
 from vi_kl.algorithms.algorithm import Cost, Fit, Status
+from vi_kl.core.annotations import KeyLike
 from vi_kl.core.estimate import Estimate
+from vi_kl.core.random_keys import as_key
 from vi_kl.core.records import WORKING, Readable, plain, store
 from vi_kl.core.written_numbers import contradicts_zero, divergence_with_error, significant
 from vi_kl.diagnostics.certificate import Certificate
@@ -14,6 +18,7 @@ from vi_kl.targets.target import Target
 
 if TYPE_CHECKING:
     import pandas as pd
+    import xarray
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -59,6 +64,26 @@ class Comparison(Readable):
     def to_dict(self) -> dict:
         """Return certificates, statuses, costs and failures as plain numbers and strings, for JSON, without fits."""
         return plain(self)
+
+    def to_arviz(self, key: KeyLike, n: int | None = None, **options: Any) -> "dict[str, xarray.DataTree]":
+        """Return {name: DataTree} of each fit, and of the reference posterior, called "reference", if there is one.
+
+        ArviZ's functions that compare models or plot several take such a dict.
+
+        Args:
+            key: a JAX random key, or an integer.
+            n: the number of draws of each; by default 1,000, or fewer where predictions would fill the memory.
+            **options: further arguments of `Fit.to_arviz`, except `certificate`: each tree has its own in words.
+        """
+        key = as_key(key)
+        trees: dict[str, Any] = {}
+        for i, (fit, certificate) in enumerate(zip(self.fits, self.certificates, strict=True)):
+            name = fit.name if fit.name not in trees else f"{fit.name} ({i + 1})"  # two settings of one method
+            trees[name] = fit.to_arviz(jax.random.fold_in(key, i), n, certificate=certificate, **options)
+        known = self.target.reference
+        if known is not None and known.target is not None:
+            trees["reference"] = known.to_arviz(jax.random.fold_in(key, len(self.fits)), n, **options)
+        return trees
 
     @property
     def headline(self) -> str:

@@ -10,8 +10,13 @@ References: Vehtari, Simpson, Gelman, Yao & Gabry (2024), "Pareto smoothed impor
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import logsumexp
 
 FEWEST_IN_TAIL = 5  # points that a shape can be fitted to
+
+# Above it no practical number of draws makes a mean of the weights reliable. A lower threshold would look safer and is
+# not: samples that happen to lack large weights pass it more often, and their intervals cover less.
+RELIABLE = 0.7
 
 
 def pareto_k(log_weights: npt.ArrayLike) -> float:
@@ -75,6 +80,17 @@ def smooth_tail(log_weights) -> np.ndarray:
     smoothed = log_weights.copy()
     smoothed[order[-tail:]] = np.minimum(np.log(below + expected), 0.0) + highest
     return smoothed
+
+
+def smoothed_weights(log_weights: np.ndarray) -> np.ndarray:
+    """Return weights that add up to one, with their tail replaced by that of the Pareto distribution fitted to it."""
+    smoothed = smooth_tail(log_weights)
+    return np.exp(smoothed - logsumexp(smoothed))
+
+
+def effective_share(weights: np.ndarray) -> float:
+    """Return the effective sample size (Kish) of normalised weights, as a share of the draws."""
+    return float(1 / (np.sum(weights**2) * len(weights)))
 
 
 def fit_generalised_pareto(exceedances: np.ndarray) -> tuple[float, float]:

@@ -199,6 +199,7 @@ def make_reference(target: Target, chains, evidence, complaints: tuple[str, ...]
         chains=chains,
         second_opinion=from_text(evidence["second_opinion"]),
         complaints=complaints,
+        target=target,
     )
 
 

@@ -79,7 +79,8 @@ def reference_by_quadrature(
         refuse(parts, log_evidence, error, tolerance, max_nodes)
     evidence = Estimate(log_evidence, max(error, 1e-12), describe(parts))
     sampler = PartSampler(parts, shares)
-    return ReferencePosterior(evidence, part_moments(target, parts, shares), sampler.sample, "quadrature")
+    moments = part_moments(target, parts, shares)
+    return ReferencePosterior(evidence, moments, sampler.sample, "quadrature", target=target)
 
 
 def integrate_parts(density, peaks, tolerance: float, max_nodes: int) -> list[GridPart] | list[BoxPart]:

@@ -43,7 +43,7 @@ def thawed(leaf):
     return leaf.value if isinstance(leaf, Opaque) else leaf
 
 
-@jax.tree_util.register_pytree_node_class
+@jax.tree_util.register_pytree_with_keys_class
 class Columns:
     """A table's columns: arrays where they are numbers, constants where they are not."""
 
@@ -99,6 +99,12 @@ class Columns:
 
     def __contains__(self, name):
         return name in self._columns
+
+    def tree_flatten_with_keys(self):
+        children, static = self.tree_flatten()
+        return [
+            (jax.tree_util.DictKey(name), child) for name, child in zip(self._columns, children, strict=True)
+        ], static
 
     def tree_flatten(self):
         return list(self._columns.values()), (tuple(self._columns), self._length)

@@ -48,6 +48,12 @@ class EnumeratedModel(NumPyroModel):
         model = numpyro.handlers.substitute(self.model.full, data=fill(self.discrete, row))
         return -potential_energy(numpyro.handlers.seed(model, 0), args, kwargs, sites)
 
+    def discrete_draws(self, data, sites, key):
+        """Draw a configuration with its posterior probability given the unconstrained sites."""
+        table = jnp.asarray(configurations(self.discrete))
+        logs = jax.lax.map(lambda row: self.log_joint(data, sites, row), table)
+        return fill(self.discrete, table[jax.random.categorical(key, logs)])
+
     def programs_to_capture(self, sites):
         row = jax.ShapeDtypeStruct((sum(site.num_entries for site in self.discrete),), int)
         z, *_ = (shapes := super().programs_to_capture(sites)).pop("log_density")

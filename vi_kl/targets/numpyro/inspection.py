@@ -15,7 +15,7 @@ from numpyro.distributions import biject_to, constraints
 from vi_kl.core.errors import ModelError
 from vi_kl.core.programs.program import abstractly
 from vi_kl.targets.numpyro.discrete_sites import DiscreteSite, discrete_site
-from vi_kl.targets.numpyro.plates import Plate, SubsampledRows
+from vi_kl.targets.numpyro.plates import Plate, SubsampledRows, plates_of_axes
 from vi_kl.targets.sites import Site
 
 
@@ -35,6 +35,7 @@ class Inspection:
         improper: the sites whose prior is an ImproperUniform over an unbounded support.
         deterministic: the names of the deterministic sites.
         unlisted: the discrete sites whose values cannot be listed, {site: the error that says why}.
+        dims: the plate of each axis of the sites that have one, (site, plates).
     """
 
     sites: tuple[Site, ...]
@@ -48,6 +49,7 @@ class Inspection:
     improper: tuple[str, ...]
     deterministic: tuple[str, ...]
     unlisted: dict[str, ModelError]
+    dims: tuple[tuple[str, tuple[str | None, ...]], ...]
 
     @property
     def discrete_names(self) -> set[str]:
@@ -57,21 +59,24 @@ class Inspection:
 def inspect(density, data) -> Inspection:
     """Trace the model abstractly, with whole plates; every feature that cannot be fitted is refused by name."""
     found, discrete, axes, rows = [], [], [], SubsampledRows()
-    latent, about, unlisted, observed = (
+    latent, about, unlisted, observed, dims = (
         {},
         {"masked": [], "scanned": [], "improper": [], "deterministic": []},
         {},
         set(),
+        {},
     )
 
     def run(data):
-        for seen in (found, discrete, axes, rows.plates, latent, unlisted, observed, *about.values()):
+        for seen in (found, discrete, axes, rows.plates, latent, unlisted, observed, dims, *about.values()):
             seen.clear()  # an earlier attempt may have left something
         trace = traced(density, data, rows)
         for name, site in trace.items():
             refuse_unsupported(name, site, trace)
             if site["type"] == "deterministic":
                 about["deterministic"].append(name)
+            if site["type"] in ("sample", "deterministic") and any(plates := plates_of_axes(site)):
+                dims[name] = plates
             if site["type"] != "sample" or site["is_observed"]:
                 observed.add(name)
                 continue
@@ -109,6 +114,7 @@ def inspect(density, data) -> Inspection:
         improper=tuple(about["improper"]),
         deterministic=tuple(about["deterministic"]),
         unlisted=unlisted,
+        dims=tuple(sorted(dims.items())),
     )
 
 

@@ -21,11 +21,13 @@ from vi_kl.core.errors import ModelError
 from vi_kl.core.kept_programs import tracing
 from vi_kl.core.precision import as_float64
 from vi_kl.targets.captured import Captured
-from vi_kl.targets.constant_arguments import Constant, value_of
+from vi_kl.targets.constant_arguments import Constant, value_of, with_constants
 from vi_kl.targets.density import Density
 from vi_kl.targets.numpyro.columns import arguments_that_run, thawed
 from vi_kl.targets.numpyro.deterministic import computed, first_values
+from vi_kl.targets.numpyro.forward import ForwardModel, written
 from vi_kl.targets.numpyro.inspection import change_of_variables, is_a
+from vi_kl.targets.numpyro.plates import AllRows
 from vi_kl.targets.sharding import at_64_bits, is_sharded
 from vi_kl.targets.sites import Site, constrained_shapes, unconstrained_shapes
 
@@ -43,12 +45,14 @@ class NumPyroModel(Captured, Density):
     structure: Any
     static: tuple
     deterministic: tuple[str, ...] = dataclasses.field(default=(), kw_only=True)  # what it computes by name
+    dims: tuple[tuple[str, tuple[str | None, ...]], ...] = dataclasses.field(default=(), kw_only=True)
 
+    live: ClassVar[tuple[str, ...]] = ("model", "dims")
     source: ClassVar[str] = "a NumPyro model"
 
     @property
     def capabilities(self):
-        always = frozenset({"supports", "priors", "numpyro_guides"})
+        always = frozenset({"supports", "priors", "numpyro_guides", "forward"})
         return always | {"deterministic"} if self.deterministic else always
 
     @property
@@ -82,6 +86,11 @@ class NumPyroModel(Captured, Density):
     @property
     def constants(self) -> tuple[str, ...]:
         return tuple(self.constant_arguments)
+
+    @property
+    def names_of_data(self) -> list[str]:
+        """The names of the arguments that are data, in their order."""
+        return [name for name, leaf in zip(names_of_arguments(self), self.static, strict=True) if leaf is DATA]
 
     @property
     def discrete(self) -> tuple:
@@ -162,6 +171,32 @@ class NumPyroModel(Captured, Density):
     def guide_arguments(self, data):
         return self.arguments(data)
 
+    def forward(self, data, arguments: tuple[tuple, dict] | None = None):
+        """Return the model to be run forwards, with its own arguments or with (args, kwargs), and its arrays.
+
+        Raises:
+            ChangedError: the model reads other values than when the target was made.
+        """
+        self.require_unchanged(data)
+        if arguments is None:
+            given = dataclasses.replace(self, programs=(), closed_over=())
+            return ForwardModel(given), self.split(data)[0]
+        try:
+            given, arrays = split_data(AllRows(written(self.model)), *arguments)
+            model, arrays, _ = with_constants(ForwardModel(given), arrays, lambda run, arrays: run.describe(arrays, {}))
+        except (TypeError, ValueError, AttributeError) as error:  # the model's own
+            raise ModelError(
+                f"The model '{self}' does not run on these arguments: {error}. Give it all that it takes, in the "
+                f"shapes of the new rows. Data that are to be predicted are drawn anew, whatever is given: None where "
+                f"the model allows it, or else any values of the right shape. (The number of draws is given by name: "
+                f"n=1000.)"
+            ) from error
+        return model, arrays
+
+    def discrete_draws(self, data, sites, key) -> dict:
+        """Return the values of the discrete sites, drawn from their posterior given unconstrained sites; none here."""
+        return {}
+
     def explain(self, data, sites):
         """Say which sites have a log density that is not finite, and whether NaN in their data is the cause."""
         try:
@@ -197,14 +232,16 @@ class DATA:
     """A mark for the places of arrays among a model's arguments."""
 
 
-def split_data(model: Callable, args: tuple, kwargs: dict) -> tuple[NumPyroModel, tuple]:
-    """Return the model without its data, and the data."""
+def split_data(
+    model: Callable, args: tuple, kwargs: dict, kind: type[NumPyroModel] = NumPyroModel
+) -> tuple[NumPyroModel, tuple]:
+    """Return the model without its data, of this kind, and the data."""
     if not callable(model):
         raise TypeError(f"model must be a NumPyro model (a function), got {type(model).__name__}.")
     leaves, structure = jax.tree.flatten(arguments_that_run(model, args, kwargs))
     leaves = [array_or_static(leaf) for leaf in leaves]
     data = tuple(leaf for leaf in leaves if is_array(leaf))
-    density = NumPyroModel(model, structure, tuple(DATA if is_array(leaf) else leaf for leaf in leaves))
+    density = kind(model, structure, tuple(DATA if is_array(leaf) else leaf for leaf in leaves))
     require_hashable(density)
     return density, data
 
@@ -238,8 +275,9 @@ def names_of_arguments(density) -> list[str]:
     """Return the name of each leaf of the model's arguments, from its parameter where that can be told."""
     args, kwargs = jax.tree.unflatten(density.structure, range(len(density.static)))
     try:
-        given = dict(inspect.signature(density.model).bind(*args, **kwargs).arguments)
-        variadic = [p for p in inspect.signature(density.model).parameters.values() if p.kind is p.VAR_KEYWORD]
+        signature = inspect.signature(written(density.model))
+        given = dict(signature.bind(*args, **kwargs).arguments)
+        variadic = [p for p in signature.parameters.values() if p.kind is p.VAR_KEYWORD]
         for parameter in variadic:
             given.update(given.pop(parameter.name, {}))
     except (TypeError, ValueError):

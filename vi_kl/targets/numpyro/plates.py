@@ -65,3 +65,14 @@ class AllRows:
     @property
     def __name__(self):
         return getattr(self.function, "__name__", type(self.function).__name__)
+
+
+def plates_of_axes(site: dict) -> tuple[str | None, ...]:
+    """Return the plate of each axis of a traced site's value, and None for an axis of no plate."""
+    shape, event_dim = jnp.shape(site["value"]), site["fn"].event_dim if site["type"] == "sample" else 0
+    names: list[str | None] = [None] * len(shape)
+    for frame in site.get("cond_indep_stack", ()):
+        axis = len(shape) - event_dim + frame.dim
+        if axis >= 0 and shape[axis] == frame.size:
+            names[axis] = frame.name
+    return tuple(names)

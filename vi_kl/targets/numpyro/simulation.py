@@ -17,8 +17,7 @@ from vi_kl.core.errors import ModelError
 from vi_kl.core.programs.program import abstractly
 from vi_kl.targets.captured import captured
 from vi_kl.targets.constant_arguments import with_constants
-from vi_kl.targets.numpyro.columns import arguments_that_run
-from vi_kl.targets.numpyro.model import DATA, NumPyroModel, array_or_static, is_array, require_hashable
+from vi_kl.targets.numpyro.model import NumPyroModel, split_data
 from vi_kl.targets.target import Target
 
 
@@ -27,7 +26,7 @@ class NumPyroSimulator:
 
     def __init__(self, model: Callable, args: tuple, kwargs: dict, observed: tuple[str, ...]):
         self.model, self.args, self.kwargs = model, args, kwargs
-        joint, arrays = joint_model(model, args, kwargs)
+        joint, arrays = split_data(model, args, kwargs, JointModel)
         found = with_constants(joint, arrays, lambda joint, arrays: inspect_joint(joint, arrays, observed))
         self.joint, self.arrays, _ = found
 
@@ -75,15 +74,6 @@ class JointModel(NumPyroModel):
 
     def programs_to_capture(self, key):
         return {"draw": (key,)}
-
-
-def joint_model(model, args, kwargs) -> tuple[JointModel, tuple]:
-    """Return the model without its arrays, and the arrays."""
-    leaves, structure = jax.tree.flatten(arguments_that_run(model, args, kwargs))
-    leaves = [array_or_static(leaf) for leaf in leaves]
-    joint = JointModel(model, structure, tuple(DATA if is_array(leaf) else leaf for leaf in leaves))
-    require_hashable(joint)
-    return joint, tuple(leaf for leaf in leaves if is_array(leaf))
 
 
 @compiled(static=("joint",), unoptimized=True)

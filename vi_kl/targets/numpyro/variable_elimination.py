@@ -42,6 +42,17 @@ class EliminatedModel(NumPyroModel):
         model = enum(config_enumerate(self.model.full), -1 - self.plate_dims)
         return -potential_energy(numpyro.handlers.seed(model, 0), args, kwargs, sites, enum=True)
 
+    def discrete_draws(self, data, sites, key):
+        """Draw the discrete sites from their posterior given the unconstrained ones, by funsor."""
+        from numpyro.contrib.funsor import config_enumerate, infer_discrete
+
+        args, kwargs = self.arguments(data)
+        values = self.model_constrain(data, sites)[0]
+        model = numpyro.handlers.substitute(numpyro.handlers.seed(self.model.full, key), data=values)
+        drawn = infer_discrete(config_enumerate(model), -1 - self.plate_dims, temperature=1, rng_key=key)
+        trace = numpyro.handlers.trace(drawn).get_trace(*args, **kwargs)
+        return {site.name: trace[site.name]["value"] for site in self.discrete}
+
     def checked(self, data, sites) -> "EliminatedModel":
         """Return this density if it can be traced, which shows whether the model allows enumeration in parallel."""
         z = {site.name: jax.ShapeDtypeStruct(site.unconstrained_shape, float) for site in sites}

@@ -8,6 +8,7 @@ import numpy as np
 from vi_kl.algorithms.algorithm import Cost
 from vi_kl.core.written_numbers import significant
 from vi_kl.diagnostics.errors import Errors
+from vi_kl.draws.target_draws import TargetDraws
 from vi_kl.reference.posterior import ReferencePosterior, in_few_digits
 
 CLOSE = "The fit's means and sds are the posterior's, as far as the draws can tell"
@@ -58,6 +59,12 @@ class PosteriorSample(ReferencePosterior):
     def ess(self) -> float:
         """The smallest effective sample size, in bulk or tails of any coordinate of z."""
         return min(self.figures["ess_bulk"], self.figures["ess_tail"])
+
+    def drawn(self, key, n: int | None) -> TargetDraws:
+        found = super().drawn(key, n)
+        return dataclasses.replace(
+            found, method=f"{found.method} of {self.name}", attributes={"chains": self.checks_in_words}
+        )
 
     @property
     def shape(self) -> str:

@@ -267,7 +267,7 @@ def gather(
     """Make the result of what was found."""
     target, draws = q.target, PosteriorDraws(records.z, independent=False)
     known = moments_by_site(target, moments(target, records.z))
-    plain = ReferencePosterior(bridge.estimate, known, picks_from(records.z), SOURCE, chains=records.z)
+    plain = ReferencePosterior(bridge.estimate, known, picks_from(records.z), SOURCE, chains=records.z, target=target)
     fitted = constrain_in_chunks(target, start.draws.z)
     return PosteriorSample(
         log_evidence=bridge.estimate,
@@ -276,6 +276,7 @@ def gather(
         source=SOURCE,
         chains=records.z,
         complaints=found,
+        target=target,
         name=q.name,
         sites=sites_at(target, draws.z, key, deterministic=True),
         figures=worst_of(figures, OF_THE_CHAINS | CHAINS_APART),
