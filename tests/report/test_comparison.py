@@ -157,7 +157,7 @@ def test_pictures_of_a_comparison_with_a_reference(known):
     draws = draw_sites_of(known, 1, 4000)
     assert draws.exact["rate"].shape == draws.approximations["map"]["rate"].shape == (4000,)
     pictures = {picture.name: picture for picture in draw_pictures(known, draws, "bits")}
-    assert "Without a figure: map" in pictures["divergences"].caption
+    assert "Not shown: map" in pictures["divergences"].caption
     assert "exact posterior" in pictures["posteriors"].svg
     assert pictures["posteriors"].png.startswith(b"\x89PNG")
 

@@ -17,6 +17,7 @@ from vi_kl.core.records import WORKING, Readable, plain, rendered_by, store
 from vi_kl.core.written_numbers import contradicts_zero, divergence_with_error, significant
 from vi_kl.diagnostics.certificate import Certificate
 from vi_kl.targets.target import Target
+from vi_kl.workflows.members import unlike
 from vi_kl.workflows.ranking import Ranking
 from vi_kl.workflows.recommendation import recommend
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+LEFT_OUT = "left out"
 NOT_RANKED = Ranking((), (), 0)
 
 
@@ -61,6 +63,14 @@ class Comparison(Readable):
     recommendation: str = dataclasses.field(init=False, repr=False)
 
     def __post_init__(self):
+        names: list[str] = []
+        for c in self.certificates:
+            names.append(unlike(c.name, names))
+        named = (
+            c if c.name == name else dataclasses.replace(c, name=name)
+            for c, name in zip(self.certificates, names, strict=True)
+        )
+        store(self, certificates=tuple(named))
         store(
             self,
             statuses=tuple(fit.status for fit in self.fits),
@@ -82,8 +92,15 @@ class Comparison(Readable):
         raise KeyError(f"There is no approximation {name!r}: choose one of {', '.join(self.names)}.{why}")
 
     def to_dataframe(self, unit: str = "nats") -> "pd.DataFrame":
-        """Return a table with one row per approximation, the one with the highest ELBO first."""
-        return self.dataframe(unit, float)
+        """Return a table with one row per approximation, the one with the highest ELBO first.
+
+        Those that could not be fitted or checked come last, with the reason in the column "left out" and no numbers.
+        """
+        import pandas as pd
+
+        table = self.dataframe(unit, float).assign(**{LEFT_OUT: ""})
+        failed = pd.DataFrame({LEFT_OUT: self.failures.values()}, list(self.failures)).reindex(columns=table.columns)
+        return pd.concat([table, failed]).rename_axis("approximation") if self.failures else table
 
     def dataframe(self, unit: str, divergence: Callable[[Estimate], float | str]) -> "pd.DataFrame":
         """Return the table with divergences as a function of their estimates shows them."""

@@ -21,7 +21,8 @@ def recommend(
         return f"Nothing could be fitted and checked: {'; '.join(failures)}."
     known = {c.name: (fit, c) for fit, c in zip(fits, certificates, strict=True)}
     near = [name for name, (_, c) in known.items() if at_most(c) < GOOD_ENOUGH]
-    choice = min(near or ranking.tied or known, key=lambda name: price_of(known[name][0]))
+    tied = [name for name in ranking.tied if name in known]
+    choice = min(near or tied or known, key=lambda name: price_of(known[name][0]))
     fit, certificate = known[choice]
     if near or at_most(certificate) < ROUGH:
         words = [f"Take {choice}: {distance(certificate)}. It took {price_in_words(fit)}."]
