@@ -22,6 +22,7 @@ NEWTON_DIMENSIONS = 100  # the most with which Newton's method differentiates th
 NEAR = 1e-3  # the distance from the mode, in posterior sds, at which a climb has arrived
 RELATIVE_STEP = 1e-3
 NEWTON_STEPS = 15  # of a trust-region search, after which it is asked whether the climb has run away
+ROUNDING = 1e-12  # the share of a log density below which what a step gains is noise, and the next would search in it
 NARROWEST = 1e-3  # a conditional sd that falls to this share of its first value is in the neck of a funnel
 
 
@@ -110,6 +111,7 @@ class Climb:
         self.target, self.evaluations, self.stopped, self.until = target, 0, False, until
         self.path: list[tuple[np.ndarray, np.ndarray, float]] = []
         self.latest: dict[bytes, tuple] = {}
+        self.height = -np.inf
         few = target.dim <= FEW_DIMENSIONS
         with np.errstate(over="ignore", invalid="ignore"):
             result = minimize(
@@ -126,6 +128,9 @@ class Climb:
         if (seen := self.latest.get(z.tobytes())) is not None:
             self.path.append(seen)
         self.latest.clear()
+        before, self.height = self.height, -float(intermediate_result.fun)
+        if self.height - before < ROUNDING * abs(self.height):
+            raise StopIteration
         if self.until is not None and self.until(z):
             self.stopped = True
             raise StopIteration

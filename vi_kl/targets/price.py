@@ -17,13 +17,11 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
-import numpy as np
 
-from vi_kl.core.kept_programs import tracing
 from vi_kl.core.precision import in_float64
 from vi_kl.core.programs.measure import Size, size_of
 from vi_kl.targets.captured import Captured
-from vi_kl.targets.sites import unravel
+from vi_kl.targets.rows import as_shape, log_density, row_sum_of, traced
 
 CHUNK = 8192  # long batches are evaluated in pieces of this one shape, so that they are compiled once
 ROWS = 64  # the same for gradients, which are asked for a few hundred at a time
@@ -65,7 +63,7 @@ def price_of(target: Any) -> Price:
     shapes = tuple((x.shape, str(x.dtype)) for x in map(as_shape, jax.tree.leaves(target.data)))
     with lock:
         prices = known.setdefault(target.density, {})
-    key = target.sites, shapes
+    key = target.sites, shapes, target.is_sharded
     if key not in prices:
         prices[key] = measured(target)
     return prices[key]
@@ -76,6 +74,10 @@ def measured(target: Any) -> Price:
     """Measure the price of one evaluation; the gradient is traced only where its memory could matter."""
     value = size_of_value(target)
     value_bytes, gradient_bytes = FUSED * value.kept, ADJOINTS * value.written
+    by_rows = row_sum_of(target)
+    if by_rows is not None:  # no more than a block of rows is held at a time
+        part = by_rows.block_size(1) / by_rows.num_rows
+        return Price(value.operations, math.ceil(part * value_bytes), math.ceil(part * gradient_bytes))
     if gradient_bytes * ROWS > MEMORY:
         gradient_bytes = min(gradient_bytes, FUSED * traced_size(jax.value_and_grad(log_density), target).kept)
     return Price(value.operations, value_bytes, gradient_bytes)
@@ -92,24 +94,9 @@ def size_of_value(target: Any) -> Size:
 
 
 def traced_size(function: Callable, target: Any) -> Size:
-    """Return the size of `function(z, target)`, traced for one z."""
-    leaves, structure = jax.tree.flatten(jax.tree.map(as_shape, target.data))
-    z = jax.ShapeDtypeStruct((target.dim,), float)
-
-    def of_data(leaves, z):
-        return function(z, target, jax.tree.unflatten(structure, leaves))
-
-    with tracing:
-        traced = jax.make_jaxpr(of_data)(leaves, z)
-    return size_of(traced, [False] * len(leaves) + [True])
-
-
-def log_density(z, target: Any, data: Any) -> jax.Array:
-    return target.density.log_density(data, unravel(target.sites, z))
-
-
-def as_shape(leaf: Any) -> jax.ShapeDtypeStruct:
-    return jax.ShapeDtypeStruct(np.shape(leaf), leaf.dtype if hasattr(leaf, "dtype") else np.result_type(leaf))
+    """Return the size of `function(z, target, data)`, traced for one z."""
+    program = traced(function, target)
+    return size_of(program, [False] * (len(program.jaxpr.invars) - 1) + [True])
 
 
 # What follows from the price -------------------------------------------------------------------------------------

@@ -29,7 +29,8 @@ from vi_kl.targets.numpyro.source import density_from_numpyro
 from vi_kl.targets.price import CHUNK as CHUNK
 from vi_kl.targets.price import ROWS as ROWS
 from vi_kl.targets.price import gradients_at_once, over_draws, piece_of, rows_held, values_at_once
-from vi_kl.targets.sharding import shard_data
+from vi_kl.targets.rows import row_sum_of, summed
+from vi_kl.targets.sharding import is_sharded, shard_data
 from vi_kl.targets.sites import Site, ravel, unravel
 
 
@@ -42,6 +43,7 @@ class Target:
         sites: the latent sites in the order in which z holds them (alphabetical, as NumPyro's guides have it).
         reference: what is known of the posterior (a `ReferencePosterior`), or None. It is knowledge *about* the target
             and does not travel into compiled functions.
+        is_sharded: whether its data lie on several devices.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class Target:
     ) -> None:
         self.density = density
         self.data = jax.tree.map(aligned, density.complete(data))
+        self.is_sharded = any(map(is_sharded, jax.tree.leaves(self.data)))
         self.sites = tuple(sites)
         self._reference = reference
         self.reference_lock = threading.RLock()
@@ -255,11 +258,14 @@ class Target:
         return f"Target({self.density}, {sites}, dim={self.dim}{notes})"
 
     def tree_flatten(self) -> tuple[Any, Any]:
-        return (self.data,), (self.density, self.sites)
+        return (self.data,), (self.density, self.sites, self.is_sharded)
 
     @classmethod
     def tree_unflatten(cls, static: Any, children: Any) -> "Target":
-        return cls(static[0], children[0], static[1])
+        density, sites, was_sharded = static
+        target = cls(density, children[0], sites)
+        target.is_sharded = was_sharded  # the arrays that are traced in its place do not show where they lie
+        return target
 
 
 # Compiled once per target and shape of z, because the target is an argument; the algorithms share them.
@@ -274,6 +280,9 @@ def log_density(target: Target, z: Float[AnyArray, " dim"]) -> Float[Array, ""]:
 def log_density_batch(target: Target, z: Float[AnyArray, "*batch dim"]) -> Float[Array, "*batch"]:
     """Return the log density at z of shape (..., dim), flattened to one batch."""
     flat = z.reshape(-1, target.dim)
+    by_rows = row_sum_of(target)
+    if by_rows is not None:
+        return summed(lambda one: one, target, by_rows, flat).reshape(z.shape[:-1])
     at_once = values_at_once(target, len(flat))
     return over_draws(functools.partial(log_density, target), flat, at_once).reshape(z.shape[:-1])
 
@@ -287,6 +296,9 @@ def is_small(target: Target, evaluations: int = 1) -> bool:
 @compiled(unoptimized=lambda target, z: is_small(target))
 def value_and_grad(target: Target, z: Float[AnyArray, " dim"]) -> tuple[Float[Array, ""], Float[Array, " dim"]]:
     """Return the log density and its gradient at one z."""
+    by_rows = row_sum_of(target)
+    if by_rows is not None:
+        return jax.tree.map(lambda x: x[0], summed(jax.value_and_grad, target, by_rows, z[None]))
     return jax.value_and_grad(log_density, argnums=1)(target, z)
 
 
@@ -295,6 +307,9 @@ def value_and_grad_rows(
     target: Target, z: Float[AnyArray, "rows dim"]
 ) -> tuple[Float[Array, " rows"], Float[Array, "rows dim"]]:
     """Return the log density and its gradient at each z of (n, dim)."""
+    by_rows = row_sum_of(target)
+    if by_rows is not None:
+        return summed(jax.value_and_grad, target, by_rows, z)
     one = functools.partial(jax.value_and_grad(log_density, argnums=1), target)
     return over_draws(one, z, gradients_at_once(target, len(z)))
 
