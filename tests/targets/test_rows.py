@@ -11,9 +11,8 @@ from vi_kl import Target
 from vi_kl.core.compilation import compiled
 from vi_kl.core.precision import in_float64
 from vi_kl.targets import rows
-from vi_kl.targets.price import price_of
 from vi_kl.targets.rows import row_sum_of, summed
-from vi_kl.targets.target import log_density_batch, value_and_grad_rows
+from vi_kl.targets.target import value_and_grad_rows
 
 N = 230  # rows: four blocks of 64, the last of which has been counted in part
 
@@ -98,7 +97,8 @@ def test_blocks_of_rows_add_up_to_the_log_density_and_its_gradient(model, monkey
         patch.setattr(rows, "LARGE", 1000), patch.setattr(rows, "FEWEST", 64), patch.setattr(rows, "BLOCK", 64)
         rows.known.clear()
         found = in_float64(row_sum_of)(target)
-        assert found is not None and found.block_size(3) == 64
+        assert found is not None
+        assert found.block_size(3) == 64
         by_rows = in_float64(compiled(lambda target, z: summed(jax.value_and_grad, target, found, z)))(target, z)
     rows.known.clear()
     for one, other in zip(whole, by_rows, strict=True):

@@ -22,18 +22,22 @@ import jax
 import jax.numpy as jnp
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 
-from vi_kl.core.programs.measure import PLAINLY_FUSED, REDUCTIONS, SPECIALLY_FUSED, TRANSCENDENTALLY_FUSED
+from vi_kl.core.programs.measure import (
+    PLAINLY_FUSED,
+    REDUCTIONS,
+    SPECIALLY_FUSED,
+    TRANSCENDENTALLY_FUSED,
+    names,
+)
 from vi_kl.core.programs.replay import needed_operations, opened
 from vi_kl.core.programs.widened import merge, select
 
-CALLS = frozenset(["jit", "pjit", "closed_call", "core_call"])
+CALLS = names("jit pjit closed_call core_call")
 ON_EACH_ENTRY = PLAINLY_FUSED | TRANSCENDENTALLY_FUSED | SPECIALLY_FUSED | {
     "convert_element_type", "clamp", "copy", "stop_gradient"
 }  # fmt: skip
-LINEAR_IN_ALL = frozenset(
-    "add sub add_any neg reduce_sum reshape broadcast_in_dim squeeze expand_dims transpose copy real".split()
-)  # linear in all of their operands together
-ALONG_AN_AXIS = frozenset(["cumsum", "cumprod", "cummax", "cummin", "cumlogsumexp"])
+LINEAR_IN_ALL = names("add sub add_any neg reduce_sum reshape broadcast_in_dim squeeze expand_dims transpose copy real")
+ALONG_AN_AXIS = names("cumsum cumprod cummax cummin cumlogsumexp")
 
 
 class NotASumError(Exception):
