@@ -25,6 +25,7 @@ from vi_kl.diagnostics.evidence import Draws
 from vi_kl.diagnostics.importance import log_mean_exp
 from vi_kl.diagnostics.scouts import MOST_STARTS, Scouts
 from vi_kl.targets.modes import Climb, Mode, polish, same_mode
+from vi_kl.targets.some_rows import some_rows
 from vi_kl.targets.target import Target, log_density_in_chunks, value_and_grad
 
 REACHES = (3.0, 6.0, 12.0, 24.0, 48.0, 96.0)  # the distances of the starts from q's mean, in sds of q
@@ -80,6 +81,7 @@ class Search:
         is_beside: whether a climb from q's own mean leaves q, so that q sits beside a mode and not on one.
         reach: the normal whose ellipsoid holds q; None if no search was made.
         spikes: modes within q that stand far above q's density.
+        rows_begun_on: the number of random rows on which the climbs from outside q begin; 0 for all rows.
     """
 
     climbs: int = 0
@@ -87,6 +89,7 @@ class Search:
     is_beside: bool = False
     reach: Gaussian | None = None
     spikes: tuple[Mode, ...] = ()
+    rows_begun_on: int = 0
 
     @property
     def densities_at_modes(self) -> tuple[StudentT, ...]:
@@ -137,6 +140,10 @@ def search_around(
 ) -> Search:
     """Carry out the search of `find_missed_modes` around the ellipsoid that holds q."""
     points, hints = starts(reach, generator, effort), scouts.starts(reach, effort.part(MOST_STARTS, 1))
+    begun = len(points) + len(hints)
+    some = some_rows(target)
+    if some is not None:
+        points, hints = (ends_on(some, starts) for starts in (points, hints))
     inside = [climb_from(target, start) for start in inner_starts(pilot, reach, effort.part(INSIDE, 1))]
     home, near = inside[0], None
     if home is not None and home.at_peak and not reach.holds(home.z, OUTSIDE):
@@ -152,7 +159,14 @@ def search_around(
             parts.append(measure(mode, parts, reach, target, generator, effort.num_draws // 2))
     inner = [end for end in (*inside, *led) if end is not None and end.at_peak and reach.holds(end.z, OUTSIDE)]
     spikes = find_spikes(different(inner), pilot, log_q, known)
-    return Search(len(points) + len(hints) + len(inside), tuple(parts), near is not None, reach, spikes)
+    on_part = 0 if some is None else len(some.data[2])
+    return Search(begun + len(inside), tuple(parts), near is not None, reach, spikes, on_part)
+
+
+def ends_on(some: Target, starts: np.ndarray) -> np.ndarray:
+    """Return where climbs of the density of a part of the rows end, from which those of all rows go on."""
+    ends = [end for end in (climb_from(some, start) for start in starts) if end is not None]
+    return np.array([end.z for end in different(ends)]).reshape(-1, some.dim)
 
 
 def inner_starts(pilot: Draws, reach: Gaussian, most: int) -> np.ndarray:

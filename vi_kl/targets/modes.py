@@ -194,6 +194,21 @@ def find_mode(target: Target, start, max_steps: int = 500) -> Mode:
     return polish(climb)
 
 
+def mode_near(target: Target, near: Mode) -> Mode:
+    """Return the mode near that of a density much like the target's, whose curvature leads there by Newton steps."""
+    climb = Climb(target, near.z, max_steps=0)
+    climb.scale = 1 / np.sqrt(-np.diag(near.hessian))
+    for _ in range(NEWTON_STEPS):
+        step = newton_step(near.hessian, climb.gradient)
+        if step is None or decrement(near.hessian, climb.gradient) < NEAR:
+            break
+        loss, slope = climb.loss(climb.z + step)
+        if -loss < climb.log_density:
+            break
+        climb.z, climb.log_density, climb.gradient = climb.z + step, -loss, -slope
+    return polish(climb)
+
+
 def search_by_newton(climb: Climb, max_steps: int) -> None:
     """Go on from the end of a climb, unless that is a mode already, by a trust-region method.
 

@@ -46,13 +46,12 @@ class RowSum(NamedTuple):
         size = max(FEWEST, BLOCK // (self.width + num_draws))
         return min(2 ** (size.bit_length() - 1), self.num_rows)
 
-    def linear(self, leaves: list, block: Block, z):
-        """Return the part of the log density at one z that is due to a block of rows."""
-        return block_of_rows(self.program, [*leaves, z], [*self.are_rows, False], block)[1]
+    def parts(self, leaves: list, block: Block, z) -> tuple[jax.Array, jax.Array]:
+        """Return the parts of the log density at one z that are not due to rows, and due to a block of them.
 
-    def constant(self, leaves: list, block: Block, z):
-        """Return the part of the log density at one z that is not due to rows."""
-        return block_of_rows(self.program, [*leaves, z], [*self.are_rows, False], block)[0]
+        `leaves` holds the block's rows of those that have rows.
+        """
+        return block_of_rows(self.program, [*leaves, z], [*self.are_rows, False], block)
 
 
 known: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
@@ -85,16 +84,15 @@ def analysed(target: Any, leaves: list[jax.ShapeDtypeStruct]) -> RowSum | None:
     width = sum(leaf.size // num_rows for leaf, own in zip(leaves, are_rows, strict=True) if own)
     found = RowSum(traced(log_density, target), num_rows, are_rows, width)
     size = found.block_size(1)
-    block = Block(num_rows, size, jax.ShapeDtypeStruct((), int), jax.ShapeDtypeStruct((size,), bool))
     cut = [cut_shape(leaf, size) if own else leaf for leaf, own in zip(leaves, are_rows, strict=True)]
 
-    def run(leaves, first, counts, z):
-        one = Block(num_rows, size, first, counts)
-        return jax.grad(lambda z: sum(block_of_rows(found.program, [*leaves, z], [*are_rows, False], one)))(z)
+    def run(leaves, numbers, counts, z):
+        return jax.grad(lambda z: sum(found.parts(leaves, Block(num_rows, size, numbers, counts), z)))(z)
 
     try:
         with tracing:
-            jax.eval_shape(run, cut, block.first, block.counts, jax.ShapeDtypeStruct((target.dim,), float))
+            of_rows = (jax.ShapeDtypeStruct((size,), kind) for kind in (int, bool))
+            jax.eval_shape(run, cut, *of_rows, jax.ShapeDtypeStruct((target.dim,), float))
     except (NotASumError, TypeError, ValueError):  # the last two where an operation does not take the block's shape
         return None
     return found
@@ -138,13 +136,14 @@ def summed(transform: Callable, target: Any, found: RowSum, z):
             jax.lax.dynamic_slice_in_dim(leaf, first, size) if own else leaf
             for leaf, own in zip(leaves, found.are_rows, strict=True)
         ]
-        return Block(found.num_rows, size, first, first + jnp.arange(size) >= begin), cut
+        numbers = first + jnp.arange(size)
+        return Block(found.num_rows, size, numbers, numbers >= begin), cut
 
     def add(total, number):
         block, rows = block_at(number)
-        more = jax.vmap(transform(lambda one: found.linear(rows, block, one)))(z)
+        more = jax.vmap(transform(lambda one: found.parts(rows, block, one)[1]))(z)
         return jax.tree.map(jnp.add, total, more), None
 
     block, rows = block_at(0)
-    start = jax.vmap(transform(lambda one: found.constant(rows, block, one)))(z)
+    start = jax.vmap(transform(lambda one: found.parts(rows, block, one)[0]))(z)
     return jax.lax.scan(add, start, jnp.arange(-(-found.num_rows // size)))[0]

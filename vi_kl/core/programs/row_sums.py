@@ -81,13 +81,13 @@ class Block:
     Attributes:
         num_rows: the number of all rows, as the program was traced for.
         size: the number of rows in the block.
-        first: the number of the block's first row.
+        numbers: the numbers of the block's rows, (size,).
         counts: which of the block's rows count, (size,); the others are counted in another block.
     """
 
     num_rows: int
     size: int
-    first: Any
+    numbers: Any
     counts: Any
 
     def cut(self, shape, axis: int) -> tuple[int, ...]:
@@ -185,10 +185,12 @@ class Walk:
                 return [Rows(self.bind(eqn, inputs, shape=self.block.cut(shape, axis))[0], axis)]
         if name == "iota" and rows in eqn.params["shape"]:
             shape, along = eqn.params["shape"], eqn.params["dimension"]
-            axis = along if shape[along] == rows else shape.index(rows)
-            (value,) = self.bind(eqn, inputs, shape=self.block.cut(shape, axis))
-            own = axis == along
-            return [Rows(value + jnp.asarray(self.block.first, value.dtype) if own else value, axis, is_index=own)]
+            if shape[along] != rows:
+                axis = shape.index(rows)
+                return [Rows(self.bind(eqn, inputs, shape=self.block.cut(shape, axis))[0], axis)]
+            numbers = jnp.asarray(self.block.numbers, eqn.params["dtype"])
+            value = jax.lax.broadcast_in_dim(numbers, self.block.cut(shape, along), (along,))
+            return [Rows(value, along, is_index=True)]
         if name in CALLS:  # inside, something may be spread over the rows
             return self.run(eqn.params.get("jaxpr") or eqn.params["call_jaxpr"], inputs)
         return self.bind(eqn, inputs)
