@@ -28,6 +28,7 @@ def fingerprint(target: Target) -> dict:
         "data": [describe_leaf(leaf) for leaf in jax.tree.leaves(target.density.split(target.data)[0])],
         "constants": {name: describe_leaf(value) for name, value in target.density.constant_arguments.items()},
         "closed_over": [describe_leaf(leaf) for leaf in target.closed_over],
+        "num_rows": target.density.num_rows if target.density.is_streamed else None,
         "programs": programs_of(target),
         "log_density": value_and_grad_batch(target, points(target.dim))[0].tolist(),
     }

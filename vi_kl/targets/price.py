@@ -21,7 +21,7 @@ import jax
 from vi_kl.core.precision import in_float64
 from vi_kl.core.programs.measure import Size, size_of
 from vi_kl.targets.captured import Captured
-from vi_kl.targets.rows import as_shape, log_density, row_sum_of, traced
+from vi_kl.targets.rows import as_shape, row_sum_of, traced
 
 CHUNK = 8192  # long batches are evaluated in pieces of this one shape, so that they are compiled once
 ROWS = 64  # the same for gradients, which are asked for a few hundred at a time
@@ -72,6 +72,8 @@ def price_of(target: Any) -> Price:
 @in_float64
 def measured(target: Any) -> Price:
     """Measure the price of one evaluation; the gradient is traced only where its memory could matter."""
+    if target.density.is_streamed:
+        return price_by_blocks(target.density)
     value = size_of_value(target)
     value_bytes, gradient_bytes = FUSED * value.kept, ADJOINTS * value.written
     by_rows = row_sum_of(target)
@@ -79,8 +81,17 @@ def measured(target: Any) -> Price:
         part = by_rows.block_size(1) / by_rows.num_rows
         return Price(value.operations, math.ceil(part * value_bytes), math.ceil(part * gradient_bytes))
     if gradient_bytes * ROWS > MEMORY:
-        gradient_bytes = min(gradient_bytes, FUSED * traced_size(jax.value_and_grad(log_density), target).kept)
+        gradient_bytes = min(gradient_bytes, FUSED * traced_size(target, jax.value_and_grad).kept)
     return Price(value.operations, value_bytes, gradient_bytes)
+
+
+def price_by_blocks(density: Any) -> Price:
+    """Return the price of a density whose rows are read in blocks, from that of a block."""
+    by_rows = density.by_rows
+    block = size_of(by_rows.program, [False] * len(by_rows.are_rows) + [True])
+    part = by_rows.block_size(1) / by_rows.num_rows
+    operations = block.operations * density.num_rows / by_rows.num_rows
+    return Price(operations, math.ceil(FUSED * part * block.kept), math.ceil(ADJOINTS * part * block.written))
 
 
 def size_of_value(target: Any) -> Size:
@@ -90,12 +101,12 @@ def size_of_value(target: Any) -> Size:
             if name == "log_density":
                 fixed = len(program.variables) - len(target.sites)
                 return size_of(program.operations, [False] * fixed + [True] * len(target.sites))
-    return traced_size(log_density, target)
+    return traced_size(target)
 
 
-def traced_size(function: Callable, target: Any) -> Size:
-    """Return the size of `function(z, target, data)`, traced for one z."""
-    program = traced(function, target)
+def traced_size(target: Any, transform: Callable = lambda f: f) -> Size:
+    """Return the size of `transform` of the log density, traced for one z."""
+    program = traced(target.density, target.data, target.sites, transform)
     return size_of(program, [False] * (len(program.jaxpr.invars) - 1) + [True])
 
 

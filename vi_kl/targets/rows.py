@@ -19,7 +19,7 @@ from jax.extend.core import ClosedJaxpr
 from vi_kl.core.kept_programs import tracing
 from vi_kl.core.precision import in_float64
 from vi_kl.core.programs.row_sums import Block, NotASumError, block_of_rows
-from vi_kl.targets.sites import unravel
+from vi_kl.targets.sites import Site, unravel
 
 LARGE = 4_000_000  # bytes of rows, above which they do not stay in the cache from one draw to the next
 BLOCK = 2**15  # numbers of a block, its own and those computed for each draw
@@ -62,88 +62,114 @@ def row_sum_of(target: Any) -> RowSum | None:
     """Return what is known of a target's log density as a sum over rows; None if it is none, or has few rows."""
     leaves = list(map(as_shape, jax.tree.leaves(target.data)))
     shapes = tuple((x.shape, str(x.dtype)) for x in leaves)
-    if target.is_sharded or sum(x.size * x.dtype.itemsize for x in leaves) < LARGE:
+    if target.is_sharded or target.density.is_streamed or sum(map(size_in_bytes, leaves)) < LARGE:
         return None
     with lock:
         found = known.setdefault(target.density, {})
     key = target.sites, shapes
     if key not in found:
-        found[key] = analysed(target, leaves)
+        found[key] = of_largest_leaf(target, leaves)
     return found[key]
 
 
-@in_float64
-def analysed(target: Any, leaves: list[jax.ShapeDtypeStruct]) -> RowSum | None:
-    """Read off the log density's operations whether it is a sum over the rows of the largest leaf."""
-    with_axes = [leaf for leaf in leaves if leaf.ndim]
-    num_rows = max(with_axes, key=lambda leaf: leaf.size).shape[0]
+def of_largest_leaf(target: Any, leaves: list[jax.ShapeDtypeStruct]) -> RowSum | None:
+    """Return the log density as a sum over the rows of the largest leaf, if they are many and it is one."""
+    num_rows = max((leaf for leaf in leaves if leaf.ndim), key=lambda leaf: leaf.size).shape[0]
     are_rows = tuple(bool(leaf.ndim) and leaf.shape[0] == num_rows for leaf in leaves)
-    row_bytes = sum(leaf.size * leaf.dtype.itemsize for leaf, own in zip(leaves, are_rows, strict=True) if own)
-    if row_bytes < LARGE:
+    if sum(size_in_bytes(leaf) for leaf, own in zip(leaves, are_rows, strict=True) if own) < LARGE:
         return None
-    width = sum(leaf.size // num_rows for leaf, own in zip(leaves, are_rows, strict=True) if own)
-    found = RowSum(traced(log_density, target), num_rows, are_rows, width)
+    try:
+        return sum_over_rows(target.density, target.data, target.sites, are_rows)
+    except (NotASumError, TypeError, ValueError):  # the last two where an operation does not take the block's shape
+        return None
+
+
+@in_float64
+def sum_over_rows(density: Any, data: Any, sites: tuple[Site, ...], are_rows: tuple[bool, ...]) -> RowSum:
+    """Read off a log density's operations that it is a sum over rows.
+
+    Args:
+        density, data, sites: what a target is made of.
+        are_rows: which of the data's leaves have rows, along their first axis.
+
+    Raises:
+        NotASumError: it is no such sum, or cannot be seen to be one.
+    """
+    leaves = list(map(as_shape, jax.tree.leaves(data)))
+    pairs = list(zip(leaves, are_rows, strict=True))
+    num_rows = next(leaf.shape[0] for leaf, own in pairs if own)
+    width = sum(leaf.size // num_rows for leaf, own in pairs if own)
+    found = RowSum(traced(density, data, sites), num_rows, are_rows, width)
     size = found.block_size(1)
-    cut = [cut_shape(leaf, size) if own else leaf for leaf, own in zip(leaves, are_rows, strict=True)]
+    cut = [jax.ShapeDtypeStruct((size, *leaf.shape[1:]), leaf.dtype) if own else leaf for leaf, own in pairs]
 
     def run(leaves, numbers, counts, z):
         return jax.grad(lambda z: sum(found.parts(leaves, Block(num_rows, size, numbers, counts), z)))(z)
 
-    try:
-        with tracing:
-            of_rows = (jax.ShapeDtypeStruct((size,), kind) for kind in (int, bool))
-            jax.eval_shape(run, cut, *of_rows, jax.ShapeDtypeStruct((target.dim,), float))
-    except (NotASumError, TypeError, ValueError):  # the last two where an operation does not take the block's shape
-        return None
+    of_rows = (jax.ShapeDtypeStruct((size,), kind) for kind in (int, bool))
+    with tracing:
+        jax.eval_shape(run, cut, *of_rows, jax.ShapeDtypeStruct((sum(site.size for site in sites),), float))
     return found
 
 
-def traced(function: Callable, target: Any) -> ClosedJaxpr:
-    """Return `function(z, target, data)`, traced for one z, as operations on the data's leaves and on z."""
-    leaves, structure = jax.tree.flatten(jax.tree.map(as_shape, target.data))
+def traced(density: Any, data: Any, sites: tuple[Site, ...], transform: Callable = lambda f: f) -> ClosedJaxpr:
+    """Return `transform` of the log density, traced for one z, as operations on the data's leaves and on z."""
+    leaves, structure = jax.tree.flatten(jax.tree.map(as_shape, data))
 
     def of_data(leaves, z):
-        return function(z, target, jax.tree.unflatten(structure, leaves))
+        whole = jax.tree.unflatten(structure, leaves)
+        return transform(lambda z: density.log_density(whole, unravel(sites, z)))(z)
 
     with tracing:
-        return jax.make_jaxpr(of_data)(leaves, jax.ShapeDtypeStruct((target.dim,), float))
-
-
-def log_density(z, target: Any, data: Any) -> jax.Array:
-    return target.density.log_density(data, unravel(target.sites, z))
+        return jax.make_jaxpr(of_data)(leaves, jax.ShapeDtypeStruct((sum(site.size for site in sites),), float))
 
 
 def as_shape(leaf: Any) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(np.shape(leaf), leaf.dtype if hasattr(leaf, "dtype") else np.result_type(leaf))
 
 
-def cut_shape(leaf: jax.ShapeDtypeStruct, size: int) -> jax.ShapeDtypeStruct:
-    return jax.ShapeDtypeStruct((size, *leaf.shape[1:]), leaf.dtype)
+def size_in_bytes(leaf: jax.ShapeDtypeStruct) -> int:
+    return leaf.size * leaf.dtype.itemsize
 
 
-def summed(transform: Callable, target: Any, found: RowSum, z):
-    """Return `transform` (of a function of one z, and linear in it) of the log density at each z (n, dim).
+# What runs compiled ----------------------------------------------------------------------------------------------
+
+
+def summed(transform: Callable, leaves: list, found: RowSum, z):
+    """Return `transform` (of a function of one z, and linear in it) of the log density at each z (n, dim)."""
+    total = constant_part(transform, leaves, found, z)
+    return jax.tree.map(jnp.add, total, rows_part(transform, leaves, found, z, 0, found.num_rows))
+
+
+def constant_part(transform: Callable, leaves: list, found: RowSum, z):
+    """Return the part of `summed` that is not due to rows."""
+    size = min(1, found.num_rows)
+    rows = [leaf[:size] if own else leaf for leaf, own in zip(leaves, found.are_rows, strict=True)]
+    block = Block(found.num_rows, size, jnp.arange(size), jnp.ones(size, bool))
+    return jax.vmap(transform(lambda one: found.parts(rows, block, one)[0]))(z)
+
+
+def rows_part(transform: Callable, leaves: list, found: RowSum, z, begin, count):
+    """Return the part of `summed` that is due to the first `count` of the rows, whose numbers begin at `begin`.
 
     The last block begins earlier than the others end, so that all have one size; rows that were counted do not count
     again.
     """
-    leaves, size = jax.tree.leaves(target.data), found.block_size(len(z))
+    size = found.block_size(len(z))
 
-    def block_at(number) -> tuple[Block, list]:
-        begin = number * size
-        first = jnp.minimum(begin, found.num_rows - size)
-        cut = [
+    def of_block(number):
+        start = number * size
+        first = jnp.minimum(start, found.num_rows - size)
+        places = first + jnp.arange(size)
+        rows = [
             jax.lax.dynamic_slice_in_dim(leaf, first, size) if own else leaf
             for leaf, own in zip(leaves, found.are_rows, strict=True)
         ]
-        numbers = first + jnp.arange(size)
-        return Block(found.num_rows, size, numbers, numbers >= begin), cut
+        block = Block(found.num_rows, size, begin + places, (places >= start) & (places < count))
+        return jax.vmap(transform(lambda one: found.parts(rows, block, one)[1]))(z)
 
     def add(total, number):
-        block, rows = block_at(number)
-        more = jax.vmap(transform(lambda one: found.parts(rows, block, one)[1]))(z)
-        return jax.tree.map(jnp.add, total, more), None
+        return jax.tree.map(jnp.add, total, of_block(number)), None
 
-    block, rows = block_at(0)
-    start = jax.vmap(transform(lambda one: found.parts(rows, block, one)[0]))(z)
-    return jax.lax.scan(add, start, jnp.arange(-(-found.num_rows // size)))[0]
+    zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(of_block, 0))
+    return jax.lax.scan(add, zeros, jnp.arange(-(-found.num_rows // size)))[0]

@@ -34,10 +34,12 @@ class SomeRows(DerivedDensity):
 
     Attributes:
         by_rows: the log density as a sum over rows.
+        num_rows: the number of all rows.
         sites: the sites.
     """
 
     by_rows: RowSum
+    num_rows: int
     sites: tuple[Site, ...]
 
     def given(self, data):
@@ -47,7 +49,7 @@ class SomeRows(DerivedDensity):
         _, leaves, numbers = data
         block = Block(self.by_rows.num_rows, len(numbers), numbers, jnp.ones(len(numbers), bool))
         constant, linear = self.by_rows.parts(leaves, block, ravel(self.sites, sites))
-        return constant + self.by_rows.num_rows / len(numbers) * linear
+        return constant + self.num_rows / len(numbers) * linear
 
 
 def some_rows(target: Target) -> Target | None:
@@ -59,18 +61,23 @@ def some_rows(target: Target) -> Target | None:
 
 def part_of_rows(some: Target) -> float:
     """Return which part of all rows `some_rows` has drawn."""
-    return len(some.data[2]) / some.density.by_rows.num_rows
+    return len(some.data[2]) / some.density.num_rows
 
 
 @in_float64
 def drawn_rows(target: Target) -> Target | None:
-    by_rows = row_sum_of(target)
+    density, streamed = target.density, target.density.is_streamed
+    by_rows = density.by_rows if streamed else row_sum_of(target)
     if by_rows is None:
         return None
-    size = power_of_two(max(PER_DIMENSION * target.dim, by_rows.num_rows * FULL_PRICE / price_of(target).operations))
-    if size > MOST_OF_ALL * by_rows.num_rows:
+    num_rows = density.num_rows if streamed else by_rows.num_rows
+    size = power_of_two(max(PER_DIMENSION * target.dim, num_rows * FULL_PRICE / price_of(target).operations))
+    if size > MOST_OF_ALL * num_rows:
         return None
-    numbers = np.sort(np.random.default_rng(0).choice(by_rows.num_rows, size, replace=False))
-    leaves = zip(jax.tree.leaves(target.data), by_rows.are_rows, strict=True)
-    part = [np.asarray(leaf)[numbers] if own else leaf for leaf, own in leaves]
-    return Target(SomeRows(target.density, by_rows, target.sites), (target.data, part, numbers), target.sites)
+    numbers = np.sort(np.random.default_rng(0).choice(num_rows, size, replace=False))
+    if streamed:
+        density, part = density.density, density.leaves(target.data, density.rows_at(numbers))
+    else:
+        leaves = zip(jax.tree.leaves(target.data), by_rows.are_rows, strict=True)
+        part = [np.asarray(leaf)[numbers] if own else leaf for leaf, own in leaves]
+    return Target(SomeRows(density, by_rows, num_rows, target.sites), (target.data, part, numbers), target.sites)

@@ -26,9 +26,11 @@ from vi_kl.core.random_keys import numpy_generator
 from vi_kl.targets.density import Density
 from vi_kl.targets.log_density import density_of_parameters, density_of_z, is_a_number
 from vi_kl.targets.numpyro.source import density_from_numpyro
+from vi_kl.targets.numpyro.streamed import streamed_from_numpyro
 from vi_kl.targets.price import CHUNK as CHUNK
 from vi_kl.targets.price import ROWS as ROWS
 from vi_kl.targets.price import gradients_at_once, over_draws, piece_of, rows_held, values_at_once
+from vi_kl.targets.row_sources import RowSource
 from vi_kl.targets.rows import row_sum_of, summed
 from vi_kl.targets.sharding import is_sharded, shard_data
 from vi_kl.targets.sites import Site, ravel, unravel
@@ -76,7 +78,9 @@ class Target:
             *args: the model's positional arguments. Arrays are data, and so are the numeric columns of data frames.
                 Everything else (sizes as Python ints, flags, names) is part of the model, and so are the arrays whose
                 numbers the model needs in Python (`np.unique(group)`, `int(group.max())`): `constants` names them.
-            **kwargs: the model's keyword arguments; the same holds for these.
+            **kwargs: the model's keyword arguments; the same holds for these. `rows=` may be a source of rows
+                (`vi_kl.targets.row_sources`): it gives arguments of the model whose rows need not fit into memory, and
+                are read in blocks.
             reference: the reference posterior, if it is known: a `ReferencePosterior`, or a function from this target
                 to one, called when it is first asked for.
 
@@ -91,6 +95,9 @@ class Target:
         What the model reads besides (globals, attributes, variables of an enclosing function) is read now, and its
         arrays are data too: replacing them later changes the next target, and not this one.
         """
+        if isinstance(kwargs.get("rows"), RowSource):
+            given = {name: value for name, value in kwargs.items() if name != "rows"}
+            return cls(*streamed_from_numpyro(model, args, given, kwargs["rows"]), reference)
         return cls(*density_from_numpyro(model, args, kwargs), reference)
 
     @classmethod
@@ -268,21 +275,41 @@ class Target:
         return target
 
 
-# Compiled once per target and shape of z, because the target is an argument; the algorithms share them.
+# Compiled once per target and shape of z, because the target is an argument; the algorithms share them. A target whose
+# rows are read in blocks is evaluated outside, block by block.
 
 
+def streamed(with_gradient: bool) -> Callable:
+    """Decorate a compiled evaluation of a target at z, of shape (dim,) or (..., dim), for targets that are streamed."""
+
+    def decorate(function: Callable) -> Callable:
+        @functools.wraps(function)
+        def evaluate(target: Target, z):
+            if not target.density.is_streamed or isinstance(z, jax.core.Tracer):
+                return function(target, z)
+            flat, shape = np.asarray(z).reshape(-1, target.dim), np.shape(z)[:-1]
+            found = target.density.evaluate(target.data, flat, with_gradient)
+            return jax.tree.map(lambda x: x.reshape((*shape, *x.shape[1:])), found)
+
+        return evaluate
+
+    return decorate
+
+
+@streamed(with_gradient=False)
 @compiled
 def log_density(target: Target, z: Float[AnyArray, " dim"]) -> Float[Array, ""]:
     return target.density.log_density(target.data, target.unravel(z))
 
 
+@streamed(with_gradient=False)
 @compiled
 def log_density_batch(target: Target, z: Float[AnyArray, "*batch dim"]) -> Float[Array, "*batch"]:
     """Return the log density at z of shape (..., dim), flattened to one batch."""
     flat = z.reshape(-1, target.dim)
     by_rows = row_sum_of(target)
     if by_rows is not None:
-        return summed(lambda one: one, target, by_rows, flat).reshape(z.shape[:-1])
+        return summed(lambda one: one, jax.tree.leaves(target.data), by_rows, flat).reshape(z.shape[:-1])
     at_once = values_at_once(target, len(flat))
     return over_draws(functools.partial(log_density, target), flat, at_once).reshape(z.shape[:-1])
 
@@ -293,15 +320,17 @@ def is_small(target: Target, evaluations: int = 1) -> bool:
     return numbers * evaluations < 5_000
 
 
+@streamed(with_gradient=True)
 @compiled(unoptimized=lambda target, z: is_small(target))
 def value_and_grad(target: Target, z: Float[AnyArray, " dim"]) -> tuple[Float[Array, ""], Float[Array, " dim"]]:
     """Return the log density and its gradient at one z."""
     by_rows = row_sum_of(target)
     if by_rows is not None:
-        return jax.tree.map(lambda x: x[0], summed(jax.value_and_grad, target, by_rows, z[None]))
+        return jax.tree.map(lambda x: x[0], summed(jax.value_and_grad, jax.tree.leaves(target.data), by_rows, z[None]))
     return jax.value_and_grad(log_density, argnums=1)(target, z)
 
 
+@streamed(with_gradient=True)
 @compiled(unoptimized=lambda target, z: is_small(target, ROWS))
 def value_and_grad_rows(
     target: Target, z: Float[AnyArray, "rows dim"]
@@ -309,7 +338,7 @@ def value_and_grad_rows(
     """Return the log density and its gradient at each z of (n, dim)."""
     by_rows = row_sum_of(target)
     if by_rows is not None:
-        return summed(jax.value_and_grad, target, by_rows, z)
+        return summed(jax.value_and_grad, jax.tree.leaves(target.data), by_rows, z)
     one = functools.partial(jax.value_and_grad(log_density, argnums=1), target)
     return over_draws(one, z, gradients_at_once(target, len(z)))
 
@@ -318,6 +347,8 @@ def value_and_grad_batch(
     target: Target, z: Float[AnyArray, "n dim"]
 ) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, "n dim"]]:
     """Return the log density, (n,), and its gradient, (n, dim), at z of shape (n, dim), for any n."""
+    if target.density.is_streamed:
+        return value_and_grad_rows(target, z)
     return in_chunks(
         lambda piece: value_and_grad_rows(target, piece), z, size=gradients_at_once(target, piece_of(target, ROWS))
     )
@@ -356,6 +387,8 @@ def in_chunks(function: Callable, *arrays: AnyArray, size: int = CHUNK) -> Any:
 
 def log_density_in_chunks(target: Target, z: Float[AnyArray, "n dim"], size: int = CHUNK) -> Float[np.ndarray, " n"]:
     """Return the log density at z of shape (n, dim), for any n, in pieces of one size: `size`, if that is not dear."""
+    if target.density.is_streamed:
+        return log_density_batch(target, z)
     return in_chunks(
         lambda piece: log_density_batch(target, piece), z, size=values_at_once(target, piece_of(target, size))
     )
