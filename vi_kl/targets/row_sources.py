@@ -8,8 +8,8 @@ A source of rows is any object that can be iterated over again and again, and kn
 Each array has its rows along the first axis. The pieces add up to `num_rows` rows, and every piece has the same
 arguments, types and columns. `Target.from_numpyro(model, rows=source)` reads it. Two sources are built in:
 
-    ArrayRows(x=x, y=y)                               whatever can be sliced: NumPy memory maps, Zarr, HDF5, dask, xarray
-    ParquetRows("trips.parquet", x=["a", "b"], y="c")  columns of Parquet files, by row groups (needs pyarrow)
+    ArrayRows(x=x, y=y)             whatever can be sliced: NumPy memory maps, arrays of Zarr, HDF5, dask or xarray
+    ParquetRows("trips.parquet", x=["a", "b"], y="c")   columns of Parquet files, by row groups (needs pyarrow)
 """
 
 import os
@@ -119,7 +119,7 @@ class ParquetRows:
     def __iter__(self) -> Iterator[Piece]:
         parquet = pyarrow_parquet()
         for path in self.files:
-            with parquet.ParquetFile(path, memory_map=True) as file:
+            with parquet.ParquetFile(path, pre_buffer=False) as file:  # else it holds all that it will read
                 for batch in file.iter_batches(self.piece, columns=self.names):
                     found = {name: numbers_of(batch.column(name), name, path) for name in self.names}
                     yield {

@@ -15,7 +15,7 @@ import numpy as np
 from vi_kl.core.precision import in_float64
 from vi_kl.core.programs.row_sums import Block
 from vi_kl.targets.density import DerivedDensity
-from vi_kl.targets.price import FULL_PRICE, power_of_two, price_of
+from vi_kl.targets.price import power_of_two, price_of
 from vi_kl.targets.rows import RowSum, row_sum_of
 from vi_kl.targets.sites import Site, ravel
 from vi_kl.targets.target import Target
@@ -71,7 +71,7 @@ def drawn_rows(target: Target) -> Target | None:
     if by_rows is None:
         return None
     num_rows = density.num_rows if streamed else by_rows.num_rows
-    size = power_of_two(max(PER_DIMENSION * target.dim, num_rows * FULL_PRICE / price_of(target).operations))
+    size = power_of_two(max(PER_DIMENSION * target.dim, num_rows * price_of(target).share))
     if size > MOST_OF_ALL * num_rows:
         return None
     numbers = np.sort(np.random.default_rng(0).choice(num_rows, size, replace=False))

@@ -103,8 +103,8 @@ class StreamedDensity(DerivedDensity):
         leaves, begin = jax.tree.leaves(data), 0
         total = [jax.tree.map(np.asarray, constant(leaves, piece, **options)) for piece in points]
         for rows, count in read_ahead(iter(self.blocks)):
-            leaves = self.leaves(data, rows)
-            parts = [sum_of_block(leaves, piece, begin, count, **options) for piece in points]
+            leaves, which = self.leaves(data, rows), np.array([begin, count])  # Python's numbers would be compiled in
+            parts = [sum_of_block(leaves, piece, which, **options) for piece in points]
             total = jax.tree.map(lambda a, b: a + np.asarray(b), total, parts)
             begin += count
         return jax.tree.map(lambda *pieces: np.concatenate(pieces)[: len(z)], *total)
@@ -131,9 +131,12 @@ def constant(leaves: list, z, by_rows: RowSum, with_gradient: bool):
 
 
 @compiled(static=("by_rows", "with_gradient"))
-def sum_of_block(leaves: list, z, begin, count, by_rows: RowSum, with_gradient: bool):
-    """Return the part of the log density at each z that is due to a block's first rows, with its gradient if asked."""
-    return rows_part(jax.value_and_grad if with_gradient else unchanged, leaves, by_rows, z, begin, count)
+def sum_of_block(leaves: list, z, which, by_rows: RowSum, with_gradient: bool):
+    """Return the part of the log density at each z that is due to a block, with its gradient if asked for.
+
+    `which` holds the number of the block's first row, and how many of its rows count.
+    """
+    return rows_part(jax.value_and_grad if with_gradient else unchanged, leaves, by_rows, z, which[0], which[1])
 
 
 # Blocks of one shape ---------------------------------------------------------------------------------------------
@@ -163,7 +166,7 @@ class Blocks:
             raise ModelError(f"The source of rows ({type(source).__name__}) has none.")
         self.kinds = kinds_of(piece, None)
         row_bytes = sum(dtype.itemsize * int(np.prod(shape)) for shape, dtype in self.kinds.values())
-        self.size = min(self.num_rows, max(FEWEST_ROWS, 1 << (BLOCK_BYTES // max(row_bytes, 1)).bit_length() - 1))
+        self.size = min(self.num_rows, max(FEWEST_ROWS, BLOCK_BYTES // row_bytes))
         with contextlib.closing(iter(self)) as blocks:
             self.first = next(blocks)[0]
 
