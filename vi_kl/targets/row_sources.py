@@ -78,7 +78,7 @@ class ParquetRows:
     Args:
         files: a file, a folder of them (`*.parquet`, in the order of their names), or a list of files.
         piece: the number of rows that are read at a time.
-        **columns: for each of the model's arguments that have rows, a column, which becomes a vector; or a list of
+        **columns: a column for each of the model's arguments that have rows, which becomes a vector; or a list of
             columns, which becomes a matrix with a column for each.
 
     Attributes:

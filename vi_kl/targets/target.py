@@ -34,6 +34,7 @@ from vi_kl.targets.row_sources import RowSource
 from vi_kl.targets.rows import row_sum_of, summed
 from vi_kl.targets.sharding import is_sharded, shard_data
 from vi_kl.targets.sites import Site, ravel, unravel
+from vi_kl.targets.streamed import StreamedDensity
 
 
 @jax.tree_util.register_pytree_node_class
@@ -285,10 +286,11 @@ def streamed(with_gradient: bool) -> Callable:
     def decorate(function: Callable) -> Callable:
         @functools.wraps(function)
         def evaluate(target: Target, z):
-            if not target.density.is_streamed or isinstance(z, jax.core.Tracer):
+            density = target.density
+            if not isinstance(density, StreamedDensity) or isinstance(z, jax.core.Tracer):
                 return function(target, z)
             flat, shape = np.asarray(z).reshape(-1, target.dim), np.shape(z)[:-1]
-            found = target.density.evaluate(target.data, flat, with_gradient)
+            found = density.evaluate(target.data, flat, with_gradient)
             return jax.tree.map(lambda x: x.reshape((*shape, *x.shape[1:])), found)
 
         return evaluate
