@@ -99,12 +99,14 @@ def test_blocks_of_rows_add_up_to_the_log_density_and_its_gradient(model, monkey
         found = in_float64(row_sum_of)(target)
         assert found is not None
         assert found.block_size(3) == 64
-        by_rows = in_float64(compiled(lambda target, z: summed(jax.value_and_grad, list(target.data), found, z)))(
-            target, z
-        )
+        both = compiled(lambda leaves, z: summed(jax.value_and_grad, leaves, found, z))
+        by_rows = in_float64(both)(list(target.data), z)
+        through = compiled(lambda leaves, z: jax.grad(lambda z: summed(lambda f: f, leaves, found, z).sum())(z))
+        slopes = in_float64(through)(list(target.data), z)
     rows.known.clear()
     for one, other in zip(whole, by_rows, strict=True):
         np.testing.assert_allclose(other, one, rtol=1e-11, atol=1e-11)
+    np.testing.assert_allclose(slopes, whole[1], rtol=1e-11, atol=1e-11)  # as SVI takes them
 
 
 @pytest.mark.parametrize("model", [centred, autoregressive, marginal, a_latent_of_each_row])

@@ -33,7 +33,7 @@ def grouped(x, y, group, num_groups, prior_sd):
     u = numpyro.sample("u", dist.Normal(0, prior_sd).expand([num_groups]).to_event(1))
     b = numpyro.sample("b", dist.Normal(0, prior_sd[:2]).to_event(1))
     with numpyro.plate("rows", len(y)):
-        numpyro.sample("y", dist.Normal(x @ b + u[group] + 0.01 * jnp.arange(len(y)) * 0, scale), obs=y)
+        numpyro.sample("y", dist.Normal(x @ b + u[group] + 0.01 * jnp.arange(len(y)), scale), obs=y)
 
 
 def data(n=N):

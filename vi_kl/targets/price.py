@@ -40,7 +40,7 @@ class Price(NamedTuple):
 
     Attributes:
         operations: a weighted count of the log density's operations; each takes about half a nanosecond.
-        value_bytes: memory that one value holds in a batch, besides the data.
+        value_bytes: memory that one value holds in a batch, besides the data, where all rows are evaluated in one go.
         gradient_bytes: the same of a value with its gradient.
     """
 
@@ -76,10 +76,6 @@ def measured(target: Any) -> Price:
         return price_by_blocks(target.density)
     value = size_of_value(target)
     value_bytes, gradient_bytes = FUSED * value.kept, ADJOINTS * value.written
-    by_rows = row_sum_of(target)
-    if by_rows is not None:  # no more than a block of rows is held at a time
-        part = by_rows.block_size(1) / by_rows.num_rows
-        return Price(value.operations, math.ceil(part * value_bytes), math.ceil(part * gradient_bytes))
     if gradient_bytes * ROWS > MEMORY:
         gradient_bytes = min(gradient_bytes, FUSED * traced_size(target, jax.value_and_grad).kept)
     return Price(value.operations, value_bytes, gradient_bytes)
@@ -127,6 +123,21 @@ def that_fit(bytes_each: int, most: int) -> int:
     """Return how many of `most` fit into memory: all of them, or a power of two."""
     fits = max(1.0, MEMORY / max(bytes_each, 1))
     return most if most <= fits else power_of_two(fits)
+
+
+def values_in_a_piece(target: Any, most: int) -> int:
+    """Return the length of the pieces in which many values are computed, up to `most`.
+
+    Where they are computed a block of rows at a time, a piece of any length fits into memory.
+    """
+    piece = piece_of(target, most)
+    return piece if row_sum_of(target) is not None else values_at_once(target, piece)
+
+
+def gradients_in_a_piece(target: Any, most: int) -> int:
+    """Return the same for values with their gradients."""
+    piece = piece_of(target, most)
+    return piece if row_sum_of(target) is not None else gradients_at_once(target, piece)
 
 
 def piece_of(target: Any, most: int) -> int:

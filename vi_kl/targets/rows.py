@@ -169,7 +169,8 @@ def rows_part(transform: Callable, leaves: list, found: RowSum, z, begin, count)
         return jax.vmap(transform(lambda one: found.parts(rows, block, one)[1]))(z)
 
     def add(total, number):
-        return jax.tree.map(jnp.add, total, of_block(number)), None
+        # a gradient of it computes the block again, and so holds no more than one
+        return jax.tree.map(jnp.add, total, jax.checkpoint(of_block)(number)), None
 
     zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(of_block, 0))
     return jax.lax.scan(add, zeros, jnp.arange(-(-found.num_rows // size)))[0]

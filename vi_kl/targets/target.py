@@ -29,7 +29,14 @@ from vi_kl.targets.numpyro.source import density_from_numpyro
 from vi_kl.targets.numpyro.streamed import streamed_from_numpyro
 from vi_kl.targets.price import CHUNK as CHUNK
 from vi_kl.targets.price import ROWS as ROWS
-from vi_kl.targets.price import gradients_at_once, over_draws, piece_of, rows_held, values_at_once
+from vi_kl.targets.price import (
+    gradients_at_once,
+    gradients_in_a_piece,
+    over_draws,
+    rows_held,
+    values_at_once,
+    values_in_a_piece,
+)
 from vi_kl.targets.row_sources import RowSource
 from vi_kl.targets.rows import row_sum_of, summed
 from vi_kl.targets.sharding import is_sharded, shard_data
@@ -351,9 +358,7 @@ def value_and_grad_batch(
     """Return the log density, (n,), and its gradient, (n, dim), at z of shape (n, dim), for any n."""
     if target.density.is_streamed:
         return value_and_grad_rows(target, z)
-    return in_chunks(
-        lambda piece: value_and_grad_rows(target, piece), z, size=gradients_at_once(target, piece_of(target, ROWS))
-    )
+    return in_chunks(lambda piece: value_and_grad_rows(target, piece), z, size=gradients_in_a_piece(target, ROWS))
 
 
 @compiled(unoptimized=True)
@@ -391,9 +396,7 @@ def log_density_in_chunks(target: Target, z: Float[AnyArray, "n dim"], size: int
     """Return the log density at z of shape (n, dim), for any n, in pieces of one size: `size`, if that is not dear."""
     if target.density.is_streamed:
         return log_density_batch(target, z)
-    return in_chunks(
-        lambda piece: log_density_batch(target, piece), z, size=values_at_once(target, piece_of(target, size))
-    )
+    return in_chunks(lambda piece: log_density_batch(target, piece), z, size=values_in_a_piece(target, size))
 
 
 def constrain_in_chunks(target: Target, z: Float[AnyArray, "n dim"]) -> dict[str, np.ndarray]:
