@@ -13,7 +13,7 @@ import vi_kl
 from vi_kl import Target
 from vi_kl.core.errors import ModelError, UnsuitableError
 from vi_kl.core.precision import in_float64
-from vi_kl.targets import price, streamed
+from vi_kl.targets import price, rows, streamed
 from vi_kl.targets.row_sources import ArrayRows, MissingExtraError, ParquetRows
 from vi_kl.targets.some_rows import part_of_rows, some_rows
 from vi_kl.targets.target import log_density_in_chunks, value_and_grad_batch
@@ -74,14 +74,17 @@ def regression(x, y):
     numpyro.sample("y", dist.Normal(x @ b, 0.5), obs=y)
 
 
-def test_the_default_finds_a_posterior_that_the_sufficient_statistics_give(monkeypatch):
+@pytest.mark.parametrize("in_memory", [False, True])
+def test_the_default_finds_a_posterior_that_the_sufficient_statistics_give(in_memory, monkeypatch):
     """Linear regression with a known sd: the posterior is a normal, and so is Laplace's, which climbs on some rows."""
     monkeypatch.setattr(price, "FULL_PRICE", 500)
     monkeypatch.setattr(streamed, "FEWEST_ROWS", 1500)  # three blocks
     generator = np.random.default_rng(2)
     x = generator.standard_normal((4000, 3))
     y = x @ [1.0, -2.0, 0.5] + 0.5 * generator.standard_normal(4000)
-    target = Target.from_numpyro(regression, rows=ArrayRows(x=x, y=y, piece=999))
+    monkeypatch.setattr(rows, "LARGE", 1000)
+    given = {"x": x, "y": y} if in_memory else {"rows": ArrayRows(x=x, y=y, piece=999)}
+    target = Target.from_numpyro(regression, **given)
     fit = vi_kl.fit(target, key=0, progress=False)
     precision = x.T @ x / 0.25 + np.eye(3) / 100
     mean = np.linalg.solve(precision, x.T @ y / 0.25)
