@@ -172,7 +172,17 @@ KEYS_OF_JSON = {
     *("name", "source", "elbo", "k_hat", "ess", "evidence_limits", "limits", "log_evidence", "reverse_kl", "gap"),
     *("integrated", "forward_kl", "coverage", "missed_modes", "missed_share", "climbs", "misses_mode", "inner_modes"),
     *("is_beside", "outside_support", "is_point", "errors", "corrected", "distance", "contradictions", "complaints"),
-    *("converged", "family", "dim", "num_draws", "search_share", "hierarchical", "improper", "saturated"),
+    *(
+        "converged",
+        "family",
+        "dim",
+        "num_draws",
+        "search_share",
+        "rows_begun_on",
+        "hierarchical",
+        "improper",
+        "saturated",
+    ),
     *("label", "verdict", "cannot_see", "try_next", "ways_agree"),
 }
 

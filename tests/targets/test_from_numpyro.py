@@ -10,6 +10,7 @@ from programs import every_support, exponential_rate, linear_regression
 from scipy import stats
 
 from vi_kl.targets import Target
+from vi_kl.targets.fingerprint import fingerprint
 from vi_kl.targets.numpyro.model import ModelError
 
 pytestmark = pytest.mark.usefixtures("compiled_quickly")
@@ -30,6 +31,26 @@ def test_density_is_float64_and_hands_back_numpy():
     assert isinstance(value, np.ndarray)
     assert value.dtype == np.float64
     assert value.shape == (5,)
+
+
+def test_data_stay_in_their_types_and_are_computed_with_in_64_bits():
+    """A square of a float32, and a sum of bytes beyond 127, would be rounded or overflow in their own types."""
+
+    def model(x, count, seen):
+        b = numpyro.sample("b", dist.Normal(0, 1).expand([2]).to_event(1))
+        total = (count + count).sum() / 1e3
+        numpyro.sample("y", dist.Normal(x @ b + (x**2) @ b + total, 1.0), obs=jnp.where(seen, count, x[:, 0]))
+
+    generator = np.random.default_rng(0)
+    x, count = generator.standard_normal((40, 2)).astype(np.float32), generator.integers(0, 127, 40)
+    given = x, count.astype(np.int8), count > 60
+    target = Target.from_numpyro(model, *given)
+    wide = Target.from_numpyro(model, x.astype(float), count, count > 60)
+    assert [leaf.dtype for leaf in target.data[:3]] == [leaf.dtype for leaf in given]
+    assert not any(np.shares_memory(leaf, own) for leaf, own in zip(target.data[:2], given[:2], strict=True))
+    z = generator.standard_normal((5, 2))
+    np.testing.assert_array_equal(target.log_density(z), wide.log_density(z))
+    assert fingerprint(target)["data"] == fingerprint(wide)["data"]
 
 
 def test_it_can_be_traced_by_the_callers_own_jit_in_float32():

@@ -76,9 +76,7 @@ def test_memory_is_about_what_xla_allocates_for_a_batch(model):
     found = price_of(target)
     bounds = {
         found.value_bytes: log_density,
-        price.FUSED * price.traced_size(jax.value_and_grad(price.log_density), target).kept: jax.value_and_grad(
-            log_density, argnums=1
-        ),
+        price.FUSED * price.traced_size(target, jax.value_and_grad).kept: jax.value_and_grad(log_density, argnums=1),
     }
     for bound, function in bounds.items():
         compiled = jax.jit(jax.vmap(function, in_axes=(None, 0))).lower(target, z).compile()

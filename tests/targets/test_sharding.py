@@ -61,7 +61,7 @@ def test_four_devices_give_the_numbers_of_one():
     assert found["spread"] == [4, 4, 4]
     assert found["parts"] == [[2, 2], [3], [2]]  # 8 rows of x, an offset that does not divide, 8 rows of y
     assert found["reduces"]  # the parts of the sum are added up across devices
-    assert found["given"][:2] == ["float64", 4]
+    assert found["given"][:2] == ["float32", 4]  # kept as given, and computed with in 64 bits
     np.testing.assert_allclose(found["given"][2], found["alone"]["at 0"], rtol=1e-12)
     assert found["programs"] == 5  # the layout is part of what a program is compiled for
 

@@ -6,6 +6,7 @@ If there is no mode, or if its normal does not hold the mass that the curvature 
 """
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,8 +22,9 @@ from vi_kl.core.errors import UnsuitableError
 from vi_kl.families.approximation import Approximation, draw
 from vi_kl.families.delta import Delta
 from vi_kl.families.frame import Frame
-from vi_kl.targets.modes import Climb, Mode, find_mode, same_mode
+from vi_kl.targets.modes import NEAR, Climb, Mode, find_mode, mode_near, same_mode
 from vi_kl.targets.priors import hierarchical_sites
+from vi_kl.targets.some_rows import part_of_rows, some_rows
 from vi_kl.targets.target import Target
 
 MOST_STARTS = 4
@@ -130,7 +132,8 @@ def starting_points(target: Target, key, start) -> list[np.ndarray]:
         start = frame.loc
     if start is None:
         # where no start is finite, the first says so, and why
-        return [np.asarray(target.initial_position(k)) for k in jax.random.split(key, MOST_STARTS)]
+        where = some_rows(target) or target
+        return [np.asarray(where.initial_position(k)) for k in jax.random.split(key, MOST_STARTS)]
     z = target.unconstrain(start) if isinstance(start, Mapping) else target.checked(start)
     if np.shape(z) != (target.dim,):
         raise UnsuitableError(f"start must be one point: z of shape ({target.dim},), not {np.shape(z)}.")
@@ -145,8 +148,14 @@ def starting_points(target: Target, key, start) -> list[np.ndarray]:
 def best_mode(target: Target, points, counter: CostCounter, max_steps: int, most_failures: int | None = None) -> Mode:
     """Return the mode with the most mass around it; climbs end when two of them agree on the best.
 
-    They also end when `most_failures` of them have found no mode, and none has found one.
+    They also end when `most_failures` of them have found no mode, and none has found one. Where a gradient is dear,
+    they climb the density of a random part of the rows, and a few steps lead from there to the mode given all of them.
     """
+    some = some_rows(target)
+    if some is not None:
+        mode = mode_by_some_rows(target, some, points, counter, max_steps, most_failures)
+        if mode is not None:
+            return mode
     modes: list[Mode] = []
     for point in points:
         modes.append(find_mode(target, point, max_steps))
@@ -159,6 +168,20 @@ def best_mode(target: Target, points, counter: CostCounter, max_steps: int, most
         elif len(modes) == most_failures:
             break
     return max(modes, key=lambda mode: (mode.is_proper, mode.log_mass if mode.is_proper else mode.log_density))
+
+
+def mode_by_some_rows(
+    target: Target, some: Target, points, counter: CostCounter, max_steps: int, most_failures: int | None
+) -> Mode | None:
+    """Return the mode to which that of a part of the rows leads; None if there is none."""
+    spent = CostCounter()
+    near = best_mode(some, points, spent, max_steps, most_failures)
+    counter.gradient_evaluations += math.ceil(part_of_rows(some) * spent.gradient_evaluations)
+    if not near.is_proper:
+        return None
+    mode = mode_near(target, near)
+    counter.gradient_evaluations += mode.evaluations
+    return mode if mode.is_proper and mode.distance < NEAR else None
 
 
 def frame_at(mode: Mode) -> Frame:

@@ -5,6 +5,7 @@ copies it at every call otherwise, as NumPy's own memory seldom does. Of a milli
 climb's step.
 """
 
+import math
 from typing import Any
 
 import numpy as np
@@ -22,12 +23,17 @@ def aligned(leaf: Any) -> Any:
 
 def aligned_copy(array: np.ndarray, dtype: Any) -> np.ndarray:
     """Return a copy of an array, of this type, which XLA reads in place."""
-    length = array.size * np.dtype(dtype).itemsize
-    room = np.empty(length + BOUNDARY, np.uint8)
-    first = -room.ctypes.data % BOUNDARY
-    copy = room[first : first + length].view(dtype).reshape(array.shape)
+    copy = empty_aligned(array.shape, dtype)
     copy[...] = array
     return copy
+
+
+def empty_aligned(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    """Return an array, not yet written, which XLA reads in place."""
+    length = math.prod(shape) * np.dtype(dtype).itemsize
+    room = np.empty(length + BOUNDARY, np.uint8)
+    first = -room.ctypes.data % BOUNDARY
+    return room[first : first + length].view(dtype).reshape(shape)
 
 
 def is_read_in_place(array: np.ndarray) -> bool:

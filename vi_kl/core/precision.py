@@ -77,3 +77,14 @@ def as_float64(leaf):
     if isinstance(array, np.ndarray) and array.size * 8 >= LARGE:
         return aligned_copy(array, dtype)
     return array.astype(dtype)
+
+
+def owned(leaf):
+    """Return a copy of a float or integer array that its owner cannot write to any longer, in its own type.
+
+    The type is changed only where JAX has none like it: numbers of more than 64 bits, or in another byte order.
+    """
+    if isinstance(leaf, jax.Array):  # which nobody writes to
+        return np.asarray(leaf)
+    dtype = np.dtype(np.float64) if leaf.dtype == np.longdouble else leaf.dtype.newbyteorder("=")
+    return aligned_copy(leaf, dtype) if leaf.size * dtype.itemsize >= LARGE else leaf.astype(dtype)

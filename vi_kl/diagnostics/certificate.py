@@ -288,6 +288,7 @@ def mode_search_figures(search: Search, draws: Draws) -> dict:
         "missed_modes": search.parts,
         "missed_share": share,
         "climbs": search.climbs,
+        "rows_begun_on": search.rows_begun_on,
         "inner_modes": len(search.spikes),
         "is_beside": search.is_beside,
         "misses_mode": share > NOTABLE_SHARE and not search.is_beside,

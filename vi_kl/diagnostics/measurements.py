@@ -36,6 +36,8 @@ class Measurements:
         missed_modes: parts of the posterior outside q, around modes that climbs found.
         missed_share: the share of the posterior's mass in these parts, as estimated from them and q's draws.
         climbs: the number of climbs.
+        rows_begun_on: the number of random rows on which the climbs from outside q begin, where a gradient of all is
+            dear; 0 if they begin on all of them. All of them end on all rows.
         misses_mode: whether a mode with a notable share of the mass was found outside q.
         inner_modes: the number of modes within q's reach at which the density stands far above q's own.
         is_beside: whether a climb from q's own mean leaves q.
@@ -74,6 +76,7 @@ class Measurements:
     missed_modes: tuple[MissedMode, ...] = ()
     missed_share: float = 0.0
     climbs: int = 0
+    rows_begun_on: int = 0
     misses_mode: bool = False
     inner_modes: int = 0
     is_beside: bool = False

@@ -20,11 +20,13 @@ from vi_kl.core.gaussian import Gaussian, StudentT, gaussian_of_draws
 from vi_kl.core.precision import in_float64
 from vi_kl.core.random_keys import numpy_generator
 from vi_kl.core.records import WORKING, store
+from vi_kl.core.scales import Scale
 from vi_kl.diagnostics.effort import Effort
 from vi_kl.diagnostics.evidence import Draws
 from vi_kl.diagnostics.importance import log_mean_exp
 from vi_kl.diagnostics.scouts import MOST_STARTS, Scouts
 from vi_kl.targets.modes import Climb, Mode, polish, same_mode
+from vi_kl.targets.some_rows import some_rows
 from vi_kl.targets.target import Target, log_density_in_chunks, value_and_grad
 
 REACHES = (3.0, 6.0, 12.0, 24.0, 48.0, 96.0)  # the distances of the starts from q's mean, in sds of q
@@ -80,6 +82,7 @@ class Search:
         is_beside: whether a climb from q's own mean leaves q, so that q sits beside a mode and not on one.
         reach: the normal whose ellipsoid holds q; None if no search was made.
         spikes: modes within q that stand far above q's density.
+        rows_begun_on: the number of random rows on which the climbs from outside q begin; 0 for all rows.
     """
 
     climbs: int = 0
@@ -87,6 +90,7 @@ class Search:
     is_beside: bool = False
     reach: Gaussian | None = None
     spikes: tuple[Mode, ...] = ()
+    rows_begun_on: int = 0
 
     @property
     def densities_at_modes(self) -> tuple[StudentT, ...]:
@@ -137,12 +141,17 @@ def search_around(
 ) -> Search:
     """Carry out the search of `find_missed_modes` around the ellipsoid that holds q."""
     points, hints = starts(reach, generator, effort), scouts.starts(reach, effort.part(MOST_STARTS, 1))
-    inside = [climb_from(target, start) for start in inner_starts(pilot, reach, effort.part(INSIDE, 1))]
+    begun = len(points) + len(hints)
+    some, units = some_rows(target), None
+    if some is not None:  # where a gradient is dear, climbs are in q's units too, in which they take few of them
+        units = reach.scale
+        points, hints = (ends_on(some, starts, units) for starts in (points, hints))
+    inside = [climb_from(target, start, units) for start in inner_starts(pilot, reach, effort.part(INSIDE, 1))]
     home, near = inside[0], None
     if home is not None and home.at_peak and not reach.holds(home.z, OUTSIDE):
         near = as_mode(home)
-    led = [end for end in (climb_from(target, start) for start in hints) if end is not None and end.at_peak]
-    ends = [end for end in led if not reach.holds(end.z, OUTSIDE)] + climbs_to_outside(target, points, reach)
+    led = [end for end in (climb_from(target, start, units) for start in hints) if end is not None and end.at_peak]
+    ends = [end for end in led if not reach.holds(end.z, OUTSIDE)] + climbs_to_outside(target, points, reach, units)
     modes = [mode for mode in map(as_mode, different(ends)) if mode is not None]
     known = log_mean_exp(pilot.log_ratio)
     worth = [mode for mode in distinct([*modes, *filter(None, [near])]) if mode.log_mass - known > WORTH_A_LOOK]
@@ -152,7 +161,14 @@ def search_around(
             parts.append(measure(mode, parts, reach, target, generator, effort.num_draws // 2))
     inner = [end for end in (*inside, *led) if end is not None and end.at_peak and reach.holds(end.z, OUTSIDE)]
     spikes = find_spikes(different(inner), pilot, log_q, known)
-    return Search(len(points) + len(hints) + len(inside), tuple(parts), near is not None, reach, spikes)
+    on_part = 0 if some is None else len(some.data[2])
+    return Search(begun + len(inside), tuple(parts), near is not None, reach, spikes, on_part)
+
+
+def ends_on(some: Target, starts: np.ndarray, units: Scale) -> np.ndarray:
+    """Return where climbs of the density of a part of the rows end, from which those of all rows go on."""
+    ends = [end for end in (climb_from(some, start, units) for start in starts) if end is not None]
+    return np.array([end.z for end in different(ends)]).reshape(-1, some.dim)
 
 
 def inner_starts(pilot: Draws, reach: Gaussian, most: int) -> np.ndarray:
@@ -180,11 +196,11 @@ def different(ends: list[Climb]) -> list[Climb]:
     return found
 
 
-def climb_from(target: Target, start: np.ndarray) -> Climb | None:
+def climb_from(target: Target, start: np.ndarray, units: Scale | None = None) -> Climb | None:
     """Climb to wherever it leads; return None if the density at the start is zero or undefined."""
     if not np.isfinite(value_and_grad(target, jnp.asarray(start))[0]):
         return None
-    return Climb(target, start, MOST_STEPS)
+    return Climb(target, start, MOST_STEPS, units=units)
 
 
 def leads_outside(reach: Gaussian, target: Target, points: np.ndarray) -> bool:
@@ -192,18 +208,19 @@ def leads_outside(reach: Gaussian, target: Target, points: np.ndarray) -> bool:
     return any(climb(target, point, reach) is not None for point in points)
 
 
-def climb(target: Target, start: np.ndarray, reach: Gaussian) -> Climb | None:
+def climb(target: Target, start: np.ndarray, reach: Gaussian, units: Scale | None = None) -> Climb | None:
     """Return a climb that ends at a peak outside q; None if it enters q or reaches no peak."""
     if not np.isfinite(value_and_grad(target, jnp.asarray(start))[0]):
         return None
     inside = reach.holds(start, OUTSIDE)
-    found = Climb(target, start, MOST_STEPS, until=None if inside else lambda z: reach.holds(z, OUTSIDE))
+    until = None if inside else lambda z: reach.holds(z, OUTSIDE)
+    found = Climb(target, start, MOST_STEPS, until, units)
     return found if found.at_peak and not reach.holds(found.z, OUTSIDE) else None
 
 
-def climbs_to_outside(target: Target, points: np.ndarray, reach: Gaussian) -> list[Climb]:
+def climbs_to_outside(target: Target, points: np.ndarray, reach: Gaussian, units: Scale | None = None) -> list[Climb]:
     """Return climbs that ended at peaks beyond q's reach, one for each peak."""
-    ends = (climb(target, start, reach) for start in points)
+    ends = (climb(target, start, reach, units) for start in points)
     return different([end for end in ends if end is not None])
 
 

@@ -170,9 +170,11 @@ def thrift(m: Measurements) -> str:
     """Say what the certificate rests on, if that is less than usual; else ""."""
     if m.search_share >= 1 or m.is_point:
         return ""
+    begun = f", which begin on {m.rows_begun_on:,} random rows and end on all" if m.rows_begun_on else ""
     return (
         f"Nor what more work would show: one evaluation of this log density takes long, so it rests on {m.num_draws:,} "
-        f"draws of q and {m.climbs} climbs. check(..., num_draws={USUAL:,}) does as much as for other posteriors."
+        f"draws of q and {m.climbs} climbs{begun}. check(..., num_draws={USUAL:,}) takes as many as for other "
+        f"posteriors."
     )
 
 

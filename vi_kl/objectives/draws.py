@@ -16,6 +16,7 @@ from vi_kl.families.family import Family
 from vi_kl.families.guide import GuideDistribution
 from vi_kl.objectives.objective import ObjectiveError
 from vi_kl.targets.price import gradients_at_once, over_draws
+from vi_kl.targets.rows import row_sum_of, summed
 from vi_kl.targets.target import Target, log_density
 
 # NumPyro does not declare these draws differentiable in every parameter, but they are.
@@ -71,6 +72,9 @@ def is_stratified(family: Family) -> bool:
 
 
 def log_p_at(target: Target, z):
+    by_rows = row_sum_of(target)
+    if by_rows is not None:
+        return summed(lambda one: one, jax.tree.leaves(target.data), by_rows, z)
     return over_draws(lambda one: log_density(target, one), z, gradients_at_once(target, len(z)))
 
 

@@ -4,6 +4,7 @@
 `Target.from_log_density(function, dim)` from any log density that JAX can trace, over z itself or, with a tree of
 examples in place of `dim`, over named parameters with supports (`Positive(1.0)`, `Simplex([...])`, ...).
 Every source of models fulfils one contract, `Density`, and says by name what more it offers (`CAPABILITIES`).
+A source of rows (`ArrayRows`, `ParquetRows`), as `rows=`, gives data that do not fit into memory a piece at a time.
 What is known about a target (its evidence, draws of the posterior) is a `ReferencePosterior`, from `vi_kl.reference`.
 """
 
@@ -19,10 +20,12 @@ from vi_kl.targets.parameters import (
     Simplex,
     UnitInterval,
 )
+from vi_kl.targets.row_sources import ArrayRows, ParquetRows, RowSource
 from vi_kl.targets.target import Target
 
 __all__ = [
     "CAPABILITIES",
+    "ArrayRows",
     "CorrCholesky",
     "Density",
     "GreaterThan",
@@ -30,7 +33,9 @@ __all__ = [
     "LessThan",
     "Ordered",
     "Parameter",
+    "ParquetRows",
     "Positive",
+    "RowSource",
     "Simplex",
     "Target",
     "UnitInterval",

@@ -124,6 +124,7 @@ class Density(abc.ABC):
         constants: names of the arrays that are part of the density and no data.
         constant_arguments: {name: array} of the same.
         narrow: whether the density could be traced in 32 bits only.
+        is_streamed: whether its rows are read in blocks, so that it is no part of a compiled program.
         deterministic, discrete: names of what is computed, and discrete sites that are summed out; empty where there
             are none.
         dims: (site, the plate of each axis, or None) of the sites whose axes the source has names for.
@@ -133,6 +134,7 @@ class Density(abc.ABC):
     constants: tuple[str, ...] = ()
     constant_arguments: Mapping[str, np.ndarray] = {}
     narrow: bool = False
+    is_streamed: bool = False
     deterministic: tuple[str, ...] = ()
     discrete: tuple = ()
     dims: tuple[tuple[str, tuple[str | None, ...]], ...] = ()

@@ -8,14 +8,14 @@ log densities have to do, so that a fit can be loaded by a later version.
 import hashlib
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from vi_kl.core.precision import in_float64
 from vi_kl.core.programs.callbacks import has_callbacks
 from vi_kl.core.versions import versions
-from vi_kl.targets.target import Target, value_and_grad
+from vi_kl.targets.target import Target, value_and_grad_batch
 
+HASHED_AT_ONCE = 2**20  # numbers
 SAME = 1e-9  # relative difference of log densities that other hardware and versions may make
 
 
@@ -28,8 +28,9 @@ def fingerprint(target: Target) -> dict:
         "data": [describe_leaf(leaf) for leaf in jax.tree.leaves(target.density.split(target.data)[0])],
         "constants": {name: describe_leaf(value) for name, value in target.density.constant_arguments.items()},
         "closed_over": [describe_leaf(leaf) for leaf in target.closed_over],
+        "num_rows": target.density.num_rows if target.density.is_streamed else None,
         "programs": programs_of(target),
-        "log_density": [float(value_and_grad(target, jnp.asarray(z))[0]) for z in points(target.dim)],
+        "log_density": value_and_grad_batch(target, points(target.dim))[0].tolist(),
     }
 
 
@@ -49,11 +50,18 @@ def programs_of(target: Target) -> dict | None:
 
 
 def describe_leaf(leaf) -> list:
-    """Return the shape and type of an array, and a hash of its contents."""
+    """Return the shape and type of an array, and a hash of its contents.
+
+    Numbers count as the 64 bits that a model sees of them, and so alike in whatever type they are kept.
+    """
     if isinstance(leaf, jax.Array) and jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
         leaf = jax.random.key_data(leaf)
     array = np.ascontiguousarray(leaf)
-    return [list(np.shape(leaf)), array.dtype.str, hashlib.sha256(array.tobytes()).hexdigest()]
+    wide = np.dtype({"f": np.float64, "i": np.int64, "u": np.int64}.get(array.dtype.kind, array.dtype))
+    contents, flat = hashlib.sha256(), array.reshape(-1)
+    for first in range(0, len(flat), HASHED_AT_ONCE):
+        contents.update(flat[first : first + HASHED_AT_ONCE].astype(wide).tobytes())
+    return [list(np.shape(leaf)), wide.str, contents.hexdigest()]
 
 
 def differences(saved: dict, new: dict) -> list[str]:

@@ -15,6 +15,7 @@ from scipy.optimize import minimize
 from vi_kl.core.cholesky import tril_of_precision
 from vi_kl.core.errors import NUMERICAL
 from vi_kl.core.gaussian import Gaussian
+from vi_kl.core.scales import Scale
 from vi_kl.targets.target import Target, value_and_grad, value_and_grad_batch
 
 FEW_DIMENSIONS = 30  # the most with which BFGS keeps a dense matrix, being faster there than L-BFGS-B
@@ -22,6 +23,7 @@ NEWTON_DIMENSIONS = 100  # the most with which Newton's method differentiates th
 NEAR = 1e-3  # the distance from the mode, in posterior sds, at which a climb has arrived
 RELATIVE_STEP = 1e-3
 NEWTON_STEPS = 15  # of a trust-region search, after which it is asked whether the climb has run away
+ROUNDING = 1e-12  # the share of a log density below which what a step gains is noise, and the next would search in it
 NARROWEST = 1e-3  # a conditional sd that falls to this share of its first value is in the neck of a funnel
 
 
@@ -100,35 +102,58 @@ class Climb:
         start: shape (dim,).
         max_steps: the most steps of the quasi-Newton search.
         until: `until(z)` says whether to stop at z.
+        units: the scale in whose units to search; None for the coordinates' own.
 
     Attributes:
         path: the points it came through, each with its gradient and value, for approximations along the way.
         scale: a guess of each coordinate's conditional sd at the end, or None.
     """
 
-    def __init__(self, target: Target, start, max_steps: int = 500, until: Callable | None = None):
+    def __init__(
+        self,
+        target: Target,
+        start,
+        max_steps: int = 500,
+        until: Callable | None = None,
+        units: Scale | None = None,
+    ):
         self.target, self.evaluations, self.stopped, self.until = target, 0, False, until
         self.path: list[tuple[np.ndarray, np.ndarray, float]] = []
         self.latest: dict[bytes, tuple] = {}
-        few = target.dim <= FEW_DIMENSIONS
+        self.height, self.units = -np.inf, units
+        few, begin = target.dim <= FEW_DIMENSIONS, np.asarray(start)
         with np.errstate(over="ignore", invalid="ignore"):
             result = minimize(
-                self.loss, np.asarray(start), jac=True, method="BFGS" if few else "L-BFGS-B",
-                options={"maxiter": max_steps}, callback=self.note,
+                self.loss_in_units, begin if units is None else units.solve(begin), jac=True,
+                method="BFGS" if few else "L-BFGS-B", options={"maxiter": max_steps}, callback=self.note,
             )  # fmt: skip
-        self.z, self.log_density, self.gradient = result.x, -float(result.fun), -result.jac
+        self.z, self.log_density, self.gradient = self.placed(result.x), -float(result.fun), -result.jac
+        covariance = result.hess_inv if few else None
+        if units is not None:
+            self.gradient = units.solve_transpose(self.gradient)
+            covariance = units.matrix @ covariance @ units.matrix.T if few else None
         self.at_peak = not self.stopped and result.nit < max_steps
-        variances = np.diag(result.hess_inv) if few else None
+        variances = np.diag(covariance) if few else None
         self.scale = np.sqrt(variances) if few and (variances > 0).all() else None
 
+    def placed(self, x) -> np.ndarray:
+        return x if self.units is None else self.units.apply(x)
+
     def note(self, intermediate_result):
-        z = intermediate_result.x
+        z = self.placed(intermediate_result.x)
         if (seen := self.latest.get(z.tobytes())) is not None:
             self.path.append(seen)
         self.latest.clear()
+        before, self.height = self.height, -float(intermediate_result.fun)
+        if self.height - before < ROUNDING * abs(self.height):
+            raise StopIteration
         if self.until is not None and self.until(z):
             self.stopped = True
             raise StopIteration
+
+    def loss_in_units(self, x):
+        value, gradient = self.loss(self.placed(x))
+        return value, gradient if self.units is None else self.units.apply_transpose(gradient)
 
     def loss(self, z):
         self.evaluations += 1
@@ -186,6 +211,21 @@ def find_mode(target: Target, start, max_steps: int = 500) -> Mode:
     climb = Climb(target, start, max_steps)
     if target.dim <= NEWTON_DIMENSIONS and max_steps:
         search_by_newton(climb, max_steps)
+    return polish(climb)
+
+
+def mode_near(target: Target, near: Mode) -> Mode:
+    """Return the mode near that of a density much like the target's, whose curvature leads there by Newton steps."""
+    climb = Climb(target, near.z, max_steps=0)
+    climb.scale = 1 / np.sqrt(-np.diag(near.hessian))
+    for _ in range(NEWTON_STEPS):
+        step = newton_step(near.hessian, climb.gradient)
+        if step is None or decrement(near.hessian, climb.gradient) < NEAR:
+            break
+        loss, slope = climb.loss(climb.z + step)
+        if -loss < climb.log_density:
+            break
+        climb.z, climb.log_density, climb.gradient = climb.z + step, -loss, -slope
     return polish(climb)
 
 

@@ -17,13 +17,11 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
-import numpy as np
 
-from vi_kl.core.kept_programs import tracing
 from vi_kl.core.precision import in_float64
 from vi_kl.core.programs.measure import Size, size_of
 from vi_kl.targets.captured import Captured
-from vi_kl.targets.sites import unravel
+from vi_kl.targets.rows import as_shape, row_sum_of, traced
 
 CHUNK = 8192  # long batches are evaluated in pieces of this one shape, so that they are compiled once
 ROWS = 64  # the same for gradients, which are asked for a few hundred at a time
@@ -42,7 +40,7 @@ class Price(NamedTuple):
 
     Attributes:
         operations: a weighted count of the log density's operations; each takes about half a nanosecond.
-        value_bytes: memory that one value holds in a batch, besides the data.
+        value_bytes: memory that one value holds in a batch, besides the data, where all rows are evaluated in one go.
         gradient_bytes: the same of a value with its gradient.
     """
 
@@ -65,7 +63,7 @@ def price_of(target: Any) -> Price:
     shapes = tuple((x.shape, str(x.dtype)) for x in map(as_shape, jax.tree.leaves(target.data)))
     with lock:
         prices = known.setdefault(target.density, {})
-    key = target.sites, shapes
+    key = target.sites, shapes, target.is_sharded
     if key not in prices:
         prices[key] = measured(target)
     return prices[key]
@@ -74,11 +72,22 @@ def price_of(target: Any) -> Price:
 @in_float64
 def measured(target: Any) -> Price:
     """Measure the price of one evaluation; the gradient is traced only where its memory could matter."""
+    if target.density.is_streamed:
+        return price_by_blocks(target.density)
     value = size_of_value(target)
     value_bytes, gradient_bytes = FUSED * value.kept, ADJOINTS * value.written
     if gradient_bytes * ROWS > MEMORY:
-        gradient_bytes = min(gradient_bytes, FUSED * traced_size(jax.value_and_grad(log_density), target).kept)
+        gradient_bytes = min(gradient_bytes, FUSED * traced_size(target, jax.value_and_grad).kept)
     return Price(value.operations, value_bytes, gradient_bytes)
+
+
+def price_by_blocks(density: Any) -> Price:
+    """Return the price of a density whose rows are read in blocks, from that of a block."""
+    by_rows = density.by_rows
+    block = size_of(by_rows.program, [False] * len(by_rows.are_rows) + [True])
+    part = by_rows.block_size(1) / by_rows.num_rows
+    operations = block.operations * density.num_rows / by_rows.num_rows
+    return Price(operations, math.ceil(FUSED * part * block.kept), math.ceil(ADJOINTS * part * block.written))
 
 
 def size_of_value(target: Any) -> Size:
@@ -88,28 +97,13 @@ def size_of_value(target: Any) -> Size:
             if name == "log_density":
                 fixed = len(program.variables) - len(target.sites)
                 return size_of(program.operations, [False] * fixed + [True] * len(target.sites))
-    return traced_size(log_density, target)
+    return traced_size(target)
 
 
-def traced_size(function: Callable, target: Any) -> Size:
-    """Return the size of `function(z, target)`, traced for one z."""
-    leaves, structure = jax.tree.flatten(jax.tree.map(as_shape, target.data))
-    z = jax.ShapeDtypeStruct((target.dim,), float)
-
-    def of_data(leaves, z):
-        return function(z, target, jax.tree.unflatten(structure, leaves))
-
-    with tracing:
-        traced = jax.make_jaxpr(of_data)(leaves, z)
-    return size_of(traced, [False] * len(leaves) + [True])
-
-
-def log_density(z, target: Any, data: Any) -> jax.Array:
-    return target.density.log_density(data, unravel(target.sites, z))
-
-
-def as_shape(leaf: Any) -> jax.ShapeDtypeStruct:
-    return jax.ShapeDtypeStruct(np.shape(leaf), leaf.dtype if hasattr(leaf, "dtype") else np.result_type(leaf))
+def traced_size(target: Any, transform: Callable = lambda f: f) -> Size:
+    """Return the size of `transform` of the log density, traced for one z."""
+    program = traced(target.density, target.data, target.sites, transform)
+    return size_of(program, [False] * (len(program.jaxpr.invars) - 1) + [True])
 
 
 # What follows from the price -------------------------------------------------------------------------------------
@@ -129,6 +123,21 @@ def that_fit(bytes_each: int, most: int) -> int:
     """Return how many of `most` fit into memory: all of them, or a power of two."""
     fits = max(1.0, MEMORY / max(bytes_each, 1))
     return most if most <= fits else power_of_two(fits)
+
+
+def values_in_a_piece(target: Any, most: int) -> int:
+    """Return the length of the pieces in which many values are computed, up to `most`.
+
+    Where they are computed a block of rows at a time, a piece of any length fits into memory.
+    """
+    piece = piece_of(target, most)
+    return piece if row_sum_of(target) is not None else values_at_once(target, piece)
+
+
+def gradients_in_a_piece(target: Any, most: int) -> int:
+    """Return the same for values with their gradients."""
+    piece = piece_of(target, most)
+    return piece if row_sum_of(target) is not None else gradients_at_once(target, piece)
 
 
 def piece_of(target: Any, most: int) -> int:

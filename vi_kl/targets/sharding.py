@@ -52,12 +52,11 @@ def lay_out(leaf, mesh: Mesh, along_first: bool):
     return jax.make_array_from_callback(leaf.shape, sharding, lambda index: leaf[index])
 
 
-def at_64_bits(leaf: jax.Array) -> jax.Array:
-    """Return a sharded array at 64 bits, where it lies (call it with 64-bit types switched on)."""
+def on_automatic_mesh(leaf: jax.Array) -> jax.Array:
+    """Return a sharded array where it lies, on a mesh where XLA decides how intermediate results are laid out."""
     if isinstance(leaf.sharding, NamedSharding) and isinstance(leaf.sharding.mesh, Mesh):
-        leaf = jax.device_put(leaf, NamedSharding(automatic(leaf.sharding.mesh), leaf.sharding.spec))
-    wide = {"f": np.float64, "i": np.int64, "u": np.int64}.get(leaf.dtype.kind)
-    return leaf if wide is None else leaf.astype(wide)
+        return jax.device_put(leaf, NamedSharding(automatic(leaf.sharding.mesh), leaf.sharding.spec))
+    return leaf
 
 
 def holds_nan(leaf) -> bool:

@@ -26,11 +26,22 @@ from vi_kl.core.random_keys import numpy_generator
 from vi_kl.targets.density import Density
 from vi_kl.targets.log_density import density_of_parameters, density_of_z, is_a_number
 from vi_kl.targets.numpyro.source import density_from_numpyro
+from vi_kl.targets.numpyro.streamed import streamed_from_numpyro
 from vi_kl.targets.price import CHUNK as CHUNK
 from vi_kl.targets.price import ROWS as ROWS
-from vi_kl.targets.price import gradients_at_once, over_draws, piece_of, rows_held, values_at_once
-from vi_kl.targets.sharding import shard_data
+from vi_kl.targets.price import (
+    gradients_at_once,
+    gradients_in_a_piece,
+    over_draws,
+    rows_held,
+    values_at_once,
+    values_in_a_piece,
+)
+from vi_kl.targets.row_sources import RowSource
+from vi_kl.targets.rows import row_sum_of, summed
+from vi_kl.targets.sharding import is_sharded, shard_data
 from vi_kl.targets.sites import Site, ravel, unravel
+from vi_kl.targets.streamed import StreamedDensity
 
 
 @jax.tree_util.register_pytree_node_class
@@ -42,6 +53,7 @@ class Target:
         sites: the latent sites in the order in which z holds them (alphabetical, as NumPyro's guides have it).
         reference: what is known of the posterior (a `ReferencePosterior`), or None. It is knowledge *about* the target
             and does not travel into compiled functions.
+        is_sharded: whether its data lie on several devices.
     """
 
     def __init__(
@@ -53,6 +65,7 @@ class Target:
     ) -> None:
         self.density = density
         self.data = jax.tree.map(aligned, density.complete(data))
+        self.is_sharded = any(map(is_sharded, jax.tree.leaves(self.data)))
         self.sites = tuple(sites)
         self._reference = reference
         self.reference_lock = threading.RLock()
@@ -73,7 +86,9 @@ class Target:
             *args: the model's positional arguments. Arrays are data, and so are the numeric columns of data frames.
                 Everything else (sizes as Python ints, flags, names) is part of the model, and so are the arrays whose
                 numbers the model needs in Python (`np.unique(group)`, `int(group.max())`): `constants` names them.
-            **kwargs: the model's keyword arguments; the same holds for these.
+            **kwargs: the model's keyword arguments; the same holds for these. `rows=` may be a source of rows
+                (`vi_kl.targets.row_sources`): it gives arguments of the model whose rows need not fit into memory, and
+                are read in blocks.
             reference: the reference posterior, if it is known: a `ReferencePosterior`, or a function from this target
                 to one, called when it is first asked for.
 
@@ -88,6 +103,9 @@ class Target:
         What the model reads besides (globals, attributes, variables of an enclosing function) is read now, and its
         arrays are data too: replacing them later changes the next target, and not this one.
         """
+        if isinstance(kwargs.get("rows"), RowSource):
+            given = {name: value for name, value in kwargs.items() if name != "rows"}
+            return cls(*streamed_from_numpyro(model, args, given, kwargs["rows"]), reference)
         return cls(*density_from_numpyro(model, args, kwargs), reference)
 
     @classmethod
@@ -255,25 +273,52 @@ class Target:
         return f"Target({self.density}, {sites}, dim={self.dim}{notes})"
 
     def tree_flatten(self) -> tuple[Any, Any]:
-        return (self.data,), (self.density, self.sites)
+        return (self.data,), (self.density, self.sites, self.is_sharded)
 
     @classmethod
     def tree_unflatten(cls, static: Any, children: Any) -> "Target":
-        return cls(static[0], children[0], static[1])
+        density, sites, was_sharded = static
+        target = cls(density, children[0], sites)
+        target.is_sharded = was_sharded  # the arrays that are traced in its place do not show where they lie
+        return target
 
 
-# Compiled once per target and shape of z, because the target is an argument; the algorithms share them.
+# Compiled once per target and shape of z, because the target is an argument; the algorithms share them. A target whose
+# rows are read in blocks is evaluated outside, block by block.
 
 
+def streamed(with_gradient: bool) -> Callable:
+    """Decorate a compiled evaluation of a target at z, of shape (dim,) or (..., dim), for targets that are streamed."""
+
+    def decorate(function: Callable) -> Callable:
+        @functools.wraps(function)
+        def evaluate(target: Target, z):
+            density = target.density
+            if not isinstance(density, StreamedDensity) or isinstance(z, jax.core.Tracer):
+                return function(target, z)
+            flat, shape = np.asarray(z).reshape(-1, target.dim), np.shape(z)[:-1]
+            found = density.evaluate(target.data, flat, with_gradient)
+            return jax.tree.map(lambda x: x.reshape((*shape, *x.shape[1:])), found)
+
+        return evaluate
+
+    return decorate
+
+
+@streamed(with_gradient=False)
 @compiled
 def log_density(target: Target, z: Float[AnyArray, " dim"]) -> Float[Array, ""]:
     return target.density.log_density(target.data, target.unravel(z))
 
 
+@streamed(with_gradient=False)
 @compiled
 def log_density_batch(target: Target, z: Float[AnyArray, "*batch dim"]) -> Float[Array, "*batch"]:
     """Return the log density at z of shape (..., dim), flattened to one batch."""
     flat = z.reshape(-1, target.dim)
+    by_rows = row_sum_of(target)
+    if by_rows is not None:
+        return summed(lambda one: one, jax.tree.leaves(target.data), by_rows, flat).reshape(z.shape[:-1])
     at_once = values_at_once(target, len(flat))
     return over_draws(functools.partial(log_density, target), flat, at_once).reshape(z.shape[:-1])
 
@@ -284,17 +329,25 @@ def is_small(target: Target, evaluations: int = 1) -> bool:
     return numbers * evaluations < 5_000
 
 
+@streamed(with_gradient=True)
 @compiled(unoptimized=lambda target, z: is_small(target))
 def value_and_grad(target: Target, z: Float[AnyArray, " dim"]) -> tuple[Float[Array, ""], Float[Array, " dim"]]:
     """Return the log density and its gradient at one z."""
+    by_rows = row_sum_of(target)
+    if by_rows is not None:
+        return jax.tree.map(lambda x: x[0], summed(jax.value_and_grad, jax.tree.leaves(target.data), by_rows, z[None]))
     return jax.value_and_grad(log_density, argnums=1)(target, z)
 
 
+@streamed(with_gradient=True)
 @compiled(unoptimized=lambda target, z: is_small(target, ROWS))
 def value_and_grad_rows(
     target: Target, z: Float[AnyArray, "rows dim"]
 ) -> tuple[Float[Array, " rows"], Float[Array, "rows dim"]]:
     """Return the log density and its gradient at each z of (n, dim)."""
+    by_rows = row_sum_of(target)
+    if by_rows is not None:
+        return summed(jax.value_and_grad, jax.tree.leaves(target.data), by_rows, z)
     one = functools.partial(jax.value_and_grad(log_density, argnums=1), target)
     return over_draws(one, z, gradients_at_once(target, len(z)))
 
@@ -303,9 +356,9 @@ def value_and_grad_batch(
     target: Target, z: Float[AnyArray, "n dim"]
 ) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, "n dim"]]:
     """Return the log density, (n,), and its gradient, (n, dim), at z of shape (n, dim), for any n."""
-    return in_chunks(
-        lambda piece: value_and_grad_rows(target, piece), z, size=gradients_at_once(target, piece_of(target, ROWS))
-    )
+    if target.density.is_streamed:
+        return value_and_grad_rows(target, z)
+    return in_chunks(lambda piece: value_and_grad_rows(target, piece), z, size=gradients_in_a_piece(target, ROWS))
 
 
 @compiled(unoptimized=True)
@@ -341,9 +394,9 @@ def in_chunks(function: Callable, *arrays: AnyArray, size: int = CHUNK) -> Any:
 
 def log_density_in_chunks(target: Target, z: Float[AnyArray, "n dim"], size: int = CHUNK) -> Float[np.ndarray, " n"]:
     """Return the log density at z of shape (n, dim), for any n, in pieces of one size: `size`, if that is not dear."""
-    return in_chunks(
-        lambda piece: log_density_batch(target, piece), z, size=values_at_once(target, piece_of(target, size))
-    )
+    if target.density.is_streamed:
+        return log_density_batch(target, z)
+    return in_chunks(lambda piece: log_density_batch(target, piece), z, size=values_in_a_piece(target, size))
 
 
 def constrain_in_chunks(target: Target, z: Float[AnyArray, "n dim"]) -> dict[str, np.ndarray]:

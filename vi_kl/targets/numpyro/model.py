@@ -19,7 +19,7 @@ from numpyro.infer.util import potential_energy, unconstrain_fn
 
 from vi_kl.core.errors import ModelError
 from vi_kl.core.kept_programs import tracing
-from vi_kl.core.precision import as_float64
+from vi_kl.core.precision import owned
 from vi_kl.targets.captured import Captured
 from vi_kl.targets.constant_arguments import Constant, value_of, with_constants
 from vi_kl.targets.density import Density
@@ -28,7 +28,7 @@ from vi_kl.targets.numpyro.deterministic import computed, first_values
 from vi_kl.targets.numpyro.forward import ForwardModel, written
 from vi_kl.targets.numpyro.inspection import change_of_variables, is_a
 from vi_kl.targets.numpyro.plates import AllRows
-from vi_kl.targets.sharding import at_64_bits, is_sharded
+from vi_kl.targets.sharding import is_sharded, on_automatic_mesh
 from vi_kl.targets.sites import Site, constrained_shapes, unconstrained_shapes
 
 KEY = jax.ShapeDtypeStruct((2,), np.uint32)  # the data of a random key
@@ -62,7 +62,7 @@ class NumPyroModel(Captured, Density):
 
     def arguments(self, data) -> tuple[tuple, dict]:
         """Put the data arrays back into the model's (args, kwargs)."""
-        arrays = map(jnp.asarray, data)  # a NumPy array cannot be indexed by a traced one
+        arrays = map(as_the_model_sees, data)
         leaves = [next(arrays) if leaf is DATA else thawed(value_of(leaf)) for leaf in self.static]
         return jax.tree.unflatten(self.structure, leaves)
 
@@ -71,7 +71,7 @@ class NumPyroModel(Captured, Density):
         names, static = names_of_arguments(self), list(self.static)
         places = [i for i, leaf in enumerate(static) if leaf is DATA]
         for i in which:
-            static[places[i]] = Constant(np.asarray(data[i]), as_numpy, names[places[i]])
+            static[places[i]] = Constant(np.asarray(as_the_model_sees(data[i])), as_numpy, names[places[i]])
         fixed = dataclasses.replace(self, static=tuple(static))
         return fixed, tuple(array for i, array in enumerate(data) if i not in which)
 
@@ -251,14 +251,25 @@ def is_array(leaf) -> bool:
 
 
 def array_or_static(leaf):
-    """Return arrays at 64 bits, NumPy scalars as Python's, and the rest untouched."""
+    """Return arrays as data, in their own types, NumPy scalars as Python's, and the rest untouched."""
     if isinstance(leaf, np.generic):
         return leaf.item()
     if not is_array(leaf):
         return leaf
     if is_sharded(leaf):
-        return at_64_bits(leaf)
-    return as_float64(leaf) if jnp.issubdtype(leaf.dtype, jnp.number) else leaf
+        return on_automatic_mesh(leaf)
+    return owned(leaf) if jnp.issubdtype(leaf.dtype, jnp.number) else leaf
+
+
+def as_the_model_sees(leaf) -> jax.Array:
+    """Return a data array as the model gets it: floats and integers at 64 bits, whatever type they are kept in.
+
+    Where 64-bit types are switched off, that is the widest type there is. The conversion is part of the program, and so
+    of a block of rows at a time where there are many.
+    """
+    leaf = jnp.asarray(leaf)  # a NumPy array cannot be indexed by a traced one
+    wide = {"f": np.float64, "i": np.int64, "u": np.int64}.get(leaf.dtype.kind)
+    return leaf if wide is None else leaf.astype(jax.dtypes.canonicalize_dtype(wide))
 
 
 def require_hashable(density: NumPyroModel):
