@@ -27,12 +27,12 @@ from vi_kl.algorithms.initialization import initialize
 from vi_kl.algorithms.misfit import PIECE, misfit
 from vi_kl.core.annotations import Params
 from vi_kl.core.random_keys import numpy_generator
-from vi_kl.families.approximation import Approximation, push_batch
+from vi_kl.families.approximation import Approximation, push_in_chunks
 from vi_kl.families.coupling import Coupling
 from vi_kl.families.family import Family
 from vi_kl.families.frame import Frame
 from vi_kl.objectives.noise import matched_noise
-from vi_kl.targets.target import Target, in_chunks, value_and_grad_batch
+from vi_kl.targets.target import Target, value_and_grad_batch
 
 WIDER = 1.3  # the scale of every other of the first points, in the start's own
 MEMORY = 30  # steps from which the optimiser takes the curvature
@@ -197,7 +197,7 @@ class Regression:
         """Draw from the flow, see how far it is from the posterior there, and add what is seen to the points."""
         q = self.approximation()
         noise = matched_noise(self.generator, self.config.more_draws, self.target.dim)
-        z, log_q = in_chunks(lambda piece: push_batch(q, piece), noise, size=PIECE)
+        z, log_q = push_in_chunks(q, noise, PIECE)
         seen = self.evaluate(np.asarray(self.frame.normal.whiten(z)), log_q + self.frame.normal.log_det)
         log_ratio = np.where(np.isnan(seen.log_p), -np.inf, seen.log_p) - log_q
         elbo = float(np.mean(log_ratio))

@@ -18,11 +18,10 @@ from jaxtyping import Float
 from vi_kl.core.annotations import Params
 from vi_kl.core.compilation import compiled
 from vi_kl.families.coupling import Coupling
-from vi_kl.families.coupling_in_numpy import CouplingGradients
+from vi_kl.families.coupling_in_numpy import PIECE, CouplingGradients
 from vi_kl.families.family import Family
 from vi_kl.targets.target import Target
 
-PIECE = 256  # points at once: what the gradients need of them stays in a core's own memory
 STEP = 1e-5  # between a point and the places on its two sides, in the units of the points: their error is its square
 
 

@@ -42,13 +42,13 @@ from vi_kl.diagnostics.certificate import check, with_reference_attached
 from vi_kl.diagnostics.effort import effort_for
 from vi_kl.diagnostics.evidence import mean_estimate
 from vi_kl.diagnostics.kl_to_reference import reverse_kl_by_integration
-from vi_kl.families.approximation import Approximation, is_pushed_noise, push_batch
+from vi_kl.families.approximation import Approximation, is_pushed_noise, push_in_chunks
 from vi_kl.families.gaussian import FullRank, MeanField, full_rank_params
 from vi_kl.objectives.fixed_noise import FixedNoiseELBO
 from vi_kl.objectives.noise import enough_draws, matched_noise
 from vi_kl.reference.mcmc.draws import PosteriorDraws
 from vi_kl.reference.posterior import ReferencePosterior
-from vi_kl.targets.target import Target, in_chunks, log_density_in_chunks
+from vi_kl.targets.target import Target, log_density_in_chunks
 
 FIXED_NOISE = 512  # the least number of draws of the fixed noise
 BLOCKS = 20  # blocks of posterior draws, for the errors of the normal parts
@@ -236,7 +236,7 @@ def judge(q: Approximation, best: Approximation, key, num_draws: int) -> tuple[E
     u = numpy_generator(key).standard_normal((num_draws, q.target.dim))
     elbos = []
     for member in (best, q):
-        z, log_q = in_chunks(lambda piece, member=member: push_batch(member, piece), u)
+        z, log_q = push_in_chunks(member, u)
         elbos.append(log_density_in_chunks(q.target, z) - log_q)
     of_best, of_q = (mean_estimate(values, f"Monte Carlo, {num_draws:,} draws of noise") for values in elbos)
     difference = mean_estimate(elbos[0] - elbos[1], f"paired ELBOs on {num_draws:,} draws of noise")

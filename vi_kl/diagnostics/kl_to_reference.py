@@ -7,7 +7,6 @@
 """
 
 import dataclasses
-import functools
 
 import numpy as np
 from scipy.special import logsumexp
@@ -20,12 +19,12 @@ from vi_kl.families.approximation import (
     Approximation,
     is_pushed_noise,
     log_prob_in_chunks,
-    push_batch,
+    push_in_chunks,
     site_distributions,
 )
 from vi_kl.reference.mcmc.draws import PosteriorDraws
 from vi_kl.reference.quadrature.integrate import grid
-from vi_kl.targets.target import Target, in_chunks, log_density_in_chunks
+from vi_kl.targets.target import Target, log_density_in_chunks
 
 NODES_PER_AXIS = {1: 801, 2: 65, 3: 33}
 EXTENT = 8.0  # the grid's half-width; a standard normal has a mass of 1e-15 beyond it
@@ -71,7 +70,7 @@ def kl_by_base_quadrature(q: Approximation) -> Estimate:
     dim = q.target.dim
     axis = np.linspace(-EXTENT, EXTENT, NODES_PER_AXIS[dim])
     u = grid([axis] * dim)
-    z, log_q = in_chunks(functools.partial(push_batch, q), u)
+    z, log_q = push_in_chunks(q, u)
     log_p, method = log_posterior(q.target, z)
     log_weight = -0.5 * np.sum(u**2, axis=1)
     even = grid([np.arange(len(axis)) % 2 == 0] * dim).all(axis=1)

@@ -172,7 +172,7 @@ def draw(q: Approximation, key: PRNGKeyArray, n: int) -> tuple[Float[np.ndarray,
     if isinstance(q.family, Reflected):
         return draw_reflected(q, key, n)
     if has_push(q):
-        return in_chunks(functools.partial(push_batch, q), noise_of(q, key, n))
+        return push_in_chunks(q, noise_of(q, key, n))
     sites = site_distributions(q)
     if sites is not None:
         z = draw_sites(q.target, sites, key, n)
@@ -202,7 +202,7 @@ def draw_reflected(
 def opposite_draws(base: Approximation, key: PRNGKeyArray, n: int) -> tuple[Any, Any, tuple[Any, Any], tuple[Any, Any]]:
     """Return n draws z of an image of normal noise, their mirror images, and log q and log p of (z, images)."""
     noise = noise_of(base, key, n)
-    places, log_q = in_chunks(functools.partial(push_batch, base), np.concatenate([noise, -noise]))
+    places, log_q = push_in_chunks(base, np.concatenate([noise, -noise]))
     size = CHUNK if n > FEW or is_small(base.target) else FEW
     log_p = log_density_in_chunks(base.target, places, size)
     return places[:n], places[n:], (log_q[:n], log_q[n:]), (log_p[:n], log_p[n:])
@@ -230,6 +230,16 @@ def has_push(q: Approximation) -> bool:
     with tracing:
         jax.eval_shape(lambda q: found.append(q.family.push(q.params, q.target) is not None), q)
     return found[0]
+
+
+def push_in_chunks(
+    q: Approximation, u: Float[AnyArray, "n noise_dim"], size: int = CHUNK
+) -> tuple[Float[np.ndarray, "n dim"], Float[np.ndarray, " n"]]:
+    """Return z and log q(z) at noise u, of an image of normal noise, for any n."""
+    by_numpy = q.family.in_numpy(q.params)
+    if by_numpy is not None:
+        return by_numpy.push(np.asarray(u))
+    return in_chunks(functools.partial(push_batch, q), u, size=size)
 
 
 @compiled(unoptimized=True)
@@ -278,4 +288,7 @@ def log_prob_in_chunks(q: Approximation, z: Float[AnyArray, "n dim"], size: int 
         log_q, images, log_q_images = in_chunks(functools.partial(mirrored_batch, q), z, size=size)
         log_p = (log_density_in_chunks(q.target, place, size) for place in (z, images))
         return np.asarray(log_q + log_share(weight_ratio(tuple(log_p), (log_q, log_q_images))))
+    by_numpy = q.family.in_numpy(q.params)
+    if by_numpy is not None:
+        return by_numpy.log_prob(np.asarray(z, dtype=float))
     return in_chunks(functools.partial(log_prob_batch, q), z, size=size)

@@ -68,6 +68,11 @@ class Coupling(Family):
     def place(self, params, units):
         return {**params, "outer": FullRank().place(params["outer"], units)}
 
+    def in_numpy(self, params):
+        from vi_kl.families.coupling_in_numpy import CouplingInNumpy  # it reads the maps' bounds from here
+
+        return CouplingInNumpy(params) if self.bend == "sinh_arcsinh" else None
+
     def distribution(self, params, target):
         outer = params["outer"]
         layers = [

@@ -8,7 +8,7 @@ first two.
 import abc
 import dataclasses
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -26,6 +26,16 @@ INITIAL_SCALE = 0.1
 
 # u -> (z, log q(z)), of one u of shape (noise_dim,)
 Push: TypeAlias = Callable[[Float[AnyArray, " noise_dim"]], tuple[Float[Array, " dim"], Float[Array, ""]]]
+
+
+class InNumpy(Protocol):
+    """An image of normal noise, computed by NumPy."""
+
+    def push(self, u: Float[np.ndarray, "n dim"]) -> tuple[Float[np.ndarray, "n dim"], Float[np.ndarray, " n"]]:
+        """Return z and log q(z) at noise u."""
+
+    def log_prob(self, z: Float[np.ndarray, "n dim"]) -> Float[np.ndarray, " n"]:
+        """Return log q(z)."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,6 +85,10 @@ class Family(abc.ABC):
 
     def normal(self, params: Any) -> Gaussian | None:
         """Return the normal that the member with these parameters is, on the host; None if it is no normal."""
+        return None
+
+    def in_numpy(self, params: Any) -> InNumpy | None:
+        """Return the member with these parameters in NumPy, with nothing to compile; None if the family has no such."""
         return None
 
     def reframed(self, params: Any, frame: Frame) -> Frame | None:
