@@ -27,6 +27,7 @@ BATCHES = 2  # the same of curvatures, which are dearer
 FIRST_STEPS = 4  # steps that may be long without being slow
 SLOW = 0.4  # the share of the nats of the step before, above which a step is one of a slow ascent
 FIRST_RADIUS, LONGEST_RADIUS = 4.0, 16.0
+SHORTEST_RADIUS = 0.1  # sds, below which steps that do not raise the ELBO fail by its noise
 SHARED_NOISE = 0.05  # sds of noise in the mean of a shared coordinate that are tolerated
 LONGEST = 1.0  # the most that a step may move a shared coordinate, in z
 OPPOSITE = 0.5  # minus the cosine of two steps from which on they turn back, and are shortened
@@ -259,6 +260,11 @@ class Outer:
         self.last: Measured | None = None
         self.gain, self.radius, self.length = np.inf, FIRST_RADIUS, FIRST_RADIUS
 
+    @property
+    def is_stuck(self) -> bool:
+        """Whether even short steps lower the ELBO: its draws are others than the gradient's, and both are too few."""
+        return self.radius < SHORTEST_RADIUS
+
     def move(self, gradients: Float[np.ndarray, "groups shared"]) -> Move:
         """Return how far the next step goes."""
         mean = gradients.mean(axis=0)
@@ -297,9 +303,7 @@ class Outer:
     def correct(self, moved: np.ndarray, changed: np.ndarray) -> None:
         """Take one update of BFGS, unless the curvature along the move was not positive."""
         product = self.curvature @ moved
-        along = float(moved @ changed)
-        if along < 1e-3 * float(moved @ product):
+        along, expected = float(moved @ changed), float(moved @ product)
+        if expected <= 0 or along < 1e-3 * expected:
             return
-        self.curvature = (
-            self.curvature - np.outer(product, product) / (moved @ product) + np.outer(changed, changed) / along
-        )
+        self.curvature = self.curvature - np.outer(product, product) / expected + np.outer(changed, changed) / along

@@ -24,7 +24,18 @@ import scipy.sparse as sp
 
 from vi_kl.algorithms.algorithm import Algorithm, CostCounter, FitError, History, Solution, Status
 from vi_kl.algorithms.initialization import starting_points
-from vi_kl.algorithms.newton_steps import SHARED_NOISE, FixedNoise, Measured, Outer, is_slow, longest, turn_back
+from vi_kl.algorithms.newton_steps import (
+    FIRST_RADIUS,
+    FIRST_STEPS,
+    SHARED_NOISE,
+    SLOW,
+    FixedNoise,
+    Measured,
+    Outer,
+    is_slow,
+    longest,
+    turn_back,
+)
 from vi_kl.core.gaussian import Gaussian
 from vi_kl.core.random_keys import numpy_generator
 from vi_kl.core.sparse_cholesky import SparseStructure
@@ -39,6 +50,8 @@ FIRST_SD = 0.1  # in z, of the normal around the start
 HOLDING = 3  # steps in which shared coordinates (hyperparameters) keep their place while the others settle
 LONG = 10.0  # nats; while steps would gain more, the noise is fixed and the ELBO is watched
 SHORTEST = 1 / 64  # the share of a step below which it is refused
+MOST_FAILURES = 20  # normals at whose draws the density is not finite, that are taken back
+MOST_HALVES = 64 * DRAWS  # half the draws of the last approach, beyond which full steps go on wherever they lead
 MOST_SHARED = 20  # coordinates beyond sites of one, that are taken for shared by much of the model
 PER_DIMENSION = 4e-5  # nats: of means and sds within some thousandths of an sd
 RIDGE = 1e-6  # relative to the diagonal, added where a curvature is flat
@@ -65,10 +78,12 @@ class VariationalNewton(Algorithm):
         probes = two_probes(target, points, generator)
         progress(0.0, "finding which second derivatives are zero")
         hessian = find_sparse_hessian(target, probes)
-        counter.gradient_evaluations += hessian.evaluations
+        counter.gradient_evaluations += hessian.evaluations + 2 * len(points)
         search = Search(self, hessian, generator, counter, progress)
-        normal = search.approach(search.first(points[0]))
-        normal, status = search.settle(normal)
+        normal, status = search.first(highest(target, points)), None
+        while status is None:
+            normal, status = search.settle(search.approach(normal))
+            search.half *= 4
         q = Approximation(SparseNormal(), params_of(normal), target)
         return Solution(q, status, History(-np.array(search.elbos)))
 
@@ -110,6 +125,7 @@ class Search:
 
     Attributes:
         elbos: the ELBO at each step.
+        half: half the number of draws on which the approach goes uphill.
     """
 
     def __init__(self, config: VariationalNewton, hessian: SparseHessian, generator, counter: CostCounter, progress):
@@ -119,6 +135,7 @@ class Search:
         self.shared = shared_coordinates(self.target, hessian.structure)
         self.tolerance = max(config.tolerance, PER_DIMENSION * self.target.dim)
         self.elbos: list[float] = []
+        self.half = DRAWS
 
     @property
     def is_spent(self) -> bool:
@@ -131,8 +148,8 @@ class Search:
         return min(0.99, self.counter.gradient_evaluations / self.config.max_gradients)
 
     def noise(self) -> np.ndarray:
-        """Return noise in pairs of opposite sign, (2 DRAWS, dim)."""
-        half = self.generator.standard_normal((DRAWS, self.target.dim))
+        """Return noise in pairs of opposite sign, (2 half, dim)."""
+        half = self.generator.standard_normal((self.half, self.target.dim))
         return np.concatenate([half, -half])
 
     def look(self, normal: Gaussian, noise: np.ndarray) -> Seen:
@@ -244,20 +261,30 @@ class Search:
 
     # Near -----------------------------------------------------------------------------------------------------------
 
-    def settle(self, normal: Gaussian) -> tuple[Gaussian, Status]:
-        """Take full steps on fixed noise until they end, and then on more of it, until the noise says little."""
+    def settle(self, normal: Gaussian) -> tuple[Gaussian, Status | None]:
+        """Take full steps on fixed noise until they end, and then on more of it, until the noise says little.
+
+        Return the best normal so far and no status where full steps lead away: it is to be approached once more.
+        """
         noise, outer, before, last, share = FixedNoise.of(self.generator), None, None, None, 1.0
         nats: list[float] = []  # of the steps on this noise
+        failures, best = 0, None
         while True:
             seen = self.measure(normal, noise, before, share)
             if seen is None:  # a draw at which the density is not finite
-                normal, before = nearer(normal, last), None
+                normal, before, failures = nearer(normal, last), None, failures + 1
                 if outer is not None:
                     outer.radius /= 4
-                if self.is_spent:
-                    return normal, self.status(np.inf, np.inf)
+                if self.is_spent or failures > MOST_FAILURES:
+                    raise FitError(
+                        f"The log density is not finite at draws of {failures} normals on the way, however they are "
+                        f"shortened: it rises or falls too steeply around where the search has come to."
+                    )
                 continue
             nats.append(seen.nats)
+            best = seen if best is None or seen.elbo > best.elbo else best
+            if is_astray(nats) and self.half < MOST_HALVES:
+                return Gaussian(best.normal.loc, best.scale), None
             if outer is None and is_slow(nats, self.tolerance):
                 if turn_back(seen, last):
                     share = max(share / 2, SHORTEST)
@@ -271,8 +298,11 @@ class Search:
                 return normal, self.status(left, bias)
             if self.is_spent:
                 return (normal if outer is None else outer.best(seen)), self.status(left, bias)
-            if bias < max(0.5 * left, 0.3 * self.tolerance):
+            is_stuck = outer is not None and outer.is_stuck
+            if is_stuck or bias < max(0.5 * left, 0.3 * self.tolerance):
                 noise, nats = noise.more(seen, outer, self.tolerance), []
+            if outer is not None and is_stuck:
+                outer.radius = FIRST_RADIUS
 
     def measure(self, normal: Gaussian, noise: FixedNoise, before: Measured | None, share: float) -> Measured | None:
         """Return what draws of a normal say of the next step; None if the density is not finite at one of them.
@@ -322,11 +352,30 @@ class Search:
         )
 
 
+def is_astray(nats: list[float]) -> bool:
+    """Return whether full steps on one noise, of these nats, stay long."""
+    return len(nats) > FIRST_STEPS and nats[-1] > LONG and nats[-1] > SLOW * max(nats[-3:-1])
+
+
 def nearer(normal: Gaussian, last: Measured | None) -> Gaussian:
     """Return a normal nearer to the last at which the density was finite; a narrower one if there was none."""
     if last is None:
         return normal.scaled(0.7)
     return Gaussian(0.75 * last.normal.loc + 0.25 * normal.loc, last.scale)
+
+
+def highest(target, points: list[np.ndarray]) -> np.ndarray:
+    """Return the highest of several points, and of those on the way from them to the origin.
+
+    Where the density falls steeply in some corner, as exponentials of exponentials do, Newton's steps from there lead
+    astray.
+    """
+    if len(points) == 1:
+        return points[0]
+    candidates = np.concatenate([np.array(points), 0.3 * np.array(points), np.zeros((1, target.dim))])
+    values, gradients = value_and_grad_batch(target, candidates)
+    good = np.isfinite(values) & np.isfinite(gradients).all(axis=1)
+    return candidates[np.argmax(np.where(good, values, -np.inf))] if good.any() else points[0]
 
 
 def two_probes(target, points: list[np.ndarray], generator: np.random.Generator) -> np.ndarray:
