@@ -10,6 +10,10 @@ from pathlib import Path
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[1] / ".pytest_cache" / "jax"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.3")
 
+# The workers, which are started after this, fill the cores. OpenBLAS's own threads, which wait for work by spinning,
+# would take a fifth of their time.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 from vi_kl.cli.quick_compilation import compile_quickly, tell_xla
 
 compile_quickly()
