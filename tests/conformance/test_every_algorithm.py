@@ -228,8 +228,8 @@ def named(exhaustive):
 
 
 # Compiling these takes longest. In the default run they are refused what they cannot do, and tested as families; the
-# skewed normal is fitted where it belongs, to the skewed posterior.
-FITTED = named(lambda name: name in ("student_t", "iaf", "skewed"))
+# skewed normal is fitted where it belongs, to the skewed posterior, and the coupling flow by regression.
+FITTED = named(lambda name: name in ("student_t", "iaf", "flow", "skewed"))
 FITTED_AGAIN = named(lambda name: expected_of(name).slow)
 FITTED_TO_SKEWED = named(
     lambda name: name in ("low_rank", "block_normal") or (expected_of(name).slow and name != "skewed")
