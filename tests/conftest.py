@@ -54,9 +54,22 @@ def key():
     return jax.random.key(20261123)
 
 
+@pytest.fixture(autouse=True)
+def the_default_run_is_compiled_quickly(request):
+    """Without optimisations: its tests are many small programs, each run a few times.
+
+    What is compiled by vi_kl's own options keeps them, and the other runs, which repeat what they compile, theirs.
+    """
+    before = jax.config.read("jax_disable_most_optimizations")
+    long = any(map(request.node.get_closest_marker, ("exhaustive", "publication")))
+    jax.config.update("jax_disable_most_optimizations", before or not long)
+    yield
+    jax.config.update("jax_disable_most_optimizations", before)
+
+
 @pytest.fixture(scope="module")
 def compiled_quickly():
-    """For files of many small programs, each run a few times: they are compiled without optimisations."""
+    """The same for files whose exhaustive tests are of that kind too."""
     before = jax.config.read("jax_disable_most_optimizations")
     jax.config.update("jax_disable_most_optimizations", True)
     yield
