@@ -1,5 +1,6 @@
 """The ladder stops where it should, climbs where it must, and says which way it went."""
 
+import dataclasses
 import re
 
 import jax
@@ -7,9 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from programs import linear_regression
+from tiers import exhaustive
 
 import vi_kl
-from vi_kl.algorithms import AutoFit, FitError
+from vi_kl.algorithms import AutoFit, DensityRegression, FitError
 from vi_kl.algorithms import auto_fit as ladder
 from vi_kl.algorithms.initialization import Initialization
 from vi_kl.algorithms.sample_average_approximation import Search
@@ -23,7 +25,7 @@ X = np.linspace(50, 90, 12)  # not standardised
 
 def bent(z):
     """A banana: a normal coordinate, and another that follows its square."""
-    return -0.5 * z[0] ** 2 / 4 - 0.5 * ((z[1] - z[0] ** 2) / 0.5) ** 2
+    return -0.5 * z[0] ** 2 / 4 - 0.5 * ((z[1] - z[0] ** 2 / 4) / 0.5) ** 2
 
 
 def test_a_normal_posterior_needs_no_more_than_its_mode(key):
@@ -44,7 +46,9 @@ def test_a_regression_in_its_own_units_ends_at_the_best_normal(key):
     assert fit.cost.density_evaluations > 0
 
 
-def test_a_bent_posterior_needs_a_flow_and_gets_closer_by_it(key):
+@pytest.mark.parametrize("tolerance", [0.1, exhaustive(ladder.FLOW.tolerance)])
+def test_a_bent_posterior_needs_a_flow_and_gets_closer_by_it(tolerance, key, monkeypatch):
+    monkeypatch.setattr(ladder, "FLOW", dataclasses.replace(ladder.FLOW, tolerance=tolerance))
     target = Target.from_log_density(bent, 2, reference=vi_kl.reference.reference_by_quadrature)
     fit = vi_kl.fit(target, key=key)
     assert isinstance(fit.approximation.family, Coupling)
@@ -79,7 +83,15 @@ def test_what_would_be_dearer_than_half_of_nuts_is_left_out_and_named(key, monke
     assert fit.cost.gradient_evaluations < 8000
 
 
+class Announced(DensityRegression):
+    """A flow that takes as many gradients as the ladder's, and is not fitted: what is said comes before."""
+
+    def find(self, key, target, *, start, progress, counter):
+        raise FitError("not fitted here")
+
+
 def test_many_gradients_are_announced_before_they_are_spent(key, monkeypatch):
+    monkeypatch.setattr(ladder, "FLOW", Announced(max_rounds=ladder.FLOW.max_rounds))
     monkeypatch.setattr(ladder, "LOWEST_PRICE", 0)
     monkeypatch.setattr(ladder, "MANY", 1000)
     monkeypatch.setattr(ladder, "price_of_nuts", lambda *arguments: 100_000)
@@ -90,6 +102,7 @@ def test_many_gradients_are_announced_before_they_are_spent(key, monkeypatch):
     assert announced
     assert announced[0] < begun[0]
     assert "less than half of the 100,000 of NUTS" in str(fit.status)
+    assert "flow: not fitted here" in str(fit.status)
 
 
 def test_progress_never_steps_back(key, monkeypatch):

@@ -7,8 +7,10 @@ import numpyro
 import numpyro.distributions as dist
 import pytest
 from jax import enable_x64
+from tiers import exhaustive
 
 import vi_kl
+from vi_kl.algorithms import SampleAverageApproximation
 from vi_kl.algorithms.algorithm import CostCounter
 from vi_kl.algorithms.initialization import initialize
 from vi_kl.families.frame import Frame
@@ -95,7 +97,15 @@ def twice_the_same(z):
 
 
 @pytest.mark.parametrize(
-    "method", ["full_rank", "mean_field", "natural_gradient", pytest.param(None, marks=pytest.mark.exhaustive)]
+    "method",
+    [
+        # more draws are tried for as long as nothing settles, and nothing ever does
+        pytest.param(SampleAverageApproximation(max_draws=256), id="full_rank on few draws"),
+        "mean_field",
+        "natural_gradient",
+        exhaustive("full_rank"),
+        exhaustive(None),
+    ],
 )
 def test_a_flat_direction_is_named_and_not_stumbled_over(method, key):
     fit = vi_kl.fit(Target.from_log_density(twice_the_same, 3), method, key=key)

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from tiers import exhaustive
 
 from vi_kl.algorithms import FitError, LinearResponse, SampleAverageApproximation
 from vi_kl.algorithms import sample_average_approximation as sample_average
@@ -35,7 +36,7 @@ def normal_of(fit):
     return np.asarray(fit.approximation.params["loc"]), tril @ tril.T
 
 
-@pytest.mark.parametrize("dim", [2, 50])
+@pytest.mark.parametrize("dim", [2, 20, exhaustive(50)])
 def test_a_normal_posterior_is_found_exactly(dim, key):
     target, mean, covariance = ill_conditioned(dim)
     for algorithm in (SampleAverageApproximation(FullRank()), LinearResponse()):
@@ -44,7 +45,7 @@ def test_a_normal_posterior_is_found_exactly(dim, key):
         assert kl_of_normals(*normal_of(fit), mean, covariance) < 1e-6
 
 
-@pytest.mark.parametrize("dim", [2, 50])
+@pytest.mark.parametrize("dim", [2, 20, exhaustive(50)])
 def test_the_mean_field_optimum(dim, key):
     target, mean, covariance = ill_conditioned(dim)
     params = SampleAverageApproximation(MeanField()).fit(key, target).approximation.params

@@ -177,6 +177,7 @@ EXPECTED = {
     "constrained": Expected(mean_field_by_svi, at_most(0.01), SVI_STEPS, slow=True),
     "flow": Expected(close, at_most(0.2), SVI_STEPS, slow=True),
     "iaf": Expected(close, at_most(1.0), SVI_STEPS, slow=True),
+    "regressed_flow": Expected(close, at_most(0.2), {"max_rounds": 1, "tolerance": 1e-8}, slow=True),
     "laplace": Expected(itself, normal(known.LAPLACE, 1e-6), {"max_steps": 1}, start=UPHILL),
     "moment_matching": Expected(itself, normal(known.MOMENTS, 2e-3), None, evaluations=False),
     # a climb cut short may have passed a normal that is good enough; k-hat says whether it is (test_pathfinder.py)
@@ -227,8 +228,8 @@ def named(exhaustive):
 
 
 # Compiling these takes longest. In the default run they are refused what they cannot do, and tested as families; the
-# skewed normal is fitted where it belongs, to the skewed posterior.
-FITTED = named(lambda name: name in ("student_t", "iaf", "skewed"))
+# skewed normal is fitted where it belongs, to the skewed posterior, and the coupling flow by regression.
+FITTED = named(lambda name: name in ("student_t", "iaf", "flow", "skewed"))
 FITTED_AGAIN = named(lambda name: expected_of(name).slow)
 FITTED_TO_SKEWED = named(
     lambda name: name in ("low_rank", "block_normal") or (expected_of(name).slow and name != "skewed")

@@ -1,6 +1,7 @@
 """Compiled programs: kept while they are used, let go when they are not."""
 
 import gc
+import os
 import subprocess
 import sys
 
@@ -80,9 +81,17 @@ for i in range(500):
 
 @pytest.mark.exhaustive
 def test_fits_of_new_targets_and_divergences_of_new_shapes_do_not_add_up():
-    done = subprocess.run([sys.executable, "-c", GROWING], capture_output=True, text=True, timeout=1200)
+    """Between two times that everything is let go a process grows by as much as it may; what it comes back to stays."""
+    # one heap, because threads that run side by side, more of them on a busy machine, have heaps of their own with gaps
+    environment = {**os.environ, "MALLOC_ARENA_MAX": "1"}
+    command = [sys.executable, "-c", GROWING]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=3600)
     assert done.returncode == 0, done.stderr
     sizes = np.array([int(line) for line in done.stdout.split()])
     assert len(sizes) == 700
-    assert sizes[199] - sizes[19] < 180 * 1e6  # bytes; 16 MB each before programs were let go
-    assert sizes.max() - sizes[19] < 300 * 2**20  # divergences: 2 MB each
+    fits, divergences = sizes[:200], sizes[200:]
+    assert fits[199] - fits[19] < 180 * 1e6  # bytes; 16 MB each before programs were let go
+    # divergences: 12 MB each. The growth is measured from some size that the process had before, no larger than the
+    # largest, and is noticed one call later
+    assert divergences.max() < fits.max() + 200 * 2**20 + 30 * 1e6
+    assert divergences[-100:].min() - divergences[:100].min() < 100 * 1e6

@@ -9,6 +9,7 @@ import numpy as np
 import numpyro
 import numpyro.distributions as dist
 import pytest
+from tiers import exhaustive
 
 import vi_kl
 from vi_kl import Target
@@ -119,7 +120,7 @@ def test_draws_fall_with_the_price_down_to_the_fewest():
     assert part_of_draws(0.01, 5, 8) == 5  # never more than usual
 
 
-@pytest.mark.parametrize("model", ["logistic", "grouped", "walk"])
+@pytest.mark.parametrize("model", ["walk", *map(exhaustive, ["logistic", "grouped"])])
 def test_divided_batches_give_the_same_values_and_gradients(model, small_memory, monkeypatch):
     target = target_of(model)
     z = 0.3 * np.random.default_rng(1).standard_normal((50, target.dim))

@@ -25,7 +25,7 @@ def start(*args, devices: int) -> subprocess.Popen:
     environment = {
         **os.environ,
         "JAX_PLATFORMS": "cpu",
-        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
+        "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={devices}",
         "PYTHONPATH": str(SCRIPT.parents[2]),
     }
     command = [sys.executable, str(SCRIPT), *map(str, args)]

@@ -18,6 +18,8 @@ from vi_kl.targets.hessian_structure import find_sparse_hessian
 from vi_kl.targets.target import log_density
 from vi_kl.targets.terms import terms
 
+pytestmark = pytest.mark.usefixtures("compiled_quickly")
+
 GROUPS = 60
 
 

@@ -11,6 +11,11 @@ VERSIONS_THAT_KNOW_IT = ("0.10.",)  # of jaxlib; XLA ends a process at a flag th
 
 def compile_quickly() -> None:
     """Switch XLA's fusion emitters off in this process, unless its user has decided; call it before JAX is imported."""
+    tell_xla(FLAG, "false")
+
+
+def tell_xla(flag: str, value: str) -> None:
+    """Set one of XLA's flags in this process, where XLA knows it and its user has not decided."""
     flags = os.environ.get("XLA_FLAGS", "")
-    if FLAG not in flags and importlib.metadata.version("jaxlib").startswith(VERSIONS_THAT_KNOW_IT):
-        os.environ["XLA_FLAGS"] = f"{flags} {FLAG}=false".strip()
+    if flag not in flags and importlib.metadata.version("jaxlib").startswith(VERSIONS_THAT_KNOW_IT):
+        os.environ["XLA_FLAGS"] = f"{flags} {flag}={value}".strip()
