@@ -18,11 +18,10 @@ from numpyro.distributions.transforms import LowerCholeskyAffine, Transform
 
 from vi_kl.core.errors import UnsuitableError
 from vi_kl.core.random_keys import numpy_generator
+from vi_kl.families.coupling_in_numpy import LARGEST, CouplingInNumpy, halves
 from vi_kl.families.family import Family
 from vi_kl.families.gaussian import FullRank, full_rank_params, scale_tril
 from vi_kl.families.sinh_arcsinh import sinh_arcsinh, sinh_arcsinh_inverse
-
-LARGEST = 2.0  # bound of the log scale or skewness that one layer chooses: no step of a fit makes a draw overflow
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,8 +68,6 @@ class Coupling(Family):
         return {**params, "outer": FullRank().place(params["outer"], units)}
 
     def in_numpy(self, params):
-        from vi_kl.families.coupling_in_numpy import CouplingInNumpy  # it reads the maps' bounds from here
-
         return CouplingInNumpy(params) if self.bend == "sinh_arcsinh" else None
 
     def distribution(self, params, target):
@@ -82,18 +79,6 @@ class Coupling(Family):
         base = dist.Normal(jnp.zeros(target.dim), jnp.ones(target.dim), validate_args=False).to_event(1)
         transforms = [*layers, LowerCholeskyAffine(outer["loc"], scale_tril(outer))]
         return dist.TransformedDistribution(base, transforms, validate_args=False)
-
-
-def halves(dim: int, num_layers: int) -> list[np.ndarray]:
-    """Return which coordinates each layer transforms.
-
-    They are those whose index has a bit, then those without it, bit after bit.
-
-    Any two coordinates differ in some bit, so one is transformed by the other once there are enough layers.
-    """
-    index = np.arange(dim)
-    num_bits = max(1, int(dim - 1).bit_length())
-    return [(index >> (layer // 2) % num_bits) % 2 == 1 - layer % 2 for layer in range(num_layers)]
 
 
 def init_network(generator, dim: int, hidden: int, num_in: int, num_out: int) -> dict:

@@ -10,10 +10,21 @@ Arrays have the points last, (dim, n), so that whatever is done element by eleme
 import jax
 import numpy as np
 
-from vi_kl.families.coupling import LARGEST, halves
-
+LARGEST = 2.0  # bound of the log scale or skewness that one layer chooses: no step of a fit makes a draw overflow
 LOG_2PI = np.log(2 * np.pi)
 PIECE = 256  # points at once: what is computed of them stays in a core's own memory
+
+
+def halves(dim: int, num_layers: int) -> list[np.ndarray]:
+    """Return which coordinates each layer transforms.
+
+    They are those whose index has a bit, then those without it, bit after bit.
+
+    Any two coordinates differ in some bit, so one is transformed by the other once there are enough layers.
+    """
+    index = np.arange(dim)
+    num_bits = max(1, int(dim - 1).bit_length())
+    return [(index >> (layer // 2) % num_bits) % 2 == 1 - layer % 2 for layer in range(num_layers)]
 
 
 class CouplingInNumpy:

@@ -1,6 +1,7 @@
 """Procedures that make many fits, and return records of what they found.
 
 compare       several approximations of one target, each checked
+compare_models several models of the same data, by their evidence and by leave-one-out prediction
 calibration   whether a fitting procedure is right on average over data that the model itself simulates
 sampling      exact draws of the posterior, by NUTS that starts from a fit
 detection     planted failures, and how often each diagnostic notices them
