@@ -11,7 +11,9 @@ cross-validation for large data", for draws of an approximation; Kallioinen, Paa
 "Detecting and diagnosing prior and likelihood sensitivity with power-scaling".
 """
 
+import contextlib
 import importlib.util
+import io
 import itertools
 import warnings
 from collections.abc import Mapping
@@ -184,7 +186,8 @@ def prior_sensitive(tree) -> tuple[str, ...]:
     """Return what depends on the prior, with power-scaling's diagnosis of each."""
     import arviz_stats
 
-    with warnings.catch_warnings():  # of heavy weights, which only very sensitive quantities have
+    # it warns of heavy weights, which only very sensitive quantities have, and prints where to read on
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
         table = arviz_stats.psense_summary(tree)
     told = table["diagnosis"].astype(str)
