@@ -57,7 +57,7 @@ from vi_kl.targets.target import CHUNK, Target, is_small
 LARGEST_DENSE = 100  # dimensions; with more, a sparse normal is tried first
 LARGEST_FULL_RANK = 200  # dimensions; with more, a full covariance costs more draws than it is worth
 LARGEST_FLOW = 100  # dimensions; with more, a flow takes minutes and is seldom better, so that it has to be asked for
-FLOW = DensityRegression(max_rounds=4, max_steps=150)  # more would take minutes where a flow does not get there
+FLOW = DensityRegression()
 FROM_THE_BEST = ("low_rank", "skewed", "flow")  # candidates that start from the best so far, not where climbs ended
 BEYOND_NORMALS = ("skewed", "flow")  # candidates that are not tried if one before is close, however it was found
 NOT_CLOSE = 0.1  # nats; the status says "not close" if KL less twice its error is larger

@@ -16,17 +16,16 @@ loss of a variational approximation.
 """
 
 import dataclasses
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jax.flatten_util import ravel_pytree
 from scipy.optimize import minimize
 
 from vi_kl.algorithms.algorithm import Algorithm, FitError, History, Solution, Status
 from vi_kl.algorithms.initialization import initialize
-from vi_kl.core.compilation import compiled
+from vi_kl.algorithms.misfit import PIECE, misfit
+from vi_kl.core.annotations import Params
 from vi_kl.core.random_keys import numpy_generator
 from vi_kl.families.approximation import Approximation, push_batch
 from vi_kl.families.coupling import Coupling
@@ -35,17 +34,13 @@ from vi_kl.families.frame import Frame
 from vi_kl.objectives.noise import matched_noise
 from vi_kl.targets.target import Target, in_chunks, value_and_grad_batch
 
-PIECE = 512  # points that the compiled loss takes at once
 WIDER = 1.3  # the scale of every other of the first points, in the start's own
 MEMORY = 30  # steps from which the optimiser takes the curvature
 PATIENCE = 0.003  # the share of the tolerance by which an iteration lowers the misfit, or is the last
+# The weight of the squares of the parameters' distances from the identity's, as so many points: without it a flow is
+# right at its points and wild between them.
+SHRINKAGE = 20.0
 HEAVIEST, LIGHTEST = 3.0, 0.02  # bounds of a point's weight, which is that of importance sampling
-
-
-class OfDimension(NamedTuple):
-    """What a family whose density depends on nothing else reads of a target."""
-
-    dim: int
 
 
 class Points(NamedTuple):
@@ -89,11 +84,11 @@ class DensityRegression(Algorithm):
     """
 
     family: Family = dataclasses.field(default_factory=Coupling)
-    num_draws: int = 1024
+    num_draws: int = 512
     more_draws: int = 512
     max_rounds: int = 6
     tolerance: float = 0.01
-    max_steps: int = 250
+    max_steps: int = 75
 
     def __post_init__(self):
         for name in ("num_draws", "more_draws"):
@@ -139,13 +134,15 @@ class Regression:
     def __init__(self, config: DensityRegression, target: Target, frame: Frame, init_key, generator):
         self.config, self.target, self.frame, self.generator = config, target, frame, generator
         self.units = config.family.units(frame, target)
-        params = jax.tree.map(jnp.asarray, config.family.standard(init_key, target))
+        params = jax.tree.map(np.asarray, config.family.standard(init_key, target))
         self.points = self.first_points()
         known = self.points.weights > 0
         if not known.any():
             raise FitError("The log density is not finite at any draw of the start: begin with a fit (start=...).")
         offset = np.mean((self.points.log_p - standard_log_prob(self.points.u))[known])
-        self.x, self.unravel = ravel_pytree((params, jnp.asarray(offset)))
+        self.leaves, self.structure = jax.tree.flatten(params)
+        self.identity = flat(params)
+        self.x = np.append(self.identity, offset)
         self.losses: list[float] = []
         self.elbo, self.nats, self.best_nats = -np.inf, np.inf, np.inf
         self.best = self.approximation()
@@ -169,19 +166,31 @@ class Regression:
         weights = self.points.weights / self.points.weights.sum()
         known = weights > 0
         data = (u, np.where(known, log_p, 0.0), np.where(known[:, None], slopes, 0.0), weights)
-        pieces = [piece_from(data, first) for first in range(0, len(u), PIECE)]
+        shrinkage = SHRINKAGE / len(u)
+        pieces = [[array[first : first + PIECE] for array in data] for first in range(0, len(u), PIECE)]
 
         def loss(x):
-            flat, fixed = jnp.asarray(x), (self.config.family, self.unravel)
-            parts = [misfit(flat, u, log_p, slopes, w, *fixed) for u, log_p, slopes, w in pieces]
-            return sum(float(value) for value, _ in parts), sum(np.asarray(slope) for _, slope in parts)
+            params, offset = self.unravel(x)
+            parts = [misfit(self.config.family, params, offset, *piece) for piece in pieces]
+            by_params, by_offset = jax.tree.map(lambda *gradients: sum(gradients), *(part[1:] for part in parts))
+            away = np.append(x[:-1] - self.identity, 0.0)
+            value = sum(part[0] for part in parts) + shrinkage * np.sum(away**2)
+            return value, np.append(flat(by_params), by_offset) + 2 * shrinkage * away
 
         options = {"maxiter": self.config.max_steps, "maxcor": MEMORY, "ftol": PATIENCE * self.config.tolerance}
-        self.x = minimize(loss, np.asarray(self.x), jac=True, method="L-BFGS-B", options=options).x
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            self.x = minimize(loss, self.x, jac=True, method="L-BFGS-B", options=options).x
+
+    def unravel(self, x: np.ndarray) -> tuple[Params, float]:
+        """Return the parameters and the offset that the optimiser's vector holds."""
+        ends = np.cumsum([leaf.size for leaf in self.leaves])
+        parts = np.split(x, ends)
+        leaves = [part.reshape(leaf.shape) for part, leaf in zip(parts, self.leaves, strict=False)]
+        return jax.tree.unflatten(self.structure, leaves), float(x[-1])
 
     def approximation(self) -> Approximation:
         """Return the present member."""
-        params = self.config.family.place(self.unravel(jnp.asarray(self.x))[0], self.units)
+        params = self.config.family.place(self.unravel(self.x)[0], self.units)
         return Approximation(self.config.family, jax.tree.map(np.asarray, params), self.target)
 
     def look_again(self) -> None:
@@ -213,30 +222,11 @@ class Regression:
         )
 
 
-def piece_from(arrays, first: int) -> list[jax.Array]:
-    """Return PIECE rows from the first on, filled up with zeros, so that one compiled program serves any number."""
-    rows = [array[first : first + PIECE] for array in arrays]
-    return [jnp.asarray(np.pad(x, ((0, PIECE - len(x)), *((0, 0),) * (x.ndim - 1)))) for x in rows]
+def flat(params: Params) -> np.ndarray:
+    """Return all parameters as one vector."""
+    return np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(params)])
 
 
 def standard_log_prob(u: np.ndarray) -> np.ndarray:
     """Return the log density of independent standard normals at rows of u."""
     return -0.5 * (u**2).sum(axis=-1) - 0.5 * u.shape[-1] * np.log(2 * np.pi)
-
-
-@compiled(static=("family", "unravel"))
-def misfit(flat, u, log_p, slopes, weights, family: Family, unravel):
-    """Return the weighted misfit of the density and its gradient over some points, and its own gradient.
-
-    Squares that are large beside the dimension count by their roots, so that a few places far out do not decide.
-    """
-
-    def loss(flat):
-        params, offset = unravel(flat)
-        q = family.distribution(params, cast(Target, OfDimension(u.shape[1])))
-        log_q, slopes_q = jax.vmap(jax.value_and_grad(q.log_prob))(u)
-        squares = (log_p - log_q - offset) ** 2 + jnp.sum((slopes - slopes_q) ** 2, axis=-1)
-        scale = float(u.shape[1])
-        return jnp.sum(weights * 2 * scale * (jnp.sqrt(1 + squares / scale) - 1))
-
-    return jax.value_and_grad(loss)(flat)

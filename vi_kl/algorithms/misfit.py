@@ -1,0 +1,109 @@
+"""The misfit of a family's log density and its gradient to the posterior's at points, with its own gradient.
+
+The misfit is made of log q and its slopes by z, and so its gradient by the parameters has second derivatives of log q.
+They are needed along one direction at each point only, b, the gradient of the misfit by the slopes there:
+
+    d/dtheta (b . dlog q/dz) = d/dh [dlog q/dtheta at z + h b],
+
+which is the difference of two first gradients, at places on both sides of the point. Programs with second derivatives
+of a flow take XLA several times as long to compile and to run as all of this.
+"""
+
+from typing import NamedTuple, Protocol, cast
+
+import jax
+import numpy as np
+from jaxtyping import Float
+
+from vi_kl.core.annotations import Params
+from vi_kl.core.compilation import compiled
+from vi_kl.families.coupling import Coupling
+from vi_kl.families.coupling_in_numpy import CouplingGradients
+from vi_kl.families.family import Family
+from vi_kl.targets.target import Target
+
+PIECE = 256  # points at once: what the gradients need of them stays in a core's own memory
+STEP = 1e-5  # between a point and the places on its two sides, in the units of the points: their error is its square
+
+
+class OfDimension(NamedTuple):
+    """What a family whose density depends on nothing else reads of a target."""
+
+    dim: int
+
+
+class Gradients(Protocol):
+    """log q at points, and its gradients."""
+
+    log_q: Float[np.ndarray, " n"]
+
+    def pull(self, weights: Float[np.ndarray, " n"]) -> tuple[Params, Float[np.ndarray, "n dim"]]:
+        """Return the gradients of sum(weights * log_q) by the parameters and by the points."""
+        ...
+
+
+class FamilyGradients:
+    """log q of any family at points, by JAX."""
+
+    def __init__(self, family: Family, params: Params, z: np.ndarray):
+        self.arguments = family, params, z
+        self.log_q = self.run(np.zeros(len(z)))[0]
+
+    def run(self, weights: np.ndarray):
+        family, params, z = self.arguments
+        missing = PIECE - len(z)
+        padded = np.pad(z, ((0, missing), (0, 0))), np.pad(weights, (0, missing))
+        log_q, by_params, by_z = jax.tree.map(np.asarray, gradients_by_jax(params, *padded, family))
+        return log_q[: len(z)], by_params, by_z[: len(z)]
+
+    def pull(self, weights: np.ndarray) -> tuple[Params, np.ndarray]:
+        return self.run(weights)[1:]
+
+
+@compiled(static=("family",))
+def gradients_by_jax(params, z, weights, family: Family):
+    """Return log q at z, and the gradients of sum(weights * log q) by the parameters and by z."""
+
+    def log_prob(params, z):
+        return jax.vmap(family.distribution(params, cast(Target, OfDimension(z.shape[1]))).log_prob)(z)
+
+    log_q, pull = jax.vjp(log_prob, params, z)
+    return log_q, *pull(weights)
+
+
+def gradients_at(family: Family, params: Params, z: np.ndarray) -> Gradients:
+    """Evaluate log q at no more than PIECE points: by NumPy where it can, which has nothing to compile."""
+    if isinstance(family, Coupling) and family.bend == "sinh_arcsinh":
+        return CouplingGradients(params, z)
+    return FamilyGradients(family, params, z)
+
+
+def misfit(family: Family, params: Params, offset: float, z, log_p, slopes, weights) -> tuple[float, Params, float]:
+    """Return the weighted misfit, and its gradients by the parameters and by the offset.
+
+    A point's misfit is (log p - log q - offset)^2 + |dlog p/dz - dlog q/dz|^2. Squares that are large beside the
+    dimension count by their roots, so that a few places far out do not decide.
+
+    Args:
+        family, params: what q is.
+        offset: log p's unknown constant.
+        z: the points, (n, dim), n at most PIECE.
+        log_p: the log density there, (n,).
+        slopes: its gradient, (n, dim).
+        weights: the points' weights, (n,).
+    """
+    here = gradients_at(family, params, z)
+    difference = log_p - here.log_q - offset
+    slope_difference = slopes - here.pull(np.ones(len(z)))[1]
+    root = np.sqrt(1 + (difference**2 + np.sum(slope_difference**2, axis=1)) / z.shape[1])
+    value = 2 * z.shape[1] * np.sum(weights * (root - 1))
+    by_log_q = -2 * difference * weights / root
+    by_slopes = -2 * slope_difference * (weights / root)[:, None]
+
+    size = np.linalg.norm(by_slopes, axis=1)
+    step = STEP * by_slopes / np.where(size > 0, size, 1.0)[:, None]
+    sides = [
+        gradients_at(family, params, z + sign * step).pull(by_log_q / 2 + sign * size / (2 * STEP))[0]
+        for sign in (1, -1)
+    ]
+    return float(value), jax.tree.map(np.add, *sides), float(by_log_q.sum())
