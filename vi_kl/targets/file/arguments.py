@@ -1,0 +1,190 @@
+"""The arguments of a model, by name: columns of the data, columns of other files, numbers.
+
+What is asked for is written `name=value`, where the value is a number, `true`, `false` or `none`; `other.npz:key`, a
+column of another file; `@`, the whole table; or the name of a column. An argument of which nothing is said gets the
+column of its own name.
+"""
+
+import dataclasses
+import inspect
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from vi_kl.core.errors import ModelError
+from vi_kl.targets.file.errors import FileError, guess, listed
+from vi_kl.targets.file.model import ModelFile
+from vi_kl.targets.file.table import FORMATS, Table, read_table, remark
+from vi_kl.targets.target import Target
+
+WORDS = {"true": True, "false": False, "none": None}
+WHOLE = "@"
+
+
+@dataclasses.dataclass(frozen=True)
+class Bound:
+    """A model with all its arguments.
+
+    Attributes:
+        model: the model.
+        args: its arguments by place.
+        kwargs: those that can only be given by name.
+        labels: {column: the labels of its codes} of the data's columns of text, whether an argument or not.
+        remarks: what a user should know, a sentence each.
+        sources: the (table, column) that each array is from.
+    """
+
+    model: ModelFile
+    args: tuple
+    kwargs: dict[str, Any]
+    labels: dict[str, list[str]]
+    remarks: tuple[str, ...]
+    sources: tuple[tuple[Table, str], ...]
+
+    def target(self) -> Target:
+        """Return the posterior.
+
+        Raises:
+            ModelError: the model cannot be fitted as it is, or its data lack values; the message says which.
+            FileError: the model's code raises an error.
+        """
+        with self.model.speaking_for_itself():
+            try:
+                return Target.from_numpyro(self.model.function, *self.args, **self.kwargs)
+            except ModelError as error:
+                gaps = " ".join(filter(None, (table.missing([name]) for table, name in self.sources)))
+                if not gaps or "NaN" not in str(error):
+                    raise
+                mend = "Leave those rows out, or give the model a mask (numpyro.handlers.mask)."
+                raise ModelError(f"{error} {gaps} {mend}") from error
+
+
+def bind(
+    model: ModelFile,
+    table: Table | None,
+    written: Sequence[str] = (),
+    *,
+    known: Mapping[str, Sequence[str]] | None = None,
+    may_lack: Collection[str] = (),
+) -> Bound:
+    """Find the value of each argument of a model.
+
+    Args:
+        model: the model.
+        table: the data; None if there are none.
+        written: `name=value` for arguments that are not the column of their name.
+        known: {column: labels} of codes that are to be used again.
+        may_lack: arguments that are None where nothing is given for them: data to be predicted.
+
+    Raises:
+        FileError: an argument has no value, or none that can be read; the message says which, and what there is.
+    """
+    asked = assignments(model, written)
+    reader = Reader(table, known or {})
+    values: dict[str, Any] = {}
+    for name, parameter in model.parameters.items():
+        if name in asked:
+            values[name] = reader.value(name, asked[name])
+        elif table is not None and name in table.raw:
+            values[name] = reader.column(table, name)
+        elif name in may_lack:
+            values[name] = None
+        elif parameter.default is not parameter.empty:
+            values[name] = parameter.default
+        else:
+            raise FileError(lacking(model, table, name))
+    by_place = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    placed = {name for name, parameter in model.parameters.items() if parameter.kind in by_place}
+    return Bound(
+        model,
+        tuple(value for name, value in values.items() if name in placed),
+        {name: value for name, value in values.items() if name not in placed},
+        {**(table.labels() if table is not None else {}), **(known or {})},
+        tuple(reader.remarks),
+        tuple(reader.sources),
+    )
+
+
+def assignments(model: ModelFile, written: Sequence[str]) -> dict[str, str]:
+    """Return {argument: value as it is written}.
+
+    Raises:
+        FileError: one has no equals sign, or names what is no argument of the model.
+    """
+    found = {}
+    for each in written:
+        name, equals, value = each.partition("=")
+        if not (equals and name and value):
+            raise FileError(f"--arg {each} says nothing: write --arg name=column, --arg name=3.5, --arg name=file.npz:key.")
+        if name not in model.parameters:
+            known = listed(model.parameters)
+            raise FileError(f"--arg {each}: {model} has no argument '{name}'.{guess(name, model.parameters)} It has {known}.")
+        found[name] = value
+    return found
+
+
+def lacking(model: ModelFile, table: Table | None, name: str) -> str:
+    """Say that an argument has no value, and what could be its value."""
+    if table is None:
+        return f"{model} needs '{name}', and there are no data: --data FILE, with a column for each of {listed(model.parameters)}."
+    return (
+        f"{model} needs '{name}', and {table.path.name} has no such column.{guess(name, table.raw)} Its columns are "
+        f"{listed(table.raw)}. --arg {name}=COLUMN takes another one, --arg {name}=3.5 a number."
+    )
+
+
+class Reader:
+    """What reads the values of arguments, and notes where they are from.
+
+    Args:
+        table: the data.
+        known: {column: labels} of codes that are to be used again.
+    """
+
+    def __init__(self, table: Table | None, known: Mapping[str, Sequence[str]]):
+        self.table, self.known = table, known
+        self.others: dict[Path, Table] = {}
+        self.remarks: list[str] = []
+        self.sources: list[tuple[Table, str]] = []
+
+    def value(self, name: str, written: str) -> Any:
+        """Return the value of an argument as it is written."""
+        if written.lower() in WORDS:
+            return WORDS[written.lower()]
+        for number in (int, float):
+            try:
+                return number(written)
+            except ValueError:
+                continue
+        if written == WHOLE and self.table is not None:
+            return self.whole(self.table)
+        path, colon, key = written.rpartition(":")
+        if colon and Path(path).suffix.lower() in FORMATS:
+            place = Path(path).expanduser()
+            self.others.setdefault(place, read_table(place))
+            return self.column(self.others[place], key)
+        if self.table is None:
+            raise FileError(f"--arg {name}={written} is a column, and there are no data: --data FILE.")
+        return self.column(self.table, written)
+
+    def column(self, table: Table, name: str) -> Any:
+        """Return a column as numbers."""
+        values, labels = table.column(name, self.known.get(name))
+        if labels is not None and name not in self.known:
+            self.remarks.append(remark(table.about(name), labels))
+        self.sources.append((table, name))
+        return values
+
+    def whole(self, table: Table) -> Any:
+        """Return all columns that have a form as numbers: a data frame, or a dictionary where lengths differ."""
+        columns = {}
+        for name in table.raw:
+            try:
+                columns[name] = self.column(table, name)
+            except FileError as error:
+                self.remarks.append(f"{error} It is left out.")
+        if not table.is_frame:
+            return columns
+        import pandas as pd
+
+        return pd.DataFrame(columns)
