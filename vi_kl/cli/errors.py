@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from vi_kl.cli.divergence.input_errors import ExpressionError
+from vi_kl.core.errors import ViKLError
 
 
 @contextlib.contextmanager
@@ -21,16 +22,18 @@ def errors_as_sentences(errors: Console, debug: bool) -> Iterator[None]:
             if not debug:
                 warnings.simplefilter("ignore")  # the answer itself holds what there is to warn of
             yield
+    except (typer.Exit, BrokenPipeError):
+        raise  # the exit code is settled; or `| head` has read enough, and typer ends quietly
     except ExpressionError as error:
         errors.print(Text(error.place.marked(errors.width)), soft_wrap=True)
         refuse(errors, error.sentence)
-    except (ValueError, NotImplementedError) as error:
-        refuse(errors, re.sub(r"estimate_kl\(p, q, .*", "Leave --method out for the value with its error.", str(error)))
+    except (ValueError, NotImplementedError, ViKLError, OSError) as error:
+        if debug and error.__cause__ is not None:
+            raise  # an error of the user's own code, in our words
+        refuse(errors, sentence_of(error))
     except ImportError as error:  # some of NumPyro's distributions need packages that it does not install
         errors.print(Text(f"This needs a package that is not installed. {error}", style="red"))
         raise typer.Exit(1) from None
-    except BrokenPipeError:
-        raise  # `| head` has read enough; typer ends quietly
     except Exception as error:
         if debug:
             raise
@@ -39,7 +42,14 @@ def errors_as_sentences(errors: Console, debug: bool) -> Iterator[None]:
         raise typer.Exit(1) from None
 
 
+def sentence_of(error: Exception) -> str:
+    """Return the words of an error, with the options of the command line in place of Python's arguments."""
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror or error}. Choose another file."
+    return re.sub(r"estimate_kl\(p, q, .*", "Leave --method out for the value with its error.", str(error))
+
+
 def refuse(errors: Console, sentence: str) -> NoReturn:
     """Print a sentence about a mistake, and exit with code 2."""
-    errors.print(Text(sentence, style="red"))
+    errors.print(Text(sentence, style="red"), soft_wrap=True)
     raise typer.Exit(2)

@@ -29,7 +29,8 @@ class Bound:
         model: the model.
         args: its arguments by place.
         kwargs: those that can only be given by name.
-        labels: {column: the labels of its codes} of the data's columns of text, whether an argument or not.
+        codes: {column: the labels of its codes} of the columns of text among the arguments.
+        table: the data; None if there are none.
         remarks: what a user should know, a sentence each.
         sources: the (table, column) that each array is from.
     """
@@ -37,9 +38,20 @@ class Bound:
     model: ModelFile
     args: tuple
     kwargs: dict[str, Any]
-    labels: dict[str, list[str]]
+    codes: dict[str, list[str]]
+    table: Table | None
     remarks: tuple[str, ...]
     sources: tuple[tuple[Table, str], ...]
+
+    @property
+    def labels(self) -> dict[str, list[str]]:
+        """{column: its labels} of all columns of text in the data, whether an argument or not."""
+        return {**(self.table.labels() if self.table is not None else {}), **self.codes}
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """{argument: its value}."""
+        return {**dict(zip(self.model.parameters, self.args, strict=False)), **self.kwargs}
 
     def target(self) -> Target:
         """Return the posterior.
@@ -83,7 +95,7 @@ def bind(
     reader = Reader(table, known or {})
     values: dict[str, Any] = {}
     for name, parameter in model.parameters.items():
-        if name in asked:
+        if name in asked and not (name in may_lack and is_absent(asked[name], table)):
             values[name] = reader.value(name, asked[name])
         elif table is not None and name in table.raw:
             values[name] = reader.column(table, name)
@@ -99,10 +111,17 @@ def bind(
         model,
         tuple(value for name, value in values.items() if name in placed),
         {name: value for name, value in values.items() if name not in placed},
-        {**(table.labels() if table is not None else {}), **(known or {})},
+        reader.codes,
+        table,
         tuple(reader.remarks),
         tuple(reader.sources),
     )
+
+
+def is_absent(written: str, table: Table | None) -> bool:
+    """Return whether what is written for an argument can only be a column, and the data have none of that name."""
+    is_column = written.isidentifier() and written.lower() not in WORDS
+    return is_column and (table is None or written not in table.raw)
 
 
 def assignments(model: ModelFile, written: Sequence[str]) -> dict[str, str]:
@@ -115,10 +134,10 @@ def assignments(model: ModelFile, written: Sequence[str]) -> dict[str, str]:
     for each in written:
         name, equals, value = each.partition("=")
         if not (equals and name and value):
-            raise FileError(f"--arg {each} says nothing: write --arg name=column, --arg name=3.5, --arg name=file.npz:key.")
+            raise FileError(f"--arg {each} says nothing: write name=column, name=3.5 or name=file.npz:key.")
         if name not in model.parameters:
-            known = listed(model.parameters)
-            raise FileError(f"--arg {each}: {model} has no argument '{name}'.{guess(name, model.parameters)} It has {known}.")
+            hint = f"{guess(name, model.parameters)} It has {listed(model.parameters)}."
+            raise FileError(f"--arg {each}: {model} has no argument '{name}'.{hint}")
         found[name] = value
     return found
 
@@ -126,7 +145,8 @@ def assignments(model: ModelFile, written: Sequence[str]) -> dict[str, str]:
 def lacking(model: ModelFile, table: Table | None, name: str) -> str:
     """Say that an argument has no value, and what could be its value."""
     if table is None:
-        return f"{model} needs '{name}', and there are no data: --data FILE, with a column for each of {listed(model.parameters)}."
+        each = listed(model.parameters)
+        return f"{model} needs '{name}', and there are no data: --data FILE, with a column for each of {each}."
     return (
         f"{model} needs '{name}', and {table.path.name} has no such column.{guess(name, table.raw)} Its columns are "
         f"{listed(table.raw)}. --arg {name}=COLUMN takes another one, --arg {name}=3.5 a number."
@@ -144,6 +164,7 @@ class Reader:
     def __init__(self, table: Table | None, known: Mapping[str, Sequence[str]]):
         self.table, self.known = table, known
         self.others: dict[Path, Table] = {}
+        self.codes: dict[str, list[str]] = {}
         self.remarks: list[str] = []
         self.sources: list[tuple[Table, str]] = []
 
@@ -170,6 +191,8 @@ class Reader:
     def column(self, table: Table, name: str) -> Any:
         """Return a column as numbers."""
         values, labels = table.column(name, self.known.get(name))
+        if labels is not None:
+            self.codes[name] = labels
         if labels is not None and name not in self.known:
             self.remarks.append(remark(table.about(name), labels))
         self.sources.append((table, name))
