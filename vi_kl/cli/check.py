@@ -30,7 +30,8 @@ def check(
     model: OtherModel = None,
     method: Annotated[str, typer.Option(help="The method by which models are fitted.")] = "automatic",
     reference: Annotated[
-        Reference, typer.Option(help="What q is compared with: a run of NUTS, quadrature, the best there is, or nothing.")
+        Reference,
+        typer.Option(help="What q is compared with: a run of NUTS, quadrature, the best there is, or nothing."),
     ] = Reference.none,
     seed: Seed = 0,
     strict: Strict = False,

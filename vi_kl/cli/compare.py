@@ -27,7 +27,8 @@ def compare(
     arg: Arg = None,
     methods: Annotated[str, typer.Option(help="The methods by name, with commas between them.")] = USUAL,
     reference: Annotated[
-        Reference, typer.Option(help="What each q is compared with: a run of NUTS, quadrature, the best there is, nothing.")
+        Reference,
+        typer.Option(help="What each q is compared with: a run of NUTS, quadrature, the best there is, nothing."),
     ] = Reference.auto,
     seed: Seed = 0,
     out: Annotated[
@@ -59,7 +60,9 @@ def compare(
         subject = subject_of(model, data, arg or (), said)
         known = reference_of(subject.target, reference, seed, said)
         target = subject.target if known is None else subject.target.with_reference(known)
-        command = shlex.join(["vi-kl", "compare", model, *(["--data", str(data)] if data else ()), "--methods", methods])
+        command = shlex.join(
+            ["vi-kl", "compare", model, *(["--data", str(data)] if data else ()), "--methods", methods]
+        )
 
         def keep(comparison: "Comparison") -> None:
             words = ", ".join(certificate.name for certificate in comparison.certificates)
@@ -72,7 +75,9 @@ def compare(
             write(table, out, command, seed, with_figures=True)
         passed = [not failures_of(certificate) for certificate in table.certificates]
         show(table, out, said)
-        said.write({"model": subject.name, "passed": any(passed), **table.to_dict(), "made": {**subject.made, "seed": seed}})
+        said.write(
+            {"model": subject.name, "passed": any(passed), **table.to_dict(), "made": {**subject.made, "seed": seed}}
+        )
         if strict and not any(passed):
             raise typer.Exit(1)
 

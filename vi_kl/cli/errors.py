@@ -13,6 +13,15 @@ from rich.text import Text
 from vi_kl.cli.divergence.input_errors import ExpressionError
 from vi_kl.core.errors import ViKLError
 
+# arguments of Python in the words of errors, and the options of the command line that stand for them
+IN_OPTIONS = (
+    (r"estimate_kl\(p, q, .*", "Leave --method out for the value with its error."),
+    (r"redraw=\['(\w+)'\]", r"--redraw \1"),
+    (r"Leave out of `redraw`", "Leave out of --redraw"),
+    (r" \(The number of draws is given by name: n=1000\.\)", ""),
+    (r"\bby sites=\[\.\.\.\]", "by --sites"),
+)
+
 
 @contextlib.contextmanager
 def errors_as_sentences(errors: Console, debug: bool) -> Iterator[None]:
@@ -46,7 +55,10 @@ def sentence_of(error: Exception) -> str:
     """Return the words of an error, with the options of the command line in place of Python's arguments."""
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror or error}. Choose another file."
-    return re.sub(r"estimate_kl\(p, q, .*", "Leave --method out for the value with its error.", str(error))
+    sentence = str(error)
+    for pattern, option in IN_OPTIONS:
+        sentence = re.sub(pattern, option, sentence)
+    return sentence
 
 
 def refuse(errors: Console, sentence: str) -> NoReturn:

@@ -11,6 +11,26 @@ from vi_kl.cli.options import Arg, AsJson, Data, Debug, Model, Quiet, Seed
 from vi_kl.cli.streams import Streams, streams
 from vi_kl.core.files import require_writable_file
 
+EXAMPLE_FILES = """\
+The files of the example, schools.csv:
+
+    y,sigma
+    28,15
+    8,10
+    -3,16
+
+and schools.py:
+
+    import numpyro
+    import numpyro.distributions as dist
+
+    def schools(y, sigma):
+        mu = numpyro.sample("mu", dist.Normal(0, 5))
+        with numpyro.plate("school", len(y)):
+            numpyro.sample("y", dist.Normal(mu, sigma), obs=y)
+"""
+EPILOG = "\n\n".join("\b\n" + part for part in EXAMPLE_FILES.replace("[", r"\[").split("\n\n"))  # lines stay lines
+
 if TYPE_CHECKING:
     from vi_kl.algorithms import Fit
     from vi_kl.cli.subject import Subject
@@ -36,15 +56,7 @@ def fit(
     """Fit your model to your data: a table of the parameters, and how far it is from the posterior.
 
     The model is a function that calls numpyro.sample. Each of its arguments gets the column of the data that is called
-    as it is: with columns y and sigma in schools.csv, and in schools.py
-
-    [dim]    def schools(y, sigma):[/]
-    \b
-    [dim]        mu = numpyro.sample("mu", dist.Normal(0, 5))[/]
-    \b
-    [dim]        with numpyro.plate("school", len(y)):[/]
-    \b
-    [dim]            numpyro.sample("y", dist.Normal(mu, sigma), obs=y)[/]
+    as it is; --arg name=VALUE gives it another column, or a number. Text becomes codes, 0, 1, 2 and so on.
 
     Example: vi-kl fit schools.py:schools --data schools.csv --out schools.vikl
 

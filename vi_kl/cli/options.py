@@ -46,15 +46,18 @@ Arg = Annotated[
     list[str] | None,
     typer.Option(
         metavar="name=VALUE",
-        help="Another value for an argument: a column, a number, true, false, none, file.npz:key, or @ for all columns. "
-        "Once for each.",
+        help="Another value for an argument: a column, a number, true, false, none, file.npz:key, or @ for all "
+        "columns. Once for each.",
         show_default=False,
     ),
 ]
 OtherModel = Annotated[
     str | None,
     typer.Option(
-        "--model", metavar="MODEL.py:function", help="Where the model of a fit is now, if it has moved.", show_default=False
+        "--model",
+        metavar="MODEL.py:function",
+        help="Where the model of a fit is now, if it has moved.",
+        show_default=False,
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object, and nothing else on standard output.")]

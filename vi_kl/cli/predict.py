@@ -1,5 +1,6 @@
 """`vi-kl predict`: draws of data from a saved fit."""
 
+import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from vi_kl.draws.model_runs import ModelRuns
     from vi_kl.targets.file import Bound
 
+Drawn = dict[str, np.ndarray]
 PROBABILITIES = (0.05, 0.5, 0.95)
 
 
@@ -41,9 +43,7 @@ def predict(
     ] = None,
     draws: Annotated[int, typer.Option(help="The number of draws.", min=1)] = 1_000,
     seed: Seed = 0,
-    out: Annotated[
-        Path | None, typer.Option(help="A file for all draws: csv, npz or nc.", show_default=False)
-    ] = None,
+    out: Annotated[Path | None, typer.Option(help="A file for all draws: csv, npz or nc.", show_default=False)] = None,
     model: OtherModel = None,
     fitted_data: Data = None,
     as_json: AsJson = False,
@@ -70,7 +70,7 @@ def predict(
         options = {"n": draws, "sites": names(sites), "redraw": names(redraw) or (), "progress": said.progress}
         runs = ModelRuns.of(found.target, "predict")
         bound = new_arguments(subject, runs, data, arg or [])
-        values = drawn(found, bound, seed, options)
+        values = drawn(found, subject, bound, seed, options)
         labels = labels_of(runs, bound or subject.bound, values)
         table = summary_of(found, values, labels)
         if out is not None:
@@ -104,7 +104,8 @@ def new_arguments(subject: "Subject", runs: "ModelRuns", data: Path | None, arg:
         return None
     if subject.bound is None:
         raise FileError(
-            f"{subject.name} is a model of the catalogue, whose own data can be drawn again: leave --data and --arg out."
+            f"{subject.name} is a model of the catalogue, whose own data can be drawn again: leave --data and --arg "
+            f"out."
         )
     given = {each.partition("=")[0] for each in arg}
     kept = [each for each in subject.made["arguments"] if each.partition("=")[0] not in given]
@@ -128,15 +129,37 @@ def is_same(value: Any, data: np.ndarray) -> bool:
     )
 
 
-def drawn(found: "Fit", bound: "Bound | None", seed: int, options: dict[str, Any]) -> dict[str, np.ndarray]:
+def drawn(found: "Fit", subject: "Subject", bound: "Bound | None", seed: int, options: dict[str, Any]) -> Drawn:
     """Return the draws of each site, {site: (draws, ...)}."""
+    from vi_kl.core.errors import ModelError
+
     if bound is None:
         return found.predict(seed, **options)
     with bound.model.speaking_for_itself():
-        return found.predict(seed, *bound.args, **options, **bound.kwargs)
+        try:
+            return found.predict(seed, *bound.args, **options, **bound.kwargs)
+        except ModelError:
+            filled = with_placeholders(bound, subject)
+            if filled is None:
+                raise
+            return found.predict(seed, *filled.args, **options, **filled.kwargs)
 
 
-def labels_of(runs: "ModelRuns", bound: "Bound | None", values: dict[str, np.ndarray]) -> "Labels":
+def with_placeholders(bound: "Bound", subject: "Subject") -> "Bound | None":
+    """Return arguments with zeros, one for each new row, for the data that are to be predicted.
+
+    A model that reads their number of rows does not run without them; their values make no difference. None if nothing
+    is to be predicted, or the number of rows is not known.
+    """
+    rows = None if bound.table is None else bound.table.rows
+    if rows is None or not bound.lacked or subject.bound is None:
+        return None
+    old = subject.bound.values
+    zeros = {name: np.zeros((rows, *old[name].shape[1:]), old[name].dtype) for name in bound.lacked}
+    return dataclasses.replace(bound, values={**bound.values, **zeros})
+
+
+def labels_of(runs: "ModelRuns", bound: "Bound | None", values: Drawn) -> "Labels":
     """Return the names of the axes and entries of what was drawn."""
     from vi_kl.cli.subject import coords_of
     from vi_kl.draws.labels import Labels
@@ -144,13 +167,11 @@ def labels_of(runs: "ModelRuns", bound: "Bound | None", values: dict[str, np.nda
     shapes = {name: x.shape[1:] for name, x in values.items()}
     plates = {name: runs.sites[name].dims for name in shapes if name in runs.sites}
     plates = {name: axes for name, axes in plates.items() if len(axes) == len(shapes[name])}
-    sizes = {
-        axis: size for name, axes in plates.items() for axis, size in zip(axes, shapes[name], strict=True) if axis
-    }
+    sizes = {axis: size for name, axes in plates.items() for axis, size in zip(axes, shapes[name], strict=True) if axis}
     return Labels.of(shapes, plates, coords={} if bound is None else coords_of(sizes, bound))
 
 
-def summary_of(found: "Fit", values: dict[str, np.ndarray], labels: "Labels") -> "Summary":
+def summary_of(found: "Fit", values: Drawn, labels: "Labels") -> "Summary":
     """Return means, sds and quantiles of what was drawn."""
     from vi_kl.draws.summary import Summary
 
@@ -182,7 +203,7 @@ def show(table: "Summary", out: Path | None, said: Streams) -> None:
 # Files of draws ------------------------------------------------------------------------------------------------------
 
 
-def write_csv(out: Path, values: dict[str, np.ndarray], labels: "Labels") -> None:
+def write_csv(out: Path, values: Drawn, labels: "Labels") -> None:
     """Write one row for each draw, and one column for each entry of each site."""
     import pandas as pd
 
@@ -196,7 +217,7 @@ def write_csv(out: Path, values: dict[str, np.ndarray], labels: "Labels") -> Non
         table.to_csv(file, index_label="draw")
 
 
-def write_npz(out: Path, values: dict[str, np.ndarray], labels: "Labels") -> None:
+def write_npz(out: Path, values: Drawn, labels: "Labels") -> None:
     """Write each site as an array whose first axis is the draws."""
     from vi_kl.core.files import replacing
 
@@ -204,7 +225,7 @@ def write_npz(out: Path, values: dict[str, np.ndarray], labels: "Labels") -> Non
         np.savez(file, **{name: np.asarray(x) for name, x in values.items()})
 
 
-def write_netcdf(out: Path, values: dict[str, np.ndarray], labels: "Labels") -> None:
+def write_netcdf(out: Path, values: Drawn, labels: "Labels") -> None:
     """Write a Dataset whose axes are called as the plates are."""
     import xarray
 

@@ -22,8 +22,8 @@ class Streams:
     """The two streams of a command.
 
     Attributes:
-        output: where results go.
-        errors: where remarks, progress and errors go.
+        output: the stream of results.
+        errors: the stream of remarks, progress and errors.
         as_json: whether results are one JSON object, and nothing is shown for people.
         quiet: whether there are no remarks and no progress.
     """

@@ -1,4 +1,4 @@
-"""The posterior that a command is about: a model in a file with its data, one of the catalogue, or that of a saved fit."""
+"""The posterior that a command is about: of a model in a file with its data, of the catalogue, or of a saved fit."""
 
 import dataclasses
 import datetime
@@ -49,7 +49,7 @@ class Subject:
 
 
 def coords_of(sizes: Mapping[str, int], bound: "Bound") -> dict[str, list[str]]:
-    """Return names for the entries of axes: the labels of a column of text that is as long as a plate, and called alike.
+    """Return names for the entries of axes: labels of a column of text that are as many, and called alike.
 
     Args:
         sizes: {axis: its length}.
@@ -84,7 +84,7 @@ def subject_of(
         model: `file.py:function`, or a name of the catalogue.
         data: the file of data.
         arguments: `name=value` for arguments that are not the column of their name.
-        said: where remarks go.
+        said: the streams, for remarks.
         known: {column: labels} of codes that are to be used again.
 
     Raises:
@@ -96,7 +96,9 @@ def subject_of(
     in_catalogue = named(model)
     if in_catalogue is not None:
         if data is not None or arguments:
-            raise FileError(f"{in_catalogue} is a model of the catalogue and has its own data: leave --data and --arg out.")
+            raise FileError(
+                f"{in_catalogue} is a model of the catalogue and has its own data: leave --data and --arg out."
+            )
         return Subject(in_catalogue, make_target(in_catalogue), {"model": in_catalogue}, None)
     if not is_model(model):
         close = difflib.get_close_matches(model.lower(), CATALOGUE, n=1, cutoff=SIMILAR)
@@ -129,10 +131,10 @@ def open_fit(
 
     Args:
         path: the file of the fit.
-        model: where the model is now; None for where it was.
-        data: where the data are now; None for where they were.
+        model: the model, if it has moved; None if it is where it was.
+        data: the data, if they have moved; None if they are where they were.
         arguments: arguments to replace those that the file has; none of them for all that it has.
-        said: where remarks go.
+        said: the streams, for remarks.
 
     Raises:
         FileError: the model or the data are not where they were; or the file does not say where.
@@ -145,7 +147,8 @@ def open_fit(
     made = describe(path).made
     if model is None and not made.get("model"):
         raise FileError(
-            f"{path} does not say of which model it is, for it was saved in Python: --model file.py:function, and --data."
+            f"{path} was saved in Python, and does not say of which model it is: give --model file.py:function and "
+            f"--data FILE."
         )
     if model is None and named(made["model"]) is None:
         file, _, function = made["model"].rpartition(":")
@@ -169,4 +172,6 @@ def still_there(recorded: str, fit: Path, option: str) -> Path:
     for place in (Path(recorded), fit.expanduser().parent / Path(recorded).name):
         if place.is_file():
             return place
-    raise FileError(f"{fit} was made of {recorded}, which is no longer there, nor beside it: {option} says where it is.")
+    raise FileError(
+        f"{fit} was made of {recorded}, which is no longer there, nor beside it: {option} says where it is."
+    )

@@ -25,7 +25,7 @@ class Entry:
 
     Attributes:
         name: its name.
-        source: where it is from: "conjugate", "textbook" or "posteriordb".
+        source: the part that it belongs to: "conjugate", "textbook" or "posteriordb".
         dim: the length of z.
         hard: what is hard about its posterior.
     """

@@ -19,6 +19,7 @@ from vi_kl.targets.target import Target
 
 WORDS = {"true": True, "false": False, "none": None}
 WHOLE = "@"
+BY_PLACE = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,8 +28,8 @@ class Bound:
 
     Attributes:
         model: the model.
-        args: its arguments by place.
-        kwargs: those that can only be given by name.
+        values: {argument: its value}.
+        lacked: the arguments that are None because the data lack them, as they may.
         codes: {column: the labels of its codes} of the columns of text among the arguments.
         table: the data; None if there are none.
         remarks: what a user should know, a sentence each.
@@ -36,8 +37,8 @@ class Bound:
     """
 
     model: ModelFile
-    args: tuple
-    kwargs: dict[str, Any]
+    values: dict[str, Any]
+    lacked: tuple[str, ...]
     codes: dict[str, list[str]]
     table: Table | None
     remarks: tuple[str, ...]
@@ -49,9 +50,14 @@ class Bound:
         return {**(self.table.labels() if self.table is not None else {}), **self.codes}
 
     @property
-    def values(self) -> dict[str, Any]:
-        """{argument: its value}."""
-        return {**dict(zip(self.model.parameters, self.args, strict=False)), **self.kwargs}
+    def args(self) -> tuple:
+        """The arguments by place."""
+        return tuple(value for name, value in self.values.items() if self.model.parameters[name].kind in BY_PLACE)
+
+    @property
+    def kwargs(self) -> dict[str, Any]:
+        """The arguments that can only be given by name."""
+        return {name: x for name, x in self.values.items() if self.model.parameters[name].kind not in BY_PLACE}
 
     def target(self) -> Target:
         """Return the posterior.
@@ -94,6 +100,7 @@ def bind(
     asked = assignments(model, written)
     reader = Reader(table, known or {})
     values: dict[str, Any] = {}
+    lacked: list[str] = []
     for name, parameter in model.parameters.items():
         if name in asked and not (name in may_lack and is_absent(asked[name], table)):
             values[name] = reader.value(name, asked[name])
@@ -101,16 +108,15 @@ def bind(
             values[name] = reader.column(table, name)
         elif name in may_lack:
             values[name] = None
+            lacked.append(name)
         elif parameter.default is not parameter.empty:
             values[name] = parameter.default
         else:
             raise FileError(lacking(model, table, name))
-    by_place = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    placed = {name for name, parameter in model.parameters.items() if parameter.kind in by_place}
     return Bound(
         model,
-        tuple(value for name, value in values.items() if name in placed),
-        {name: value for name, value in values.items() if name not in placed},
+        values,
+        tuple(lacked),
         reader.codes,
         table,
         tuple(reader.remarks),

@@ -50,7 +50,7 @@ class ModelFile:
 
     @contextlib.contextmanager
     def speaking_for_itself(self) -> Iterator[None]:
-        """Turn errors of the model's code, in a with block, into a FileError with their line; move its prints to stderr.
+        """Turn errors of the model's code, in a with block, into a FileError; move its prints to stderr.
 
         vi_kl's own errors, and those that did not pass through the file, are left as they are.
         """
@@ -132,7 +132,7 @@ def prints_on_stderr() -> Iterator[None]:
 
 
 def functions_of(module: types.ModuleType) -> dict[str, Callable]:
-    """Return the functions that a module defines, or makes of others by partial or a handler, and shows by their name."""
+    """Return the public functions that a module defines, or makes of others by partial or a handler."""
     return {
         name: value
         for name, value in vars(module).items()

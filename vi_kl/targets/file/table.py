@@ -34,6 +34,11 @@ class Table:
     raw: Mapping[str, Any]
     is_frame: bool = False
 
+    @property
+    def rows(self) -> int | None:
+        """The number of rows, if all columns have the same."""
+        return len(next(iter(self.raw.values()), ())) if self.is_frame else None
+
     def column(self, name: str, known: Sequence[str] | None = None) -> tuple[Any, list[str] | None]:
         """Return a column as numbers, and the labels of its codes if it is text.
 
@@ -210,8 +215,9 @@ def coded(text: np.ndarray, known: Sequence[str] | None, about: str) -> tuple[np
     if (present & ~numeric).any() and numeric.sum() >= MOSTLY * present.sum():
         row = int(np.flatnonzero(present & ~numeric)[0])
         raise FileError(
-            f"The {about} holds numbers, and text in {int((present & ~numeric).sum()):,} of {len(entries):,} rows, the "
-            f"first in row {row + 1:,}: {str(entries[row])!r}. Mend it there, or leave the entry empty if it is missing."
+            f"The {about} holds numbers, and text in {int((present & ~numeric).sum()):,} of {len(entries):,} rows, "
+            f"the first in row {row + 1:,}: {str(entries[row])!r}. Mend it there, or leave the entry empty if it is "
+            f"missing."
         )
     if not present.all():
         row = int(np.flatnonzero(~present)[0])
