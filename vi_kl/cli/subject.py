@@ -144,21 +144,38 @@ def open_fit(
     from vi_kl.algorithms.storage import describe
     from vi_kl.targets.file import FileError
 
-    made = describe(path).made
-    if model is None and not made.get("model"):
+    made = recorded(describe(path).made, path)
+    if model is None and made.get("model") is None:
         raise FileError(
             f"{path} was saved in Python, and does not say of which model it is: give --model file.py:function and "
             f"--data FILE."
         )
     if model is None and named(made["model"]) is None:
         file, _, function = made["model"].rpartition(":")
-        model = f"{still_there(file, path, '--model')}:{function}"
+        place = still_there(file, path, "--model")
+        said.remark(f"Running {place}, which {path} names as the file of its model.")
+        model = f"{place}:{function}"
     if data is None and made.get("data"):
         data = still_there(made["data"], path, "--data")
     subject = subject_of(
         model or made["model"], data, arguments or made.get("arguments", ()), said, known=made.get("labels")
     )
     return vi_kl.load(path, subject.target), subject
+
+
+def recorded(made: Mapping[str, Any], path: Path) -> Mapping[str, Any]:
+    """Return what a file says of how its fit was made, if it says it in the way that `subject_of` does.
+
+    Raises:
+        FileError: it says something else.
+    """
+    from vi_kl.targets.file import FileError
+
+    kinds = {"model": str, "data": str | None, "arguments": list | tuple, "labels": dict}
+    for name, kind in kinds.items():
+        if name in made and not isinstance(made[name], kind):
+            raise FileError(f"{path} is damaged: it says that its {name} is {str(made[name])[:40]!r}.")
+    return made
 
 
 def still_there(recorded: str, fit: Path, option: str) -> Path:

@@ -102,13 +102,13 @@ def bind(
     values: dict[str, Any] = {}
     lacked: list[str] = []
     for name, parameter in model.parameters.items():
-        if name in asked and not (name in may_lack and is_absent(asked[name], table)):
+        if name in may_lack and is_absent(asked.get(name, name), table):
+            values[name] = None
+            lacked.append(name)
+        elif name in asked:
             values[name] = reader.value(name, asked[name])
         elif table is not None and name in table.raw:
             values[name] = reader.column(table, name)
-        elif name in may_lack:
-            values[name] = None
-            lacked.append(name)
         elif parameter.default is not parameter.empty:
             values[name] = parameter.default
         else:

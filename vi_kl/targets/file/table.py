@@ -178,12 +178,12 @@ def as_array(raw, about: str) -> np.ndarray:
         raise FileError(f"The {about} holds dates: turn them into numbers first, such as days since the first.")
     if hasattr(getattr(raw, "dtype", None), "numpy_dtype") and kind in "iufb":  # pandas' numbers that may be missing
         return raw.to_numpy(dtype=float if raw.isna().any() else raw.dtype.numpy_dtype, na_value=np.nan)
-    if isinstance(raw, list) and has_gaps(raw):
-        raw = [np.nan if entry is None else entry for entry in raw]
     try:
         array = np.asarray(raw)
     except ValueError:
         raise FileError(f"The {about} has lists of different lengths: pad them, and give their lengths too.") from None
+    if array.dtype.kind == "O" and are_numbers_with_gaps(array):
+        return array.astype(float)
     if array.dtype.kind == "O" and any(isinstance(entry, dict | list) for entry in array.ravel()[:1]):
         raise FileError(f"The {about} holds neither numbers nor text, but a {type(array.ravel()[0]).__name__}.")
     if array.dtype.kind not in "biufOUST":
@@ -191,9 +191,10 @@ def as_array(raw, about: str) -> np.ndarray:
     return array
 
 
-def has_gaps(entries: list) -> bool:
-    """Return whether a list of JSON is of numbers, some of which are null."""
-    return None in entries and any(isinstance(entry, int | float) for entry in entries)
+def are_numbers_with_gaps(array: np.ndarray) -> bool:
+    """Return whether an array of objects is one of numbers, some of which are missing, as null in JSON."""
+    kinds = {type(entry) for entry in array.ravel()}
+    return bool(kinds & {int, float}) and kinds <= {int, float, type(None)}
 
 
 def plain_number(array: np.ndarray) -> Any:
