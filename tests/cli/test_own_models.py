@@ -116,7 +116,7 @@ def test_a_saved_fit_is_checked_as_it_was_when_it_was_made(folder):
 
 
 def test_a_failed_check_ends_with_1_under_strict_alone(folder):
-    arguments = ("check", f"{folder}/model.py:means", "--data", folder / "data.csv", "--arg", "sigma=2", "--quiet")
+    arguments = ("check", f"{folder}/model.py:means", "--data", folder / "data.csv", "--arg", "sigma=se", "--quiet")
     arguments = (*arguments, "--method", "map")
     result = run(*arguments, "--strict")
     assert result.exit_code == 1
@@ -332,7 +332,7 @@ WRONG = {  # what is typed, what is written first, and the sentence that answers
         text_in("shapes.json", '{{"y": [1, 2, 3], "sigma": [1, 2]}}'.replace("{{", "{").replace("}}", "}")),
         "Observed site 'effect' has data of shape (3,), and a distribution of shape (2,) in plate 'school' of 2 rows",
     ),
-    "unknown method": (("fit", *MODEL_AND_DATA, "--method", "laplase"), None, "Unknown method 'laplase'. Did you mean "),
+    "unknown method": (("fit", *MODEL_AND_DATA, "--method", "laplase"), None, "Unknown method 'laplase'. Did you "),
     "unwritable output": (("fit", *MODEL_AND_DATA, "--out", "{folder}/none/f.vikl"), None, "no folder {folder}/none"),
     "output below a file": (("fit", *MODEL_AND_DATA, "--out", "{folder}/data.csv/f"), None, "There is no folder"),
     "a truncated fit": (("check", "{folder}/cut.vikl"), cut_the_fit, "cut.vikl is "),
@@ -340,7 +340,7 @@ WRONG = {  # what is typed, what is written first, and the sentence that answers
     "a missing fit": (("predict", "{folder}/no.vikl"), None, "no.vikl"),
     "no such model": (("fit", "eight_scools"), None, "There is no model 'eight_scools'. Did you mean eight_schools_"),
     "data for the catalogue": (("fit", "normal_normal", "--data", "{folder}/data.csv"), None, "has its own data"),
-    "an ending of a report": (("compare", *MODEL_AND_DATA, "--out", "{folder}/r.pdf"), None, "(.html) or as numbers (.json)"),
+    "an ending of a report": (("compare", *MODEL_AND_DATA, "--out", "{folder}/r.pdf"), None, "or as numbers (.json)"),
     "an ending of draws": (("predict", "{folder}/fit.vikl", "--out", "{folder}/d.xlsx"), None, "as .csv, .npz, .nc"),
     "no such site": (("predict", "{folder}/fit.vikl", "--sites", "z"), None, "has no site 'z': there are mu, effect"),
 }  # fmt: skip

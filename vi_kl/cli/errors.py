@@ -11,7 +11,6 @@ from rich.console import Console
 from rich.text import Text
 
 from vi_kl.cli.divergence.input_errors import ExpressionError
-from vi_kl.core.errors import ViKLError
 
 # arguments of Python in the words of errors, and the options of the command line that stand for them
 IN_OPTIONS = (
@@ -36,7 +35,7 @@ def errors_as_sentences(errors: Console, debug: bool) -> Iterator[None]:
     except ExpressionError as error:
         errors.print(Text(error.place.marked(errors.width)), soft_wrap=True)
         refuse(errors, error.sentence)
-    except (ValueError, NotImplementedError, ViKLError, OSError) as error:
+    except (ValueError, NotImplementedError, OSError) as error:
         if debug and error.__cause__ is not None:
             raise  # an error of the user's own code, in our words
         refuse(errors, sentence_of(error))
@@ -44,8 +43,12 @@ def errors_as_sentences(errors: Console, debug: bool) -> Iterator[None]:
         errors.print(Text(f"This needs a package that is not installed. {error}", style="red"))
         raise typer.Exit(1) from None
     except Exception as error:
+        from vi_kl.core.errors import ViKLError  # which brings NumPy
+
         if debug:
             raise
+        if isinstance(error, ViKLError):  # such as a fit that cannot go on
+            refuse(errors, sentence_of(error))
         errors.print(Text(f"vi-kl failed here: {type(error).__name__}: {error}", style="red"))
         errors.print("This is not your mistake. --debug shows where it happened.")
         raise typer.Exit(1) from None
