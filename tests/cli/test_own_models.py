@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 import vi_kl
 from vi_kl.algorithms.storage import describe
+from vi_kl.cli import interruption
 from vi_kl.cli.judging import failures_of
 from vi_kl.cli.main import app
 from vi_kl.models.catalogue import CATALOGUE, ENTRIES, NoSuchModel, make_target, named
@@ -75,6 +76,7 @@ def test_a_fit_is_the_one_that_python_makes_and_its_numbers_are_those_of_the_alg
     found = json.loads((folder / "fit.json").read_text())  # nothing that the file or the model prints is in it
     assert (found["model"], found["method"], found["status"]["converged"]) == ("model.py:means", "laplace", True)
     assert found["made"]["arguments"] == ["sigma=se"]
+    assert interruption.sentences[-1]() == f"The fit is in {folder / 'fit.vikl'}; its certificate was not finished."
     summary = found["summary"]
     assert summary["names"] == ["mu"]
     assert summary["mean"][0] == pytest.approx(MEAN, abs=5 * summary["error"][0])

@@ -12,7 +12,7 @@ from scipy import stats
 
 from vi_kl.core.errors import ModelError
 from vi_kl.core.files import require_writable_file
-from vi_kl.targets.file import FileError, bind, read_model, read_table
+from vi_kl.targets.file import FileError, bind, from_anywhere, read_model, read_table
 from vi_kl.targets.file import table as tables
 
 MODEL = """
@@ -113,6 +113,8 @@ def test_arguments_are_columns_numbers_and_columns_of_other_files(folder):
     other = bind(model, table, [f"sigma={folder}/other.npz:spread", "scale=none", "y=@"])
     np.testing.assert_array_equal(other.args[1], [1, 2, 3])
     assert other.kwargs == {"scale": None}
+    assert from_anywhere("sigma=~/other.npz:a") == f"sigma={os.path.expanduser('~')}/other.npz:a"
+    assert from_anywhere("sigma=se") == "sigma=se"
     assert list(other.args[0].columns) == ["school", "y", "se", "Body Weight", "gap"]
     assert isinstance(bind(model, table, ["sigma=3"]).args[1], int)
 

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vi_kl.cli.divergence.spinner import delayed_spinner
 from vi_kl.cli.interruption import when_interrupted
 from vi_kl.cli.judging import failures_of
 from vi_kl.cli.options import Arg, AsJson, Data, Debug, OtherModel, Quiet, Reference, Seed, Strict
@@ -52,7 +51,7 @@ def check(
     with streams(as_json=as_json, quiet=quiet, debug=debug) as said:
         done: list[dict[str, Any]] = []
         when_interrupted(lambda: f"{len(done)} of {len(subjects)} had been checked.")
-        with delayed_spinner(said.errors, "Importing JAX and NumPyro"):
+        with said.waiting():
             from vi_kl.algorithms.arguments import method_named
             from vi_kl.algorithms.registry import METHODS
 

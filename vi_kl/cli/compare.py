@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vi_kl.cli.divergence.spinner import delayed_spinner
 from vi_kl.cli.interruption import when_interrupted
 from vi_kl.cli.judging import failures_of
 from vi_kl.cli.options import Arg, AsJson, Data, Debug, Model, Quiet, Reference, Seed, Strict
@@ -51,7 +50,7 @@ def compare(
     with streams(as_json=as_json, quiet=quiet, debug=debug) as said:
         check_out(out)
         when_interrupted(lambda: "No approximation was finished yet.")
-        with delayed_spinner(said.errors, "Importing JAX and NumPyro"):
+        with said.waiting():
             import vi_kl
             from vi_kl.cli.references import reference_of
             from vi_kl.cli.subject import subject_of

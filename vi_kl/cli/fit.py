@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vi_kl.cli.divergence.spinner import delayed_spinner
 from vi_kl.cli.interruption import when_interrupted
 from vi_kl.cli.options import Arg, AsJson, Data, Debug, Model, Quiet, Seed
 from vi_kl.cli.streams import Streams, streams
@@ -66,7 +65,7 @@ def fit(
         if out is not None:
             require_writable_file(out)
         when_interrupted(lambda: "No fit was finished yet.")
-        with delayed_spinner(said.errors, "Importing JAX and NumPyro"):
+        with said.waiting():
             import vi_kl
             from vi_kl.algorithms.arguments import method_named
             from vi_kl.algorithms.registry import METHODS

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vi_kl.cli.divergence.spinner import delayed_spinner
 from vi_kl.cli.interruption import when_interrupted
 from vi_kl.cli.options import Arg, AsJson, Debug, OtherModel, Quiet, Seed
 from vi_kl.cli.streams import Streams, streams
@@ -57,7 +56,7 @@ def predict(
         if out is not None:
             check_out(out)
         when_interrupted(lambda: "The draws were not complete.")
-        with delayed_spinner(said.errors, "Importing JAX and NumPyro"):
+        with said.waiting():
             from vi_kl.cli.predictions import WRITERS, draw_and_summarise
             from vi_kl.cli.subject import open_fit
 

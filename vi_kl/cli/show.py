@@ -7,7 +7,6 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from vi_kl.cli.divergence.spinner import delayed_spinner
 from vi_kl.cli.options import AsJson, Debug
 from vi_kl.cli.streams import streams
 
@@ -25,7 +24,7 @@ def show(
     Example: vi-kl show schools.vikl
     """
     with streams(as_json=as_json, quiet=False, debug=debug) as said:
-        with delayed_spinner(said.errors, "Importing JAX and NumPyro"):
+        with said.waiting():
             from vi_kl.algorithms.storage import describe
             from vi_kl.core.records import plain
 

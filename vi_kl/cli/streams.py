@@ -14,6 +14,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from vi_kl.cli.divergence.spinner import delayed_spinner
 from vi_kl.cli.errors import errors_as_sentences
 
 
@@ -44,6 +45,10 @@ class Streams:
         """Say something on stderr that is no error."""
         if not self.quiet:
             self.errors.print(Text(sentence, style="dim"), soft_wrap=True)
+
+    def waiting(self) -> contextlib.AbstractContextManager[None]:
+        """Show on a terminal, in a with block, that what takes seconds is being imported."""
+        return contextlib.nullcontext() if self.quiet else delayed_spinner(self.errors, "Importing JAX and NumPyro")
 
     def show(self, *parts: Any) -> None:
         """Show results to people; words wrap at words."""

@@ -91,7 +91,7 @@ def subject_of(
         FileError, NoSuchModel: the model or the data cannot be read; the message says why.
         ModelError: the model cannot be fitted as it is.
     """
-    from vi_kl.targets.file import FileError, bind, read_model, read_table
+    from vi_kl.targets.file import FileError, bind, from_anywhere, read_model, read_table
 
     in_catalogue = named(model)
     if in_catalogue is not None:
@@ -113,7 +113,7 @@ def subject_of(
     made = {
         "model": f"{found.path}:{found.name}",
         "data": None if data is None else str(data.expanduser().resolve()),
-        "arguments": list(arguments),
+        "arguments": [from_anywhere(each) for each in arguments],
         "labels": bound.codes,
     }
     return Subject(str(found), bound.target(), made, bound)

@@ -11,7 +11,7 @@ table       columns as arrays of numbers; text as codes with labels
 arguments   which column, number or file each argument of the model gets
 """
 
-from vi_kl.targets.file.arguments import Bound, bind
+from vi_kl.targets.file.arguments import Bound, bind, from_anywhere
 from vi_kl.targets.file.errors import FileError
 from vi_kl.targets.file.model import ModelFile, prints_on_stderr, read_model
 from vi_kl.targets.file.table import FORMATS, Table, read_table
@@ -23,6 +23,7 @@ __all__ = [
     "ModelFile",
     "Table",
     "bind",
+    "from_anywhere",
     "prints_on_stderr",
     "read_model",
     "read_table",

@@ -155,8 +155,22 @@ def lacking(model: ModelFile, table: Table | None, name: str) -> str:
         return f"{model} needs '{name}', and there are no data: --data FILE, with a column for each of {each}."
     return (
         f"{model} needs '{name}', and {table.path.name} has no such column.{guess(name, table.raw)} Its columns are "
-        f"{listed(table.raw)}. --arg {name}=COLUMN takes another one, --arg {name}=3.5 a number, --arg {name}=none nothing."
+        f"{listed(table.raw)}. --arg {name}=COLUMN takes another one, --arg {name}=3.5 a number, --arg {name}=none "
+        f"nothing."
     )
+
+
+def column_elsewhere(written: str) -> tuple[Path, str] | None:
+    """Return the file and the column that `other.npz:key` names; None if it is something else."""
+    path, colon, key = written.rpartition(":")
+    return (Path(path).expanduser(), key) if colon and Path(path).suffix.lower() in FORMATS else None
+
+
+def from_anywhere(written: str) -> str:
+    """Return `name=value` as it holds in any folder: with the whole path of another file."""
+    name, _, value = written.partition("=")
+    other = column_elsewhere(value)
+    return written if other is None else f"{name}={other[0].resolve()}:{other[1]}"
 
 
 class Reader:
@@ -185,9 +199,9 @@ class Reader:
                 continue
         if written == WHOLE and self.table is not None:
             return self.whole(self.table)
-        path, colon, key = written.rpartition(":")
-        if colon and Path(path).suffix.lower() in FORMATS:
-            place = Path(path).expanduser()
+        other = column_elsewhere(written)
+        if other is not None:
+            place, key = other
             self.others.setdefault(place, read_table(place))
             return self.column(self.others[place], key)
         if self.table is None:
