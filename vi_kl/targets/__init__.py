@@ -4,6 +4,7 @@
 `Target.from_log_density(function, dim)` from any log density that JAX can trace, over z itself or, with a tree of
 examples in place of `dim`, over named parameters with supports (`Positive(1.0)`, `Simplex([...])`, ...).
 Every source of models fulfils one contract, `Density`, and says by name what more it offers (`CAPABILITIES`).
+`vi_kl.targets.file` reads models and their data from files, as the command line does.
 What is known about a target (its evidence, draws of the posterior) is a `ReferencePosterior`, from `vi_kl.reference`.
 """
 
