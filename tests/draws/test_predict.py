@@ -186,10 +186,20 @@ def test_the_draws_are_numpyros(name):
 
 
 def test_the_same_key_gives_the_same_numbers_in_batches_of_any_size(monkeypatch):
-    before = fitted("ragged").predict(4, n=100), fitted("ragged").log_likelihood(4, 100)
+    told = []
+
+    def ask():
+        told.clear()
+        ask = {"progress": lambda fraction, words: told.append((fraction, words))}
+        return fitted("ragged").predict(4, n=100, **ask), fitted("ragged").log_likelihood(4, 100, **ask)
+
+    before = ask()
+    assert [words for _, words in told] == ["100 of 100 draws"] * 2
     monkeypatch.setattr(price, "MEMORY", 3_000)
     assert model_runs.usual_number([(10,)]) == 32  # 80 bytes each
-    after = fitted("ragged").predict(4, n=100), fitted("ragged").log_likelihood(4, 100)
+    after = ask()
+    assert len(told) > 10  # a draw holds some 200 bytes
+    assert told[-1] == (1.0, "100 of 100 draws")
     for one, other in zip(before, after, strict=True):
         for site in one:
             np.testing.assert_allclose(one[site], other[site], rtol=1e-12)

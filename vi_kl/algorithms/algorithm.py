@@ -157,10 +157,16 @@ class Fit(Answers):
         return self.approximation.log_prob(z)
 
     def resample(
-        self, key: KeyLike, n: int, *, num_candidates: int | None = None, on_failure: str = "raise"
+        self,
+        key: KeyLike,
+        n: int,
+        *,
+        num_candidates: int | None = None,
+        on_failure: str = "raise",
+        progress: ProgressLike = None,
     ) -> Resampled:
         """Draw n values, corrected towards the posterior by importance weights; see `Approximation.resample`."""
-        return resample(self, key, n, num_candidates, on_failure)
+        return resample(self, key, n, num_candidates, on_failure, progress)
 
     def drawn(self, key: PRNGKeyArray, n: int | None) -> TargetDraws:
         found, status = self.approximation.drawn(key, n), str(self.status)

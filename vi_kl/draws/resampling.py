@@ -15,10 +15,11 @@ import math
 import jax
 import numpy as np
 
-from vi_kl.core.annotations import KeyLike
+from vi_kl.core.annotations import KeyLike, ProgressLike
 from vi_kl.core.errors import UnsuitableError
 from vi_kl.core.numbers import whole_number
 from vi_kl.core.precision import in_float64
+from vi_kl.core.progress import reporting
 from vi_kl.core.random_keys import numpy_generator
 from vi_kl.core.records import Readable
 from vi_kl.divergences.estimators.pareto import RELIABLE, effective_share, pareto_k, smoothed_weights
@@ -83,7 +84,9 @@ class Resampled(Readable, Answers):
 
 
 @in_float64
-def resample(q: Answers, key: KeyLike, n: int, num_candidates: int | None, on_failure: str) -> Resampled:
+def resample(
+    q: Answers, key: KeyLike, n: int, num_candidates: int | None, on_failure: str, progress: ProgressLike
+) -> Resampled:
     """Return n draws of an approximation, chosen by their importance weights; see `Approximation.resample`."""
     if on_failure not in ("raise", "keep"):
         raise ValueError(f'on_failure must be "raise" or "keep", got {on_failure!r}.')
@@ -91,7 +94,11 @@ def resample(q: Answers, key: KeyLike, n: int, num_candidates: int | None, on_fa
     assert number is not None, "resample has no default number of draws"
     usual = candidates_for(q.target_of_draws(), number)
     num = usual if num_candidates is None else whole_number("num_candidates", num_candidates, max(number, FEWEST))
-    return chosen(q.drawn(jax.random.fold_in(key, 4), num), key, number, keeps_failures=on_failure == "keep")
+    with reporting(progress, "resampling") as report:
+        report(0.0, f"drawing {num:,} candidates")
+        draws = q.drawn(jax.random.fold_in(key, 4), num)
+        report(0.3, f"weighing {num:,} candidates")
+        return chosen(draws, key, number, keeps_failures=on_failure == "keep")
 
 
 def chosen(draws: TargetDraws, key: jax.Array, n: int, *, keeps_failures: bool) -> Resampled:

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import ArrayLike, Float, PRNGKeyArray
 from numpyro.distributions import Distribution
 
-from vi_kl.core.annotations import AnyArray, KeyLike, Params
+from vi_kl.core.annotations import AnyArray, KeyLike, Params, ProgressLike
 from vi_kl.core.code_hash import reads
 from vi_kl.core.compilation import attached, compiled, detached
 from vi_kl.core.errors import UnsuitableError
@@ -99,7 +99,13 @@ class Approximation(Answers):
         return self.target
 
     def resample(
-        self, key: KeyLike, n: int, *, num_candidates: int | None = None, on_failure: str = "raise"
+        self,
+        key: KeyLike,
+        n: int,
+        *,
+        num_candidates: int | None = None,
+        on_failure: str = "raise",
+        progress: ProgressLike = None,
     ) -> Resampled:
         """Draw n values of z from q, corrected towards the posterior by Pareto-smoothed importance weights.
 
@@ -114,6 +120,8 @@ class Approximation(Answers):
             num_candidates: the number of draws of q to weigh; by default 16,384, or fewer where one evaluation of the
                 log density is dear, and at least 4 n.
             on_failure: "raise", or "keep" draws whose k-hat is too large, marked as not reliable.
+            progress: a function that is called as `progress(fraction_done, sentence)`, True to show progress, or
+                False; by default it is shown on a terminal and in a notebook after two seconds.
 
         Returns:
             A Resampled: `sites` has the draws, `k_hat` and `effective` say what they are worth, and they can be
@@ -122,7 +130,7 @@ class Approximation(Answers):
         Raises:
             UnsuitableError: k-hat is too large, or q has no density.
         """
-        return resample(self, key, n, num_candidates, on_failure)
+        return resample(self, key, n, num_candidates, on_failure, progress)
 
     def __repr__(self):
         return f"Approximation({self.name} of {self.target.density})"
