@@ -230,6 +230,7 @@ def test_a_model_that_counts_its_data_is_given_as_many_rows(tmp_path):
     assert fitted.exit_code == 0, fitted.output
     found = as_json("predict", tmp_path / "f.vikl", "--data", tmp_path / "new.csv")
     assert found["summary"]["names"] == ["effect[0]", "effect[1]", "effect[2]"]
+    assert found["draws"] == 1000
 
 
 def test_a_fit_whose_files_have_moved_says_which_option_finds_them(folder, tmp_path):

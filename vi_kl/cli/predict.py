@@ -33,7 +33,14 @@ def predict(
         str | None,
         typer.Option(help="Latent sites to draw anew, such as effects of groups that are new.", show_default=False),
     ] = None,
-    draws: Annotated[int, typer.Option(help="The number of draws.", min=1)] = 1_000,
+    draws: Annotated[
+        int | None,
+        typer.Option(
+            help="The number of draws; by default 1,000, or fewer where they would fill the memory.",
+            min=1,
+            show_default=False,
+        ),
+    ] = None,
     seed: Seed = 0,
     out: Annotated[Path | None, typer.Option(help="A file for all draws: csv, npz or nc.", show_default=False)] = None,
     model: OtherModel = None,
@@ -67,7 +74,9 @@ def predict(
         if out is not None:
             WRITERS[out.suffix.lower()](out, values, labels)
         show(table, out, said)
-        said.write({"fit": str(fit), "draws": draws, "seed": seed, "summary": table.to_dict(), "out": out and str(out)})
+        number = len(next(iter(values.values())))
+        where = None if out is None else str(out)
+        said.write({"fit": str(fit), "draws": number, "seed": seed, "summary": table.to_dict(), "out": where})
 
 
 def check_out(out: Path) -> None:

@@ -1,6 +1,7 @@
 """The work of `vi-kl predict`: new arguments for a model, its draws, their summary, and files of them."""
 
 import dataclasses
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -146,8 +147,10 @@ def write_csv(out: Path, values: Drawn, labels: Labels) -> None:
 
 def write_npz(out: Path, values: Drawn, labels: Labels) -> None:
     """Write each site as an array whose first axis is the draws."""
-    with replacing(out) as file:
-        np.savez(file, **{name: np.asarray(x) for name, x in values.items()})
+    with replacing(out) as file, zipfile.ZipFile(file, "w") as archive:  # np.savez has arguments of its own names
+        for name, x in values.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, np.asarray(x), allow_pickle=False)
 
 
 def write_netcdf(out: Path, values: Drawn, labels: Labels) -> None:

@@ -73,7 +73,8 @@ class Table:
         words = []
         for name in names:
             values, _ = self.column(name)
-            rows = np.flatnonzero(np.isnan(np.ravel(values))) if np.asarray(values).dtype.kind == "f" else ()
+            values = np.ravel(np.asarray(values))
+            rows = np.flatnonzero(np.isnan(values)) if values.dtype.kind == "f" else np.empty(0, int)
             if len(rows):
                 count = "1 value is" if len(rows) == 1 else f"{len(rows):,} values are"
                 words.append(f"In {self.about(name)} {count} missing, the first in row {rows[0] + 1:,}.")
