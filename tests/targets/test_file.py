@@ -171,6 +171,18 @@ def test_text_is_coded_in_order_of_appearance_and_known_codes_are_kept(folder):
         table.column("school", ["A"])
 
 
+def test_entries_are_called_only_by_names_that_are_known_to_be_theirs(folder):
+    model = read_model(f"{folder}/model.py:means")
+    ids = [[0, 1, 2], [2, 1, 0], [1, 3, 2], [1, 2, 1]]
+    for order, kept in zip(ids, [True, False, False, True], strict=True):
+        rows = "\n".join(f"{name},{n},{y}" for name, n, y in zip("CBA", order, "123", strict=True))
+        (folder / "ids.csv").write_text(f"name,id,y\n{rows}\n")
+        found = bind(model, read_table(folder / "ids.csv"), ["sigma=id"]).labels
+        assert found == ({"name": ["C", "B", "A"]} if kept else {})
+    # B, A, B may be in any order in the model, unless it is given them
+    assert bind(model, read_table(folder / "data.csv"), ["sigma=se"]).labels == {}
+
+
 def test_missing_values_are_named_by_column_and_row(folder):
     bound = bind(read_model(f"{folder}/model.py:means"), read_table(folder / "data.csv"), ["y=gap"])
     with pytest.raises(ModelError, match=r"In column 'gap' of data\.csv 1 value is missing, the first in row 2"):
@@ -203,7 +215,7 @@ def test_netcdf_and_records_of_json_are_read(tmp_path):
     xarray = pytest.importorskip("xarray")
     xarray.Dataset({"y": ("row", [1.5, 2.5])}, {"row": ["a", "b"]}).to_netcdf(tmp_path / "d.nc", engine="scipy")
     np.testing.assert_array_equal(read_table(tmp_path / "d.nc").column("y")[0], [1.5, 2.5])
-    assert read_table(tmp_path / "d.nc").labels() == {"row": ["a", "b"]}
+    assert read_table(tmp_path / "d.nc").names_of_rows() == {"row": ["a", "b"]}
     (tmp_path / "rows.json").write_text('[{"y": 1, "g": "u"}, {"y": 2, "g": "v"}]')
     np.testing.assert_array_equal(read_table(tmp_path / "rows.json").column("y")[0], [1, 2])
 

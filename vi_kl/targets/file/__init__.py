@@ -15,7 +15,7 @@ Its parts:
 
 from vi_kl.targets.file.arguments import Bound, bind, from_anywhere
 from vi_kl.targets.file.errors import FileError
-from vi_kl.targets.file.model import ModelFile, prints_on_stderr, read_model
+from vi_kl.targets.file.model import ModelFile, read_model
 from vi_kl.targets.file.table import FORMATS, Table, read_table
 
 __all__ = [
@@ -26,7 +26,6 @@ __all__ = [
     "Table",
     "bind",
     "from_anywhere",
-    "prints_on_stderr",
     "read_model",
     "read_table",
 ]

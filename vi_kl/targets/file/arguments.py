@@ -11,6 +11,8 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from vi_kl.core.errors import ModelError
 from vi_kl.targets.file.errors import FileError, guess, listed
 from vi_kl.targets.file.model import ModelFile
@@ -46,8 +48,14 @@ class Bound:
 
     @property
     def labels(self) -> dict[str, list[str]]:
-        """{column: its labels} of all columns of text in the data, whether an argument or not."""
-        return {**(self.table.labels() if self.table is not None else {}), **self.codes}
+        """{column: labels} of what entries can be called by: codes among the arguments, and rows with names.
+
+        Another column of text says nothing of the order in which a model counts its groups, and neither do names of
+        rows where an argument puts the rows into another order.
+        """
+        reordered = any(is_reordering(value) for value in self.values.values())
+        rows = {} if self.table is None or reordered else self.table.names_of_rows()
+        return {**rows, **self.codes}
 
     @property
     def args(self) -> tuple:
@@ -122,6 +130,15 @@ def bind(
         tuple(reader.remarks),
         tuple(reader.sources),
     )
+
+
+def is_reordering(value: Any) -> bool:
+    """Return whether an argument is a list of all places, counted from 0 or 1, in another order."""
+    if not isinstance(value, np.ndarray) or value.dtype.kind not in "iu" or value.ndim != 1 or len(value) < 2:
+        return False
+    in_order = np.sort(value)
+    places = np.arange(len(value)) + in_order[0]
+    return in_order[0] in (0, 1) and np.array_equal(in_order, places) and not np.array_equal(value, places)
 
 
 def is_absent(written: str, table: Table | None) -> bool:

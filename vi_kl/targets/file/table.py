@@ -56,15 +56,15 @@ class Table:
         found = as_array(self.raw[name], self.about(name))
         return coded(found, known, self.about(name)) if found.dtype.kind in "OUST" else (plain_number(found), None)
 
-    def labels(self) -> dict[str, list[str]]:
-        """Return {column: the labels of its codes} of all columns that are text throughout."""
+    def names_of_rows(self) -> dict[str, list[str]]:
+        """Return {column: its labels} of the columns of text in which every row has a label of its own."""
         found = {}
         for name in self.raw:
             try:
-                _, labels = self.column(name)
+                codes, labels = self.column(name)
             except FileError:  # whoever asks for that column is told
                 continue
-            if labels is not None:
+            if labels is not None and len(labels) == np.size(codes):
                 found[name] = labels
         return found
 
