@@ -3,9 +3,10 @@
 import csv
 import json
 import math
+import os
 import subprocess
 import sys
-import time
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -264,7 +265,8 @@ def test_a_comparison_is_printed_written_and_held_to_the_reference(folder, tmp_p
     written = json.loads((tmp_path / "report.json").read_text())
     assert [each["name"] for each in written["certificates"]] == ["laplace", "map"]
     assert written["certificates"][0]["source"] == "closed form"
-    assert "--methods laplace,map" in written["made"]["call"]
+    options = "--arg sigma=se --methods laplace,map --reference auto --seed 5"
+    assert written["made"]["call"] == f"vi-kl compare {folder}/model.py:means --data {folder}/data.csv {options}"
     page = (tmp_path / "report.html").read_text()
     assert "<svg" in page
     printed = as_json(*arguments)
@@ -437,14 +439,16 @@ def test_a_million_rows_are_fitted(tmp_path):
     assert found["certificate"]["label"] != "unknown"
 
 
-@pytest.mark.exhaustive  # seconds on a machine that does nothing else
+@pytest.mark.exhaustive
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="the seconds of another process are not known here")
 def test_the_first_result_appears_within_five_seconds(folder):
+    """Seconds of processors, all threads together, are what a machine takes that has nothing else to do, or more."""
     arguments = ["fit", f"{folder}/model.py:means", "--data", str(folder / "data.csv"), "--arg", "sigma=se"]
-    start = time.monotonic()
     process = subprocess.Popen(
         [sys.executable, "-u", "-m", "vi_kl.cli", *arguments, "--method", "laplace"], stdout=subprocess.PIPE, text=True
     )
     assert process.stdout.readline().startswith("model.py:means: ")
-    seconds = time.monotonic() - start
+    user, system = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[11:13]
+    seconds = (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
     process.communicate(timeout=120)
-    assert seconds < 5.0
+    assert 0.1 < seconds < 5.0

@@ -59,13 +59,13 @@ def compare(
         subject = subject_of(model, data, arg or (), said)
         known = reference_of(subject.target, reference, seed, said)
         target = subject.target if known is None else subject.target.with_reference(known)
-        command = shlex.join(
-            ["vi-kl", "compare", model, *(["--data", str(data)] if data else ()), "--methods", methods]
-        )
+        command = typed(model, data, arg or [], methods, reference, seed)
 
         def keep(comparison: "Comparison") -> None:
             words = ", ".join(certificate.name for certificate in comparison.certificates)
-            if out is not None and words:
+            if out is None:
+                when_interrupted(lambda: f"What was finished, {words or 'nothing'}, is not kept: --out keeps it.")
+            elif words:
                 write(comparison, out, command, seed, with_figures=False)
                 when_interrupted(lambda: f"What was finished, {words}, is in {out}.")
 
@@ -79,6 +79,15 @@ def compare(
         )
         if strict and not any(passed):
             raise typer.Exit(1)
+
+
+def typed(model: str, data: Path | None, arg: list[str], methods: str, reference: Reference, seed: int) -> str:
+    """Return the command that makes the same comparison again."""
+    given = ["--data", str(data)] if data is not None else []
+    for each in arg:
+        given += ["--arg", each]
+    options = ["--methods", methods, "--reference", reference.value, "--seed", str(seed)]
+    return shlex.join(["vi-kl", "compare", model, *given, *options])
 
 
 def check_out(out: Path | None) -> None:
