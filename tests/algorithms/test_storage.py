@@ -21,7 +21,7 @@ from tiers import exhaustive_after
 
 import vi_kl
 from vi_kl.algorithms import SVI, Cost, Fit, History, Laplace, Status
-from vi_kl.algorithms.storage import StorageError, known_classes
+from vi_kl.algorithms.storage import StorageError, describe, known_classes
 from vi_kl.core import array_files, serialization
 from vi_kl.families import Approximation, Flow, FullRank, Guide, LowRank, MeanField, Mixture
 from vi_kl.families.guide import guide_family
@@ -65,6 +65,22 @@ def unfitted(family, key):
         params = jax.tree.map(lambda x: x + 0.1 / 3, family.init(key, LINE))
     status, history = Status(False, "Not fitted."), History(np.array([1.5, np.nan]), np.array([0.1, 0.1]))
     return Fit(Approximation(family, params, LINE), status, history, Cost(7, 3, 0.25, 1 / 3), config)
+
+
+def test_a_file_says_what_it_is_without_its_target(key, tmp_path):
+    fit = unfitted(FullRank(), key)
+    vi_kl.save(fit, tmp_path / "fit.vikl", made={"model": "line.py:line", "seed": 3})
+    found = describe(tmp_path / "fit.vikl")
+    assert (found.method, found.family, found.status, found.cost) == (fit.name, "full_rank", fit.status, fit.cost)
+    assert (found.dim, found.num_steps) == (LINE.dim, 2)
+    assert found.sites == {site.name: site.shape for site in LINE.sites}
+    assert found.data == ("float64[8]", "float64[8]")
+    assert found.versions["vi_kl"] == vi_kl.__version__
+    assert found.made == {"model": "line.py:line", "seed": 3}
+    assert_same(vi_kl.load(tmp_path / "fit.vikl", LINE), fit, key)  # and is no other fit for it
+    (tmp_path / "fit.vikl").write_bytes((tmp_path / "fit.vikl").read_bytes()[:-99])
+    with pytest.raises(StorageError, match=r"fit\.vikl"):
+        describe(tmp_path / "fit.vikl")
 
 
 @pytest.mark.parametrize(

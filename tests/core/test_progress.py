@@ -8,10 +8,12 @@ import jax
 import numpy as np
 import pytest
 from programs import exponential_rate
+from rich.progress import Progress as progress_of_rich
 
 import vi_kl
 from vi_kl.core import progress as module
 from vi_kl.core.progress import Bar, Line, Log, display_for, part_of, reporting, showing
+from vi_kl.core.time_left import TimeLeft
 from vi_kl.targets import Target
 from vi_kl.workflows.detection import detection_table
 from vi_kl.workflows.planted_failures import HEALTHY
@@ -49,8 +51,22 @@ def test_a_terminal_has_a_bar_which_goes(monkeypatch):
         assert isinstance(display, Bar)
         assert display.bar.tasks[0].completed == 0.5
         assert display.bar.tasks[0].description == "half of it"
+        assert any(isinstance(column, TimeLeft) for column in display.bar.columns)
     assert not display.bar.live.is_started
     assert not showing.locked()
+
+
+def test_the_time_left_is_in_words_where_it_is_known():
+    now = 0.0
+    bar = progress_of_rich(get_time=lambda: now, auto_refresh=False)
+    bar.add_task("work", total=1.0)
+    task = bar.tasks[0]
+    assert TimeLeft().render(task).plain == ""
+    for now in (1.0, 2.0):  # noqa: B007  (read by the bar's clock)
+        bar.update(task.id, advance=0.01)
+    assert TimeLeft().render(task).plain == "1:38 left"  # 98 more steps, a second each
+    bar.update(task.id, completed=1.0)
+    assert TimeLeft().render(task).plain == ""
 
 
 def test_what_is_over_in_time_shows_nothing(monkeypatch):

@@ -7,13 +7,17 @@ and of those it is given.
 
     vi_kl.save(fit, "worms.vikl")
     fit = vi_kl.load("worms.vikl", target)
+
+What a file says of itself can be read without the target: `describe("worms.vikl")`.
 """
 
 import dataclasses
 import hashlib
 import importlib
+import math
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -32,10 +36,11 @@ from vi_kl.targets.arguments import in_words, require_target
 from vi_kl.targets.fingerprint import describe_leaf, differences, fingerprint
 from vi_kl.targets.target import Target
 
-__all__ = ["StorageError", "load", "save"]
+__all__ = ["StorageError", "StoredFit", "describe", "load", "save"]
 
 FORMAT = 1
 PARTS = (Status, History, Cost)
+HEAD = ("format", "vi_kl", "made", "target")  # what the file says of itself
 
 
 class StorageError(ArchiveError):
@@ -69,8 +74,41 @@ def digest_of(family: Guide) -> str:
     return hashlib.sha256(repr([describe_leaf(leaf) for leaf in family.closed_over]).encode()).hexdigest()
 
 
+@dataclasses.dataclass(frozen=True)
+class StoredFit:
+    """What the file of a fit says without its target.
+
+    Attributes:
+        path: the file.
+        method: the algorithm's name.
+        family: the family's name.
+        status: whether the fit converged, and if not what to try.
+        cost: what it cost.
+        num_steps: the number of steps in its history.
+        model: the target in words.
+        dim: the length of z.
+        sites: {site: its shape} of the latent sites.
+        data: the shape and type of each array of the data.
+        versions: {package: version} of what the fit was made by, as far as the file has them.
+        made: what `save` was told of how it was made; empty if nothing.
+    """
+
+    path: Path
+    method: str
+    family: str
+    status: Status
+    cost: Cost
+    num_steps: int
+    model: str
+    dim: int
+    sites: dict[str, tuple[int, ...]]
+    data: tuple[str, ...]
+    versions: dict[str, str]
+    made: dict[str, Any]
+
+
 @in_float64
-def save(fit: Fit, path: str | os.PathLike) -> None:
+def save(fit: Fit, path: str | os.PathLike, *, made: Mapping[str, Any] | None = None) -> None:
     """Write a fit to a file.
 
     The file appears whole or not at all. A fit of a NumPyro guide is saved without the guide, which is code.
@@ -78,6 +116,7 @@ def save(fit: Fit, path: str | os.PathLike) -> None:
     Args:
         fit: the fit to save.
         path: the file, with any ending. Its folder must exist; `~` is the home folder.
+        made: how the fit was made, as plain values by name, for `describe` to return; `load` makes no use of it.
 
     Raises:
         StorageError: part of the fit is code, such as an optax optimiser (the message names it), or a parameter is not
@@ -98,9 +137,8 @@ def save(fit: Fit, path: str | os.PathLike) -> None:
         **{name: without_guide(value) for name, value in fields.items()},
     }
     try:
-        serialization.write(
-            path, {"format": FORMAT, "vi_kl": version, "target": fingerprint(fit.target), **fit_document}
-        )
+        head = {"format": FORMAT, "vi_kl": version, "made": dict(made or {}), "target": fingerprint(fit.target)}
+        serialization.write(path, {**head, **fit_document})
     except ArchiveError as error:
         raise StorageError(f"{error} {remedy(str(error))}") from None
 
@@ -165,7 +203,7 @@ def load(path: str | os.PathLike, target: Target, *, family: Any = None, classes
         require_format(stored)
         require_same_target(stored, target)
         known = known_classes(classes)
-        values = {name: stored.get(name, known) for name in stored.words if name not in ("format", "vi_kl", "target")}
+        values = {name: stored.get(name, known) for name in stored.words if name not in HEAD}
     except StorageError:
         raise
     except ArchiveError as error:
@@ -176,6 +214,53 @@ def load(path: str | os.PathLike, target: Target, *, family: Any = None, classes
     values["algorithm"] = with_guide(values["algorithm"], family)
     kind = ParticleApproximation if isinstance(family, Particles) else Approximation
     return Fit(approximation=kind(family, values.pop("params"), target), **values)
+
+
+def describe(path: str | os.PathLike, *, classes: Iterable[type] = ()) -> StoredFit:
+    """Return what the file of a fit says without its target: method, status, cost, target, versions.
+
+    Args:
+        path: the file.
+        classes: families, objectives and algorithms of your own that the fit is made of.
+
+    Raises:
+        StorageError: the file is damaged, of a later format, or no fit.
+        FileNotFoundError: there is no such file.
+    """
+    try:
+        stored = Archive(path)
+        require_format(stored)
+        known = known_classes(classes)
+        values = {name: stored.get(name, known) for name in (*FIELDS, *HEAD)}
+    except StorageError:
+        raise
+    except ArchiveError as error:
+        raise StorageError(str(error)) from None
+    require_parts(stored, {name: value for name, value in values.items() if name not in HEAD})
+    try:
+        return described(stored.path, values)
+    except (TypeError, KeyError, ValueError, AttributeError) as error:
+        raise StorageError(f"{stored.path} is damaged: what it says of its target cannot be read ({error}).") from None
+
+
+def described(path: Path, values: Mapping[str, Any]) -> StoredFit:
+    """Return the description of a fit whose parts have been read."""
+    target, sites = values["target"], {name: tuple(shape) for name, shape, _ in values["target"]["sites"]}
+    known = dict((target["programs"] or {}).get("versions", ()))
+    return StoredFit(
+        path=path,
+        method=values["algorithm"].name,
+        family=values["family"].name,
+        status=values["status"],
+        cost=values["cost"],
+        num_steps=len(values["history"].loss),
+        model=target["model"],
+        dim=sum(math.prod(unconstrained) for _, _, unconstrained in target["sites"]),
+        sites=sites,
+        data=tuple(f"{np.dtype(kind).name}{shape}" for shape, kind, _ in target["data"]),
+        versions={"vi_kl": values["vi_kl"], **{name: each for name, each in known.items() if name != "vi_kl"}},
+        made=dict(values["made"] or {}),
+    )
 
 
 def require_format(stored: Archive) -> None:

@@ -5,10 +5,16 @@ from typing import Annotated
 
 import typer
 
+from vi_kl.cli.check import check
+from vi_kl.cli.compare import compare
 from vi_kl.cli.divergence import help_text
+from vi_kl.cli.fit import EPILOG, fit
 from vi_kl.cli.kl import kl
+from vi_kl.cli.models import models
 from vi_kl.cli.narrow_help import Command, Group
+from vi_kl.cli.predict import predict
 from vi_kl.cli.self_test import self_test
+from vi_kl.cli.show import show
 from vi_kl.cli.worms import worms
 
 app = typer.Typer(
@@ -36,6 +42,8 @@ def root(
     """Show the help if no subcommand is given."""
 
 
-app.command(cls=Command)(worms)
+app.command(cls=Command, epilog=EPILOG)(fit)
+for command in (check, compare, predict, show, models, worms):
+    app.command(cls=Command)(command)
 app.command(cls=Command, help=help_text.HELP, epilog=help_text.EPILOG)(kl)
 app.command("self-test", cls=Command)(self_test)

@@ -1,6 +1,7 @@
 """Options that several commands share."""
 
 import enum
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -15,4 +16,51 @@ class Base(enum.StrEnum):
     nats = "nats"
 
 
+class Reference(enum.StrEnum):
+    """The ways to find what is known of a posterior."""
+
+    auto = "auto"
+    nuts = "nuts"
+    quadrature = "quadrature"
+    none = "none"
+
+
 Seed = Annotated[int, typer.Option(help="The same seed gives the same numbers.", min=0, max=LARGEST_SEED)]
+Model = Annotated[
+    str,
+    typer.Argument(
+        metavar="MODEL.py:function",
+        help="A NumPyro model in a file of Python, or a name of the catalogue (vi-kl models).",
+        show_default=False,
+    ),
+]
+Data = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="The data: csv, tsv, parquet, json, npz or nc. Each argument of the model gets the column of its name.",
+        show_default=False,
+    ),
+]
+Arg = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="name=VALUE",
+        help="Another value for an argument: a column, a number, true, false, none, file.npz:key, or @ for all "
+        "columns. Once for each.",
+        show_default=False,
+    ),
+]
+OtherModel = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        metavar="MODEL.py:function",
+        help="Where the model of a fit is now, if it has moved.",
+        show_default=False,
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON object, and nothing else on standard output.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="No progress and no remarks on stderr.")]
+Strict = Annotated[bool, typer.Option("--strict", help="Exit with code 1 if the check fails.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]

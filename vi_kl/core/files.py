@@ -65,6 +65,13 @@ def require_writable(folder: Path) -> None:
         pass
 
 
+def require_writable_file(path: str | os.PathLike) -> None:
+    """Raise an OSError now rather than after the work where a file cannot be written; leave nothing behind."""
+    place = place_of(path)
+    with named_in_errors(place), tempfile.TemporaryFile(dir=place.parent):
+        pass
+
+
 def open_for_anyone(path: str, flags: int) -> int:
     return os.open(path, flags, ANYONE_MAY)
 

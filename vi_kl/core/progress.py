@@ -123,6 +123,8 @@ class Bar:
         from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
         from rich.table import Column
 
+        from vi_kl.core.time_left import TimeLeft
+
         console = Console(stderr=True)
         is_wide = console.width >= NARROW  # else there is no room for what is being done
         self.bar = Progress(
@@ -130,6 +132,7 @@ class Bar:
             BarColumn(bar_width=24),
             TaskProgressColumn(table_column=Column(no_wrap=True)),
             TimeElapsedColumn(table_column=Column(no_wrap=True)),
+            *([TimeLeft(table_column=Column(no_wrap=True))] if is_wide else []),
             *([TextColumn("[dim]{task.description}", table_column=Column(overflow="fold"))] if is_wide else []),
             console=console,
             transient=True,

@@ -3,4 +3,5 @@
 Each model is a plain NumPyro function, and each has a function that makes the target. `conjugate` holds models
 with a closed form, `textbook` the classics (eight schools, logistic regression).
 `posteriordb` holds 26 real posteriors with reference draws; their data are read from a copy of that database.
+`catalogue` lists them all by name, with what is hard about each.
 """

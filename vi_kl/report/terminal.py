@@ -8,7 +8,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Column
 from rich.text import Text
 
-from vi_kl.report.tables import EIGHTY_CHARACTERS, comparison_table, notes
+from vi_kl.diagnostics.certificate import Certificate
+from vi_kl.draws.summary import MOST_ROWS, Summary
+from vi_kl.report.tables import EIGHTY_CHARACTERS, Table, comparison_table, notes
 from vi_kl.report.terminal_table import TerminalTable
 from vi_kl.workflows.comparison import Comparison
 
@@ -25,7 +27,36 @@ def print_comparison(comparison: Comparison, unit: str = "nats", console: Consol
     """
     console = console or Console()
     console.print(TerminalTable(comparison_table(comparison, unit, EIGHTY_CHARACTERS), inside=True), "")
-    print_notes(notes(comparison), console)
+    print_notes([*notes(comparison), comparison.recommendation], console)
+
+
+def print_summary(summary: Summary, console: Console, *, with_notes: bool = True) -> None:
+    """Print means, sds and quantiles as a table, cut in the middle where it is long, and what must not be missed.
+
+    Args:
+        summary: what `fit.summary` returned.
+        console: the console to print on.
+        with_notes: whether to print the notes, which repeat what a certificate says that is printed besides.
+    """
+    frame = summary.written()
+    rows = [(str(name), *map(str, row)) for name, row in zip(frame.index, frame.to_numpy(), strict=True)]
+    if len(rows) > MOST_ROWS:
+        half = MOST_ROWS // 2
+        rows = [*rows[:half], ("...", *("" for _ in frame.columns)), *rows[-half:]]
+    columns = ("", *map(str, frame.columns))
+    console.print(Text(summary.source[:1].upper() + summary.source[1:]), "")
+    console.print(TerminalTable(Table(columns, tuple(rows), ("what it is of", *columns[1:])), inside=True), "")
+    if with_notes:
+        print_notes(summary.notes, console)
+
+
+def print_certificate(certificate: Certificate, console: Console) -> None:
+    """Print a certificate: its figures, and what they mean in words."""
+    title, *lines = str(certificate).splitlines()
+    console.print(Text(title), width=min(console.width, LONGEST_LINE))
+    for line in lines:
+        console.print(Padding(Text(line.strip()), (0, 0, 0, 2)), width=min(console.width, LONGEST_LINE))
+    console.print()
 
 
 def print_notes(words: Iterable[str], console: Console) -> None:

@@ -5,6 +5,7 @@
 examples in place of `dim`, over named parameters with supports (`Positive(1.0)`, `Simplex([...])`, ...).
 Every source of models fulfils one contract, `Density`, and says by name what more it offers (`CAPABILITIES`).
 A source of rows (`ArrayRows`, `ParquetRows`), as `rows=`, gives data that do not fit into memory a piece at a time.
+`vi_kl.targets.file` reads models and their data from files, as the command line does.
 What is known about a target (its evidence, draws of the posterior) is a `ReferencePosterior`, from `vi_kl.reference`.
 """
 

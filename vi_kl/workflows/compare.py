@@ -2,8 +2,9 @@
 
 import dataclasses
 import itertools
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 import jax
@@ -20,11 +21,15 @@ from vi_kl.diagnostics.certificate import Certificate, check
 from vi_kl.families.approximation import Approximation
 from vi_kl.reference.find import find_reference
 from vi_kl.targets.target import Target
-from vi_kl.workflows.comparison import Comparison
+from vi_kl.workflows.comparison import NOT_RANKED, Comparison
 from vi_kl.workflows.members import Member, members_of
 from vi_kl.workflows.ranking import Ranking, rank
 
 __all__ = ["Comparison", "compare"]
+
+
+OPTIONS = ("methods", "key", "reference", "budget", "progress", "workers", "finished")
+Result = tuple[Fit, Certificate] | ViKLError
 
 
 def compare(
@@ -36,6 +41,7 @@ def compare(
     budget: float | None = None,
     progress: ProgressLike = None,
     workers: int = 2,
+    finished: Callable[[Comparison], None] | None = None,
     **kwargs: Any,
 ) -> Comparison:
     """Fit each method to the target and check it; rank them, and say which to take.
@@ -55,6 +61,8 @@ def compare(
         progress: a function that is called as `progress(fraction_done, name)` as each approximation is finished, True
             to show progress, or False; by default it is shown on a terminal and in a notebook after two seconds.
         workers: threads; compiling, which takes most of the time, runs in parallel.
+        finished: a function that is called with the comparison so far as each approximation is finished, so that it
+            can be kept whatever happens to the others; never by two threads at once.
 
     Returns:
         The Comparison. A method that cannot be fitted, or whose q has no density to check (particles), is
@@ -68,23 +76,50 @@ def compare(
     key = as_key(key)
     if isinstance(methods, Target):  # the two in the other order
         target, methods = methods, cast(Any, target)
-    options = ("methods", "key", "reference", "budget", "progress", "workers")
-    target = target_of(target, args, kwargs, caller="compare", options=options)
-    members = members_of(target, methods)
+    posterior = target_of(target, args, kwargs, caller="compare", options=OPTIONS)
+    members, deadline = members_of(posterior, methods), deadline_of(budget)
+    results: dict[str, Result] = {}
     notes: tuple[str, ...] = ()
+    lock = threading.Lock()
+
+    def keep(name: str, result: Result) -> None:
+        with lock:
+            results[name] = result
+            if finished is not None:
+                finished(comparison_of(posterior, members, results, key, notes))
+
     with reporting(progress, "comparison") as report:
         if reference is not None:
             report(0.0, "looking for a reference posterior")
-            target, notes = with_known(target, reference)
-        fits_key, check_key, rank_key = key, *jax.random.split(jax.random.fold_in(key, 1_000_003))
-        results = fit_and_check(target, members, (fits_key, check_key), report, workers, deadline_of(budget))
-        done = {member.name: found for member, found in zip(members, results, strict=True) if isinstance(found, tuple)}
-        failures = {m.name: str(r) for m, r in zip(members, results, strict=True) if not isinstance(r, tuple)}
+            posterior, notes = with_known(posterior, reference)
+        check_key, rank_key = jax.random.split(jax.random.fold_in(key, 1_000_003))
+        fit_and_check(posterior, members, (key, check_key), report, workers, deadline, keep)
         report(0.95, "ranking")
-        ranked = {name: fit for name, (fit, c) in done.items() if not c.is_point}
-        ranking = rank(target, list(ranked.values()), list(ranked), rank_key) if ranked else Ranking((), (), 0)
-    fits, certificates = tuple(fit for fit, _ in done.values()), tuple(c for _, c in done.values())
+        ranking = ranking_of(posterior, members, results, rank_key)
+    return comparison_of(posterior, members, results, key, notes, ranking)
+
+
+def comparison_of(
+    target: Target,
+    members: Sequence[Member],
+    results: Mapping[str, Result],
+    key: PRNGKeyArray,
+    notes: tuple[str, ...],
+    ranking: Ranking = NOT_RANKED,
+) -> Comparison:
+    """Return the comparison of those that are done, {name: result}, in the order asked for."""
+    known = {member.name: results[member.name] for member in members if member.name in results}
+    done = [result for result in known.values() if isinstance(result, tuple)]
+    failures = {name: str(result) for name, result in known.items() if not isinstance(result, tuple)}
+    fits, certificates = tuple(fit for fit, _ in done), tuple(c for _, c in done)
     return Comparison(target, fits, certificates, failures, key_text(key), ranking, notes)
+
+
+def ranking_of(target: Target, members: Sequence[Member], results: Mapping[str, Result], key: PRNGKeyArray) -> Ranking:
+    """Rank those that have a density."""
+    pairs = ((member.name, results[member.name]) for member in members)
+    ranked = {name: found[0] for name, found in pairs if isinstance(found, tuple) and not found[1].is_point}
+    return rank(target, list(ranked.values()), list(ranked), key) if ranked else NOT_RANKED
 
 
 def with_known(target: Target, reference: Any) -> tuple[Target, tuple[str, ...]]:
@@ -108,25 +143,29 @@ def deadline_of(budget: float | None) -> float:
 
 
 def fit_and_check(
-    target: Target, members: list[Member], keys: tuple[PRNGKeyArray, PRNGKeyArray], report: Progress, workers: int,
+    target: Target,
+    members: list[Member],
+    keys: tuple[PRNGKeyArray, PRNGKeyArray],
+    report: Progress,
+    workers: int,
     deadline: float,
-) -> list[tuple[Fit, Certificate] | ViKLError]:  # fmt: skip
-    """Return, for each member, its fit and certificate, or the error that ended it."""
+    keep: Callable[[str, Result], None],
+) -> None:
+    """Fit and check each member, and hand on its fit and certificate, or the error that ended it."""
     fit_keys = [jax.random.split(jax.random.fold_in(keys[0], i))[0] for i in range(len(members))]
     numbers = itertools.count(1)
 
-    def one(member: Member, key: PRNGKeyArray) -> tuple[Fit, Certificate] | ViKLError:
-        result: tuple[Fit, Certificate] | ViKLError
+    def one(member: Member, key: PRNGKeyArray) -> None:
         try:
             with numerical_failures_named():
                 if time.monotonic() > deadline:
                     raise FitError("not begun, because the budget was spent.")
                 fit = member.source if isinstance(member.source, Fit) else member.source.fit(key, target)
                 certificate = check(fit, target.reference, key=keys[1])
-                result = fit, dataclasses.replace(certificate, name=member.name)
+                result: Result = fit, dataclasses.replace(certificate, name=member.name)
         except ViKLError as error:
             result = error
+        keep(member.name, result)
         report(0.95 * next(numbers) / len(members), member.name)
-        return result
 
-    return list(in_threads(one, members, fit_keys, workers=workers))
+    list(in_threads(one, members, fit_keys, workers=workers))

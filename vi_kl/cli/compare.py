@@ -1,0 +1,140 @@
+"""`vi-kl compare`: several approximations of one posterior, each with its certificate."""
+
+import json
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from vi_kl.cli.interruption import when_interrupted
+from vi_kl.cli.judging import failures_of
+from vi_kl.cli.options import Arg, AsJson, Data, Debug, Model, Quiet, Reference, Seed, Strict
+from vi_kl.cli.streams import Streams, streams
+from vi_kl.core.files import require_writable_file
+
+if TYPE_CHECKING:
+    from vi_kl.workflows.comparison import Comparison
+
+USUAL = "laplace,mean_field,full_rank,flow"
+PAGE, NUMBERS = ".html", ".json"
+
+
+def compare(
+    model: Model,
+    data: Data = None,
+    arg: Arg = None,
+    methods: Annotated[str, typer.Option(help="The methods by name, with commas between them.")] = USUAL,
+    reference: Annotated[
+        Reference,
+        typer.Option(help="What each q is compared with: a run of NUTS, quadrature, the best there is, nothing."),
+    ] = Reference.auto,
+    seed: Seed = 0,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="A file for a page with figures (.html), or for all numbers (.json).", show_default=False),
+    ] = None,
+    strict: Strict = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Fit your model by several methods, and say how far each is from the posterior.
+
+    Model and data are given as to [bold]vi-kl fit[/]. The reference is the posterior by a closed form, by quadrature or
+    by a run of NUTS that has to pass its checks; with --reference none, the certificates do without. What is finished
+    is written to --out as it comes. --strict ends with exit code 1 unless one of the approximations passes the check.
+
+    Example: vi-kl compare schools.py:schools --data schools.csv --methods laplace,full_rank,flow --out schools.html
+    """
+    with streams(as_json=as_json, quiet=quiet, debug=debug) as said:
+        check_out(out)
+        when_interrupted(lambda: "No approximation was finished yet.")
+        with said.waiting():
+            import vi_kl
+            from vi_kl.cli.references import reference_of
+            from vi_kl.cli.subject import subject_of
+
+            names = names_of(methods)
+        subject = subject_of(model, data, arg or (), said)
+        known = reference_of(subject.target, reference, seed, said)
+        target = subject.target if known is None else subject.target.with_reference(known)
+        command = typed(model, data, arg or [], methods, reference, seed)
+
+        def keep(comparison: "Comparison") -> None:
+            words = ", ".join(certificate.name for certificate in comparison.certificates)
+            if out is None:
+                when_interrupted(lambda: f"What was finished, {words or 'nothing'}, is not kept: --out keeps it.")
+            elif words:
+                write(comparison, out, command, seed, with_figures=False)
+                when_interrupted(lambda: f"What was finished, {words}, is in {out}.")
+
+        table = vi_kl.compare(target, names, key=seed, progress=said.progress, finished=keep)
+        if out is not None:
+            write(table, out, command, seed, with_figures=True)
+        passed = [not failures_of(certificate) for certificate in table.certificates]
+        show(table, out, said)
+        said.write(
+            {"model": subject.name, "passed": any(passed), **table.to_dict(), "made": {**subject.made, "seed": seed}}
+        )
+        if strict and not any(passed):
+            raise typer.Exit(1)
+
+
+def typed(model: str, data: Path | None, arg: list[str], methods: str, reference: Reference, seed: int) -> str:
+    """Return the command that makes the same comparison again."""
+    given = ["--data", str(data)] if data is not None else []
+    for each in arg:
+        given += ["--arg", each]
+    options = ["--methods", methods, "--reference", reference.value, "--seed", str(seed)]
+    return shlex.join(["vi-kl", "compare", model, *given, *options])
+
+
+def check_out(out: Path | None) -> None:
+    """Raise an error now if a comparison cannot be written there."""
+    if out is None:
+        return
+    if out.suffix.lower() not in (PAGE, NUMBERS):
+        raise ValueError(f"--out {out}: a comparison is written as a page ({PAGE}) or as numbers ({NUMBERS}).")
+    require_writable_file(out)
+
+
+def names_of(methods: str) -> list[str]:
+    """Return the names of the methods that are listed.
+
+    Raises:
+        ValueError: there is none, or one is unknown.
+    """
+    from vi_kl.algorithms.arguments import method_named
+    from vi_kl.algorithms.registry import METHODS
+
+    names = [method_named(name, METHODS) for name in methods.split(",") if name.strip()]
+    if not names:
+        raise ValueError(f"--methods names none: for example --methods {USUAL}.")
+    return names
+
+
+def write(table: "Comparison", out: Path, command: str, seed: int, *, with_figures: bool) -> None:
+    """Write a comparison as a page or as numbers, whole or not at all."""
+    from vi_kl.report.comparison import comparison_page, draw_pictures, draw_sites_of, keys_of
+    from vi_kl.report.pages import write_atomically
+    from vi_kl.report.provenance import provenance
+
+    made = provenance(command, {**keys_of(table), "the draws in the figures": str(seed)})
+    if out.suffix.lower() == NUMBERS:
+        numbers = {"made": made.to_dict(), **table.to_dict()}
+        write_atomically(out, json.dumps(numbers, indent=2, allow_nan=False) + "\n")
+        return
+    pictures = draw_pictures(table, draw_sites_of(table, seed)) if with_figures and table.fits else ()
+    write_atomically(out, comparison_page(table, pictures, made=made))
+
+
+def show(table: "Comparison", out: Path | None, said: Streams) -> None:
+    """Show a comparison to people."""
+    from vi_kl.report.terminal import print_comparison
+
+    if said.as_json:
+        return
+    print_comparison(table, console=said.output)
+    if out is not None:
+        said.show(f"The comparison is in {out}.")

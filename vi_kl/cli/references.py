@@ -1,0 +1,37 @@
+"""The reference posterior that `--reference` asks for."""
+
+from typing import TYPE_CHECKING
+
+from vi_kl.cli.options import Reference
+from vi_kl.cli.streams import Streams
+
+if TYPE_CHECKING:
+    from vi_kl.reference import ReferencePosterior
+    from vi_kl.targets import Target
+
+
+def reference_of(target: "Target", wanted: Reference, seed: int, said: Streams) -> "ReferencePosterior | None":
+    """Return what is known of a posterior, found in the way that is asked for; None for nothing but what it carries.
+
+    `auto` takes the best way there is, and goes on without a reference, saying so, where a run of NUTS fails its
+    checks. The other ways raise their errors.
+    """
+    import jax
+
+    from vi_kl.core.random_keys import as_key
+    from vi_kl.reference.find import find_reference
+    from vi_kl.reference.mcmc.reference_run import UntrustworthyReference, reference_run
+    from vi_kl.reference.quadrature.integrate import reference_by_quadrature
+
+    if wanted is Reference.none:
+        return None
+    if wanted is Reference.quadrature:
+        return reference_by_quadrature(target)
+    key = jax.random.fold_in(as_key(seed), 3)
+    if wanted is Reference.nuts:
+        return reference_run(target, key=key, progress=said.progress)
+    try:
+        return find_reference(target, key=key, progress=said.progress)
+    except UntrustworthyReference as error:
+        said.remark(f"Without a reference: {error}")
+        return None

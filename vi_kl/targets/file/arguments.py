@@ -1,0 +1,250 @@
+"""The arguments of a model, by name: columns of the data, columns of other files, numbers.
+
+What is asked for is written `name=value`, where the value is a number, `true`, `false` or `none`; `other.npz:key`, a
+column of another file; `@`, the whole table; or the name of a column. An argument of which nothing is said gets the
+column of its own name.
+"""
+
+import dataclasses
+import inspect
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vi_kl.core.errors import ModelError
+from vi_kl.targets.file.errors import FileError, guess, listed
+from vi_kl.targets.file.model import ModelFile
+from vi_kl.targets.file.table import FORMATS, Table, read_table, remark
+from vi_kl.targets.target import Target
+
+WORDS = {"true": True, "false": False, "none": None}
+WHOLE = "@"
+BY_PLACE = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+
+
+@dataclasses.dataclass(frozen=True)
+class Bound:
+    """A model with all its arguments.
+
+    Attributes:
+        model: the model.
+        values: {argument: its value}.
+        lacked: the arguments that are None because the data lack them, as they may.
+        codes: {column: the labels of its codes} of the columns of text among the arguments.
+        table: the data; None if there are none.
+        remarks: what a user should know, a sentence each.
+        sources: the (table, column) that each array is from.
+    """
+
+    model: ModelFile
+    values: dict[str, Any]
+    lacked: tuple[str, ...]
+    codes: dict[str, list[str]]
+    table: Table | None
+    remarks: tuple[str, ...]
+    sources: tuple[tuple[Table, str], ...]
+
+    @property
+    def labels(self) -> dict[str, list[str]]:
+        """{column: labels} of what entries can be called by: codes among the arguments, and rows with names.
+
+        Another column of text says nothing of the order in which a model counts its groups, and neither do names of
+        rows where an argument puts the rows into another order.
+        """
+        reordered = any(is_reordering(value) for value in self.values.values())
+        rows = {} if self.table is None or reordered else self.table.names_of_rows()
+        return {**rows, **self.codes}
+
+    @property
+    def args(self) -> tuple:
+        """The arguments by place."""
+        return tuple(value for name, value in self.values.items() if self.model.parameters[name].kind in BY_PLACE)
+
+    @property
+    def kwargs(self) -> dict[str, Any]:
+        """The arguments that can only be given by name."""
+        return {name: x for name, x in self.values.items() if self.model.parameters[name].kind not in BY_PLACE}
+
+    def target(self) -> Target:
+        """Return the posterior.
+
+        Raises:
+            ModelError: the model cannot be fitted as it is, or its data lack values; the message says which.
+            FileError: the model's code raises an error.
+        """
+        with self.model.speaking_for_itself():
+            try:
+                return Target.from_numpyro(self.model.function, *self.args, **self.kwargs)
+            except ModelError as error:
+                gaps = " ".join(filter(None, (table.missing([name]) for table, name in self.sources)))
+                if not gaps or "NaN" not in str(error):
+                    raise
+                mend = "Leave those rows out, or give the model a mask (numpyro.handlers.mask)."
+                raise ModelError(f"{error} {gaps} {mend}") from error
+
+
+def bind(
+    model: ModelFile,
+    table: Table | None,
+    written: Sequence[str] = (),
+    *,
+    known: Mapping[str, Sequence[str]] | None = None,
+    may_lack: Collection[str] = (),
+) -> Bound:
+    """Find the value of each argument of a model.
+
+    Args:
+        model: the model.
+        table: the data; None if there are none.
+        written: `name=value` for arguments that are not the column of their name.
+        known: {column: labels} of codes that are to be used again.
+        may_lack: arguments that are None where nothing is given for them: data to be predicted.
+
+    Raises:
+        FileError: an argument has no value, or none that can be read; the message says which, and what there is.
+    """
+    asked = assignments(model, written)
+    reader = Reader(table, known or {})
+    values: dict[str, Any] = {}
+    lacked: list[str] = []
+    for name, parameter in model.parameters.items():
+        if name in may_lack and is_absent(asked.get(name, name), table):
+            values[name] = None
+            lacked.append(name)
+        elif name in asked:
+            values[name] = reader.value(name, asked[name])
+        elif table is not None and name in table.raw:
+            values[name] = reader.column(table, name)
+        elif parameter.default is not parameter.empty:
+            values[name] = parameter.default
+        else:
+            raise FileError(lacking(model, table, name))
+    return Bound(
+        model,
+        values,
+        tuple(lacked),
+        reader.codes,
+        table,
+        tuple(reader.remarks),
+        tuple(reader.sources),
+    )
+
+
+def is_reordering(value: Any) -> bool:
+    """Return whether an argument is a list of all places, counted from 0 or 1, in another order."""
+    if not isinstance(value, np.ndarray) or value.dtype.kind not in "iu" or value.ndim != 1 or len(value) < 2:
+        return False
+    in_order = np.sort(value)
+    places = np.arange(len(value)) + in_order[0]
+    return in_order[0] in (0, 1) and np.array_equal(in_order, places) and not np.array_equal(value, places)
+
+
+def is_absent(written: str, table: Table | None) -> bool:
+    """Return whether what is written for an argument can only be a column, and the data have none of that name."""
+    is_column = written.isidentifier() and written.lower() not in WORDS
+    return is_column and (table is None or written not in table.raw)
+
+
+def assignments(model: ModelFile, written: Sequence[str]) -> dict[str, str]:
+    """Return {argument: value as it is written}.
+
+    Raises:
+        FileError: one has no equals sign, or names what is no argument of the model.
+    """
+    found = {}
+    for each in written:
+        name, equals, value = each.partition("=")
+        if not (equals and name and value):
+            raise FileError(f"--arg {each} says nothing: write name=column, name=3.5 or name=file.npz:key.")
+        if name not in model.parameters:
+            hint = f"{guess(name, model.parameters)} It has {listed(model.parameters)}."
+            raise FileError(f"--arg {each}: {model} has no argument '{name}'.{hint}")
+        found[name] = value
+    return found
+
+
+def lacking(model: ModelFile, table: Table | None, name: str) -> str:
+    """Say that an argument has no value, and what could be its value."""
+    if table is None:
+        each = listed(model.parameters)
+        return f"{model} needs '{name}', and there are no data: --data FILE, with a column for each of {each}."
+    return (
+        f"{model} needs '{name}', and {table.path.name} has no such column.{guess(name, table.raw)} Its columns are "
+        f"{listed(table.raw)}. --arg {name}=COLUMN takes another one, --arg {name}=3.5 a number, --arg {name}=none "
+        f"nothing."
+    )
+
+
+def column_elsewhere(written: str) -> tuple[Path, str] | None:
+    """Return the file and the column that `other.npz:key` names; None if it is something else."""
+    path, colon, key = written.rpartition(":")
+    return (Path(path).expanduser(), key) if colon and Path(path).suffix.lower() in FORMATS else None
+
+
+def from_anywhere(written: str) -> str:
+    """Return `name=value` as it holds in any folder: with the whole path of another file."""
+    name, _, value = written.partition("=")
+    other = column_elsewhere(value)
+    return written if other is None else f"{name}={other[0].resolve()}:{other[1]}"
+
+
+class Reader:
+    """What reads the values of arguments, and notes where they are from.
+
+    Args:
+        table: the data.
+        known: {column: labels} of codes that are to be used again.
+    """
+
+    def __init__(self, table: Table | None, known: Mapping[str, Sequence[str]]):
+        self.table, self.known = table, known
+        self.others: dict[Path, Table] = {}
+        self.codes: dict[str, list[str]] = {}
+        self.remarks: list[str] = []
+        self.sources: list[tuple[Table, str]] = []
+
+    def value(self, name: str, written: str) -> Any:
+        """Return the value of an argument as it is written."""
+        if written.lower() in WORDS:
+            return WORDS[written.lower()]
+        for number in (int, float):
+            try:
+                return number(written)
+            except ValueError:
+                continue
+        if written == WHOLE and self.table is not None:
+            return self.whole(self.table)
+        other = column_elsewhere(written)
+        if other is not None:
+            place, key = other
+            self.others.setdefault(place, read_table(place))
+            return self.column(self.others[place], key)
+        if self.table is None:
+            raise FileError(f"--arg {name}={written} is a column, and there are no data: --data FILE.")
+        return self.column(self.table, written)
+
+    def column(self, table: Table, name: str) -> Any:
+        """Return a column as numbers."""
+        values, labels = table.column(name, self.known.get(name))
+        if labels is not None:
+            self.codes[name] = labels
+        if labels is not None and name not in self.known:
+            self.remarks.append(remark(table.about(name), labels))
+        self.sources.append((table, name))
+        return values
+
+    def whole(self, table: Table) -> Any:
+        """Return all columns that have a form as numbers: a data frame, or a dictionary where lengths differ."""
+        columns = {}
+        for name in table.raw:
+            try:
+                columns[name] = self.column(table, name)
+            except FileError as error:
+                self.remarks.append(f"{error} It is left out.")
+        if not table.is_frame:
+            return columns
+        import pandas as pd
+
+        return pd.DataFrame(columns)
