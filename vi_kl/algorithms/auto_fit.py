@@ -52,7 +52,7 @@ from vi_kl.families.skewed import Skewed
 from vi_kl.objectives.noise import PER_DIMENSION, enough_draws
 from vi_kl.targets.price import affordable, price_of
 from vi_kl.targets.priors import hierarchical_sites
-from vi_kl.targets.target import CHUNK, Target, is_small
+from vi_kl.targets.target import Target
 
 LARGEST_DENSE = 100  # dimensions; with more, a sparse normal is tried first
 LARGEST_FULL_RANK = 200  # dimensions; with more, a full covariance costs more draws than it is worth
@@ -62,8 +62,6 @@ FROM_THE_BEST = ("low_rank", "skewed", "flow")  # candidates that start from the
 BEYOND_NORMALS = ("skewed", "flow")  # candidates that are not tried if one before is close, however it was found
 NOT_CLOSE = 0.1  # nats; the status says "not close" if KL less twice its error is larger
 MENDABLE = 0.5  # k-hat below which weights have a finite variance
-FEWER_DRAWS = 2048  # draws for judging models whose log density takes long
-FEWEST_DRAWS = 256  # the same, or eight a dimension, where it takes so long that its price counts
 FIRST_DRAWS, MOST_DRAWS = 256, 1024  # draws of a normal's sample average: at first, and if it is a good one
 NO_RIVAL = 2.0  # nats of KL, below which the normal that was found is near the best one
 FEWEST_OF_RIVAL = 128  # draws of independent normals where they are dear: those at first, doubled
@@ -237,8 +235,7 @@ class Ladder:
 
     def judge(self, name: str, fit: Fit) -> Candidate:
         """Weigh draws of a fit; every candidate gets the same noise, so that their ELBOs can be compared."""
-        usual = CHUNK if is_small(self.target) else FEWER_DRAWS
-        n = affordable(self.target, usual, enough_draws(FEWEST_DRAWS, 2 * self.target.dim))
+        n = judgement.draws_to_weigh(self.target)
         # Laplace's normal is the last candidate only where the posterior is normal, and has no funnel
         search = FunnelSearch(is_settled=True) if name == "laplace" else self.funnel
         found = judgement.judge(fit.approximation, self.check_key, n, search)

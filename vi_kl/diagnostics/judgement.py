@@ -22,11 +22,15 @@ from vi_kl.diagnostics.importance import kl_by_weights
 from vi_kl.diagnostics.psis import RELIABLE, pareto_k
 from vi_kl.diagnostics.scouts import Scouts, scout
 from vi_kl.families.approximation import Approximation
-from vi_kl.targets.price import CHUNK
+from vi_kl.objectives.noise import enough_draws
+from vi_kl.targets.price import CHUNK, affordable
+from vi_kl.targets.target import Target, is_small
 
 GRADIENTS = 16  # the most gradients, for each draw around q, that a certificate's search for a funnel evaluates
 FEWER_GRADIENTS, FEWER_SEEN = 4096, 24  # the most gradients, and draws of q, of the search that a fit makes
 DEEP = 0.8  # the spread of logs of curvature that is a funnel to a fit: more than a residual sd of few data makes it
+FEWER_DRAWS = 2048  # draws for judging models whose log density takes long
+FEWEST_DRAWS = 256  # the same, or eight a dimension, where it takes so long that its price counts
 KEPT = 64  # draws of the posterior, by weights, that a judgement keeps
 SCALE = (
     (1e-4, "indistinguishable from it in practice"),
@@ -39,6 +43,12 @@ SCALE = (
 def describe(kl: float) -> str:
     """Return a word for a divergence in nats."""
     return next((words for limit, words in SCALE if kl < limit), "far")
+
+
+def draws_to_weigh(target: Target) -> int:
+    """Return how many draws of one q are weighed where a certificate would weigh more: fewer where they are dear."""
+    usual = CHUNK if is_small(target) else FEWER_DRAWS
+    return affordable(target, usual, enough_draws(FEWEST_DRAWS, 2 * target.dim))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -26,15 +26,14 @@ from vi_kl.core.random_keys import numpy_generator
 from vi_kl.core.scales import Diagonal
 from vi_kl.diagnostics.evidence import Draws
 from vi_kl.diagnostics.importance import effective_share, smoothed_weights
+from vi_kl.diagnostics.judgement import draws_to_weigh
 from vi_kl.diagnostics.missed_modes import MissedMode
 from vi_kl.diagnostics.psis import RELIABLE, pareto_k
 from vi_kl.families.approximation import Approximation, draw, is_pushed_noise, noise_of
 from vi_kl.families.delta import Delta
 from vi_kl.families.push_forward import normal_log_prob
 from vi_kl.reference.mcmc.started_nuts import LARGEST_DENSE, Coordinates, Whitened, standard
-from vi_kl.targets.target import CHUNK, is_small
 
-FEWER_DRAWS = 2048  # draws that are weighed of models whose log density takes long
 DRAWS_A_DIMENSION = 40  # from which a covariance is computed: the longest axis comes out a third too long at most
 EFFECTIVE_A_DIMENSION = 10  # effective draws, with which weighted moments are better than q's own
 
@@ -99,7 +98,7 @@ def start_from(q: Approximation, key, num_chains: int, missed: tuple[MissedMode,
     if isinstance(q.family, Delta):
         raise UnsuitableError('A point has no width to start chains with: fit "laplace" around the same mode.')
     weigh_key, more_key, pick_key = jax.random.split(key, 3)
-    draws = Draws(q, weigh_key, CHUNK if is_small(q.target) else FEWER_DRAWS)
+    draws = Draws(q, weigh_key, draws_to_weigh(q.target))
     log_weights = finite_or_none(draws.log_ratio)
     if np.isinf(log_weights).all():
         raise UnsuitableError(f"The posterior has no finite density at any of {len(draws):,} draws of {q.name}.")
