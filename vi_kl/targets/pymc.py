@@ -33,9 +33,12 @@ from vi_kl.targets.row_sources import MissingExtraError
 from vi_kl.targets.sites import Site, constrained_shapes, unconstrained_shapes
 
 PREDICT = (
-    "PyMC runs its models forward itself: `with model: pm.sample_posterior_predictive(draws)`, where draws are the "
-    "posterior group of fit.to_arviz(key); pm.compute_log_likelihood takes the same."
+    "PyMC runs its models forward itself: `with model: pm.sample_posterior_predictive(draws)`, of the draws "
+    "fit.to_arviz(key).posterior.to_dataset()."
 )
+
+
+Graph = tuple[list, list]  # the inputs and outputs of a graph of PyTensor
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -43,10 +46,13 @@ class PyMCModel(Captured, Density):
     """A PyMC model without its data.
 
     Its data are the values of the model's shared variables when the target was made, and then the arrays that its
-    graphs hold as constants.
+    graphs hold as constants. What is changed in the model afterwards is no part of it.
 
     Attributes:
-        model: the `pymc.Model`.
+        name: the model's name.
+        graphs: {name: the graph that each method `model_<name>` computes}, of PyTensor.
+        variables: the names of the free variables, in the order of the graphs' inputs.
+        terms: the names of the terms of the log density.
         shared: the shared variables that are data.
         names: their names.
         fixed: the shared variables whose numbers the program needs, each with its value.
@@ -55,7 +61,10 @@ class PyMCModel(Captured, Density):
         coords: {name of an axis: the names of its entries}.
     """
 
-    model: Any
+    name: str
+    graphs: Mapping[str, Graph]
+    variables: tuple[str, ...]
+    terms: tuple[str, ...]
     shared: tuple = ()
     names: tuple[str, ...] = ()
     fixed: tuple[tuple[Any, Constant], ...] = ()
@@ -64,7 +73,7 @@ class PyMCModel(Captured, Density):
     coords: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict, kw_only=True)
 
     source: ClassVar[str] = "a PyMC model"
-    live: ClassVar[tuple[str, ...]] = ("model", "shared", "fixed", "dims", "coords")
+    live: ClassVar[tuple[str, ...]] = ("graphs", "shared", "fixed", "dims", "coords")
     mends: ClassVar[Mapping[str, str]] = {"forward": PREDICT}
 
     @property
@@ -112,10 +121,10 @@ class PyMCModel(Captured, Density):
 
     def model_constrain(self, data, sites):
         *values, log_det = self.evaluate("constrain", data, sites)
-        return dict(zip(sites_of(self.model), values, strict=True)), log_det
+        return dict(zip(self.variables, values, strict=True)), log_det
 
     def model_unconstrain(self, data, sites):
-        return dict(zip(sites_of(self.model), self.evaluate("unconstrain", data, sites), strict=True))
+        return dict(zip(self.variables, self.evaluate("unconstrain", data, sites), strict=True))
 
     def model_deterministic(self, data, sites):
         return dict(zip(self.deterministic, self.evaluate("deterministic", data, sites), strict=True))
@@ -123,22 +132,20 @@ class PyMCModel(Captured, Density):
     def model_terms(self, data, sites):
         """Return the log density of each variable and potential."""
         terms = self.evaluate("terms", data, sites)
-        return {name: jnp.sum(term) for name, term in zip(terms_of(self.model), terms, strict=True)}
+        return {name: jnp.sum(term) for name, term in zip(self.terms, terms, strict=True)}
 
     def programs_to_capture(self, sites: tuple[Site, ...]) -> dict[str, tuple]:
         """Return what each method `model_<name>` takes after the data, {name: shapes}."""
         z, values = unconstrained_shapes(sites), constrained_shapes(sites)
-        programs = {"log_density": (z,), "constrain": (z,), "unconstrain": (values,), "terms": (z,)}
+        programs = {"log_density": (z,), "constrain": (z,), "unconstrain": (values,)}
         return programs | ({"deterministic": (z,)} if self.deterministic else {})
 
     def evaluate(self, name: str, data, sites: dict) -> list:
-        """Return the outputs of one of the model's graphs, as floats."""
-        values = [sites[site] for site in sites_of(self.model)]
+        """Return the outputs of one of the graphs, as floats."""
+        values = (*(sites[variable] for variable in self.variables), *data[: self.num_arguments])
         if name not in self.written:
-            shapes = [np.shape(value) for value in values]
-            self.written[name] = written_in_jax(self, *graph(self.model, name, self.deterministic), shapes)
-        found = self.written[name](*values, *data[: self.num_arguments])
-        return [jnp.asarray(x, dtype=jnp.result_type(x, float)) for x in found]
+            self.written[name] = written_in_jax(self, self.graphs[name], list(map(np.shape, values)))
+        return [jnp.asarray(x, dtype=jnp.result_type(x, float)) for x in self.written[name](*values)]
 
     @functools.cached_property
     def written(self) -> dict[str, Callable]:
@@ -162,7 +169,7 @@ class PyMCModel(Captured, Density):
         return f"Of the terms of the log density, {', '.join(bad)}: check its parameters, its bounds and its data there."
 
     def __str__(self):
-        return self.model.name or "PyMC model"
+        return self.name
 
 
 DensityOnData = tuple[PyMCModel, tuple, tuple[Site, ...]]  # a density, its data and its sites
@@ -185,22 +192,25 @@ def density_from_pymc(model: Any) -> DensityOnData:
 
 def density_of(model) -> DensityOnData:
     """Return what a Target of a model is made of, with 64-bit types switched on."""
-    refuse_what_cannot_be_fitted(model)
-    deterministic = tuple(x.name for x in model.deterministics if not draws_numbers(graph(model, "one", (x.name,))[1]))
-    shared, names = shared_variables(model, deterministic)
-    shapes = model.eval_rv_shapes()
-    sites = tuple(
-        Site(rv.name, tuple(shapes[rv.name]), tuple(shapes[model.rvs_to_values[rv].name])) for rv in model.free_RVs
-    )
-    named = {name: tuple(axes) for name, axes in model.named_vars_to_dims.items()}
-    coords = {axis: np.asarray(entries) for axis, entries in model.coords.items() if entries is not None}
+    refuse_discrete(model)
+    graphs, terms, deterministic = graphs_of(model)
+    refuse_random(dict(zip(terms, graphs["terms"][1], strict=True)))
+    shared = shared_variables(model, graphs)
+    sites = sites_of(model)
     density = PyMCModel(
-        model, shared, names, deterministic=deterministic, dims=tuple(named.items()), coords=coords
-    )  # fmt: skip
-    data = tuple(np.array(variable.get_value()) for variable in shared)
-    _, data, (density, closed_over) = with_constants(
-        density, data, lambda density, data: captured(density, data, sites)
+        model.name or "PyMC model",
+        graphs,
+        tuple(site.name for site in sites),
+        terms,
+        shared,
+        tuple(x.name or f"shared_{i}" for i, x in enumerate(shared)),
+        deterministic=deterministic,
+        dims=tuple((name, tuple(axes)) for name, axes in model.named_vars_to_dims.items()),
+        coords={axis: np.asarray(entries) for axis, entries in model.coords.items() if entries is not None},
     )
+    data = tuple(np.array(variable.get_value()) for variable in shared)
+    _, data, found = with_constants(density, data, lambda density, data: captured(density, data, sites))
+    density, closed_over = found
     return density, (*data, *closed_over), sites
 
 
@@ -247,53 +257,70 @@ def refuse_no_model(model: Any) -> None:
         raise TypeError(f"Target.from_pymc takes a pymc.Model, and got a {type(model).__name__}.{mend}")
 
 
-def refuse_what_cannot_be_fitted(model) -> None:
+def refuse_discrete(model) -> None:
+    """Raise an error unless the free variables are real numbers, and there are any."""
     discrete = [rv.name for rv in model.free_RVs if rv.dtype.startswith(("int", "uint", "bool"))]
     if discrete:
-        names = ", ".join(f"'{name}'" for name in discrete)
         raise ModelError(
-            f"The free variables {names} are discrete, and there is no density of real numbers over them. Sum them "
-            f"out: pm.Mixture in place of a discrete index, or pymc_extras.marginalize; or write the model in NumPyro, "
-            f"where Target.from_numpyro sums them out."
+            f"Free variables of the model are discrete ({', '.join(map(repr, discrete))}), and there is no density of "
+            f"real numbers over these. Sum them out: pm.Mixture in place of a discrete index, or "
+            f"pymc_extras.marginalize; or write the model in NumPyro, where Target.from_numpyro sums them out."
         )
     if not model.free_RVs:
         raise ModelError(f"The model '{model.name or 'PyMC model'}' has no free variable: there is nothing to fit.")
-    terms = zip(terms_of(model), graph(model, "terms")[1], strict=True)
-    drawn = [name for name, term in terms if draws_numbers([term])]
+
+
+def refuse_random(terms: Mapping[str, Any]) -> None:
+    """Raise an error if a term of the log density, {name: its graph}, draws random numbers."""
+    drawn = [name for name, term in terms.items() if draws_numbers([term])]
     if drawn:
         raise ModelError(
             f"The log density of '{drawn[0]}' draws random numbers at each call, as data of pm.Minibatch do. Give it "
-            f"all of its rows: vi_kl's fits and certificates evaluate many rows in blocks."
+            f"all of its rows: fits and certificates evaluate many rows in blocks."
         )
 
 
 # The graphs of a model -------------------------------------------------------------------------------------------
 
 
-def sites_of(model) -> list[str]:
-    return [rv.name for rv in model.free_RVs]
+def sites_of(model) -> tuple[Site, ...]:
+    """Return the free variables as sites, in the model's order."""
+    shapes = {name: tuple(map(int, shape)) for name, shape in model.eval_rv_shapes().items()}
+    return tuple(Site(rv.name, shapes[rv.name], shapes[model.rvs_to_values[rv].name]) for rv in model.free_RVs)
 
 
-def terms_of(model) -> list[str]:
-    """Return the names of the terms of the log density."""
-    return [x.name for x in (*model.free_RVs, *model.observed_RVs, *model.potentials)]
+def graphs_of(model) -> tuple[dict[str, Graph], tuple[str, ...], tuple[str, ...]]:
+    """Return the graphs of a model, and the names of the terms of its log density and of what it computes.
 
-
-def graph(model, name: str, deterministic: tuple[str, ...] = ()) -> tuple[list, list]:
-    """Return the inputs and outputs of one of the graphs of a model, of which each method is one.
-
-    The inputs are the free variables in their order: unconstrained ones, but for "unconstrain".
+    The inputs of each are the free variables in their order: unconstrained ones, but for "unconstrain". A deterministic
+    variable that depends on random numbers has no value at a given z, and is left out. The lengths of dims are constants.
     """
+    import pytensor.tensor as pt
+
     inputs = [model.rvs_to_values[rv] for rv in model.free_RVs]
-    if name == "log_density":
-        return inputs, [model.logp()]
-    if name == "terms":
-        return inputs, model.logp(sum=False)
-    if name == "constrain":
-        return inputs, [*model.replace_rvs_by_values(model.free_RVs), log_det(model)]
-    if name == "unconstrain":
-        return unconstrain_graph(model)
-    return inputs, model.replace_rvs_by_values([model[x] for x in deterministic])
+    terms = model.logp(sum=False)
+    computed = zip(model.deterministics, model.replace_rvs_by_values(model.deterministics), strict=True)
+    deterministic = {variable.name: output for variable, output in computed if not draws_numbers([output])}
+    graphs = {
+        "log_density": (inputs, [pt.sum([pt.sum(term) for term in terms])]),
+        "terms": (inputs, terms),
+        "constrain": (inputs, [*model.replace_rvs_by_values(model.free_RVs), log_det(model)]),
+        "unconstrain": unconstrain_graph(model),
+        "deterministic": (inputs, list(deterministic.values())),
+    }
+    graphs = {name: (inputs, with_lengths(model, outputs)) for name, (inputs, outputs) in graphs.items()}
+    names = tuple(x.name for x in (*model.free_RVs, *model.observed_RVs, *model.potentials))
+    return graphs, names, tuple(deterministic)
+
+
+def with_lengths(model, outputs: list) -> list:
+    """Return graphs with the lengths of dims as constants."""
+    from pytensor.graph.replace import clone_replace
+    from pytensor.tensor import constant
+
+    read = set(variables_read(outputs))
+    lengths = {x: constant(x.get_value(), dtype=x.dtype) for x in model.dim_lengths.values() if x in read}
+    return clone_replace(outputs, replace=lengths, rebuild_strict=False) if lengths else outputs
 
 
 def log_det(model):
@@ -308,7 +335,7 @@ def log_det(model):
     return model.replace_rvs_by_values([pt.sum(found)])[0] if found else pt.constant(0.0)
 
 
-def unconstrain_graph(model) -> tuple[list, list]:
+def unconstrain_graph(model) -> Graph:
     """Return the graph from constrained variables to unconstrained ones; bounds may depend on other variables."""
     from pytensor.graph.replace import clone_replace
 
@@ -333,28 +360,23 @@ def draws_numbers(outputs: list) -> bool:
     return any(isinstance(x.type, RandomType) for x in variables_read(outputs))
 
 
-def shared_variables(model, deterministic: tuple[str, ...]) -> tuple[tuple, tuple[str, ...]]:
-    """Return the shared variables that are data, and their names, in the model's order."""
-    names = ("log_density", "constrain", "unconstrain", "deterministic")
-    found = variables_read([x for name in names for x in graph(model, name, deterministic)[1]])
-    lengths = set(model.dim_lengths.values())
-    found = [x for x in found if x not in lengths and not draws_numbers([x])]
+def shared_variables(model, graphs: Mapping[str, Graph]) -> tuple:
+    """Return the shared variables that are data, in the model's order."""
+    found = variables_read([x for _, outputs in graphs.values() for x in outputs])
     order = list(model.named_vars.values())
-    found.sort(key=lambda x: order.index(x) if x in order else len(order))
-    return tuple(found), tuple(x.name or f"shared_{i}" for i, x in enumerate(found))
+    return tuple(sorted(found, key=lambda x: order.index(x) if x in order else len(order)))
 
 
-def written_in_jax(density: PyMCModel, inputs: list, outputs: list, shapes: list[tuple[int, ...]]) -> Callable:
+def written_in_jax(density: PyMCModel, graph: Graph, shapes: list[tuple[int, ...]]) -> Callable:
     """Return a graph as a function of JAX, of its inputs and then of the shared variables that are data.
 
     All shapes are made known beforehand, since a program of JAX has no others. An invalid parameter makes the log
     density -inf, as when PyMC compiles it.
 
     Args:
-        density: the model.
-        inputs: the free variables.
-        outputs: what is computed.
-        shapes: the shapes of the inputs.
+        density: the density, for its shared variables.
+        graph: what is computed.
+        shapes: the shapes of the function's arguments.
     """
     from pytensor.compile import mode
     from pytensor.graph.fg import FunctionGraph
@@ -362,13 +384,12 @@ def written_in_jax(density: PyMCModel, inputs: list, outputs: list, shapes: list
     from pytensor.link.jax.dispatch import jax_funcify
     from pytensor.tensor import constant, tensor
 
-    values = [tensor(x.name, shape=shape, dtype=x.dtype) for x, shape in zip(inputs, shapes, strict=True)]
-    arrays = [tensor(x.name, shape=x.get_value(borrow=True).shape, dtype=x.dtype) for x in density.shared]
-    known = {variable: constant(fixed.array, name=fixed.name) for variable, fixed in density.fixed}
-    known |= {x: constant(x.get_value()) for x in density.model.dim_lengths.values() if x in variables_read(outputs)}
-    replaced = dict(zip((*inputs, *density.shared), (*values, *arrays), strict=True)) | known
-    outputs = clone_replace(outputs, replace=replaced, rebuild_strict=False)
-    made = FunctionGraph(inputs=[*values, *arrays], outputs=outputs, clone=True)
+    given = (*graph[0], *density.shared)
+    known = [tensor(x.name, shape=shape, dtype=x.dtype) for x, shape in zip(given, shapes, strict=True)]
+    fixed = {variable: constant(value.array, name=value.name) for variable, value in density.fixed}
+    replaced = dict(zip(given, known, strict=True)) | fixed
+    outputs = clone_replace(graph[1], replace=replaced, rebuild_strict=False)
+    made = FunctionGraph(inputs=known, outputs=outputs, clone=True)
     with warnings.catch_warnings(), jax.ensure_compile_time_eval():
         warnings.filterwarnings("ignore", message="Skipping .* as JAX tracing would remove it")
         mode.JAX.including("local_check_parameter_to_ninf_switch").optimizer.rewrite(made)
