@@ -25,7 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from vi_kl.core.errors import ModelError
-from vi_kl.core.precision import in_float64
+from vi_kl.core.precision import in_float64, x64_types
 from vi_kl.targets.captured import Captured, captured
 from vi_kl.targets.constant_arguments import Constant, with_constants
 from vi_kl.targets.density import Density
@@ -161,6 +161,7 @@ class PyMCModel(Captured, Density):
             )
         return error
 
+    @in_float64
     def explain(self, data, sites):
         terms = {name: float(value) for name, value in self.run("terms", data, sites).items()}
         bad = [f"that of '{name}' is {value}" for name, value in terms.items() if not np.isfinite(value)]
@@ -382,15 +383,41 @@ def written_in_jax(density: PyMCModel, graph: Graph, shapes: list[tuple[int, ...
     from pytensor.graph.fg import FunctionGraph
     from pytensor.graph.replace import clone_replace
     from pytensor.link.jax.dispatch import jax_funcify
+    from pytensor.link.utils import fgraph_to_python
     from pytensor.tensor import constant, tensor
 
     given = (*graph[0], *density.shared)
     known = [tensor(x.name, shape=shape, dtype=x.dtype) for x, shape in zip(given, shapes, strict=True)]
     fixed = {variable: constant(value.array, name=value.name) for variable, value in density.fixed}
-    replaced = dict(zip(given, known, strict=True)) | fixed
+    replaced = dict(zip(given, known, strict=True)) | fixed | wide_constants(graph[1])
     outputs = clone_replace(graph[1], replace=replaced, rebuild_strict=False)
     made = FunctionGraph(inputs=known, outputs=outputs, clone=True)
-    with warnings.catch_warnings(), jax.ensure_compile_time_eval():
+    with x64_types(), warnings.catch_warnings(), jax.ensure_compile_time_eval():
         warnings.filterwarnings("ignore", message="Skipping .* as JAX tracing would remove it")
         mode.JAX.including("local_check_parameter_to_ninf_switch").optimizer.rewrite(made)
-        return jax_funcify(made)
+        return fgraph_to_python(made, jax_funcify, type_conversion_fn=constant_of)
+
+
+# PyTensor keeps a Python number like 0.5 in 32 bits where that loses nothing, and computes with it in 64. JAX would let
+# it decide the precision: an integer times 0.5 would be rounded to 32 bits, and so would an array that was filled with
+# a Python number.
+
+
+def wide_constants(outputs: list) -> dict:
+    """Return the single numbers among the constants of graphs that have fewer than 64 bits, each with one of 64."""
+    from pytensor.graph import Constant as Known
+    from pytensor.graph.traversal import ancestors
+    from pytensor.tensor import constant
+
+    found = [x for x in ancestors(outputs) if isinstance(x, Known) and isinstance(x.data, np.ndarray)]
+    narrow = [x for x in found if x.data.size == 1 and x.data.dtype.kind == "f" and x.data.dtype.itemsize < 8]
+    return {x: constant(x.data.astype(np.float64), name=x.name) for x in narrow}
+
+
+def constant_of(data, dtype=None, **kwargs):
+    """Return what JAX gets for a constant: of a single number 64 bits, and no Python number."""
+    from pytensor.link.jax.dispatch import jax_typify
+
+    if isinstance(data, np.ndarray) and data.ndim == 0 and data.dtype.kind == "f":
+        return np.float64(data)
+    return jax_typify(data, dtype=dtype, **kwargs)
