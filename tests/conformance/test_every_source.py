@@ -47,9 +47,7 @@ def each(names, quick=()):
     """Return the sources as parameters; those that are not quick are exhaustive, and one may not be installed."""
     lacking = pytest.mark.skipif(True, reason="not installed: an extra of vi_kl")
     return [
-        pytest.param(
-            n, marks=[lacking] * (n in LACKING) + [pytest.mark.exhaustive] * (bool(quick) and n not in quick)
-        )
+        pytest.param(n, marks=[lacking] * (n in LACKING) + [pytest.mark.exhaustive] * (bool(quick) and n not in quick))
         for n in names
     ]
 

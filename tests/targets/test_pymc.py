@@ -258,7 +258,27 @@ def test_what_has_no_target(write, words):
 
 
 @needs_pymc
+def test_a_model_stands_for_its_target():
+    model = model_of(positive)
+    fit = vi_kl.fit(model, "laplace", key=0)
+    again = vi_kl.fit(Target.from_pymc(model), "laplace", key=0)
+    z = np.zeros((1, 1))
+    np.testing.assert_array_equal(fit.approximation.log_prob(z), again.approximation.log_prob(z))
+    with pytest.raises(TypeError, match="beside the target"):
+        vi_kl.fit(model, "laplace", ROWS, key=0)
+
+
+class LikeBambi:
+    """A model of Bambi keeps its PyMC model in its backend."""
+
+    def __init__(self, model):
+        self.backend = type("Backend", (), {"model": model})
+
+
+@needs_pymc
 def test_only_models_of_pymc():
+    with pytest.raises(TypeError, match=r"model\.backend\.model"):
+        Target.from_pymc(LikeBambi(model_of(positive)))
     with pytest.raises(TypeError, match=r"pymc\.Model, and got a function"):
         Target.from_pymc(schools_in_numpyro)
 

@@ -5,8 +5,8 @@ data, and no part of compiled code: the shared variables (`pm.Data`) are what th
 name, and the arrays that PyMC keeps as constants (`observed=y` of a NumPy array) are what it closes over. So new
 numbers of the same shapes need no new program, wherever they stand. What is part of the program: Python numbers and
 arrays of no axes, the lengths of `dims`, and shared variables whose numbers PyTensor needs for a shape or a loop, which
-`Target.constants` names. What PyTensor computes from constants alone (`np.log(y)` of an observed y) it computes at once,
-and the result is data in their place.
+`Target.constants` names. What PyTensor computes from constants alone (the logarithm of an observed y) it computes at
+once, and the result is data in their place.
 
 PyMC is imported when a target is made of a model, and not before. Its settings of JAX (64-bit types, the number of
 devices) are put back.
@@ -15,7 +15,9 @@ devices) are put back.
 import contextlib
 import dataclasses
 import functools
+import importlib
 import os
+import sys
 import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
@@ -167,7 +169,9 @@ class PyMCModel(Captured, Density):
         bad = [f"that of '{name}' is {value}" for name, value in terms.items() if not np.isfinite(value)]
         if not bad:
             return f"Every term of the log density of '{self}' is finite there: look at its gradient."
-        return f"Of the terms of the log density, {', '.join(bad)}: check its parameters, its bounds and its data there."
+        return (
+            f"Of the terms of the log density, {', '.join(bad)}: check its parameters, its bounds and its data there."
+        )
 
     def __str__(self):
         return self.name
@@ -192,7 +196,7 @@ def density_from_pymc(model: Any) -> DensityOnData:
 
 
 def density_of(model) -> DensityOnData:
-    """Return what a Target of a model is made of, with 64-bit types switched on."""
+    """Return what a Target of a model is made of (call it with 64-bit types switched on)."""
     refuse_discrete(model)
     graphs, terms, deterministic = graphs_of(model)
     refuse_random(dict(zip(terms, graphs["terms"][1], strict=True)))
@@ -215,6 +219,12 @@ def density_of(model) -> DensityOnData:
     return density, (*data, *closed_over), sites
 
 
+def is_pymc_model(value: Any) -> bool:
+    """Return whether a value is a `pymc.Model`, without importing PyMC: who has a model has imported it."""
+    model = getattr(sys.modules.get("pymc"), "Model", None)
+    return isinstance(model, type) and isinstance(value, model)
+
+
 # PyMC and its settings -------------------------------------------------------------------------------------------
 
 
@@ -225,8 +235,8 @@ def import_pymc() -> None:
         MissingExtraError: it is not installed.
     """
     try:
-        import pymc  # noqa: F401
-        import pymc.sampling.jax  # noqa: F401  # teaches PyTensor what JAX is to make of PyMC's own operations
+        for name in ("pymc", "pymc.sampling.jax"):  # which teaches PyTensor what JAX makes of PyMC's own operations
+            importlib.import_module(name)
     except ImportError as error:
         raise MissingExtraError(f'Target.from_pymc needs PyMC ({error}): pip install "vi_kl[pymc]".') from error
 
@@ -250,11 +260,10 @@ def settings_kept():
 
 
 def refuse_no_model(model: Any) -> None:
-    import pymc
-
-    if not isinstance(model, pymc.Model):
+    """Raise an error unless it is a `pymc.Model`."""
+    if not is_pymc_model(model):
         inner = getattr(getattr(model, "backend", None), "model", None)
-        mend = " Give its PyMC model, once it is built: model.backend.model." if isinstance(inner, pymc.Model) else ""
+        mend = " Give its PyMC model, once it is built: model.backend.model." if is_pymc_model(inner) else ""
         raise TypeError(f"Target.from_pymc takes a pymc.Model, and got a {type(model).__name__}.{mend}")
 
 
@@ -294,7 +303,8 @@ def graphs_of(model) -> tuple[dict[str, Graph], tuple[str, ...], tuple[str, ...]
     """Return the graphs of a model, and the names of the terms of its log density and of what it computes.
 
     The inputs of each are the free variables in their order: unconstrained ones, but for "unconstrain". A deterministic
-    variable that depends on random numbers has no value at a given z, and is left out. The lengths of dims are constants.
+    variable that depends on random numbers has no value at a given z, and is left out. The lengths of dims are
+    constants.
     """
     import pytensor.tensor as pt
 
