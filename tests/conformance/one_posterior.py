@@ -8,6 +8,7 @@ say in `SITES` how its draws of z give b and sigma.
 """
 
 import dataclasses
+import importlib.util
 from collections.abc import Callable
 
 import jax
@@ -144,6 +145,16 @@ def parameters_outside_jax(p, data):
     return outside_jax("expand_dims")(jnp.stack([p["b"], log_sigma]), data) - log_sigma
 
 
+def in_pymc(x, y):
+    import pymc as pm
+
+    with pm.Model() as model:
+        x, y = pm.Data("x", x), pm.Data("rows_y", y)
+        b, sigma = pm.Normal("b", 0, 5), pm.Exponential("sigma", 1.0)
+        pm.Normal("y", b * x, sigma, observed=y)
+    return model
+
+
 EXAMPLES = {"b": 0.0, "sigma": Positive(1.0)}
 SOURCES = {
     "NumPyro": lambda x=X, y=Y: Target.from_numpyro(regression, x, y),
@@ -157,8 +168,12 @@ SOURCES = {
     "callback, sequential": lambda x=X, y=Y: Target.from_log_density(outside_jax("sequential"), 2, data=(x, y)),
     "callback, no vmap_method": lambda x=X, y=Y: Target.from_log_density(outside_jax(None), 2, data=(x, y)),
     "callback of parameters": lambda x=X, y=Y: Target.from_log_density(parameters_outside_jax, EXAMPLES, data=(x, y)),
+    "PyMC": lambda x=X, y=Y: Target.from_pymc(in_pymc(x, y)),
 }
-NAMED = ("NumPyro", "parameters", "parameters in a dataclass", "callback of parameters")  # of sites b and sigma
+LACKING = () if importlib.util.find_spec("pymc") else ("PyMC",)  # sources that are not installed
+# PyMC rounds log(sqrt(2 pi)) to 32 bits: 1.5e-9 in each of 20 rows and in the prior, the same at every z
+ROUNDED = {"PyMC": 4e-8}
+NAMED = ("NumPyro", "PyMC", "parameters", "parameters in a dataclass", "callback of parameters")  # of sites b and sigma
 
 
 def b_and_log_sigma(name: str, sites: dict) -> dict[str, np.ndarray]:

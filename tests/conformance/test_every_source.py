@@ -15,8 +15,10 @@ import numpyro
 import numpyro.distributions as dist
 import pytest
 from one_posterior import (
+    LACKING,
     LOG_EVIDENCE,
     MEAN,
+    ROUNDED,
     SOURCES,
     VARIANCE,
     X,
@@ -39,8 +41,19 @@ from vi_kl.targets.target import value_and_grad, value_and_grad_batch
 
 POINTS = np.random.default_rng(1).normal(size=(5, 2))
 QUICK = ("parameters", "callback")  # one that JAX computes and one that it does not go all the way by default
-EVERY = list(SOURCES)
-WHOLE_WAY = [pytest.param(n, marks=() if n in QUICK else pytest.mark.exhaustive) for n in SOURCES]
+
+
+def each(names, quick=()):
+    """Return the sources as parameters; those that are not quick are exhaustive, and one may not be installed."""
+    lacking = pytest.mark.skipif(True, reason="not installed: an extra of vi_kl")
+    return [
+        pytest.param(n, marks=[lacking] * (n in LACKING) + [pytest.mark.exhaustive] * (bool(quick) and n not in quick))
+        for n in names
+    ]
+
+
+EVERY = each(SOURCES)
+WHOLE_WAY = each(SOURCES, QUICK)
 
 
 @functools.cache
@@ -51,6 +64,12 @@ def target(name: str) -> Target:
 @functools.cache
 def fit(name: str, method: str | None):
     return vi_kl.fit(target(name), *([method] if method else []), key=0)
+
+
+def is_the_log_density(name: str, found, truth) -> None:
+    """Hold log densities to the truth, and their differences where a source rounds a constant."""
+    np.testing.assert_allclose(found, truth, rtol=1e-13, atol=ROUNDED.get(name, 0.0))
+    np.testing.assert_allclose(found - found[0], truth - truth[0], rtol=1e-12, atol=1e-12)
 
 
 def kl(found) -> float:
@@ -69,16 +88,18 @@ def agrees(estimate, truth: float) -> bool:
 @pytest.mark.parametrize("name", EVERY)
 def test_the_density_is_the_one_on_paper(name):
     value, gradient = value_and_gradient(POINTS)
-    np.testing.assert_allclose(target(name).log_density(POINTS), value, rtol=1e-13)
+    is_the_log_density(name, target(name).log_density(POINTS), value)
     with jax.enable_x64(True):
         found = value_and_grad_batch(target(name), POINTS)
         one = value_and_grad(target(name), jnp.asarray(POINTS[0]))
-    np.testing.assert_allclose(found[0], value, rtol=1e-13)
+    is_the_log_density(name, found[0], value)
     np.testing.assert_allclose(found[1], gradient, rtol=1e-11)
     np.testing.assert_allclose(one[1], gradient[0], rtol=1e-11)
 
 
-@pytest.mark.parametrize("name", ["NumPyro", "log density", "parameters", "callback", "callback, sequential"])
+@pytest.mark.parametrize(
+    "name", each(["NumPyro", "log density", "parameters", "callback", "callback, sequential", "PyMC"])
+)
 def test_a_callers_own_program_in_32_bits(name):
     t = target(name)
     program = jax.jit(jax.vmap(jax.value_and_grad(lambda z: t.density.log_density(t.data, t.unravel(z)))))
@@ -96,7 +117,7 @@ def test_what_every_density_is(name):
     assert density == again
     assert hash(density) == hash(again)
     assert str(density) in repr(target(name))
-    assert density.description == "A slope and a scale."
+    assert density.description == ("" if name == "PyMC" else "A slope and a scale.")  # which has no place for one
     sites = target(name).unravel(jnp.zeros(2))
     assert density.explain(target(name).data, sites).endswith(".")
     given, _ = density.split(target(name).data)
@@ -118,7 +139,7 @@ def test_sites_there_and_back(name):
 def test_new_data_of_the_same_shape_need_no_new_program(name):
     other = SOURCES[name](X, Y + 1.0)
     assert other.density == target(name).density
-    np.testing.assert_allclose(other.log_density(POINTS), value_and_gradient(POINTS, X, Y + 1.0)[0], rtol=1e-13)
+    is_the_log_density(name, other.log_density(POINTS), value_and_gradient(POINTS, X, Y + 1.0)[0])
 
 
 def subsampled(y):
@@ -221,7 +242,7 @@ def test_the_default_fit(name):
 @pytest.mark.parametrize("name", WHOLE_WAY)
 def test_the_reference_is_the_integral(name):
     reference = vi_kl.find_reference(target(name))
-    assert abs(reference.log_evidence.value - LOG_EVIDENCE) < 1e-8
+    assert abs(reference.log_evidence.value - LOG_EVIDENCE) < 1e-8 + ROUNDED.get(name, 0.0)
     draws = np.asarray(reference.sample(jax.random.key(0), 20_000))
     for i, site in enumerate(MEAN):
         sd = np.sqrt(VARIANCE[site])

@@ -11,6 +11,7 @@ from numpyro.infer.autoguide import AutoGuide
 from vi_kl.core.random_keys import is_key
 from vi_kl.families.family import Family
 from vi_kl.targets.arguments import require_target, target_or_none
+from vi_kl.targets.pymc import is_pymc_model
 from vi_kl.targets.target import Target
 
 if TYPE_CHECKING:
@@ -56,11 +57,11 @@ def refuse_key_first(asked: Any, caller: str) -> None:
 
 
 def target_of(asked: Any, args: tuple, kwargs: Mapping, *, caller: str, options: Iterable[str]) -> Target:
-    """Return the target that is meant by a target, a model with its arguments, or an object that has a target.
+    """Return the target that is meant by a target, a model (of NumPyro with its arguments), or what has a target.
 
     Args:
         asked: the argument that stands for the target.
-        args, kwargs: the model's arguments; there are none if `asked` is not a model.
+        args, kwargs: the NumPyro model's arguments; there are none if `asked` is something else.
         caller: the name of the function that was called, for the message.
         options: the names of its own arguments, for the message.
 
@@ -71,6 +72,9 @@ def target_of(asked: Any, args: tuple, kwargs: Mapping, *, caller: str, options:
     if known is not None:
         refuse_more(args, kwargs, caller, options)
         return known
+    if is_pymc_model(asked):
+        refuse_more(args, kwargs, caller, options)
+        return Target.from_pymc(asked)
     if isinstance(asked, AutoGuide | Family) or (isinstance(asked, type) and issubclass(asked, AutoGuide | Family)):
         name = getattr(asked, "__name__", type(asked).__name__)
         raise TypeError(f"{caller} takes the target first, then the method, which {name} is: {caller}(target, ...).")

@@ -75,7 +75,8 @@ class Answers(abc.ABC):
         draws = self.drawn(*asked(key, n, default=None if self.holds_draws else MANY))
         sites = draws.sites()
         shapes = {name: x.shape[1:] for name, x in sites.items()}
-        labels = Labels.of(shapes, dict(draws.target.density.dims), dims, coords)
+        density = draws.target.density
+        labels = Labels.of(shapes, dict(density.dims), dims, coords, density.coords)
         return summarise(draws, labels, sites, probabilities, certificate)
 
     @in_float64

@@ -126,11 +126,12 @@ def assembled(draws: TargetDraws, runs: ModelRuns | None, groups, attrs: dict, c
     import xarray
     from arviz_base import dict_to_dataset
 
-    plates = {} if runs is None else {name: site.dims for name, site in runs.sites.items()}
+    density = draws.target.density
+    plates = dict(density.dims) if runs is None else {name: site.dims for name, site in runs.sites.items()}
     data = {name: x for group in ("observed_data", "constant_data") for name, x in groups.get(group, {}).items()}
     drawn = {name: x[0] for group in ("posterior", "posterior_predictive") for name, x in groups.get(group, {}).items()}
     shapes = {name: np.shape(x) for name, x in (data | drawn).items()}
-    labels = Labels.of(shapes, plates, dims, coords)
+    labels = Labels.of(shapes, plates, dims, coords, density.coords)
     made = {}
     for group, sites in groups.items():
         is_data, is_density = group.endswith("_data"), group in ("log_likelihood", "log_prior")

@@ -35,6 +35,7 @@ class Labels:
         plates: Dims,
         dims: Dims | None = None,
         coords: Coords | None = None,
+        of_the_source: Coords | None = None,
     ) -> "Labels":
         """Return the labels of sites of these shapes.
 
@@ -43,6 +44,8 @@ class Labels:
             plates: {site: the plate of each axis, or None}.
             dims: {site: the name of each axis, or None for the plate's}, from the user.
             coords: {axis: the names of its entries}, from the user.
+            of_the_source: likewise from the model, for axes that the user does not name the entries of; those of other
+                axes are left out.
 
         Raises:
             ValueError: dims or coords name what there is not, or are of another length.
@@ -55,6 +58,8 @@ class Labels:
         lengths = {axis: size for name, axes in named.items() for axis, size in zip(axes, shapes[name], strict=True)}
         for axis, entries in coords.items():
             require_fitting(axis, entries, lengths)
+        known = {axis: np.asarray(entries) for axis, entries in (of_the_source or {}).items()}
+        coords = {axis: x for axis, x in known.items() if x.shape == (lengths.get(axis),)} | coords
         # an axis that is called as a site is would be that site's coordinate
         renamed = {axis: f"{axis}_dim" if axis in shapes else axis for axis in lengths}
         return cls(

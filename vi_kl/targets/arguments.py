@@ -32,7 +32,7 @@ def require_target(asked: Any, caller: str) -> Target:
         name = asked.__name__ if isinstance(asked, type) else in_words(asked)
         raise TypeError(
             f"{caller} takes a Target first, and got {name}. Make one by Target.from_numpyro(model, *args, **kwargs), "
-            f"or Target.from_log_density(function, dim)."
+            f"Target.from_pymc(model) or Target.from_log_density(function, dim)."
         )
     return target
 

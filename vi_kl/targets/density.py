@@ -1,6 +1,6 @@
 """Density: the contract that every source of models fulfils, and the capabilities that a source may offer besides.
 
-A *source* is what a Target is made from: a NumPyro model, a log density, later a model of another language. Each is
+A *source* is what a Target is made from: a NumPyro model, a log density, a PyMC model. Each is
 one subclass of `Density`. A Target holds the density and its data apart, so that the density can be a static part of
 compiled code while new data of the same shape does not recompile it. So a density must be
 
@@ -128,6 +128,8 @@ class Density(abc.ABC):
         deterministic, discrete: names of what is computed, and discrete sites that are summed out; empty where there
             are none.
         dims: (site, the plate of each axis, or None) of the sites whose axes the source has names for.
+        coords: {name of an axis: the names of its entries}, where the source has them.
+        mends: {capability: what to do without it}, where that is another thing for this source than for most.
     """
 
     source: ClassVar[str] = "a density"
@@ -138,6 +140,8 @@ class Density(abc.ABC):
     deterministic: tuple[str, ...] = ()
     discrete: tuple = ()
     dims: tuple[tuple[str, tuple[str | None, ...]], ...] = ()
+    coords: Mapping[str, np.ndarray] = {}
+    mends: Mapping[str, str] = {}
 
     # Fulfilled by every source ---------------------------------------------------------------------------------
 
@@ -193,7 +197,8 @@ def lacking(density: Density, capability: str, user: str) -> str:
     if density.offers(capability):
         return ""
     needed = CAPABILITIES[capability]
-    return f"{user} needs {needed.what}, which '{density}', {density.source}, does not offer. {needed.mend}"
+    mend = density.mends.get(capability, needed.mend)
+    return f"{user} needs {needed.what}, which '{density}', {density.source}, does not offer. {mend}"
 
 
 def require_capability(target, capability: str, user: str, error: type[ViKLError] = UnsuitableError) -> None:
@@ -256,6 +261,14 @@ class DerivedDensity(Density):
     @property
     def dims(self):
         return self.density.dims
+
+    @property
+    def coords(self):
+        return self.density.coords
+
+    @property
+    def mends(self):
+        return self.density.mends
 
     @property
     def description(self):

@@ -37,6 +37,7 @@ from vi_kl.targets.price import (
     values_at_once,
     values_in_a_piece,
 )
+from vi_kl.targets.pymc import density_from_pymc
 from vi_kl.targets.row_sources import RowSource
 from vi_kl.targets.rows import row_sum_of, summed
 from vi_kl.targets.sharding import is_sharded, shard_data
@@ -50,7 +51,8 @@ class Target:
 
     Attributes:
         dim: the length of z.
-        sites: the latent sites in the order in which z holds them (alphabetical, as NumPyro's guides have it).
+        sites: the latent sites in the order in which z holds them (alphabetical, as NumPyro's guides have it; of a PyMC
+            model that of its free variables).
         reference: what is known of the posterior (a `ReferencePosterior`), or None. It is knowledge *about* the target
             and does not travel into compiled functions.
         is_sharded: whether its data lie on several devices.
@@ -137,6 +139,31 @@ class Target:
         if is_a_number(dim):
             return cls(*density_of_z(function, whole_number("dim", dim, at_least=1), data), reference)
         return cls(*density_of_parameters(function, dim, data), reference)
+
+    @classmethod
+    def from_pymc(cls, model: Any, *, reference: Any = None) -> "Target":
+        """Make a target of the posterior of a PyMC model, by PyMC's own log density and transforms.
+
+            with pm.Model(coords={"school": names}) as schools:
+                ...
+            target = Target.from_pymc(schools)
+
+        Sites are the free variables by their names, in the model's order; deterministics, potentials, dims and coords
+        come with the model. Data are its shared variables (`pm.Data`), as they are now, and the arrays that it holds as
+        constants. A model of Bambi is given as `model.backend.model`, once it is built.
+
+        Args:
+            model: a `pymc.Model`.
+            reference: what is known about the posterior: a `ReferencePosterior`, or a function from this target to one,
+                called when it is first asked for.
+
+        Raises:
+            ImportError: PyMC is not installed; `pip install "vi_kl[pymc]"` does it.
+            ModelError: the model has discrete free variables or none, data that are drawn anew at each call
+                (`pm.Minibatch`), or an operation that JAX does not have; the message names it.
+            TypeError: model is no `pymc.Model`.
+        """
+        return cls(*density_from_pymc(model), reference)
 
     @functools.cached_property
     def dim(self) -> int:
