@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 import time
 from collections.abc import Callable
+from concurrent.futures import Executor
 from typing import Any, cast
 
 import jax
@@ -14,6 +15,7 @@ from vi_kl.algorithms.arguments import refuse_key_first, target_of
 from vi_kl.core.annotations import KeyLike, Progress, ProgressLike
 from vi_kl.core.compilation import in_threads
 from vi_kl.core.errors import ViKLError, numerical_failures_named
+from vi_kl.core.executors import Interrupted, require_executor, results_elsewhere
 from vi_kl.core.progress import reporting
 from vi_kl.core.random_keys import as_key, key_text
 from vi_kl.diagnostics.certificate import Certificate, check
@@ -36,6 +38,7 @@ def compare(
     budget: float | None = None,
     progress: ProgressLike = None,
     workers: int = 2,
+    executor: Executor | None = None,
     **kwargs: Any,
 ) -> Comparison:
     """Fit each method to the target and check it; rank them, and say which to take.
@@ -55,6 +58,11 @@ def compare(
         progress: a function that is called as `progress(fraction_done, name)` as each approximation is finished, True
             to show progress, or False; by default it is shown on a terminal and in a notebook after two seconds.
         workers: threads; compiling, which takes most of the time, runs in parallel.
+        executor: where to fit and check instead: anything with the interface of `concurrent.futures.Executor`, such as
+            a pool of spawned processes or Dask's `client.get_executor()`. Each member, its fit and its check, is one
+            task there, and the answer is the same. A member whose worker died is among the failures; if a process pool
+            broke by that, which does not say at which member, those that were not finished are begun again first, one
+            at a time in a process of their own.
 
     Returns:
         The Comparison. A method that cannot be fitted, or whose q has no density to check (particles), is
@@ -63,21 +71,28 @@ def compare(
 
     Raises:
         ValueError: no method is given or known by that name, or a fit is of another posterior.
+        CannotTravelError: the model or another function cannot be sent to a worker; the message names it.
+        Interrupted: Ctrl-C, with an executor. Members that had not begun are cancelled; `finished` holds the others,
+            {name: (Fit, Certificate)}.
     """
     refuse_key_first(target, "compare")
     key = as_key(key)
     if isinstance(methods, Target):  # the two in the other order
         target, methods = methods, cast(Any, target)
-    options = ("methods", "key", "reference", "budget", "progress", "workers")
+    options = ("methods", "key", "reference", "budget", "progress", "workers", "executor")
     target = target_of(target, args, kwargs, caller="compare", options=options)
     members = members_of(target, methods)
+    if executor is not None:
+        require_executor(executor)
     notes: tuple[str, ...] = ()
     with reporting(progress, "comparison") as report:
         if reference is not None:
             report(0.0, "looking for a reference posterior")
             target, notes = with_known(target, reference)
         fits_key, check_key, rank_key = key, *jax.random.split(jax.random.fold_in(key, 1_000_003))
-        results = fit_and_check(target, members, (fits_key, check_key), report, workers, deadline_of(budget))
+        fit_keys = [jax.random.split(jax.random.fold_in(fits_key, i))[0] for i in range(len(members))]
+        calls = [(target, m, (k, check_key), deadline_of(budget)) for m, k in zip(members, fit_keys, strict=True)]
+        results = all_here(calls, report, workers) if executor is None else all_elsewhere(executor, calls, report)
         done = {member.name: found for member, found in zip(members, results, strict=True) if isinstance(found, tuple)}
         failures = {m.name: str(r) for m, r in zip(members, results, strict=True) if not isinstance(r, tuple)}
         report(0.95, "ranking")
@@ -99,34 +114,49 @@ def with_known(target: Target, reference: Any) -> tuple[Target, tuple[str, ...]]
 
 
 def deadline_of(budget: float | None) -> float:
-    """Return the time, by the monotonic clock, after which no further method is begun."""
+    """Return the time, in seconds since 1970, after which no further method is begun."""
     if budget is None:
         return float("inf")
     if not budget > 0:
         raise ValueError(f"budget must be a positive number of seconds, got {budget}.")
-    return time.monotonic() + budget
+    return time.time() + budget
 
 
-def fit_and_check(
-    target: Target, members: list[Member], keys: tuple[PRNGKeyArray, PRNGKeyArray], report: Progress, workers: int,
-    deadline: float,
-) -> list[tuple[Fit, Certificate] | ViKLError]:  # fmt: skip
-    """Return, for each member, its fit and certificate, or the error that ended it."""
-    fit_keys = [jax.random.split(jax.random.fold_in(keys[0], i))[0] for i in range(len(members))]
+Result = tuple[Fit, Certificate] | ViKLError
+
+
+def fit_and_check(target: Target, member: Member, keys: tuple[PRNGKeyArray, PRNGKeyArray], deadline: float) -> Result:
+    """Return a member's fit and certificate, or the error that ended it."""
+    try:
+        with numerical_failures_named():
+            if time.time() > deadline:
+                raise FitError("not begun, because the budget was spent.")
+            fit = member.source if isinstance(member.source, Fit) else member.source.fit(keys[0], target)
+            certificate = check(fit, target.reference, key=keys[1])
+            return fit, dataclasses.replace(certificate, name=member.name)
+    except ViKLError as error:
+        return error
+
+
+def all_here(calls: list[tuple], report: Progress, workers: int) -> list[Result]:
+    """Return what `fit_and_check` does at each call, in threads."""
     numbers = itertools.count(1)
 
-    def one(member: Member, key: PRNGKeyArray) -> tuple[Fit, Certificate] | ViKLError:
-        result: tuple[Fit, Certificate] | ViKLError
-        try:
-            with numerical_failures_named():
-                if time.monotonic() > deadline:
-                    raise FitError("not begun, because the budget was spent.")
-                fit = member.source if isinstance(member.source, Fit) else member.source.fit(key, target)
-                certificate = check(fit, target.reference, key=keys[1])
-                result = fit, dataclasses.replace(certificate, name=member.name)
-        except ViKLError as error:
-            result = error
-        report(0.95 * next(numbers) / len(members), member.name)
+    def one(call: tuple) -> Result:
+        result = fit_and_check(*call)
+        report(0.95 * next(numbers) / len(calls), call[1].name)
         return result
 
-    return list(in_threads(one, members, fit_keys, workers=workers))
+    return list(in_threads(one, calls, workers=workers))
+
+
+def all_elsewhere(executor: Executor, calls: list[tuple], report: Progress) -> list[Result]:
+    """Return what `fit_and_check` does at each call, by the workers of an executor."""
+    _ = calls[0][0].reference  # found once, here
+    names = [member.name for _, member, *_ in calls]
+    try:
+        return results_elsewhere(
+            executor, fit_and_check, calls, lambda place, done: report(0.95 * done / len(calls), names[place])
+        )
+    except Interrupted as stop:
+        raise Interrupted({names[place]: found for place, found in stop.finished.items()}) from None
