@@ -246,8 +246,9 @@ class Algorithm(abc.ABC):
             targets: the posteriors to approximate.
             progress: a function that is called as `progress(fraction_done, sentence)`, True to show progress, or
                 False; by default it is shown on a terminal and in a notebook after two seconds.
-            executor: where to fit: anything with the interface of `concurrent.futures.Executor`, such as a pool of
-                spawned processes or Dask's `client.get_executor()`. Each fit is one task there, and finds the same.
+            executor: what computes the fits: anything with the interface of `concurrent.futures.Executor`, such as a
+                pool of spawned processes or Dask's `client.get_executor()`. Each fit is one task there, and finds the
+                same (where SVI would have fitted side by side: but for rounding).
 
         Returns:
             A list with the Fit of each target, or the error of vi_kl's own (such as FitError) that ended it: a failure

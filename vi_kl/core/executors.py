@@ -90,7 +90,7 @@ def results_elsewhere(
     """Return `function(*call)` of each call, in order, computed by an executor's workers.
 
     Args:
-        executor: where.
+        executor: the executor.
         function: a function of a module, which raises only what is a fault of a program.
         calls: the arguments.
         finished: called as `finished(place, number of calls done)` as each call is done.

@@ -58,9 +58,9 @@ def compare(
         progress: a function that is called as `progress(fraction_done, name)` as each approximation is finished, True
             to show progress, or False; by default it is shown on a terminal and in a notebook after two seconds.
         workers: threads; compiling, which takes most of the time, runs in parallel.
-        executor: where to fit and check instead: anything with the interface of `concurrent.futures.Executor`, such as
-            a pool of spawned processes or Dask's `client.get_executor()`. Each member, its fit and its check, is one
-            task there, and the answer is the same. A member whose worker died is among the failures; if a process pool
+        executor: what computes fits and checks instead: anything with the interface of `concurrent.futures.Executor`,
+            such as a pool of spawned processes or Dask's `client.get_executor()`. Each member, its fit and its check,
+            is one task there, and the answer is the same but for rounding. A member whose worker died is among the failures; if a process pool
             broke by that, which does not say at which member, those that were not finished are begun again first, one
             at a time in a process of their own.
 

@@ -152,8 +152,8 @@ def detection_table(
         failures: what to plant.
         num_draws: draws of q for each check.
         progress: a function that is called as `progress(fraction_done, sentence)`, True, False or None.
-        executor: where to check, with the interface of `concurrent.futures.Executor`: each seed of each failure is one
-            task, and the answer is the same. One whose worker died is `lost`.
+        executor: what computes the checks, with the interface of `concurrent.futures.Executor`: each seed of each
+            failure is one task, and the answer is the same. One whose worker died is `lost`.
     """
     calls = [(planted, seed, num_draws) for planted in failures for seed in range(repetitions)]
     found: list[dict[str, bool] | LostError] = []
