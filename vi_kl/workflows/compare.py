@@ -60,9 +60,9 @@ def compare(
         workers: threads; compiling, which takes most of the time, runs in parallel.
         executor: what computes fits and checks instead: anything with the interface of `concurrent.futures.Executor`,
             such as a pool of spawned processes or Dask's `client.get_executor()`. Each member, its fit and its check,
-            is one task there, and the answer is the same but for rounding. A member whose worker died is among the failures; if a process pool
-            broke by that, which does not say at which member, those that were not finished are begun again first, one
-            at a time in a process of their own.
+            is one task there, and the answer is the same but for rounding. A member whose worker died is among the
+            failures; if a process pool broke by that, which does not say at which member, those that were not finished
+            are begun again first, one at a time in a process of their own.
 
     Returns:
         The Comparison. A method that cannot be fitted, or whose q has no density to check (particles), is

@@ -63,9 +63,9 @@ def calibrate(
             False; by default it is shown on a terminal and in a notebook after two seconds.
         executor: what computes the fits: anything with the interface of `concurrent.futures.Executor`, such as a pool
             of spawned processes or Dask's `client.get_executor()`. Ten data sets are one task there, and the answer is
-            the same (SVI, which fits them side by side: but for rounding). Data sets whose worker died are among the failures;
-            if a process pool broke by that, which does not say at which task, those that were not finished are begun
-            again first, one at a time in a process of their own.
+            the same (SVI, which fits them side by side: but for rounding). Data sets whose worker died are among the
+            failures; if a process pool broke by that, which does not say at which task, those that were not finished
+            are begun again first, one task at a time in a process of their own.
 
     Returns:
         The Calibration: ranks, coverage, tests, and a verdict in words. Fits that failed or did not converge are
