@@ -37,12 +37,15 @@ class ByValue:
 
 
 class Lazy:
-    """Begins no task by itself: only the first `number`, and the rest never."""
+    """Begins when `total` tasks have been sent, and then only with the first `number`."""
 
-    def __init__(self, number):
-        self.number, self.inner, self.futures = number, ByValue(), []
+    def __init__(self, number, total):
+        self.number, self.total, self.inner, self.sent, self.futures = number, total, ByValue(), [], []
 
-    def submit(self, function, *args):
-        begins = len(self.futures) < self.number
-        self.futures.append(self.inner.submit(function, *args) if begins else Future())
+    def submit(self, *task):
+        self.sent.append(task)
+        self.futures.append(Future())
+        if len(self.sent) == self.total:
+            for future, begun in zip(self.futures[: self.number], self.sent, strict=False):
+                future.set_result(self.inner.submit(*begun).result())
         return self.futures[-1]

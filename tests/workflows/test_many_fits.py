@@ -44,6 +44,10 @@ class Deadly(Algorithm):
         return Normal().find(key, target, start=start, progress=progress, counter=counter)
 
 
+def without_reference(target):
+    return target.with_reference(None)
+
+
 def same_fits(found, expected):
     assert [type(fit) for fit in found] == [type(fit) for fit in expected]
     for a, b in zip(found, expected, strict=True):
@@ -91,6 +95,9 @@ def test_a_fit_is_of_the_target_that_was_sent_and_brings_no_copy_of_it(key):
     assert len(executor.sent) == 1
     named = [{arg for _, arg, _ in pickletools.genops(data) if isinstance(arg, str)} for data in executor.answers]
     assert not any("Target" in words or "NumPyroModel" in words for words in named)
+    (other,) = executors.results_elsewhere(ByValue(), without_reference, [(TARGET,)], lambda place, done: None)
+    assert other is not TARGET
+    assert (other.density, *map(id, other.data)) == (TARGET.density, *map(id, TARGET.data))
     table = vi_kl.compare(TARGET, [fit], key=key, executor=executor)
     assert table["laplace"] is fit
 
@@ -141,11 +148,11 @@ def test_an_interrupt_keeps_the_fits_that_are_finished(key):
             raise KeyboardInterrupt
 
     with pytest.raises(Interrupted) as caught:
-        Normal().fit_many(key, MEANS, executor=Lazy(2), progress=stop)
+        Normal().fit_many(key, MEANS, executor=Lazy(2, total=4), progress=stop)
     assert sorted(caught.value.finished) == [0, 1]
     same_fits(caught.value.finished.values(), Normal().fit_many(key, MEANS)[:2])
     with pytest.raises(Interrupted) as caught:
-        vi_kl.compare(MEANS[0], {"a": Normal(), "b": Normal()}, key=key, executor=Lazy(1), progress=stop)
+        vi_kl.compare(MEANS[0], {"a": Normal(), "b": Normal()}, key=key, executor=Lazy(1, total=2), progress=stop)
     assert list(caught.value.finished) == ["a"]
     assert [type(x).__name__ for x in caught.value.finished["a"]] == ["Fit", "Certificate"]
 
