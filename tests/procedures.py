@@ -76,8 +76,8 @@ class Distorted(Algorithm):
         counter.add(fit.cost)
         return Solution(fit.approximation, fit.status, fit.history)
 
-    def find_many(self, key, targets, progress):
-        return [self.distort(fit) for fit in self.inner.fit_many(key, targets, progress=progress)]
+    def find_many(self, keys, targets, progress):
+        return [self.distort(fit) for fit in self.inner.find_many(keys, targets, progress)]
 
     def distort(self, fit: Fit) -> Fit:
         params = fit.approximation.params

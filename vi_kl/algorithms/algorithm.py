@@ -9,12 +9,14 @@ import contextlib
 import dataclasses
 import time
 from collections.abc import Sequence
+from concurrent.futures import Executor
 from typing import Any
 
 import jax
 import numpy as np
 from jaxtyping import ArrayLike, Float, PRNGKeyArray
 
+from vi_kl.algorithms.elsewhere import fit_elsewhere
 from vi_kl.core.annotations import KeyLike, Progress, ProgressLike
 from vi_kl.core.compilation import compile_clock
 from vi_kl.core.errors import FitError, ViKLError, numerical_failures_named
@@ -226,7 +228,12 @@ class Algorithm(abc.ABC):
         return run_fit(self, key, target, start, progress)
 
     def fit_many(
-        self, key: KeyLike, targets: Sequence[Target], *, progress: ProgressLike = None
+        self,
+        key: KeyLike,
+        targets: Sequence[Target],
+        *,
+        progress: ProgressLike = None,
+        executor: Executor | None = None,
     ) -> list[Fit | ViKLError]:
         """Fit each of several targets, such as one model's posteriors for many data sets.
 
@@ -239,22 +246,32 @@ class Algorithm(abc.ABC):
             targets: the posteriors to approximate.
             progress: a function that is called as `progress(fraction_done, sentence)`, True to show progress, or
                 False; by default it is shown on a terminal and in a notebook after two seconds.
+            executor: what computes the fits: anything with the interface of `concurrent.futures.Executor`, such as a
+                pool of spawned processes or Dask's `client.get_executor()`. Each fit is one task there, and finds the
+                same (where SVI would have fitted side by side: but for rounding).
 
         Returns:
             A list with the Fit of each target, or the error of vi_kl's own (such as FitError) that ended it: a failure
-                does not
-            end the other fits. If they ran side by side, the `cost` of each Fit has an even share of the seconds.
-                Errors that
-            are not vi_kl's own are faults of a program, and are raised.
+            does not end the other fits. If they ran side by side, the `cost` of each Fit has an even share of the
+            seconds. Errors that are not vi_kl's own are faults of a program, and are raised. A fit whose worker died
+            is a LostError; if a process pool broke by that, which does not say at which fit, those that were not
+            finished are fitted one at a time in a process of their own first.
+
+        Raises:
+            CannotTravelError: the model or another function cannot be sent to a worker; the message names it.
+            Interrupted: Ctrl-C, with an executor. What had not begun is cancelled; `finished` holds the other fits.
         """
         key = checked_key(self, key, "fit_many")
+        keys = jax.random.split(key, len(targets))
         with reporting(progress, self.name) as report:
-            return self.find_many(key, tuple(targets), report)
+            if executor is not None:
+                return fit_elsewhere(self, executor, keys, tuple(targets), report)
+            return self.find_many(keys, tuple(targets), report)
 
-    def find_many(self, key: KeyLike, targets: tuple[Target, ...], progress: Progress) -> list["Fit | ViKLError"]:
-        """Do what `fit_many` promises, with arguments that have been checked."""
+    def find_many(self, keys: PRNGKeyArray, targets: tuple[Target, ...], progress: Progress) -> list["Fit | ViKLError"]:
+        """Do what `fit_many` promises, with a key for each target, and arguments that have been checked."""
         results: list[Fit | ViKLError] = []
-        for one_key, target in zip(jax.random.split(key, len(targets)), targets, strict=True):
+        for one_key, target in zip(keys, targets, strict=True):
             try:
                 results.append(self.fit(one_key, target))
             except ViKLError as error:

@@ -5,6 +5,7 @@ each other, as a NumPyro program that draws them.
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 
 import jax
@@ -58,19 +59,23 @@ def closed_form_reference(
     posterior = {name: jax.tree.map(as_float64, q) for name, q in posterior.items()}
     moments = {name: Moments(np.asarray(q.mean), np.asarray(jnp.sqrt(q.variance))) for name, q in posterior.items()}
 
-    @in_float64
-    def sample(key, n: int):
-        return draw_sites(target, posterior, key, n)
-
-    @in_float64
-    def log_density(z):
-        return in_chunks(lambda piece: closed_form_log_density(target, posterior, piece), z)
-
+    sample = functools.partial(draw_known_sites, target, posterior)
+    log_density = functools.partial(log_density_of_sites, target, posterior)
     evidence = Estimate(log_evidence, 0.0, "closed form")
     normal = normal_in_z([posterior[name] for name in target.site_names])
     return ReferencePosterior(
         evidence, moments, sample, log_density=log_density, distributions=posterior, normal=normal, target=target
     )
+
+
+@in_float64
+def draw_known_sites(target: Target, posterior, key, n: int):
+    return draw_sites(target, posterior, key, n)
+
+
+@in_float64
+def log_density_of_sites(target: Target, posterior, z):
+    return in_chunks(lambda piece: closed_form_log_density(target, posterior, piece), z)
 
 
 def normal_in_z(distributions) -> tuple[np.ndarray, np.ndarray] | None:
@@ -100,17 +105,21 @@ def program_reference(target: Target, program: Callable, log_evidence: float, mo
     posterior, closed_over = in_float64(captured)(PosteriorProgram(program, len(data)), data, target)
     data = (*data, *closed_over)
 
-    @in_float64
-    def sample(key, n: int):
-        seeds = jax.random.key_data(jax.random.split(key, n))
-        return in_chunks(lambda piece: draw_program(target, posterior, data, piece), seeds)
-
-    @in_float64
-    def log_density(z):
-        return in_chunks(lambda piece: program_log_density(target, posterior, data, piece), z)
-
+    sample = functools.partial(draw_by_program, target, posterior, data)
+    log_density = functools.partial(log_density_by_program, target, posterior, data)
     evidence = Estimate(log_evidence, 0.0, "closed form")
     return ReferencePosterior(evidence, moments, sample, log_density=log_density, target=target)
+
+
+@in_float64
+def draw_by_program(target: Target, posterior: "PosteriorProgram", data, key, n: int):
+    seeds = jax.random.key_data(jax.random.split(key, n))
+    return in_chunks(lambda piece: draw_program(target, posterior, data, piece), seeds)
+
+
+@in_float64
+def log_density_by_program(target: Target, posterior: "PosteriorProgram", data, z):
+    return in_chunks(lambda piece: program_log_density(target, posterior, data, piece), z)
 
 
 def require_sites(target: Target, shapes: Mapping[str, tuple], what: str = "The posterior") -> None:

@@ -7,6 +7,7 @@ mode, where anything else would show.
 """
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -76,18 +77,19 @@ def gaussian_reference(target: Target) -> ReferencePosterior:
     summed = abs(quadratic.peak) + np.abs(np.log(np.diag(normal.scale.tril))).sum() + target.dim
     error = deviation + quadratic.error + 4 * ROUNDING * summed
 
-    @in_float64
-    def sample(key, n: int):
-        return normal.sample(numpy_generator(key), n)
-
     return ReferencePosterior(
         Estimate(value, error, "closed form, found and verified numerically"),
         normal_moments(target, normal),
-        sample,
+        functools.partial(draw_normal, normal),
         log_density=normal.log_prob,
         normal=(normal.loc, normal.covariance),
         target=target,
     )
+
+
+@in_float64
+def draw_normal(normal: Gaussian, key, n: int) -> np.ndarray:
+    return normal.sample(numpy_generator(key), n)
 
 
 def fit_quadratic(target: Target) -> Quadratic:

@@ -78,6 +78,10 @@ class Target:
     def __setstate__(self, state):
         vars(self).update(state, data=jax.tree.map(aligned, state["data"]), reference_lock=threading.RLock())
 
+    def parts(self) -> list:
+        """Return what a copy in another process need not send back (see `vi_kl.core.travel`)."""
+        return [self.density, *jax.tree.leaves(self.data)]
+
     @classmethod
     @in_float64
     def from_numpyro(cls, model: Callable, *args: Any, reference: Any = None, **kwargs: Any) -> "Target":

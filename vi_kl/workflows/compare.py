@@ -5,6 +5,7 @@ import itertools
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor
 from typing import Any, cast
 
 import jax
@@ -15,6 +16,7 @@ from vi_kl.algorithms.arguments import refuse_key_first, target_of
 from vi_kl.core.annotations import KeyLike, Progress, ProgressLike
 from vi_kl.core.compilation import in_threads
 from vi_kl.core.errors import ViKLError, numerical_failures_named
+from vi_kl.core.executors import Interrupted, require_executor, results_elsewhere
 from vi_kl.core.progress import reporting
 from vi_kl.core.random_keys import as_key, key_text
 from vi_kl.diagnostics.certificate import Certificate, check
@@ -28,7 +30,7 @@ from vi_kl.workflows.ranking import Ranking, rank
 __all__ = ["Comparison", "compare"]
 
 
-OPTIONS = ("methods", "key", "reference", "budget", "progress", "workers", "finished")
+OPTIONS = ("methods", "key", "reference", "budget", "progress", "workers", "executor", "finished")
 Result = tuple[Fit, Certificate] | ViKLError
 
 
@@ -41,6 +43,7 @@ def compare(
     budget: float | None = None,
     progress: ProgressLike = None,
     workers: int = 2,
+    executor: Executor | None = None,
     finished: Callable[[Comparison], None] | None = None,
     **kwargs: Any,
 ) -> Comparison:
@@ -61,6 +64,11 @@ def compare(
         progress: a function that is called as `progress(fraction_done, name)` as each approximation is finished, True
             to show progress, or False; by default it is shown on a terminal and in a notebook after two seconds.
         workers: threads; compiling, which takes most of the time, runs in parallel.
+        executor: what computes fits and checks instead: anything with the interface of `concurrent.futures.Executor`,
+            such as a pool of spawned processes or Dask's `client.get_executor()`. Each member, its fit and its check,
+            is one task there, and the answer is the same but for rounding. A member whose worker died is among the
+            failures; if a process pool broke by that, which does not say at which member, those that were not finished
+            are begun again first, one at a time in a process of their own.
         finished: a function that is called with the comparison so far as each approximation is finished, so that it
             can be kept whatever happens to the others; never by two threads at once.
 
@@ -71,6 +79,9 @@ def compare(
 
     Raises:
         ValueError: no method is given or known by that name, or a fit is of another posterior.
+        CannotTravelError: the model or another function cannot be sent to a worker; the message names it.
+        Interrupted: Ctrl-C, with an executor. Members that had not begun are cancelled; `finished` holds the others,
+            {name: (Fit, Certificate)}.
     """
     refuse_key_first(target, "compare")
     key = as_key(key)
@@ -78,6 +89,8 @@ def compare(
         target, methods = methods, cast(Any, target)
     posterior = target_of(target, args, kwargs, caller="compare", options=OPTIONS)
     members, deadline = members_of(posterior, methods), deadline_of(budget)
+    if executor is not None:
+        require_executor(executor)
     results: dict[str, Result] = {}
     notes: tuple[str, ...] = ()
     lock = threading.Lock()
@@ -93,7 +106,12 @@ def compare(
             report(0.0, "looking for a reference posterior")
             posterior, notes = with_known(posterior, reference)
         check_key, rank_key = jax.random.split(jax.random.fold_in(key, 1_000_003))
-        fit_and_check(posterior, members, (key, check_key), report, workers, deadline, keep)
+        fit_keys = [jax.random.split(jax.random.fold_in(key, i))[0] for i in range(len(members))]
+        calls = [(posterior, m, (k, check_key), deadline) for m, k in zip(members, fit_keys, strict=True)]
+        if executor is None:
+            all_here(calls, report, workers, keep)
+        else:
+            all_elsewhere(executor, calls, report, keep)
         report(0.95, "ranking")
         ranking = ranking_of(posterior, members, results, rank_key)
     return comparison_of(posterior, members, results, key, notes, ranking)
@@ -134,38 +152,51 @@ def with_known(target: Target, reference: Any) -> tuple[Target, tuple[str, ...]]
 
 
 def deadline_of(budget: float | None) -> float:
-    """Return the time, by the monotonic clock, after which no further method is begun."""
+    """Return the time, in seconds since 1970, after which no further method is begun."""
     if budget is None:
         return float("inf")
     if not budget > 0:
         raise ValueError(f"budget must be a positive number of seconds, got {budget}.")
-    return time.monotonic() + budget
+    return time.time() + budget
 
 
-def fit_and_check(
-    target: Target,
-    members: list[Member],
-    keys: tuple[PRNGKeyArray, PRNGKeyArray],
-    report: Progress,
-    workers: int,
-    deadline: float,
-    keep: Callable[[str, Result], None],
-) -> None:
-    """Fit and check each member, and hand on its fit and certificate, or the error that ended it."""
-    fit_keys = [jax.random.split(jax.random.fold_in(keys[0], i))[0] for i in range(len(members))]
+def fit_and_check(target: Target, member: Member, keys: tuple[PRNGKeyArray, PRNGKeyArray], deadline: float) -> Result:
+    """Return a member's fit and certificate, or the error that ended it."""
+    try:
+        with numerical_failures_named():
+            if time.time() > deadline:
+                raise FitError("not begun, because the budget was spent.")
+            fit = member.source if isinstance(member.source, Fit) else member.source.fit(keys[0], target)
+            certificate = check(fit, target.reference, key=keys[1])
+            return fit, dataclasses.replace(certificate, name=member.name)
+    except ViKLError as error:
+        return error
+
+
+def all_here(calls: list[tuple], report: Progress, workers: int, keep: Callable[[str, Result], None]) -> None:
+    """Do `fit_and_check` at each call, in threads, and hand on each result."""
     numbers = itertools.count(1)
 
-    def one(member: Member, key: PRNGKeyArray) -> None:
-        try:
-            with numerical_failures_named():
-                if time.monotonic() > deadline:
-                    raise FitError("not begun, because the budget was spent.")
-                fit = member.source if isinstance(member.source, Fit) else member.source.fit(key, target)
-                certificate = check(fit, target.reference, key=keys[1])
-                result: Result = fit, dataclasses.replace(certificate, name=member.name)
-        except ViKLError as error:
-            result = error
-        keep(member.name, result)
-        report(0.95 * next(numbers) / len(members), member.name)
+    def one(call: tuple) -> None:
+        keep(call[1].name, fit_and_check(*call))
+        report(0.95 * next(numbers) / len(calls), call[1].name)
 
-    list(in_threads(one, members, fit_keys, workers=workers))
+    list(in_threads(one, calls, workers=workers))
+
+
+def all_elsewhere(
+    executor: Executor, calls: list[tuple], report: Progress, keep: Callable[[str, Result], None]
+) -> None:
+    """Do `fit_and_check` at each call, by the workers of an executor, and hand on the results at the end."""
+    _ = calls[0][0].reference  # found once, here
+    names = [member.name for _, member, *_ in calls]
+    try:
+        found = results_elsewhere(
+            executor, fit_and_check, calls, lambda place, done: report(0.95 * done / len(calls), names[place])
+        )
+    except Interrupted as stop:
+        for place, result in stop.finished.items():
+            keep(names[place], result)
+        raise Interrupted({names[place]: result for place, result in stop.finished.items()}) from None
+    for name, result in zip(names, found, strict=True):
+        keep(name, result)

@@ -7,10 +7,12 @@ the posterior.
 import dataclasses
 import math
 from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
 
 import jax
 
 from vi_kl.core.annotations import ProgressLike
+from vi_kl.core.executors import LostError, results_elsewhere
 from vi_kl.core.progress import reporting
 from vi_kl.core.records import Readable, plain
 from vi_kl.diagnostics.certificate import Certificate, check
@@ -94,10 +96,12 @@ class DetectionTable(Readable):
     Attributes:
         rates: the shares, {failure: {detector: share}}; the failure "healthy" has the false alarms.
         repetitions: the number of seeds per failure.
+        lost: {"failure, seed": why it was not checked}, for those that are left out of the shares.
     """
 
     rates: dict[str, dict[str, float]]
     repetitions: int
+    lost: dict[str, str] = dataclasses.field(default_factory=dict)
 
     def to_dataframe(self):
         """Return a table with one row per diagnostic and what it needs, and one column per failure."""
@@ -111,7 +115,8 @@ class DetectionTable(Readable):
     def headline(self) -> str:
         """The numbers of failures and of repetitions, and which failures went unseen."""
         unseen = f"; not seen: {', '.join(self.unseen)}" if self.unseen else ""
-        return f"{len(self.rates)} cases, {self.repetitions} times each{unseen}"
+        lost = f", but {len(self.lost)} that were lost" if self.lost else ""
+        return f"{len(self.rates)} cases, {self.repetitions} times each{lost}{unseen}"
 
     def __str__(self):
         return self.to_dataframe().to_string(float_format=lambda x: f"{x:.0%}")
@@ -138,18 +143,43 @@ def detection_table(
     failures: Sequence[PlantedFailure] = (HEALTHY, *FAILURES),
     num_draws: int = 8192,
     progress: ProgressLike = None,
+    executor: Executor | None = None,
 ) -> DetectionTable:
-    """Plant each failure `repetitions` times, check it with and without its reference, and count the alarms."""
-    counts = {planted.name: dict.fromkeys((d.name for d in DETECTORS), 0) for planted in failures}
+    """Plant each failure `repetitions` times, check it with and without its reference, and count the alarms.
+
+    Args:
+        repetitions: the number of seeds.
+        failures: what to plant.
+        num_draws: draws of q for each check.
+        progress: a function that is called as `progress(fraction_done, sentence)`, True, False or None.
+        executor: what computes the checks, with the interface of `concurrent.futures.Executor`: each seed of each
+            failure is one task, and the answer is the same. One whose worker died is `lost`.
+    """
+    calls = [(planted, seed, num_draws) for planted in failures for seed in range(repetitions)]
+    found: list[dict[str, bool] | LostError] = []
     with reporting(progress, "planted failures") as report:
-        for i, planted in enumerate(failures):
-            for seed in range(repetitions):
-                report((i + seed / repetitions) / len(failures), planted.name)
-                for name, alarm in alarms(planted, seed, num_draws).items():
-                    counts[planted.name][name] += alarm
+        if executor is not None:
+            found = results_elsewhere(
+                executor, alarms, calls, lambda place, done: report(done / len(calls), calls[place][0].name)
+            )
+        else:
+            for planted, seed, _ in calls:
+                report(len(found) / len(calls), planted.name)
+                found.append(alarms(planted, seed, num_draws))
         report(1.0, "done")
-    rates = {name: {d: count / repetitions for d, count in row.items()} for name, row in counts.items()}
-    return DetectionTable(rates, repetitions)
+    rows: dict[str, list] = {planted.name: [] for planted in failures}
+    lost = {}
+    for (planted, seed, _), row in zip(calls, found, strict=True):
+        if isinstance(row, LostError):
+            lost[f"{planted.name}, {seed}"] = str(row)
+        else:
+            rows[planted.name].append(row)
+    return DetectionTable({name: shares(several) for name, several in rows.items()}, repetitions, lost)
+
+
+def shares(rows: list[dict[str, bool]]) -> dict[str, float]:
+    """Return the share of the checks in which each diagnostic raised an alarm; NaN without any."""
+    return {d.name: sum(row[d.name] for row in rows) / len(rows) if rows else math.nan for d in DETECTORS}
 
 
 def alarms(planted: PlantedFailure, seed: int, num_draws: int = 8192) -> dict[str, bool]:

@@ -5,6 +5,7 @@ target to a random position, so that no diagnostic profits from an axis.
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable
 
 import jax
@@ -327,7 +328,12 @@ class WithoutJacobian(Family):
 
 
 def failure(name: str, what: str, plant) -> PlantedFailure:
-    return PlantedFailure(name, what, in_float64(plant))
+    return PlantedFailure(name, what, functools.partial(planted, plant))
+
+
+@in_float64
+def planted(plant: Callable[[int], Approximation], seed: int) -> Approximation:
+    return plant(seed)
 
 
 HEALTHY = failure("healthy", "q is the posterior: every alarm is a false one.", healthy)

@@ -51,24 +51,23 @@ class LaneRun(Run):
 
 
 @in_float64
-def fit_side_by_side(config, key, targets: Sequence[Target], progress) -> list:
+def fit_side_by_side(config, keys, targets: Sequence[Target], progress) -> list:
     """Return one Fit per target, or the error that ended it; see `Algorithm.fit_many`."""
     config = config.captured(targets[0])
-    keys = jax.random.split(key, len(targets))
     starts = [lambda i=i: LaneRun(config, i, keys[i], targets[i]) for i in range(len(targets))]
     with counting_costs() as counter:
-        ended = run_side_by_side(config, key, targets, starts, progress)
+        ended = run_side_by_side(config, keys, targets, starts, progress)
     costs = counter.cost()
     seconds = costs.compile_seconds / len(targets), costs.run_seconds / len(targets)
     share = Cost(0, 0, *seconds, costs.peak_memory)
     return [run.end(share) if isinstance(run, Run) else run for run in ended]
 
 
-def run_side_by_side(config, key, targets, starts: Sequence[Callable], progress) -> list:
+def run_side_by_side(config, keys, targets, starts: Sequence[Callable], progress) -> list:
     """Return each run that `starts` begin, when it has ended; or the error that kept it from beginning."""
     ended: list[LaneRun | Exception | None] = [None] * len(starts)
     waiting = start_each(starts, ended)
-    lanes = Lanes(config, jax.random.key_impl(key), Layout.of(targets), min(LANES, len(starts)))
+    lanes = Lanes(config, jax.random.key_impl(keys), Layout.of(targets), min(LANES, len(starts)))
     while lanes.fill(waiting):
         for run in lanes.step():
             ended[run.index] = run
@@ -154,7 +153,7 @@ def best_of_restarts(config, key, target: Target, start, progress, counter: Cost
         return LaneRun(config, index, keys[index], target, place)
 
     starts = [lambda i=i: begin(i) for i in range(number)]
-    ended = run_side_by_side(config, key, [target] * number, starts, progress)
+    ended = run_side_by_side(config, keys, [target] * number, starts, progress)
     runs = [run for run in ended if isinstance(run, Run) and run.error is None]
     if not runs:
         raise next(run if isinstance(run, Exception) else run.error for run in ended)

@@ -13,6 +13,7 @@ import os
 from typing import Any
 
 import optax
+from jaxtyping import PRNGKeyArray
 
 from vi_kl.algorithms.algorithm import Algorithm, CostCounter, Fit, Solution, run_fit
 from vi_kl.algorithms.svi.checkpoint import Checkpoint
@@ -139,11 +140,11 @@ class SVI(Algorithm):
                 progress(run.schedule.steps / self.max_steps, run.words)
         return run.solution()
 
-    def find_many(self, key: KeyLike, targets: tuple[Target, ...], progress: Progress) -> list[Fit | ViKLError]:
+    def find_many(self, keys: PRNGKeyArray, targets: tuple[Target, ...], progress: Progress) -> list[Fit | ViKLError]:
         """Fit targets of one structure side by side, by one program; others one after the other."""
         if not targets or self.num_restarts > 1 or not have_one_structure(targets):
-            return super().find_many(key, targets, progress)
-        return fit_side_by_side(self, key, targets, progress)
+            return super().find_many(keys, targets, progress)
+        return fit_side_by_side(self, keys, targets, progress)
 
     def captured(self, target: Target) -> Algorithm:
         return with_guide_fixed(self, target)

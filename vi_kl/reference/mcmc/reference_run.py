@@ -6,6 +6,7 @@ comparison pay for it once.
 """
 
 import dataclasses
+import functools
 import json
 import os
 from collections.abc import Callable
@@ -182,12 +183,11 @@ def moments_by_site(target: Target, figures) -> dict[str, Moments]:
 
 def picks_from(chains) -> Callable:
     """Return a function `sample(key, n)` that picks n of the stored draws, each at most once if there are enough."""
-    z = chains.reshape(-1, chains.shape[-1])
+    return functools.partial(picked, chains.reshape(-1, chains.shape[-1]))
 
-    def sample(key, n: int) -> np.ndarray:
-        return z[numpy_generator(key).choice(len(z), n, replace=n > len(z))]
 
-    return sample
+def picked(z: np.ndarray, key, n: int) -> np.ndarray:
+    return z[numpy_generator(key).choice(len(z), n, replace=n > len(z))]
 
 
 def make_reference(target: Target, chains, evidence, complaints: tuple[str, ...]) -> ReferencePosterior:

@@ -11,6 +11,7 @@ and no node comes near: one that is far narrower than everything else and shows 
 """
 
 import dataclasses
+import functools
 
 import numpy as np
 from scipy.special import logsumexp
@@ -59,10 +60,7 @@ def reference_by_quadrature(
     if target.dim > 3:
         raise QuadratureError(f"Quadrature serves up to 3 dimensions; this target has {target.dim}.")
 
-    def density(z):
-        values = log_density_in_chunks(target, z)
-        return np.where(np.isnan(values), -np.inf, values)
-
+    density = functools.partial(log_density_or_nothing, target)
     peaks = find_peaks(density, target.dim, num_starts)
     if not peaks:
         raise QuadratureError(
@@ -81,6 +79,12 @@ def reference_by_quadrature(
     sampler = PartSampler(parts, shares)
     moments = part_moments(target, parts, shares)
     return ReferencePosterior(evidence, moments, sampler.sample, "quadrature", target=target)
+
+
+def log_density_or_nothing(target: Target, z) -> np.ndarray:
+    """Return the log density at z of shape (n, dim), minus infinity where it is NaN."""
+    values = log_density_in_chunks(target, z)
+    return np.where(np.isnan(values), -np.inf, values)
 
 
 def integrate_parts(density, peaks, tolerance: float, max_nodes: int) -> list[GridPart] | list[BoxPart]:

@@ -10,14 +10,17 @@ calibration"; Modrák et al. (2023), "Simulation-based calibration checking for 
 """
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
 from typing import Any
 
 import jax
 import numpy as np
 
 from vi_kl.algorithms.algorithm import Cost, Fit, FitError, counting_costs
+from vi_kl.algorithms.elsewhere import fit_elsewhere
 from vi_kl.algorithms.registry import Method
 from vi_kl.core.annotations import KeyLike, ProgressLike
+from vi_kl.core.executors import require_executor
 from vi_kl.core.numbers import whole_number
 from vi_kl.core.precision import in_float64
 from vi_kl.core.progress import part_of, reporting
@@ -28,6 +31,7 @@ from vi_kl.workflows.calibration.ranks import count, quantity_names, spread_even
 from vi_kl.workflows.calibration.simulate import Simulation, procedure, simulate
 
 FEWEST = 10
+BATCH = 10  # data sets that a worker is sent together: the model is traced anew for each task, in 60 ms
 
 
 @in_float64
@@ -40,6 +44,7 @@ def calibrate(
     num_data_sets: int = 200,
     num_draws: int = 1000,
     progress: ProgressLike = None,
+    executor: Executor | None = None,
     **kwargs: Any,
 ) -> Calibration:
     """Draw parameters and data from a model many times, fit each data set, and see where the truths lie under q.
@@ -56,6 +61,11 @@ def calibrate(
         num_draws: draws of each q by which the truth is ranked.
         progress: a function that is called as `progress(fraction_done, sentence)`, True to show progress, or
             False; by default it is shown on a terminal and in a notebook after two seconds.
+        executor: what computes the fits: anything with the interface of `concurrent.futures.Executor`, such as a pool
+            of spawned processes or Dask's `client.get_executor()`. Ten data sets are one task there, and the answer is
+            the same (SVI, which fits them side by side: but for rounding). Data sets whose worker died are among the
+            failures; if a process pool broke by that, which does not say at which task, those that were not finished
+            are begun again first, one task at a time in a process of their own.
 
     Returns:
         The Calibration: ranks, coverage, tests, and a verdict in words. Fits that failed or did not converge are
@@ -65,6 +75,9 @@ def calibrate(
         ModelError: the model cannot be simulated or fitted; the message names the site.
         FitError: every fit failed; the message is the first one's.
         ValueError: too few data sets or draws, or a method that does not suit.
+        CannotTravelError: the model or another function cannot be sent to a worker; the message names it.
+        Interrupted: Ctrl-C, with an executor. What had not begun is cancelled; `finished` holds the other fits,
+            {number of the data set: Fit}.
     """
     key = as_key(key)
     if isinstance(model, Target) or hasattr(model, "approximation"):
@@ -75,12 +88,19 @@ def calibrate(
     num_data_sets, num_draws = whole_number("num_data_sets", num_data_sets, 0), whole_number("num_draws", num_draws, 0)
     observed = (observed,) if isinstance(observed, str) else tuple(observed)
     require_sizes(observed, num_data_sets, num_draws)
+    if executor is not None:
+        require_executor(executor)
     keys = jax.random.split(key, 4)
     with counting_costs() as counter, reporting(progress, "calibration") as report:
         report(0.0, "simulating data sets")
         simulation = simulate(model, args, kwargs, observed, keys[0], num_data_sets)
         algorithm = procedure(method, simulation.targets[0])
-        fits = algorithm.fit_many(keys[1], simulation.targets, progress=part_of(report, 0.05, 0.95))
+        part, targets = part_of(report, 0.05, 0.95), simulation.targets
+        if executor is None:
+            fits = algorithm.fit_many(keys[1], targets, progress=part)
+        else:
+            fit_keys = jax.random.split(keys[1], num_data_sets)
+            fits = fit_elsewhere(algorithm, executor, fit_keys, tuple(targets), part, BATCH)
         done = {i: fit for i, fit in enumerate(fits) if isinstance(fit, Fit)}
         if not done:
             raise FitError(f"Each of the {num_data_sets} fits of {algorithm.name} failed. The first: {fits[0]}")
