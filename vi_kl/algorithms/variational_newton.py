@@ -26,9 +26,7 @@ from vi_kl.algorithms.algorithm import Algorithm, CostCounter, FitError, History
 from vi_kl.algorithms.initialization import starting_points
 from vi_kl.algorithms.newton_steps import (
     FIRST_RADIUS,
-    FIRST_STEPS,
     SHARED_NOISE,
-    SLOW,
     FixedNoise,
     Measured,
     Outer,
@@ -282,8 +280,8 @@ class Search:
                     )
                 continue
             nats.append(seen.nats)
-            best = seen if best is None or seen.elbo > best.elbo else best
-            if is_astray(nats) and self.half < MOST_HALVES:
+            best = seen if best is None or best.seed != seen.seed or seen.elbo > best.elbo else best
+            if is_astray(seen, best) and self.half < MOST_HALVES:
                 return Gaussian(best.normal.loc, best.scale), None
             if outer is None and is_slow(nats, self.tolerance):
                 if turn_back(seen, last):
@@ -352,9 +350,9 @@ class Search:
         )
 
 
-def is_astray(nats: list[float]) -> bool:
-    """Return whether full steps on one noise, of these nats, stay long."""
-    return len(nats) > FIRST_STEPS and nats[-1] > LONG and nats[-1] > SLOW * max(nats[-3:-1])
+def is_astray(seen: Measured, best: Measured) -> bool:
+    """Return whether full steps on one noise have lowered the ELBO by much."""
+    return seen.seed == best.seed and best.elbo - seen.elbo > LONG
 
 
 def nearer(normal: Gaussian, last: Measured | None) -> Gaussian:
