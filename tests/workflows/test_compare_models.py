@@ -79,14 +79,15 @@ def test_leave_one_out_is_that_of_the_closed_form(compared):
     assert "one predicts left-out observations better than" in found.recommendation
 
 
-def test_a_prior_against_the_data_is_named(capsys):
+def test_a_prior_against_the_data_is_named(capfd, caplog):
     pytest.importorskip("arviz_stats")
     short = X[:4], Y[:4]
     targets = {"far": Target.from_numpyro(regression, *short, 6.0), "near": Target.from_numpyro(regression, *short)}
     found = compare_models(targets, key=0, method="laplace")
     assert any("prior" in words for words in found.sensitive[0])
     assert "In far," in found.recommendation
-    assert not capsys.readouterr().out
+    assert not capfd.readouterr().out
+    assert not caplog.records
 
 
 def test_other_data_and_too_few_models_are_refused():

@@ -13,8 +13,8 @@ cross-validation for large data", for draws of an approximation; Kallioinen, Paa
 
 import contextlib
 import importlib.util
-import io
 import itertools
+import logging
 import warnings
 from collections.abc import Mapping
 from typing import Any
@@ -182,12 +182,24 @@ def behind_the_best(predicted: list[np.ndarray | None]) -> tuple[Estimate | None
     return tuple(None if found is None else total(best - found) for found in predicted)
 
 
+@contextlib.contextmanager
+def silenced(name: str):
+    """Return a context in which a package's logger lets errors pass only."""
+    logger = logging.getLogger(name)
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
+
+
 def prior_sensitive(tree) -> tuple[str, ...]:
     """Return what depends on the prior, with power-scaling's diagnosis of each."""
     import arviz_stats
 
-    # it warns of heavy weights, which only very sensitive quantities have, and prints where to read on
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+    # it warns of heavy weights, which only very sensitive quantities have, and logs where to read on
+    with warnings.catch_warnings(), silenced("arviz_stats"):
         warnings.simplefilter("ignore")
         table = arviz_stats.psense_summary(tree)
     told = table["diagnosis"].astype(str)
