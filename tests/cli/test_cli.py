@@ -102,7 +102,7 @@ def test_the_self_test_shows_its_table_or_prints_it_as_json(monkeypatch):
     assert "Alarms in 7 of each failure" in shown.output
     assert "100%" in shown.output
     found = json.loads(CliRunner().invoke(app, ["self-test", "--repetitions", "7", "--json"]).stdout)
-    assert found == {"repetitions": 7, "rates": planted(7).rates}
+    assert found == {"repetitions": 7, "rates": planted(7).rates, "lost": {}}
 
 
 @pytest.mark.exhaustive  # by default test_planted_failures.py plants each of them
