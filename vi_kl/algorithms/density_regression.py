@@ -183,9 +183,8 @@ class Regression:
 
     def unravel(self, x: np.ndarray) -> tuple[Params, float]:
         """Return the parameters and the offset that the optimiser's vector holds."""
-        ends = np.cumsum([leaf.size for leaf in self.leaves])
-        parts = np.split(x, ends)
-        leaves = [part.reshape(leaf.shape) for part, leaf in zip(parts, self.leaves, strict=False)]
+        parts = np.split(x[:-1], np.cumsum([leaf.size for leaf in self.leaves])[:-1])
+        leaves = [part.reshape(leaf.shape) for part, leaf in zip(parts, self.leaves, strict=True)]
         return jax.tree.unflatten(self.structure, leaves), float(x[-1])
 
     def approximation(self) -> Approximation:

@@ -9,7 +9,9 @@ which is the difference of two first gradients, at places on both sides of the p
 of a flow take XLA several times as long to compile and to run as all of this.
 """
 
-from typing import NamedTuple, Protocol, cast
+import functools
+from collections.abc import Callable
+from typing import NamedTuple, cast
 
 import jax
 import numpy as np
@@ -17,9 +19,8 @@ from jaxtyping import Float
 
 from vi_kl.core.annotations import Params
 from vi_kl.core.compilation import compiled
-from vi_kl.families.coupling import Coupling
-from vi_kl.families.coupling_in_numpy import PIECE, CouplingGradients
-from vi_kl.families.family import Family
+from vi_kl.families.coupling_in_numpy import PIECE
+from vi_kl.families.family import Family, Gradients
 from vi_kl.targets.target import Target
 
 STEP = 1e-5  # between a point and the places on its two sides, in the units of the points: their error is its square
@@ -31,22 +32,16 @@ class OfDimension(NamedTuple):
     dim: int
 
 
-class Gradients(Protocol):
-    """log q at points, and its gradients."""
-
-    log_q: Float[np.ndarray, " n"]
-
-    def pull(self, weights: Float[np.ndarray, " n"]) -> tuple[Params, Float[np.ndarray, "n dim"]]:
-        """Return the gradients of sum(weights * log_q) by the parameters and by the points."""
-        ...
-
-
 class FamilyGradients:
     """log q of any family at points, by JAX."""
 
     def __init__(self, family: Family, params: Params, z: np.ndarray):
         self.arguments = family, params, z
-        self.log_q = self.run(np.zeros(len(z)))[0]
+
+    @functools.cached_property
+    def log_q(self) -> Float[np.ndarray, " n"]:
+        """The log density, (n,)."""
+        return self.run(np.zeros(len(self.arguments[2])))[0]
 
     def run(self, weights: np.ndarray):
         family, params, z = self.arguments
@@ -70,11 +65,10 @@ def gradients_by_jax(params, z, weights, family: Family):
     return log_q, *pull(weights)
 
 
-def gradients_at(family: Family, params: Params, z: np.ndarray) -> Gradients:
-    """Evaluate log q at no more than PIECE points: by NumPy where it can, which has nothing to compile."""
-    if isinstance(family, Coupling) and family.bend == "sinh_arcsinh":
-        return CouplingGradients(params, z)
-    return FamilyGradients(family, params, z)
+def gradients_of(family: Family, params: Params) -> Callable[[np.ndarray], Gradients]:
+    """Return what evaluates log q at no more than PIECE points: NumPy where a family has it, which compiles nothing."""
+    by_numpy = family.in_numpy(params)
+    return functools.partial(FamilyGradients, family, params) if by_numpy is None else by_numpy.gradients
 
 
 def misfit(family: Family, params: Params, offset: float, z, log_p, slopes, weights) -> tuple[float, Params, float]:
@@ -91,7 +85,8 @@ def misfit(family: Family, params: Params, offset: float, z, log_p, slopes, weig
         slopes: its gradient, (n, dim).
         weights: the points' weights, (n,).
     """
-    here = gradients_at(family, params, z)
+    at = gradients_of(family, params)
+    here = at(z)
     difference = log_p - here.log_q - offset
     slope_difference = slopes - here.pull(np.ones(len(z)))[1]
     root = np.sqrt(1 + (difference**2 + np.sum(slope_difference**2, axis=1)) / z.shape[1])
@@ -101,8 +96,5 @@ def misfit(family: Family, params: Params, offset: float, z, log_p, slopes, weig
 
     size = np.linalg.norm(by_slopes, axis=1)
     step = STEP * by_slopes / np.where(size > 0, size, 1.0)[:, None]
-    sides = [
-        gradients_at(family, params, z + sign * step).pull(by_log_q / 2 + sign * size / (2 * STEP))[0]
-        for sign in (1, -1)
-    ]
+    sides = [at(z + sign * step).pull(by_log_q / 2 + sign * size / (2 * STEP))[0] for sign in (1, -1)]
     return float(value), jax.tree.map(np.add, *sides), float(by_log_q.sum())

@@ -296,11 +296,10 @@ class Search:
                 return normal, self.status(left, bias)
             if self.is_spent:
                 return (normal if outer is None else outer.best(seen)), self.status(left, bias)
-            is_stuck = outer is not None and outer.is_stuck
-            if is_stuck or bias < max(0.5 * left, 0.3 * self.tolerance):
+            if outer is not None and outer.is_stuck:
+                noise, nats, outer.radius = noise.more(seen, outer, self.tolerance), [], FIRST_RADIUS
+            elif bias < max(0.5 * left, 0.3 * self.tolerance):
                 noise, nats = noise.more(seen, outer, self.tolerance), []
-            if outer is not None and is_stuck:
-                outer.radius = FIRST_RADIUS
 
     def measure(self, normal: Gaussian, noise: FixedNoise, before: Measured | None, share: float) -> Measured | None:
         """Return what draws of a normal say of the next step; None if the density is not finite at one of them.

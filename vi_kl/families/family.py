@@ -28,6 +28,16 @@ INITIAL_SCALE = 0.1
 Push: TypeAlias = Callable[[Float[AnyArray, " noise_dim"]], tuple[Float[Array, " dim"], Float[Array, ""]]]
 
 
+class Gradients(Protocol):
+    """log q at points, and its gradients."""
+
+    log_q: Float[np.ndarray, " n"]
+
+    def pull(self, weights: Float[np.ndarray, " n"]) -> tuple[Any, Float[np.ndarray, "n dim"]]:
+        """Return the gradients of sum(weights * log_q) by the parameters and by the points."""
+        ...
+
+
 class InNumpy(Protocol):
     """An image of normal noise, computed by NumPy."""
 
