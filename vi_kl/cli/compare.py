@@ -116,17 +116,14 @@ def names_of(methods: str) -> list[str]:
 
 def write(table: "Comparison", out: Path, command: str, seed: int, *, with_figures: bool) -> None:
     """Write a comparison as a page or as numbers, whole or not at all."""
-    from vi_kl.report.comparison import comparison_page, draw_pictures, draw_sites_of, keys_of
+    from vi_kl.report.comparison import made_by, write_comparison_page
     from vi_kl.report.pages import write_atomically
-    from vi_kl.report.provenance import provenance
 
-    made = provenance(command, {**keys_of(table), "the draws in the figures": str(seed)})
     if out.suffix.lower() == NUMBERS:
-        numbers = {"made": made.to_dict(), **table.to_dict()}
+        numbers = {"made": made_by(table, command, seed).to_dict(), **table.to_dict()}
         write_atomically(out, json.dumps(numbers, indent=2, allow_nan=False) + "\n")
         return
-    pictures = draw_pictures(table, draw_sites_of(table, seed)) if with_figures and table.fits else ()
-    write_atomically(out, comparison_page(table, pictures, made=made))
+    write_comparison_page(table, out, key=seed, call=command, with_figures=with_figures)
 
 
 def show(table: "Comparison", out: Path | None, said: Streams) -> None:

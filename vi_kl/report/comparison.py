@@ -62,7 +62,7 @@ def write_report(
     folder = Path(folder)
     require_writable(folder)
     call = f'vi_kl.report.write_report(comparison, folder, key={key_text(key)}, unit="{unit}")'
-    made = provenance(call, {**keys_of(comparison), "the draws in the figures": key_text(key)}, when)
+    made = made_by(comparison, call, key, when)
     pictures = draw_pictures(comparison, draw_sites_of(comparison, key), unit)
     write_page(folder, comparison_page(comparison, pictures, unit, title, made), pictures)
     numbers = {"made": made.to_dict(), **comparison.to_dict()}
@@ -71,14 +71,31 @@ def write_report(
 
 
 def write_comparison_page(
-    comparison: Comparison, path: str | os.PathLike, *, key: KeyLike, unit: str = "nats", title: str = ""
+    comparison: Comparison,
+    path: str | os.PathLike,
+    *,
+    key: KeyLike,
+    unit: str = "nats",
+    title: str = "",
+    call: str = "",
+    with_figures: bool = True,
 ) -> Path:
-    """Write a comparison as one self-contained page; see `Comparison.to_html`."""
+    """Write a comparison as one self-contained page; see `Comparison.to_html`.
+
+    Args:
+        comparison: what `compare` returned.
+        path: the file to write.
+        key: a JAX random key, or an integer, for the draws in the figures.
+        unit: "nats" or "bits", of everything shown.
+        title: the page's title; by default it names the model.
+        call: what the page says that it was made by; by default a call of `to_html`.
+        with_figures: whether there are figures, which take seconds to draw.
+    """
     path = Path(path).expanduser()
     require_writable(path.parent)
-    call = f'comparison.to_html({str(path.name)!r}, key={key_text(key)}, unit="{unit}")'
-    made = provenance(call, {**keys_of(comparison), "the draws in the figures": key_text(key)})
-    pictures = draw_pictures(comparison, draw_sites_of(comparison, key), unit) if comparison.fits else []
+    made = made_by(comparison, call or f'comparison.to_html({path.name!r}, key={key_text(key)}, unit="{unit}")', key)
+    drawn = with_figures and bool(comparison.fits)
+    pictures = draw_pictures(comparison, draw_sites_of(comparison, key), unit) if drawn else []
     write_atomically(path, comparison_page(comparison, pictures, unit, title, made))
     return path
 
@@ -102,6 +119,11 @@ def comparison_page(
     title = title or f"Approximations of {comparison.target.density}"
     made = made or provenance("vi_kl.report.comparison_page(comparison)", keys_of(comparison))
     return render_page(title, lead(comparison, unit), sections_of(comparison, pictures, unit), made)
+
+
+def made_by(comparison: Comparison, call: str, key: KeyLike, when: datetime.datetime | None = None) -> Provenance:
+    """Return where a report of a comparison with figures comes from."""
+    return provenance(call, {**keys_of(comparison), "the draws in the figures": key_text(key)}, when)
 
 
 def keys_of(comparison: Comparison) -> dict[str, str]:

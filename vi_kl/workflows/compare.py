@@ -70,7 +70,8 @@ def compare(
             failures; if a process pool broke by that, which does not say at which member, those that were not finished
             are begun again first, one at a time in a process of their own.
         finished: a function that is called with the comparison so far as each approximation is finished, so that it
-            can be kept whatever happens to the others; never by two threads at once.
+            can be kept whatever happens to the others; never by two threads at once. With an executor it is called
+            when all are, or at Ctrl-C.
 
     Returns:
         The Comparison. A method that cannot be fitted, or whose q has no density to check (particles), is

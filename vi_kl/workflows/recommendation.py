@@ -3,14 +3,15 @@
 from collections.abc import Mapping, Sequence
 
 from vi_kl.algorithms.algorithm import Fit
+from vi_kl.algorithms.auto_fit import AutoFit
 from vi_kl.core.estimate import Estimate
 from vi_kl.core.written_numbers import significant
 from vi_kl.diagnostics.certificate import Certificate
-from vi_kl.diagnostics.judgement import describe
+from vi_kl.diagnostics.judgement import SCALE, describe
 from vi_kl.workflows.ranking import Ranking
 
-GOOD_ENOUGH = 0.05  # nats of KL, with twice its error, below which a cheaper approximation is taken; the default's own
-ROUGH = 0.5  # nats of KL from which an approximation is not worth taking
+GOOD_ENOUGH = AutoFit.good_enough  # nats of KL, with twice its error, below which a cheaper approximation is taken
+ROUGH = SCALE[-1][0]  # nats of KL from which an approximation is not worth taking: from there on it is called far
 
 
 def recommend(
