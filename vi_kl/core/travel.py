@@ -86,15 +86,19 @@ class Reader(pickle.Unpickler):
         return self.shared[place]
 
 
-class ByName(pickle.Pickler):
-    """The standard pickler, which stops at what no import finds."""
+class ByPlace:
+    """A part of a pickler: what both sides have is written as its place among them."""
 
     def __init__(self, file, shared: Sequence):
-        super().__init__(file, protocol=5)
-        self.places = places_of(shared)
+        super().__init__(file, protocol=5)  # type: ignore[call-arg]
+        self.places = {id(one): place for place, one in enumerate(shared)}
 
     def persistent_id(self, thing):
         return self.places.get(id(thing))
+
+
+class ByName(ByPlace, pickle.Pickler):
+    """The standard pickler, which stops at what no import finds."""
 
     def reducer_override(self, thing):
         if isinstance(thing, types.FunctionType | type) and not is_importable(thing):
@@ -106,14 +110,7 @@ def by_value() -> type:
     """Return a pickler that writes functions themselves where no import finds them."""
     import cloudpickle
 
-    class ByValue(cloudpickle.Pickler):
-        def __init__(self, file, shared: Sequence):
-            super().__init__(file, protocol=5)
-            self.places = places_of(shared)
-
-        def persistent_id(self, thing):
-            return self.places.get(id(thing))
-
+    class ByValue(ByPlace, cloudpickle.Pickler):
         def reducer_override(self, thing):
             found = reduced(thing)
             return super().reducer_override(thing) if found is NotImplemented else found
@@ -123,10 +120,6 @@ def by_value() -> type:
 
 def has_cloudpickle() -> bool:
     return importlib.util.find_spec("cloudpickle") is not None
-
-
-def places_of(shared: Sequence) -> dict[int, int]:
-    return {id(one): place for place, one in enumerate(shared)}
 
 
 def reduced(thing):

@@ -140,7 +140,7 @@ def without_evidence(target: Target) -> str:
     """Say why the evidence of a model means nothing; "" if it does."""
     if not target.density.offers("forward"):
         return "its log density is known up to a constant only, as far as can be seen."
-    improper = improper_sites(target)
+    improper = improper_sites(target) if target.density.offers("priors") else ()
     if improper:
         return f"the prior of {', '.join(improper)} has no mass to average over. Give it a proper one."
     return ""
