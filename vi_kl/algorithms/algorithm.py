@@ -18,6 +18,7 @@ from jaxtyping import ArrayLike, Float, PRNGKeyArray
 
 from vi_kl.algorithms.elsewhere import fit_elsewhere
 from vi_kl.core.annotations import KeyLike, Progress, ProgressLike
+from vi_kl.core.blas_threads import with_one_blas_thread
 from vi_kl.core.compilation import compile_clock
 from vi_kl.core.errors import FitError, ViKLError, numerical_failures_named
 from vi_kl.core.precision import in_float64
@@ -297,6 +298,7 @@ def run_fit(algorithm: Algorithm, key, target, start, progress: ProgressLike, **
         return find_and_count(algorithm, key, target, start, report, options)
 
 
+@with_one_blas_thread
 @in_float64
 def find_and_count(algorithm: Algorithm, key, target: Target, start, progress: Progress, options: dict) -> Fit:
     """Run the search in float64, and return its solution with its cost as a Fit."""

@@ -12,6 +12,7 @@ import jax
 import numpy as np
 
 from vi_kl.core.annotations import KeyLike, Progress, ProgressLike
+from vi_kl.core.blas_threads import with_one_blas_thread
 from vi_kl.core.errors import UnsuitableError
 from vi_kl.core.estimate import Estimate
 from vi_kl.core.numbers import whole_number
@@ -116,6 +117,7 @@ class Certificate(Readable, Measurements):
         return "\n".join(lines)
 
 
+@with_one_blas_thread
 @in_float64
 def check(
     fit: Fitted | Approximation,

@@ -30,6 +30,7 @@ import numpyro.distributions as dist
 from scipy.optimize import minimize
 
 from vi_kl.core.annotations import KeyLike, Progress, ProgressLike
+from vi_kl.core.blas_threads import with_one_blas_thread
 from vi_kl.core.estimate import Estimate
 from vi_kl.core.gaussian import Gaussian
 from vi_kl.core.precision import in_float64
@@ -119,6 +120,7 @@ class Gap(Readable):
         return "\n".join([f"Gap of {self.name}: {self.label}", *lines, *filter(None, [self.note]), *self.warnings])
 
 
+@with_one_blas_thread
 @in_float64
 def explain_gap(
     fit: Fitted | Approximation,

@@ -16,6 +16,7 @@ from collections.abc import Callable
 import jax.numpy as jnp
 import numpy as np
 
+from vi_kl.core.blas_threads import with_one_blas_thread
 from vi_kl.core.gaussian import Gaussian, StudentT, gaussian_of_draws
 from vi_kl.core.precision import in_float64
 from vi_kl.core.random_keys import numpy_generator
@@ -113,6 +114,7 @@ class Search:
         return float(np.exp(outside - np.logaddexp(outside, log_mean_exp(self.own_log_weights(draws)))))
 
 
+@with_one_blas_thread
 @in_float64
 def find_missed_modes(
     pilot: Draws, scouts: Scouts | None, log_q: Callable, target: Target, key, effort: Effort

@@ -16,6 +16,7 @@ import jax
 import numpy as np
 
 from vi_kl.core.annotations import KeyLike, ProgressLike
+from vi_kl.core.blas_threads import with_one_blas_thread
 from vi_kl.core.errors import UnsuitableError
 from vi_kl.core.numbers import whole_number
 from vi_kl.core.precision import in_float64
@@ -83,6 +84,7 @@ class Resampled(Readable, Answers):
         return dataclasses.replace(self.draws, chains=some_of(self.draws.chains, n), key=key)
 
 
+@with_one_blas_thread
 @in_float64
 def resample(
     q: Answers, key: KeyLike, n: int, num_candidates: int | None, on_failure: str, progress: ProgressLike

@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import PRNGKeyArray
 
 from vi_kl.algorithms.algorithm import Fit
+from vi_kl.core.blas_threads import with_one_blas_thread
 from vi_kl.core.estimate import Estimate
 from vi_kl.core.precision import in_float64
 from vi_kl.core.records import Readable, store
@@ -81,6 +82,7 @@ class Ranking(Readable):
         return "\n".join(lines)
 
 
+@with_one_blas_thread
 @in_float64
 def rank(target: Target, fits: Sequence[Fit], names: Sequence[str], key: PRNGKeyArray) -> Ranking:
     """Rank approximations of one target that have a density.

@@ -23,6 +23,7 @@ from jaxtyping import Float
 from scipy.special import logsumexp
 
 from vi_kl.core.annotations import AnyArray, KeyLike
+from vi_kl.core.blas_threads import with_one_blas_thread
 from vi_kl.core.estimate import Estimate
 from vi_kl.core.precision import in_float64
 from vi_kl.core.random_keys import numpy_generator
@@ -44,6 +45,7 @@ BLIND_SPOT = (
 )
 
 
+@with_one_blas_thread
 @in_float64
 def log_evidence_by_annealing(
     target: Target,
@@ -76,6 +78,7 @@ def log_evidence_by_annealing(
     return anneal(target, start, config, key)[0]
 
 
+@with_one_blas_thread
 @in_float64
 def log_evidence_by_reverse_annealing(
     target: Target,

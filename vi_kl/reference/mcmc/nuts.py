@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpyro.infer.hmc import hmc
 
+from vi_kl.core.blas_threads import with_one_blas_thread
 from vi_kl.core.compilation import compiled
 from vi_kl.core.precision import in_float64
 from vi_kl.targets.target import Target, is_small, log_density
@@ -75,6 +76,7 @@ class Run:
         return int(self.num_steps.sum())
 
 
+@with_one_blas_thread
 @in_float64
 def run_nuts(target: Target, config: NUTS, key, progress: Callable | None = None) -> Run:
     """Run chains from starting points that are far apart, uniform on (-2, 2) in every coordinate of z.

@@ -16,6 +16,7 @@ import jax
 import numpy as np
 
 from vi_kl.core.annotations import KeyLike, Progress, ProgressLike
+from vi_kl.core.blas_threads import with_one_blas_thread
 from vi_kl.core.errors import ViKLError
 from vi_kl.core.estimate import Estimate
 from vi_kl.core.precision import in_float64
@@ -52,6 +53,7 @@ class UntrustworthyReference(ViKLError, RuntimeError):
 
 
 @of_a_target
+@with_one_blas_thread
 @in_float64
 def reference_run(
     target: Target,

@@ -16,6 +16,7 @@ import numpy as np
 
 from vi_kl.algorithms.algorithm import CostCounter, Fit, counting_costs
 from vi_kl.core.annotations import KeyLike, Progress, ProgressLike
+from vi_kl.core.blas_threads import with_one_blas_thread
 from vi_kl.core.numbers import whole_number
 from vi_kl.core.precision import in_float64
 from vi_kl.core.progress import reporting
@@ -78,6 +79,7 @@ class Settings:
         return self.num_draws or max(FEWEST, int(np.ceil(FIRST_PIECE * self.ess / self.num_chains)))
 
 
+@with_one_blas_thread
 @in_float64
 def sample(
     fit: Fit | Approximation,
