@@ -130,7 +130,7 @@ def test_same_key_same_answer(key):
 def test_refusals(key):
     with pytest.raises(FitError, match="normals only, not for 'iaf'"):
         NaturalGradient(Flow()).fit(key, two_bumps())
-    wide = Target.from_log_density(lambda z: -jnp.sum(z**2), 401)
+    wide = Target.from_log_density(lambda z: -jnp.sum(z**2), 2001)
     with pytest.raises(FitError, match="MeanField"):
         NaturalGradient().fit(key, wide)
     bounded = Target.from_log_density(lambda z: jnp.where(z[0] < 0.0, z[0], jnp.nan), 1)

@@ -1,14 +1,16 @@
 """AutoFit: what `fit(target)` does by default. It fits cheap approximations first, and richer ones until one is good.
 
     1. Laplace's normal at the best mode, if climbs found one with mass around it;
-    2. the best normal, by SampleAverageApproximation: full-rank, or low-rank plus diagonal in many dimensions;
+    2. the best normal: full-rank, by SampleAverageApproximation, or above a hundred dimensions by NaturalGradient;
+       low-rank plus diagonal above a thousand;
     3. independent normals, if the normal before was not found: they are cheap and easier to fit. In many dimensions
        they come before that normal, which starts from them;
     4. a flow, by regression on the log density and its gradient around the best so far. In one dimension, and above a
        hundred, a skewed normal takes its place, by SampleAverageApproximation, started from the best so far.
 
 Above a hundred dimensions all this comes after a normal with a sparse precision, by VariationalNewton. Where the log
-density has one, it is the best of all normals, and they are left out.
+density has one, it is the best of all normals, and they are left out; if it was not found, the full-rank normal goes on
+from where that search ended.
 
 After each candidate, draws of q and of wider densities are weighed against the log density, as certificates do it.
 Laplace's normal is kept only if next to nothing is left to gain, because the second candidate costs little. A later
@@ -36,6 +38,7 @@ from vi_kl.algorithms.algorithm import Algorithm, Fit, FitError, Solution, Statu
 from vi_kl.algorithms.density_regression import DensityRegression
 from vi_kl.algorithms.initialization import Initialization, frame_of, initialize
 from vi_kl.algorithms.laplace import Laplace
+from vi_kl.algorithms.natural_gradient import NaturalGradient
 from vi_kl.algorithms.price_of_nuts import LOWEST_PRICE, price_of_nuts
 from vi_kl.algorithms.sample_average_approximation import SampleAverageApproximation
 from vi_kl.algorithms.variational_newton import VariationalNewton
@@ -55,7 +58,8 @@ from vi_kl.targets.priors import hierarchical_sites
 from vi_kl.targets.target import Target
 
 LARGEST_DENSE = 100  # dimensions; with more, a sparse normal is tried first
-LARGEST_FULL_RANK = 200  # dimensions; with more, a full covariance costs more draws than it is worth
+LARGEST_FULL_RANK = 1000  # dimensions; with more, a full covariance costs more draws than it is worth
+LARGEST_SKEWED = 200  # dimensions; with more, a skewed normal costs more than it gains
 LARGEST_FLOW = 100  # dimensions; with more, a flow takes minutes and is seldom better, so that it has to be asked for
 FLOW = DensityRegression()
 FROM_THE_BEST = ("low_rank", "skewed", "flow")  # candidates that start from the best so far, not where climbs ended
@@ -66,11 +70,14 @@ FIRST_DRAWS, MOST_DRAWS = 256, 1024  # draws of a normal's sample average: at fi
 NO_RIVAL = 2.0  # nats of KL, below which the normal that was found is near the best one
 FEWEST_OF_RIVAL = 128  # draws of independent normals where they are dear: those at first, doubled
 DRAWS_OF_SKEWED = 256  # or four a dimension
-STEPS = 24  # about how many values and gradients on all draws a search by a sample average takes
+STEPS_OF_SKEWED = 24  # values and gradients on all draws that its search takes, about and at most
 STEPS_OF_NORMAL = 10  # the same of a normal's, on four draws a dimension and on twice as many
+NATURAL_STEPS = 10  # the most that a natural-gradient search takes on one set of draws; near a mode it takes three
+ENOUGH, ENOUGH_PER_DIMENSION = 0.03, 1e-4  # nats within which such a search finds the best normal
 DEAR = 3e10  # operations of a search for the best normal: half a minute
 AFFORDABLE = 0.5  # the share of the price of NUTS that a fit may cost
 MANY = 20_000  # gradients that no fit goes beyond without saying so
+MOST_OF_RIVAL = 10_000  # gradients of independent normals, which are fitted where the better ones were not found
 
 
 @dataclasses.dataclass(frozen=True)
@@ -202,8 +209,10 @@ class Ladder:
             begun = 0.5
             yield "sparse_normal", VariationalNewton(), (0.0, 0.45)
             if self.tried:
-                if self.target.dim <= LARGEST_FULL_RANK:
-                    yield "skewed", skewed(self.target), (0.5, 0.95)
+                if self.target.dim <= LARGEST_FULL_RANK and not self.tried[0].fit.status.converged:
+                    yield "full_rank", natural(self.target), (0.45, 0.7)
+                if self.target.dim <= LARGEST_SKEWED:
+                    yield "skewed", skewed(self.target), (0.7, 0.95)
                 return
         rungs = candidates_for(self.target, self.begin)
         each = (1 - begun) / len(rungs)
@@ -215,7 +224,8 @@ class Ladder:
         if name == "sparse_normal":
             place: Any = self.start
         else:
-            place = self.best.fit if self.tried and name in FROM_THE_BEST else self.begin
+            goes_on = name in FROM_THE_BEST or any(before.name == "sparse_normal" for before in self.tried)
+            place = self.best.fit if self.tried and goes_on else self.begin
         candidate = self.judge(name, self.fit(algorithm, place, part_of(progress, 0.0, 0.5)))
         if name != "full_rank" or not isinstance(algorithm, SampleAverageApproximation):
             return candidate
@@ -255,6 +265,8 @@ class Ladder:
             beside: the candidate beside which NUTS is priced; None for the best so far.
         """
         in_all = self.counter.gradient_evaluations + more
+        if not asks and in_all > MANY:
+            self.announce(f"{name} may take the fit to {in_all:,} gradients", done, progress)
         if not asks or in_all <= AFFORDABLE * LOWEST_PRICE or not (self.tried or beside):
             return False
         price = self.price_beside(beside or self.best)
@@ -266,10 +278,14 @@ class Ladder:
             )
             return True
         if in_all > MANY:
-            words = f"{name} takes the fit to about {in_all:,} gradients, less than half of the {price:,} of NUTS"
-            (progress or self.progress)(done, words)
-            self.left_out.append(words)
+            less = f"{name} may take the fit to {in_all:,} gradients, less than half of the {price:,} of NUTS"
+            self.announce(less, done, progress)
         return False
+
+    def announce(self, words: str, done: float, progress: Progress | None) -> None:
+        """Say before many gradients are spent what they are spent on, there and then and in the status."""
+        (progress or self.progress)(done, words)
+        self.left_out.append(words)
 
     def price_beside(self, candidate: Candidate) -> int:
         """Return the price of NUTS, which is measured once, beside the first candidate that asks for it."""
@@ -288,21 +304,27 @@ def most_gradients(algorithm: Algorithm) -> int:
     if isinstance(algorithm, DensityRegression):
         return algorithm.most_gradients
     if isinstance(algorithm, SampleAverageApproximation) and algorithm.num_draws is not None:
-        return STEPS * algorithm.num_draws
+        return STEPS_OF_SKEWED * algorithm.num_draws
+    if isinstance(algorithm, NaturalGradient):
+        return algorithm.num_draws * (algorithm.max_steps + 2)
     return 0
 
 
 def candidates_for(target: Target, begin: Initialization) -> list[tuple[str, Algorithm]]:
     """Return the candidates as (name, algorithm), the cheapest first."""
-    full = target.dim <= LARGEST_FULL_RANK
+    full, dense = target.dim <= LARGEST_FULL_RANK, target.dim <= LARGEST_DENSE
     most = most_draws(target)
     laplace: list[tuple[str, Algorithm]] = [] if begin.mode is None else [("laplace", Laplace())]
-    of_rival = affordable(target, FIRST_DRAWS if full else MOST_DRAWS, FEWEST_OF_RIVAL)
-    rival = ("mean_field", SampleAverageApproximation(MeanField(), max_draws=of_rival))
+    of_rival = affordable(target, FIRST_DRAWS if dense else MOST_DRAWS, FEWEST_OF_RIVAL)
+    rival = ("mean_field", SampleAverageApproximation(MeanField(), max_draws=of_rival, max_gradients=MOST_OF_RIVAL))
     if not full:
-        return [*laplace, rival, ("low_rank", SampleAverageApproximation(LowRank(), max_draws=most))]
+        low_rank = SampleAverageApproximation(LowRank(), max_draws=most, max_gradients=MANY)
+        return [*laplace, rival, ("low_rank", low_rank)]
+    if not dense:
+        beyond = [("skewed", skewed(target))] if target.dim <= LARGEST_SKEWED else []
+        return [*laplace, ("full_rank", natural(target)), rival, *beyond]
     first = enough_draws(affordable(target, FIRST_DRAWS, 1), 2 * target.dim)
-    normal = ("full_rank", SampleAverageApproximation(FullRank(), max_draws=min(first, most)))
+    normal = ("full_rank", SampleAverageApproximation(FullRank(), max_draws=min(first, most), max_gradients=MANY))
     if 1 < target.dim <= LARGEST_FLOW:
         return [*laplace, normal, rival, ("flow", FLOW)]
     return [*laplace, normal, *([rival] if target.dim > 1 else []), ("skewed", skewed(target))]
@@ -319,6 +341,13 @@ def on_more_draws(algorithm: SampleAverageApproximation, target: Target) -> Samp
     if 2 * algorithm.max_draws > most:
         return None
     return dataclasses.replace(algorithm, num_draws=algorithm.max_draws, max_draws=most)
+
+
+def natural(target: Target) -> NaturalGradient:
+    """Return the search for the best normal in hundreds of dimensions, where each set of draws is dear."""
+    draws = enough_draws(affordable(target, FIRST_DRAWS, 1), target.dim)
+    enough = max(ENOUGH, ENOUGH_PER_DIMENSION * target.dim)
+    return NaturalGradient(num_draws=draws, max_draws=draws, max_steps=NATURAL_STEPS, tolerance=0.02, enough=enough)
 
 
 def is_dear(target: Target) -> bool:
@@ -345,7 +374,10 @@ def is_found(candidate: Candidate) -> bool:
 def skewed(target: Target) -> SampleAverageApproximation:
     """Return the search for a skewed normal, with few draws: what they leave open is little beside what it gains."""
     draws = enough_draws(DRAWS_OF_SKEWED, target.dim)
-    return SampleAverageApproximation(Skewed(), num_draws=draws, max_draws=2 * draws, tolerance=0.05)
+    most = STEPS_OF_SKEWED * draws
+    return SampleAverageApproximation(
+        Skewed(), num_draws=draws, max_draws=2 * draws, tolerance=0.05, max_gradients=most
+    )
 
 
 def explain(config: AutoFit, tried: list[Candidate], best: Candidate, failures: list[str]) -> Status:

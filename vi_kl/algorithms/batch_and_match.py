@@ -21,7 +21,7 @@ import jax
 import numpy as np
 
 from vi_kl.algorithms.algorithm import Algorithm, CostCounter, FitError, Solution, Status
-from vi_kl.algorithms.initialization import MATRIX_DIMENSIONS, initialize
+from vi_kl.algorithms.initialization import initialize
 from vi_kl.algorithms.score_matching import Average, distance, match_batch, match_scores
 from vi_kl.algorithms.stationary import unbounded
 from vi_kl.core.cholesky import tril_of_root
@@ -33,6 +33,7 @@ from vi_kl.families.gaussian import FullRank, full_rank_params
 from vi_kl.objectives.noise import enough_draws, matched_noise, opposite_noise
 from vi_kl.targets.target import value_and_grad_batch
 
+MOST_DIMENSIONS = 400  # with which covariance matrices are updated hundreds of times
 FULL = 1e6  # the weight of an update that is taken in full
 WINDOW = 5  # updates, whose typical movement is compared with that of the ones before
 CHECK_EVERY = 30  # averaged updates between two checks
@@ -64,9 +65,9 @@ class ScoreMatching(Algorithm):
         """Return the next normal, from draws of q and the scores there."""
 
     def find(self, key, target, *, start, progress, counter):
-        if target.dim > MATRIX_DIMENSIONS:
+        if target.dim > MOST_DIMENSIONS:
             raise FitError(
-                f"Score matching keeps covariance matrices, for up to {MATRIX_DIMENSIONS} dimensions; the target has "
+                f"Score matching keeps covariance matrices, for up to {MOST_DIMENSIONS} dimensions; the target has "
                 f"{target.dim}: fit 'mean_field'."
             )
         start_key, noise_key = jax.random.split(key)

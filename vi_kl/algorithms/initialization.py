@@ -29,7 +29,7 @@ from vi_kl.targets.target import Target
 
 MOST_STARTS = 4
 ENOUGH_FAILURES = 2  # climbs without a mode after which a fit starts without one; in a hierarchy one says it
-MATRIX_DIMENSIONS = 400  # dimensions; with more, only each coordinate's own scale is estimated
+MATRIX_DIMENSIONS = 1000  # dimensions; with more, only each coordinate's own scale is estimated
 FLATTEST = 1e-6  # the least curvature that is assumed in any direction, relative to the coordinates' own
 
 

@@ -17,8 +17,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from vi_kl.algorithms.algorithm import Algorithm, CostCounter, FitError, History, Solution, Status
-from vi_kl.algorithms.initialization import MATRIX_DIMENSIONS, Initialization, initialize
-from vi_kl.algorithms.natural_steps import ascend, elbo_at, shrunk_until_finite
+from vi_kl.algorithms.initialization import Initialization, initialize
+from vi_kl.algorithms.natural_steps import ElboAtNormal, ascend, elbo_at, shrunk_until_finite
 from vi_kl.algorithms.rivals import frame_of
 from vi_kl.algorithms.stationary import unbounded
 from vi_kl.core.gaussian import Gaussian
@@ -29,6 +29,9 @@ from vi_kl.families.family import Family
 from vi_kl.families.frame import Frame
 from vi_kl.families.gaussian import FullRank, MeanField, full_rank_params
 from vi_kl.objectives.noise import enough_draws, matched_noise
+
+MOST_DIMENSIONS = 2000  # with which a full covariance is fitted: four draws a dimension, and matrices of that size
+LEAST_GAIN = 0.2  # the share of the nats that are enough, which a step has to gain lest it be one of the last
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,6 +44,8 @@ class NaturalGradient(Algorithm):
         tolerance: the most that new noise may move the answer, in sds for the mean and relatively for the sds.
         max_draws: the number of draws at which doubling ends, whether the tolerance is reached or not.
         max_steps: the most steps on one set of noise.
+        enough: the nats of KL from the best normal at which it ends too, whatever the tolerance: in many dimensions
+            some direction is always off by more than that.
     """
 
     family: Family = dataclasses.field(default_factory=FullRank)
@@ -48,6 +53,7 @@ class NaturalGradient(Algorithm):
     tolerance: float = 0.01
     max_draws: int = 4096
     max_steps: int = 100
+    enough: float = 0.0
 
     @property
     def name(self):
@@ -70,9 +76,9 @@ def require(config: NaturalGradient, target) -> None:
             f"Natural gradients are known here for normals only, not for '{config.family.name}': use FullRank() or "
             f"MeanField(), or fit it by SVI."
         )
-    if type(config.family) is FullRank and target.dim > MATRIX_DIMENSIONS:
+    if type(config.family) is FullRank and target.dim > MOST_DIMENSIONS:
         raise FitError(
-            f"A full covariance in {target.dim} dimensions needs too many draws (above {MATRIX_DIMENSIONS}): use "
+            f"A full covariance in {target.dim} dimensions needs too many draws (above {MOST_DIMENSIONS:,}): use "
             f"NaturalGradient(MeanField())."
         )
 
@@ -84,17 +90,20 @@ def settle(config, target, begin: Initialization, generator, counter: CostCounte
     most = max(config.max_draws, draws)
     while True:
         noise = matched_noise(generator, draws, target.dim)
-        normal = finite_start(target, normal, noise, counter)  # other noise reaches elsewhere
-        seen, taken = ascend(target, normal, noise, counter, 0.1 * config.tolerance, config.max_steps, metric)
+        begin = finite_start(target, normal, noise, counter)  # other noise reaches elsewhere
+        steps_left, least = config.max_steps, LEAST_GAIN * config.enough
+        seen, taken = ascend(target, begin, noise, counter, 0.1 * config.tolerance, steps_left, metric, least)
         normal, steps = seen.normal, steps + taken
         elbos.append(seen.elbo)
         fresh = elbo_at(target, normal, matched_noise(generator, draws, target.dim), counter)
         moves = fresh.movement if np.isfinite(fresh.elbo) else np.inf
-        done = max(moves, seen.movement) < config.tolerance
+        # what new noise moves it by is made of two noises, of which its own is one
+        nats = fresh.nats / 2 if np.isfinite(fresh.elbo) else np.inf
+        done = max(moves, seen.movement) < config.tolerance or nats < config.enough
         progress(1.0 if done else draws / (2 * most), f"{draws} draws: new noise moves it by {moves:.2g} sd")
         if done or 2 * draws > most:
             flat = unbounded(frame_of(seen.normal), target.coordinate_names, settled=done)
-            return seen, elbos, status(config, seen.movement, moves, steps, draws, flat)
+            return seen, elbos, status(config, seen.movement, moves, nats, steps, draws, flat)
         draws *= 2
 
 
@@ -107,8 +116,8 @@ def first_normal(config, frame: Frame) -> tuple[Gaussian, np.ndarray | None]:
     return Gaussian.of(frame.loc, frame.conditional_sd), metric
 
 
-def finite_start(target, normal: Gaussian, noise: np.ndarray, counter: CostCounter) -> Gaussian:
-    """Narrow a normal until the log density is finite at its draws.
+def finite_start(target, normal: Gaussian, noise: np.ndarray, counter: CostCounter) -> ElboAtNormal:
+    """Narrow a normal until the log density is finite at its draws; return what they say.
 
     Raises:
         FitError: It is not finite however narrow the normal is; the message says why.
@@ -127,12 +136,14 @@ def params_of(normal: Gaussian) -> dict:
     return full_rank_params(normal.loc, normal.scale.tril)
 
 
-def status(config, left: float, moves: float, steps: int, draws: int, flat: str | None = None) -> Status:
+def status(config, left: float, moves: float, nats: float, steps: int, draws: int, flat: str | None = None) -> Status:
     """Say how the fit ended."""
     if flat is not None:
         return Status(False, f"Not converged after {steps} steps. {flat}")
     if max(left, moves) < config.tolerance:
         return Status(True, f"Converged after {steps} steps: new noise of {draws} draws moves it by {moves:.1g} sd.")
+    if nats < config.enough:
+        return Status(True, f"Converged after {steps} steps on {draws} draws, {nats:.1g} nats from the best normal.")
     if left >= config.tolerance:
         return Status(
             False,

@@ -23,6 +23,8 @@ from vi_kl.targets.target import Target, value_and_grad_batch
 
 LEAST, MOST = 0.25, 16.0  # the factors by which one step may multiply the precision in a direction
 SMALLEST_STEP = 1e-3
+TURNED = 0.3  # the cosine of two steps beyond which they go on, or turn back
+SHORTEST_OF_TURNED = 0.25  # the share of a step, at least, that is taken where steps turn back
 
 
 class ElboAtNormal(NamedTuple):
@@ -41,11 +43,20 @@ class ElboAtNormal(NamedTuple):
     curvature: np.ndarray
 
     @property
+    def off(self) -> np.ndarray:
+        """How far the curvature is from that of the normal, in its own units."""
+        return self.curvature - (1.0 if self.curvature.ndim == 1 else np.eye(len(self.slope)))
+
+    @property
     def movement(self) -> float:
         """The length of a full step, as the largest change of the mean in sds or of an sd relatively."""
-        off = self.curvature - (1.0 if self.curvature.ndim == 1 else np.eye(len(self.slope)))
-        spread = np.abs(off).max() if off.ndim == 1 else np.abs(np.linalg.eigvalsh(off)).max()
+        spread = np.abs(self.off).max() if self.off.ndim == 1 else np.abs(np.linalg.eigvalsh(self.off)).max()
         return float(max(np.abs(self.slope).max(), 0.5 * spread))
+
+    @property
+    def nats(self) -> float:
+        """The KL that a full step is worth."""
+        return float(0.5 * self.slope @ self.slope + 0.25 * (self.off**2).sum())
 
 
 def elbo_at(target: Target, normal: Gaussian, noise: np.ndarray, counter: CostCounter) -> ElboAtNormal:
@@ -81,15 +92,21 @@ def step_from(seen: ElboAtNormal, size: float, metric: np.ndarray | None) -> Gau
     return Gaussian(loc + size * scale.apply(move), Root(root))
 
 
-def ascend(target, normal: Gaussian, noise, counter: CostCounter, tolerance: float, max_steps: int, metric=None):
+def ascend(
+    target, seen: ElboAtNormal, noise, counter: CostCounter, tolerance: float, max_steps: int, metric=None, least=0.0
+):
     """Take natural steps until one would go less than `tolerance` sds; return where they end, and their number.
 
+    `seen` is what the noise says of the normal at which they begin.
+
     A step that lowers the ELBO is halved. If none raises it, which rounding can cause near the top, the ascent ends
-    there, and `movement` of the ElboAtNormal says how far from the top that is.
+    there, and `movement` of the ElboAtNormal says how far from the top that is. It also ends where two steps one after
+    the other have gained less than `least` nats each. Where steps turn back on themselves, they have gone too far, and
+    the next ones are shorter.
     """
-    seen, size = elbo_at(target, normal, noise, counter), 1.0
+    size, longest, gains = 1.0, 1.0, [np.inf]
     for step in range(max_steps):
-        if not np.isfinite(seen.elbo) or seen.movement < tolerance:
+        if not np.isfinite(seen.elbo) or seen.movement < tolerance or max(gains[-2:]) < least:
             return seen, step
         while True:
             new = elbo_at(target, step_from(seen, size, metric), noise, counter)
@@ -98,14 +115,27 @@ def ascend(target, normal: Gaussian, noise, counter: CostCounter, tolerance: flo
             size /= 2
             if size < SMALLEST_STEP:
                 return seen, step
-        seen, size = new, min(1.0, 2 * size)
+        along = cosine(seen, new)
+        if along < -TURNED:
+            longest = max(longest / 2, SHORTEST_OF_TURNED)
+        elif along > TURNED:
+            longest = min(2 * longest, 1.0)
+        gains.append(new.elbo - seen.elbo)
+        seen, size = new, min(longest, 2 * size)
     return seen, max_steps
 
 
-def shrunk_until_finite(target, normal: Gaussian, noise, counter: CostCounter) -> Gaussian | None:
+def cosine(before: ElboAtNormal, after: ElboAtNormal) -> float:
+    """Return the cosine of the steps from two normals, each in its own units."""
+    one, other = (np.append(np.ravel(seen.off), seen.slope) for seen in (before, after))
+    return float(one @ other / max(np.linalg.norm(one) * np.linalg.norm(other), 1e-300))
+
+
+def shrunk_until_finite(target, normal: Gaussian, noise, counter: CostCounter) -> ElboAtNormal | None:
     """Narrow a normal until the log density is finite at all its draws; return None if it never is."""
     for _ in range(20):
-        if np.isfinite(elbo_at(target, normal, noise, counter).elbo):
-            return normal
+        seen = elbo_at(target, normal, noise, counter)
+        if np.isfinite(seen.elbo):
+            return seen
         normal = normal.scaled(0.5)
     return None

@@ -59,6 +59,10 @@ class FixedNoise:
         means = self.for_mean * (2 if mean or not precision else 1)
         return FixedNoise(self.seed + 1, means, self.for_precision * (2 if precision else 1))
 
+    def of_more_curvatures(self) -> "FixedNoise":
+        """Return other noise, with twice as many draws for the precision."""
+        return FixedNoise(self.seed + 1, self.for_mean, 2 * self.for_precision)
+
     def of_means(self, dim: int):
         """Yield the noise of each group for the mean, (draws, dim)."""
         yield from (even_noise((self.seed, 0, group), self.for_mean, dim) for group in range(GROUPS))
@@ -106,6 +110,7 @@ class Measured:
         elbo: the ELBO on this noise.
         seed: the seed of the noise.
         before: the same one step before; None at the first step.
+        is_stand_in: whether the precision is another's, as the mean Hessian is not negative definite.
     """
 
     normal: Gaussian
@@ -118,6 +123,7 @@ class Measured:
     elbo: float
     seed: int
     before: "Measured | None"
+    is_stand_in: bool
 
     @property
     def place(self) -> Float[np.ndarray, " shared"]:

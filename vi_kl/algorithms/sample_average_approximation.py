@@ -51,6 +51,7 @@ class SampleAverageApproximation(Algorithm):
             correlations.
         max_draws: the number of draws at which doubling ends, converged or not.
         max_steps: the most iterations of the optimiser, for each number of draws.
+        max_gradients: the number of gradients after which no further iteration is begun; None for any number.
     """
 
     family: Family = dataclasses.field(default_factory=FullRank)
@@ -58,6 +59,7 @@ class SampleAverageApproximation(Algorithm):
     num_draws: int | None = None
     max_draws: int = 16_384
     max_steps: int = 200
+    max_gradients: int | None = None
 
     def __post_init__(self):
         if not self.tolerance > 0:
@@ -144,7 +146,7 @@ class Search:
             self.objective.u = self.noise(self.num_draws)
         self.minimise()
         for _ in range(MOST_FRAMES):
-            if np.abs(self.x).max() <= FAR or (frame := self.own_frame()) is None:
+            if self.is_spent or np.abs(self.x).max() <= FAR or (frame := self.own_frame()) is None:
                 break
             self.enter(frame)  # the old frame was a poor guess
             self.minimise()
@@ -154,7 +156,14 @@ class Search:
             luck = 0.0 if self.change is None else self.change / 2
             self.change = max(largest_change(before, self.marginals), luck, self.accuracy)
         stuck = self.exhausted >= MOST_EXHAUSTED
-        self.done = self.is_accurate or 2 * self.num_draws > self.config.max_draws or stuck
+        last = 2 * self.num_draws > self.config.max_draws or self.is_spent
+        self.done = self.is_accurate or last or stuck
+
+    @property
+    def is_spent(self) -> bool:
+        """Whether all gradients that it may take are taken."""
+        most = self.config.max_gradients
+        return most is not None and self.objective.evaluations >= most
 
     def own_frame(self) -> Frame | None:
         """Return the frame in which the present member is the standard one."""
@@ -167,7 +176,7 @@ class Search:
         noise = self.noise(FRESH, fresh=True)
         self.left, elbo = self.slope_and_elbo(noise)
         for _ in range(MOST_FRAMES):
-            if self.is_level or (frame := self.own_frame()) is None:
+            if self.is_level or self.is_spent or (frame := self.own_frame()) is None:
                 return
             before = self.frame, self.objective.units, self.x, self.inverse, self.settled
             self.enter(frame)
@@ -222,8 +231,10 @@ class Search:
         self.exhausted = self.exhausted + 1 if not self.settled and result.nit >= self.config.max_steps else 0
 
     def note(self, intermediate_result) -> None:
-        """Record the loss after an iteration of the optimiser."""
+        """Record the loss after an iteration of the optimiser, and end it where the gradients are spent."""
         self.losses.append(float(intermediate_result.fun))
+        if self.is_spent:
+            raise StopIteration
 
     def shrink_into_support(self) -> None:
         """Make the frame narrower until the log density is finite at all of its draws.
@@ -264,13 +275,13 @@ class Search:
             return Status(
                 False,
                 f"Not converged after {found}: the optimiser stopped short of a minimum on {self.num_draws:,} draws. "
-                f"Raise max_steps (now {self.config.max_steps}).",
+                + self.remedy("max_steps", self.config.max_steps),
             )
         if not self.is_accurate:
             moved = (
                 "" if self.change is None else f"doubling the draws still moved the answer by {self.change:.2g} sd. "
             )
-            remedy = f"Raise max_draws (now {self.config.max_draws:,})."
+            remedy = self.remedy("max_draws", self.config.max_draws)
             return Status(False, f"Not converged after {found}: {moved}{remedy}")
         if not self.is_level:
             name = self.target.coordinate_names[self.left.coordinate]
@@ -285,6 +296,12 @@ class Search:
             f"Converged after {found}: the answer on {self.num_draws:,} draws is within {self.change:.2g} sd of that "
             f"on half of them.",
         )
+
+    def remedy(self, name: str, now: int) -> str:
+        """Say what to raise: the field of this name, unless the gradients were spent first."""
+        if self.is_spent:
+            name, now = "max_gradients", self.config.max_gradients or 0
+        return f"Raise {name} (now {now:,})."
 
 
 def positive(matrix: np.ndarray) -> np.ndarray | None:

@@ -18,6 +18,7 @@ Bayesian learning rule", JMLR 24, for the steps.
 
 import dataclasses
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy.sparse as sp
@@ -49,6 +50,8 @@ HOLDING = 3  # steps in which shared coordinates (hyperparameters) keep their pl
 LONG = 10.0  # nats; while steps would gain more, the noise is fixed and the ELBO is watched
 SHORTEST = 1 / 64  # the share of a step below which it is refused
 MOST_FAILURES = 20  # normals at whose draws the density is not finite, that are taken back
+MOST_STAND_INS = 6  # steps one after the other whose precision is not the mean Hessian's, which is not definite
+MOST_SEARCHES = 2  # from as many starts, where the one before was lost
 MOST_HALVES = 64 * DRAWS  # half the draws of the last approach, beyond which full steps go on wherever they lead
 MOST_SHARED = 20  # coordinates beyond sites of one, that are taken for shared by much of the model
 PER_DIMENSION = 4e-5  # nats: of means and sds within some thousandths of an sd
@@ -77,13 +80,31 @@ class VariationalNewton(Algorithm):
         progress(0.0, "finding which second derivatives are zero")
         hessian = find_sparse_hessian(target, probes)
         counter.gradient_evaluations += hessian.evaluations + 2 * len(points)
-        search = Search(self, hessian, generator, counter, progress)
-        normal, status = search.first(highest(target, points)), None
-        while status is None:
-            normal, status = search.settle(search.approach(normal))
-            search.half *= 4
+        ended: list[tuple[Search, Gaussian, Status]] = []
+        failure = None
+        for begin in starts(target, key, start, points):
+            search = Search(self, hessian, generator, counter, progress)
+            try:
+                ended.append((search, *search.run(highest(target, begin))))
+            except FitError as error:
+                failure = failure or error
+            else:
+                if not search.is_lost:
+                    break
+        if not ended:
+            assert failure is not None, "a search that raised nothing has ended"
+            raise failure
+        search, normal, status = ended[-1]
         q = Approximation(SparseNormal(), params_of(normal), target)
         return Solution(q, status, History(-np.array(search.elbos)))
+
+
+def starts(target, key, start, points: list[np.ndarray]):
+    """Yield the points of which to start from one, and others where a search was lost, unless the start was given."""
+    yield points
+    if start is None:
+        for attempt in range(1, MOST_SEARCHES):
+            yield starting_points(target, jax.random.fold_in(key, attempt), None)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -124,6 +145,7 @@ class Search:
     Attributes:
         elbos: the ELBO at each step.
         half: half the number of draws on which the approach goes uphill.
+        is_lost: whether it ended where the mean Hessian is no precision.
     """
 
     def __init__(self, config: VariationalNewton, hessian: SparseHessian, generator, counter: CostCounter, progress):
@@ -134,6 +156,7 @@ class Search:
         self.tolerance = max(config.tolerance, PER_DIMENSION * self.target.dim)
         self.elbos: list[float] = []
         self.half = DRAWS
+        self.is_lost = False
 
     @property
     def is_spent(self) -> bool:
@@ -190,6 +213,14 @@ class Search:
         floor = np.abs(concave[self.structure.diagonal]).max() * 1e-12
         yield change(concave + np.where(on_diagonal, RIDGE * np.abs(concave) + floor, 0.0))
         yield change(np.where(on_diagonal, np.abs(concave) + floor, 0.0))
+
+    def run(self, point: np.ndarray) -> tuple[Gaussian, Status]:
+        """Search from a point, and return the normal that it ended at with how it ended."""
+        normal, status = self.first(point), None
+        while status is None:
+            normal, status = self.settle(self.approach(normal))
+            self.half *= 4
+        return normal, status
 
     # Far away -------------------------------------------------------------------------------------------------------
 
@@ -266,7 +297,7 @@ class Search:
         """
         noise, outer, before, last, share = FixedNoise.of(self.generator), None, None, None, 1.0
         nats: list[float] = []  # of the steps on this noise
-        failures, best = 0, None
+        failures, stood_in, best = 0, 0, None
         while True:
             seen = self.measure(normal, noise, before, share)
             if seen is None:  # a draw at which the density is not finite
@@ -292,12 +323,18 @@ class Search:
             normal, left, bias = seen.next(outer, self.tolerance)
             before = seen.without_past()
             self.progress(self.share_spent, f"step {len(self.elbos)}: {bias:.2g} nats to go, {left:.2g} of noise")
+            stood_in = stood_in + 1 if seen.is_stand_in else 0
+            if stood_in >= MOST_STAND_INS:
+                self.is_lost = True
+                return normal, no_precision(len(self.elbos), 2 * noise.for_precision)
             if left + bias < self.tolerance and seen.noise_of_shared(outer) < SHARED_NOISE:
                 return normal, self.status(left, bias)
             if self.is_spent:
                 return (normal if outer is None else outer.best(seen)), self.status(left, bias)
             if outer is not None and outer.is_stuck:
                 noise, nats, outer.radius = noise.more(seen, outer, self.tolerance), [], FIRST_RADIUS
+            elif stood_in == MOST_STAND_INS // 2:
+                noise, nats = noise.of_more_curvatures(), []
             elif bias < max(0.5 * left, 0.3 * self.tolerance):
                 noise, nats = noise.more(seen, outer, self.tolerance), []
 
@@ -313,7 +350,7 @@ class Search:
         gradients = self.gradients(normal, noise)
         if not np.isfinite(gradients).all():
             return None
-        for batches in self.kinds_of_precision([seen.curvature for seen in found]):
+        for kind, batches in enumerate(self.kinds_of_precision([seen.curvature for seen in found])):
             entries = batches.mean(axis=0)
             if before is not None:
                 entries = before.entries + share * (entries - before.entries)
@@ -321,7 +358,7 @@ class Search:
             if factor is not None:
                 return Measured(
                     normal, self.structure, self.scale(factor), gradients, batches, entries, self.shared,
-                    self.elbos[-1], noise.seed, before,
+                    self.elbos[-1], noise.seed, before, kind > 0,
                 )  # fmt: skip
         return None
 
@@ -347,6 +384,15 @@ class Search:
             f"Not converged: after {steps} steps {left:.2g} nats of noise are left, and the last step gained "
             f"{bias:.2g}; raise max_gradients (now {self.config.max_gradients:,}).",
         )
+
+
+def no_precision(steps: int, draws: int) -> Status:
+    """Say that a search ended where the mean Hessian is no precision."""
+    return Status(
+        False,
+        f"Not converged after {steps} steps: the mean Hessian of {draws} draws is not negative definite, and what "
+        f"stands in for it leads elsewhere. Fit 'natural_gradient' from here (start=...), which needs no Hessian.",
+    )
 
 
 def is_astray(seen: Measured, best: Measured) -> bool:
