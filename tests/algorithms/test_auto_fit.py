@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from oracles import kl_to_gaussian
 from programs import linear_regression
 from tiers import exhaustive
 
@@ -61,7 +62,26 @@ def test_a_bent_posterior_needs_a_flow_and_gets_closer_by_it(tolerance, key, mon
     assert ours < 0.2 * theirs
 
 
-@pytest.mark.parametrize("dim", [2, 32, 33, 64, 65, 128, 129, 200])
+def mixed_log_gammas(z, data):
+    """Independent log-gammas, in coordinates that mix all of them."""
+    mixing, shape = data
+    y = mixing.T @ z
+    return jnp.sum(shape * y - jnp.exp(y))
+
+
+def test_hundreds_of_coordinates_that_all_depend_on_each_other(key):
+    """A skewed posterior without a sparse Hessian: the best normal is known, as it is that of the independent parts."""
+    dim, shape = 150, 60.0
+    mixing = np.linalg.qr(np.random.default_rng(0).normal(size=(dim, dim)))[0]
+    fit = vi_kl.fit(Target.from_log_density(mixed_log_gammas, dim, data=(mixing, shape)), key=key)
+    mean, precision = mixing @ np.full(dim, np.log(shape) - 1 / (2 * shape)), shape * np.eye(dim)
+    assert str(fit.status).startswith("Kept full_rank")
+    assert fit.approximation.family.name == "full_rank"
+    assert kl_to_gaussian(fit, mean, precision) < 0.06
+    assert fit.cost.gradient_evaluations < 12_000
+
+
+@pytest.mark.parametrize("dim", [2, 32, 33, 64, 65, 100])
 def test_a_search_that_goes_on_can_compare_two_numbers_of_draws(dim):
     """With one number only it could never say that it has converged."""
     target = Target.from_log_density(lambda z: -0.5 * jnp.sum(z**2), dim)
@@ -70,7 +90,7 @@ def test_a_search_that_goes_on_can_compare_two_numbers_of_draws(dim):
     more = ladder.on_more_draws(first, target)
     if more is not None:
         assert 2 * more.num_draws <= more.max_draws == ladder.most_draws(target)
-    assert (more is None) == (dim in (65, 129, 200))  # there the first search has had as many as there may be
+    assert (more is None) == (dim in (65, 100))  # there the first search has had as many as there may be
 
 
 def test_what_would_be_dearer_than_half_of_nuts_is_left_out_and_named(key, monkeypatch):
@@ -97,7 +117,7 @@ def test_many_gradients_are_announced_before_they_are_spent(key, monkeypatch):
     monkeypatch.setattr(ladder, "price_of_nuts", lambda *arguments: 100_000)
     told = []
     fit = vi_kl.fit(Target.from_log_density(bent, 2), key=key, progress=lambda done, words: told.append(words))
-    announced = [i for i, words in enumerate(told) if re.match(r"flow takes the fit to about [\d,]+ gradients", words)]
+    announced = [i for i, words in enumerate(told) if re.match(r"flow may take the fit to [\d,]+ gradients", words)]
     begun = [i for i, words in enumerate(told) if words.startswith("fitting flow")]
     assert announced
     assert announced[0] < begun[0]

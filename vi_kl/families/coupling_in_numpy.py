@@ -114,12 +114,20 @@ class CouplingGradients:
         self.noise = y
         self.log_q = -0.5 * np.sum(y**2, axis=0) - 0.5 * dim * LOG_2PI - log_det
 
-    def pull(self, weights: np.ndarray) -> tuple[dict, np.ndarray]:
-        """Return the gradients of sum(weights * log_q) by the parameters and by the points, (n, dim)."""
+    @property
+    def slopes(self) -> np.ndarray:
+        """The gradients of log_q by the points, (n, dim)."""
+        y_bar = -self.noise
+        for layer in reversed(self.layers):
+            y_bar = layer.pull(y_bar, -1.0)[1]
+        return y_bar.T @ self.inverse
+
+    def pull(self, weights: np.ndarray) -> dict:
+        """Return the gradients of sum(weights * log_q) by the parameters."""
         y_bar, networks = -weights * self.noise, []
         for layer in reversed(self.layers):
-            network, y_bar = layer.pull(y_bar, -weights)
-            networks.append(network)
+            bars, y_bar = layer.pull(y_bar, -weights)
+            networks.append(layer.by_network(*bars))
         z_bar = self.inverse.T @ y_bar
         tril_bar = -z_bar @ self.whitened.T
         rows, columns = np.tril_indices(len(z_bar), -1)
@@ -128,7 +136,7 @@ class CouplingGradients:
             "log_scale": np.sum(tril_bar * self.scale * self.unit_tril, axis=1) - weights.sum(),
             "below": (tril_bar * self.scale)[rows, columns],
         }
-        return {"outer": outer, "networks": networks}, z_bar.T
+        return {"outer": outer, "networks": networks}
 
 
 class LayerGradients:
@@ -148,21 +156,27 @@ class LayerGradients:
         self.y[bent] = self.bend.y
         self.log_slope = np.sum(self.bend.log_slope, axis=0)
 
-    def pull(self, y_bar: np.ndarray, log_slope_bar: np.ndarray) -> tuple[dict, np.ndarray]:
-        """Return the gradients by the network and by x of what has these by y and by the log slope."""
+    def pull(self, y_bar: np.ndarray, log_slope_bar) -> tuple[tuple[np.ndarray, np.ndarray], np.ndarray]:
+        """Return the gradients by what the network makes, and by x, of what has these by y and by the log slope.
+
+        The former are those by the maps' parameters and by the hidden layer before its tanh.
+        """
         raw_bars, bent_bar = self.bend.pull(y_bar[self.bent], log_slope_bar)
         raw_bar = raw_bars.reshape(-1, y_bar.shape[1])
         hidden_bar = (by_parameter(self.network["out"]).T @ raw_bar) * (1 - self.hidden**2)
         x_bar = y_bar.copy()
         x_bar[self.bent] = bent_bar
         x_bar[~self.bent] += self.network["in"].T @ hidden_bar
-        network = {
+        return (raw_bar, hidden_bar), x_bar
+
+    def by_network(self, raw_bar: np.ndarray, hidden_bar: np.ndarray) -> dict:
+        """Return the gradients by the network's parameters, given those by what it makes."""
+        return {
             "in": hidden_bar @ self.fixed_x.T,
             "hidden": hidden_bar.sum(axis=1),
             "out": by_coordinate(raw_bar @ self.hidden.T),
             "bias": by_coordinate(raw_bar.sum(axis=1)),
         }
-        return network, x_bar
 
 
 def by_parameter(rows: np.ndarray) -> np.ndarray:

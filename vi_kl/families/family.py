@@ -33,8 +33,13 @@ class Gradients(Protocol):
 
     log_q: Float[np.ndarray, " n"]
 
-    def pull(self, weights: Float[np.ndarray, " n"]) -> tuple[Any, Float[np.ndarray, "n dim"]]:
-        """Return the gradients of sum(weights * log_q) by the parameters and by the points."""
+    @property
+    def slopes(self) -> Float[np.ndarray, "n dim"]:
+        """The gradients of log_q by the points."""
+        ...
+
+    def pull(self, weights: Float[np.ndarray, " n"]) -> Any:
+        """Return the gradients of sum(weights * log_q) by the parameters."""
         ...
 
 
