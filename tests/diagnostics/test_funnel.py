@@ -1,11 +1,13 @@
 """The density that follows a funnel: it is one, it knows what sets scales, and certificates see the neck by it."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from diagnostics.known_targets import known, known_hierarchy
 from diagnostics.members import full_rank
 
+import vi_kl
 from vi_kl.core.precision import in_float64
 from vi_kl.diagnostics import check
 from vi_kl.diagnostics.evidence import elbo
@@ -91,3 +93,13 @@ def test_where_nothing_sets_scales_there_is_no_funnel():
         assert funnel is None
         assert spent == 2 * 64 * 5
     assert funnel_around(CASE.target, np.random.default_rng(0).standard_normal((500, 10)), budget=500) == (None, 0)
+
+
+@in_float64
+def test_where_the_density_is_concave_nowhere_there_is_no_funnel():
+    """A scale sets how steeply the density rises on both sides: no node has a conditional normal."""
+    target = vi_kl.Target.from_log_density(lambda z: -0.5 * z[0] ** 2 + jnp.exp(z[0]) * z[1] ** 2, 2)
+    z = np.random.default_rng(0).normal(size=(512, 2))
+    funnel, spent = find_funnel(target, z, np.random.default_rng(1), 10_000)
+    assert funnel is None
+    assert spent > 1000  # it has looked

@@ -412,13 +412,16 @@ def unconstrain_batch(target: Target, sites: Sites) -> Float[Array, "n dim"]:
 
 
 def in_chunks(function: Callable, *arrays: AnyArray, size: int = CHUNK) -> Any:
-    """Apply `function` to long arrays piece by piece along their first axis; return NumPy arrays."""
+    """Apply `function` to long arrays piece by piece along their first axis; return NumPy arrays.
+
+    Arrays without rows give results without rows, whose other axes a piece of zeros tells.
+    """
     length, size = len(arrays[0]), rows_held(size, max(math.prod(array.shape[1:]) for array in arrays))
-    pieces = []
-    for start in range(0, length, size):
+    pieces, mode = [], "edge" if length else "constant"
+    for start in range(0, max(length, 1), size):
         piece = [np.asarray(array[start : start + size]) for array in arrays]
         padding = [((0, size - len(x)), *((0, 0),) * (x.ndim - 1)) for x in piece]
-        padded = [jnp.asarray(np.pad(x, pad, mode="edge")) for x, pad in zip(piece, padding, strict=True)]
+        padded = [jnp.asarray(np.pad(x, pad, mode=mode)) for x, pad in zip(piece, padding, strict=True)]
         pieces.append(jax.tree.map(np.asarray, function(*padded)))
     return jax.tree.map(lambda *parts: np.concatenate(parts)[:length], *pieces)
 
