@@ -215,7 +215,8 @@ def slope_and_precision(target: Target, z, others, steps) -> tuple[np.ndarray, n
 def inverse_factors(precisions: np.ndarray) -> np.ndarray:
     """Return F with F F' the inverse of each precision (n, m, m); NaN where one is not positive definite."""
     sd = 1 / np.sqrt(np.maximum(np.diagonal(precisions, axis1=1, axis2=2), 1e-300))
-    correlations = precisions * sd[:, None, :] * sd[:, :, None]
+    with np.errstate(over="ignore"):  # what is not definite has no sds, and is left out below
+        correlations = precisions * sd[:, None, :] * sd[:, :, None]
     usable = np.isfinite(correlations).all(axis=(1, 2))
     values, vectors = np.linalg.eigh(np.where(usable[:, None, None], correlations, np.eye(sd.shape[1])))
     usable &= values[:, 0] > np.finfo(float).eps
