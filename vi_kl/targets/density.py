@@ -101,6 +101,19 @@ CAPABILITIES = {
         "Compute what you need from the draws of its sites (`sample`), or make the target from a NumPyro model "
         "(Target.from_numpyro), which has the data's distribution in it.",
     ),
+    "parameters": Capability(
+        "parameters without a prior, to be learned with a fit",
+        {
+            "parameters": "their names",
+            "is_learned": "whether a fit has learned them",
+            "free_parameters": "(data) -> {name: free numbers}, a pytree",
+            "with_free_parameters": "(data, free) -> the data with these in their place; traceable",
+            "parameter_values": "(data) -> {name: value}, as the model sees it",
+            "free_of_parameters": "(data, values) -> {name: free numbers} of such values",
+            "at_learned": "() -> the density, its parameters no longer to be learned",
+        },
+        "Write them as numpyro.param in a NumPyro model.",
+    ),
     "configurations": Capability(
         "discrete latent sites, summed out one configuration at a time",
         {
@@ -129,6 +142,8 @@ class Density(abc.ABC):
             are none.
         dims: (site, the plate of each axis, or None) of the sites whose axes the source has names for.
         coords: {name of an axis: the names of its entries}, where the source has them.
+        parameters: names of what the density has without a prior; empty if there is none.
+        is_learned: whether a fit has learned them, or a user has given them.
         mends: {capability: what to do without it}, where that is another thing for this source than for most.
     """
 
@@ -141,6 +156,8 @@ class Density(abc.ABC):
     discrete: tuple = ()
     dims: tuple[tuple[str, tuple[str | None, ...]], ...] = ()
     coords: Mapping[str, np.ndarray] = {}
+    parameters: tuple[str, ...] = ()
+    is_learned: bool = False
     mends: Mapping[str, str] = {}
 
     # Fulfilled by every source ---------------------------------------------------------------------------------
@@ -269,6 +286,14 @@ class DerivedDensity(Density):
     @property
     def mends(self):
         return self.density.mends
+
+    @property
+    def parameters(self):
+        return self.density.parameters
+
+    @property
+    def is_learned(self):
+        return self.density.is_learned
 
     @property
     def description(self):

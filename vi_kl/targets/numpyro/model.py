@@ -5,6 +5,7 @@ need are subclasses.
 """
 
 import dataclasses
+import functools
 import inspect
 import warnings
 from collections.abc import Callable
@@ -27,6 +28,7 @@ from vi_kl.targets.numpyro.columns import arguments_that_run, thawed
 from vi_kl.targets.numpyro.deterministic import computed, first_values
 from vi_kl.targets.numpyro.forward import ForwardModel, written
 from vi_kl.targets.numpyro.inspection import change_of_variables, is_a
+from vi_kl.targets.numpyro.parameters import free_values, values_of
 from vi_kl.targets.numpyro.plates import AllRows
 from vi_kl.targets.sharding import is_sharded, on_automatic_mesh
 from vi_kl.targets.sites import Site, constrained_shapes, unconstrained_shapes
@@ -46,14 +48,16 @@ class NumPyroModel(Captured, Density):
     static: tuple
     deterministic: tuple[str, ...] = dataclasses.field(default=(), kw_only=True)  # what it computes by name
     dims: tuple[tuple[str, tuple[str | None, ...]], ...] = dataclasses.field(default=(), kw_only=True)
+    parameters: tuple[str, ...] = dataclasses.field(default=(), kw_only=True)
+    is_learned: bool = dataclasses.field(default=False, kw_only=True)
 
-    live: ClassVar[tuple[str, ...]] = ("model", "dims")
+    live: ClassVar[tuple[str, ...]] = ("model", "dims", "is_learned")
     source: ClassVar[str] = "a NumPyro model"
 
     @property
     def capabilities(self):
-        always = frozenset({"supports", "priors", "numpyro_guides", "forward"})
-        return always | {"deterministic"} if self.deterministic else always
+        some = {name for name in ("deterministic", "parameters") if getattr(self, name)}
+        return frozenset({"supports", "priors", "numpyro_guides", "forward"}) | some
 
     @property
     def description(self):
@@ -61,7 +65,7 @@ class NumPyroModel(Captured, Density):
         return lines[0] if lines else ""
 
     def arguments(self, data) -> tuple[tuple, dict]:
-        """Put the data arrays back into the model's (args, kwargs)."""
+        """Put the data arrays back into the model's (args, kwargs); the first is its parameters, if it has some."""
         arrays = map(as_the_model_sees, data)
         leaves = [next(arrays) if leaf is DATA else thawed(value_of(leaf)) for leaf in self.static]
         return jax.tree.unflatten(self.structure, leaves)
@@ -138,8 +142,10 @@ class NumPyroModel(Captured, Density):
     def programs_to_capture(self, sites: tuple[Site, ...]) -> dict[str, tuple]:
         """Return what each method `model_<name>` takes after the data, {name: shapes}."""
         z, values = unconstrained_shapes(sites), constrained_shapes(sites)
-        programs = {"log_density": (z,), "constrain": (z,), "unconstrain": (values,)}
-        return programs | ({"deterministic": (z, KEY)} if self.deterministic else {})
+        programs: dict[str, tuple] = {"log_density": (z,), "constrain": (z,), "unconstrain": (values,)}
+        if self.deterministic:
+            programs["deterministic"] = (z, KEY)
+        return programs | ({"parameter_values": ()} if self.parameters else {})
 
     def trace(self, data, constrained: dict):
         """Return NumPyro's trace of the model with these latent values."""
@@ -166,10 +172,34 @@ class NumPyroModel(Captured, Density):
 
     @property
     def guide_model(self) -> Callable:
-        return self.model
+        return functools.partial(self.model, None) if self.parameters else self.model
 
     def guide_arguments(self, data):
-        return self.arguments(data)
+        args, kwargs = self.arguments(data)
+        return args[1:] if self.parameters else args, kwargs
+
+    # Parameters to learn --------------------------------------------------------------------------------------------
+
+    def free_parameters(self, data) -> dict:
+        return self.arguments(data)[0][0] if self.parameters else {}
+
+    def with_free_parameters(self, data, free: dict):
+        leaves = jax.tree.leaves(free)
+        return (*leaves, *data[len(leaves) :])
+
+    def parameter_values(self, data) -> dict:
+        return self.run("parameter_values", data)
+
+    def free_of_parameters(self, data, values: dict) -> dict:
+        self.require_unchanged(data)
+        with self.own_precision():
+            return free_values(self, data, values)
+
+    def at_learned(self) -> "NumPyroModel":
+        return dataclasses.replace(self, is_learned=True)
+
+    def model_parameter_values(self, data):
+        return values_of(self, data)
 
     def forward(self, data, arguments: tuple[tuple, dict] | None = None):
         """Return the model to be run forwards, with its own arguments or with (args, kwargs), and its arrays.
@@ -181,6 +211,8 @@ class NumPyroModel(Captured, Density):
         if arguments is None:
             given = dataclasses.replace(self, programs=(), closed_over=())
             return ForwardModel(given), self.split(data)[0]
+        if self.parameters:
+            arguments = (self.free_parameters(data), *arguments[0]), arguments[1]
         try:
             given, arrays = split_data(AllRows(written(self.model)), *arguments)
             model, arrays, _ = with_constants(ForwardModel(given), arrays, lambda run, arrays: run.describe(arrays, {}))
