@@ -35,7 +35,7 @@ from vi_kl.objectives.draws import (
     with_gradient_of,
 )
 from vi_kl.objectives.objective import Objective, ObjectiveError, check_choice, check_count
-from vi_kl.targets.minibatch import minibatch
+from vi_kl.targets.minibatch import drawn_rows, with_rows
 from vi_kl.targets.target import Target
 
 
@@ -93,7 +93,9 @@ class ELBO(Objective):
         if not target.subsampled:
             return GRADIENTS[gradient](key, params, family, target, self.num_draws, target)
         key, rows_key = jax.random.split(key)
-        return GRADIENTS[gradient](key, params, family, target, self.num_draws, minibatch(target, rows_key))
+        return GRADIENTS[gradient](
+            key, params, family, target, self.num_draws, with_rows(target, drawn_rows(target, rows_key))
+        )
 
 
 def automatic(params, family: Family, target: Target) -> str:

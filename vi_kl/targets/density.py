@@ -101,10 +101,10 @@ CAPABILITIES = {
         "Compute what you need from the draws of its sites (`sample`), or make the target from a NumPyro model "
         "(Target.from_numpyro), which has the data's distribution in it.",
     ),
-    "parameters": Capability(
+    "learnable": Capability(
         "parameters without a prior, to be learned with a fit",
         {
-            "parameters": "their names",
+            "learnable": "their names",
             "is_learned": "whether a fit has learned them",
             "free_parameters": "(data) -> {name: free numbers}, a pytree",
             "with_free_parameters": "(data, free) -> the data with these in their place; traceable",
@@ -142,7 +142,7 @@ class Density(abc.ABC):
             are none.
         dims: (site, the plate of each axis, or None) of the sites whose axes the source has names for.
         coords: {name of an axis: the names of its entries}, where the source has them.
-        parameters: names of what the density has without a prior; empty if there is none.
+        learnable: names of its parameters without a prior; empty if there is none.
         is_learned: whether a fit has learned them, or a user has given them.
         mends: {capability: what to do without it}, where that is another thing for this source than for most.
     """
@@ -156,7 +156,7 @@ class Density(abc.ABC):
     discrete: tuple = ()
     dims: tuple[tuple[str, tuple[str | None, ...]], ...] = ()
     coords: Mapping[str, np.ndarray] = {}
-    parameters: tuple[str, ...] = ()
+    learnable: tuple[str, ...] = ()
     is_learned: bool = False
     mends: Mapping[str, str] = {}
 
@@ -288,8 +288,8 @@ class DerivedDensity(Density):
         return self.density.mends
 
     @property
-    def parameters(self):
-        return self.density.parameters
+    def learnable(self):
+        return self.density.learnable
 
     @property
     def is_learned(self):

@@ -48,9 +48,14 @@ def minibatch(target: Target, key) -> Target:
         ValueError: the target has no subsampling plates.
     """
     require_capability(target, "minibatches", "minibatch")
+    return with_rows(target, drawn_rows(target, key))
+
+
+def drawn_rows(target: Target, key) -> dict:
+    """Return the rows of a minibatch, {plate: indices}."""
     plates = target.density.plates
     keys = jax.random.split(key, len(plates))
-    return with_rows(target, {p.name: draw_rows(k, p.size, p.batch) for p, k in zip(plates, keys, strict=True)})
+    return {p.name: draw_rows(k, p.size, p.batch) for p, k in zip(plates, keys, strict=True)}
 
 
 def with_rows(target: Target, rows: dict) -> Target:

@@ -231,7 +231,7 @@ class Target:
     @in_float64
     def to_learn(self) -> dict[str, Any]:
         """The parameters that a fit has yet to learn, and the values that it starts from; empty if there is none."""
-        return {} if self.density.is_learned or not self.density.parameters else parameter_values(self)
+        return {} if self.density.is_learned or not self.density.learnable else parameter_values(self)
 
     @property
     @in_float64
@@ -251,20 +251,26 @@ class Target:
             UnsuitableError: the target's source has no parameters.
             ModelError: a value is missing, of another shape, or outside its constraint.
         """
-        require_capability(self, "parameters", "with_learned")
-        return self.with_free_parameters(self.density.free_of_parameters(self.data, dict(values))).at_learned()
+        require_capability(self, "learnable", "with_learned")
+        density: Any = self.density
+        return self.with_free_parameters(density.free_of_parameters(self.data, dict(values))).at_learned()
 
     def with_free_parameters(self, free: Any) -> "Target":
         """Return the target with these free numbers of its parameters, a pytree; itself if there is none."""
         if not jax.tree.leaves(free):
             return self
-        return Target(self.density, self.density.with_free_parameters(self.data, free), self.sites)
+        density: Any = self.density
+        return Target(density, density.with_free_parameters(self.data, free), self.sites)
 
     def at_learned(self) -> "Target":
         """Return the posterior at the parameters as they are; itself if it has none."""
-        if not self.density.parameters:
-            return self
-        return Target(self.density.at_learned(), self.data, self.sites)
+        density: Any = self.density
+        return Target(density.at_learned(), self.data, self.sites) if density.learnable else self
+
+    def free_parameters(self) -> Any:
+        """Return the free numbers of the model's parameters, a pytree; empty if it has none."""
+        density: Any = self.density
+        return density.free_parameters(self.data) if density.learnable else {}
 
     def with_reference(self, reference: Any) -> "Target":
         """Return the target with other knowledge about it."""
@@ -345,7 +351,7 @@ class Target:
         sites = ", ".join(f"{site.name}{list(site.shape) or ''}" for site in self.sites)
         notes = f", constants: {', '.join(self.constants)}" if self.constants else ""
         notes += ", traced in 32 bits" if self.narrow else ""
-        names = ", ".join(self.density.parameters)
+        names = ", ".join(self.density.learnable)
         notes += f", {'learned' if self.density.is_learned else 'to learn'}: {names}" if names else ""
         return f"Target({self.density}, {sites}, dim={self.dim}{notes})"
 
@@ -454,7 +460,8 @@ def parameter_values(target: Target) -> dict[str, Any]:
 
 @compiled(unoptimized=True)
 def values_of_parameters(target: Target) -> dict[str, Any]:
-    return target.density.parameter_values(target.data)
+    density: Any = target.density
+    return density.parameter_values(target.data)
 
 
 @compiled(unoptimized=True)

@@ -15,11 +15,24 @@ MOST_NOISE = 2**18  # the most numbers that are drawn ahead; steps that need mor
 FIXED_DRAWS = 32  # draws from the same noise in every chunk, so that their movement shows how q changes
 
 
+class Params(NamedTuple):
+    """All that a fit optimises; or the units of it.
+
+    Attributes:
+        q: the parameters of the member of the family, in the units of a frame; or these units, None for none.
+        learned: the free numbers of the model's parameters that are to be learned, a pytree, () if there is none; or
+            the unit of each step of them.
+    """
+
+    q: Any
+    learned: Any = ()
+
+
 class State(NamedTuple):
     """The state that one step passes to the next.
 
     Attributes:
-        params: the parameters.
+        params: the parameters, `Params`.
         optimizer: the optimiser's state.
         step: the number of steps so far.
         broken_at: the first step whose loss or gradient was not finite, or -1.
@@ -68,13 +81,13 @@ def scan_steps(key, state, target, units, step_size, family, objective, optimize
     """Scan over the steps; `careful` checks at each whether it is finite, which costs as much as many a step does."""
 
     def loss_in_frame(params, noise):
-        return objective(noise, family.placed(params, units), family, target)
+        return loss_at(noise, params, units, target, family, objective)
 
     def step(carry, noise):
         state, mean = carry
         loss, gradient = jax.value_and_grad(loss_in_frame)(state.params, noise)
         update, optimizer_state = optimizer.update(gradient, state.optimizer, state.params)
-        params = optax.apply_updates(state.params, jax.tree.map(lambda u: step_size * u, update))
+        params = optax.apply_updates(state.params, stepped(update, step_size, units))
         new = State(params, optimizer_state, state.step + 1, state.broken_at)
         if careful:
             new = good_state(new, state, loss, gradient)
@@ -82,7 +95,7 @@ def scan_steps(key, state, target, units, step_size, family, objective, optimize
         return (new, mean), loss
 
     zeros = jax.tree.map(jnp.zeros_like, state.params)
-    noise = noise_of_steps(key, family.placed(state.params, units), target, family, objective, num_steps)
+    noise = noise_of_steps(key, family.placed(state.params.q, units.q), target, family, objective, num_steps)
     (state, mean), losses = jax.lax.scan(step, (state, zeros), noise)
     return state, losses, mean
 
@@ -112,7 +125,8 @@ def run_and_measure(key, state: State, target, units, step_size, family, objecti
     state, losses, mean = scan_steps(
         chunk_key, state, target, units, step_size, family, objective, optimizer, num_steps, careful=False
     )
-    draws, _ = family.sample_and_log_prob(family.placed(mean, units), target, jax.random.key(0), FIXED_DRAWS)
+    at_mean = target.with_free_parameters(mean.learned)
+    draws, _ = family.sample_and_log_prob(family.placed(mean.q, units.q), at_mean, jax.random.key(0), FIXED_DRAWS)
     return Chunk(key, state, losses, mean, draws)
 
 
@@ -140,6 +154,17 @@ def first_state(params, optimizer) -> State:
 
 
 @compiled(static=("family",), unoptimized=True)
-def placed(params, units, family):
-    """Return parameters in z, given those in the frame's units."""
-    return family.placed(params, units)
+def placed(params: Params, units: Params, family):
+    """Return q's parameters in z, given those in the frame's units."""
+    return family.placed(params.q, units.q)
+
+
+def stepped(update: Params, step_size, units: Params) -> Params:
+    """Return the optimiser's update times the step size, and that of what is learned times its units too."""
+    q = jax.tree.map(lambda u: step_size * u, update.q)
+    return Params(q, jax.tree.map(lambda u, unit: step_size * unit * u, update.learned, units.learned))
+
+
+def loss_at(noise, params: Params, units: Params, target, family, objective):
+    """Return the loss for given noise, of the posterior at the parameters that are learned."""
+    return objective(noise, family.placed(params.q, units.q), family, target.with_free_parameters(params.learned))

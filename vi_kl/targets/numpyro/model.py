@@ -48,7 +48,7 @@ class NumPyroModel(Captured, Density):
     static: tuple
     deterministic: tuple[str, ...] = dataclasses.field(default=(), kw_only=True)  # what it computes by name
     dims: tuple[tuple[str, tuple[str | None, ...]], ...] = dataclasses.field(default=(), kw_only=True)
-    parameters: tuple[str, ...] = dataclasses.field(default=(), kw_only=True)
+    learnable: tuple[str, ...] = dataclasses.field(default=(), kw_only=True)
     is_learned: bool = dataclasses.field(default=False, kw_only=True)
 
     live: ClassVar[tuple[str, ...]] = ("model", "dims", "is_learned")
@@ -56,7 +56,7 @@ class NumPyroModel(Captured, Density):
 
     @property
     def capabilities(self):
-        some = {name for name in ("deterministic", "parameters") if getattr(self, name)}
+        some = {name for name in ("deterministic", "learnable") if getattr(self, name)}
         return frozenset({"supports", "priors", "numpyro_guides", "forward"}) | some
 
     @property
@@ -145,7 +145,7 @@ class NumPyroModel(Captured, Density):
         programs: dict[str, tuple] = {"log_density": (z,), "constrain": (z,), "unconstrain": (values,)}
         if self.deterministic:
             programs["deterministic"] = (z, KEY)
-        return programs | ({"parameter_values": ()} if self.parameters else {})
+        return programs | ({"parameter_values": ()} if self.learnable else {})
 
     def trace(self, data, constrained: dict):
         """Return NumPyro's trace of the model with these latent values."""
@@ -172,16 +172,16 @@ class NumPyroModel(Captured, Density):
 
     @property
     def guide_model(self) -> Callable:
-        return functools.partial(self.model, None) if self.parameters else self.model
+        return functools.partial(self.model, None) if self.learnable else self.model
 
     def guide_arguments(self, data):
         args, kwargs = self.arguments(data)
-        return args[1:] if self.parameters else args, kwargs
+        return args[1:] if self.learnable else args, kwargs
 
     # Parameters to learn --------------------------------------------------------------------------------------------
 
     def free_parameters(self, data) -> dict:
-        return self.arguments(data)[0][0] if self.parameters else {}
+        return self.arguments(data)[0][0] if self.learnable else {}
 
     def with_free_parameters(self, data, free: dict):
         leaves = jax.tree.leaves(free)
@@ -211,7 +211,7 @@ class NumPyroModel(Captured, Density):
         if arguments is None:
             given = dataclasses.replace(self, programs=(), closed_over=())
             return ForwardModel(given), self.split(data)[0]
-        if self.parameters:
+        if self.learnable:
             arguments = (self.free_parameters(data), *arguments[0]), arguments[1]
         try:
             given, arrays = split_data(AllRows(written(self.model)), *arguments)

@@ -5,7 +5,8 @@ the density's data, as free numbers, from which NumPyro's change of variables ma
 Networks of `numpyro.contrib.module` (`flax_module`, `nnx_module`, `eqx_module`) declare their weights so.
 
 A site whose value a handler inside the model gives (`handlers.substitute(model, {"scale": 2.0})`) is fixed, and no
-parameter.
+parameter; nor is one on which no log probability depends, such as the weights that `random_flax_module` and its like
+declare and then give priors.
 """
 
 import dataclasses
@@ -25,6 +26,7 @@ from vi_kl.core.errors import ModelError
 from vi_kl.core.kept_programs import tracing
 from vi_kl.targets.numpyro.inspection import image_of_zero
 from vi_kl.targets.numpyro.plates import SubsampledRows
+from vi_kl.targets.numpyro.unused_sites import is_batched
 
 NAME = "learned"  # what the parameters are called among the model's arguments
 
@@ -54,7 +56,7 @@ class ParamSites(Messenger):
         if name in self.free:
             msg["value"] = moved(change_of_param(msg), self.free[name])
         elif name in self.constrained:
-            msg["value"] = self.constrained[name]
+            msg["value"] = jax.tree.map(lambda x: x, self.constrained[name])
 
     def postprocess_message(self, msg):
         # a network asks for its weights once without giving any, to see whether they are there
@@ -109,7 +111,8 @@ def change_of_param(site: dict):
 
 def moved(transform, values):
     """Return a parameter, an array or a pytree of arrays, as its change of variables moves it."""
-    return values if transform is None else jax.tree.map(transform, values)
+    # a copy in any case, since networks whose weights have priors change the tree that they are handed
+    return jax.tree.map((lambda x: x) if transform is None else transform, values)
 
 
 def free_of(name: str, value: Any, transform) -> Any:
@@ -144,7 +147,23 @@ def first_values(density, data) -> dict[str, Any]:
         found = met(density.model, args, kwargs)
         return {name: free_of(name, value, transform) for name, (value, transform) in found.items()}
 
-    return computed(free, data)
+    found = {name: value for name, value in computed(free, data).items() if jax.tree.leaves(value)}
+    return {name: value for name, value in found.items() if matters(density, data, name, value)}
+
+
+def matters(density, data, name: str, free: Any) -> bool:
+    """Return whether a log probability depends on a parameter; nothing is computed."""
+
+    def log_probs(free):
+        args, kwargs = density.arguments(data)
+        handler = ParamSites(density.model, free={name: free})
+        model = numpyro.handlers.substitute(numpyro.handlers.seed(handler, 0), substitute_fn=image_of_zero)
+        with SubsampledRows():
+            trace = numpyro.handlers.trace(model).get_trace(*args, **kwargs)
+        return [site["fn"].log_prob(site["value"]) for site in trace.values() if site["type"] == "sample"]
+
+    with tracing:
+        return is_batched(log_probs, jax.tree.map(lambda x: jax.ShapeDtypeStruct((2, *x.shape), x.dtype), free))
 
 
 def free_values(density, data, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -153,20 +172,14 @@ def free_values(density, data, values: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         ModelError: a value is missing, or not of the parameter's shape, or outside its constraint.
     """
-    require_names(values, density.parameters)
+    values = as_expected(values, jax.eval_shape(density.parameter_values, data))
 
     def free(data, values):
         args, kwargs = density.arguments(data)
         found = met(density.model, (None, *args[1:]), kwargs, values)
-        return {name: free_of(name, values[name], found[name][1]) for name in density.parameters}
+        return {name: free_of(name, values[name], found[name][1]) for name in density.learnable}
 
-    found = computed(free, data, {name: values[name] for name in density.parameters})
-    before = density.free_parameters(data)
-    for name, value in found.items():
-        expected, given = (jax.tree.map(np.shape, tree[name]) for tree in (before, found))
-        if expected != given or jax.tree.structure(before[name]) != jax.tree.structure(value):
-            raise ModelError(f"Parameter '{name}' has the shape {in_words(before[name])}, and not {in_words(value)}.")
-    return found
+    return computed(free, data, values)
 
 
 def computed(free: Callable, *arguments) -> dict[str, Any]:
@@ -182,15 +195,18 @@ def computed(free: Callable, *arguments) -> dict[str, Any]:
     return found
 
 
-def require_names(values: Mapping[str, Any], names: tuple[str, ...]) -> None:
-    if set(values) != set(names):
-        raise ModelError(f"Values of {sorted(values)} are given, and the parameters of the model are {list(names)}.")
-
-
-def in_words(tree: Any) -> str:
-    """Return the shape of an array, or the shapes of a pytree of them."""
-    shapes = jax.tree.map(np.shape, tree)
-    return str(shapes)
+def as_expected(values: Mapping[str, Any], expected: Mapping[str, Any]) -> dict[str, Any]:
+    """Return values of all parameters as 64-bit arrays, or raise an error that says what does not fit."""
+    if set(values) != set(expected):
+        raise ModelError(
+            f"Values of {sorted(values)} are given, and the parameters of the model are {sorted(expected)}."
+        )
+    found = {name: jax.tree.map(lambda x: np.asarray(x, dtype=float), values[name]) for name in expected}
+    for name, value in found.items():
+        given, wanted = (jax.tree.map(np.shape, tree) for tree in (value, expected[name]))
+        if given != wanted:
+            raise ModelError(f"Parameter '{name}' has the shape {wanted}, and a value of shape {given} is given.")
+    return found
 
 
 def values_of(density, data) -> dict[str, Any]:
@@ -199,4 +215,4 @@ def values_of(density, data) -> dict[str, Any]:
     model = numpyro.handlers.substitute(numpyro.handlers.seed(density.model, 0), substitute_fn=image_of_zero)
     with SubsampledRows():
         trace = numpyro.handlers.trace(model).get_trace(*args, **kwargs)
-    return {name: jax.tree.map(jnp.asarray, trace[name]["value"]) for name in density.parameters}
+    return {name: jax.tree.map(jnp.asarray, trace[name]["value"]) for name in density.learnable}

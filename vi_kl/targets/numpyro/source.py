@@ -53,26 +53,26 @@ def density_from_numpyro(model: Callable, args: tuple, kwargs: dict) -> tuple[Nu
 
 
 def with_parameters(density: NumPyroModel, data: tuple, free: dict) -> tuple[NumPyroModel, tuple]:
-    """Return the density of a model with parameters to learn, and its data, of which their free values are the first."""
+    """Return the density of a model with parameters to learn, and its data, which begin with their free values."""
     if not free:  # all of them have values that a handler inside the model gives
         return density, data
     args, kwargs = jax.tree.unflatten(density.structure, density.static)
     leaves, structure = jax.tree.flatten(((jax.tree.map(lambda _: DATA, free), *args), kwargs))
     names, model = tuple(sorted(free)), WithParameters(density.model)
-    changed = dataclasses.replace(density, model=model, structure=structure, static=tuple(leaves), parameters=names)
+    changed = dataclasses.replace(density, model=model, structure=structure, static=tuple(leaves), learnable=names)
     return changed, (*jax.tree.leaves(free), *data)
 
 
 def examined(density: NumPyroModel, data, found: Inspection) -> tuple[NumPyroModel, Inspection]:
     """Return the density of the continuous sites that matter, given all rows, and a description of the model."""
-    parameters = density.parameters
+    learnable = density.learnable
     density, found = examine(density, data, found)
     check_factors(density, data, found)
     density = density_of_all_rows(density, data, found)
     if found.deterministic:
         names = names_with_a_value(density, data, found.sites)
         density = dataclasses.replace(density, deterministic=names)
-    return dataclasses.replace(density, dims=found.dims, parameters=parameters), found
+    return dataclasses.replace(density, dims=found.dims, learnable=learnable), found
 
 
 def density_of_all_rows(density: NumPyroModel, data, found: Inspection) -> NumPyroModel:
