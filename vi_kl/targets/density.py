@@ -81,6 +81,10 @@ CAPABILITIES = {
         {
             "plates": "the plates that subsample, each with name, size and batch",
             "minibatch": "(data, sites, {plate: rows}) -> an unbiased estimate of the log density from these rows",
+            "sites_of_rows": "(sites) -> the sites of a minibatch alone",
+            "minibatch_of_own": "(data, own, {plate: rows}) -> the same estimate, at the sites of these rows alone",
+            "constrain_own": "(data, own, {plate: rows}) -> as `constrain`, the log determinant scaled up to all rows",
+            "unconstrain_own": "(data, own, {plate: rows}) -> as `unconstrain`",
         },
         "Write numpyro.plate(name, size, subsample_size=...) in a NumPyro model.",
     ),
@@ -203,6 +207,10 @@ class Density(abc.ABC):
     def split(self, data: Any) -> tuple[Any, tuple]:
         """Return the data that the user has given, and the arrays that the model reads besides."""
         return data, ()
+
+    def rows_of(self, data: Any) -> dict:
+        """Return the rows that sites, and so guides, are restricted to, {plate: indices}; none for a whole target."""
+        return {}
 
     def complete(self, data: Any) -> Any:
         """Return the data with the arrays that the model reads besides, where they are given without them."""

@@ -4,10 +4,11 @@ The loss is -ELBO of q and of the posterior at the parameters, and it falls in b
 is -log evidence, and the parameters are those of largest evidence (maximum marginal likelihood, empirical Bayes). Else
 they are of the largest lower bound (variational expectation maximisation).
 
-Parameters have no posterior sd to measure their steps and errors by. The unit of each is the change that costs about
-half a nat with q as it is: one over the root of the loss's second derivative. As parameters move, so do these units,
-and so does the posterior. So now and then a run that learns looks at both, and where a scale has left that of the
-frame or of a unit, it goes on in new ones, from the first step size.
+Parameters have no posterior sd to measure their errors by. The unit of each is the change that costs about half a nat
+with q as it is: one over the root of the loss's second derivative. It shrinks with the root of the number of rows, and
+the way from where a parameter begins does not: so its steps are in units of what a single row could tell of it. As
+parameters move, so do these units, and so does the posterior. So now and then a run that learns looks at both, and
+where a scale has left that of the frame or of a unit, it goes on in new ones, from the first step size.
 
 References: Neal & Hinton (1998), "A view of the EM algorithm that justifies incremental, sparse, and other variants";
 Bekas, Kokiopoulou & Saad (2007), "An estimator for the diagonal of a matrix".
@@ -59,11 +60,9 @@ class Learning:
         """Let the run go on from these parameters."""
         run = self.run
         self.frames += 1
-        of_learned = self.units_at(params, units)
-        run.schedule.learned_units = None if self.are_many(params) else flat(of_learned)
-        if run.config.optimizer is not None:  # it is used as it is
-            of_learned = jax.tree.map(np.ones_like, of_learned)
-        run.units = run.as_kept(Params(units, of_learned))
+        found = self.units_at(params, units)
+        run.schedule.learned_units = None if self.are_many(params) else flat(found)
+        run.units = run.as_kept(Params(units, self.of_steps(found)))
         run.state = run.as_kept(first_state(params, run.optimizer))
 
     def look(self, mean: Params, was_cut: bool) -> None:
@@ -84,7 +83,7 @@ class Learning:
         """Return whether a scale of q, or a unit of what is learned, is far from that in which the run is written."""
         run = self.run
         new, units = self.frame_at(mean), self.units_at(mean, run.units.q)
-        pairs = [] if run.config.optimizer is not None else [(flat(units), flat(run.units.learned))]
+        pairs = [(flat(self.of_steps(units)), flat(run.units.learned))]
         if new is not None and run.schedule.frame is not None:
             pairs.append((np.asarray(new.normal.sd), np.asarray(run.schedule.frame.normal.sd)))
         return any(np.max(np.abs(np.log(a / b)), initial=0.0) > np.log(FAR) for a, b in pairs)
@@ -108,6 +107,14 @@ class Learning:
     def are_many(self, params: Params) -> bool:
         """Return whether so many numbers are learned that units of them are not looked for; or none at all."""
         return not 0 < len(flat(params.learned)) <= MOST
+
+    def of_steps(self, units: Any) -> Any:
+        """Return the units of the steps of what is learned, given its units, in which its errors are."""
+        run, own = self.run, len(jax.tree.leaves(units))
+        if run.config.optimizer is not None or own == 0 or len(flat(units)) > MOST:  # taken as they are
+            return jax.tree.map(lambda x: np.ones(np.shape(x)), units)
+        lengths = [np.shape(leaf)[0] for leaf in jax.tree.leaves(run.target.data)[own:] if np.ndim(leaf)]
+        return jax.tree.map(lambda unit: np.sqrt(max(1, *lengths, 1)) * unit, units)
 
     def units_at(self, params: Params, units: Any) -> Any:
         """Return the units of what is learned, a pytree: those in which the loss has a curvature of one."""

@@ -8,6 +8,7 @@ import optax
 
 from vi_kl.core.compilation import compiled
 from vi_kl.objectives.elbo import ELBO
+from vi_kl.targets.minibatch import drawn_rows
 from vi_kl.targets.target import is_small
 
 ADAM = optax.scale_by_adam(b2=0.99)
@@ -125,9 +126,17 @@ def run_and_measure(key, state: State, target, units, step_size, family, objecti
     state, losses, mean = scan_steps(
         chunk_key, state, target, units, step_size, family, objective, optimizer, num_steps, careful=False
     )
-    at_mean = target.with_free_parameters(mean.learned)
-    draws, _ = family.sample_and_log_prob(family.placed(mean.q, units.q), at_mean, jax.random.key(0), FIXED_DRAWS)
+    seen = looked_at(target.with_free_parameters(mean.learned), family)
+    draws, _ = family.sample_and_log_prob(family.placed(mean.q, units.q), seen, jax.random.key(0), FIXED_DRAWS)
     return Chunk(key, state, losses, mean, draws)
+
+
+def looked_at(target, family):
+    """Return what fixed draws are taken of: one minibatch, always the same, where q is run with minibatches' rows."""
+    if not target.subsampled:
+        return target
+    rows = family.for_minibatch(target)(target, drawn_rows(target, jax.random.key(1)))
+    return rows if rows.dim < target.dim else target
 
 
 def few_fits(keys, *args) -> bool:

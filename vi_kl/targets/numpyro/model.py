@@ -7,8 +7,9 @@ need are subclasses.
 import dataclasses
 import functools
 import inspect
+import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import jax
@@ -33,6 +34,7 @@ from vi_kl.targets.numpyro.plates import AllRows
 from vi_kl.targets.sharding import is_sharded, on_automatic_mesh
 from vi_kl.targets.sites import Site, constrained_shapes, unconstrained_shapes
 
+NO_WEIGHTS: Mapping[str, float] = {}
 KEY = jax.ShapeDtypeStruct((2,), np.uint32)  # the data of a random key
 
 
@@ -114,22 +116,8 @@ class NumPyroModel(Captured, Density):
         return -potential_energy(numpyro.handlers.seed(self.model, 0), args, kwargs, sites)
 
     def model_constrain(self, data, sites):
-        """Run the model once, with every latent site at the image of its unconstrained value."""
-
-        def fill(site):
-            if site["type"] != "sample" or site["name"] not in sites:
-                return None
-            return change_of_variables(site)(sites[site["name"]])
-
         args, kwargs = self.arguments(data)
-        model = numpyro.handlers.substitute(numpyro.handlers.seed(self.model, 0), substitute_fn=fill)
-        trace = numpyro.handlers.trace(model).get_trace(*args, **kwargs)
-        values = {name: trace[name]["value"] for name in sites}
-        # read from the trace, not inside `fill`, which runs within the loop if a site stands in numpyro's scan
-        log_dets = [
-            jnp.sum(change_of_variables(trace[name]).log_abs_det_jacobian(sites[name], values[name])) for name in sites
-        ]
-        return values, sum(log_dets)
+        return constrained(numpyro.handlers.seed(self.model, 0), args, kwargs, sites)
 
     def model_unconstrain(self, data, sites):
         args, kwargs = self.arguments(data)
@@ -258,6 +246,37 @@ class NumPyroModel(Captured, Density):
 
     def __str__(self):
         return getattr(self.model, "__name__", type(self.model).__name__)
+
+
+def constrained(
+    model: Callable, args: tuple, kwargs: dict, sites: dict, weights: Mapping[str, float] = NO_WEIGHTS
+) -> tuple[dict, jax.Array]:
+    """Run a seeded model once, with every latent site at the image of its unconstrained value.
+
+    Args:
+        model, args, kwargs: the model and its arguments.
+        sites: the unconstrained values.
+        weights: {plate: the number of rows that each of its rows stands for}, in a minibatch.
+
+    Returns:
+        The images, and the log determinant, in which each row counts with its weight.
+    """
+
+    def fill(site):
+        if site["type"] != "sample" or site["name"] not in sites:
+            return None
+        return change_of_variables(site)(sites[site["name"]])
+
+    model = numpyro.handlers.substitute(model, substitute_fn=fill)
+    trace = numpyro.handlers.trace(model).get_trace(*args, **kwargs)
+    values = {name: trace[name]["value"] for name in sites}
+
+    def log_det(name: str):
+        # read from the trace, not inside `fill`, which runs within the loop if a site stands in numpyro's scan
+        found = jnp.sum(change_of_variables(trace[name]).log_abs_det_jacobian(sites[name], values[name]))
+        return math.prod(weights.get(frame.name, 1) for frame in trace[name]["cond_indep_stack"]) * found
+
+    return values, sum(map(log_det, sites))
 
 
 class DATA:

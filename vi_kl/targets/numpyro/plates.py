@@ -7,6 +7,7 @@ rows a plate hands out is decided here, from outside the model, and never drawn 
 import dataclasses
 from collections.abc import Callable, Mapping
 
+import jax
 import jax.numpy as jnp
 from numpyro.primitives import Messenger
 
@@ -18,6 +19,11 @@ class Plate:
     name: str
     size: int
     batch: int
+
+
+def rows_shapes(plates: tuple[Plate, ...]) -> dict[str, jax.ShapeDtypeStruct]:
+    """Return the shapes of the rows of a minibatch, {plate: indices}."""
+    return {plate.name: jax.ShapeDtypeStruct((plate.batch,), int) for plate in plates}
 
 
 class SubsampledRows(Messenger):
