@@ -27,7 +27,7 @@ from vi_kl.targets.captured import ClosedOver, same
 from vi_kl.targets.density import require_capability
 from vi_kl.targets.minibatch import own_rows, with_rows
 from vi_kl.targets.numpyro.parameters import change_of_param, free_of, moved
-from vi_kl.targets.numpyro.plates import AllRows, SubsampledRows, rows_shapes
+from vi_kl.targets.numpyro.plates import AllRows, ChosenRows, SubsampledRows
 from vi_kl.targets.sites import constrained_shapes, unconstrained_shapes
 from vi_kl.targets.target import Target
 
@@ -128,8 +128,8 @@ class Guide(Family, CarriesArrays):
         shared = sorted(set(params) & set(target.density.learnable))
         if shared:
             raise GuideError(
-                f"Guide '{self.name}' and the model both have a parameter '{shared[0]}'. Those of the guide are its own: "
-                f"give it another name there."
+                f"Guide '{self.name}' and the model both have a parameter '{shared[0]}'. Those of the guide are its "
+                f"own: give it another name there."
             )
         return {name: unconstrained_param(site) for name, site in params.items()}
 
@@ -230,6 +230,49 @@ class Guide(Family, CarriesArrays):
         self.trace(target, params, self.given(target), jax.random.key(0), record_params=values)
         posterior = self.guide.get_posterior(values)
         return posterior if posterior.event_shape else posterior.to_event(1)
+
+
+@dataclasses.dataclass(frozen=True)
+class GuideOfRows:
+    """A guide for the posterior of some rows (`vi_kl.targets.numpyro.new_data.posterior_of_rows`).
+
+    Attributes:
+        function: the guide of all rows.
+        num_skipped: the number of arguments, after the rows, that are the model's and not the guide's.
+    """
+
+    function: Callable
+    num_skipped: int
+
+    def __call__(self, rows, *args, **kwargs):
+        with ChosenRows(rows=rows):
+            return self.function(*args[self.num_skipped :], **kwargs)
+
+    @property
+    def __name__(self):
+        return getattr(self.function, "__name__", type(self.function).__name__)
+
+
+def guide_of_rows(family: Guide, target: Target, of_rows: Target) -> Guide:
+    """Return the family that a guide of a target spans for the posterior of some of its rows."""
+    skipped = 1 if target.density.learnable else 0
+    return Guide(GuideOfRows(family.guide, skipped), family.label).captured(of_rows)
+
+
+def guide_for(family: Guide, target: Target) -> Guide:
+    """Return the family that a captured guide spans for a target of the same model and other data.
+
+    Raises:
+        GuideError: the guide reads other arrays than when it was captured.
+    """
+    live = Guide(family.guide, family.label).captured(target)
+    ours, theirs = family.closed_over, live.closed_over
+    if len(ours) != len(theirs) or not all(map(same, ours, theirs)):
+        raise GuideError(
+            f"The arrays that the guide '{family.name}' reads besides its arguments have been replaced since it was "
+            f"fitted: fit it anew."
+        )
+    return live
 
 
 def guide_family(guide, target: Target, label: str | None = None) -> Guide:

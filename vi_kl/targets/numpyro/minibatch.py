@@ -7,7 +7,6 @@ itself, while `y[rows]` copies it, and over several devices (`target.shard`) sen
 import dataclasses
 from collections.abc import Callable
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import numpyro
@@ -91,7 +90,6 @@ class SubsampledModel(NumPyroModel):
 
     def model_row_log_probs(self, data, sites, rows) -> tuple[dict, dict]:
         """Return the log probability of each of these rows, by site, in a run with all rows and in one with these."""
-
         args, kwargs = self.arguments(data)
 
         def run(rows):

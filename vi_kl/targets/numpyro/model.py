@@ -72,6 +72,12 @@ class NumPyroModel(Captured, Density):
         leaves = [next(arrays) if leaf is DATA else thawed(value_of(leaf)) for leaf in self.static]
         return jax.tree.unflatten(self.structure, leaves)
 
+    def given_arguments(self, data) -> tuple[tuple, dict]:
+        """Return the arguments as they were given, in the types in which they are kept."""
+        arrays = iter(data)
+        leaves = [next(arrays) if leaf is DATA else thawed(value_of(leaf)) for leaf in self.static]
+        return jax.tree.unflatten(self.structure, leaves)
+
     def with_fixed(self, data: tuple, which: frozenset, as_numpy: bool) -> tuple["NumPyroModel", tuple]:
         """Return the model with these of its data arrays as constants, and the other arrays."""
         names, static = names_of_arguments(self), list(self.static)

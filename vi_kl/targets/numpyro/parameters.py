@@ -94,7 +94,8 @@ class WithParameters:
     @property
     def __signature__(self):
         own = inspect.Parameter(NAME, inspect.Parameter.POSITIONAL_ONLY)
-        return inspect.Signature([own, *inspect.signature(self.function).parameters.values()])
+        rest = inspect.signature(self.function).parameters.values()
+        return inspect.Signature([own, *rest])
 
 
 def change_of_param(site: dict):
