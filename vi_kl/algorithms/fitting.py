@@ -14,7 +14,7 @@ from vi_kl.core.annotations import KeyLike, ProgressLike
 from vi_kl.core.random_keys import as_key, is_key
 from vi_kl.families.approximation import Approximation
 from vi_kl.families.family import Family
-from vi_kl.families.guide import guide_family
+from vi_kl.families.guide import follows_rows, guide_family
 from vi_kl.objectives.elbo import ELBO
 from vi_kl.targets.arguments import in_words, is_to_learn, target_or_none
 from vi_kl.targets.target import Target
@@ -43,8 +43,11 @@ def choose_algorithm(target: Target, method: MethodLike | None = None) -> Algori
     if isinstance(method, Family):
         return SVI(method)
     if callable(method):
+        family = guide_family(method, target)
+        if follows_rows(family, target):  # minibatches are the most of its noise, and a network's weights are small
+            return SVI(family, ELBO(num_draws=1), step_size=0.01)
         # guides may start far from where they end, and their samplers (gamma, beta) are slow
-        return SVI(guide_family(method, target), ELBO(num_draws=4), step_size=0.1)
+        return SVI(family, ELBO(num_draws=4), step_size=0.1)
     raise TypeError(f"method must be a name, a Family, an Algorithm or a NumPyro guide, not {in_words(method)}.")
 
 

@@ -140,7 +140,7 @@ class Guide(Family, CarriesArrays):
             return self  # it closes over the model only
         live = dataclasses.replace(self, programs=(), closed_over=())
         params = live.init(jax.random.key(0), target)
-        follows = target.subsampled and follows_rows(live, params, target)
+        follows = follows_rows(live, target, params)
         found, programs = ClosedOver(), []
         for like in (target, first_rows(target)) if follows else (target,):
             given = jax.tree.map(shape_of, live.given(like))
@@ -304,13 +304,15 @@ def first_rows(target: Target) -> Target:
     return own_rows(target, {plate.name: jnp.arange(plate.batch) for plate in target.density.plates})
 
 
-def follows_rows(guide: Guide, params, target: Target) -> bool:
+@in_float64
+def follows_rows(guide: Guide, target: Target, params=None) -> bool:
     """Return whether a guide can be run with the rows of a minibatch: each row's q is the same whatever the others.
 
     It is tried at parameters around the first, for some rows: the log probability of each must not change.
     """
-    if isinstance(guide.guide, autoguide.AutoGuide):
+    if not target.subsampled or isinstance(guide.guide, autoguide.AutoGuide):
         return False
+    params = guide.init(jax.random.key(0), target) if params is None else params
     generator = np.random.default_rng(0)
     moved_a_little = jax.tree.map(lambda x: x + 0.1 * generator.normal(size=np.shape(x)), params)
     rows = {p.name: np.sort(generator.choice(p.size, p.batch, replace=False)) for p in target.density.plates}
