@@ -59,7 +59,12 @@ def target():
 
 
 def test_which_guides_follow_the_rows(target):
-    for guide, expected in [(encoder, True), (standardising, False), (without_plate, False), (AutoNormal(model), False)]:
+    for guide, expected in [
+        (encoder, True),
+        (standardising, False),
+        (without_plate, False),
+        (AutoNormal(model), False),
+    ]:
         assert follows_rows(Guide(guide), target) is expected, guide
 
 

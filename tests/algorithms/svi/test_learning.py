@@ -61,8 +61,8 @@ def test_the_fit_is_one_of_the_posterior_at_what_was_learned(learned, tmp_path, 
     level = learned.sample(key, 4000)["level"]
     np.testing.assert_allclose(level.mean(axis=0), mean, atol=(4 / np.sqrt(4000) + 0.05) * sd)
     np.testing.assert_allclose(level.std(axis=0), sd, rtol=0.1)
-    assert "The parameters loc, scale were learned with q" in learned.status.message
-    assert "nothing of their own uncertainty" in learned.status.message
+    assert f"Learned with q: loc = {values['loc']:.3g}, scale = {values['scale']:.3g}." in learned.status.message
+    assert "q is of the posterior at these values, and says nothing of their own uncertainty" in learned.status.message
     certificate = vi_kl.check(learned, key=key, num_draws=2000)
     assert certificate.learned == ("loc", "scale")
     assert "Nor how uncertain loc, scale are: all figures are of the posterior at the values learned." in str(
@@ -89,7 +89,7 @@ def test_a_saved_fit_holds_what_was_learned(learned, tmp_path):
 def test_other_methods_go_on_from_what_was_learned(learned):
     exact = vi_kl.fit(learned.target, "laplace", key=0)
     assert exact.learned == learned.learned
-    assert "learned with q" not in exact.status.message
+    assert "Learned with q" not in exact.status.message
     table = vi_kl.compare(learned, ["laplace", "mean_field"], key=0)
     assert not table.failures
 

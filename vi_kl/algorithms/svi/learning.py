@@ -4,8 +4,8 @@ The loss is -ELBO of q and of the posterior at the parameters, and it falls in b
 is -log evidence, and the parameters are those of largest evidence (maximum marginal likelihood, empirical Bayes). Else
 they are of the largest lower bound (variational expectation maximisation).
 
-Parameters have no posterior sd to measure their errors by. The unit of each is the change that costs about half a nat
-with q as it is: one over the root of the loss's second derivative. It shrinks with the root of the number of rows, and
+Parameters have no posterior sd to measure their errors by. Their units are the changes that cost about half a nat with q
+as it is, along the directions of the loss's second derivatives. They shrink with the root of the number of rows, and
 the way from where a parameter begins does not: so its steps are in units of what a single row could tell of it. As
 parameters move, so do these units, and so does the posterior. So now and then a run that learns looks at both, and
 where a scale has left that of the frame or of a unit, it goes on in new ones, from the first step size.
@@ -15,6 +15,7 @@ Bekas, Kokiopoulou & Saad (2007), "An estimator for the diagonal of a matrix".
 """
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -30,7 +31,8 @@ from vi_kl.core.pytrees import to_numpy
 from vi_kl.families.frame import Frame
 
 MOST = 100  # free numbers, above which only the loss says whether they are learned, as for a network's weights
-PROBES = 8  # directions along which second derivatives are taken
+FEW = 12  # free numbers, up to which the units are those of all second derivatives, and not of each number's own
+PROBES = 8  # random directions along which second derivatives are taken where there are more
 KEYS = 16  # evaluations of the loss over which they are averaged
 STEP = 1e-3  # of the differences between gradients
 FLATTEST = 1e-2  # the least second derivative that is assumed
@@ -61,7 +63,7 @@ class Learning:
         run = self.run
         self.frames += 1
         found = self.units_at(params, units)
-        run.schedule.learned_units = None if self.are_many(params) else flat(found)
+        run.schedule.learned_units = found
         run.units = run.as_kept(Params(units, self.of_steps(found)))
         run.state = run.as_kept(first_state(params, run.optimizer))
 
@@ -83,10 +85,10 @@ class Learning:
         """Return whether a scale of q, or a unit of what is learned, is far from that in which the run is written."""
         run = self.run
         new, units = self.frame_at(mean), self.units_at(mean, run.units.q)
-        pairs = [(flat(self.of_steps(units)), flat(run.units.learned))]
+        ratios = [] if units is None else [np.linalg.svd(np.linalg.solve(run.schedule.learned_units, units))[1]]
         if new is not None and run.schedule.frame is not None:
-            pairs.append((np.asarray(new.normal.sd), np.asarray(run.schedule.frame.normal.sd)))
-        return any(np.max(np.abs(np.log(a / b)), initial=0.0) > np.log(FAR) for a, b in pairs)
+            ratios.append(np.asarray(new.normal.sd) / np.asarray(run.schedule.frame.normal.sd))
+        return any(np.max(np.abs(np.log(ratio))) > np.log(FAR) for ratio in ratios)
 
     def go_on_from(self, mean: Params) -> None:
         """Go on from the member of the family nearest to these parameters' q, in a frame of its own."""
@@ -104,50 +106,53 @@ class Learning:
         run, family = self.run, self.run.config.family
         return None if run.units.q is None else family.frame(to_numpy(placed(params, run.units, family)))
 
-    def are_many(self, params: Params) -> bool:
-        """Return whether so many numbers are learned that units of them are not looked for; or none at all."""
-        return not 0 < len(flat(params.learned)) <= MOST
-
-    def of_steps(self, units: Any) -> Any:
+    def of_steps(self, units: np.ndarray | None) -> Any:
         """Return the units of the steps of what is learned, given its units, in which its errors are."""
-        run, own = self.run, len(jax.tree.leaves(units))
-        if run.config.optimizer is not None or own == 0 or len(flat(units)) > MOST:  # taken as they are
-            return jax.tree.map(lambda x: np.ones(np.shape(x)), units)
+        run = self.run
+        if units is None or run.config.optimizer is not None:  # taken as they are
+            return ()
+        own = len(jax.tree.leaves(run.target.free_parameters()))
         lengths = [np.shape(leaf)[0] for leaf in jax.tree.leaves(run.target.data)[own:] if np.ndim(leaf)]
-        return jax.tree.map(lambda unit: np.sqrt(max(1, *lengths, 1)) * unit, units)
+        return np.sqrt(max(1, *lengths, 1)) * units
 
-    def units_at(self, params: Params, units: Any) -> Any:
-        """Return the units of what is learned, a pytree: those in which the loss has a curvature of one."""
+    def units_at(self, params: Params, units: Any) -> np.ndarray | None:
+        """Return the units of what is learned, (k, k), in which the loss has a curvature of one.
+
+        There are none where nothing is learned, or more than is looked at.
+        """
         config, size = self.run.config, len(flat(params.learned))
-        if self.are_many(params):
-            return jax.tree.map(lambda x: np.ones(np.shape(x)), params.learned)
-        probes = np.eye(size) if size <= PROBES else np.random.default_rng(0).choice([-1.0, 1.0], (PROBES, size))
+        if not 0 < size <= MOST:
+            return None
+        probes = np.eye(size) if size <= FEW else np.random.default_rng(0).choice([-1.0, 1.0], (PROBES, size))
         fixed = config.family, config.objective
-        found = curvatures(jax.random.key(0), params, Params(units, ()), self.run.target, probes, *fixed)
+        found = np.asarray(curvatures(jax.random.key(0), params, Params(units), self.run.target, probes, *fixed))
         self.run.counter.gradient_evaluations += 2 * len(probes) * KEYS * config.objective.density_evaluations
-        curvature = np.maximum(np.nan_to_num(np.asarray(found)), FLATTEST)
-        return ravel_pytree(to_numpy(params.learned))[1](1 / np.sqrt(curvature))
+        hessian = (found + found.T) / 2 if size <= FEW else np.diag((probes * found).mean(axis=0))
+        values, vectors = np.linalg.eigh(np.nan_to_num(hessian))
+        return vectors / np.sqrt(np.maximum(values, FLATTEST))
 
     def status(self, found: Status) -> Status:
         """Return a status with what was learned."""
         if not self.names:
             return found
-        return dataclasses.replace(found, message=f"{found.message} {learned_in_words(self.names)}")
+        return dataclasses.replace(found, message=f"{found.message} {in_words(self.run.approximation.target.learned)}")
 
 
-def learned_in_words(names: tuple[str, ...]) -> str:
+def in_words(learned: Mapping[str, Any]) -> str:
     """Say what a fit that has learned parameters is a fit of."""
-    several = len(names) > 1
+    several = len(learned) > 1
+    written = [
+        f"{name} = {float(x):.3g}" if isinstance(x, np.ndarray) and x.ndim == 0 else name for name, x in learned.items()
+    ]
     return (
-        f"The parameter{'s' if several else ''} {', '.join(names)} {'were' if several else 'was'} learned with q: q is "
-        f"of the posterior at {'their values' if several else 'its value'}, and says nothing of "
-        f"{'their' if several else 'its'} own uncertainty."
+        f"Learned with q: {', '.join(written)}. q is of the posterior at {'these values' if several else 'this value'}, "
+        f"and says nothing of {'their' if several else 'its'} own uncertainty."
     )
 
 
 @compiled(static=("family", "objective"), unoptimized=True)
 def curvatures(key, params: Params, units, target, probes, family, objective):
-    """Return an estimate of the second derivative of the loss in each free number of the parameters, (k,)."""
+    """Return the second derivatives of the loss in the free numbers of the parameters, along each probe, (probes, k)."""
     start, unravel = ravel_pytree(params.learned)
 
     def gradient(learned, key):
@@ -157,10 +162,7 @@ def curvatures(key, params: Params, units, target, probes, family, objective):
         return jax.grad(loss)(learned)
 
     def along(probe, key):
-        difference = gradient(start + STEP * probe, key) - gradient(start - STEP * probe, key)
-        return probe * difference / (2 * STEP)
+        return (gradient(start + STEP * probe, key) - gradient(start - STEP * probe, key)) / (2 * STEP)
 
     keys = jax.random.split(key, KEYS)
-    # the probes are the coordinates themselves, or random signs, of which each sees all coordinates
-    each = jax.lax.map(lambda probe: jax.lax.map(lambda k: along(probe, k), keys).mean(axis=0), probes)
-    return each.sum(axis=0) / jnp.sum(probes**2, axis=0)
+    return jax.lax.map(lambda probe: jax.lax.map(lambda k: along(probe, k), keys).mean(axis=0), probes)

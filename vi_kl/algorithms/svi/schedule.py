@@ -74,7 +74,7 @@ class Schedule:
         frame: the normal guess of the posterior in whose units distances are measured; None for q's own sds.
 
     Attributes:
-        learned_units: the units of the model's parameters that are learned, one for each free number, in which the
+        learned_units: the matrix (k, k) whose columns are the units of the free numbers that are learned, in which the
             loss has a curvature of one; None where they are not looked at (see learning.py).
     """
 
@@ -240,7 +240,7 @@ class Schedule:
 
     def in_learned_units(self, learned: np.ndarray) -> np.ndarray:
         """Return what is learned, (..., k), in its units."""
-        return learned if self.learned_units is None else learned / self.learned_units
+        return learned if self.learned_units is None else np.linalg.solve(self.learned_units, learned.T).T
 
     def figures(self, draws: np.ndarray) -> np.ndarray:
         """Return what the answer is judged by, batch by batch: means and sds, in posterior sds, and what is learned."""

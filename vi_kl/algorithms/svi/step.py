@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
+from jax.flatten_util import ravel_pytree
 
 from vi_kl.core.compilation import compiled
 from vi_kl.objectives.elbo import ELBO
@@ -22,7 +23,7 @@ class Params(NamedTuple):
     Attributes:
         q: the parameters of the member of the family, in the units of a frame; or these units, None for none.
         learned: the free numbers of the model's parameters that are to be learned, a pytree, () if there is none; or
-            the unit of each step of them.
+            the matrix (k, k) whose columns are the units of their steps, () if these are taken as they are.
     """
 
     q: Any
@@ -87,8 +88,10 @@ def scan_steps(key, state, target, units, step_size, family, objective, optimize
     def step(carry, noise):
         state, mean = carry
         loss, gradient = jax.value_and_grad(loss_in_frame)(state.params, noise)
+        gradient = gradient._replace(learned=moved_by(jnp.transpose, gradient.learned, units.learned))
         update, optimizer_state = optimizer.update(gradient, state.optimizer, state.params)
-        params = optax.apply_updates(state.params, stepped(update, step_size, units))
+        update = update._replace(learned=moved_by(lambda matrix: matrix, update.learned, units.learned))
+        params = optax.apply_updates(state.params, jax.tree.map(lambda u: step_size * u, update))
         new = State(params, optimizer_state, state.step + 1, state.broken_at)
         if careful:
             new = good_state(new, state, loss, gradient)
@@ -168,10 +171,12 @@ def placed(params: Params, units: Params, family):
     return family.placed(params.q, units.q)
 
 
-def stepped(update: Params, step_size, units: Params) -> Params:
-    """Return the optimiser's update times the step size, and that of what is learned times its units too."""
-    q = jax.tree.map(lambda u: step_size * u, update.q)
-    return Params(q, jax.tree.map(lambda u, unit: step_size * unit * u, update.learned, units.learned))
+def moved_by(form, learned, units):
+    """Return a pytree times a form of the matrix of its units; as it is if there is none."""
+    if not jax.tree.leaves(units):
+        return learned
+    flat, unravel = ravel_pytree(learned)
+    return unravel(form(units) @ flat)
 
 
 def loss_at(noise, params: Params, units: Params, target, family, objective):
