@@ -133,8 +133,8 @@ def one_of_each_row(x, batch=8):
 
 def test_what_is_no_encoder_is_refused(encoded):
     target = encoded.target
+    shared = Target.from_numpyro(with_shared_mean, X)
     with pytest.raises(UnsuitableError, match="'loc' is shared by all rows"):
-        shared = Target.from_numpyro(with_shared_mean, X)
         amortisation_gap(Approximation(Guide(encoder), PARAMS, shared), key=0)
     with pytest.raises(UnsuitableError, match="needs an encoder, a guide"):
         encode(vi_kl.fit(target, "laplace", key=0), X)

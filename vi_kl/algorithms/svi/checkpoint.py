@@ -108,7 +108,7 @@ class Checkpoint:
         run.losses, run.step_sizes = [state["losses"]], [state["step_sizes"]]
         run.schedule.restore(state["schedule"])
         run.setbacks, run.setbacks_in_all = state["setbacks"]
-        run.learning.frames = state["frames"]
+        run.learning.restore(state["learning"])
         for name, value in vars(self.before).items():
             setattr(run.counter, name, getattr(run.counter, name) + value)
 
@@ -146,7 +146,7 @@ class Checkpoint:
             "step_sizes": list(run.step_sizes),
             "schedule": run.schedule.state(),
             "setbacks": [run.setbacks, run.setbacks_in_all],
-            "frames": run.learning.frames,
+            "learning": run.learning.state(),
         }
         if now - self.written >= self.seconds:
             self.write()

@@ -4,8 +4,8 @@ The loss is -ELBO of q and of the posterior at the parameters, and it falls in b
 is -log evidence, and the parameters are those of largest evidence (maximum marginal likelihood, empirical Bayes). Else
 they are of the largest lower bound (variational expectation maximisation).
 
-Parameters have no posterior sd to measure their errors by. Their units are the changes that cost about half a nat with q
-as it is, along the directions of the loss's second derivatives. They shrink with the root of the number of rows, and
+Parameters have no posterior sd to measure their errors by. Their units are the changes that cost about half a nat with
+q as it is, along the directions of the loss's second derivatives. They shrink with the root of the number of rows, and
 the way from where a parameter begins does not: so its steps are in units of what a single row could tell of it. As
 parameters move, so do these units, and so does the posterior. So now and then a run that learns looks at both, and
 where a scale has left that of the frame or of a unit, it goes on in new ones, from the first step size.
@@ -33,11 +33,11 @@ from vi_kl.families.frame import Frame
 MOST = 100  # free numbers, above which only the loss says whether they are learned, as for a network's weights
 FEW = 12  # free numbers, up to which the units are those of all second derivatives, and not of each number's own
 PROBES = 8  # random directions along which second derivatives are taken where there are more
-KEYS = 16  # evaluations of the loss over which they are averaged
+KEYS = 8  # evaluations of the loss over which they are averaged
 STEP = 1e-3  # of the differences between gradients
 FLATTEST = 1e-2  # the least second derivative that is assumed
 FAR = 2.0  # the ratio of two scales beyond which a run goes on in the new one
-MOST_FRAMES = 12  # frames of one run
+MOST_FRAMES = 40  # frames of one run
 
 
 class Learning:
@@ -46,6 +46,8 @@ class Learning:
     Attributes:
         run: the run.
         names: the names of the parameters to learn.
+        frames, chunks: the number of frames and of chunks so far.
+        has_settled: whether the step size was ever cut.
     """
 
     def __init__(self, run: Any):
@@ -53,6 +55,7 @@ class Learning:
         density = run.target.density
         self.names: tuple[str, ...] = () if density.is_learned else density.learnable
         self.frames = self.chunks = 0
+        self.has_settled = False
 
     def begin(self, q: Any, units: Any) -> None:
         """Let the run start from these parameters of q and their units, and the model's parameters as they are."""
@@ -68,7 +71,7 @@ class Learning:
         run.state = run.as_kept(first_state(params, run.optimizer))
 
     def look(self, mean: Params, was_cut: bool) -> None:
-        """Look at the frame and the units, after a cut of the step size, and at first after 1, 2, 4, 8, ... chunks.
+        """Look at the frame and the units, after a cut of the step size, and after 1, 2, 4, 8, ... chunks.
 
         Args:
             mean: the mean of the iterates of the last chunk.
@@ -77,8 +80,8 @@ class Learning:
         self.chunks += 1
         if not self.names or self.frames >= MOST_FRAMES or self.run.config.decay != "cut":
             return
-        is_turn = was_cut or self.chunks & (self.chunks - 1) == 0
-        if is_turn and self.has_left(mean):
+        self.has_settled |= was_cut
+        if (was_cut or self.chunks & (self.chunks - 1) == 0) and self.has_left(mean):
             self.go_on_from(mean)
 
     def has_left(self, mean: Params) -> bool:
@@ -128,8 +131,18 @@ class Learning:
         found = np.asarray(curvatures(jax.random.key(0), params, Params(units), self.run.target, probes, *fixed))
         self.run.counter.gradient_evaluations += 2 * len(probes) * KEYS * config.objective.density_evaluations
         hessian = (found + found.T) / 2 if size <= FEW else np.diag((probes * found).mean(axis=0))
+        if not self.has_settled:  # on the way to the maximum, directions that mix parameters lead astray
+            hessian = np.diag(np.diag(hessian))
         values, vectors = np.linalg.eigh(np.nan_to_num(hessian))
         return vectors / np.sqrt(np.maximum(values, FLATTEST))
+
+    def state(self) -> list:
+        """Return what a checkpoint holds."""
+        return [self.frames, self.chunks, self.has_settled]
+
+    def restore(self, state: list) -> None:
+        """Go on from such a state."""
+        self.frames, self.chunks, self.has_settled = state
 
     def status(self, found: Status) -> Status:
         """Return a status with what was learned."""
@@ -141,18 +154,20 @@ class Learning:
 def in_words(learned: Mapping[str, Any]) -> str:
     """Say what a fit that has learned parameters is a fit of."""
     several = len(learned) > 1
-    written = [
-        f"{name} = {float(x):.3g}" if isinstance(x, np.ndarray) and x.ndim == 0 else name for name, x in learned.items()
-    ]
+    written = [f"{name} = {float(x):.3g}" if is_number(x) else name for name, x in learned.items()]
     return (
-        f"Learned with q: {', '.join(written)}. q is of the posterior at {'these values' if several else 'this value'}, "
-        f"and says nothing of {'their' if several else 'its'} own uncertainty."
+        f"Learned with q: {', '.join(written)}. q is of the posterior at {'these values' if several else 'this value'},"
+        f" and says nothing of {'their' if several else 'its'} own uncertainty."
     )
+
+
+def is_number(value: Any) -> bool:
+    return isinstance(value, np.ndarray) and value.ndim == 0
 
 
 @compiled(static=("family", "objective"), unoptimized=True)
 def curvatures(key, params: Params, units, target, probes, family, objective):
-    """Return the second derivatives of the loss in the free numbers of the parameters, along each probe, (probes, k)."""
+    """Return the loss's second derivatives in the parameters' free numbers, along each probe, (probes, k)."""
     start, unravel = ravel_pytree(params.learned)
 
     def gradient(learned, key):
