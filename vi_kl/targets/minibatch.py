@@ -37,7 +37,7 @@ class Minibatch(DerivedDensity):
 
 @dataclasses.dataclass(frozen=True)
 class OwnRows(DerivedDensity):
-    """The same estimate as a density over the sites of the drawn rows alone."""
+    """A density over the sites of the drawn rows alone, with the same value."""
 
     kept = frozenset({"numpyro_guides"})
 
