@@ -53,19 +53,24 @@ def without_plate(x, batch=2):
     numpyro.sample("share", dist.Dirichlet(jnp.ones((4, 3))))
 
 
+def outside(x, batch=2):
+    """What is drawn of the plate's rows stands outside, where no row stands for the others."""
+    numpyro.sample("loc", dist.Normal(numpyro.param("centre", 0.1), 0.7))
+    with numpyro.plate("rows", len(x), subsample_size=batch):
+        rows = numpyro.subsample(x, event_dim=0)
+    numpyro.sample("level", dist.LogNormal(rows, 0.5))
+    numpyro.sample("share", dist.Dirichlet(jnp.ones((len(rows), 3))))
+
+
 @pytest.fixture(scope="module")
 def target():
     return Target.from_numpyro(model, X)
 
 
 def test_which_guides_follow_the_rows(target):
-    for guide, expected in [
-        (encoder, True),
-        (standardising, False),
-        (without_plate, False),
-        (AutoNormal(model), False),
-    ]:
-        assert follows_rows(Guide(guide), target) is expected, guide
+    assert follows_rows(Guide(encoder), target)
+    for guide in (standardising, without_plate, outside, AutoNormal(model)):
+        assert not follows_rows(Guide(guide), target), guide
 
 
 def test_the_mean_over_all_minibatches_is_the_value_of_all_rows(target):

@@ -330,15 +330,13 @@ def follows_rows(guide: Guide, target: Target, params=None) -> bool:
 @compiled(static=("guide",), unoptimized=True)
 def row_log_probs(params, target: Target, z, rows: dict, guide: Guide) -> tuple[dict, dict]:
     """Return the log probability of each of these rows, by site, in a run of the guide with all rows and with these."""
-    density, axes = target.density, dict(target.density.axes)
+    density = target.density
     given = density.split(target.data)[0]
     sites = density.constrain(target.data, target.unravel(z))[0]
 
     def run(rows, sites):
         trace = guide.trace(target, params, (given, rows), jax.random.key(0), sites)
         drawn = {name: site for name, site in trace.items() if site["type"] == "sample"}
-        for name in axes:
-            require_in_plates(drawn[name], axes[name])
         log_probs = {name: site["fn"].log_prob(site["value"]) for name, site in drawn.items()}
         return drawn, {name: jnp.broadcast_to(x, drawn[name]["fn"].batch_shape) for name, x in log_probs.items()}
 
@@ -348,14 +346,6 @@ def row_log_probs(params, target: Target, z, rows: dict, guide: Guide) -> tuple[
             if frame.name in rows:
                 full[name] = jnp.take(full[name], rows[frame.name], frame.dim)
     return full, run(rows, density.taken(sites, rows))[1]
-
-
-def require_in_plates(site: dict, axes) -> None:
-    """Raise a ValueError unless a site of the guide stands in the model's plates."""
-    batch = len(site["fn"].batch_shape)
-    found = {(frame.name, batch + frame.dim) for frame in site["cond_indep_stack"]}
-    if not set(axes) <= found:
-        raise ValueError(f"'{site['name']}' is not drawn inside the plate of its rows.")
 
 
 def one_prefix(guide) -> str:
