@@ -182,6 +182,7 @@ KEYS_OF_JSON = {
         "hierarchical",
         "improper",
         "saturated",
+        "learned",
     ),
     *("label", "verdict", "cannot_see", "try_next", "ways_agree"),
 }

@@ -56,6 +56,15 @@ def test_a_model_is_found_by_name_or_as_the_only_one(folder, capsys):
     assert not [path for path in sys.path if str(folder) in path]
 
 
+def test_a_model_with_parameters_to_learn_is_no_guide(tmp_path):
+    with_parameter = 'numpyro.sample("x", dist.Normal(numpyro.param("m", 0.0), 1), obs=y)'
+    guide = 'numpyro.sample("z", dist.Normal(numpyro.param("m", 0.0), 1))'
+    for name, line in {"model": with_parameter, "guide": guide}.items():
+        with open(tmp_path / "both.py", "a") as file:
+            file.write(f"import numpyro\nimport numpyro.distributions as dist\ndef {name}(y):\n    {line}\n")
+    assert str(read_model(f"{tmp_path}/both.py")) == "both.py:model"
+
+
 def test_files_beside_the_model_can_be_imported_by_it(folder):
     (folder / "constants_beside.py").write_text("SCALE = 3.0\n")
     (folder / "other.py").write_text("from constants_beside import SCALE\ndef f(y):\n    return SCALE\n")

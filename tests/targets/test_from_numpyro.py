@@ -143,18 +143,11 @@ def discrete_latent(y):
     numpyro.sample("y", dist.Normal(kind, 1), obs=y)
 
 
-def free_parameter(y):
-    scale = numpyro.param("scale", 1.0)
-    loc = numpyro.sample("loc", dist.Normal(0, 1))
-    numpyro.sample("y", dist.Normal(loc, scale), obs=y)
-
-
 @pytest.mark.parametrize(
     ("model", "args", "words"),
     [
         (no_latent, (np.zeros(3),), ["no_latent", "no latent site"]),
         (discrete_latent, (np.zeros(3),), ["'kind'", "discrete", "MixtureSameFamily"]),
-        (free_parameter, (np.zeros(3),), ["numpyro.param", "'scale'", "prior"]),
         (no_latent, (np.array(["a", "b"]),), ["encode"]),
         (exponential_rate, (np.array([0.3, np.nan, np.nan]),), ["'y'", "2 NaN", "drop"]),
     ],

@@ -10,7 +10,7 @@ import dataclasses
 import time
 from collections.abc import Sequence
 from concurrent.futures import Executor
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import numpy as np
@@ -30,7 +30,7 @@ from vi_kl.draws.target_draws import TargetDraws
 from vi_kl.families.approximation import Approximation
 from vi_kl.families.family import Family
 from vi_kl.objectives.objective import Objective
-from vi_kl.targets.arguments import in_words, require_target
+from vi_kl.targets.arguments import in_words, require_learned, require_target
 from vi_kl.targets.target import Target
 
 __all__ = [
@@ -144,8 +144,16 @@ class Fit(Answers):
 
     @property
     def target(self) -> Target:
-        """The posterior that was fitted."""
+        """The posterior that was fitted; where parameters of the model were learned, the one at their values."""
         return self.approximation.target
+
+    @property
+    def learned(self) -> dict[str, Any]:
+        """The model's parameters that have no prior (`numpyro.param`), as they were learned: {parameter: value}.
+
+        They are those of the largest evidence, or of its lower bound, the ELBO. Empty where the model has none.
+        """
+        return self.target.learned
 
     def sample(self, key: KeyLike, n: int, *, deterministic: bool = True) -> dict[str, np.ndarray]:
         """Draw n values of every site, {site: (n, ...)}; see `Approximation.sample`."""
@@ -193,7 +201,13 @@ class Algorithm(abc.ABC):
     """A way to find an approximation.
 
     To add one, subclass it in a file of its own with a `name` and `find`, and enter it in `METHODS` in registry.py.
+
+    Attributes:
+        learns: whether it learns the parameters of a model that have no prior (`numpyro.param`) along with q; the
+            approximation that it finds is then one of the posterior at their learned values.
     """
+
+    learns: ClassVar[bool] = False
 
     @property
     @abc.abstractmethod
@@ -302,6 +316,8 @@ def run_fit(algorithm: Algorithm, key, target, start, progress: ProgressLike, **
 @in_float64
 def find_and_count(algorithm: Algorithm, key, target: Target, start, progress: Progress, options: dict) -> Fit:
     """Run the search in float64, and return its solution with its cost as a Fit."""
+    if not algorithm.learns:
+        require_learned(target, f"'{algorithm.name}'", FitError)
     with counting_costs() as counter:
         algorithm = algorithm.captured(target)
         found = algorithm.find(key, target, start=start, progress=progress, counter=counter, **options)

@@ -23,6 +23,9 @@ A run of NUTS needs no approximation, and its price is measured beside the best 
 What would take the fit beyond half of that price is left out, and the status says so. What takes it beyond 20,000
 gradients is announced before it is begun.
 
+Parameters of the model that have no prior (`numpyro.param`) are learned first, by SVI with a normal q. All that is said
+above is then done for the posterior at their learned values.
+
 Requires of the target: a differentiable log density. It does not see a mode that no climb reached: `vi_kl.check`
 searches further, and says so.
 """
@@ -30,7 +33,7 @@ searches further, and says so.
 import dataclasses
 import functools
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 
@@ -41,6 +44,7 @@ from vi_kl.algorithms.laplace import Laplace
 from vi_kl.algorithms.natural_gradient import NaturalGradient
 from vi_kl.algorithms.price_of_nuts import LOWEST_PRICE, price_of_nuts
 from vi_kl.algorithms.sample_average_approximation import SampleAverageApproximation
+from vi_kl.algorithms.svi.svi import SVI
 from vi_kl.algorithms.variational_newton import VariationalNewton
 from vi_kl.core.annotations import Progress
 from vi_kl.core.errors import ViKLError
@@ -53,6 +57,7 @@ from vi_kl.families.gaussian import FullRank, MeanField
 from vi_kl.families.low_rank import LowRank
 from vi_kl.families.skewed import Skewed
 from vi_kl.objectives.noise import PER_DIMENSION, enough_draws
+from vi_kl.targets.arguments import is_to_learn
 from vi_kl.targets.price import affordable, price_of
 from vi_kl.targets.priors import hierarchical_sites
 from vi_kl.targets.target import Target
@@ -76,6 +81,7 @@ NATURAL_STEPS = 10  # the most that a natural-gradient search takes on one set o
 ENOUGH, ENOUGH_PER_DIMENSION = 0.03, 1e-4  # nats within which such a search finds the best normal
 DEAR = 3e10  # operations of a search for the best normal: half a minute
 AFFORDABLE = 0.5  # the share of the price of NUTS that a fit may cost
+LEARNING = 0.5  # the share of the progress that learning a model's parameters takes
 MANY = 20_000  # gradients that no fit goes beyond without saying so
 MOST_OF_RIVAL = 10_000  # gradients of independent normals, which are fitted where the better ones were not found
 
@@ -126,14 +132,21 @@ class AutoFit(Algorithm):
     nothing_to_gain: float = 1e-4
 
     name = "automatic"
+    learns: ClassVar[bool] = True
 
     def find(self, key, target, *, start, progress, counter):
+        learned = None
+        if is_to_learn(target):
+            learned = learn(target, jax.random.fold_in(key, 1), start, part_of(progress, 0.0, LEARNING), counter)
+            target, start, progress = learned.target, learned, part_of(progress, LEARNING, 1.0)
         ladder = Ladder(self, target, start, jax.random.split(key, 3), counter, progress)
         ladder.climb()
         if not ladder.tried:
             raise FitError("Nothing could be fitted. " + " ".join(ladder.left_out))
         best = ladder.best
-        return Solution(best.fit.approximation, explain(self, ladder.tried, best, ladder.left_out), best.fit.history)
+        status = explain(self, ladder.tried, best, ladder.left_out)
+        status = status if learned is None else with_learning(status, learned)
+        return Solution(best.fit.approximation, status, best.fit.history)
 
     def is_enough(self, candidate: Candidate) -> bool:
         """Return whether a candidate is so close, or so good and found so precisely, that no further one is fitted."""
@@ -297,6 +310,23 @@ class Ladder:
             normal = frame_of(q, self.target, keys[1]).normal
             self.price = price_of_nuts(self.target, normal, z, numpy_generator(keys[2]), self.counter)
         return self.price
+
+
+def learn(target: Target, key, start, progress: Progress, counter) -> Fit:
+    """Learn the model's parameters with a normal q, and count what it cost."""
+    family = FullRank() if target.dim <= LARGEST_DENSE else MeanField()
+    found = SVI(family).fit(key, target, start=start, progress=progress)
+    counter.add(found.cost)
+    return found
+
+
+def with_learning(status: Status, learned: Fit) -> Status:
+    """Return a status with how the parameters were learned."""
+    words = (
+        f"{status} Before, SVI learned the parameters with q of the family {learned.name}, which bounds the evidence "
+        f"less tightly than a richer one would: {learned.status}"
+    )
+    return Status(status.converged and learned.status.converged, words)
 
 
 def most_gradients(algorithm: Algorithm) -> int:

@@ -8,14 +8,15 @@ from vi_kl.algorithms.algorithm import Algorithm, Fit
 from vi_kl.algorithms.arguments import is_method, method_named, refuse_key_first, target_of
 from vi_kl.algorithms.method import KINDS, MethodLike
 from vi_kl.algorithms.registry import DEFAULT, METHODS
+from vi_kl.algorithms.sample_average_approximation import SampleAverageApproximation
 from vi_kl.algorithms.svi.svi import SVI
 from vi_kl.core.annotations import KeyLike, ProgressLike
 from vi_kl.core.random_keys import as_key, is_key
 from vi_kl.families.approximation import Approximation
 from vi_kl.families.family import Family
-from vi_kl.families.guide import guide_family
+from vi_kl.families.guide import follows_rows, guide_family
 from vi_kl.objectives.elbo import ELBO
-from vi_kl.targets.arguments import in_words, target_or_none
+from vi_kl.targets.arguments import in_words, is_to_learn, target_or_none
 from vi_kl.targets.target import Target
 
 
@@ -30,7 +31,11 @@ def choose_algorithm(target: Target, method: MethodLike | None = None) -> Algori
     if method is None:
         return METHODS[DEFAULT].make()
     if isinstance(method, str):
-        return METHODS[method_named(method, METHODS)].make()
+        named = METHODS[method_named(method, METHODS)]
+        algorithm = named.make()
+        if named.kind == "normal" and isinstance(algorithm, SampleAverageApproximation) and is_to_learn(target):
+            return SVI(algorithm.family)  # the same family, by the method that learns parameters with it
+        return algorithm
     if isinstance(method, type) and issubclass(method, Algorithm | Family):
         return choose_algorithm(target, instance_of(method))
     if isinstance(method, Algorithm):
@@ -38,8 +43,11 @@ def choose_algorithm(target: Target, method: MethodLike | None = None) -> Algori
     if isinstance(method, Family):
         return SVI(method)
     if callable(method):
+        family = guide_family(method, target)
+        if follows_rows(family, target):  # minibatches are the most of its noise, and a network's weights are small
+            return SVI(family, ELBO(num_draws=1), step_size=0.01)
         # guides may start far from where they end, and their samplers (gamma, beta) are slow
-        return SVI(guide_family(method, target), ELBO(num_draws=4), step_size=0.1)
+        return SVI(family, ELBO(num_draws=4), step_size=0.1)
     raise TypeError(f"method must be a name, a Family, an Algorithm or a NumPyro guide, not {in_words(method)}.")
 
 
@@ -68,7 +76,9 @@ def fit(
             arguments: `fit(model, x, y=y, key=key)`, `fit(model, "flow", x, y=y, key=key)`.
         method: a name such as "full_rank" (all of them are in `vi_kl.algorithms.registry.METHODS`), a Family, an
             Algorithm, or a NumPyro guide. The default is the cheapest of Laplace's normal, the best normal and a flow
-            that is good enough (`AutoFit`). Spelling is forgiven ("mean-field", "ADVI").
+            that is good enough (`AutoFit`). Spelling is forgiven ("mean-field", "ADVI"). The parameters of a model that
+            have no prior (`numpyro.param`) are learned by the default, by SVI, and by the names of normal
+            families ("full_rank", "mean_field", "low_rank"), which SVI then fits.
         *args: the method, if it is not given by name; then the model's arguments, if `target` is a model.
         **kwargs: the model's arguments by name.
         key: a JAX random key, or an integer; the same key gives the same fit.
@@ -80,7 +90,7 @@ def fit(
             False; by default it is shown on a terminal and in a notebook after two seconds.
 
     Returns:
-        The Fit: its `approximation`, a readable `status`, its `history` and its `cost`.
+        The Fit: its `approximation`, a readable `status`, its `history`, its `cost`, and what it has `learned`.
 
     Raises:
         FitError: the method cannot be fitted to this target; the message says why, and what can.

@@ -20,19 +20,21 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
 from vi_kl.algorithms.algorithm import Algorithm, Cost, Fit, History, Status
 from vi_kl.algorithms.conjugate_sites import ConjugateGuide, ConjugateSite
 from vi_kl.core import serialization
 from vi_kl.core.precision import in_float64
+from vi_kl.core.pytrees import to_numpy
 from vi_kl.core.serialization import Archive, ArchiveError
 from vi_kl.families.approximation import Approximation
 from vi_kl.families.family import Family, refuse_not_finite
 from vi_kl.families.guide import Guide, guide_family
 from vi_kl.families.particles import ParticleApproximation, Particles
 from vi_kl.objectives.objective import Objective
-from vi_kl.targets.arguments import in_words, require_target
+from vi_kl.targets.arguments import in_words, is_to_learn, require_target
 from vi_kl.targets.fingerprint import describe_leaf, differences, fingerprint
 from vi_kl.targets.target import Target
 
@@ -136,6 +138,8 @@ def save(fit: Fit, path: str | os.PathLike, *, made: Mapping[str, Any] | None = 
         "params": fit.approximation.params,
         **{name: without_guide(value) for name, value in fields.items()},
     }
+    if fit.target.density.learnable:
+        fit_document["learned"] = to_numpy(fit.target.free_parameters())
     try:
         head = {"format": FORMAT, "vi_kl": version, "made": dict(made or {}), "target": fingerprint(fit.target)}
         serialization.write(path, {**head, **fit_document})
@@ -185,7 +189,8 @@ def load(path: str | os.PathLike, target: Target, *, family: Any = None, classes
 
     Args:
         path: the file.
-        target: the posterior that was fitted, made from the same model and data.
+        target: the posterior that was fitted, made from the same model and data. What the fit has learned of its
+            parameters is in the file.
         family: the guide, for fits of a NumPyro guide (function, autoguide or autoguide class), or its family.
         classes: families, objectives and algorithms of your own that the fit is made of.
 
@@ -201,9 +206,11 @@ def load(path: str | os.PathLike, target: Target, *, family: Any = None, classes
     try:
         stored = Archive(path)
         require_format(stored)
-        require_same_target(stored, target)
         known = known_classes(classes)
-        values = {name: stored.get(name, known) for name in stored.words if name not in HEAD}
+        if is_to_learn(target) and "learned" in stored.words:
+            target = at_stored(target, stored.get("learned", known))
+        require_same_target(stored, target)
+        values = {name: stored.get(name, known) for name in stored.words if name not in (*HEAD, "learned")}
     except StorageError:
         raise
     except ArchiveError as error:
@@ -280,6 +287,12 @@ def require_same_target(stored: Archive, target: Target) -> None:
     different = differences(stored.get("target"), fingerprint(target))
     if different:
         raise StorageError(f"{stored.path} is a fit to another target: {'; '.join(different)}.")
+
+
+def at_stored(target: Target, learned: Any) -> Target:
+    """Return the posterior at the parameters in a file; or the target as it is, where these are not its own."""
+    shapes = [jax.tree.map(np.shape, tree) for tree in (target.free_parameters(), learned)]
+    return target.with_free_parameters(learned).at_learned() if shapes[0] == shapes[1] else target
 
 
 def known_classes(extra: Iterable[type]) -> dict[str, type]:

@@ -1,16 +1,22 @@
-"""Dataclasses as pytrees of JAX, each a kind of its own.
+"""Pytrees of JAX: dataclasses, each a kind of its own, and leaves as NumPy arrays.
 
-Not by `jax.tree_util.register_dataclass`: the tree structures of two of its classes with fields of the same names are
-equal to JAX (0.10.2), and so of some hundred calls of one function, for one class after the other, one ran the program
-that was compiled for the other, and returned wrong numbers.
+Dataclasses are not registered by `jax.tree_util.register_dataclass`: the tree structures of two of its classes with
+fields of the same names are equal to JAX (0.10.2), and so of some hundred calls of one function, for one class after
+the other, one ran the program that was compiled for the other, and returned wrong numbers.
 """
 
 import dataclasses
-from typing import TypeVar, dataclass_transform
+from typing import Any, TypeVar, dataclass_transform
 
 import jax
+import numpy as np
 
 C = TypeVar("C", bound=type)
+
+
+def to_numpy(tree: Any) -> Any:
+    """Return a pytree with NumPy arrays as leaves."""
+    return jax.tree.map(np.asarray, tree)
 
 
 @dataclass_transform(frozen_default=True, eq_default=False)

@@ -4,7 +4,7 @@ from typing import Any, Protocol
 
 from vi_kl.core.random_keys import as_key, is_key
 from vi_kl.families.approximation import Approximation
-from vi_kl.targets.arguments import in_words
+from vi_kl.targets.arguments import in_words, require_learned
 from vi_kl.targets.target import Target
 
 
@@ -23,6 +23,7 @@ def approximation_of(fit: Any, caller: str) -> Approximation:
     """
     q = getattr(fit, "approximation", fit)
     if isinstance(q, Approximation):
+        require_learned(q.target, caller)
         return q
     if isinstance(fit, Target):
         mend = f"fit it first: {caller}(vi_kl.fit(target, key=key), key=key)"

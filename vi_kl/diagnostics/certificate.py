@@ -174,6 +174,7 @@ def certify(fit: Fitted | Approximation, q: Approximation, keys, effort: Effort,
         "num_draws": effort.num_draws,
         "search_share": effort.share,
         "hierarchical": hierarchical_sites(q.target),
+        "learned": q.target.density.learnable,
     }
     if np.isneginf(draws.log_p).any():
         return certificate_outside_support(draws, figures)
@@ -264,6 +265,7 @@ def certificate_of_point(fit) -> Certificate:
         limits=Limits(math.inf, math.inf, 1.0),
         reverse_kl=Estimate(math.inf, 0.0, words),
         is_point=True,
+        learned=fit.target.density.learnable,
     )
 
 

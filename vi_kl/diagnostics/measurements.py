@@ -58,6 +58,8 @@ class Measurements:
         hierarchical: sites whose priors depend on other latent sites.
         improper: coordinates or directions along which the density falls too slowly to have an integral.
         saturated: sites at which float64 cannot tell draws of q from a bound.
+        learned: the model's parameters that were learned or given, and are fixed in the posterior that q is compared
+            with.
     """
 
     name: str
@@ -96,6 +98,7 @@ class Measurements:
     hierarchical: tuple[str, ...] = ()
     improper: tuple[str, ...] = ()
     saturated: tuple[Saturation, ...] = ()
+    learned: tuple[str, ...] = ()
 
     @property
     def worst_mean_error(self) -> float:

@@ -163,7 +163,18 @@ def errors_sentence(m: Measurements) -> str:
 
 def blind_spot(m: Measurements) -> str:
     """Say what could be wrong without showing in these figures, and that they are fewer where they are dear."""
-    return f"{unseen(m)} {thrift(m)}".strip()
+    return " ".join(filter(None, (unseen(m), at_learned(m), thrift(m))))
+
+
+def at_learned(m: Measurements) -> str:
+    """Say that learned parameters are fixed in the posterior that q is compared with; "" if there is none."""
+    if not m.learned:
+        return ""
+    what = "the values" if len(m.learned) > 1 else "the value"
+    return (
+        f"Nor how uncertain {', '.join(m.learned)} {'are' if len(m.learned) > 1 else 'is'}: all figures are of the "
+        f"posterior at {what} learned."
+    )
 
 
 def thrift(m: Measurements) -> str:

@@ -20,6 +20,7 @@ from vi_kl.core.annotations import AnyArray, KeyLike, Params
 from vi_kl.core.gaussian import Gaussian
 from vi_kl.families.frame import Frame
 from vi_kl.families.push_forward import push_forward
+from vi_kl.targets.minibatch import with_rows
 from vi_kl.targets.target import Target
 
 INITIAL_SCALE = 0.1
@@ -187,6 +188,13 @@ class Family(abc.ABC):
         draws do where z moves smoothly with every parameter; a mixture's weights move no draw, and it overrides this.
         """
         return *self.sample_and_log_prob(params, target, key, n), jnp.full(n, 1 / n)
+
+    def for_minibatch(self, target: Target) -> Callable:
+        """Return the form, a function of a target and rows, in which the family takes a minibatch of this target.
+
+        `with_rows` has the latent variables of all rows, and `own_rows` those of its own rows alone.
+        """
+        return with_rows
 
     def log_prob(self, params: Params, target: Target, z: Float[AnyArray, " dim"]) -> Float[Array, ""]:
         """Return log q(z) at one z of shape (dim,)."""

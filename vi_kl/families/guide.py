@@ -14,10 +14,10 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
 from numpyro import handlers
-from numpyro.distributions import biject_to, constraints
+from numpyro.distributions import constraints
 from numpyro.infer import autoguide
 
-from vi_kl.core.compilation import CarriesArrays
+from vi_kl.core.compilation import CarriesArrays, compiled
 from vi_kl.core.errors import ViKLError
 from vi_kl.core.kept_programs import tracing
 from vi_kl.core.precision import in_float64
@@ -25,7 +25,9 @@ from vi_kl.core.programs.program import capture, kept, shape_of
 from vi_kl.families.family import Family
 from vi_kl.targets.captured import ClosedOver, same
 from vi_kl.targets.density import require_capability
-from vi_kl.targets.numpyro.plates import AllRows
+from vi_kl.targets.minibatch import own_rows, with_rows
+from vi_kl.targets.numpyro.parameters import change_of_param, free_of, moved
+from vi_kl.targets.numpyro.plates import AllRows, ChosenRows, SubsampledRows
 from vi_kl.targets.sites import constrained_shapes, unconstrained_shapes
 from vi_kl.targets.target import Target
 
@@ -51,14 +53,18 @@ class Guide(Family, CarriesArrays):
         guide: a guide function with the model's arguments, an autoguide, or an autoguide class.
         label: the name in tables and figures; the guide's own name by default.
         programs: tuples (name, program, places among `closed_over`) of `run_draw`, `run_log_prob` and
-            `run_distributions`.
+            `run_distributions`, and of the same with the rows of a minibatch, if the guide follows them.
         closed_over: the arrays that the guide reads besides its arguments.
+        follows: whether the guide draws the latent variables of each row inside the model's subsampling plates, from
+            that row alone, so that it is run with the rows of a minibatch: an encoder of each row, say. None before it
+            is captured.
     """
 
     guide: Callable
     label: str | None = None
     programs: tuple = dataclasses.field(default=(), repr=False)
     closed_over: tuple = dataclasses.field(default=(), repr=False)
+    follows: bool | None = dataclasses.field(default=None, repr=False)
 
     @property
     def identity(self) -> tuple:
@@ -117,7 +123,15 @@ class Guide(Family, CarriesArrays):
         except AssertionError as error:
             raise GuideError(f"Guide '{self.name}' does not run: {error}{one_prefix(self.guide)}") from error
         check_sites(self.name, trace, target)
-        return {name: unconstrained_param(site) for name, site in trace.items() if site["type"] == "param"}
+        # a network asks for its weights once without giving any, to see whether they are there
+        params = {name: site for name, site in trace.items() if site["type"] == "param" and site["value"] is not None}
+        shared = sorted(set(params) & set(target.density.learnable))
+        if shared:
+            raise GuideError(
+                f"Guide '{self.name}' and the model both have a parameter '{shared[0]}'. Those of the guide are its "
+                f"own: give it another name there."
+            )
+        return {name: unconstrained_param(site) for name, site in params.items()}
 
     @in_float64
     def captured(self, target: Target) -> "Guide":
@@ -125,23 +139,34 @@ class Guide(Family, CarriesArrays):
         if isinstance(self.guide, autoguide.AutoContinuous):
             return self  # it closes over the model only
         live = dataclasses.replace(self, programs=(), closed_over=())
-        params = jax.tree.map(shape_of, live.init(jax.random.key(0), target))
-        given = jax.tree.map(shape_of, target.density.split(target.data)[0])
-        values = jax.eval_shape(live.fillings, unconstrained_shapes(target.sites), constrained_shapes(target.sites))
+        params = live.init(jax.random.key(0), target)
+        follows = follows_rows(live, target, params)
         found, programs = ClosedOver(), []
-        for name, more in {"draw": jax.random.key(0), "log_prob": values, "distributions": values}.items():
-            run = functools.partial(getattr(live, f"run_{name}"), target)
-            program, constants = capture(run, params, given, more)
-            programs.append((name, program, found.places(constants)))
-        return dataclasses.replace(self, programs=tuple(programs), closed_over=tuple(map(kept, found.constants)))
+        for like in (target, first_rows(target)) if follows else (target,):
+            given = jax.tree.map(shape_of, live.given(like))
+            values = jax.eval_shape(live.fillings, unconstrained_shapes(like.sites), constrained_shapes(like.sites))
+            for name, more in {"draw": jax.random.key(0), "log_prob": values, "distributions": values}.items():
+                run = functools.partial(getattr(live, f"run_{name}"), like)
+                program, constants = capture(run, jax.tree.map(shape_of, params), given, more)
+                programs.append((program_name(name, like), program, found.places(constants)))
+        closed_over = tuple(map(kept, found.constants))
+        return dataclasses.replace(self, programs=tuple(programs), closed_over=closed_over, follows=follows)
+
+    def given(self, target: Target) -> tuple:
+        """Return what the guide is run with: the data as the user gave it, and the rows of a minibatch."""
+        density = target.density
+        return density.split(target.data)[0], density.rows_of(target.data)
 
     def run(self, name: str, params, target: Target, more):
         """Return the result of `run_<name>` as it was when the guide was captured, or as it is now if it was not."""
-        given = target.density.split(target.data)[0]
+        given = self.given(target)
         for own, program, places in self.programs if jax.config.jax_enable_x64 else ():
-            if own == name:
+            if own == program_name(name, target):
                 return program([self.closed_over[i] for i in places], params, given, more)
         return getattr(self, f"run_{name}")(target, params, given, more)
+
+    def for_minibatch(self, target):
+        return own_rows if self.follows else with_rows
 
     def fillings(self, unconstrained: dict, constrained: dict) -> dict:
         """Return the values of the guide's sites at a point, for `run_log_prob` and `run_distributions`.
@@ -184,8 +209,10 @@ class Guide(Family, CarriesArrays):
                 return values.get(site["name"])
             return None
 
-        guide = handlers.substitute(handlers.seed(AllRows(self.guide), key), substitute_fn=fill)
-        args, kwargs = target.density.guide_arguments(given)
+        data, rows = given
+        guide = SubsampledRows(self.guide, rows)
+        guide = handlers.substitute(handlers.seed(guide, key), substitute_fn=fill)
+        args, kwargs = target.density.guide_arguments(data)
         with tracing:
             return handlers.trace(guide).get_trace(*args, **kwargs)
 
@@ -200,10 +227,52 @@ class Guide(Family, CarriesArrays):
         Automatic guides over a flat vector hold z in the order that targets use.
         """
         values = {}
-        given = target.density.split(target.data)[0]
-        self.trace(target, params, given, jax.random.key(0), record_params=values)
+        self.trace(target, params, self.given(target), jax.random.key(0), record_params=values)
         posterior = self.guide.get_posterior(values)
         return posterior if posterior.event_shape else posterior.to_event(1)
+
+
+@dataclasses.dataclass(frozen=True)
+class GuideOfRows:
+    """A guide for the posterior of some rows (`vi_kl.targets.numpyro.new_data.posterior_of_rows`).
+
+    Attributes:
+        function: the guide of all rows.
+        num_skipped: the number of arguments, after the rows, that are the model's and not the guide's.
+    """
+
+    function: Callable
+    num_skipped: int
+
+    def __call__(self, rows, *args, **kwargs):
+        with ChosenRows(rows=rows):
+            return self.function(*args[self.num_skipped :], **kwargs)
+
+    @property
+    def __name__(self):
+        return getattr(self.function, "__name__", type(self.function).__name__)
+
+
+def guide_of_rows(family: Guide, target: Target, of_rows: Target) -> Guide:
+    """Return the family that a guide of a target spans for the posterior of some of its rows."""
+    skipped = 1 if target.density.learnable else 0
+    return Guide(GuideOfRows(family.guide, skipped), family.label).captured(of_rows)
+
+
+def guide_for(family: Guide, target: Target) -> Guide:
+    """Return the family that a captured guide spans for a target of the same model and other data.
+
+    Raises:
+        GuideError: the guide reads other arrays than when it was captured.
+    """
+    live = Guide(family.guide, family.label).captured(target)
+    ours, theirs = family.closed_over, live.closed_over
+    if len(ours) != len(theirs) or not all(map(same, ours, theirs)):
+        raise GuideError(
+            f"The arrays that the guide '{family.name}' reads besides its arguments have been replaced since it was "
+            f"fitted: fit it anew."
+        )
+    return live
 
 
 def guide_family(guide, target: Target, label: str | None = None) -> Guide:
@@ -224,6 +293,59 @@ def parts_of(guide) -> Iterator:
         return
     for part in guide:
         yield from parts_of(part)
+
+
+def program_name(name: str, target: Target) -> str:
+    return f"{name} of rows" if target.density.rows_of(target.data) else name
+
+
+def first_rows(target: Target) -> Target:
+    """Return the minibatch of the first rows of each plate."""
+    return own_rows(target, {plate.name: jnp.arange(plate.batch) for plate in target.density.plates})
+
+
+@in_float64
+def follows_rows(guide: Guide, target: Target, params=None) -> bool:
+    """Return whether a guide can be run with the rows of a minibatch: each row's q is the same whatever the others.
+
+    It is tried at parameters around the first, for some rows: the log probability of each must not change.
+    """
+    if not target.subsampled or isinstance(guide.guide, autoguide.AutoGuide):
+        return False
+    params = guide.init(jax.random.key(0), target) if params is None else params
+    generator = np.random.default_rng(0)
+    moved_a_little = jax.tree.map(lambda x: x + 0.1 * generator.normal(size=np.shape(x)), params)
+    rows = {p.name: np.sort(generator.choice(p.size, p.batch, replace=False)) for p in target.density.plates}
+    z = jnp.asarray(generator.uniform(-1, 1, target.dim))
+    try:
+        full, part = row_log_probs(moved_a_little, target, z, rows, guide)
+    except (ValueError, TypeError, IndexError):  # of a guide that is written for all rows
+        return False
+    return full.keys() == part.keys() and all(
+        np.shape(full[name]) == np.shape(part[name]) and np.allclose(full[name], part[name], rtol=1e-7, atol=1e-9)
+        for name in full
+    )
+
+
+@compiled(static=("guide",), unoptimized=True)
+def row_log_probs(params, target: Target, z, rows: dict, guide: Guide) -> tuple[dict, dict]:
+    """Return the log probability of each of these rows, by site, in a run of the guide with all rows and with these."""
+    density = target.density
+    given = density.split(target.data)[0]
+    sites = density.constrain(target.data, target.unravel(z))[0]
+
+    def run(rows, sites):
+        trace = guide.trace(target, params, (given, rows), jax.random.key(0), sites)
+        drawn = {name: site for name, site in trace.items() if site["type"] == "sample"}
+        log_probs = {name: site["fn"].log_prob(site["value"]) for name, site in drawn.items()}
+        return drawn, {name: jnp.broadcast_to(x, drawn[name]["fn"].batch_shape) for name, x in log_probs.items()}
+
+    drawn, full = run({}, sites)
+    for name, site in drawn.items():
+        for frame in site["cond_indep_stack"]:
+            if frame.name in rows:
+                full[name] = jnp.take(full[name], rows[frame.name], frame.dim)
+    return full, run(rows, density.taken(sites, rows))[1]
 
 
 def one_prefix(guide) -> str:
@@ -304,20 +426,12 @@ def trace_log_prob(trace):
     return total
 
 
-def param_transform(site):
-    constraint = site["kwargs"].get("constraint", constraints.real)
-    return None if constraint is constraints.real else biject_to(constraint)
-
-
 def unconstrained_param(site):
-    transform = param_transform(site)
-    value = jax.tree.map(lambda x: jnp.asarray(x, dtype=float), site["value"])
-    return value if transform is None else transform.inv(value)
+    return free_of(site["name"], site["value"], change_of_param(site))
 
 
 def constrained_param(site, value):
-    transform = param_transform(site)
-    return value if transform is None else transform(value)
+    return moved(change_of_param(site), value)
 
 
 def accepts(function, args, kwargs) -> bool:

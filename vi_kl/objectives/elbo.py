@@ -35,7 +35,7 @@ from vi_kl.objectives.draws import (
     with_gradient_of,
 )
 from vi_kl.objectives.objective import Objective, ObjectiveError, check_choice, check_count
-from vi_kl.targets.minibatch import minibatch
+from vi_kl.targets.minibatch import drawn_rows
 from vi_kl.targets.target import Target
 
 
@@ -85,15 +85,17 @@ class ELBO(Objective):
             look_at_member(lambda params: exact_entropy(params, family, target), family, target)
 
     def __call__(self, key, params, family, target):
+        rows = target
+        if target.subsampled:
+            key, rows_key = jax.random.split(key)
+            rows = family.for_minibatch(target)(target, drawn_rows(target, rows_key))
+            target = rows if rows.dim < target.dim else target
         gradient = automatic(params, family, target) if self.gradient == "auto" else self.gradient
         if gradient != "score":
             require_reparameterised(f"ELBO(gradient='{gradient}')", params, family, target)
         elif self.num_draws < 2:
             raise ObjectiveError(f"The score gradient, for the draws of '{family.name}', needs num_draws of 2 or more.")
-        if not target.subsampled:
-            return GRADIENTS[gradient](key, params, family, target, self.num_draws, target)
-        key, rows_key = jax.random.split(key)
-        return GRADIENTS[gradient](key, params, family, target, self.num_draws, minibatch(target, rows_key))
+        return GRADIENTS[gradient](key, params, family, target, self.num_draws, rows)
 
 
 def automatic(params, family: Family, target: Target) -> str:

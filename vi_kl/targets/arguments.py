@@ -5,6 +5,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
+from vi_kl.core.errors import UnsuitableError, ViKLError
 from vi_kl.core.random_keys import as_key, is_key
 from vi_kl.targets.target import Target
 
@@ -37,6 +38,28 @@ def require_target(asked: Any, caller: str) -> Target:
     return target
 
 
+def is_to_learn(target: Target) -> bool:
+    """Return whether a target has parameters that are yet to be learned."""
+    return bool(target.density.learnable) and not target.density.is_learned
+
+
+def require_learned(target: Target, user: str, error: type[ViKLError] = UnsuitableError) -> None:
+    """Raise an error if a target has parameters that are yet to be learned, so that it is no posterior.
+
+    Args:
+        target: the target.
+        user: who needs a posterior, as the message begins.
+        error: the kind of error to raise.
+    """
+    if is_to_learn(target):
+        names = ", ".join(target.density.learnable)
+        raise error(
+            f"{user} needs a posterior, and '{target.density}' has parameters without a prior that are still to be "
+            f"learned: {names}. Learn them with a q (fit = vi_kl.fit(target, key=key), or vi_kl.SVI), and go on with "
+            f"fit.target, the posterior at their learned values; or give them values: target.with_learned({{...}})."
+        )
+
+
 def in_words(value: Any) -> str:
     if is_key(value):
         return "a random key"
@@ -46,7 +69,7 @@ def in_words(value: Any) -> str:
 
 
 def of_a_target(function: F) -> F:
-    """Return a function of a target, and perhaps a key, that takes whatever has a target, and any key."""
+    """Return a function of a posterior, and perhaps a key, that takes whatever has a target, and any key."""
     parameter = inspect.signature(function).parameters.get("key")
     takes_key = parameter is not None and parameter.kind is parameter.KEYWORD_ONLY
     wants_key = parameter is not None and takes_key and parameter.default is parameter.empty
@@ -55,6 +78,8 @@ def of_a_target(function: F) -> F:
     def asked(target, *args, **kwargs):
         if wants_key or (takes_key and kwargs.get("key") is not None):
             kwargs["key"] = as_key(kwargs.get("key"))
-        return function(require_target(target, function.__name__), *args, **kwargs)
+        found = require_target(target, function.__name__)
+        require_learned(found, function.__name__)
+        return function(found, *args, **kwargs)
 
     return cast(F, asked)

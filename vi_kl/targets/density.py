@@ -81,6 +81,10 @@ CAPABILITIES = {
         {
             "plates": "the plates that subsample, each with name, size and batch",
             "minibatch": "(data, sites, {plate: rows}) -> an unbiased estimate of the log density from these rows",
+            "sites_of_rows": "(sites) -> the sites of a minibatch alone",
+            "minibatch_of_own": "(data, own, {plate: rows}) -> the same estimate, at the sites of these rows alone",
+            "constrain_own": "(data, own, {plate: rows}) -> as `constrain`, the log determinant scaled up to all rows",
+            "unconstrain_own": "(data, own, {plate: rows}) -> as `unconstrain`",
         },
         "Write numpyro.plate(name, size, subsample_size=...) in a NumPyro model.",
     ),
@@ -100,6 +104,19 @@ CAPABILITIES = {
         },
         "Compute what you need from the draws of its sites (`sample`), or make the target from a NumPyro model "
         "(Target.from_numpyro), which has the data's distribution in it.",
+    ),
+    "learnable": Capability(
+        "parameters without a prior, to be learned with a fit",
+        {
+            "learnable": "their names",
+            "is_learned": "whether a fit has learned them",
+            "free_parameters": "(data) -> {name: free numbers}, a pytree",
+            "with_free_parameters": "(data, free) -> the data with these in their place; traceable",
+            "parameter_values": "(data) -> {name: value}, as the model sees it",
+            "free_of_parameters": "(data, values) -> {name: free numbers} of such values",
+            "at_learned": "() -> the density, its parameters no longer to be learned",
+        },
+        "Write them as numpyro.param in a NumPyro model.",
     ),
     "configurations": Capability(
         "discrete latent sites, summed out one configuration at a time",
@@ -129,6 +146,8 @@ class Density(abc.ABC):
             are none.
         dims: (site, the plate of each axis, or None) of the sites whose axes the source has names for.
         coords: {name of an axis: the names of its entries}, where the source has them.
+        learnable: names of its parameters without a prior; empty if there is none.
+        is_learned: whether a fit has learned them, or a user has given them.
         mends: {capability: what to do without it}, where that is another thing for this source than for most.
     """
 
@@ -141,6 +160,8 @@ class Density(abc.ABC):
     discrete: tuple = ()
     dims: tuple[tuple[str, tuple[str | None, ...]], ...] = ()
     coords: Mapping[str, np.ndarray] = {}
+    learnable: tuple[str, ...] = ()
+    is_learned: bool = False
     mends: Mapping[str, str] = {}
 
     # Fulfilled by every source ---------------------------------------------------------------------------------
@@ -186,6 +207,10 @@ class Density(abc.ABC):
     def split(self, data: Any) -> tuple[Any, tuple]:
         """Return the data that the user has given, and the arrays that the model reads besides."""
         return data, ()
+
+    def rows_of(self, data: Any) -> dict:
+        """Return the rows that sites, and so guides, are restricted to, {plate: indices}; none for a whole target."""
+        return {}
 
     def complete(self, data: Any) -> Any:
         """Return the data with the arrays that the model reads besides, where they are given without them."""
@@ -269,6 +294,14 @@ class DerivedDensity(Density):
     @property
     def mends(self):
         return self.density.mends
+
+    @property
+    def learnable(self):
+        return self.density.learnable
+
+    @property
+    def is_learned(self):
+        return self.density.is_learned
 
     @property
     def description(self):

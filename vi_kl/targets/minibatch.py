@@ -7,7 +7,9 @@ optimisation.
 
     log p(z, data) ~ log p(global) + N / B * sum over B rows of log p(row, its latent variables | global)
 
-z is that of the full target: the latent variables of all rows, of which those of the drawn rows are looked at.
+z is that of the full target: the latent variables of all rows, of which those of the drawn rows are looked at. Or it is
+that of the drawn rows alone (`own_rows`): then a step with a guide that runs on these rows costs nothing for the
+others, however many there are.
 
 Reference: Hoffman, Blei, Wang & Paisley (2013), Stochastic variational inference, section 2.3.
 """
@@ -33,6 +35,31 @@ class Minibatch(DerivedDensity):
         return self.density.minibatch(data[0], sites, data[1])
 
 
+@dataclasses.dataclass(frozen=True)
+class OwnRows(DerivedDensity):
+    """A density over the sites of the drawn rows alone, with the same value."""
+
+    kept = frozenset({"numpyro_guides"})
+
+    def given(self, data):
+        return data[0]
+
+    def rows_of(self, data):
+        return data[1]
+
+    def log_density(self, data, sites):
+        return self.density.minibatch_of_own(data[0], sites, data[1])
+
+    def constrain(self, data, sites):
+        return self.density.constrain_own(data[0], sites, data[1])
+
+    def unconstrain(self, data, sites):
+        return self.density.unconstrain_own(data[0], sites, data[1])
+
+    def explain(self, data, sites):
+        return "The estimate from a minibatch is not finite there."
+
+
 @of_a_target
 def minibatch(target: Target, key) -> Target:
     """Return a target whose log density estimates, without bias, that of `target` from a minibatch of its rows.
@@ -48,14 +75,24 @@ def minibatch(target: Target, key) -> Target:
         ValueError: the target has no subsampling plates.
     """
     require_capability(target, "minibatches", "minibatch")
+    return with_rows(target, drawn_rows(target, key))
+
+
+def drawn_rows(target: Target, key) -> dict:
+    """Return the rows of a minibatch, {plate: indices}."""
     plates = target.density.plates
     keys = jax.random.split(key, len(plates))
-    return with_rows(target, {p.name: draw_rows(k, p.size, p.batch) for p, k in zip(plates, keys, strict=True)})
+    return {p.name: draw_rows(k, p.size, p.batch) for p, k in zip(plates, keys, strict=True)}
 
 
 def with_rows(target: Target, rows: dict) -> Target:
     """Return the estimate from these rows, {plate: indices}."""
     return Target(Minibatch(target.density), (target.data, rows), target.sites)
+
+
+def own_rows(target: Target, rows: dict) -> Target:
+    """Return the estimate from these rows, {plate: indices}, over their own latent variables and the global ones."""
+    return Target(OwnRows(target.density), (target.data, rows), target.density.sites_of_rows(target.sites))
 
 
 def draw_rows(key, size: int, batch: int):

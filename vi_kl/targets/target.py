@@ -23,7 +23,7 @@ from vi_kl.core.errors import UnsuitableError
 from vi_kl.core.numbers import whole_number
 from vi_kl.core.precision import in_float64
 from vi_kl.core.random_keys import numpy_generator
-from vi_kl.targets.density import Density
+from vi_kl.targets.density import Density, require_capability
 from vi_kl.targets.log_density import density_of_parameters, density_of_z, is_a_number
 from vi_kl.targets.numpyro.source import density_from_numpyro
 from vi_kl.targets.numpyro.streamed import streamed_from_numpyro
@@ -55,6 +55,9 @@ class Target:
             model that of its free variables).
         reference: what is known of the posterior (a `ReferencePosterior`), or None. It is knowledge *about* the target
             and does not travel into compiled functions.
+        to_learn: {parameter: the value that learning starts from} of the model's parameters without a prior
+            (`numpyro.param`), until a fit has learned them. Such a target is no posterior yet.
+        learned: {parameter: value} of the same, once they are learned or given: the target is the posterior there.
         is_sharded: whether its data lie on several devices.
     """
 
@@ -99,10 +102,12 @@ class Target:
                 to one, called when it is first asked for.
 
         Raises:
-            ModelError: the model has no continuous latent site, a discrete one with too many values to sum out, a
-                `numpyro.param`, a mask that depends on a latent site, data that is NaN where a likelihood needs it or
-                of another shape than its distribution, or a log density that changes from run to run; the message
-                names the site.
+            ModelError: the model has no continuous latent site, a discrete one with too many values to sum out, a mask
+                that depends on a latent site, data that is NaN where a likelihood needs it or of another shape than its
+                distribution, or a log density that changes from run to run; the message names the site.
+
+        What the model declares by `numpyro.param` has no prior: a fit learns it, by maximising the evidence
+        (`to_learn`).
 
         Plates that subsample are run with all of their rows: the target is the posterior given all the data.
 
@@ -222,6 +227,51 @@ class Target:
         """Whether the model can be traced in 32 bits only: it is computed in 64, its constants rounded to 24 bits."""
         return self.density.narrow
 
+    @property
+    @in_float64
+    def to_learn(self) -> dict[str, Any]:
+        """The parameters that a fit has yet to learn, and the values that it starts from; empty if there is none."""
+        return {} if self.density.is_learned or not self.density.learnable else parameter_values(self)
+
+    @property
+    @in_float64
+    def learned(self) -> dict[str, Any]:
+        """The parameters that were learned or given, and their values; empty if the model has none."""
+        return parameter_values(self) if self.density.is_learned else {}
+
+    @in_float64
+    def with_learned(self, values: Mapping[str, Any]) -> "Target":
+        """Return the posterior at given values of the model's parameters: they are no longer to be learned.
+
+        Args:
+            values: {parameter: value}, each of its shape and inside its constraint, for all of them: `fit.learned`, or
+                values of one's own, to see what the evidence is there.
+
+        Raises:
+            UnsuitableError: the target's source has no parameters.
+            ModelError: a value is missing, of another shape, or outside its constraint.
+        """
+        require_capability(self, "learnable", "with_learned")
+        density: Any = self.density
+        return self.with_free_parameters(density.free_of_parameters(self.data, dict(values))).at_learned()
+
+    def with_free_parameters(self, free: Any) -> "Target":
+        """Return the target with these free numbers of its parameters, a pytree; itself if there is none."""
+        if not jax.tree.leaves(free):
+            return self
+        density: Any = self.density
+        return Target(density, density.with_free_parameters(self.data, free), self.sites)
+
+    def at_learned(self) -> "Target":
+        """Return the posterior at the parameters as they are; itself if it has none."""
+        density: Any = self.density
+        return Target(density.at_learned(), self.data, self.sites) if density.learnable else self
+
+    def free_parameters(self) -> Any:
+        """Return the free numbers of the model's parameters, a pytree; empty if it has none."""
+        density: Any = self.density
+        return density.free_parameters(self.data) if density.learnable else {}
+
     def with_reference(self, reference: Any) -> "Target":
         """Return the target with other knowledge about it."""
         return Target(self.density, self.data, self.sites, reference)
@@ -301,6 +351,8 @@ class Target:
         sites = ", ".join(f"{site.name}{list(site.shape) or ''}" for site in self.sites)
         notes = f", constants: {', '.join(self.constants)}" if self.constants else ""
         notes += ", traced in 32 bits" if self.narrow else ""
+        names = ", ".join(self.density.learnable)
+        notes += f", {'learned' if self.density.is_learned else 'to learn'}: {names}" if names else ""
         return f"Target({self.density}, {sites}, dim={self.dim}{notes})"
 
     def tree_flatten(self) -> tuple[Any, Any]:
@@ -399,6 +451,17 @@ def constrain(target: Target, z: Float[AnyArray, "*batch dim"]) -> Sites:
 
     flat = jax.vmap(one)(z.reshape(-1, target.dim))
     return jax.tree.map(lambda x: x.reshape(z.shape[:-1] + x.shape[1:]), flat)
+
+
+def parameter_values(target: Target) -> dict[str, Any]:
+    """Return {parameter: value} of a model's parameters, as NumPy arrays."""
+    return jax.tree.map(np.asarray, values_of_parameters(target))
+
+
+@compiled(unoptimized=True)
+def values_of_parameters(target: Target) -> dict[str, Any]:
+    density: Any = target.density
+    return density.parameter_values(target.data)
 
 
 @compiled(unoptimized=True)

@@ -22,6 +22,7 @@ from vi_kl.core.random_keys import as_key, key_text
 from vi_kl.diagnostics.certificate import Certificate, check
 from vi_kl.families.approximation import Approximation
 from vi_kl.reference.find import find_reference
+from vi_kl.targets.arguments import require_learned
 from vi_kl.targets.target import Target
 from vi_kl.workflows.comparison import NOT_RANKED, Comparison
 from vi_kl.workflows.members import Member, members_of
@@ -89,6 +90,7 @@ def compare(
     if isinstance(methods, Target):  # the two in the other order
         target, methods = methods, cast(Any, target)
     posterior = target_of(target, args, kwargs, caller="compare", options=OPTIONS)
+    require_learned(posterior, "compare", FitError)
     members, deadline = members_of(posterior, methods), deadline_of(budget)
     if executor is not None:
         require_executor(executor)

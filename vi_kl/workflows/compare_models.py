@@ -213,6 +213,12 @@ def notes_on(targets, seen, certificates, predicted) -> tuple[str, ...]:
         for name, found in seen.items()
         if found is None
     ]
+    notes += [
+        f"The evidence of '{name}' is that at its learned parameters ({', '.join(c.learned)}), the largest there is, "
+        f"which favours the model over those whose parameters have priors."
+        for name, c in zip(targets, certificates, strict=True)
+        if c.learned
+    ]
     for name, c, found in zip(targets, certificates, predicted, strict=True):
         if found is not None and c.k_hat > RELIABLE:
             notes.append(f"Leave-one-out of '{name}' rests on weights with k-hat {c.k_hat_text}, which do not mend q.")

@@ -17,15 +17,15 @@ import numpy as np
 from vi_kl.algorithms.algorithm import CostCounter
 from vi_kl.algorithms.svi.run import Run, optimizer_of
 from vi_kl.algorithms.svi.schedule import Answer, Batch
-from vi_kl.algorithms.svi.step import State
+from vi_kl.algorithms.svi.step import Params, State
 from vi_kl.core import serialization
 from vi_kl.core.errors import ViKLError
 from vi_kl.core.files import place_of
 from vi_kl.core.serialization import Archive, ArchiveError
 from vi_kl.targets.fingerprint import differences, fingerprint
 
-FORMAT = 2
-CLASSES = {kind.__qualname__: kind for kind in (Answer, Batch, State)}
+FORMAT = 3
+CLASSES = {kind.__qualname__: kind for kind in (Answer, Batch, Params, State)}
 MAY_DIFFER = ("max_steps",)  # it only says when to stop
 
 
@@ -103,11 +103,12 @@ class Checkpoint:
         optimizer = jax.tree.unflatten(jax.tree.structure(like), state["optimizer"])
         if [np.shape(leaf) for leaf in jax.tree.leaves(optimizer)] != [leaf.shape for leaf in jax.tree.leaves(like)]:
             raise ValueError("the optimiser's state is not of the shape of the parameters")
-        config.family.require_params(config.family.placed(state["params"], run.units), run.target)
+        config.family.require_params(config.family.placed(state["params"].q, run.units.q), run.target)
         run.state = State(state["params"], optimizer, state["step"], np.asarray(-1))
         run.losses, run.step_sizes = [state["losses"]], [state["step_sizes"]]
         run.schedule.restore(state["schedule"])
         run.setbacks, run.setbacks_in_all = state["setbacks"]
+        run.learning.restore(state["learning"])
         for name, value in vars(self.before).items():
             setattr(run.counter, name, getattr(run.counter, name) + value)
 
@@ -145,6 +146,7 @@ class Checkpoint:
             "step_sizes": list(run.step_sizes),
             "schedule": run.schedule.state(),
             "setbacks": [run.setbacks, run.setbacks_in_all],
+            "learning": run.learning.state(),
         }
         if now - self.written >= self.seconds:
             self.write()

@@ -12,11 +12,12 @@ import jax
 import numpy as np
 
 from vi_kl.algorithms.algorithm import Cost, CostCounter, Fit, FitError, Solution, Status, counting_costs
-from vi_kl.algorithms.svi.run import Run, optimizer_of, to_numpy
-from vi_kl.algorithms.svi.step import run_chunks
+from vi_kl.algorithms.svi.run import Run, optimizer_of
+from vi_kl.algorithms.svi.step import loss_at, run_chunks
 from vi_kl.core.compilation import compiled
 from vi_kl.core.errors import ViKLError, numerical_failures_named
 from vi_kl.core.precision import in_float64
+from vi_kl.core.pytrees import to_numpy
 from vi_kl.targets.batching import Layout
 from vi_kl.targets.target import Target
 
@@ -34,6 +35,9 @@ class LaneRun(Run):
         self.begin(start)
         self.key = np.asarray(jax.random.key_data(self.key))
         self.state, self.units = to_numpy(self.state), to_numpy(self.units)
+
+    def as_kept(self, tree):
+        return to_numpy(tree)
 
     def record(self, chunk) -> None:
         try:
@@ -187,8 +191,7 @@ def losses_of(answers, units, key, target, family, objective):
     keys = jax.random.split(key, COMPARISON_KEYS)
 
     def one(params, units):
-        params = family.placed(params, units)
-        return jax.lax.map(lambda key: objective(key, params, family, target), keys)
+        return jax.lax.map(lambda key: loss_at(key, params, units, target, family, objective), keys)
 
     return jax.vmap(one)(answers, units)
 

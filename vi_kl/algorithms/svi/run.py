@@ -11,9 +11,11 @@ import numpy as np
 from vi_kl.algorithms.algorithm import CostCounter, FitError, History, Solution, Status
 from vi_kl.algorithms.initialization import initialize
 from vi_kl.algorithms.svi.cosine import CosineSchedule
+from vi_kl.algorithms.svi.learning import Learning
 from vi_kl.algorithms.svi.schedule import Schedule
-from vi_kl.algorithms.svi.step import ADAM, Chunk, first_state, placed, run_and_measure, run_chunk
+from vi_kl.algorithms.svi.step import ADAM, Chunk, Params, placed, run_and_measure, run_chunk
 from vi_kl.core.kept_programs import tracing
+from vi_kl.core.pytrees import to_numpy
 from vi_kl.families.approximation import Approximation
 from vi_kl.families.frame import Frame
 from vi_kl.families.guide import Guide
@@ -71,7 +73,7 @@ class Run:
     Attributes:
         key: the random key of the chunk to come; `impl` is its kind.
         state: the parameters and the optimiser's memory.
-        units: the units of the parameters, see `Family.units`.
+        units: the units of the parameters, `Params` too; see `Family.units`.
         schedule: the schedule of step sizes.
         setbacks: the number of consecutive chunks with a value that is not finite; `setbacks_in_all` counts all of
             them.
@@ -83,19 +85,30 @@ class Run:
     def __init__(self, config, key, target: Target, counter: CostCounter):
         self.config, self.key, self.target, self.counter = config, key, target, counter
         self.impl = jax.random.key_impl(key)
-        self.state = self.units = None
+        self.state: Any = None
+        self.units = Params(None)
         self.schedule = CosineSchedule(config) if config.decay == "cosine" else Schedule(config)
         self.setbacks = self.setbacks_in_all = 0
         self.losses: list[np.ndarray] = []
         self.step_sizes: list[np.ndarray] = []
         self.error: FitError | None = None
+        self.learning = Learning(self)
 
     def begin(self, start=None) -> "Run":
         """Find the parameters to start from."""
         init_key, self.key = jax.random.split(self.key)
-        params, self.units, self.schedule.frame = begin(self.config, init_key, self.target, self.counter, start)
-        self.state = first_state(params, optimizer_of(self.config))
+        params, units, self.schedule.frame = begin(self.config, init_key, self.target, self.counter, start)
+        self.learning.begin(params, units)
         return self
+
+    @property
+    def optimizer(self):
+        """The optimiser."""
+        return optimizer_of(self.config)
+
+    def as_kept(self, tree: Any) -> Any:
+        """Return arrays in the form in which the run keeps them between chunks."""
+        return tree
 
     def advance(self) -> None:
         """Do one chunk of steps."""
@@ -120,7 +133,10 @@ class Run:
         self.counter.gradient_evaluations += len(chunk.losses) * self.config.objective.density_evaluations
         self.losses.append(chunk.losses)
         self.step_sizes.append(np.full(len(chunk.losses), abs(self.schedule.step_size)))
+        before = self.schedule.step_size
         self.schedule.record(chunk.losses, chunk.mean, chunk.draws, force_of(self))
+        if not self.schedule.done:
+            self.learning.look(chunk.mean, was_cut=self.schedule.step_size != before)
 
     def set_back(self, steps: int) -> None:
         """Go on from the last good state with other noise, and if that does not help with a smaller step size."""
@@ -156,8 +172,13 @@ class Run:
     @functools.cached_property
     def approximation(self) -> Approximation:
         """The answer of a run that is done, as NumPy arrays, which keep their 64 bits outside vi_kl."""
-        params = to_numpy(placed(self.schedule.answer(), self.units, self.config.family))
-        return Approximation(self.config.family, params, self.target)
+        return self.approximation_at(self.schedule.answer())
+
+    def approximation_at(self, params: Params) -> Approximation:
+        """Return the approximation with these parameters, of the posterior at those of the model that were learned."""
+        family, learned = self.config.family, to_numpy(params.learned)
+        target = self.target.with_free_parameters(learned).at_learned() if self.learning.names else self.target
+        return Approximation(family, to_numpy(placed(params, self.units, family)), target)
 
     def solution(self) -> Solution:
         """Return the answer, its status and its history."""
@@ -166,7 +187,7 @@ class Run:
 
     def status(self) -> Status:
         """Return the schedule's status, with a sentence about chunks that were not finite."""
-        found = self.schedule.status()
+        found = self.learning.status(self.schedule.status())
         if not self.setbacks_in_all:
             return found
         words = (
@@ -193,11 +214,6 @@ def optimizer_of(config):
     return config.optimizer if config.optimizer is not None else ADAM
 
 
-def to_numpy(tree):
-    """Return a pytree with NumPy arrays as leaves."""
-    return jax.tree.map(np.asarray, tree)
-
-
 def refuse_nonfinite(run: Run) -> None:
     """Repeat the chunk step by step, and raise an error with the step, the reason, and the last good state."""
     config, target, key = run.config, run.target, run.key
@@ -211,7 +227,7 @@ def refuse_nonfinite(run: Run) -> None:
     step = int(state.broken_at) - int(run.state.step) + run.schedule.steps
     if state.broken_at < 0:  # each step is finite, so their sum is what overflowed
         step = run.schedule.steps
-    approximation = Approximation(config.family, placed(state.params, run.units, config.family), target)
+    approximation = run.approximation_at(state.params)
     step_key = jax.random.split(chunk_key, config.chunk)[step - run.schedule.steps]
     error = FitError(
         f"The loss or its gradient stopped being finite at step {step} of {config.name}. "

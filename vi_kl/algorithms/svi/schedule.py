@@ -51,11 +51,19 @@ def average(trees: list):
 
 
 class Answer(NamedTuple):
-    """The draws of q at the average of a window, for fixed noise, in units of the frame; and its Monte-Carlo errors."""
+    """The answer of a window, and its Monte-Carlo errors.
+
+    Attributes:
+        draws: the draws of q at the average of the window, for fixed noise, in units of the frame.
+        nats: the error of the draws and of what is learned, as a difference in KL.
+        sds: the largest error of a mean or an sd, in posterior sds, and of what is learned, in its units.
+        learned: the average of the free numbers of the model's parameters that are learned.
+    """
 
     draws: np.ndarray
     nats: float
     sds: float
+    learned: np.ndarray = np.empty(0)
 
 
 class Schedule:
@@ -64,6 +72,10 @@ class Schedule:
     Args:
         config: an `SVI`.
         frame: the normal guess of the posterior in whose units distances are measured; None for q's own sds.
+
+    Attributes:
+        learned_units: the matrix (k, k) whose columns are the units of the free numbers that are learned, in which the
+            loss has a curvature of one; None where they are not looked at (see learning.py).
     """
 
     CUT = 0.25
@@ -83,6 +95,7 @@ class Schedule:
         "ended",
         "converged",
         "force",
+        "learned_units",
     )
 
     def __init__(self, config, frame=None):
@@ -99,6 +112,13 @@ class Schedule:
         self.force = 1.0  # root mean square of the noisiest gradient entry, by which Adam divides its steps
         self.moved: float | None = None  # the nats by which the last cut moved the answer
         self.ended = self.converged = False
+        self.learned_units: np.ndarray | None = None
+
+    def begin_anew(self, frame) -> None:
+        """Go on in another frame, from the first step size; the steps so far count."""
+        steps, units = self.steps, self.learned_units
+        self.__init__(self.config, frame)
+        self.steps, self.learned_units = steps, units
 
     def state(self) -> dict:
         """Return all that changes, with lists copied."""
@@ -166,6 +186,7 @@ class Schedule:
         if answer is not None and self.previous is not None:
             noise = self.previous.nats + answer.nats
             distance = np.mean(np.sum((answer.draws - self.previous.draws) ** 2, axis=1))
+            distance += np.sum(self.in_learned_units(answer.learned - self.previous.learned) ** 2)
             self.moved = max(0.0, float(distance) - noise)
             settled = self.moved * self.BIAS_LEFT**2 <= self.config.tolerance
         if settled or abs(self.step_size) <= self.config.smallest_step_size:
@@ -200,13 +221,31 @@ class Schedule:
         found = [batch.draws for batch in self.window()]
         if not found or found[0] is None:
             return None
-        draws = np.stack(found)
+        draws, learned = np.stack(found), self.learned()
         standard = self.in_units(draws)
         if len(draws) < 2:
-            return Answer(standard[0], np.inf, np.inf)
+            return Answer(standard[0], np.inf, np.inf, learned[0])
         nats = np.mean(np.sum(squared_error(standard), axis=-1))
-        sds = np.sqrt(np.max(squared_error(self.moments(draws))))
-        return Answer(standard.mean(axis=0), *(float(np.nan_to_num(x, nan=np.inf)) for x in (nats, sds)))
+        nats += np.sum(squared_error(self.in_learned_units(learned)))
+        sds = np.sqrt(np.max(squared_error(self.figures(draws))))
+        errors = (float(np.nan_to_num(x, nan=np.inf)) for x in (nats, sds))
+        return Answer(standard.mean(axis=0), *errors, learned.mean(axis=0))
+
+    def learned(self) -> np.ndarray:
+        """Return the free numbers that each batch of the window has learned, (batches, k), or k of 0."""
+        window = self.window()
+        if self.learned_units is None:
+            return np.empty((len(window), 0))
+        return np.stack([flat(batch.params.learned) for batch in window])
+
+    def in_learned_units(self, learned: np.ndarray) -> np.ndarray:
+        """Return what is learned, (..., k), in its units."""
+        return learned if self.learned_units is None else np.linalg.solve(self.learned_units, learned.T).T
+
+    def figures(self, draws: np.ndarray) -> np.ndarray:
+        """Return what the answer is judged by, batch by batch: means and sds, in posterior sds, and what is learned."""
+        moments = self.moments(draws).reshape(len(draws), -1)
+        return np.concatenate([moments, self.in_learned_units(self.learned())], axis=1)
 
     def in_units(self, draws: np.ndarray) -> np.ndarray:
         """Return draws of shape (..., dim) in units of the frame."""
@@ -223,11 +262,14 @@ class Schedule:
         return np.stack([draws.mean(axis=1) / posterior_sd, sd / posterior_sd], axis=1)
 
     def still_moving(self) -> bool:
-        """Return whether a mean or an sd drifts by more than `precision` over the window, and more than its noise."""
-        moments = self.moments(np.stack([batch.draws for batch in self.window()]))
-        time = np.arange(len(moments)) - (len(moments) - 1) / 2
-        slope = np.tensordot(time, moments, axes=1) / (time @ time)
-        scatter = moments - moments.mean(axis=0) - time[:, None, None] * slope
+        """Return whether a mean, an sd or what is learned drifts over the window.
+
+        That is by more than `precision`, and more than its noise.
+        """
+        figures = self.figures(np.stack([batch.draws for batch in self.window()]))
+        time = np.arange(len(figures)) - (len(figures) - 1) / 2
+        slope = np.tensordot(time, figures, axes=1) / (time @ time)
+        scatter = figures - figures.mean(axis=0) - time[:, None] * slope
         noise = np.sqrt((scatter**2).sum(axis=0) / (len(time) - 2) / (time @ time))
         drift = np.abs(slope) * len(time)
         return bool(((drift > self.config.precision) & (np.abs(slope) > 4 * noise)).any())
@@ -263,6 +305,11 @@ class Schedule:
             f"nats. Raise the objective's num_draws, or lower smallest_step_size "
             f"(now {self.config.smallest_step_size:g}).",
         )
+
+
+def flat(tree: Any) -> np.ndarray:
+    """Return the numbers of a pytree as one vector."""
+    return np.concatenate([np.empty(0), *(np.ravel(leaf) for leaf in jax.tree.leaves(tree))])
 
 
 def in_words(answer: Answer | None) -> str:

@@ -5,9 +5,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
+from jax.flatten_util import ravel_pytree
 
 from vi_kl.core.compilation import compiled
 from vi_kl.objectives.elbo import ELBO
+from vi_kl.targets.minibatch import drawn_rows
 from vi_kl.targets.target import is_small
 
 ADAM = optax.scale_by_adam(b2=0.99)
@@ -15,11 +17,24 @@ MOST_NOISE = 2**18  # the most numbers that are drawn ahead; steps that need mor
 FIXED_DRAWS = 32  # draws from the same noise in every chunk, so that their movement shows how q changes
 
 
+class Params(NamedTuple):
+    """All that a fit optimises; or the units of it.
+
+    Attributes:
+        q: the parameters of the member of the family, in the units of a frame; or these units, None for none.
+        learned: the free numbers of the model's parameters that are to be learned, a pytree, () if there is none; or
+            the matrix (k, k) whose columns are the units of their steps, () if these are taken as they are.
+    """
+
+    q: Any
+    learned: Any = ()
+
+
 class State(NamedTuple):
     """The state that one step passes to the next.
 
     Attributes:
-        params: the parameters.
+        params: the parameters, `Params`.
         optimizer: the optimiser's state.
         step: the number of steps so far.
         broken_at: the first step whose loss or gradient was not finite, or -1.
@@ -68,12 +83,14 @@ def scan_steps(key, state, target, units, step_size, family, objective, optimize
     """Scan over the steps; `careful` checks at each whether it is finite, which costs as much as many a step does."""
 
     def loss_in_frame(params, noise):
-        return objective(noise, family.placed(params, units), family, target)
+        return loss_at(noise, params, units, target, family, objective)
 
     def step(carry, noise):
         state, mean = carry
         loss, gradient = jax.value_and_grad(loss_in_frame)(state.params, noise)
+        gradient = gradient._replace(learned=moved_by(jnp.transpose, gradient.learned, units.learned))
         update, optimizer_state = optimizer.update(gradient, state.optimizer, state.params)
+        update = update._replace(learned=moved_by(lambda matrix: matrix, update.learned, units.learned))
         params = optax.apply_updates(state.params, jax.tree.map(lambda u: step_size * u, update))
         new = State(params, optimizer_state, state.step + 1, state.broken_at)
         if careful:
@@ -82,7 +99,7 @@ def scan_steps(key, state, target, units, step_size, family, objective, optimize
         return (new, mean), loss
 
     zeros = jax.tree.map(jnp.zeros_like, state.params)
-    noise = noise_of_steps(key, family.placed(state.params, units), target, family, objective, num_steps)
+    noise = noise_of_steps(key, family.placed(state.params.q, units.q), target, family, objective, num_steps)
     (state, mean), losses = jax.lax.scan(step, (state, zeros), noise)
     return state, losses, mean
 
@@ -112,8 +129,17 @@ def run_and_measure(key, state: State, target, units, step_size, family, objecti
     state, losses, mean = scan_steps(
         chunk_key, state, target, units, step_size, family, objective, optimizer, num_steps, careful=False
     )
-    draws, _ = family.sample_and_log_prob(family.placed(mean, units), target, jax.random.key(0), FIXED_DRAWS)
+    seen = looked_at(target.with_free_parameters(mean.learned), family)
+    draws, _ = family.sample_and_log_prob(family.placed(mean.q, units.q), seen, jax.random.key(0), FIXED_DRAWS)
     return Chunk(key, state, losses, mean, draws)
+
+
+def looked_at(target, family):
+    """Return what fixed draws are taken of: one minibatch, always the same, where q is run with minibatches' rows."""
+    if not target.subsampled:
+        return target
+    rows = family.for_minibatch(target)(target, drawn_rows(target, jax.random.key(1)))
+    return rows if rows.dim < target.dim else target
 
 
 def few_fits(keys, *args) -> bool:
@@ -140,6 +166,19 @@ def first_state(params, optimizer) -> State:
 
 
 @compiled(static=("family",), unoptimized=True)
-def placed(params, units, family):
-    """Return parameters in z, given those in the frame's units."""
-    return family.placed(params, units)
+def placed(params: Params, units: Params, family):
+    """Return q's parameters in z, given those in the frame's units."""
+    return family.placed(params.q, units.q)
+
+
+def moved_by(form, learned, units):
+    """Return a pytree times a form of the matrix of its units; as it is if there is none."""
+    if not jax.tree.leaves(units):
+        return learned
+    flat, unravel = ravel_pytree(learned)
+    return unravel(form(units) @ flat)
+
+
+def loss_at(noise, params: Params, units: Params, target, family, objective):
+    """Return the loss for given noise, of the posterior at the parameters that are learned."""
+    return objective(noise, family.placed(params.q, units.q), family, target.with_free_parameters(params.learned))

@@ -2,6 +2,8 @@
 
 Requires of the family: reparameterised draws. Requires of the target: a differentiable log density.
 
+Parameters of the model that have no prior (`numpyro.param`) are learned along with q (learning.py).
+
 The loop is a jitted scan in chunks (step.py). Between chunks the schedule (schedule.py) tests whether the loss still
 falls, and cuts the step size if it does not. It stops when a cut no longer lowers the loss and the average of the
 iterates, which is the answer, is precise enough. Between chunks a checkpoint can be written too (checkpoint.py), from
@@ -10,7 +12,7 @@ which a run that was killed goes on to the same answer.
 
 import dataclasses
 import os
-from typing import Any
+from typing import Any, ClassVar
 
 import optax
 from jaxtyping import PRNGKeyArray
@@ -68,6 +70,8 @@ class SVI(Algorithm):
     chunk: int = 100
     optimizer: optax.GradientTransformation | None = None
     num_restarts: int = 1
+
+    learns: ClassVar[bool] = True
 
     def __post_init__(self):
         for name in ("step_size", "smallest_step_size", "tolerance", "precision"):

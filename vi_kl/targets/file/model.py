@@ -22,6 +22,7 @@ from vi_kl.core.errors import ViKLError
 from vi_kl.targets.file.errors import FileError, guess, listed
 
 SAMPLES, OPTIMISES = {"sample", "plate", "factor"}, {"param"}  # what models call, and guides beside it
+OBSERVES = "obs"  # the argument by which a model with parameters to learn is told from a guide
 
 
 @dataclasses.dataclass(frozen=True)
@@ -159,15 +160,16 @@ def only_model(path: Path, functions: dict[str, Callable]) -> str:
 
 
 def is_like_a_model(function: Callable) -> bool:
-    """Return whether a function's code has the names that models use, and not those of guides."""
+    """Return whether a function's code has the names that models use, and is not that of a guide."""
     names = names_in(getattr(inspect.unwrap(function), "__code__", None))
-    return bool(names & SAMPLES) and not names & OPTIMISES
+    return bool(names & SAMPLES) and (OBSERVES in names or not names & OPTIMISES)
 
 
 def names_in(code) -> set[str]:
     if not isinstance(code, types.CodeType):
         return set()
-    return set(code.co_names).union(*map(names_in, code.co_consts))
+    of_calls = {name for names in code.co_consts if isinstance(names, tuple) for name in names if name == OBSERVES}
+    return of_calls.union(code.co_names, *map(names_in, code.co_consts))
 
 
 def line_in(path: Path, error: BaseException) -> int | None:

@@ -36,6 +36,7 @@ class Inspection:
         deterministic: the names of the deterministic sites.
         unlisted: the discrete sites whose values cannot be listed, {site: the error that says why}.
         dims: the plate of each axis of the sites that have one, (site, plates).
+        params: the names of the `numpyro.param` sites.
     """
 
     sites: tuple[Site, ...]
@@ -50,6 +51,7 @@ class Inspection:
     deterministic: tuple[str, ...]
     unlisted: dict[str, ModelError]
     dims: tuple[tuple[str, tuple[str | None, ...]], ...]
+    params: tuple[str, ...]
 
     @property
     def discrete_names(self) -> set[str]:
@@ -61,7 +63,7 @@ def inspect(density, data) -> Inspection:
     found, discrete, axes, rows = [], [], [], SubsampledRows()
     latent, about, unlisted, observed, dims = (
         {},
-        {"masked": [], "scanned": [], "improper": [], "deterministic": []},
+        {"masked": [], "scanned": [], "improper": [], "deterministic": [], "params": []},
         {},
         set(),
         {},
@@ -75,6 +77,8 @@ def inspect(density, data) -> Inspection:
             refuse_unsupported(name, site, trace)
             if site["type"] == "deterministic":
                 about["deterministic"].append(name)
+            if site["type"] == "param":
+                about["params"].append(name)
             if site["type"] in ("sample", "deterministic") and any(plates := plates_of_axes(site)):
                 dims[name] = plates
             if site["type"] != "sample" or site["is_observed"]:
@@ -115,6 +119,7 @@ def inspect(density, data) -> Inspection:
         deterministic=tuple(about["deterministic"]),
         unlisted=unlisted,
         dims=tuple(sorted(dims.items())),
+        params=tuple(about["params"]),
     )
 
 
@@ -245,10 +250,10 @@ def change_of_variables(site: dict):
 
 
 def refuse_unsupported(name: str, site: dict, trace: dict):
-    if site["type"] == "param":
+    if site["type"] == "mutable":
         raise ModelError(
-            f"Model has a numpyro.param site '{name}': a Target is a posterior, without free parameters. "
-            + instead_of_param(name, trace)
+            f"Model keeps a state between its runs ('{name}', as batch normalisation and dropout do), so that there is "
+            f"no one posterior: use a network without (layer normalisation, say)."
         )
     circle = name.removesuffix("_unwrapped")
     if circle != name and f"{circle}_factor" in trace and is_a(site.get("fn"), dist.ImproperUniform):
@@ -257,15 +262,6 @@ def refuse_unsupported(name: str, site: dict, trace: dict):
             f"ever: the posterior of z is improper, and no q is a finite KL away. Leave '{circle}' as it is (its "
             f"circle is cut open at -pi), or write it as the angle of a ProjectedNormal."
         )
-
-
-def instead_of_param(name: str, trace: dict) -> str:
-    centred = name.removesuffix("_centered")
-    if centred != name and f"{centred}_decentered" in trace:
-        return f"LocScaleReparam of '{centred}' learns how far to centre it: give centered= a number, 0 or 0.5 say."
-    if name.endswith("$params"):
-        return "Give the network's weights priors (numpyro.contrib.module.random_flax_module does it)."
-    return f"Give '{name}' a prior, or pass its value as an argument."
 
 
 def is_a(fn, kind: type) -> bool:

@@ -5,18 +5,18 @@ itself, while `y[rows]` copies it, and over several devices (`target.shard`) sen
 """
 
 import dataclasses
+from collections.abc import Callable
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import numpyro
-from numpyro.infer.util import potential_energy
+from numpyro.infer.util import potential_energy, unconstrain_fn
 
 from vi_kl.core.compilation import compiled
 from vi_kl.core.errors import ModelError
-from vi_kl.targets.numpyro.model import NumPyroModel
-from vi_kl.targets.numpyro.plates import AllRows, Plate, SubsampledRows
-from vi_kl.targets.sites import Site, unconstrained_shapes, unravel
+from vi_kl.targets.numpyro.model import NumPyroModel, constrained
+from vi_kl.targets.numpyro.plates import AllRows, Plate, SubsampledRows, rows_shapes
+from vi_kl.targets.sites import Site, constrained_shapes, unconstrained_shapes, unravel
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -33,35 +33,68 @@ class SubsampledModel(NumPyroModel):
     plates: tuple[Plate, ...]
     axes: tuple[tuple[str, tuple[tuple[str, int], ...]], ...]
 
-    def some_rows(self, data, sites, rows) -> tuple:
-        """Return the arguments of `potential_energy` for the given rows of each plate, {plate: indices}."""
+    def taken(self, sites, rows) -> dict:
+        """Return the sites of some rows, {plate: indices}, out of those of all rows; constrained ones, or not."""
         sites = dict(sites)
         for name, axes in self.axes:
             for plate, axis in axes:
                 sites[name] = jnp.take(sites[name], rows[plate], axis)
-        args, kwargs = self.arguments(data)
-        model = SubsampledRows(self.model.function, rows)
-        return numpyro.handlers.seed(model, 0), args, kwargs, sites
+        return sites
+
+    def sites_of_rows(self, sites: tuple[Site, ...]) -> tuple[Site, ...]:
+        """Return the sites of a minibatch alone."""
+        batch, axes_of = {plate.name: plate.batch for plate in self.plates}, dict(self.axes)
+
+        def cut(site: Site) -> Site:
+            shape, unconstrained = list(site.shape), list(site.unconstrained_shape)
+            for plate, axis in axes_of.get(site.name, ()):
+                shape[axis] = unconstrained[axis] = batch[plate]
+            return Site(site.name, tuple(shape), tuple(unconstrained))
+
+        return tuple(map(cut, sites))
+
+    def of_rows(self, rows) -> Callable:
+        """Return the model, as it is run with these rows."""
+        return numpyro.handlers.seed(SubsampledRows(self.model.function, rows), 0)
 
     @property
     def capabilities(self):
         return super().capabilities | {"minibatches"}
 
     def minibatch(self, data, sites, rows):
+        return self.minibatch_of_own(data, self.taken(sites, rows), rows)
+
+    def minibatch_of_own(self, data, sites, rows):
         return self.run("minibatch", data, sites, rows)
 
+    def constrain_own(self, data, sites, rows):
+        return self.run("constrain_own", data, sites, rows)
+
+    def unconstrain_own(self, data, sites, rows):
+        return self.run("unconstrain_own", data, sites, rows)
+
     def model_minibatch(self, data, sites, rows):
-        """Estimate the log density from these rows."""
-        model, args, kwargs, sites = self.some_rows(data, sites, rows)
-        return -potential_energy(model, args, kwargs, sites)
+        """Estimate the log density from these rows, at their own sites."""
+        args, kwargs = self.arguments(data)
+        return -potential_energy(self.of_rows(rows), args, kwargs, sites)
+
+    def model_constrain_own(self, data, sites, rows):
+        """Constrain the sites of these rows; the log determinant is scaled up to all rows, as the density is."""
+        args, kwargs = self.arguments(data)
+        weights = {plate.name: plate.size / plate.batch for plate in self.plates}
+        return constrained(self.of_rows(rows), args, kwargs, sites, weights)
+
+    def model_unconstrain_own(self, data, sites, rows):
+        args, kwargs = self.arguments(data)
+        return unconstrain_fn(self.of_rows(rows), args, kwargs, sites)
 
     def model_row_log_probs(self, data, sites, rows) -> tuple[dict, dict]:
         """Return the log probability of each of these rows, by site, in a run with all rows and in one with these."""
+        args, kwargs = self.arguments(data)
 
         def run(rows):
-            model, args, kwargs, z = self.some_rows(data, sites, rows)
-            model = numpyro.handlers.trace(model)
-            potential_energy(model, args, kwargs, z)
+            model = numpyro.handlers.trace(self.of_rows(rows))
+            potential_energy(model, args, kwargs, self.taken(sites, rows))
             return {name: site for name, site in model.trace.items() if site["type"] == "sample"}
 
         def log_prob(site):
@@ -76,12 +109,19 @@ class SubsampledModel(NumPyroModel):
         return full, {name: log_prob(site) for name, site in run(rows).items()}
 
     def programs_to_capture(self, sites):
-        z = unconstrained_shapes(sites)
-        rows = {plate.name: jax.ShapeDtypeStruct((plate.batch,), int) for plate in self.plates}
-        return {**super().programs_to_capture(sites), "minibatch": (z, rows), "row_log_probs": (z, rows)}
+        z, own = unconstrained_shapes(sites), self.sites_of_rows(sites)
+        rows = rows_shapes(self.plates)
+        return {
+            **super().programs_to_capture(sites),
+            "minibatch": (unconstrained_shapes(own), rows),
+            "constrain_own": (unconstrained_shapes(own), rows),
+            "unconstrain_own": (constrained_shapes(own), rows),
+            "row_log_probs": (z, rows),
+        }
 
     def explain_failure(self, name: str, error: Exception) -> Exception:
-        if name not in ("minibatch", "row_log_probs") or not isinstance(error, ValueError | TypeError | IndexError):
+        of_rows = ("minibatch", "constrain_own", "unconstrain_own", "row_log_probs")
+        if name not in of_rows or not isinstance(error, ValueError | TypeError | IndexError):
             return error
         plates = ", ".join(f"'{p.name}' with {p.batch} of {p.size} rows" for p in self.plates)
         return ModelError(

@@ -5,9 +5,11 @@ need are subclasses.
 """
 
 import dataclasses
+import functools
 import inspect
+import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import jax
@@ -27,10 +29,12 @@ from vi_kl.targets.numpyro.columns import arguments_that_run, thawed
 from vi_kl.targets.numpyro.deterministic import computed, first_values
 from vi_kl.targets.numpyro.forward import ForwardModel, written
 from vi_kl.targets.numpyro.inspection import change_of_variables, is_a
+from vi_kl.targets.numpyro.parameters import free_values, values_of
 from vi_kl.targets.numpyro.plates import AllRows
 from vi_kl.targets.sharding import is_sharded, on_automatic_mesh
 from vi_kl.targets.sites import Site, constrained_shapes, unconstrained_shapes
 
+NO_WEIGHTS: Mapping[str, float] = {}
 KEY = jax.ShapeDtypeStruct((2,), np.uint32)  # the data of a random key
 
 
@@ -46,14 +50,16 @@ class NumPyroModel(Captured, Density):
     static: tuple
     deterministic: tuple[str, ...] = dataclasses.field(default=(), kw_only=True)  # what it computes by name
     dims: tuple[tuple[str, tuple[str | None, ...]], ...] = dataclasses.field(default=(), kw_only=True)
+    learnable: tuple[str, ...] = dataclasses.field(default=(), kw_only=True)
+    is_learned: bool = dataclasses.field(default=False, kw_only=True)
 
-    live: ClassVar[tuple[str, ...]] = ("model", "dims")
+    live: ClassVar[tuple[str, ...]] = ("model", "dims", "is_learned")
     source: ClassVar[str] = "a NumPyro model"
 
     @property
     def capabilities(self):
-        always = frozenset({"supports", "priors", "numpyro_guides", "forward"})
-        return always | {"deterministic"} if self.deterministic else always
+        some = {name for name in ("deterministic", "learnable") if getattr(self, name)}
+        return frozenset({"supports", "priors", "numpyro_guides", "forward"}) | some
 
     @property
     def description(self):
@@ -61,8 +67,14 @@ class NumPyroModel(Captured, Density):
         return lines[0] if lines else ""
 
     def arguments(self, data) -> tuple[tuple, dict]:
-        """Put the data arrays back into the model's (args, kwargs)."""
+        """Put the data arrays back into the model's (args, kwargs); the first is its parameters, if it has some."""
         arrays = map(as_the_model_sees, data)
+        leaves = [next(arrays) if leaf is DATA else thawed(value_of(leaf)) for leaf in self.static]
+        return jax.tree.unflatten(self.structure, leaves)
+
+    def given_arguments(self, data) -> tuple[tuple, dict]:
+        """Return the arguments as they were given, in the types in which they are kept."""
+        arrays = iter(data)
         leaves = [next(arrays) if leaf is DATA else thawed(value_of(leaf)) for leaf in self.static]
         return jax.tree.unflatten(self.structure, leaves)
 
@@ -110,22 +122,8 @@ class NumPyroModel(Captured, Density):
         return -potential_energy(numpyro.handlers.seed(self.model, 0), args, kwargs, sites)
 
     def model_constrain(self, data, sites):
-        """Run the model once, with every latent site at the image of its unconstrained value."""
-
-        def fill(site):
-            if site["type"] != "sample" or site["name"] not in sites:
-                return None
-            return change_of_variables(site)(sites[site["name"]])
-
         args, kwargs = self.arguments(data)
-        model = numpyro.handlers.substitute(numpyro.handlers.seed(self.model, 0), substitute_fn=fill)
-        trace = numpyro.handlers.trace(model).get_trace(*args, **kwargs)
-        values = {name: trace[name]["value"] for name in sites}
-        # read from the trace, not inside `fill`, which runs within the loop if a site stands in numpyro's scan
-        log_dets = [
-            jnp.sum(change_of_variables(trace[name]).log_abs_det_jacobian(sites[name], values[name])) for name in sites
-        ]
-        return values, sum(log_dets)
+        return constrained(numpyro.handlers.seed(self.model, 0), args, kwargs, sites)
 
     def model_unconstrain(self, data, sites):
         args, kwargs = self.arguments(data)
@@ -138,8 +136,10 @@ class NumPyroModel(Captured, Density):
     def programs_to_capture(self, sites: tuple[Site, ...]) -> dict[str, tuple]:
         """Return what each method `model_<name>` takes after the data, {name: shapes}."""
         z, values = unconstrained_shapes(sites), constrained_shapes(sites)
-        programs = {"log_density": (z,), "constrain": (z,), "unconstrain": (values,)}
-        return programs | ({"deterministic": (z, KEY)} if self.deterministic else {})
+        programs: dict[str, tuple] = {"log_density": (z,), "constrain": (z,), "unconstrain": (values,)}
+        if self.deterministic:
+            programs["deterministic"] = (z, KEY)
+        return programs | ({"parameter_values": ()} if self.learnable else {})
 
     def trace(self, data, constrained: dict):
         """Return NumPyro's trace of the model with these latent values."""
@@ -166,10 +166,34 @@ class NumPyroModel(Captured, Density):
 
     @property
     def guide_model(self) -> Callable:
-        return self.model
+        return functools.partial(self.model, None) if self.learnable else self.model
 
     def guide_arguments(self, data):
-        return self.arguments(data)
+        args, kwargs = self.arguments(data)
+        return args[1:] if self.learnable else args, kwargs
+
+    # Parameters to learn --------------------------------------------------------------------------------------------
+
+    def free_parameters(self, data) -> dict:
+        return self.arguments(data)[0][0] if self.learnable else {}
+
+    def with_free_parameters(self, data, free: dict):
+        leaves = jax.tree.leaves(free)
+        return (*leaves, *data[len(leaves) :])
+
+    def parameter_values(self, data) -> dict:
+        return self.run("parameter_values", data)
+
+    def free_of_parameters(self, data, values: dict) -> dict:
+        self.require_unchanged(data)
+        with self.own_precision():
+            return free_values(self, data, values)
+
+    def at_learned(self) -> "NumPyroModel":
+        return dataclasses.replace(self, is_learned=True)
+
+    def model_parameter_values(self, data):
+        return values_of(self, data)
 
     def forward(self, data, arguments: tuple[tuple, dict] | None = None):
         """Return the model to be run forwards, with its own arguments or with (args, kwargs), and its arrays.
@@ -181,6 +205,8 @@ class NumPyroModel(Captured, Density):
         if arguments is None:
             given = dataclasses.replace(self, programs=(), closed_over=())
             return ForwardModel(given), self.split(data)[0]
+        if self.learnable:
+            arguments = (self.free_parameters(data), *arguments[0]), arguments[1]
         try:
             given, arrays = split_data(AllRows(written(self.model)), *arguments)
             model, arrays, _ = with_constants(ForwardModel(given), arrays, lambda run, arrays: run.describe(arrays, {}))
@@ -226,6 +252,37 @@ class NumPyroModel(Captured, Density):
 
     def __str__(self):
         return getattr(self.model, "__name__", type(self.model).__name__)
+
+
+def constrained(
+    model: Callable, args: tuple, kwargs: dict, sites: dict, weights: Mapping[str, float] = NO_WEIGHTS
+) -> tuple[dict, jax.Array]:
+    """Run a seeded model once, with every latent site at the image of its unconstrained value.
+
+    Args:
+        model, args, kwargs: the model and its arguments.
+        sites: the unconstrained values.
+        weights: {plate: the number of rows that each of its rows stands for}, in a minibatch.
+
+    Returns:
+        The images, and the log determinant, in which each row counts with its weight.
+    """
+
+    def fill(site):
+        if site["type"] != "sample" or site["name"] not in sites:
+            return None
+        return change_of_variables(site)(sites[site["name"]])
+
+    model = numpyro.handlers.substitute(model, substitute_fn=fill)
+    trace = numpyro.handlers.trace(model).get_trace(*args, **kwargs)
+    values = {name: trace[name]["value"] for name in sites}
+
+    def log_det(name: str):
+        # read from the trace, not inside `fill`, which runs within the loop if a site stands in numpyro's scan
+        found = jnp.sum(change_of_variables(trace[name]).log_abs_det_jacobian(sites[name], values[name]))
+        return math.prod(weights.get(frame.name, 1) for frame in trace[name]["cond_indep_stack"]) * found
+
+    return values, sum(map(log_det, sites))
 
 
 class DATA:

@@ -5,8 +5,10 @@ rows a plate hands out is decided here, from outside the model, and never drawn 
 """
 
 import dataclasses
+import inspect
 from collections.abc import Callable, Mapping
 
+import jax
 import jax.numpy as jnp
 from numpyro.primitives import Messenger
 
@@ -18,6 +20,11 @@ class Plate:
     name: str
     size: int
     batch: int
+
+
+def rows_shapes(plates: tuple[Plate, ...]) -> dict[str, jax.ShapeDtypeStruct]:
+    """Return the shapes of the rows of a minibatch, {plate: indices}."""
+    return {plate.name: jax.ShapeDtypeStruct((plate.batch,), int) for plate in plates}
 
 
 class SubsampledRows(Messenger):
@@ -44,12 +51,44 @@ class SubsampledRows(Messenger):
 
     def inside(self, body: Callable) -> Callable:
         def with_rows(*args):
-            handler = SubsampledRows(rows=self.rows)
+            handler = type(self)(rows=self.rows)
             handler.plates = self.plates
             with handler:
                 return body(*args)
 
         return with_rows
+
+
+class ChosenRows(SubsampledRows):
+    """A handler under which subsampling plates have the rows given for them, and no others stand behind these."""
+
+    def process_message(self, msg):
+        super().process_message(msg)
+        if msg["type"] == "sample" and msg["scale"] is not None:
+            for frame in msg["cond_indep_stack"]:
+                if frame.name in self.rows and frame.name in self.plates:
+                    msg["scale"] = msg["scale"] * len(self.rows[frame.name]) / self.plates[frame.name].size
+
+
+@dataclasses.dataclass(frozen=True)
+class OfRows:
+    """A model whose first argument is {plate: indices}: the rows that there are of its subsampling plates."""
+
+    function: Callable
+
+    def __call__(self, rows, *args, **kwargs):
+        with ChosenRows(rows=rows):
+            return self.function(*args, **kwargs)
+
+    @property
+    def __name__(self):
+        return getattr(self.function, "__name__", type(self.function).__name__)
+
+    @property
+    def __signature__(self):
+        own = inspect.Parameter("rows", inspect.Parameter.POSITIONAL_ONLY)
+        rest = inspect.signature(self.function).parameters.values()
+        return inspect.Signature([own, *rest])
 
 
 @dataclasses.dataclass(frozen=True)

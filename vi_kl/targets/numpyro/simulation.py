@@ -94,6 +94,12 @@ def inspect_joint(joint: JointModel, arrays, observed: tuple[str, ...]) -> None:
         return 0
 
     abstractly(run, arrays)
+    for name, site in found.items():
+        if site["type"] == "param":
+            raise ModelError(
+                f"The model has a parameter '{name}' without a prior, of which nothing can be drawn: calibrate it at "
+                f"given parameters, passed as arguments."
+            )
     samples = {name: site for name, site in found.items() if site["type"] == "sample"}
     for name in observed:
         require_data_site(name, found, samples)

@@ -7,6 +7,7 @@ posterior is left out, discrete sites are summed out, and what cannot be fitted 
 import dataclasses
 from collections.abc import Callable
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -22,7 +23,8 @@ from vi_kl.targets.numpyro.discrete_sites import are_summed_along_plates
 from vi_kl.targets.numpyro.enumerated_model import enumerated, refuse_moving_supports
 from vi_kl.targets.numpyro.inspection import Inspection, inspect
 from vi_kl.targets.numpyro.minibatch import refuse_biased, subsampled
-from vi_kl.targets.numpyro.model import NumPyroModel, split_data
+from vi_kl.targets.numpyro.model import DATA, NumPyroModel, split_data
+from vi_kl.targets.numpyro.parameters import WithParameters, first_values
 from vi_kl.targets.numpyro.plates import AllRows
 from vi_kl.targets.numpyro.unused_sites import examine
 from vi_kl.targets.numpyro.variable_elimination import eliminated
@@ -37,6 +39,9 @@ def density_from_numpyro(model: Callable, args: tuple, kwargs: dict) -> tuple[Nu
     """
     density, data = split_data(model, args, kwargs)
     density, data, found = with_constants(density, data, inspect)
+    if found.params:
+        density, data = with_parameters(density, data, in_either_precision(first_values, density, data))
+        found = in_either_precision(inspect, density, data)
     density, found = in_either_precision(examined, density, data, found)
     density, closed_over = captured(density, data, found.sites)
     data = (*data, *closed_over)
@@ -47,15 +52,27 @@ def density_from_numpyro(model: Callable, args: tuple, kwargs: dict) -> tuple[Nu
     return density, data, found.sites
 
 
+def with_parameters(density: NumPyroModel, data: tuple, free: dict) -> tuple[NumPyroModel, tuple]:
+    """Return the density of a model with parameters to learn, and its data, which begin with their free values."""
+    if not free:  # all of them have values that a handler inside the model gives
+        return density, data
+    args, kwargs = jax.tree.unflatten(density.structure, density.static)
+    leaves, structure = jax.tree.flatten(((jax.tree.map(lambda _: DATA, free), *args), kwargs))
+    names, model = tuple(sorted(free)), WithParameters(density.model)
+    changed = dataclasses.replace(density, model=model, structure=structure, static=tuple(leaves), learnable=names)
+    return changed, (*jax.tree.leaves(free), *data)
+
+
 def examined(density: NumPyroModel, data, found: Inspection) -> tuple[NumPyroModel, Inspection]:
     """Return the density of the continuous sites that matter, given all rows, and a description of the model."""
+    learnable = density.learnable
     density, found = examine(density, data, found)
     check_factors(density, data, found)
     density = density_of_all_rows(density, data, found)
     if found.deterministic:
         names = names_with_a_value(density, data, found.sites)
         density = dataclasses.replace(density, deterministic=names)
-    return dataclasses.replace(density, dims=found.dims), found
+    return dataclasses.replace(density, dims=found.dims, learnable=learnable), found
 
 
 def density_of_all_rows(density: NumPyroModel, data, found: Inspection) -> NumPyroModel:
@@ -106,6 +123,11 @@ def model_to_enumerate(model: Callable, args: tuple, kwargs: dict) -> tuple[NumP
     """Return a model of discrete latent sites only, as an `EnumeratedModel`, and its data."""
     density, data = split_data(model, args, kwargs)
     density, data, found = with_constants(density, data, inspect)
+    if found.params:
+        raise ModelError(
+            f"Parameter '{found.params[0]}' has no prior, and configurations are listed at fixed parameters: give it a "
+            f"value (numpyro.handlers.substitute(model, {{'{found.params[0]}': ...}}))."
+        )
     density, found = in_either_precision(examine, density, data, found)
     if found.sites:
         raise ModelError(

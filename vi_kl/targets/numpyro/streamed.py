@@ -39,6 +39,12 @@ def streamed_from_numpyro(
 def of_block(model: Callable, args: tuple, kwargs: dict, rows: Rows):
     """Return a model's density given one block, its data and sites, its sum over rows, and the places of these."""
     density, data, sites = density_from_numpyro(model, args, kwargs | rows)
+    if density.learnable:
+        raise ModelError(
+            f"'{density}' has a parameter to learn ('{density.learnable[0]}'), which SVI does in minibatches, and not "
+            f"of rows that are read in blocks: pass the rows as arrays, and write "
+            f"numpyro.plate(..., subsample_size=...)."
+        )
     fixed = sorted(set(rows) & set(density.constants))
     if fixed:
         raise ModelError(
