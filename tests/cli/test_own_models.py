@@ -19,6 +19,7 @@ from vi_kl.algorithms.storage import describe
 from vi_kl.cli import interruption
 from vi_kl.cli.judging import failures_of
 from vi_kl.cli.main import app
+from vi_kl.models import conjugate, textbook
 from vi_kl.models.catalogue import CATALOGUE, ENTRIES, NoSuchModel, make_target, named
 from vi_kl.models.posteriordb import names as names_of_posteriordb
 
@@ -384,6 +385,8 @@ def test_the_catalogue_is_the_models_there_are():
     assert {entry["name"]: entry["dim"] for entry in found} == {entry.name: entry.dim for entry in ENTRIES}
     listed = {entry.name for entry in ENTRIES if entry.source == "posteriordb"}
     assert listed == set(names_of_posteriordb()) - {"eight_schools_centered", "eight_schools_noncentered"}
+    for source, targets in (("conjugate", conjugate.TARGETS), ("textbook", textbook.TARGETS)):
+        assert {entry.name for entry in ENTRIES if entry.source == source} == targets.keys()
     shown = run("models", columns=80)
     assert shown.exit_code == 0
     for entry in ENTRIES:
