@@ -150,28 +150,27 @@ class Library:
     Attributes:
         name: what the program is called.
         code: its C++.
-        information: what stanc says of its inputs, as JSON.
+        information: what stanc says of it, as JSON.
+        inputs: {name: its "type", "int" or "real", and its number of "dimensions"} of all data.
     """
 
     def __init__(self, name: str, code: str, information: str, place: Path):
         self.name, self.code, self.information = name, code, information
+        self.inputs: dict[str, dict] = json.loads(information)["inputs"]
         self.functions = ctypes.CDLL(str(place))
         self.functions.stan_make.restype = ctypes.c_void_p
 
     def __reduce__(self):
         return library_of_code, (self.name, self.code, self.information)
 
-    @property
-    def inputs(self) -> dict[str, dict]:
-        """{name: its type, "int" or "real", and its number of dimensions} of all data."""
-        return json.loads(self.information)["inputs"]
-
-    def made(self, text: str) -> "StanModel":
-        """Return the model with the data that are the text of a JSON object.
+    def made(self, data: Mapping[str, np.ndarray]) -> "StanModel":
+        """Return the model with its data, of which whole numbers may come as floats.
 
         Raises:
             ModelError: Stan refuses the data.
         """
+        whole = {name for name, declared in self.inputs.items() if declared["type"] == "int"}
+        text = json.dumps({n: (x.astype(np.int64) if n in whole else x).tolist() for n, x in data.items()})
         words = ctypes.create_string_buffer(WORDS)
         address = self.functions.stan_make(text.encode(), words, WORDS)
         if not address:
@@ -182,11 +181,6 @@ class Library:
 def said_in(words: ctypes.Array) -> str:
     """Return what Stan said, in one line."""
     return " ".join(words.value.decode(errors="replace").split())
-
-
-def as_json(data: Mapping[str, np.ndarray]) -> str:
-    """Return data as the text of a JSON object, with all digits."""
-    return json.dumps({name: array.tolist() for name, array in data.items()})
 
 
 class StanModel:

@@ -29,7 +29,7 @@ from vi_kl.core.precision import in_float64
 from vi_kl.targets.captured import Captured, captured
 from vi_kl.targets.density import Density
 from vi_kl.targets.sites import Site, constrained_shapes, unconstrained_shapes
-from vi_kl.targets.stan.library import Library, StanModel, as_json, library_of
+from vi_kl.targets.stan.library import Library, StanModel, library_of
 
 PREDICT = (
     "Write what is to be predicted in the program's generated quantities: fit.sample(key, n) computes them for each "
@@ -92,18 +92,9 @@ class StanDensity(Captured, Density):
         return self.run("deterministic", data, sites, key)
 
     def model_log_density(self, data, sites):
-        call = self.outside_jax("log_density", data, (), (self.dim,))
-
-        @jax.custom_vjp
-        def function(z, *data):
-            return call(z, *data)[0]
-
-        def forward(z, *data):
-            value, gradient = call(z, *data)
-            return value, gradient
-
-        function.defvjp(forward, lambda gradient, cotangent: (cotangent * gradient, *[None] * len(data)))
-        return function(self.z_of(sites), *data)
+        function = differentiable(self.outside_jax("log_density", data, (), (self.dim,)), len(data))
+        # whole numbers have no cotangents, and come back in library.py
+        return function(self.z_of(sites), *(jnp.asarray(x, jnp.promote_types(x.dtype, float)) for x in data))
 
     def model_constrain(self, data, sites):
         length = sum(len(places) for *_, places in self.columns)
@@ -154,6 +145,22 @@ class StanDensity(Captured, Density):
 
     def __str__(self):
         return self.library.name
+
+
+def differentiable(call: Callable, num_data: int) -> Callable:
+    """Return a function of z and data that is differentiable by z, of one that returns its value and its gradient."""
+    without = (None,) * num_data
+
+    @jax.custom_vjp
+    def function(z, *data):
+        return call(z, *data)[0]
+
+    def forward(z, *data):
+        value, gradient = call(z, *data)
+        return value, gradient
+
+    function.defvjp(forward, lambda gradient, cotangent: (cotangent * gradient, *without))
+    return function
 
 
 def taken(values: jax.Array, columns: Columns) -> dict[str, jax.Array]:
@@ -325,7 +332,7 @@ def model_with(library: Library, names: tuple[str, ...], arrays: list[np.ndarray
     key = id(library), digest.digest()
     with lock:
         if key not in models:
-            models[key] = library.made(as_json(dict(zip(names, arrays, strict=True))))
+            models[key] = library.made(dict(zip(names, arrays, strict=True)))
             if len(models) > KEPT:
                 models.popitem(last=False)
         models.move_to_end(key)
