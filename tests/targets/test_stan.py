@@ -92,12 +92,12 @@ def test_the_log_density_is_scipys_with_a_jacobian_by_differences(target, z):
 @needs_stan
 def test_gradients_are_those_of_differences(target, z):
     def value(z):
-        return target.density.log_density(target.data, target.unravel(z))
+        return -2.0 * target.density.log_density(target.data, target.unravel(z))
 
     with jax.enable_x64(True):
         gradient = jax.jit(jax.grad(value))(z[0])
     steps = 1e-5 * np.eye(target.dim)
-    differences = (target.log_density(z[0] + steps) - target.log_density(z[0] - steps)) / 2e-5
+    differences = -2.0 * (target.log_density(z[0] + steps) - target.log_density(z[0] - steps)) / 2e-5
     np.testing.assert_allclose(gradient, differences, rtol=1e-6, atol=1e-6)
 
 
