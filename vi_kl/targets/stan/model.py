@@ -47,7 +47,7 @@ class StanDensity(Captured, Density):
         library: the compiled program.
         names: the data that the program declares, in the order of the target's data.
         variables: the parameters.
-        columns: where Stan's list of all entries has those of each parameter.
+        columns: the places of each parameter's entries in Stan's list of all entries.
         computed_columns: likewise for transformed parameters and generated quantities.
     """
 
