@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from vi_kl.models.catalogue import Entry
 
 NOTES = (
-    "Take: the cheapest method that is near enough, or the nearest if none is, and its measured KL(q||posterior) in "
-    'nats; "none" where even that is no stand-in. vi-kl models NAME says more of one, its data among it.',
+    "Take: the cheapest method that is near enough, or not to be told apart from the nearest, and its measured "
+    'KL(q||posterior) in nats; "none" where even the nearest is no stand-in. vi-kl models NAME says more of one.',
     "The models of posteriordb read their data from the copy of that database that the environment variable "
     "POSTERIORDB_PATH names; the others have theirs. Any of these can stand for MODEL.py:function: "
     "vi-kl fit eight_schools_centred.",
@@ -78,7 +78,7 @@ def all_of(entry: "Entry", how: str) -> Table:
         kl = "unknown" if measured.kl is None else f"{measured.kl:g} ± {measured.standard_error:g} nats"
         facts |= {
             "Take": str(measured),
-            "KL(q||posterior)": f"{kl} ({measured.label}), with {measured.gradients:,} gradients",
+            "KL(q||posterior)": f"{kl} ({measured.label}), of {measured.method} with {measured.gradients:,} gradients",
             "Nearest": measured.nearest,
             "Measured by": how,
         }

@@ -76,8 +76,10 @@ class Measured:
     gradients: int
 
     def __str__(self):
+        if not self.serves:
+            return f"none (nearest: {self.nearest})"
         kl = "?" if self.kl is None else f"{self.kl:.2g}" if self.kl >= LEAST else f"<{LEAST:g}"
-        return f"{self.method} ({kl})" if self.serves else f"none: {self.method} ({kl})"
+        return f"{self.method} ({kl})"
 
 
 @functools.cache

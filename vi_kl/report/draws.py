@@ -33,7 +33,7 @@ def draw_weights_of(comparison: Comparison, key, num_draws: int = NUM_WEIGHTS) -
     key, found = as_key(key), {}
     fits = dict(zip(comparison.names, comparison.fits, strict=True))
     for i, c in enumerate(sorted(comparison.certificates, key=lambda c: -c.elbo.to("nats").value)):
-        if not c.is_point and np.isfinite(c.k_hat):
+        if np.isfinite(c.k_hat):  # that of a point is infinite
             z, log_q = fits[c.name].approximation.sample_and_log_prob(jax.random.fold_in(key, i), num_draws)
             found[c.name] = log_density_in_chunks(comparison.target, z) - np.asarray(log_q)
     return found
