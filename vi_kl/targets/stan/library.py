@@ -163,14 +163,17 @@ class Library:
     def __reduce__(self):
         return library_of_code, (self.name, self.code, self.information)
 
+    def as_declared(self, name: str, array: np.ndarray) -> np.ndarray:
+        """Return data in the declared type: whole numbers may come as floats, since JAX differentiates nothing else."""
+        return np.ascontiguousarray(array, np.int64 if self.inputs[name]["type"] == "int" else np.float64)
+
     def made(self, data: Mapping[str, np.ndarray]) -> "StanModel":
-        """Return the model with its data, of which whole numbers may come as floats.
+        """Return the model with its data, in the types that it declares.
 
         Raises:
             ModelError: Stan refuses the data.
         """
-        whole = {name for name, declared in self.inputs.items() if declared["type"] == "int"}
-        text = json.dumps({n: (x.astype(np.int64) if n in whole else x).tolist() for n, x in data.items()})
+        text = json.dumps({name: array.tolist() for name, array in data.items()})
         words = ctypes.create_string_buffer(WORDS)
         address = self.functions.stan_make(text.encode(), words, WORDS)
         if not address:

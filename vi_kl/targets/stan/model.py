@@ -325,10 +325,10 @@ models: collections.OrderedDict[tuple[int, bytes], StanModel] = collections.Orde
 
 def model_with(library: Library, names: tuple[str, ...], arrays: list[np.ndarray]) -> StanModel:
     """Return the model of a program with these data, which is kept for the next call."""
+    arrays = [library.as_declared(name, array).reshape(array.shape) for name, array in zip(names, arrays, strict=True)]
     digest = hashlib.blake2b()
     for array in arrays:
-        digest.update(repr((array.shape, array.dtype.str)).encode())
-        digest.update(np.ascontiguousarray(array))
+        digest.update(repr(array.shape).encode() + array.tobytes())
     key = id(library), digest.digest()
     with lock:
         if key not in models:
