@@ -348,6 +348,7 @@ WRONG = {  # what is typed, what is written first, and the sentence that answers
     "a fit that is none": (("show", "{folder}/data.csv"), None, "data.csv"),
     "a missing fit": (("predict", "{folder}/no.vikl"), None, "no.vikl"),
     "no such model": (("fit", "eight_scools"), None, "There is no model 'eight_scools'. Did you mean eight_schools_"),
+    "a Stan program": (("fit", "schools.stan", "--data", "{folder}/data.csv"), None, "vi_kl.Target.from_stan("),
     "data for the catalogue": (("fit", "normal_normal", "--data", "{folder}/data.csv"), None, "has its own data"),
     "an ending of a report": (("compare", *MODEL_AND_DATA, "--out", "{folder}/r.pdf"), None, "or as numbers (.json)"),
     "an ending of draws": (("predict", "{folder}/fit.vikl", "--out", "{folder}/d.xlsx"), None, "as .csv, .npz, .nc"),
