@@ -12,10 +12,11 @@ from benchmarks.zoo import ZOO
 from benchmarks.zoo.large import hierarchy_data, hierarchy_known
 from benchmarks.zoo.page import publish
 from benchmarks.zoo.rows import append, figures, read, shown
-from benchmarks.zoo.series import hidden_markov, runge_kutta
 from numpyro.infer.util import log_density
 from scipy.integrate import solve_ivp
 from tiers import exhaustive_after
+
+from vi_kl.models.textbook.series import hidden_markov_model, runge_kutta
 
 CHEAP = ("eight_schools_centred", "laplace_product")
 
@@ -44,7 +45,7 @@ def test_hidden_states_are_summed_out():
     seen, words, unlabelled = np.array([0, 2]), np.array([1, 1]), np.array([3, 0, 2, 1])
     with jax.enable_x64(True):
         values = {"transition": jnp.asarray(transition), "emission": jnp.asarray(emission)}
-        found, trace = log_density(hidden_markov, (seen, words, unlabelled, 4), {}, values)
+        found, trace = log_density(hidden_markov_model, (seen, words, unlabelled, 4), {}, values)
         labelled = sum(
             jnp.sum(trace[name]["fn"].log_prob(trace[name]["value"]))
             for name in ("transition", "emission", "words", "states_seen")

@@ -1,5 +1,6 @@
 """`vi-kl fit`, `check`, `compare`, `predict`, `show` and `models` on a user's own model, as a person runs them."""
 
+import ast
 import csv
 import json
 import math
@@ -15,11 +16,14 @@ from scipy import stats
 from typer.testing import CliRunner
 
 import vi_kl
+from vi_kl.algorithms.registry import METHODS
 from vi_kl.algorithms.storage import describe
 from vi_kl.cli import interruption
 from vi_kl.cli.judging import failures_of
 from vi_kl.cli.main import app
-from vi_kl.models.catalogue import CATALOGUE, ENTRIES, NoSuchModel, make_target, named
+from vi_kl.cli.wording import in_commands
+from vi_kl.models import conjugate, textbook
+from vi_kl.models.catalogue import CATALOGUE, ENTRIES, NoSuchModel, all_measured, make_target, named
 from vi_kl.models.posteriordb import names as names_of_posteriordb
 
 pytestmark = pytest.mark.usefixtures("compiled_quickly")
@@ -344,6 +348,7 @@ WRONG = {  # what is typed, what is written first, and the sentence that answers
     "a fit that is none": (("show", "{folder}/data.csv"), None, "data.csv"),
     "a missing fit": (("predict", "{folder}/no.vikl"), None, "no.vikl"),
     "no such model": (("fit", "eight_scools"), None, "There is no model 'eight_scools'. Did you mean eight_schools_"),
+    "a Stan program": (("fit", "schools.stan", "--data", "{folder}/data.csv"), None, "vi_kl.Target.from_stan("),
     "data for the catalogue": (("fit", "normal_normal", "--data", "{folder}/data.csv"), None, "has its own data"),
     "an ending of a report": (("compare", *MODEL_AND_DATA, "--out", "{folder}/r.pdf"), None, "or as numbers (.json)"),
     "an ending of draws": (("predict", "{folder}/fit.vikl", "--out", "{folder}/d.xlsx"), None, "as .csv, .npz, .nc"),
@@ -379,15 +384,35 @@ def test_debug_shows_where_a_model_raised(folder):
     assert isinstance(run(*arguments).exception.__cause__, ZeroDivisionError)
 
 
+@pytest.mark.parametrize("place", ["diagnostics/advice.py", "workflows/recommendation.py", "algorithms/auto_fit.py"])
+def test_advice_on_the_command_line_names_no_call(place):
+    """Each sentence with a call that takes a key has other words there."""
+    tree = ast.parse((Path(vi_kl.__file__).parent / place).read_text())
+    texts = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+    advice = [text for text in texts if "key=key" in text]
+    assert advice
+    for text in advice:
+        assert "key=key" not in in_commands(text), text
+
+
 def test_the_catalogue_is_the_models_there_are():
     found = as_json_of_models()
     assert {entry["name"]: entry["dim"] for entry in found} == {entry.name: entry.dim for entry in ENTRIES}
     listed = {entry.name for entry in ENTRIES if entry.source == "posteriordb"}
     assert listed == set(names_of_posteriordb()) - {"eight_schools_centered", "eight_schools_noncentered"}
+    for source, targets in (("conjugate", conjugate.TARGETS), ("textbook", textbook.TARGETS)):
+        assert {entry.name for entry in ENTRIES if entry.source == source} == targets.keys()
     shown = run("models", columns=80)
     assert shown.exit_code == 0
     for entry in ENTRIES:
         assert entry.name in shown.stdout
+    assert set(all_measured()["models"]) <= set(CATALOGUE)
+    assert {entry.measured.method for entry in ENTRIES if entry.measured} <= set(METHODS)
+    one = run("models", "funnel", columns=80)
+    assert "closed form" in one.stdout
+    assert str(CATALOGUE["funnel"].measured) in one.stdout
+    assert json.loads(run("models", "funnel", "--json").stdout)["models"] == [e for e in found if e["name"] == "funnel"]
+    assert "Did you mean funnel" in run("models", "funel").stderr
     assert named("Eight-Schools-Centered") == "eight_schools_centred"
     with pytest.raises(NoSuchModel, match="Did you mean garch11"):
         make_target("garch")

@@ -155,6 +155,11 @@ def in_pymc(x, y):
     return model
 
 
+IN_STAN = """
+data { vector[20] x; vector[20] y; }
+parameters { real b; real<lower=0> sigma; }
+model { b ~ normal(0, 5); sigma ~ exponential(1); y ~ normal(b * x, sigma); }
+"""
 EXAMPLES = {"b": 0.0, "sigma": Positive(1.0)}
 SOURCES = {
     "NumPyro": lambda x=X, y=Y: Target.from_numpyro(regression, x, y),
@@ -169,11 +174,13 @@ SOURCES = {
     "callback, no vmap_method": lambda x=X, y=Y: Target.from_log_density(outside_jax(None), 2, data=(x, y)),
     "callback of parameters": lambda x=X, y=Y: Target.from_log_density(parameters_outside_jax, EXAMPLES, data=(x, y)),
     "PyMC": lambda x=X, y=Y: Target.from_pymc(in_pymc(x, y)),
+    "Stan": lambda x=X, y=Y: Target.from_stan(IN_STAN, {"x": x, "y": y}),
 }
-LACKING = () if importlib.util.find_spec("pymc") else ("PyMC",)  # sources that are not installed
+NEEDED = {"PyMC": "pymc", "Stan": "httpstan"}
+LACKING = tuple(name for name, package in NEEDED.items() if importlib.util.find_spec(package) is None)
 # PyMC rounds log(sqrt(2 pi)) to 32 bits: 1.5e-9 in each of 20 rows and in the prior, the same at every z
 ROUNDED = {"PyMC": 4e-8}
-NAMED = ("NumPyro", "PyMC", "parameters", "parameters in a dataclass", "callback of parameters")  # of sites b and sigma
+NAMED = (*NEEDED, "NumPyro", "parameters", "parameters in a dataclass", "callback of parameters")  # of sites b, sigma
 
 
 def b_and_log_sigma(name: str, sites: dict) -> dict[str, np.ndarray]:

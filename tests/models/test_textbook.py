@@ -6,6 +6,7 @@ import pytest
 from scipy import integrate, stats
 
 from vi_kl.models.textbook import (
+    CLASSICS,
     EFFECTS,
     STANDARD_ERRORS,
     TARGETS,
@@ -109,9 +110,34 @@ def test_logistic_regression_refuses_nothing_to_regress_on():
             logistic_regression(**{name: 0})
 
 
-def test_every_target_is_ready():
-    assert {name: make().dim for name, make in TARGETS.items()} == {
-        "eight_schools_centred": 10,
-        "eight_schools_noncentred": 10,
-        "logistic_regression": 4,
-    }
+def test_densities_without_data_against_scipy():
+    """Neal's funnel and the banana: all sites are real, so that no Jacobian enters."""
+    funnel, banana = TARGETS["funnel"](), TARGETS["banana"]()
+    v, x = -1.7, np.linspace(-2, 1, 9)
+    expected = stats.norm.logpdf(v, 0, 3) + stats.norm.logpdf(x, 0, np.exp(v / 2)).sum()
+    np.testing.assert_allclose(funnel.log_density(funnel.unconstrain({"v": v, "x": x})), expected, rtol=1e-12)
+    x, y = 7.0, -4.0
+    expected = stats.norm.logpdf(x, 0, 10) + stats.norm.logpdf(y, 0.03 * (x**2 - 100), 1)
+    np.testing.assert_allclose(banana.log_density(banana.unconstrain({"x": x, "y": y})), expected, rtol=1e-12)
+
+
+def test_moments_without_data_against_quadrature():
+    """The spread of the funnel's x and of the banana's y, by SciPy over what they depend on."""
+    funnel, banana = TARGETS["funnel"]().reference, TARGETS["banana"]().reference
+    variance = integrate.quad(lambda v: np.exp(v) * stats.norm.pdf(v, 0, 3), -30, 60, epsabs=0, limit=200)[0]
+    np.testing.assert_allclose(funnel.moments["x"].sd, np.sqrt(variance), rtol=1e-7)
+    second = integrate.quad(lambda x: (1 + (0.03 * (x**2 - 100)) ** 2) * stats.norm.pdf(x, 0, 10), -200, 200)[0]
+    np.testing.assert_allclose(banana.moments["y"].sd, np.sqrt(second), rtol=1e-7)
+
+
+def test_poisson_regression_against_scipy():
+    target = TARGETS["poisson_regression"]()
+    of_type, of_years, of_period, intercept = np.array([0.3, -0.7, 0.1, 0.4]), np.array([0.7, 0.8, 0.4]), 0.4, -6.4
+    kind, built, late, service, incidents = CLASSICS["poisson_regression"].data()
+    assert len(incidents) == 34
+    assert incidents.sum() == 356
+    log_rate = intercept + np.append(0.0, of_type)[kind] + np.append(0.0, of_years)[built] + of_period * late
+    expected = stats.poisson.logpmf(incidents, service * np.exp(log_rate)).sum()
+    expected += stats.norm.logpdf(intercept, -6, 5) + stats.norm.logpdf([*of_type, *of_years, of_period], 0, 2.5).sum()
+    sites = {"intercept": intercept, "of_type": of_type, "of_years": of_years, "of_period": of_period}
+    np.testing.assert_allclose(target.log_density(target.unconstrain(sites)), expected, rtol=1e-10)

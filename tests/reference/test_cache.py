@@ -14,7 +14,8 @@ import numpyro
 import numpyro.distributions as dist
 import pytest
 
-from vi_kl.reference.cache import cache_folder, cached, fingerprint, load, store
+from vi_kl.core.files import cache_folder
+from vi_kl.reference.cache import cached, fingerprint, load, store
 from vi_kl.reference.mcmc.nuts import NUTS
 from vi_kl.targets import Target
 

@@ -22,6 +22,7 @@ from vi_kl.report import figures as plots
 from vi_kl.report.comparison import comparison_page, draw_pictures, draw_traces, write_report
 from vi_kl.report.draws import draw_sites_of
 from vi_kl.report.figures.marginals import density
+from vi_kl.report.figures.pairs import region
 from vi_kl.report.tables import COLUMNS, EIGHTY_CHARACTERS, Table, comparison_table, evidence, notes, number
 from vi_kl.report.terminal import print_comparison
 from vi_kl.report.terminal_table import TerminalTable
@@ -238,3 +239,34 @@ def test_a_page_of_failures_alone():
     assert "flow: left out" in html
     assert "Nothing &lt;fits&gt;" in html
     print_comparison(failed, console=Console(file=io.StringIO(), width=80))
+
+
+def test_a_region_holds_its_share_of_a_normal():
+    """The ellipse that holds a share s of a normal has the area 2 pi sqrt(det) (-log(1 - s))."""
+    covariance = np.array([[1.0, -1.2], [-1.2, 4.0]])
+    draws = np.random.default_rng(0).multivariate_normal([1.5, 3.0], covariance, 65_536)
+    x, y, height, levels = region(draws, np.array([-5.0, -6.0]), np.array([5.0, 12.0]), (0.5, 0.9))
+    cell = (x[1] - x[0]) * (y[1] - y[0])
+    areas = [np.sum(height > level) * cell for level in levels]
+    expected = [-2 * np.pi * np.sqrt(np.linalg.det(covariance)) * np.log(1 - share) for share in (0.9, 0.5)]
+    np.testing.assert_allclose(areas, expected, rtol=0.05)  # smoothing by a sixth of the sd widens it by 3%
+    assert height[np.argmin(np.abs(y - 3.0)), np.argmin(np.abs(x - 1.5))] > levels[1]  # rows are the second number
+
+
+def test_pairs_show_numbers_before_entries_and_weights_those_with_a_density(known, unknown):
+    figure = unknown.plot_pairs()
+    assert len(figure.axes) == 6
+    assert [ax.get_xlabel() for ax in figure.axes if ax.get_xlabel()] == ["noise", "slopes[0]", "slopes[1]"]
+    assert len(known.plot_pairs().axes) == 1
+    ax = known.plot_weights()
+    assert [line.get_label().split(",")[0] for line in ax.lines[1:]] == ["laplace"]  # a point has no weights
+    assert f"k-hat {known.certificates[0].k_hat:.2f}" in ax.lines[1].get_label()
+
+
+def test_weights_fall_from_the_left_with_their_mean_at_one():
+    _, ax = plots.subplots(figsize=(4, 3))
+    log_weight = np.log([1.0, 3.0, 8.0]) + 700.0
+    plots.plot_weights(ax, {"laplace": log_weight, "flow": np.zeros(5)}, {"laplace": 0.1, "flow": 0.2})
+    np.testing.assert_allclose(ax.lines[1].get_ydata(), [2.0, 0.75, 0.25])
+    np.testing.assert_allclose(ax.lines[1].get_xdata(), [1 / 3, 2 / 3, 1])
+    np.testing.assert_allclose(ax.lines[2].get_ydata(), 1.0)

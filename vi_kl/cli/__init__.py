@@ -10,6 +10,7 @@ models             the catalogue
 worms              the worm-teeth story
 kl                 a divergence between two distributions; `divergence/` reads the expressions and answers
 self_test          the detection rates of the diagnostics, on planted failures
+wording            advice with commands in the place of calls
 subject            the posterior that a command is about: model and data, the catalogue, or a saved fit's
 references         the reference posterior that is asked for
 judging            what --strict asks of a certificate

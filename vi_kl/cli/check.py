@@ -9,6 +9,7 @@ from vi_kl.cli.interruption import when_interrupted
 from vi_kl.cli.judging import failures_of
 from vi_kl.cli.options import Arg, AsJson, Data, Debug, OtherModel, Quiet, Reference, Seed, Strict
 from vi_kl.cli.streams import Streams, streams
+from vi_kl.cli.wording import in_commands
 
 if TYPE_CHECKING:
     from vi_kl.algorithms import Fit
@@ -96,6 +97,6 @@ def judged(subject: str, name: str, certificate: "Certificate", said: Streams) -
     why = failures_of(certificate)
     said.show(f"{subject}, a fit of {name}" if subject != name else name)
     if not said.as_json:
-        print_certificate(certificate, said.output)
+        print_certificate(certificate, said.output, in_commands)
     said.show(f"Not passed: {' '.join(why)}" if why else "Passed.", "")
     return {"subject": subject, "passed": not why, "failures": why, "certificate": certificate.to_dict()}

@@ -11,6 +11,7 @@ from vi_kl.cli.interruption import when_interrupted
 from vi_kl.cli.judging import failures_of
 from vi_kl.cli.options import Arg, AsJson, Data, Debug, Model, Quiet, Reference, Seed, Strict
 from vi_kl.cli.streams import Streams, streams
+from vi_kl.cli.wording import in_commands
 from vi_kl.core.files import require_writable_file
 
 if TYPE_CHECKING:
@@ -132,6 +133,6 @@ def show(table: "Comparison", out: Path | None, said: Streams) -> None:
 
     if said.as_json:
         return
-    print_comparison(table, console=said.output)
+    print_comparison(table, console=said.output, wording=in_commands)
     if out is not None:
         said.show(f"The comparison is in {out}.")

@@ -8,6 +8,7 @@ import typer
 from vi_kl.cli.interruption import when_interrupted
 from vi_kl.cli.options import Arg, AsJson, Data, Debug, Model, Quiet, Seed
 from vi_kl.cli.streams import Streams, streams
+from vi_kl.cli.wording import in_commands
 from vi_kl.core.files import require_writable_file
 
 EXAMPLE_FILES = """\
@@ -138,7 +139,7 @@ def show(
         return
     print_summary(summary, said.output, with_notes=certificate is None)
     if certificate is not None:
-        print_certificate(certificate, said.output)
+        print_certificate(certificate, said.output, in_commands)
     else:
         said.show(f"No certificate: {why_not}", "")
     said.show(f"Cost: {cost_in_words(found.cost)}")

@@ -16,6 +16,7 @@ from rich.text import Text
 
 from vi_kl.cli.divergence.spinner import delayed_spinner
 from vi_kl.cli.errors import errors_as_sentences
+from vi_kl.cli.wording import in_commands
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,7 +55,7 @@ class Streams:
         """Show results to people; words wrap at words."""
         if not self.as_json:
             for part in parts:
-                self.output.print(Text(part) if isinstance(part, str) else part)
+                self.output.print(Text(in_commands(part)) if isinstance(part, str) else part)
 
     def write(self, record: dict[str, Any]) -> None:
         """Write results as one JSON object, if that is wanted."""

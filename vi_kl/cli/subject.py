@@ -100,6 +100,10 @@ def subject_of(
                 f"{in_catalogue} is a model of the catalogue and has its own data: leave --data and --arg out."
             )
         return Subject(in_catalogue, make_target(in_catalogue), {"model": in_catalogue}, None)
+    if model.endswith(".stan"):
+        raise FileError(
+            f"{model} is a Stan program, which is fitted in Python: vi_kl.Target.from_stan({model!r}, data)."
+        )
     if not is_model(model):
         close = difflib.get_close_matches(model.lower(), CATALOGUE, n=1, cutoff=SIMILAR)
         hint = f" Did you mean {close[0]}?" if close else ""

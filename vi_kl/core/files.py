@@ -58,6 +58,22 @@ def replacing(path: str | os.PathLike) -> Iterator[BinaryIO]:
         raise
 
 
+def cache_folder(cache) -> Path | None:
+    """Return the folder of the cache's entries: None for no cache, $VI_KL_CACHE or ~/.cache/vi_kl for True, or a path.
+
+    Raises:
+        TypeError: `cache` is none of these.
+    """
+    if cache is None or cache is False:
+        return None
+    if cache is True:
+        root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        return Path(os.environ.get("VI_KL_CACHE") or Path(root) / "vi_kl")
+    if isinstance(cache, str | os.PathLike):
+        return Path(cache).expanduser()
+    raise TypeError(f"cache must be a path, True for the default folder, or None, not {type(cache).__name__}.")
+
+
 def require_writable(folder: Path) -> None:
     """Make the folder, and raise an OSError now rather than after the work where nothing can be written into it."""
     folder.mkdir(parents=True, exist_ok=True)

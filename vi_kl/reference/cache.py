@@ -18,7 +18,6 @@ write leaves nothing. A file that cannot be read is as good as none, and is repl
 import functools
 import hashlib
 import json
-import os
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -32,22 +31,6 @@ from vi_kl.targets.fingerprint import describe_leaf
 from vi_kl.targets.target import Target
 
 MOST_ARRAYS = 100  # of an entry; a file of more is none of ours
-
-
-def cache_folder(cache) -> Path | None:
-    """Return the folder of the cache's entries: None for no cache, $VI_KL_CACHE or ~/.cache/vi_kl for True, or a path.
-
-    Raises:
-        TypeError: `cache` is none of these.
-    """
-    if cache is None or cache is False:
-        return None
-    if cache is True:
-        root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-        return Path(os.environ.get("VI_KL_CACHE") or Path(root) / "vi_kl")
-    if isinstance(cache, str | os.PathLike):
-        return Path(cache).expanduser()
-    raise TypeError(f"cache must be a path, True for the default folder, or None, not {type(cache).__name__}.")
 
 
 def cached(folder: Path | None, name: str, compute: Callable[[], Mapping], needs: tuple[str, ...]) -> dict:

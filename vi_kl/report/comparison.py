@@ -23,7 +23,7 @@ from vi_kl.core.random_keys import key_text
 from vi_kl.diagnostics.certificate import Certificate
 from vi_kl.objectives.elbo import ELBO
 from vi_kl.report import figures as plots
-from vi_kl.report.draws import SiteDraws, draw_sites_of
+from vi_kl.report.draws import SiteDraws, draw_sites_of, draw_weights_of
 from vi_kl.report.pages import Section, render_page, write_atomically, write_page
 from vi_kl.report.picture import Picture, draw_picture
 from vi_kl.report.provenance import Provenance, provenance
@@ -32,6 +32,7 @@ from vi_kl.workflows.comparison import Comparison
 
 MOST_SITES, SITES_IN_A_ROW = 6, 3  # the sites of one figure
 MOST_ENTRIES = 60  # the most entries of a vector
+MOST_IN_PAIRS = 4  # numbers that are drawn two at a time
 
 
 def write_report(
@@ -245,6 +246,46 @@ def plot_marginals_of(comparison: Comparison, key: KeyLike) -> Figure:
     """Draw every approximation over the posterior, site by site; see `Comparison.plot_marginals`."""
     with plots.style():
         return figure_of_posteriors(comparison, draw_sites_of(comparison, key))
+
+
+def plot_pairs_of(comparison: Comparison, key: KeyLike) -> Figure:
+    """Draw pairs of numbers under every approximation and the posterior; see `Comparison.plot_pairs`."""
+    with plots.style():
+        return figure_of_pairs(comparison, draw_sites_of(comparison, key))
+
+
+def figure_of_pairs(comparison: Comparison, draws: SiteDraws) -> Figure:
+    """Return a figure of the first numbers of the model, two at a time, numbers before entries of vectors."""
+    known = None if draws.exact is None else columns_of(comparison, draws.exact)
+    of_q = {name: columns_of(comparison, values) for name, values in draws.approximations.items()}
+    labels = list(next(iter(of_q.values())))
+    size = 1.2 + 1.9 * len(labels)
+    fig, axes = plots.subplots(len(labels), len(labels), figsize=(size, size), squeeze=False)
+    exact = None if known is None else np.stack(list(known.values()), axis=1)
+    stacked = {name: np.stack(list(columns.values()), axis=1) for name, columns in of_q.items()}
+    plots.plot_pairs(axes, exact, stacked, labels, describe_known(comparison))
+    handles, names = axes[0, 0].get_legend_handles_labels()
+    fig.legend(handles, names, loc="outside upper right", fontsize=8.5)
+    return fig
+
+
+def columns_of(comparison: Comparison, values: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return the first numbers of the draws of sites, {name: (n,)}, those that are alone before entries of vectors."""
+    found: dict[str, np.ndarray] = {}
+    for site in sorted(comparison.target.sites, key=lambda site: bool(site.shape)):
+        flat = np.asarray(values[site.name]).reshape(len(values[site.name]), -1)
+        for i, index in enumerate(np.ndindex(site.shape)):
+            name = f"{site.name}[{', '.join(map(str, index))}]" if index else site.name
+            if len(found) < MOST_IN_PAIRS:
+                found[name] = flat[:, i]
+    return found
+
+
+def plot_weights_of(comparison: Comparison, ax: Axes | None, key: KeyLike) -> Axes:
+    """Draw importance weights on the axes, or on a new figure; see `Comparison.plot_weights`."""
+    k_hats = {c.name: c.k_hat for c in comparison.certificates}
+    with plots.style():
+        return plots.plot_weights(ax or plots.subplots(figsize=(7.2, 3.6))[1], draw_weights_of(comparison, key), k_hats)
 
 
 def draw_posteriors(

@@ -7,10 +7,11 @@ import numpy as np
 
 from vi_kl.core.precision import in_float64
 from vi_kl.core.random_keys import as_key
-from vi_kl.targets.target import constrain_in_chunks
+from vi_kl.targets.target import constrain_in_chunks, log_density_in_chunks
 from vi_kl.workflows.comparison import Comparison
 
 NUM_DRAWS = 65_536  # so many that a curve through them is smooth
+NUM_WEIGHTS = 16_384  # as many as k-hat is estimated from
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,6 +25,18 @@ class SiteDraws:
 
     exact: dict[str, np.ndarray] | None
     approximations: dict[str, dict[str, np.ndarray]]
+
+
+@in_float64
+def draw_weights_of(comparison: Comparison, key, num_draws: int = NUM_WEIGHTS) -> dict[str, np.ndarray]:
+    """Return log p - log q at draws of each q that has a density, {name: (n,)}, in the order of the ELBOs."""
+    key, found = as_key(key), {}
+    fits = dict(zip(comparison.names, comparison.fits, strict=True))
+    for i, c in enumerate(sorted(comparison.certificates, key=lambda c: -c.elbo.to("nats").value)):
+        if np.isfinite(c.k_hat):  # that of a point is infinite
+            z, log_q = fits[c.name].approximation.sample_and_log_prob(jax.random.fold_in(key, i), num_draws)
+            found[c.name] = log_density_in_chunks(comparison.target, z) - np.asarray(log_q)
+    return found
 
 
 @in_float64

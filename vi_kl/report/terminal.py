@@ -1,6 +1,6 @@
 """Tables and words for a terminal, by rich: what `print(comparison)` is for logs, for people who read along."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from rich.console import Console
 from rich.padding import Padding
@@ -17,17 +17,23 @@ from vi_kl.workflows.comparison import Comparison
 LONGEST_LINE = 100  # the most columns of prose; wider is tiring to read
 
 
-def print_comparison(comparison: Comparison, unit: str = "nats", console: Console | None = None) -> None:
+def print_comparison(
+    comparison: Comparison,
+    unit: str = "nats",
+    console: Console | None = None,
+    wording: Callable[[str], str] = str,
+) -> None:
     """Print the table of a comparison and what should not be missed about it, in the width that the console has.
 
     Args:
         comparison: what `compare` returned.
         unit: "nats" or "bits".
         console: the console to print on; by default the standard output.
+        wording: a function that all sentences go through; the command line names commands in the place of calls.
     """
     console = console or Console()
     console.print(TerminalTable(comparison_table(comparison, unit, EIGHTY_CHARACTERS), inside=True), "")
-    print_notes([*notes(comparison), comparison.recommendation], console)
+    print_notes(map(wording, [*notes(comparison), comparison.recommendation]), console)
 
 
 def print_summary(summary: Summary, console: Console, *, with_notes: bool = True) -> None:
@@ -50,9 +56,15 @@ def print_summary(summary: Summary, console: Console, *, with_notes: bool = True
         print_notes(summary.notes, console)
 
 
-def print_certificate(certificate: Certificate, console: Console) -> None:
-    """Print a certificate: its figures, and what they mean in words."""
-    title, *lines = str(certificate).splitlines()
+def print_certificate(certificate: Certificate, console: Console, wording: Callable[[str], str] = str) -> None:
+    """Print a certificate: its figures, and what they mean in words.
+
+    Args:
+        certificate: what `check` returned.
+        console: the console to print on.
+        wording: a function that all lines go through, as in `print_comparison`.
+    """
+    title, *lines = map(wording, str(certificate).splitlines())
     console.print(Text(title), width=min(console.width, LONGEST_LINE))
     for line in lines:
         console.print(Padding(Text(line.strip()), (0, 0, 0, 2)), width=min(console.width, LONGEST_LINE))

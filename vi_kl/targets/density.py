@@ -1,6 +1,6 @@
 """Density: the contract that every source of models fulfils, and the capabilities that a source may offer besides.
 
-A *source* is what a Target is made from: a NumPyro model, a log density, a PyMC model. Each is
+A *source* is what a Target is made from: a NumPyro model, a log density, a PyMC model, a Stan program. Each is
 one subclass of `Density`. A Target holds the density and its data apart, so that the density can be a static part of
 compiled code while new data of the same shape does not recompile it. So a density must be
 

@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
 from vi_kl.core.aligned import aligned
-from vi_kl.core.annotations import AnyArray, KeyLike, Sites
+from vi_kl.core.annotations import AnyArray, KeyLike, ProgressLike, Sites
 from vi_kl.core.compilation import compiled
 from vi_kl.core.errors import UnsuitableError
 from vi_kl.core.numbers import whole_number
@@ -42,6 +42,7 @@ from vi_kl.targets.row_sources import RowSource
 from vi_kl.targets.rows import row_sum_of, summed
 from vi_kl.targets.sharding import is_sharded, shard_data
 from vi_kl.targets.sites import Site, ravel, unravel
+from vi_kl.targets.stan import density_from_stan
 from vi_kl.targets.streamed import StreamedDensity
 
 
@@ -173,6 +174,34 @@ class Target:
             TypeError: model is no `pymc.Model`.
         """
         return cls(*density_from_pymc(model), reference)
+
+    @classmethod
+    def from_stan(
+        cls, program: Any, data: Any = None, *, reference: Any = None, progress: ProgressLike = None
+    ) -> "Target":
+        """Make a target of the posterior of a Stan program, by Stan's own log density, gradient and transforms.
+
+            target = Target.from_stan("schools.stan", {"J": 8, "y": y, "sigma": sigma})
+            target = Target.from_stan("schools.stan", "schools.json")
+
+        Sites are the program's parameters by their names; transformed parameters and generated quantities come with
+        them. No constant is left out of the log density, `~` or not, so that the evidence is that of the model. The
+        program is compiled once, which takes about half a minute, and kept in the folder of vi_kl's caches.
+
+        Args:
+            program: the file, or the text, of a Stan program.
+            data: {name: array or number} of what the program declares, or a file of JSON; None if it declares nothing.
+            reference: what is known about the posterior: a `ReferencePosterior`, or a function from this target to one,
+                called when it is first asked for.
+            progress: how the compilation is shown; see `vi_kl.core.progress`.
+
+        Raises:
+            ImportError: httpstan, which holds Stan (`pip install "vi_kl[stan]"`), or a C++ compiler is missing.
+            ModelError: Stan or the C++ compiler refuses the program, or Stan the data; there are no parameters, or one
+                is a tuple or complex. The message is theirs, or names it.
+            FileNotFoundError: there is no such file.
+        """
+        return cls(*density_from_stan(program, data, progress), reference)
 
     @functools.cached_property
     def dim(self) -> int:

@@ -167,6 +167,14 @@ class Comparison(Readable):
         """Draw every approximation over the posterior, site by site; of vectors, means and sds."""
         return rendered_by("plot_marginals_of")(self, key)
 
+    def plot_pairs(self, key: KeyLike = 0) -> "Figure":
+        """Draw the first four numbers two at a time: the region of 90% of each q over the posterior's."""
+        return rendered_by("plot_pairs_of")(self, key)
+
+    def plot_weights(self, ax: "Axes | None" = None, key: KeyLike = 0) -> "Axes":
+        """Draw the importance weights p/q of each q, the largest at the left, with k-hat, on log scales."""
+        return rendered_by("plot_weights_of")(self, ax, key)
+
     @property
     def headline(self) -> str:
         """The target, the approximations from the highest ELBO down, and how many were left out."""

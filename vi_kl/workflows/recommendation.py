@@ -20,21 +20,26 @@ def recommend(
     """Say which approximation to take, or that none is near enough and what to do instead."""
     if not fits:
         return f"Nothing could be fitted and checked: {'; '.join(failures)}."
-    known = {c.name: (fit, c) for fit, c in zip(fits, certificates, strict=True)}
-    near = [name for name, (_, c) in known.items() if at_most(c) < GOOD_ENOUGH]
-    tied = [name for name in ranking.tied if name in known]
-    choice = min(near or tied or known, key=lambda name: price_of(known[name][0]))
-    fit, certificate = known[choice]
-    if near or at_most(certificate) < ROUGH:
+    choice, fit, certificate = chosen(fits, certificates, ranking)
+    if at_most(certificate) < ROUGH:
         words = [f"Take {choice}: {distance(certificate)}. It took {price_in_words(fit)}."]
     else:
         words = [
             f"None is near enough to stand in for the posterior. The nearest is {choice}: {distance(certificate)}."
         ]
     words += beside(choice, ranking)
-    if not near:
+    if not at_most(certificate) < GOOD_ENOUGH:
         words += remedies(certificate)
     return " ".join(words)
+
+
+def chosen(fits: Sequence[Fit], certificates: Sequence[Certificate], ranking: Ranking) -> tuple[str, Fit, Certificate]:
+    """Return the cheapest of those that are near enough, or else of those that cannot be told apart from the best."""
+    known = {c.name: (fit, c) for fit, c in zip(fits, certificates, strict=True)}
+    near = [name for name, (_, c) in known.items() if at_most(c) < GOOD_ENOUGH]
+    tied = [name for name in ranking.tied if name in known]
+    choice = min(near or tied or known, key=lambda name: price_of(known[name][0]))
+    return choice, *known[choice]
 
 
 def remedies(c: Certificate) -> list[str]:

@@ -13,7 +13,8 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from vi_kl.reference.cache import cache_folder, cached
+from vi_kl.core.files import cache_folder
+from vi_kl.reference.cache import cached
 from vi_kl.reference.mcmc.checks import OF_THE_CHAINS, Checks, complaints, measure
 from vi_kl.reference.mcmc.nuts import NUTS, run_nuts
 

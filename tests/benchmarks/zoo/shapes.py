@@ -5,7 +5,7 @@ import numpy as np
 import numpyro
 import numpyro.distributions as dist
 
-from .case import Case
+from .case import Case, of_catalogue
 
 
 def laplace_product(num):
@@ -15,41 +15,6 @@ def laplace_product(num):
 
 def laplace_product_data():
     return (20,)
-
-
-def gaussian_process(x, y):
-    """Three hyperparameters of a Gaussian process on 25 points: long tails, and every value costs a factorisation."""
-    variance, length, noise = (
-        numpyro.sample(name, dist.LogNormal(0.0, 2.0)) for name in ("variance", "length", "noise")
-    )
-    kernel = variance * jnp.exp(-0.5 * ((x[:, None] - x) / length) ** 2)
-    covariance = kernel + (noise + 1e-6) * jnp.eye(len(x))
-    numpyro.sample("y", dist.MultivariateNormal(jnp.zeros(len(x)), covariance), obs=y)
-
-
-def gaussian_process_data(points=25):
-    generator = np.random.default_rng(18)
-    x = np.linspace(-1, 1, points)
-    y = x + 0.2 * x**3 + 0.5 * (0.5 + x) ** 2 * np.sin(4 * x) + 0.2 * generator.standard_normal(points)
-    return x, (y - y.mean()) / y.std()
-
-
-def mixture(y):
-    """Two normals that overlap, with ordered means: one component may be nearly empty."""
-    weight = numpyro.sample("weight", dist.Beta(2, 2))
-    normal = dist.Normal(0, 2).expand([2]).to_event(1)
-    means = numpyro.sample("means", dist.TransformedDistribution(normal, dist.transforms.OrderedTransform()))
-    sds = numpyro.sample("sds", dist.HalfNormal(2).expand([2]).to_event(1))
-    with numpyro.plate("rows", len(y)):
-        components = dist.Normal(means, sds)
-        mixing = dist.Categorical(jnp.stack([weight, 1 - weight]))
-        numpyro.sample("y", dist.MixtureSameFamily(mixing, components), obs=y)
-
-
-def mixture_data(rows=150):
-    generator = np.random.default_rng(19)
-    second = generator.random(rows) < 0.6
-    return (np.where(second, 1.5, -1.0) + np.where(second, 0.8, 1.0) * generator.standard_normal(rows),)
 
 
 def areas(neighbours, expected, cases):
@@ -74,7 +39,7 @@ def areas_data(side=7):
 
 CASES = [
     Case(laplace_product, laplace_product_data, 20),
-    Case(gaussian_process, gaussian_process_data, 3),
-    Case(mixture, mixture_data, 5),
+    of_catalogue("gaussian_process"),
+    of_catalogue("mixture"),
     Case(areas, areas_data, 52),
 ]

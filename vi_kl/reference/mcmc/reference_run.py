@@ -19,10 +19,11 @@ from vi_kl.core.annotations import KeyLike, Progress, ProgressLike
 from vi_kl.core.blas_threads import with_one_blas_thread
 from vi_kl.core.errors import ViKLError
 from vi_kl.core.estimate import Estimate
+from vi_kl.core.files import cache_folder
 from vi_kl.core.precision import in_float64
 from vi_kl.core.progress import part_of, reporting
 from vi_kl.core.random_keys import as_key, numpy_generator
-from vi_kl.reference.cache import cache_folder, cached, fingerprint
+from vi_kl.reference.cache import cached, fingerprint
 from vi_kl.reference.mcmc.annealing import anneal
 from vi_kl.reference.mcmc.bridge import cross_bridge
 from vi_kl.reference.mcmc.checks import OF_THE_CHAINS, OF_THE_EVIDENCE, Checks, complaints, measure

@@ -4,6 +4,8 @@ appearance    the look: `style()` is a context for the caller to use, since noth
 fits          how each ELBO approached the log evidence
 marginals     one number, or the entries of a vector, under every approximation and under the posterior
 divergences   both divergences of each approximation, with their intervals, and what each cost
+pairs         two numbers at a time, under every approximation and under the posterior
+weights       the importance weights of each approximation, and k-hat
 projections   a distribution and its nearest members of a family
 """
 
@@ -11,7 +13,9 @@ from vi_kl.report.figures.appearance import FILL, INK, QUIET, colour, dash, labe
 from vi_kl.report.figures.divergences import FLOOR, plot_costs, plot_forest, plot_reverse_kl
 from vi_kl.report.figures.fits import plot_trace
 from vi_kl.report.figures.marginals import plot_many_means, plot_marginal
+from vi_kl.report.figures.pairs import plot_pair, plot_pairs
 from vi_kl.report.figures.projections import plot_projections
+from vi_kl.report.figures.weights import plot_weights
 
 __all__ = [
     "FILL",
@@ -25,9 +29,12 @@ __all__ = [
     "plot_forest",
     "plot_many_means",
     "plot_marginal",
+    "plot_pair",
+    "plot_pairs",
     "plot_projections",
     "plot_reverse_kl",
     "plot_trace",
+    "plot_weights",
     "style",
     "subplots",
 ]
