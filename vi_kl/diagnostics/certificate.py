@@ -232,9 +232,7 @@ def led_by_short_chains(
     if not number:
         return search, {}
     words = f"running {number:,} short chains"
-    found = judge_by_short_chains(
-        q, draws, view, keys[7], number, lambda share: report(0.7 + 0.1 * share, words)
-    )
+    found = judge_by_short_chains(q, draws, view, keys[7], number, lambda share: report(0.7 + 0.1 * share, words))
     figures_found: dict[str, Any] = {"short_chains": found}
     if found is None or not len(found.starts):
         return search, figures_found

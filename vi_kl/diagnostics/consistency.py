@@ -53,7 +53,7 @@ def contradictions_of_chains(figures: dict) -> list[str]:
     if chains is None:
         return []
     found = []
-    if kl is not None and chains.kl_at_least > kl.value + 4 * kl.standard_error:
+    if kl is not None and chains.kl_at_least > max(kl.value, 0.0) + 4 * kl.standard_error:
         found.append(
             f"Short chains from q's draws prove that KL(q||posterior) is at least {chains.kl_at_least:.2g} nats, and it "
             f"is {kl.value:.2g} by {kl.method}: that misses a part of the posterior."

@@ -109,11 +109,10 @@ def least_kl(before: Float[np.ndarray, "n k"], after: Float[np.ndarray, "n k"]) 
     of one event: to lie below a number, here below quantiles of starts and ends together. By Pinsker's inequality KL
     is at least half of that difference squared. This holds whether or not the chains have settled.
     """
-    both = np.sort(np.concatenate([before, after]), axis=0)
+    together = order_statistics(np.concatenate([before, after]), 0.5)
     t = critical((1 - CONFIDENCE) / (len(PROBABILITIES) * before.shape[1]))
     least = 0.0
-    for probability in PROBABILITIES:
-        limit = quantile(both, probability)
+    for _, limit, _ in together:
         change = (before <= limit).astype(float) - (after <= limit)
         found = bounds(change.mean(axis=0), width_of((change**2).mean(axis=0), len(change), t))
         least = max(least, float(found.at_least.max(initial=0.0)))
@@ -163,12 +162,12 @@ def of_sds(before: np.ndarray, after: np.ndarray, t: float) -> Bounds:
 
 def of_quantiles(own: np.ndarray, after: np.ndarray, level: float) -> Comparison:
     """Return the bounds of the errors of quantiles, from order statistics of q's draws and of the ends."""
-    own, after, unit = np.sort(own, axis=0), np.sort(after, axis=0), after.std(axis=0)
-    found = {}
-    for name, probability in zip(QUANTILES, PROBABILITIES, strict=True):
-        low, high = limits_of_quantile(own, probability, level / 4)
-        low_after, high_after = limits_of_quantile(after, probability, level / 4)
-        estimate = (quantile(own, probability) - quantile(after, probability)) / unit
+    found, unit = {}, after.std(axis=0)
+    for_own, for_after = (order_statistics(x, level / 4) for x in (own, after))
+    for name, (low, middle, high), (low_after, middle_after, high_after) in zip(
+        QUANTILES, for_own, for_after, strict=True
+    ):
+        estimate = (middle - middle_after) / unit
         apart = np.maximum(low - high_after, low_after - high) / unit
         most = np.maximum(high - low_after, high_after - low) / unit
         known = np.isfinite(estimate)
@@ -180,22 +179,33 @@ def of_quantiles(own: np.ndarray, after: np.ndarray, level: float) -> Comparison
     return found
 
 
-def quantile(ordered: np.ndarray, probability: float) -> np.ndarray:
-    return ordered[min(int(probability * len(ordered)), len(ordered) - 1)]
+def order_statistics(values: np.ndarray, level: float) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Return a lower limit of each of the quantiles of every column, the quantile of the sample, and an upper limit.
 
-
-def limits_of_quantile(ordered: np.ndarray, probability: float, level: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return order statistics beyond which a quantile lies with this probability at most, on each side.
-
-    So many of n draws are at or below the quantile as n tosses of a coin of this probability show heads.
+    Each limit fails with this probability at most.
     """
-    n = len(ordered)
-    at_most = bdtr(np.arange(n), n, probability)  # the probability of 0 to n - 1 heads, or fewer
-    below, above = np.flatnonzero(at_most <= level), np.flatnonzero(1 - at_most <= level)
-    infinite = np.full(ordered.shape[1], np.inf)
-    low = ordered[below[-1]] if len(below) else -infinite
-    high = ordered[above[0]] if len(above) else infinite
-    return low, high
+    n = len(values)
+    places = [places_of_quantile(n, probability, level) for probability in PROBABILITIES]
+    within = sorted({place for each in places for place in each if 0 <= place < n})
+    ordered = np.partition(np.ascontiguousarray(values.T), within, axis=1)
+    ends = np.full((2, values.shape[1]), np.inf) * np.array([[-1.0], [1.0]])
+
+    def at(place):
+        return ends[0] if place < 0 else ends[1] if place >= n else ordered[:, place]
+
+    return [(at(low), at(middle), at(high)) for low, middle, high in places]
+
+
+def places_of_quantile(n: int, probability: float, level: float) -> tuple[int, int, int]:
+    """Return the places among n ordered draws of a quantile's lower limit, of the quantile, and of its upper limit.
+
+    So many of n draws are at or below the quantile as n tosses of a coin of this probability show heads. A place of -1
+    or of n is that of an infinite limit.
+    """
+    heads = bdtr(np.arange(n), n, probability)  # the probability of 0 to n - 1 heads, or fewer
+    low, high = np.flatnonzero(heads <= level), np.flatnonzero(1 - heads <= level)
+    middle = min(int(probability * n), n - 1)
+    return int(low[-1]) if len(low) else -1, middle, int(high[0]) if len(high) else n
 
 
 def of_correlations(before: np.ndarray, after: np.ndarray, t: float) -> Bounds:

@@ -6,7 +6,8 @@ importance weights, and so it works in many dimensions, where no weights are eve
 
 The chains move in coordinates in which q is nearly standard normal. Pilot chains, whose ends do not count, choose the
 step size by the acceptance; then they start in groups, several at one draw of q, and tell after how many moves the
-chains of a group have nothing in common any longer. Each chain of the main run makes so many moves with those settings.
+chains of a group have nothing in common any longer. Each chain of the main run makes twice as many moves with those
+settings; if it moves averages in the second half as well, the starts were forgotten before the posterior was reached.
 Since none of these settings depends on the main run, and every chain draws its own step sizes, a chain of a right q is
 reversible: its start and its end may change places.
 
@@ -38,7 +39,7 @@ STEPS = 0.2, 1.2  # each chain draws the step of each move from this range, time
 LENGTH = 2.4  # the length of a trajectory at the step size, in sds of q
 MOST_LEAPFROGS = 32
 MOVES = 8  # of all chains, before it is asked whether they have forgotten where they began
-MOST_GRADIENTS = 256  # of each chain
+MOST_GRADIENTS = 256  # of each chain, all its moves together
 FORGOTTEN = 0.3  # the share of a coordinate's variance between the groups, up to which their starts are forgotten
 LARGEST_DENSE = 200  # dimensions; with more, coordinates of a q that is no normal are scaled one by one
 
@@ -62,7 +63,7 @@ class Settings(NamedTuple):
         num_leapfrogs: the steps of one move.
         num_moves: the moves of one chain.
         memory: the largest share of the variance of a coordinate, or of its distance from the middle, or of the log
-            density, that the start of a chain still explains after these moves.
+            density, that the start of a chain still explains after half of these moves.
         gradients: the gradients that the pilot chains took.
     """
 
@@ -219,14 +220,16 @@ def choose_settings(q: Approximation, normal: Gaussian, key: Array, report: Call
     num_leapfrogs = leapfrogs_of(step_size)
     chains.begin(np.repeat(z[PIECE:], GROUP, axis=0))
     num_moves, memory = 0, 1.0
-    while memory > FORGOTTEN and (num_moves + MOVES) * num_leapfrogs <= MOST_GRADIENTS:
-        report(0.2 + 0.2 * num_moves * num_leapfrogs / MOST_GRADIENTS)
-        chains.run(step_size, num_leapfrogs, MOVES)
-        num_moves += MOVES
+    most = MOST_GRADIENTS // (2 * num_leapfrogs)
+    while memory > FORGOTTEN and num_moves < most:
+        report(0.2 + 0.2 * num_moves / most)
+        more = min(MOVES, most - num_moves)
+        chains.run(step_size, num_leapfrogs, more)
+        num_moves += more
         seen = np.column_stack([chains.phase.u, chains.phase.log_p])
         memory = share_of_the_start(seen)
     gradients += PIECE * (2 + num_moves * num_leapfrogs)
-    return Settings(step_size, num_leapfrogs, num_moves, memory, gradients)
+    return Settings(step_size, num_leapfrogs, 2 * num_moves, memory, gradients)
 
 
 def tuned_step_size(chains: Chains) -> tuple[float, int]:

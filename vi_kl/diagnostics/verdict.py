@@ -174,7 +174,9 @@ def shifts_sentence(m: Measurements) -> str:
     words += [f"{more:,} more such errors"] if more else []
     listed = "; ".join(words[:-1]) + ("; and " if words[1:] else "") + words[-1]
     if chains.settled:
-        return f"{chains.num_chains:,} short chains from q's draws prove, with 95% confidence in all of it, that {listed}."
+        return (
+            f"{chains.num_chains:,} short chains from q's draws prove, with 95% confidence in all of it, that {listed}."
+        )
     return (
         f"{chains.num_chains:,} short chains from q's draws prove q wrong, with 95% confidence: as far as they have come, "
         f"{listed}. They are still underway, so where q is wrong in the end, and by how much, is open."

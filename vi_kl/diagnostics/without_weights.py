@@ -39,7 +39,7 @@ class ShortChains:
         gradients: the gradients of the log density that they took, with the chains that chose their settings.
         acceptance: the mean acceptance of a move.
         memory: the share of the variance of the coordinate that remembers longest which the start of a chain still
-            explains at its end.
+            explains after half of its moves.
         still_moving: whether some average changed, provably, in the second half of the moves.
         stuck: entries in which the chains moved too little for anything to be said of them.
         shifts: averages of q that are proved wrong by more than a negligible error, all of them with 95% confidence,

@@ -263,9 +263,7 @@ def one_sd(seed):
     mean, matrix = mixed(seed)
     factors = np.ones(MANY)
     factors[seed % MANY] = 1.3 if seed % 2 else 0.7
-    return full_rank(
-        skewed_target(mean, matrix), mean, factors[:, None] * np.linalg.cholesky(matrix @ matrix.T)
-    )
+    return full_rank(skewed_target(mean, matrix), mean, factors[:, None] * np.linalg.cholesky(matrix @ matrix.T))
 
 
 def one_correlation(seed):
