@@ -55,14 +55,14 @@ def contradictions_of_chains(figures: dict) -> list[str]:
     found = []
     if kl is not None and chains.kl_at_least > max(kl.value, 0.0) + 4 * kl.standard_error:
         found.append(
-            f"Short chains from q's draws prove that KL(q||posterior) is at least {chains.kl_at_least:.2g} nats, and it "
-            f"is {kl.value:.2g} by {kl.method}: that misses a part of the posterior."
+            f"Short chains from q's draws prove that KL(q||posterior) is at least {chains.kl_at_least:.2g} nats, and "
+            f"by {kl.method} it is {kl.value:.2g}: that misses a part of the posterior."
         )
     elif errors is not None and not errors.notable and chains.settled:
         large = [shift for shift in chains.of_sites if shift.what in ("mean", "sd") and shift.at_least > SMALL]
         if large:
             found.append(
-                f"Short chains from q's draws prove that {large[0]}, and no mean or sd is off by {errors.against}: that "
-                "misses a part of the posterior."
+                f"Short chains from q's draws prove that {large[0]}, and by {errors.against} no mean or sd is off: "
+                "that misses a part of the posterior."
             )
     return found

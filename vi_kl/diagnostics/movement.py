@@ -101,6 +101,11 @@ def compare(
     return found
 
 
+def has_moved(before: Float[np.ndarray, "n k"], after: Float[np.ndarray, "n k"]) -> bool:
+    """Return whether a mean or an sd of some column has changed, provably and notably, with 95% confidence in all."""
+    return any(found.notable.any() for found in compare(before, after).values())
+
+
 def least_kl(before: Float[np.ndarray, "n k"], after: Float[np.ndarray, "n k"]) -> float:
     """Return a lower bound of KL(q||posterior), in nats, with 95% confidence; 0 if nothing is proved.
 

@@ -6,8 +6,10 @@ importance weights, and so it works in many dimensions, where no weights are eve
 
 The chains move in coordinates in which q is nearly standard normal. Pilot chains, whose ends do not count, choose the
 step size by the acceptance; then they start in groups, several at one draw of q, and tell after how many moves the
-chains of a group have nothing in common any longer. Each chain of the main run makes twice as many moves with those
-settings; if it moves averages in the second half as well, the starts were forgotten before the posterior was reached.
+chains of a group have nothing in common any longer. They go on for as many moves again, and so forth, until averages
+move no more. Each chain of the main run makes twice as many moves as that took, and it is asked once more whether
+averages move in the second half: starts may be forgotten before the posterior is reached.
+
 Since none of these settings depends on the main run, and every chain draws its own step sizes, a chain of a right q is
 reversible: its start and its end may change places.
 
@@ -28,6 +30,7 @@ from scipy.special import ndtri
 from vi_kl.core.compilation import compiled
 from vi_kl.core.gaussian import Gaussian, gaussian_of_draws
 from vi_kl.core.scales import Diagonal
+from vi_kl.diagnostics.movement import has_moved
 from vi_kl.families.approximation import Approximation, draw
 from vi_kl.targets.target import Target, is_small, value_and_grad_rows
 
@@ -176,6 +179,11 @@ class Chains:
         self.acceptance = float(acceptance)
 
     @property
+    def columns(self) -> np.ndarray:
+        """The whitened coordinates of the chains, and the log density, (PIECE, dim + 1)."""
+        return np.column_stack([self.phase.u, self.phase.log_p])
+
+    @property
     def z(self) -> np.ndarray:
         """The places of the chains, (PIECE, dim)."""
         return np.asarray(self.normal.unwhiten(self.phase.u))
@@ -219,17 +227,23 @@ def choose_settings(q: Approximation, normal: Gaussian, key: Array, report: Call
     step_size, gradients = tuned_step_size(chains)
     num_leapfrogs = leapfrogs_of(step_size)
     chains.begin(np.repeat(z[PIECE:], GROUP, axis=0))
-    num_moves, memory = 0, 1.0
+    done, half, memory = 0, 0, 1.0
     most = MOST_GRADIENTS // (2 * num_leapfrogs)
-    while memory > FORGOTTEN and num_moves < most:
-        report(0.2 + 0.2 * num_moves / most)
-        more = min(MOVES, most - num_moves)
+    more = min(MOVES, most)
+    while more:
+        report(0.2 + 0.2 * done / (2 * most))
+        before = chains.columns
         chains.run(step_size, num_leapfrogs, more)
-        num_moves += more
-        seen = np.column_stack([chains.phase.u, chains.phase.log_p])
-        memory = share_of_the_start(seen)
-    gradients += PIECE * (2 + num_moves * num_leapfrogs)
-    return Settings(step_size, num_leapfrogs, 2 * num_moves, memory, gradients)
+        done += more
+        if memory > FORGOTTEN:  # the starts have to be forgotten first
+            half, memory = done, share_of_the_start(chains.columns)
+            more = done if memory <= FORGOTTEN else min(MOVES, most - done)
+        elif done <= most and has_moved(before, chains.columns):
+            half = more = done
+        else:
+            more = 0
+    gradients += PIECE * (2 + done * num_leapfrogs)
+    return Settings(step_size, num_leapfrogs, 2 * half, memory, gradients)
 
 
 def tuned_step_size(chains: Chains) -> tuple[float, int]:

@@ -173,13 +173,12 @@ def shifts_sentence(m: Measurements) -> str:
     more = chains.num_shifts - len(words)
     words += [f"{more:,} more such errors"] if more else []
     listed = "; ".join(words[:-1]) + ("; and " if words[1:] else "") + words[-1]
+    proof = f"{chains.num_chains:,} short chains from q's draws prove, with 95% confidence in all of it, that"
     if chains.settled:
-        return (
-            f"{chains.num_chains:,} short chains from q's draws prove, with 95% confidence in all of it, that {listed}."
-        )
+        return f"{proof} {listed}."
     return (
-        f"{chains.num_chains:,} short chains from q's draws prove q wrong, with 95% confidence: as far as they have come, "
-        f"{listed}. They are still underway, so where q is wrong in the end, and by how much, is open."
+        f"{proof} q is wrong: as far as they have come, {listed}. They are still underway, so where q is wrong in the "
+        "end, and by how much, is open."
     )
 
 
@@ -205,10 +204,10 @@ def unseen_by_chains(m: Measurements) -> str:
         words = f"Nor whether q is right in {names}, where short chains moved too little. "
     if chains.of_sites:
         return words.strip()
+    mean, sd = significant(chains.mean_within, 2), significant(chains.sd_within, 3)
     return (
-        f"{words}Errors of means up to {significant(chains.mean_within, 2)} posterior sds, and of sds up to a factor of "
-        f"{significant(chains.sd_within, 3)}, may have escaped the short chains too, and more if all of them are in one "
-        "part of the posterior."
+        f"{words}Errors of means up to {mean} posterior sds, and of sds up to a factor of {sd}, may have escaped the "
+        "short chains too, and larger ones if all of them are in one part of the posterior."
     )
 
 

@@ -14,7 +14,7 @@ from vi_kl.core.gaussian import Gaussian
 from vi_kl.core.records import WORKING, store
 from vi_kl.diagnostics.effort import Effort
 from vi_kl.diagnostics.evidence import Draws
-from vi_kl.diagnostics.movement import Shift, compare, least_kl, notable_shifts
+from vi_kl.diagnostics.movement import Shift, compare, has_moved, least_kl, notable_shifts
 from vi_kl.diagnostics.scouts import apart
 from vi_kl.diagnostics.short_chains import FORGOTTEN, PIECE, Run, normal_around, run_short_chains
 from vi_kl.families.approximation import Approximation
@@ -45,11 +45,11 @@ class ShortChains:
         shifts: averages of q that are proved wrong by more than a negligible error, all of them with 95% confidence,
             one for each entry; the worst first, that of the log density last, and no more than twenty.
         num_shifts: the number of all of them.
-        mean_within: an upper bound of the errors of all means but the stuck, in posterior sds, if the chains have settled
-            and are stuck in no part of the posterior.
+        mean_within: an upper bound of the errors of all means but the stuck, in posterior sds, if the chains have
+            settled and are stuck in no part of the posterior.
         sd_within: the same of the sds, as a factor.
-        kl_at_least: a lower bound of KL(q||posterior), in nats, from the change of the probability of one event, with 95%
-            confidence, whether or not the chains have settled.
+        kl_at_least: a lower bound of KL(q||posterior), in nats, from the change of the probability of one event, with
+            95% confidence, whether or not the chains have settled.
         away: the share of the chains that ended where q's density is lower than at all of its draws.
         settled: whether the chains have forgotten their starts, and moved no average any more. Only then are bounds of
             errors meant for the posterior, and not for what lies between it and q.
@@ -133,7 +133,7 @@ def judge_by_short_chains(
         gradients=run.gradients,
         acceptance=run.acceptance,
         memory=run.settings.memory,
-        still_moving=bool(notable_shifts(compare(middle, after), names)),
+        still_moving=has_moved(middle, after),
         stuck=tuple(name for name, is_stuck in zip(names, stuck, strict=True) if is_stuck),
         shifts=tuple(shifts[:MOST_TOLD]),
         num_shifts=len(shifts),
