@@ -167,18 +167,29 @@ def search_around(
 
 
 def search_from(points: np.ndarray, search: Search, pilot: Draws, target: Target, generator, effort: Effort) -> Search:
-    """Return a search with further climbs, from points (k, dim) outside q where chains went, at any dimension."""
+    """Return a search with further climbs, from points (k, dim) outside q to which chains went.
+
+    There are so few of them that they are made in more dimensions than the usual ones. If there were no others, one
+    from q's own mean tells whether q sits beside a mode.
+    """
     reach = gaussian_of_draws(pilot.z) if search.reach is None else search.reach
     if reach is None or target.dim > MOST_CURVED:
         return search
     with np.errstate(over="ignore", invalid="ignore"):
+        home = climb_from(target, reach.loc) if search.reach is None else None
         ends = climbs_to_outside(target, points, reach)
         modes = distinct([mode for mode in map(as_mode, ends) if mode is not None])
         parts, known = list(search.parts), log_mean_exp(pilot.log_ratio)
         for mode in sorted(modes, key=lambda mode: -mode.log_mass):
             if mode.log_mass - known > WORTH_A_LOOK and not any(part.holds(mode.z) for part in parts):
                 parts.append(measure(mode, parts, reach, target, generator, effort.num_draws // 2))
-    return dataclasses.replace(search, climbs=search.climbs + len(points), parts=tuple(parts), reach=reach)
+    return dataclasses.replace(
+        search,
+        climbs=search.climbs + len(points),
+        parts=tuple(parts),
+        is_beside=search.is_beside or (home is not None and home.at_peak and not reach.holds(home.z, OUTSIDE)),
+        reach=reach,
+    )
 
 
 def ends_on(some: Target, starts: np.ndarray, units: Scale) -> np.ndarray:
