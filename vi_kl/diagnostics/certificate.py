@@ -107,6 +107,7 @@ class Certificate(Readable, Measurements):
             ("KL(q||post.)", self.reverse_kl.as_divergence() if self.reverse_kl else self.limits),
             ("KL(post.||q)", self.forward_kl and self.forward_kl.as_divergence()),
             ("k-hat, ESS", f"{self.k_hat_text}, {self.ess:.1%} of the draws"),
+            ("short chains", self.short_chains and self.short_chains.effort),
             ("transport", self.distance),
         ]
         if self.reverse_kl is not None and self.source not in ("closed form", "quadrature"):

@@ -159,7 +159,7 @@ class Chains:
     """PIECE chains that go on from where they are.
 
     Attributes:
-        phase: where they are.
+        phase: their places now.
         acceptance: the mean acceptance of the last moves.
     """
 

@@ -51,6 +51,7 @@ class ShortChains:
         kl_at_least: a lower bound of KL(q||posterior), in nats, from the change of the probability of one event, with
             95% confidence, whether or not the chains have settled.
         away: the share of the chains that ended where q's density is lower than at all of its draws.
+        starts: some of these ends, (k, dim), the densest, from which climbs start.
         settled: whether the chains have forgotten their starts, and moved no average any more. Only then are bounds of
             errors meant for the posterior, and not for what lies between it and q.
     """
@@ -78,6 +79,11 @@ class ShortChains:
     def of_sites(self) -> tuple[Shift, ...]:
         """The shifts of the model's sites, without that of the log density."""
         return tuple(shift for shift in self.shifts if shift.entry != DENSITY)
+
+    @property
+    def effort(self) -> str:
+        """How many chains there were, of how many moves, and what they cost."""
+        return f"{self.num_chains:,} of {self.num_moves} moves, {self.gradients:,} gradients"
 
     @property
     def worst_correlation(self) -> float:
