@@ -13,6 +13,7 @@ from diagnostics.members import full_rank, member
 from diagnostics.right_members import KINDS, right
 from scipy import stats
 
+from vi_kl.core.errors import UnsuitableError
 from vi_kl.core.estimate import Estimate
 from vi_kl.diagnostics import Limits, check
 from vi_kl.diagnostics.advice import advice_for
@@ -221,6 +222,14 @@ def test_where_a_gradient_is_dear_they_are_few_or_have_to_be_asked_for():
         target = Target.from_log_density(dear, 10, data=np.ones((rows, 10)))
         assert num_short_chains(target, effort_for(target), asked=False) == number
     assert num_short_chains(target, effort_for(target), asked=True) == PIECE
+
+
+def test_where_they_cannot_be_run_asking_for_them_is_refused(key):
+    dim = 40_000
+    target = Target.from_log_density(lambda z: -0.5 * jnp.sum(z**2), dim)
+    q = member(MeanField(), target, loc=np.zeros(dim), log_scale=np.zeros(dim))
+    with pytest.raises(UnsuitableError, match="of dimension 40,000, is too large for"):
+        check(q, key=key, num_draws=500, short_chains=True)
 
 
 def wrong_sd_in_many_dimensions():

@@ -33,6 +33,7 @@ from vi_kl.diagnostics.measurements import Measurements
 from vi_kl.diagnostics.missed_modes import MOST_DIMENSIONS, NOTABLE_SHARE, Search, find_missed_modes, search_from
 from vi_kl.diagnostics.psis import pareto_k
 from vi_kl.diagnostics.saturation import saturations
+from vi_kl.diagnostics.short_chains import PIECE
 from vi_kl.diagnostics.verdict import blind_spot, label_of, verdict_of
 from vi_kl.diagnostics.without_reference import View, judge_without_reference
 from vi_kl.diagnostics.without_weights import judge_by_short_chains, num_short_chains
@@ -152,6 +153,7 @@ def check(
     Raises:
         NoDensity: q is a set of particles.
         TypeError: `fit` is neither a Fit nor an Approximation, there is no key, or `short_chains` is no choice.
+        UnsuitableError: short chains are asked for, and the target is too large for them.
         ValueError: a density is NaN at draws of q, fewer than 500 draws, or a reference of other sites.
     """
     q = approximation_of(fit, "check")
@@ -230,6 +232,12 @@ def led_by_short_chains(
 ) -> tuple[Search, dict]:
     """Run short chains from q, and search where they went; return the search, and what is new in the figures."""
     number = num_short_chains(q.target, view.effort, asked=asked)
+    if not number and asked:
+        raise UnsuitableError(
+            f"Short chains hold the data and the places of {PIECE} chains in memory, which this target, of dimension "
+            f"{q.target.dim:,}{' and with rows that are read in blocks' if q.target.density.is_streamed else ''}, is "
+            "too large for: leave short_chains=True out."
+        )
     if not number:
         return search, {}
     words = f"running {number:,} short chains"

@@ -116,7 +116,7 @@ def judge_by_short_chains(
         report: a function that is called with the share of the work that is done.
 
     Returns:
-        What they found; None if q's draws do not span the space.
+        What they found; None if q's draws do not span the space, or none of their values are finite.
     """
     normal = normal_around(q, view.pilot.z)
     if normal is None:
@@ -126,12 +126,14 @@ def judge_by_short_chains(
         columns(q.target, *x) for x in zip((run.starts, run.middles, run.ends), run.log_p, strict=True)
     )
     judged = varies(before, after)
+    if not judged.any():
+        return None
     before, middle, after = before[:, judged], middle[:, judged], after[:, judged]
     names = [name for name, is_judged in zip(column_names(q.target), judged, strict=True) if is_judged]
     found = compare(before, after, columns(q.target, draws.z, draws.log_p)[:, judged], num_sites=judged[:-1].sum())
     shifts = sorted(notable_shifts(found, names), key=lambda shift: shift.entry == DENSITY)
     stuck = memory_of_pairs(before, after) > STUCK
-    told = np.append(~stuck[:-1], False)  # the log density tells of q as a whole, and is no average that anybody reads
+    told = ~stuck & (np.array(names) != DENSITY)  # which tells of q as a whole, and is no average that anybody reads
     away, starts = where_q_has_no_draws(run, draws, view, normal)
     return ShortChains(
         num_chains=num_chains,
