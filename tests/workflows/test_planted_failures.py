@@ -23,7 +23,7 @@ SEEN = {
     "spike in a slab": {"KL by weights", "KL limit", "gap", "forward KL"},
     "wide part": {"KL by weights", "KL limit", "gap", "forward KL"},
     "mode in 20 dims": {"KL by weights", "KL limit", "climbs", "gap", "forward KL"},
-    "right moments": {"k-hat", "ESS", "KL limit", "gap", "forward KL"},
+    "right moments": {"ESS", "KL limit", "gap", "forward KL"},
     "one sd of 100": {"short chains", "KL limit", "gap", "forward KL", "moments"},
     "one correlation": {"short chains", "KL limit", "gap", "forward KL"},
     "stopped early": {"k-hat", "ESS", "KL limit", "gap", "forward KL", "moments"},
@@ -39,8 +39,8 @@ BLIND = {
     "wrong correlation": {"moments"},
     "wrong Jacobian": {"k-hat", "ESS", "moments"},
     "right moments": {"short chains", "moments by weights", "moments"},
-    "one sd of 100": {"moments by weights", "climbs", "KL by weights"},
-    "one correlation": {"moments by weights", "climbs", "KL by weights", "moments"},
+    "one sd of 100": {"moments by weights", "climbs"},
+    "one correlation": {"moments by weights", "climbs", "moments"},
     "NUTS stuck": {"reference checks", "gap", "forward KL", "moments", "k-hat"},
 }
 
