@@ -172,6 +172,7 @@ KEYS_OF_JSON = {
     *("name", "source", "elbo", "k_hat", "ess", "evidence_limits", "limits", "log_evidence", "reverse_kl", "gap"),
     *("integrated", "forward_kl", "coverage", "missed_modes", "missed_share", "climbs", "misses_mode", "inner_modes"),
     *("is_beside", "outside_support", "is_point", "errors", "corrected", "distance", "contradictions", "complaints"),
+    "short_chains",
     *(
         "converged",
         "family",

@@ -23,18 +23,24 @@ SEEN = {
     "spike in a slab": {"KL by weights", "KL limit", "gap", "forward KL"},
     "wide part": {"KL by weights", "KL limit", "gap", "forward KL"},
     "mode in 20 dims": {"KL by weights", "KL limit", "climbs", "gap", "forward KL"},
+    "right moments": {"ESS", "KL limit", "gap", "forward KL"},
+    "one sd of 100": {"short chains", "KL limit", "gap", "forward KL", "moments"},
+    "one correlation": {"short chains", "KL limit", "gap", "forward KL"},
     "stopped early": {"k-hat", "ESS", "KL limit", "gap", "forward KL", "moments"},
     "wrong Jacobian": {"density"},
     "NUTS stuck": {"limit above evidence", "climbs"},
     "NUTS unconverged": {"reference checks"},
 }
 BLIND = {
-    "missed mode": {"k-hat", "ESS"},
+    "missed mode": {"k-hat", "ESS", "short chains"},
     "sd too large": {"k-hat", "coverage"},
-    "narrow, aside": {"k-hat", "ESS"},
+    "narrow, aside": {"k-hat", "ESS", "short chains"},
     "mode in 20 dims": {"k-hat", "ESS"},
     "wrong correlation": {"moments"},
     "wrong Jacobian": {"k-hat", "ESS", "moments"},
+    "right moments": {"short chains", "moments by weights", "moments"},
+    "one sd of 100": {"moments by weights", "climbs"},
+    "one correlation": {"moments by weights", "climbs", "moments"},
     "NUTS stuck": {"reference checks", "gap", "forward KL", "moments", "k-hat"},
 }
 

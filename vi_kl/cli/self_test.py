@@ -19,7 +19,7 @@ def self_test(
 
     The failures are a q that misses a mode, is too narrow, too wide, without correlation, too thin in the tail, stopped
     early, or wrong in its density, and reference runs that are stuck or unconverged. They and a healthy q are checked
-    with and without a reference. One repetition of all of them takes about six seconds.
+    with and without a reference. One repetition of all of them takes about half a minute.
 
     Your own fits are checked in Python: [bold]vi_kl.check(fit, key=key)[/].
 

@@ -8,6 +8,7 @@ LARGEST_FLOW = 100  # dimensions; with more, a flow takes minutes to fit and is 
 NORMAL = ("mean_field", "full_rank", "low_rank", "block_normal", "sparse_normal")
 LARGEST_DENSE = 200  # dimensions; with more, a full covariance is dear unless its inverse is sparse
 EXACT = "Draws of the posterior itself, by MCMC that starts from this fit: vi_kl.sample(fit, key=key)."
+NOTABLE_CORRELATION = 0.2  # the error of a correlation above which a family that sees it is worth trying
 FLOWS = ("flow", "iaf", "bnaf")  # one of these is part of the name of every normalising flow
 
 
@@ -23,6 +24,7 @@ def advice_for(m: Measurements, label: str) -> tuple[str, ...]:
         advice.append(
             "Mend what contradicts first: check q's log_prob against its sampler, and the reference's source."
         )
+        advice += [EXACT] if m.short_chains is not None and m.short_chains.shifts else []
     if m.complaints:
         advice.append("A reference that passes its checks: they say what to do.")
     if m.saturated:
@@ -41,7 +43,7 @@ def advice_for(m: Measurements, label: str) -> tuple[str, ...]:
             "Fit from several keys and compare; order the labels in the model if modes are relabellings; use a family "
             "with several modes, or MCMC with tempering."
         )
-    elif m.is_mean_field and m.errors is not None and m.errors.correlation > 0.2:
+    elif m.is_mean_field and lacks_correlation(m):
         better = "full_rank" if m.dim <= LARGEST_DENSE else "sparse_normal"
         advice.append(f'A family that sees correlation: "{better}".')
     elif kl is None or kl > SCALE[2][0]:
@@ -54,12 +56,17 @@ def advice_for(m: Measurements, label: str) -> tuple[str, ...]:
     return tuple(advice)
 
 
+def lacks_correlation(m: Measurements) -> bool:
+    """Return whether a correlation of q's is off by more than 0.2, by weights, a reference or short chains."""
+    by_chains = 0.0 if m.short_chains is None else m.short_chains.worst_correlation
+    return max(by_chains, 0.0 if m.errors is None else m.errors.correlation) > NOTABLE_CORRELATION
+
+
 def richer(m: Measurements) -> list[str]:
     """Return families that contain q's own, and a reparameterisation of what is not normal, as pieces of advice."""
     families = richer_families(m)
     advice = [f"A richer family: {families}."] if families else []
-    worst = [] if m.errors is None else m.errors.worst_sites[:3]
-    where = f" of {', '.join(worst)}" if worst else ""
+    where = f" of {', '.join(worst_sites(m)[:3])}" if worst_sites(m) else ""
     if m.hierarchical:
         names = ", ".join(f"'{name}'" for name in m.hierarchical[:3])
         advice.append(f"The non-centred form of {names}, whose priors depend on other latent sites.")
@@ -68,6 +75,15 @@ def richer(m: Measurements) -> list[str]:
     if not advice:
         advice.append("A longer fit, from several keys.")
     return advice
+
+
+def worst_sites(m: Measurements) -> list[str]:
+    """Return the names of the sites whose averages are off, by weights or else by short chains, the worst first."""
+    if m.errors is not None:
+        return m.errors.worst_sites
+    shifts = () if m.short_chains is None else m.short_chains.of_sites
+    names = [entry.split("[")[0] for shift in shifts for entry in shift.entry.split(" and ")]
+    return list(dict.fromkeys(names))
 
 
 def richer_families(m: Measurements) -> str:

@@ -18,6 +18,7 @@ from vi_kl.core.estimate import Estimate
 from vi_kl.core.numbers import whole_number
 from vi_kl.core.precision import in_float64
 from vi_kl.core.progress import reporting
+from vi_kl.core.random_keys import numpy_generator
 from vi_kl.core.records import Readable, plain, store
 from vi_kl.diagnostics.advice import advice_for
 from vi_kl.diagnostics.against_reference import judge_against_reference
@@ -28,12 +29,15 @@ from vi_kl.diagnostics.effort import Effort, effort_for
 from vi_kl.diagnostics.evidence import Draws, elbo_of
 from vi_kl.diagnostics.evidence_bounds import Limits, evidence_limits
 from vi_kl.diagnostics.importance import effective_share, smoothed_weights
+from vi_kl.diagnostics.judgement import SCALE
 from vi_kl.diagnostics.measurements import Measurements
-from vi_kl.diagnostics.missed_modes import NOTABLE_SHARE, Search, find_missed_modes
+from vi_kl.diagnostics.missed_modes import MOST_DIMENSIONS, NOTABLE_SHARE, Search, find_missed_modes, search_from
 from vi_kl.diagnostics.psis import pareto_k
 from vi_kl.diagnostics.saturation import saturations
+from vi_kl.diagnostics.short_chains import PIECE
 from vi_kl.diagnostics.verdict import blind_spot, label_of, verdict_of
 from vi_kl.diagnostics.without_reference import View, judge_without_reference
+from vi_kl.diagnostics.without_weights import judge_by_short_chains, num_short_chains
 from vi_kl.families.approximation import Approximation
 from vi_kl.families.delta import Delta
 from vi_kl.families.gaussian import MeanField
@@ -44,6 +48,7 @@ from vi_kl.targets.priors import hierarchical_sites
 from vi_kl.targets.target import Target
 
 FEWEST = 500  # draws; with fewer, k-hat and the limits mean nothing
+VERY_CLOSE = SCALE[1][0]  # nats: of a q that is nearer by its weights, short chains would not tell more
 TOLERANCE = 1e-4  # of the quadrature that is tried before KL is called unknown
 MOST_NODES, FEWEST_NODES = 300_000, 1_000  # of the same
 
@@ -104,6 +109,7 @@ class Certificate(Readable, Measurements):
             ("KL(q||post.)", self.reverse_kl.as_divergence() if self.reverse_kl else self.limits),
             ("KL(post.||q)", self.forward_kl and self.forward_kl.as_divergence()),
             ("k-hat, ESS", f"{self.k_hat_text}, {self.ess:.1%} of the draws"),
+            ("short chains", self.short_chains and self.short_chains.effort),
             ("transport", self.distance),
         ]
         if self.reverse_kl is not None and self.source not in ("closed form", "quadrature"):
@@ -125,6 +131,7 @@ def check(
     *,
     key: KeyLike | None = None,
     num_draws: int | None = None,
+    short_chains: bool | None = None,
     progress: ProgressLike = None,
 ) -> Certificate:
     """Measure how far a fit, or any Approximation, is from the posterior.
@@ -139,12 +146,16 @@ def check(
         num_draws: the number of draws of q, and of the reference posterior; by default 16,384, or fewer where one
             evaluation of the log density is dear, as with very many rows of data. The certificate says so; the
             searches for what q misses grow with the number asked for.
+        short_chains: whether to run short chains from q's draws towards the posterior, which prove averages of q wrong
+            without any weights; by default they are run where there is no reference, and importance weights cannot
+            tell the KL, or where climbs are not tried for the number of dimensions, if their price is worth it.
         progress: a function that is called as `progress(fraction_done, sentence)`, True to show progress, or False; by
             default it is shown on a terminal and in a notebook after two seconds.
 
     Raises:
         NoDensity: q is a set of particles.
-        TypeError: `fit` is neither a Fit nor an Approximation, or there is no key.
+        TypeError: `fit` is neither a Fit nor an Approximation, there is no key, or `short_chains` is no choice.
+        UnsuitableError: short chains are asked for, and the target is too large for them.
         ValueError: a density is NaN at draws of q, fewer than 500 draws, or a reference of other sites.
     """
     q = approximation_of(fit, "check")
@@ -154,13 +165,17 @@ def check(
         q = with_reference_attached(q, reference)
     if num_draws is not None and num_draws < FEWEST:
         raise ValueError(f"num_draws must be at least {FEWEST:,}, got {num_draws}.")
+    if not (short_chains is None or isinstance(short_chains, bool)):
+        raise TypeError(f"short_chains must be True, False or None, got {short_chains!r}.")
     if isinstance(q.family, Delta):
         return certificate_of_point(fit)
     with reporting(progress, f"check of {q.name}") as report:
-        return certify(fit, q, jax.random.split(key, 8), effort_for(q.target, num_draws), report)
+        return certify(fit, q, jax.random.split(key, 8), effort_for(q.target, num_draws), short_chains, report)
 
 
-def certify(fit: Fitted | Approximation, q: Approximation, keys, effort: Effort, report: Progress) -> Certificate:
+def certify(
+    fit: Fitted | Approximation, q: Approximation, keys, effort: Effort, short_chains: bool | None, report: Progress
+) -> Certificate:
     """Draw from q, search for what it misses, and judge it by the reference there is."""
     report(0.0, "drawing from q")
     draws = Draws(q, keys[0], effort.num_draws)
@@ -196,11 +211,49 @@ def certify(fit: Fitted | Approximation, q: Approximation, keys, effort: Effort,
             report(0.7, "trying quadrature")
             known = reference_by_integration(q.target, effort.part(MOST_NODES, FEWEST_NODES))
             q = q if known is None else with_reference_attached(q, known)
+    if short_chains or (short_chains is None and known is None and need_short_chains(figures, q.target)):
+        view = View(q, keys[6], effort) if view is None else view
+        search, found = led_by_short_chains(q, draws, view, search, figures, keys, bool(short_chains), report)
+        figures |= found
     if known is not None:
         report(0.8, "comparing with the reference")
         figures |= judge_against_reference(q, known, draws, weights, search, figures, keys)
     figures["saturated"] = saturations(q.target, draws.z)
     return Certificate(**figures, contradictions=find_contradictions(figures, known, density_excess(q, draws, keys[5])))
+
+
+def need_short_chains(figures: dict, target: Target) -> bool:
+    """Return whether what else there is sees too little: the KL is not known, or there are no climbs."""
+    kl = figures.get("reverse_kl")
+    if figures["improper"] or kl is None:
+        return not figures["improper"]
+    return target.dim > MOST_DIMENSIONS and kl.value + 2 * kl.standard_error > VERY_CLOSE
+
+
+def led_by_short_chains(
+    q: Approximation, draws: Draws, view: View, search: Search, figures: dict, keys, asked: bool, report: Progress
+) -> tuple[Search, dict]:
+    """Run short chains from q, and search where they went; return the search, and what is new in the figures."""
+    number = num_short_chains(q.target, view.effort, asked=asked)
+    if not number and asked:
+        raise UnsuitableError(
+            f"Short chains hold the data and the places of {PIECE} chains in memory, which this target, of dimension "
+            f"{q.target.dim:,}{' and with rows that are read in blocks' if q.target.density.is_streamed else ''}, is "
+            "too large for: leave short_chains=True out."
+        )
+    if not number:
+        return search, {}
+    words = f"running {number:,} short chains"
+    found = judge_by_short_chains(q, draws, view, keys[7], number, lambda share: report(0.7 + 0.1 * share, words))
+    figures_found: dict[str, Any] = {"short_chains": found}
+    if found is None or not len(found.starts):
+        return search, figures_found
+    further = search_from(found.starts, search, view.pilot, q.target, numpy_generator(keys[3]), view.effort)
+    figures_found |= mode_search_figures(further, draws)
+    if q.target.reference is None and len(further.parts) > len(search.parts):
+        figures_found |= {"log_evidence": None, "reverse_kl": None, "errors": None}
+        figures_found |= judge_without_reference(q, draws, view, further, figures)
+    return further, figures_found
 
 
 def reference_by_integration(target, max_nodes: int) -> ReferencePosterior | None:

@@ -1,5 +1,6 @@
 """Consistency checks: log q that is no density, an ELBO above the evidence, two estimates of KL that disagree."""
 
+from vi_kl.diagnostics.errors import SMALL
 from vi_kl.reference.posterior import ReferencePosterior
 
 
@@ -17,6 +18,7 @@ def find_contradictions(figures: dict, reference: ReferencePosterior | None, exc
             f"log q is not the log density of q's draws: it is off by {excess:.2g} nats or more somewhere. Is a "
             "Jacobian missing?"
         )
+    found += contradictions_of_chains(figures)
     if reference is None:
         return tuple(found)
     evidence, lower = reference.log_evidence, figures["evidence_limits"].lower
@@ -43,3 +45,24 @@ def find_contradictions(figures: dict, reference: ReferencePosterior | None, exc
     if second is not None and not evidence.agrees_with(second, 4.0):
         found.append(f"Two opinions on the log evidence disagree: {evidence}, and {second}.")
     return tuple(found)
+
+
+def contradictions_of_chains(figures: dict) -> list[str]:
+    """Return what short chains prove wrong among the figures that were found in other ways, a sentence each."""
+    chains, kl, errors = figures.get("short_chains"), figures.get("reverse_kl"), figures.get("errors")
+    if chains is None:
+        return []
+    found = []
+    if kl is not None and chains.kl_at_least > max(kl.value, 0.0) + 4 * kl.standard_error:
+        found.append(
+            f"Short chains from q's draws prove that KL(q||posterior) is at least {chains.kl_at_least:.2g} nats, and "
+            f"by {kl.method} it is {kl.value:.2g}: that misses a part of the posterior."
+        )
+    elif errors is not None and not errors.notable and chains.settled:
+        large = [shift for shift in chains.of_sites if shift.what in ("mean", "sd") and shift.at_least > SMALL]
+        if large:
+            found.append(
+                f"Short chains from q's draws prove that {large[0]}, and by {errors.against} no mean or sd is off: "
+                "that misses a part of the posterior."
+            )
+    return found

@@ -11,6 +11,7 @@ from vi_kl.diagnostics.missed_modes import MissedMode
 from vi_kl.diagnostics.psis import RELIABLE
 from vi_kl.diagnostics.saturation import Saturation
 from vi_kl.diagnostics.wasserstein import Wasserstein
+from vi_kl.diagnostics.without_weights import ShortChains
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,6 +46,7 @@ class Measurements:
         is_point: whether q is one point, which has no density.
         errors: the errors of q's averages, in the model's own space; None if there is nothing to compare them with.
         corrected: the errors of averages over q's draws with importance weights, or None without a reference.
+        short_chains: what short chains from q's draws towards the posterior found; None if none were run.
         distance: the transport distance between q and the posterior, or None without a reference.
         contradictions: pairs of figures that cannot both be right, a sentence each.
         complaints: checks that the reference failed when it was made, a sentence each.
@@ -86,6 +88,7 @@ class Measurements:
     is_point: bool = False
     errors: Errors | None = None
     corrected: Errors | None = None
+    short_chains: ShortChains | None = None
     distance: Wasserstein | None = None
     contradictions: tuple[str, ...] = ()
     complaints: tuple[str, ...] = ()

@@ -38,6 +38,7 @@ WORTH_A_LOOK = np.log(1e-3)  # the least log mass of a mode, by Laplace, relativ
 HELD = 1 - 1e-4  # the share of a mode's mass, were it normal, inside its ellipsoid
 DEGREES_OF_FREEDOM = 5.0
 MOST_DIMENSIONS = 60  # a Hessian costs 16 gradients per dimension
+MOST_CURVED = 500  # dimensions up to which the few climbs that chains lead to may end with a Hessian
 MOST_STEPS = 100  # the most iterations of a climb
 FLAT = 1e-2  # Newton decrement below which a climb has ended at a mode
 NOTABLE_SHARE = 0.02  # the least share of the posterior that q has to leave out to be said to miss a mode
@@ -165,6 +166,32 @@ def search_around(
     spikes = find_spikes(different(inner), pilot, log_q, known)
     on_part = 0 if some is None else len(some.data[2])
     return Search(begun + len(inside), tuple(parts), near is not None, reach, spikes, on_part)
+
+
+def search_from(points: np.ndarray, search: Search, pilot: Draws, target: Target, generator, effort: Effort) -> Search:
+    """Return a search with further climbs, from points (k, dim) outside q to which chains went.
+
+    There are so few of them that they are made in more dimensions than the usual ones. If there were no others, one
+    from q's own mean tells whether q sits beside a mode.
+    """
+    reach = gaussian_of_draws(pilot.z) if search.reach is None else search.reach
+    if reach is None or target.dim > MOST_CURVED:
+        return search
+    with np.errstate(over="ignore", invalid="ignore"):
+        home = climb_from(target, reach.loc) if search.reach is None else None
+        ends = climbs_to_outside(target, points, reach)
+        modes = distinct([mode for mode in map(as_mode, ends) if mode is not None])
+        parts, known = list(search.parts), log_mean_exp(pilot.log_ratio)
+        for mode in sorted(modes, key=lambda mode: -mode.log_mass):
+            if mode.log_mass - known > WORTH_A_LOOK and not any(part.holds(mode.z) for part in parts):
+                parts.append(measure(mode, parts, reach, target, generator, effort.num_draws // 2))
+    return dataclasses.replace(
+        search,
+        climbs=search.climbs + len(points),
+        parts=tuple(parts),
+        is_beside=search.is_beside or (home is not None and home.at_peak and not reach.holds(home.z, OUTSIDE)),
+        reach=reach,
+    )
 
 
 def ends_on(some: Target, starts: np.ndarray, units: Scale) -> np.ndarray:

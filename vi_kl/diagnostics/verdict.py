@@ -10,6 +10,7 @@ from vi_kl.diagnostics.psis import RELIABLE
 
 EXACT = 1e-3  # the largest error of an exact KL, in nats, or relative to the KL if that is above one nat
 LEAVES_OUT = 0.1  # the share of the posterior's mass outside q's region above which the verdict mentions it
+TOLD = 3  # averages that are named of those that short chains prove wrong
 SATURATED = 1e-3  # the share of q's draws at a bound to rounding above which the KL is not one to the model's posterior
 
 
@@ -55,6 +56,8 @@ def verdict_of(m: Measurements, label: str) -> str:
     sentences.append(missing_sentence(m))
     if not (m.contradictions or m.complaints or m.misses_mode or m.improper):
         sentences.append(errors_sentence(m))
+    if not m.improper:
+        sentences.append(shifts_sentence(m))
     if heavy_where_it_matters(m):
         sentences.append(f"k-hat {m.k_hat:.2f}: importance weighting would not repair it.")
     return " ".join(filter(None, sentences))
@@ -161,9 +164,27 @@ def errors_sentence(m: Measurements) -> str:
     return f"{words} {lacking}".strip()
 
 
+def shifts_sentence(m: Measurements) -> str:
+    """Say which averages of q short chains prove wrong, and by how much at least; "" if they prove nothing."""
+    chains = m.short_chains
+    if chains is None or not chains.shifts:
+        return ""
+    words = [str(shift) for shift in chains.shifts[:TOLD]]
+    more = chains.num_shifts - len(words)
+    words += [f"{more:,} more such errors"] if more else []
+    listed = "; ".join(words[:-1]) + ("; and " if words[1:] else "") + words[-1]
+    proof = f"{chains.num_chains:,} short chains from q's draws prove, with 95% confidence in all of it, that"
+    if chains.settled:
+        return f"{proof} {listed}."
+    return (
+        f"{proof} q is wrong: as far as they have come, {listed}. They are still underway, so where q is wrong in the "
+        "end, and by how much, is open."
+    )
+
+
 def blind_spot(m: Measurements) -> str:
     """Say what could be wrong without showing in these figures, and that they are fewer where they are dear."""
-    return " ".join(filter(None, (unseen(m), at_learned(m), thrift(m))))
+    return " ".join(filter(None, (unseen(m), unseen_by_chains(m), at_learned(m), thrift(m))))
 
 
 def at_learned(m: Measurements) -> str:
@@ -174,6 +195,30 @@ def at_learned(m: Measurements) -> str:
     return (
         f"Nor how uncertain {', '.join(m.learned)} {'are' if len(m.learned) > 1 else 'is'}: all figures are of the "
         f"posterior at {what} learned."
+    )
+
+
+def unseen_by_chains(m: Measurements) -> str:
+    """Say what short chains could not tell, and which errors they rule out; "" if there were none."""
+    chains = m.short_chains
+    if chains is None:
+        return ""
+    if not chains.settled:
+        return (
+            "Nor what short chains from q's draws would show if they were longer: "
+            f"{chains.num_moves} moves were too few for them to settle."
+        )
+    words = ""
+    if chains.stuck:
+        more = len(chains.stuck) - TOLD
+        names = ", ".join(chains.stuck[:TOLD]) + (f" and {more:,} more" if more > 0 else "")
+        words = f"Nor whether q is right in {names}, where short chains moved too little. "
+    if chains.of_sites:
+        return words.strip()
+    mean, sd = significant(chains.mean_within, 2), significant(chains.sd_within, 3)
+    return (
+        f"{words}Errors of means up to {mean} posterior sds, and of sds up to a factor of {sd}, may have escaped the "
+        "short chains too, and larger ones if all of them are in one part of the posterior."
     )
 
 

@@ -65,6 +65,8 @@ DETECTORS = (
              lambda c: off(c.errors)),
     Detector("climbs", "q", "2% of the mass outside q, or a mode in its reach",
              lambda c: c.missed_share > 0.02 or c.inner_modes > 0),
+    Detector("short chains", "q", "a mean, an sd, a quantile or a correlation proved off",
+             lambda c: c.short_chains is not None and bool(c.short_chains.of_sites)),
     Detector("density", "q", "proved to exceed what a density can",
              lambda c: says(c, "log q is not")),
     Detector("gap", "evidence", f"95% interval above {MATTERS} nats",
@@ -188,5 +190,5 @@ def alarms(planted: PlantedFailure, seed: int, num_draws: int = 8192) -> dict[st
     key = jax.random.key(seed)
     with_reference = check(q, key=key, num_draws=num_draws)
     q.target = q.target.with_reference(None)
-    alone = check(q, key=key, num_draws=num_draws)
+    alone = check(q, key=key, num_draws=num_draws, short_chains=True)
     return {d.name: bool(d.alarm(alone if d.needs == "q" else with_reference)) for d in DETECTORS}

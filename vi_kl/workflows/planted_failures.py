@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
+from jax.scipy.special import digamma, gammaln, polygamma
 
 from vi_kl.core.estimate import Estimate
 from vi_kl.core.gaussian import Gaussian, StudentT
@@ -29,6 +30,8 @@ from vi_kl.targets.target import Target
 DIM = 3
 APART = 20.0  # sds between the two modes
 NARROW = 0.05  # the width, relative to q's, of a mode that climbs seldom end on
+MANY = 100  # dimensions in which no importance weights are even
+SHAPE = 2.0  # of the gammas whose logs are the skewed directions of a posterior: their skewness is -0.78
 TAIL = 2.5  # degrees of freedom of the heavy-tailed target: it has a variance, just
 
 
@@ -101,6 +104,28 @@ def mixture_target(means, tril, scales, weights) -> Target:
     data = means, tril, scales, weights
     return Target.from_log_density(
         mixture_log_density, len(tril), data=jax.tree.map(jnp.asarray, data), reference=reference
+    )
+
+
+def skewed_log_density(z, data):
+    """Return the log density of mean + matrix y, with standardised logs of gammas as the entries of y."""
+    mean, inverse, log_det = data
+    v = digamma(SHAPE) + jnp.sqrt(polygamma(1, SHAPE)) * (inverse @ (z - mean))
+    each = SHAPE * v - jnp.exp(v) - gammaln(SHAPE) + 0.5 * jnp.log(polygamma(1, SHAPE))
+    return each.sum() - log_det
+
+
+def skewed_target(mean, matrix) -> Target:
+    """Return a target that is skewed in as many directions as it has, with this mean, and covariance matrix matrix'."""
+
+    def draw(generator, n):
+        y = np.log(generator.gamma(SHAPE, size=(n, len(mean))))
+        return mean + (y - float(digamma(SHAPE))) / np.sqrt(float(polygamma(1, SHAPE))) @ matrix.T
+
+    data = mean, np.linalg.inv(matrix), np.linalg.slogdet(matrix)[1]
+    reference = known(draw, mean, matrix @ matrix.T)
+    return Target.from_log_density(
+        skewed_log_density, len(mean), data=jax.tree.map(jnp.asarray, data), reference=reference
     )
 
 
@@ -227,6 +252,37 @@ def mode_in_many_dimensions(seed):
     return full_rank(mixture_target(np.stack([mean, other]), tril, [1.0, 1.0], [0.5, 0.5]), mean, tril)
 
 
+def skewed_everywhere(seed):
+    """Plant a posterior that no normal fits, and as q the normal with its means and covariance."""
+    mean, matrix = mixed(seed)
+    return full_rank(skewed_target(mean, matrix), mean, np.linalg.cholesky(matrix @ matrix.T))
+
+
+def one_sd(seed):
+    """Plant one sd of a hundred that is 30% too small with even seeds, and 30% too large with odd ones."""
+    mean, matrix = mixed(seed)
+    factors = np.ones(MANY)
+    factors[seed % MANY] = 1.3 if seed % 2 else 0.7
+    return full_rank(skewed_target(mean, matrix), mean, factors[:, None] * np.linalg.cholesky(matrix @ matrix.T))
+
+
+def one_correlation(seed):
+    """Plant a correlation of 0.7 between two coordinates of a hundred, of which q has nothing; its sds are right."""
+    mean, before = mixed(seed)
+    sds, one, other = np.linalg.norm(before, axis=1), seed % MANY, (seed + 1) % MANY
+    matrix = before.copy()
+    joined = 0.7 * before[one] / sds[one] + np.sqrt(1 - 0.7**2) * before[other] / sds[other]
+    matrix[other] = sds[other] * joined / np.linalg.norm(joined)
+    return full_rank(skewed_target(mean, matrix), mean, np.linalg.cholesky(before @ before.T))
+
+
+def mixed(seed) -> tuple[np.ndarray, np.ndarray]:
+    """Draw a mean, and a matrix that makes each of many coordinates of all directions, with sds of 0.5 to 3."""
+    mean, tril, _ = position(seed, MANY)
+    values, turn = np.linalg.eigh(tril @ tril.T)
+    return mean, turn * np.sqrt(values)
+
+
 def no_jacobian(seed):
     """Plant a missing determinant: with even seeds it is above one, so that log q is too high, with odd seeds below."""
     mean, tril, _ = position(seed)
@@ -350,6 +406,14 @@ FAILURES = (
     failure("spike in a slab", "30% of the mass a tenth as wide, in 10 dimensions; q is either.", spike_in_slab),
     failure("wide part", "A tenth of the mass ten times as wide, in 10 dimensions.", wide_part),
     failure("mode in 20 dims", "Two equal modes 10 sds apart in a random direction.", mode_in_many_dimensions),
+    failure(
+        "right moments",
+        f"{MANY} skewed directions; q is the normal with the right means and covariance, and an alarm by a mean, an sd "
+        "or a correlation is a false one.",
+        skewed_everywhere,
+    ),
+    failure("one sd of 100", "The same, but one sd of q's 30% too small or too large.", one_sd),
+    failure("one correlation", "The same, but a correlation of 0.7 that q does not have.", one_correlation),
     failure("stopped early", "q halfway from its start to the answer.", stopped_early),
     failure("wrong Jacobian", "q's density lacks the Jacobian of q's draws.", no_jacobian),
     failure("NUTS stuck", "Two modes; the chains of the reference run, and q, are in one of them.", stuck_chains),
