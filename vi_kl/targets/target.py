@@ -9,7 +9,7 @@ import functools
 import math
 import threading
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -509,7 +509,8 @@ def in_chunks(function: Callable, *arrays: AnyArray, size: int = CHUNK) -> Any:
     Arrays without rows give results without rows, whose other axes a piece of zeros tells.
     """
     length, size = len(arrays[0]), rows_held(size, max(math.prod(array.shape[1:]) for array in arrays))
-    pieces, mode = [], "edge" if length else "constant"
+    pieces = []
+    mode: Literal["edge", "constant"] = "edge" if length else "constant"
     for start in range(0, max(length, 1), size):
         piece = [np.asarray(array[start : start + size]) for array in arrays]
         padding = [((0, size - len(x)), *((0, 0),) * (x.ndim - 1)) for x in piece]
