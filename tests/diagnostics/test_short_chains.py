@@ -41,6 +41,7 @@ from vi_kl.diagnostics.without_reference import View
 from vi_kl.diagnostics.without_weights import (
     CHAINS,
     DENSITY,
+    UNASKED,
     ShortChains,
     column_names,
     columns,
@@ -201,15 +202,16 @@ def test_columns_are_sites_as_the_model_sees_them(key):
 
 
 def test_a_certificate_has_them_where_weights_tell_too_little(key):
-    figures = {"improper": (), "reverse_kl": Estimate(0.05, 0.01)}
+    figures = {"improper": (), "reverse_kl": Estimate(0.09, 0.01)}
     few, many = (Target.from_log_density(lambda z: -0.5 * z @ z, dim) for dim in (60, 61))
     assert not need_short_chains(figures, few)
     assert need_short_chains(figures, many)
     assert need_short_chains(figures | {"reverse_kl": None}, few)
     assert not need_short_chains(figures | {"reverse_kl": None, "improper": ("z",)}, many)
-    assert not need_short_chains(figures | {"reverse_kl": Estimate(1e-3, 1e-4)}, many)
+    assert not need_short_chains(figures | {"reverse_kl": Estimate(0.05, 1e-4)}, many)
     effort = effort_for(few)
-    assert num_short_chains(few, effort, asked=False) == CHAINS
+    assert num_short_chains(few, effort, asked=False) == UNASKED
+    assert num_short_chains(few, effort, asked=True) == CHAINS
     with pytest.raises(TypeError, match="short_chains must be True, False or None"):
         check(member(MeanField(), few, loc=np.zeros(60), log_scale=np.zeros(60)), key=key, short_chains=100)
 
@@ -218,7 +220,7 @@ def test_where_a_gradient_is_dear_they_are_few_or_have_to_be_asked_for():
     def dear(z, x):
         return -0.5 * z @ z + 0 * jnp.sum(jnp.sin(x @ z))
 
-    for rows, number in ((100, CHAINS), (100_000, PIECE), (200_000, 0)):
+    for rows, number in ((100, UNASKED), (50_000, PIECE), (200_000, 0)):
         target = Target.from_log_density(dear, 10, data=np.ones((rows, 10)))
         assert num_short_chains(target, effort_for(target), asked=False) == number
     assert num_short_chains(target, effort_for(target), asked=True) == PIECE

@@ -48,7 +48,7 @@ from vi_kl.targets.priors import hierarchical_sites
 from vi_kl.targets.target import Target
 
 FEWEST = 500  # draws; with fewer, k-hat and the limits mean nothing
-VERY_CLOSE = SCALE[1][0]  # nats: of a q that is nearer by its weights, short chains would not tell more
+CLOSE = SCALE[2][0]  # nats: of a q that is nearer by its weights, short chains would not tell what is worth their price
 TOLERANCE = 1e-4  # of the quadrature that is tried before KL is called unknown
 MOST_NODES, FEWEST_NODES = 300_000, 1_000  # of the same
 
@@ -227,7 +227,7 @@ def need_short_chains(figures: dict, target: Target) -> bool:
     kl = figures.get("reverse_kl")
     if figures["improper"] or kl is None:
         return not figures["improper"]
-    return target.dim > MOST_DIMENSIONS and kl.value + 2 * kl.standard_error > VERY_CLOSE
+    return target.dim > MOST_DIMENSIONS and kl.value + 2 * kl.standard_error > CLOSE
 
 
 def led_by_short_chains(
