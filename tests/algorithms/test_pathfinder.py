@@ -137,8 +137,8 @@ def test_same_key_same_mixture_and_its_start_is_used(key):
 def test_refusals(key):
     with pytest.raises(ValueError, match="num_paths"):
         Pathfinder(num_paths=0)
-    wide = Target.from_log_density(lambda z: -jnp.sum(z**2), 401)
-    with pytest.raises(FitError, match="400 dimensions"):
+    wide = Target.from_log_density(lambda z: -jnp.sum(z**2), 1001)
+    with pytest.raises(FitError, match="1000 dimensions"):
         Pathfinder().fit(key, wide)
 
 

@@ -366,7 +366,7 @@ def poisson_regression(x, y):
 LINE = Target.from_numpyro(exponential_rate, np.array([0.4, 1.3]))
 COUNTS = Target.from_numpyro(poisson_regression, np.array([0.0, 1.0]), np.array([1, 3]))
 DENSITY = Target.from_log_density(lambda z: -0.5 * jnp.sum(z**2), 2)
-WIDE = Target.from_log_density(lambda z: -0.5 * jnp.sum(z**2), 401)
+WIDE = Target.from_log_density(lambda z: -0.5 * jnp.sum(z**2), 2001)
 
 
 @pytest.mark.parametrize(
@@ -379,8 +379,8 @@ WIDE = Target.from_log_density(lambda z: -0.5 * jnp.sum(z**2), 401)
         ("coordinate_ascent", COUNTS, "'slope' given the other sites is not normal"),
         ("coordinate_ascent", DENSITY, "does not offer"),
         ("constrained", DENSITY, "does not offer"),
-        ("pathfinder", WIDE, "400 dimensions"),
-        ("natural_gradient", WIDE, "above 400"),
+        ("pathfinder", WIDE, "1000 dimensions"),
+        ("natural_gradient", WIDE, "above 2,000"),
         ("batch_and_match", WIDE, "400 dimensions"),
         ("gaussian_score_matching", WIDE, "400 dimensions"),
     ],

@@ -105,8 +105,8 @@ def test_each_number_stands_in_its_row_and_under_its_title(width):
 
 
 def test_a_table_that_has_room_is_one_table_and_titles_wrap_before_names():
-    assert printed(TABLES["detection"], width=200).count("diagnostic") == 1
-    assert "limit above evidence" in printed(TABLES["detection"], width=200)
+    assert printed(TABLES["detection"], width=240).count("diagnostic") == 1
+    assert "limit above evidence" in printed(TABLES["detection"], width=240)
     assert printed(TABLES["detection"], width=80).count("diagnostic") > 1
     assert printed(TABLES["comparison"], width=100).count("k-hat") == 1
 
