@@ -196,14 +196,11 @@ def draw_forest(comparison: Comparison, unit: str) -> Picture | None:
 
 def draw_costs(comparison: Comparison, unit: str) -> Picture | None:
     """Draw what each approximation of a known distance cost; None unless there are two of them."""
-    costs = {
-        c.name: cost.gradient_evaluations for c, cost in zip(comparison.certificates, comparison.costs, strict=True)
-    }
-    known = [c for c in ordered(comparison) if c.reverse_kl is not None and np.isfinite(c.reverse_kl.value)]
+    known, gradients = known_and_gradients(comparison)
     if len(known) < 2:
         return None
     fig, ax = plots.subplots(figsize=(7.2, 3.4))
-    plots.plot_costs(ax, known, [costs[c.name] for c in known], unit)
+    plots.plot_costs(ax, known, gradients, unit)
     caption = (
         f"KL(q||posterior) in {unit} against the gradients that each fit took, both on log scales: the lower left is "
         "near and cheap. What needs none stands at 1."
@@ -233,13 +230,10 @@ def plot_forest_of(comparison: Comparison, ax: Axes | None, unit: str) -> Axes:
 
 def plot_costs_of(comparison: Comparison, ax: Axes | None, unit: str) -> Axes:
     """Draw distances against costs on the axes, or on a new figure; see `Comparison.plot_costs`."""
-    costs = {
-        c.name: cost.gradient_evaluations for c, cost in zip(comparison.certificates, comparison.costs, strict=True)
-    }
-    known = [c for c in ordered(comparison) if c.reverse_kl is not None and np.isfinite(c.reverse_kl.value)]
+    known, gradients = known_and_gradients(comparison)
     with plots.style():
         ax = ax or plots.subplots(figsize=(7.2, 3.4))[1]
-        return plots.plot_costs(ax, known, [costs[c.name] for c in known], unit)
+        return plots.plot_costs(ax, known, gradients, unit)
 
 
 def plot_marginals_of(comparison: Comparison, key: KeyLike) -> Figure:
