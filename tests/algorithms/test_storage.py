@@ -23,6 +23,7 @@ import vi_kl
 from vi_kl.algorithms import SVI, Cost, Fit, History, Laplace, Status
 from vi_kl.algorithms.storage import StorageError, describe, known_classes
 from vi_kl.core import array_files, serialization
+from vi_kl.core.errors import UnsuitableError
 from vi_kl.families import Approximation, Flow, FullRank, Guide, LowRank, MeanField, Mixture
 from vi_kl.families.guide import guide_family
 from vi_kl.objectives import ELBO
@@ -153,6 +154,17 @@ def two_slopes(x, y):
 def test_another_target_is_refused(saved, target, words):
     with pytest.raises(StorageError, match=f"another target: .*{words}"):
         vi_kl.load(saved, target)
+
+
+def test_without_its_target_a_fit_can_be_drawn_from_in_z(saved, key):
+    path, fit = saved, vi_kl.load(saved, LINE)
+    alone = vi_kl.load(path)
+    z, log_q = alone.approximation.sample_and_log_prob(key, 8)
+    np.testing.assert_array_equal(z, fit.approximation.sample_and_log_prob(key, 8)[0])
+    np.testing.assert_allclose(log_q, fit.approximation.log_prob(z), rtol=1e-9)
+    for use in (lambda: alone.sample(key, 3), lambda: vi_kl.check(alone, key=key), lambda: vi_kl.save(alone, path)):
+        with pytest.raises(UnsuitableError, match=r"without 'linear_regression'.*vi_kl.load\(path, target\)"):
+            use()
 
 
 def test_the_same_model_and_data_made_again_are_the_same_target(saved):

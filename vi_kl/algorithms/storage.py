@@ -37,6 +37,7 @@ from vi_kl.objectives.objective import Objective
 from vi_kl.targets.arguments import in_words, is_to_learn, require_target
 from vi_kl.targets.fingerprint import describe_leaf, differences, fingerprint
 from vi_kl.targets.target import Target
+from vi_kl.targets.without_model import WithoutModel, target_without_model
 
 __all__ = ["StorageError", "StoredFit", "describe", "load", "save"]
 
@@ -184,13 +185,16 @@ def without_guide(value):
 
 
 @in_float64
-def load(path: str | os.PathLike, target: Target, *, family: Any = None, classes: Iterable[type] = ()) -> Fit:
+def load(
+    path: str | os.PathLike, target: Target | None = None, *, family: Any = None, classes: Iterable[type] = ()
+) -> Fit:
     """Read a fit that `save` has written.
 
     Args:
         path: the file.
         target: the posterior that was fitted, made from the same model and data. What the fit has learned of its
-            parameters is in the file.
+            parameters is in the file. Without it, the fit can be drawn from in z, with its log density there
+            (`fit.approximation.sample_and_log_prob`), and whatever needs the model is refused.
         family: the guide, for fits of a NumPyro guide (function, autoguide or autoguide class), or its family.
         classes: families, objectives and algorithms of your own that the fit is made of.
 
@@ -202,14 +206,18 @@ def load(path: str | os.PathLike, target: Target, *, family: Any = None, classes
             differs), or holds a class that is neither vi_kl's nor among `classes`.
         FileNotFoundError: there is no such file.
     """
-    target = require_target(target, "load(path, target)")
+    if target is not None:
+        target = require_target(target, "load(path, target)")
     try:
         stored = Archive(path)
         require_format(stored)
         known = known_classes(classes)
-        if is_to_learn(target) and "learned" in stored.words:
+        if target is None:
+            target = stored_target(stored)
+        elif is_to_learn(target) and "learned" in stored.words:
             target = at_stored(target, stored.get("learned", known))
-        require_same_target(stored, target)
+        if not isinstance(target.density, WithoutModel):
+            require_same_target(stored, target)
         values = {name: stored.get(name, known) for name in stored.words if name not in (*HEAD, "learned")}
     except StorageError:
         raise
@@ -287,6 +295,15 @@ def require_same_target(stored: Archive, target: Target) -> None:
     different = differences(stored.get("target"), fingerprint(target))
     if different:
         raise StorageError(f"{stored.path} is a fit to another target: {'; '.join(different)}.")
+
+
+def stored_target(stored: Archive) -> Target:
+    """Return the target that the file speaks of, without its model."""
+    told = stored.get("target")
+    try:
+        return target_without_model(str(told["model"]), str(stored.path), told["sites"])
+    except (TypeError, KeyError, ValueError) as error:
+        raise StorageError(f"{stored.path} is damaged: what it says of its target cannot be read ({error}).") from None
 
 
 def at_stored(target: Target, learned: Any) -> Target:

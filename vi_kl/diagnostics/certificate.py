@@ -248,7 +248,7 @@ def led_by_short_chains(
     figures_found: dict[str, Any] = {"short_chains": found}
     if found is None or not len(found.starts):
         return search, figures_found
-    further = search_from(found.starts, search, view.pilot, q.target, numpy_generator(keys[3]), view.effort)
+    further = search_from(found.starts, found.away, search, view.pilot, q.target, numpy_generator(keys[3]), view.effort)
     figures_found |= mode_search_figures(further, draws)
     if q.target.reference is None and len(further.parts) > len(search.parts):
         figures_found |= {"log_evidence": None, "reverse_kl": None, "errors": None}

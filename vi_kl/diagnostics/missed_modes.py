@@ -37,6 +37,7 @@ OUTSIDE = 1 - 1e-6  # the mass of q, were it normal, inside the ellipsoid beyond
 WORTH_A_LOOK = np.log(1e-3)  # the least log mass of a mode, by Laplace, relative to the evidence by q's weights
 HELD = 1 - 1e-4  # the share of a mode's mass, were it normal, inside its ellipsoid
 DEGREES_OF_FREEDOM = 5.0
+MOST_LEFT = 0.5  # the share of chains that leave a q that may sit beside a mode
 MOST_DIMENSIONS = 60  # a Hessian costs 16 gradients per dimension
 MOST_CURVED = 500  # dimensions up to which the few climbs that chains lead to may end with a Hessian
 MOST_STEPS = 100  # the most iterations of a climb
@@ -168,17 +169,20 @@ def search_around(
     return Search(begun + len(inside), tuple(parts), near is not None, reach, spikes, on_part)
 
 
-def search_from(points: np.ndarray, search: Search, pilot: Draws, target: Target, generator, effort: Effort) -> Search:
+def search_from(
+    points: np.ndarray, away: float, search: Search, pilot: Draws, target: Target, generator, effort: Effort
+) -> Search:
     """Return a search with further climbs, from points (k, dim) outside q to which chains went.
 
-    There are so few of them that they are made in more dimensions than the usual ones. If there were no others, one
-    from q's own mean tells whether q sits beside a mode.
+    There are so few of them that they are made in more dimensions than the usual ones. If there were no others, and
+    most chains left q (`away` is their share), one from q's own mean tells whether q sits beside a mode. Where they
+    stay, it says nothing against q: in many dimensions the mode of a skewed posterior is far from its mass.
     """
     reach = gaussian_of_draws(pilot.z) if search.reach is None else search.reach
     if reach is None or target.dim > MOST_CURVED:
         return search
     with np.errstate(over="ignore", invalid="ignore"):
-        home = climb_from(target, reach.loc) if search.reach is None else None
+        home = climb_from(target, reach.loc) if search.reach is None and away > MOST_LEFT else None
         ends = climbs_to_outside(target, points, reach)
         modes = distinct([mode for mode in map(as_mode, ends) if mode is not None])
         parts, known = list(search.parts), log_mean_exp(pilot.log_ratio)
