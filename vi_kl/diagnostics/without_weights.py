@@ -23,6 +23,7 @@ from vi_kl.targets.target import Target, constrain_in_chunks
 
 CHAINS = 1024  # the number of chains that are asked for
 UNASKED = 512  # the number of chains otherwise: their gradients are a run of NUTS' as it is
+CHEAP = 65_000  # operations of an evaluation, up to which as many are run unasked: they take about ten seconds
 STUCK = 0.5  # the correlation of an entry's start and end above which the chains moved too little to judge it
 MOST_TOLD = 20  # shifts that are kept, the worst
 MOST_STARTS = 3  # climbs from where the chains went
@@ -97,8 +98,10 @@ def num_short_chains(target: Target, effort: Effort, *, asked: bool) -> int:
 
     Chains that are asked for are run at any price, but with no more than fit into memory.
     """
-    share = max(effort.share, price_of(target).share)
-    usual = CHAINS if asked else UNASKED
+    price = price_of(target)
+    share, usual = max(effort.share, price.share), CHAINS
+    if not asked:
+        share, usual = min(share, CHEAP / max(price.operations, 1)), UNASKED
     worth = part_of_draws(share, usual, PIECE if asked else 1)
     number = min(worth, rows_held(usual, target.dim))
     return 0 if target.density.is_streamed or number < PIECE else number
