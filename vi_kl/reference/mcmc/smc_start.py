@@ -7,6 +7,7 @@ cannot bring back what no particle has seen. Around a mode that is known, partic
 """
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +22,7 @@ from vi_kl.core.random_keys import numpy_generator
 from vi_kl.core.scales import Inverse, Triangular
 from vi_kl.draws.model_runs import ModelRuns, predict_prior
 from vi_kl.reference.mcmc.tempering import StartingDensity
-from vi_kl.targets.modes import Mode, find_mode, same_mode
+from vi_kl.targets.modes import Climb, Mode, polish, same_mode, search_by_newton
 from vi_kl.targets.target import Target, log_density_in_chunks, unconstrain_batch
 
 PRIOR_DRAWS = 1000
@@ -29,6 +30,7 @@ NUM_CLIMBS = 128  # from the broad part
 NUM_CLIMBS_NEAR = 48  # from particles
 MOST_MODES = 15
 CLIMB_STEPS = 200
+ARRIVED = 0.1  # the distance from a mode, in its own sds, at which a climb has come to it
 WIDER = 1.2  # the scale around a mode, in units of that of its curvature
 BROAD_SHARE = 0.5  # of the particles, in the broad part
 EVEN_SHARE = 0.2  # of the other particles, spread evenly over the modes; the rest is spread by their mass
@@ -148,11 +150,22 @@ def climb_from(target: Target, starts: np.ndarray, known: list[Mode]) -> tuple[l
     """Climb from each of the starts; return the known modes and those that are new, and the gradients that it took."""
     modes, gradients = list(known), 0
     for z in starts:
-        found = find_mode(target, z, CLIMB_STEPS)
-        gradients += found.evaluations
-        if found.is_proper and found.distance < 0.1 and not any(same_mode(mode, found) for mode in modes):
+        climb = Climb(target, z, CLIMB_STEPS, until=functools.partial(is_at_one, modes))
+        gradients += climb.evaluations
+        if climb.stopped:
+            continue
+        before = climb.evaluations
+        search_by_newton(climb, CLIMB_STEPS)
+        found = polish(climb)
+        gradients += climb.evaluations - before
+        if found.is_proper and found.distance < ARRIVED and not any(same_mode(mode, found) for mode in modes):
             modes.append(found)
     return modes, gradients
+
+
+def is_at_one(modes: list[Mode], z: np.ndarray) -> bool:
+    """Return whether a climb has come to one of the modes, and need not arrive there."""
+    return any(mode.normal.squared_distance(z) < ARRIVED**2 for mode in modes)
 
 
 def nearest(modes: list[Mode], z: np.ndarray) -> np.ndarray:
