@@ -74,14 +74,14 @@ def find_reference(
 
 def explored(target: Target, key, cache, progress: ProgressLike, settings: dict) -> ReferencePosterior:
     """Return a reference run, or the reference by sequential Monte Carlo where its chains do not agree."""
+    run: ReferencePosterior | None = None
     try:
-        run: ReferencePosterior | None = reference_run(target, key=key, cache=cache, progress=progress, **settings)
-        assert run is not None
+        run = reference_run(target, key=key, cache=cache, progress=progress, **settings)
         found = run.complaints
     except UntrustworthyReference as error:
         if target.dim > MOST_TEMPERED or not chains_disagree(error.complaints):
             raise
-        run, found = None, error.complaints
+        found = error.complaints
     if run is not None and (target.dim > MOST_TEMPERED or not chains_disagree(found)):
         return run
     checks = settings.get("checks", Checks())

@@ -66,7 +66,12 @@ MORE = "run more warm-up and more draws (num_warmup, num_draws)"
 def of_the_chains(more: str = MORE) -> dict[str, Check]:
     """Return the checks of chains; `more` says how to ask for longer ones."""
     return {
-        "r_hat": Check("R-hat", "max_r_hat", ".4f", f"the chains do not agree; {more}, and look for several modes."),
+        "r_hat": Check(
+            "R-hat",
+            "max_r_hat",
+            ".4f",
+            f"the chains do not agree; {more}, and look for several modes (reference_by_smc).",
+        ),
         "ess_bulk": Check("The bulk effective sample size", "min_ess", ".0f", f"{more}.", False),
         "ess_tail": Check("The tail effective sample size", "min_ess", ".0f", f"{more}.", False),
         "divergent_share": Check(

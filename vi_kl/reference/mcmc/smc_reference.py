@@ -31,7 +31,7 @@ from vi_kl.reference.mcmc.reference_run import (
 from vi_kl.reference.mcmc.smc import Arrived, run_smc
 from vi_kl.reference.mcmc.smc_start import broad_start, nearest
 from vi_kl.reference.mcmc.tempering import Populations, StartingDensity
-from vi_kl.reference.posterior import ReferencePosterior
+from vi_kl.reference.posterior import ReferencePosterior, in_few_digits
 from vi_kl.targets.arguments import of_a_target
 from vi_kl.targets.target import Target, constrain_in_chunks
 
@@ -77,7 +77,7 @@ class SMCReference(ReferencePosterior):
 
     def __str__(self):
         lines = [super().__str__(), f"  {self.num_stages} temperatures, {self.gradients:,} gradients"]
-        lines += [f"  a mode with {mode.share} of the posterior" for mode in self.modes]
+        lines += [f"  mode at z {in_few_digits(mode.z)}: share {mode.share}" for mode in self.modes]
         lines += [f"  in place of a run of NUTS: {complaint}" for complaint in self.instead_of]
         return "\n".join(lines)
 
