@@ -31,7 +31,9 @@ def check(
     method: Annotated[str, typer.Option(help="The method by which models are fitted.")] = "automatic",
     reference: Annotated[
         Reference,
-        typer.Option(help="What q is compared with: a run of NUTS, quadrature, the best there is, or nothing."),
+        typer.Option(
+            help="What q is compared with: NUTS, quadrature, sequential Monte Carlo, the best there is, or nothing."
+        ),
     ] = Reference.none,
     seed: Seed = 0,
     strict: Strict = False,

@@ -28,7 +28,9 @@ def compare(
     methods: Annotated[str, typer.Option(help="The methods by name, with commas between them.")] = USUAL,
     reference: Annotated[
         Reference,
-        typer.Option(help="What each q is compared with: a run of NUTS, quadrature, the best there is, nothing."),
+        typer.Option(
+            help="What each q is compared with: NUTS, quadrature, sequential Monte Carlo, the best there is, nothing."
+        ),
     ] = Reference.auto,
     seed: Seed = 0,
     out: Annotated[

@@ -22,6 +22,7 @@ class Reference(enum.StrEnum):
     auto = "auto"
     nuts = "nuts"
     quadrature = "quadrature"
+    smc = "smc"
     none = "none"
 
 

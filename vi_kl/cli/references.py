@@ -14,13 +14,14 @@ def reference_of(target: "Target", wanted: Reference, seed: int, said: Streams) 
     """Return what is known of a posterior, found in the way that is asked for; None for nothing but what it carries.
 
     `auto` takes the best way there is, and goes on without a reference, saying so, where a run of NUTS fails its
-    checks. The other ways raise their errors.
+    checks and sequential Monte Carlo cannot stand in for it. The other ways raise their errors.
     """
     import jax
 
     from vi_kl.core.random_keys import as_key
     from vi_kl.reference.find import find_reference
     from vi_kl.reference.mcmc.reference_run import UntrustworthyReference, reference_run
+    from vi_kl.reference.mcmc.smc_reference import reference_by_smc
     from vi_kl.reference.quadrature.integrate import reference_by_quadrature
 
     if wanted is Reference.none:
@@ -30,6 +31,8 @@ def reference_of(target: "Target", wanted: Reference, seed: int, said: Streams) 
     key = jax.random.fold_in(as_key(seed), 3)
     if wanted is Reference.nuts:
         return reference_run(target, key=key, progress=said.progress)
+    if wanted is Reference.smc:
+        return reference_by_smc(target, key=key, progress=said.progress)
     try:
         return find_reference(target, key=key, progress=said.progress)
     except UntrustworthyReference as error:

@@ -20,8 +20,8 @@ class Measurements:
 
     Attributes:
         name: the approximation's name.
-        source: the kind of the reference: "closed form", "quadrature", "reference run", "run started from a fit", or ""
-            without one.
+        source: the kind of the reference: "closed form", "quadrature", "reference run", "run started from a fit",
+            "sequential Monte Carlo", or "" without one.
         elbo: the ELBO, which is at most the log evidence.
         k_hat: Pareto's k-hat of the importance weights.
         ess: the effective sample size of the importance weights, as a share of the draws.

@@ -7,7 +7,9 @@
 - `reference_by_quadrature` integrates any smooth target of up to three dimensions, several modes and heavy tails
   included;
 - `reference_run` samples any other by NUTS, refuses chains that fail their checks, and finds the log evidence by
-  bridge sampling, with a second opinion by annealing.
+  bridge sampling, with a second opinion by annealing;
+- `reference_by_smc` leads populations of particles through tempered posteriors to those of several modes, between which
+  no chain crosses, in up to some twenty dimensions, and refuses populations that do not agree.
 
 The estimates of the evidence can be used alone too: `log_evidence_by_bridge`, `log_evidence_by_annealing`, and
 `log_evidence_by_reverse_annealing`, a stochastic upper limit.
@@ -24,6 +26,7 @@ from vi_kl.reference.mcmc.bridge import log_evidence_by_bridge
 from vi_kl.reference.mcmc.checks import Checks
 from vi_kl.reference.mcmc.draws import PosteriorDraws
 from vi_kl.reference.mcmc.reference_run import UntrustworthyReference, reference_run
+from vi_kl.reference.mcmc.smc_reference import ModeShare, SMCReference, reference_by_smc
 from vi_kl.reference.mcmc.tempering import Annealing, AnnealingError, StartingDensity
 from vi_kl.reference.posterior import Moments, ReferencePosterior
 from vi_kl.reference.quadrature.integrate import reference_by_quadrature
@@ -33,10 +36,12 @@ __all__ = [
     "AnnealingError",
     "Checks",
     "EnumeratedPosterior",
+    "ModeShare",
     "Moments",
     "NotGaussian",
     "PosteriorDraws",
     "ReferencePosterior",
+    "SMCReference",
     "StartingDensity",
     "UntrustworthyReference",
     "closed_form_reference",
@@ -47,5 +52,6 @@ __all__ = [
     "log_evidence_by_bridge",
     "log_evidence_by_reverse_annealing",
     "reference_by_quadrature",
+    "reference_by_smc",
     "reference_run",
 ]

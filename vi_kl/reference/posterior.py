@@ -47,7 +47,8 @@ class ReferencePosterior(Readable, Answers):
         moments: {site: Moments} of each site, in the model's own (constrained) space.
         sample: `sample(key, n)` returns n draws of z from the posterior, of shape (n, dim): independent ones, except
             if `chains` holds all that there are.
-        source: "closed form", "quadrature", "reference run" or "run started from a fit".
+        source: "closed form", "quadrature", "reference run", "run started from a fit" or "sequential Monte
+            Carlo".
         log_density: `log_density(z)` for z of shape (n, dim) returns the posterior's normalised log density (n,) by
             another program than the model's; None if only the model's, minus the log evidence, is available.
         distributions: {site: NumPyro distribution} if the posterior is known in closed form and its sites are

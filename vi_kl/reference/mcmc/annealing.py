@@ -30,6 +30,7 @@ from vi_kl.core.random_keys import numpy_generator
 from vi_kl.reference.mcmc.tempering import (
     Annealing,
     AnnealingError,
+    Populations,
     StartingDensity,
     choose_plan,
     follow,
@@ -134,7 +135,7 @@ def anneal(target: Target, start: StartingDensity | None, config: Annealing, key
     return combine(arrived.log_z, config, method, BLIND_SPOT), np.asarray(arrived.particles.z)
 
 
-def combine(log_z, config: Annealing, method: str, caveat: str) -> Estimate:
+def combine(log_z, config: Populations, method: str, caveat: str) -> Estimate:
     """Return the log of the mean of the populations' evidences, and the relative error of that mean.
 
     Each population's evidence is unbiased.

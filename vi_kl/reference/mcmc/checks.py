@@ -23,7 +23,11 @@ class Checks:
         max_divergent_share: the share of trajectories that diverge.
         min_e_bfmi: the energy fraction of missing information, the smallest over the chains.
         max_disagreement: the disagreement, in standard errors, of one chain's log evidence with the others', and of
-            those by bridge sampling and by annealing.
+            those by bridge sampling and by annealing; of populations, that of one's log evidence, means and shares of
+            modes with the others'.
+        max_evidence_error: the relative error of the evidence by populations.
+        max_memory: the correlation that moves leave between the gradient's signs at particles before and after.
+        min_in_mode: the number of particles that every population has in each mode.
     """
 
     max_r_hat: float = 1.01
@@ -31,6 +35,9 @@ class Checks:
     max_divergent_share: float = 0.001
     min_e_bfmi: float = 0.3
     max_disagreement: float = 4.0
+    max_evidence_error: float = 0.1
+    max_memory: float = 0.2
+    min_in_mode: float = 1.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,7 +66,12 @@ MORE = "run more warm-up and more draws (num_warmup, num_draws)"
 def of_the_chains(more: str = MORE) -> dict[str, Check]:
     """Return the checks of chains; `more` says how to ask for longer ones."""
     return {
-        "r_hat": Check("R-hat", "max_r_hat", ".4f", f"the chains do not agree; {more}, and look for several modes."),
+        "r_hat": Check(
+            "R-hat",
+            "max_r_hat",
+            ".4f",
+            f"the chains do not agree; {more}, and look for several modes (reference_by_smc).",
+        ),
         "ess_bulk": Check("The bulk effective sample size", "min_ess", ".0f", f"{more}.", False),
         "ess_tail": Check("The tail effective sample size", "min_ess", ".0f", f"{more}.", False),
         "divergent_share": Check(
@@ -96,7 +108,44 @@ OF_THE_EVIDENCE = {
         "several sizes, and several keys.",
     ),
 }
-PER_COORDINATE = ("r_hat", "ess_bulk", "ess_tail")
+PARTICLES = "take more particles (num_particles)"
+OF_THE_POPULATIONS = {
+    "fewest_in_mode": Check(
+        "The least number of particles that a population has in a mode of the others",
+        "min_in_mode",
+        ".0f",
+        f"a mode that some populations miss has no known share; {PARTICLES}.",
+        False,
+    ),
+    "evidences_apart": Check(
+        "The distance in standard errors of one population's log evidence from the others'",
+        "max_disagreement",
+        ".1f",
+        f"the populations have not seen the same posterior; {PARTICLES}.",
+    ),
+    "shares_apart": Check(
+        "The distance in standard errors of one population's share of a mode from the others'",
+        "max_disagreement",
+        ".1f",
+        f"the populations do not agree on the modes; {PARTICLES}.",
+    ),
+    "means_apart": Check(
+        "The distance in standard errors of one population's mean from the others'",
+        "max_disagreement",
+        ".1f",
+        f"the populations have not seen the same posterior; {PARTICLES}.",
+    ),
+    "evidence_error": Check("The relative error of the evidence", "max_evidence_error", ".3f", f"{PARTICLES}."),
+    "ess_bulk": Check("The bulk effective sample size", "min_ess", ".0f", f"{PARTICLES}.", False),
+    "ess_tail": Check("The tail effective sample size", "min_ess", ".0f", f"{PARTICLES}.", False),
+    "memory": Check(
+        "The correlation of the gradient's signs at particles with those before their moves",
+        "max_memory",
+        ".2f",
+        "particles hardly move, as in funnels; write the model non-centred, or transform its scales.",
+    ),
+}
+PER_COORDINATE = ("r_hat", "ess_bulk", "ess_tail", "means_apart")
 
 
 def measure(run: Run) -> dict[str, np.ndarray]:

@@ -64,7 +64,30 @@ class StartingDensity(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class Annealing:
+class Populations:
+    """A set of sizes of populations of particles.
+
+    Attributes:
+        num_populations: the number of independent populations, whose spread gives the error.
+        num_particles: the number of particles of each population.
+    """
+
+    num_populations: int = 8
+    num_particles: int = 256
+
+    def __post_init__(self):
+        for name, least in (("num_populations", 3), ("num_particles", 16), ("num_moves", 1)):
+            value = getattr(self, name, least)
+            if not isinstance(value, int | np.integer) or value < least:
+                raise ValueError(f"{name} must be a whole number of at least {least}, got {value!r}.")
+
+    @property
+    def words(self) -> str:
+        return f"{self.num_populations} populations of {self.num_particles:,}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Annealing(Populations):
     """A set of settings of annealing.
 
     Attributes:
@@ -73,21 +96,10 @@ class Annealing:
         num_moves: the number of Hamiltonian moves of every particle at every stage.
     """
 
-    num_populations: int = 8
-    num_particles: int = 256
     num_moves: int = 3
 
-    def __post_init__(self):
-        for name, least in (("num_populations", 3), ("num_particles", 16), ("num_moves", 1)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}.")
 
-    @property
-    def words(self) -> str:
-        return f"{self.num_populations} populations of {self.num_particles:,}"
-
-
-def starting_particles(start: StartingDensity, config: Annealing, key) -> np.ndarray:
+def starting_particles(start: StartingDensity, config: Populations, key) -> np.ndarray:
     """Return draws of the start, of shape (populations x particles, dim)."""
     n = config.num_populations * config.num_particles
     return start.density.sample(numpy_generator(key), n)
@@ -275,9 +287,26 @@ evaluate_once = compiled(evaluate, unoptimized=True)
 def move(target, start: StudentT, particles: Particles, power, factor, step_size, key, num_moves: int):
     """Make Hamiltonian moves that leave start^(1 - power) target^power invariant; return their acceptance rate too."""
 
+    def one(particles, key):
+        return move_once(target, start, particles, power, factor, step_size, key)
+
+    particles, chances = jax.lax.scan(one, particles, jax.random.split(key, num_moves))
+    return particles, chances.mean()
+
+
+def tempered_gradient(start: StudentT, particles: Particles, power):
+    """Return the gradient of the log of start^(1 - power) target^power at the particles."""
+    return power * particles.gradient + (1 - power) * start.gradient(particles.z)
+
+
+def move_once(target, start: StudentT, particles: Particles, power, factor, step_size, key):
+    """Make one Hamiltonian move of every particle; return the mean chance of acceptance too.
+
+    Positions move by `factor` times the momentum, which is standard normal.
+    """
+
     def force(particles):
-        pull = power * particles.gradient + (1 - power) * start.gradient(particles.z)
-        return pull @ factor
+        return tempered_gradient(start, particles, power) @ factor
 
     def energy(particles, momentum):
         # at power zero the target does not count, even where it vanishes
@@ -290,21 +319,17 @@ def move(target, start: StudentT, particles: Particles, power, factor, step_size
         particles = evaluate(target, particles.z + step * (momentum @ factor.T))
         return particles, momentum + 0.5 * step * force(particles), step
 
-    def one(particles, key):
-        keys = jax.random.split(key, 3)
-        momentum = jax.random.normal(keys[0], particles.z.shape)
-        # step sizes differ, so that no orbit closes on itself
-        step = step_size * jax.random.uniform(keys[1], (*momentum.shape[:-1], 1), minval=0.0, maxval=1.2)
-        proposed, turned, _ = jax.lax.fori_loop(0, LEAPFROGS, leapfrog, (particles, momentum, step))
-        chance = jnp.exp(jnp.minimum(energy(particles, momentum) - energy(proposed, turned), 0.0))
-        chance = jnp.where(jnp.isnan(chance), 0.0, chance)
-        accepted = (jax.random.uniform(keys[2], chance.shape) < chance)[..., None]
-        kept = Particles(
-            jnp.where(accepted, proposed.z, particles.z),
-            jnp.where(accepted[..., 0], proposed.log_p, particles.log_p),
-            jnp.where(accepted, proposed.gradient, particles.gradient),
-        )
-        return kept, chance.mean()
-
-    particles, chances = jax.lax.scan(one, particles, jax.random.split(key, num_moves))
-    return particles, chances.mean()
+    keys = jax.random.split(key, 3)
+    momentum = jax.random.normal(keys[0], particles.z.shape)
+    # step sizes differ, so that no orbit closes on itself
+    step = step_size * jax.random.uniform(keys[1], (*momentum.shape[:-1], 1), minval=0.0, maxval=1.2)
+    proposed, turned, _ = jax.lax.fori_loop(0, LEAPFROGS, leapfrog, (particles, momentum, step))
+    chance = jnp.exp(jnp.minimum(energy(particles, momentum) - energy(proposed, turned), 0.0))
+    chance = jnp.where(jnp.isnan(chance), 0.0, chance)
+    accepted = (jax.random.uniform(keys[2], chance.shape) < chance)[..., None]
+    kept = Particles(
+        jnp.where(accepted, proposed.z, particles.z),
+        jnp.where(accepted[..., 0], proposed.log_p, particles.log_p),
+        jnp.where(accepted, proposed.gradient, particles.gradient),
+    )
+    return kept, chance.mean()
