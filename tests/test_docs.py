@@ -29,7 +29,10 @@ RESOURCE = re.compile(
 )
 STYLE = (ROOT / "docs" / "style.css").read_text()
 SHAPES = ("text", "output", "console")  # of what a block printed: the first wraps, the others scroll
-LEARN = ("kl_in_five_minutes",)  # whose code holds its own numbers to independent truths
+LEARN = (
+    "kl_in_five_minutes",
+    "from_kl_to_the_elbo",
+)  # pages whose code holds their numbers to independent truths
 WIDEST = 103  # characters that a page has room for at 1280 pixels
 
 
