@@ -32,6 +32,7 @@ SHAPES = ("text", "output", "console")  # of what a block printed: the first wra
 LEARN = (
     "kl_in_five_minutes",
     "from_kl_to_the_elbo",
+    "many_parameters",
 )  # pages whose code holds their numbers to independent truths
 WIDEST = 103  # characters that a page has room for at 1280 pixels
 
