@@ -33,6 +33,7 @@ LEARN = (
     "kl_in_five_minutes",
     "from_kl_to_the_elbo",
     "many_parameters",
+    "two_directions",
 )  # pages whose code holds their numbers to independent truths
 WIDEST = 103  # characters that a page has room for at 1280 pixels
 
