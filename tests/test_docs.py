@@ -34,6 +34,7 @@ LEARN = (
     "from_kl_to_the_elbo",
     "many_parameters",
     "two_directions",
+    "monte_carlo_or_vi",
 )  # pages whose code holds their numbers to independent truths
 WIDEST = 103  # characters that a page has room for at 1280 pixels
 
