@@ -29,6 +29,14 @@ RESOURCE = re.compile(
 )
 STYLE = (ROOT / "docs" / "style.css").read_text()
 SHAPES = ("text", "output", "console")  # of what a block printed: the first wraps, the others scroll
+LEARN = (
+    "kl_in_five_minutes",
+    "from_kl_to_the_elbo",
+    "many_parameters",
+    "two_directions",
+    "monte_carlo_or_vi",
+    "why_vi_and_nuts_disagree",
+)  # pages whose code holds their numbers to independent truths
 WIDEST = 103  # characters that a page has room for at 1280 pixels
 
 
@@ -48,6 +56,7 @@ def test_documentation_builds_strictly_and_is_self_contained(tmp_path):
     pages = {page.relative_to(tmp_path).parent.as_posix(): page.read_text() for page in tmp_path.rglob("index.html")}
     first = {".", "ten_minutes", "coming_from", "worms", "how_to_choose"}
     assert pages.keys() >= first | {"divergences", "kl_command", "extending", "glossary"}
+    assert all("Exercises" in pages[f"learn/{name}"] and 'class="success"' in pages[f"learn/{name}"] for name in LEARN)
     assert "vi_kl.families.Mixture" in pages["api/families"]
     for name, page in pages.items():
         assert not RESOURCE.search(page), f"{name} loads something from elsewhere"
