@@ -39,7 +39,8 @@ def find_reference(
     4. A reference run of NUTS that passes its checks, with the evidence by bridge sampling and a second opinion by
        annealing: `reference_run`.
     5. Sequential Monte Carlo that passes its checks, in up to 20 dimensions, where the chains of NUTS do not agree
-       (R-hat), as with several modes, and nothing else is wrong with their steps: `reference_by_smc`, whose `instead_of` says what was wrong with the chains.
+       (R-hat), as with several modes, and neither divergences nor E-BFMI tell of a funnel: `reference_by_smc`, whose
+       `instead_of` says what was wrong with the chains.
 
     The function itself may be passed wherever a reference is asked for: `check(fit, vi_kl.find_reference, key=key)`, or
     `Target.from_numpyro(model, ..., reference=vi_kl.find_reference)`.
