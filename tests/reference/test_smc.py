@@ -22,7 +22,7 @@ from vi_kl.reference import (
     reference_by_smc,
     reference_run,
 )
-from vi_kl.reference.mcmc.checks import OF_THE_POPULATIONS, complaints
+from vi_kl.reference.mcmc.checks import OF_THE_CHAINS, OF_THE_POPULATIONS, complaints
 from vi_kl.reference.mcmc.smc import Arrived
 from vi_kl.reference.mcmc.smc_reference import figures_of, outlying, shares_of_modes
 from vi_kl.reference.mcmc.smc_start import MixtureStart, broad_start, climb_from
@@ -167,8 +167,8 @@ def test_what_find_reference_does_about_chains_that_fail(monkeypatch):
     module = sys.modules["vi_kl.reference.find"]
     apart, short = "R-hat is 1.9000 in z[0]: the chains do not agree.", "E-BFMI is 0.10: too low."
 
-    def fails(target, *, key, cache, progress, complaint=apart):
-        raise UntrustworthyReference(target, (complaint,))
+    def fails(target, *, key, cache, progress, complaint=apart, also=()):
+        raise UntrustworthyReference(target, (complaint, *also))
 
     monkeypatch.setattr(module, "reference_run", fails)
     monkeypatch.setattr(module, "reference_by_smc", functools.partial(reference_by_smc, **SMALL))
@@ -178,6 +178,9 @@ def test_what_find_reference_does_about_chains_that_fail(monkeypatch):
     with pytest.raises(UntrustworthyReference) as error:
         find_reference(target, key=1, complaint=short)
     assert error.value.complaints == (short,)
+    diverging = f"{OF_THE_CHAINS['divergent_share'].words} is 3%: a funnel."
+    with pytest.raises(UntrustworthyReference, match="failed 2 of"):  # a funnel, which is no case for it
+        find_reference(target, key=1, also=(diverging,))
     with pytest.raises(UntrustworthyReference, match="failed 1 of"):
         find_reference(Target.from_log_density(lambda z: jnp.sum(z - jnp.exp(z)), 21), key=1)
 

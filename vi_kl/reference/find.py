@@ -39,7 +39,8 @@ def find_reference(
     4. A reference run of NUTS that passes its checks, with the evidence by bridge sampling and a second opinion by
        annealing: `reference_run`.
     5. Sequential Monte Carlo that passes its checks, in up to 20 dimensions, where the chains of NUTS do not agree
-       (R-hat), as with several modes: `reference_by_smc`, whose `instead_of` says what was wrong with the chains.
+       (R-hat), as with several modes, and neither divergences nor E-BFMI tell of a funnel: `reference_by_smc`, whose
+       `instead_of` says what was wrong with the chains.
 
     The function itself may be passed wherever a reference is asked for: `check(fit, vi_kl.find_reference, key=key)`, or
     `Target.from_numpyro(model, ..., reference=vi_kl.find_reference)`.
@@ -79,10 +80,10 @@ def explored(target: Target, key, cache, progress: ProgressLike, settings: dict)
         run = reference_run(target, key=key, cache=cache, progress=progress, **settings)
         found = run.complaints
     except UntrustworthyReference as error:
-        if target.dim > MOST_TEMPERED or not chains_disagree(error.complaints):
+        if target.dim > MOST_TEMPERED or not only_disagree(error.complaints):
             raise
         found = error.complaints
-    if run is not None and (target.dim > MOST_TEMPERED or not chains_disagree(found)):
+    if run is not None and (target.dim > MOST_TEMPERED or not only_disagree(found)):
         return run
     checks = settings.get("checks", Checks())
     try:
@@ -98,6 +99,14 @@ def explored(target: Target, key, cache, progress: ProgressLike, settings: dict)
     return dataclasses.replace(reference, instead_of=found)
 
 
-def chains_disagree(complaints: tuple[str, ...]) -> bool:
-    """Return whether R-hat is among the complaints about a reference run."""
-    return any(sentence.startswith(f"{OF_THE_CHAINS['r_hat'].words} is") for sentence in complaints)
+def only_disagree(complaints: tuple[str, ...]) -> bool:
+    """Return whether R-hat is among the complaints about a reference run, and nothing that tells of a funnel.
+
+    Divergences and a low E-BFMI come from a geometry that the moves of sequential Monte Carlo do not follow either: its
+    populations all miss the neck of a funnel, and agree.
+    """
+
+    def complained(name: str) -> bool:
+        return any(sentence.startswith(f"{OF_THE_CHAINS[name].words} is") for sentence in complaints)
+
+    return complained("r_hat") and not complained("divergent_share") and not complained("e_bfmi")

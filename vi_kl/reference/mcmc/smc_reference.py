@@ -39,7 +39,7 @@ SOURCE = "sequential Monte Carlo"
 SMALLEST_SHARE = 0.02  # of a mode that every population has to find
 BLIND_SPOT = (
     "Every population starts at the modes that climbs found, and from a broad density: a mode that is narrow, or far "
-    "away, can be missing in all of them, and then their agreement does not show it."
+    "away, can be missing in all of them, and then their agreement does not show it. So can the neck of a funnel."
 )
 
 
