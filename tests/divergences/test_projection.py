@@ -129,6 +129,7 @@ def test_too_few_steps_are_reported():
     ("arguments", "message"),
     [
         ({"init": 1.5, "support": UNIT}, "lies outside its support"),
+        ({"init": {"p": 0.5}, "support": {"P": UNIT}}, "support has 'P', which is no parameter of init: these are 'p'"),
         ({"init": 0.0, "support": UNIT}, "edge of its support|outside its support"),
         ({"init": np.nan}, "init is not finite"),
         ({"init": {}}, "no parameters"),

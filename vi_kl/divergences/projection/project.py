@@ -241,6 +241,11 @@ def value_and_gradient(closed_over, z, program: Program):
 def unconstrained_start(init, support):
     """Return the flat unconstrained vector of `init`, the way back to parameters, and which entries have an edge."""
     init = jax.tree.map(lambda value: jnp.asarray(value, dtype=jnp.float64), init)
+    if isinstance(support, dict) and isinstance(init, dict) and (unknown := sorted(support.keys() - init.keys())):
+        raise ValueError(
+            f"support has {', '.join(map(repr, unknown))}, which is no parameter of init: these are "
+            f"{', '.join(map(repr, init))}."
+        )
     bijections, edged = {}, {}
     for path, value in jax.tree_util.tree_leaves_with_path(init):
         constraint = constraint_of(path, support)
