@@ -169,8 +169,21 @@ def check(
         raise TypeError(f"short_chains must be True, False or None, got {short_chains!r}.")
     if isinstance(q.family, Delta):
         return certificate_of_point(fit)
+    effort = effort_for(q.target, num_draws)
+    if short_chains:
+        require_room_for_chains(q.target, effort)
     with reporting(progress, f"check of {q.name}") as report:
-        return certify(fit, q, jax.random.split(key, 8), effort_for(q.target, num_draws), short_chains, report)
+        return certify(fit, q, jax.random.split(key, 8), effort, short_chains, report)
+
+
+def require_room_for_chains(target: Target, effort: Effort) -> None:
+    """Raise an error if short chains of a target are too large for the memory."""
+    if not num_short_chains(target, effort, asked=True):
+        raise UnsuitableError(
+            f"Short chains hold the data and the places of {PIECE} chains in memory, which this target, of dimension "
+            f"{target.dim:,}{' and with rows that are read in blocks' if target.density.is_streamed else ''}, is "
+            "too large for: leave short_chains=True out."
+        )
 
 
 def certify(
@@ -235,12 +248,6 @@ def led_by_short_chains(
 ) -> tuple[Search, dict]:
     """Run short chains from q, and search where they went; return the search, and what is new in the figures."""
     number = num_short_chains(q.target, view.effort, asked=asked)
-    if not number and asked:
-        raise UnsuitableError(
-            f"Short chains hold the data and the places of {PIECE} chains in memory, which this target, of dimension "
-            f"{q.target.dim:,}{' and with rows that are read in blocks' if q.target.density.is_streamed else ''}, is "
-            "too large for: leave short_chains=True out."
-        )
     if not number:
         return search, {}
     words = f"running {number:,} short chains"
