@@ -39,9 +39,14 @@ class FamilyGradients:
         self.arguments = family, params, z
 
     @functools.cached_property
+    def plain(self) -> tuple[np.ndarray, Params, np.ndarray]:
+        """The log density, and the gradients of its sum."""
+        return self.run(np.ones(len(self.arguments[2])))
+
+    @property
     def log_q(self) -> Float[np.ndarray, " n"]:
         """The log density, (n,)."""
-        return self.run(np.zeros(len(self.arguments[2])))[0]
+        return self.plain[0]
 
     def run(self, weights: np.ndarray):
         family, params, z = self.arguments
@@ -52,7 +57,7 @@ class FamilyGradients:
 
     @property
     def slopes(self) -> np.ndarray:
-        return self.run(np.ones(len(self.arguments[2])))[2]
+        return self.plain[2]
 
     def pull(self, weights: np.ndarray) -> Params:
         return self.run(weights)[1]

@@ -37,7 +37,7 @@ from vi_kl.objectives.objective import Objective
 from vi_kl.targets.arguments import in_words, is_to_learn, require_target
 from vi_kl.targets.fingerprint import describe_leaf, differences, fingerprint
 from vi_kl.targets.target import Target
-from vi_kl.targets.without_model import WithoutModel, target_without_model
+from vi_kl.targets.without_model import target_without_model
 
 __all__ = ["StorageError", "StoredFit", "describe", "load", "save"]
 
@@ -214,9 +214,9 @@ def load(
         known = known_classes(classes)
         if target is None:
             target = stored_target(stored)
-        elif is_to_learn(target) and "learned" in stored.words:
-            target = at_stored(target, stored.get("learned", known))
-        if not isinstance(target.density, WithoutModel):
+        else:
+            if is_to_learn(target) and "learned" in stored.words:
+                target = at_stored(target, stored.get("learned", known))
             require_same_target(stored, target)
         values = {name: stored.get(name, known) for name in stored.words if name not in (*HEAD, "learned")}
     except StorageError:
@@ -255,7 +255,7 @@ def describe(path: str | os.PathLike, *, classes: Iterable[type] = ()) -> Stored
     try:
         return described(stored.path, values)
     except (TypeError, KeyError, ValueError, AttributeError) as error:
-        raise StorageError(f"{stored.path} is damaged: what it says of its target cannot be read ({error}).") from None
+        raise unreadable_target(stored, error) from None
 
 
 def described(path: Path, values: Mapping[str, Any]) -> StoredFit:
@@ -297,13 +297,17 @@ def require_same_target(stored: Archive, target: Target) -> None:
         raise StorageError(f"{stored.path} is a fit to another target: {'; '.join(different)}.")
 
 
+def unreadable_target(stored: Archive, error: Exception) -> StorageError:
+    return StorageError(f"{stored.path} is damaged: what it says of its target cannot be read ({error}).")
+
+
 def stored_target(stored: Archive) -> Target:
     """Return the target that the file speaks of, without its model."""
     told = stored.get("target")
     try:
         return target_without_model(str(told["model"]), str(stored.path), told["sites"])
     except (TypeError, KeyError, ValueError) as error:
-        raise StorageError(f"{stored.path} is damaged: what it says of its target cannot be read ({error}).") from None
+        raise unreadable_target(stored, error) from None
 
 
 def at_stored(target: Target, learned: Any) -> Target:

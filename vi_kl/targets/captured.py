@@ -122,6 +122,19 @@ class Captured:
         vars(self).update(programs=tuple(programs))
 
 
+class CapturedModel(Captured):
+    """A captured density whose log density and change of variables are programs."""
+
+    def log_density(self, data, sites):
+        return self.run("log_density", data, sites)
+
+    def constrain(self, data, sites):
+        return self.run("constrain", data, sites)
+
+    def unconstrain(self, data, sites):
+        return self.run("unconstrain", data, sites)
+
+
 def captured(density: Captured, given: Any, *more: Any) -> tuple[Captured, tuple]:
     """Return the density with its programs, and the arrays that they close over.
 

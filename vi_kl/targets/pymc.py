@@ -28,7 +28,7 @@ import numpy as np
 
 from vi_kl.core.errors import ModelError
 from vi_kl.core.precision import in_float64, x64_types
-from vi_kl.targets.captured import Captured, captured
+from vi_kl.targets.captured import CapturedModel, captured
 from vi_kl.targets.constant_arguments import Constant, with_constants
 from vi_kl.targets.density import Density
 from vi_kl.targets.row_sources import MissingExtraError
@@ -44,7 +44,7 @@ Graph = tuple[list, list]  # the inputs and outputs of a graph of PyTensor
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class PyMCModel(Captured, Density):
+class PyMCModel(CapturedModel, Density):
     """A PyMC model without its data.
 
     Its data are the values of the model's shared variables when the target was made, and then the arrays that its
@@ -105,15 +105,6 @@ class PyMCModel(Captured, Density):
             fixed=(*self.fixed, *fixed),
         )
         return density, tuple(data[i] for i in rest)
-
-    def log_density(self, data, sites):
-        return self.run("log_density", data, sites)
-
-    def constrain(self, data, sites):
-        return self.run("constrain", data, sites)
-
-    def unconstrain(self, data, sites):
-        return self.run("unconstrain", data, sites)
 
     def computed(self, data, sites, key):
         return self.run("deterministic", data, sites)

@@ -22,7 +22,7 @@ from numpyro.infer.util import potential_energy, unconstrain_fn
 from vi_kl.core.errors import ModelError
 from vi_kl.core.kept_programs import tracing
 from vi_kl.core.precision import owned
-from vi_kl.targets.captured import Captured
+from vi_kl.targets.captured import CapturedModel
 from vi_kl.targets.constant_arguments import Constant, value_of, with_constants
 from vi_kl.targets.density import Density
 from vi_kl.targets.numpyro.columns import arguments_that_run, thawed
@@ -39,7 +39,7 @@ KEY = jax.ShapeDtypeStruct((2,), np.uint32)  # the data of a random key
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class NumPyroModel(Captured, Density):
+class NumPyroModel(CapturedModel, Density):
     """A NumPyro model without its data: the function, its static arguments, and where the arrays go.
 
     Its data are the arrays among its arguments, and then the arrays that it closes over (`Captured`).
@@ -107,15 +107,6 @@ class NumPyroModel(Captured, Density):
     @property
     def discrete(self) -> tuple:
         return getattr(self.model, "discrete", ())
-
-    def log_density(self, data, sites):
-        return self.run("log_density", data, sites)
-
-    def constrain(self, data, sites):
-        return self.run("constrain", data, sites)
-
-    def unconstrain(self, data, sites):
-        return self.run("unconstrain", data, sites)
 
     def model_log_density(self, data, sites):
         args, kwargs = self.arguments(data)

@@ -26,7 +26,7 @@ import numpy as np
 from vi_kl.core.annotations import ProgressLike
 from vi_kl.core.errors import ModelError
 from vi_kl.core.precision import in_float64
-from vi_kl.targets.captured import Captured, captured
+from vi_kl.targets.captured import CapturedModel, captured
 from vi_kl.targets.density import Density
 from vi_kl.targets.sites import Site, constrained_shapes, unconstrained_shapes
 from vi_kl.targets.stan.library import Library, StanModel, library_of
@@ -40,7 +40,7 @@ Columns = tuple[tuple[str, tuple[int, ...], tuple[int, ...]], ...]  # name, shap
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class StanDensity(Captured, Density):
+class StanDensity(CapturedModel, Density):
     """A Stan program without its data.
 
     Attributes:
@@ -78,15 +78,6 @@ class StanDensity(Captured, Density):
     def dim(self) -> int:
         """The length of z."""
         return sum(site.size for site in self.variables)
-
-    def log_density(self, data, sites):
-        return self.run("log_density", data, sites)
-
-    def constrain(self, data, sites):
-        return self.run("constrain", data, sites)
-
-    def unconstrain(self, data, sites):
-        return self.run("unconstrain", data, sites)
 
     def computed(self, data, sites, key):
         return self.run("deterministic", data, sites, key)
