@@ -79,22 +79,22 @@ class VariationalNewton(Algorithm):
         probes = two_probes(target, points, generator)
         progress(0.0, "finding which second derivatives are zero")
         hessian = find_sparse_hessian(target, probes)
-        counter.gradient_evaluations += hessian.evaluations + 2 * len(points)
-        ended: list[tuple[Search, Gaussian, Status]] = []
-        failure = None
+        counter.gradient_evaluations += hessian.evaluations
+        ended: tuple[Search, Gaussian, Status] | None = None
+        failure = FitError("There is no place to start from.")
         for begin in starts(target, key, start, points):
             search = Search(self, hessian, generator, counter, progress)
+            counter.gradient_evaluations += 2 * len(begin)
             try:
-                ended.append((search, *search.run(highest(target, begin))))
+                ended = (search, *search.run(highest(target, begin)))
             except FitError as error:
-                failure = failure or error
-            else:
-                if not search.is_lost:
-                    break
-        if not ended:
-            assert failure is not None, "a search that raised nothing has ended"
+                failure = error
+                continue
+            if not search.is_lost:
+                break
+        if ended is None:
             raise failure
-        search, normal, status = ended[-1]
+        search, normal, status = ended
         q = Approximation(SparseNormal(), params_of(normal), target)
         return Solution(q, status, History(-np.array(search.elbos)))
 

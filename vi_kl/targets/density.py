@@ -138,8 +138,7 @@ class Density(abc.ABC):
     Attributes:
         source: the kind of source, with its article, for messages.
         capabilities: names out of `CAPABILITIES`.
-        constants: names of the arrays that are part of the density and no data.
-        constant_arguments: {name: array} of the same.
+        constant_arguments: {name: array} of the arrays that are part of the density and no data.
         narrow: whether the density could be traced in 32 bits only.
         is_streamed: whether its rows are read in blocks, so that it is no part of a compiled program.
         deterministic, discrete: names of what is computed, and discrete sites that are summed out; empty where there
@@ -152,7 +151,6 @@ class Density(abc.ABC):
     """
 
     source: ClassVar[str] = "a density"
-    constants: tuple[str, ...] = ()
     constant_arguments: Mapping[str, np.ndarray] = {}
     narrow: bool = False
     is_streamed: bool = False
@@ -188,6 +186,11 @@ class Density(abc.ABC):
     def capabilities(self) -> frozenset[str]:
         """The names of the capabilities that the source offers."""
         return frozenset()
+
+    @property
+    def constants(self) -> tuple[str, ...]:
+        """The names of the arrays that are part of the density and no data."""
+        return tuple(self.constant_arguments)
 
     def offers(self, capability: str) -> bool:
         """Return whether the density has the members of this capability.
@@ -262,10 +265,6 @@ class DerivedDensity(Density):
     @property
     def capabilities(self):
         return self.density.capabilities & self.kept
-
-    @property
-    def constants(self):
-        return self.density.constants
 
     @property
     def constant_arguments(self):

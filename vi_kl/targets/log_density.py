@@ -82,10 +82,6 @@ class LogDensity(Captured, Density):
         return {constant.name: constant.array for _, constant in self.fixed}
 
     @property
-    def constants(self) -> tuple[str, ...]:
-        return tuple(self.constant_arguments)
-
-    @property
     def description(self):
         return first_line(self.function)
 

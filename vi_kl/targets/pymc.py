@@ -90,10 +90,6 @@ class PyMCModel(CapturedModel, Density):
     def constant_arguments(self) -> dict[str, np.ndarray]:
         return {constant.name: constant.array for _, constant in self.fixed}
 
-    @property
-    def constants(self) -> tuple[str, ...]:
-        return tuple(self.constant_arguments)
-
     def with_fixed(self, data: tuple, which: frozenset, as_numpy: bool) -> tuple["PyMCModel", tuple]:
         """Return the model with these of its shared variables as constants, and the values of the others."""
         fixed = [(self.shared[i], Constant(np.asarray(data[i]), as_numpy, self.names[i])) for i in sorted(which)]

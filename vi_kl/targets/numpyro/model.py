@@ -96,10 +96,6 @@ class NumPyroModel(CapturedModel, Density):
         return {leaf.name: leaf.array for leaf in self.static if isinstance(leaf, Constant)}
 
     @property
-    def constants(self) -> tuple[str, ...]:
-        return tuple(self.constant_arguments)
-
-    @property
     def names_of_data(self) -> list[str]:
         """The names of the arguments that are data, in their order."""
         return [name for name, leaf in zip(names_of_arguments(self), self.static, strict=True) if leaf is DATA]
