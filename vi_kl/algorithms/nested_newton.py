@@ -1,0 +1,252 @@
+"""NestedNewton: the density of a few hyperparameters on a grid, and the best sparse normal of all else given them.
+
+Requires of the target: what `VariationalNewton` requires, and hyperparameters on which the precision of all else
+depends. Use it for hierarchies, whose spreads no normal of all parameters together gets right.
+
+It starts from the best sparse normal. The hyperparameters that change the precision of the others are taken out, up to
+three (hyperparameters.py). At a few of their values the best normal of the others is found (conditional_normal.py), and
+mean and precision are interpolated in between. The density of the few is what integrating over the others leaves, on a
+grid (nested_steps.py). Then all this is done again in the units of that density, until they stay.
+
+Integrated nested Laplace approximations do the same with modes in place of means, and without a q whose distance from
+the posterior could be told.
+
+Reference: Rue, Martino & Chopin (2009), "Approximate Bayesian inference for latent Gaussian models by using integrated
+nested Laplace approximations", JRSS B 71.
+"""
+
+import dataclasses
+
+import numpy as np
+from jaxtyping import Float
+
+from vi_kl.algorithms import nested_steps
+from vi_kl.algorithms.algorithm import Algorithm, CostCounter, FitError, History, Solution, Status
+from vi_kl.algorithms.conditional_normal import Conditional
+from vi_kl.algorithms.hyperparameters import Chosen, choose
+from vi_kl.algorithms.variational_newton import VariationalNewton, shared_coordinates, two_probes
+from vi_kl.core.annotations import Progress
+from vi_kl.core.errors import UnsuitableError
+from vi_kl.core.gaussian import Gaussian
+from vi_kl.core.grid_density import GridDensity
+from vi_kl.core.nested_gaussian import NestedGaussian
+from vi_kl.core.progress import part_of
+from vi_kl.core.random_keys import numpy_generator
+from vi_kl.core.sparse_precision import SparsePrecision
+from vi_kl.families.approximation import Approximation
+from vi_kl.families.nested_normal import NestedNormal, params_of
+from vi_kl.families.sparse_normal import SparseNormal
+from vi_kl.targets.hessian_structure import find_sparse_hessian
+from vi_kl.targets.target import Target
+
+ROUGHLY = 0.3  # nats of noise that the normal to start from may have
+MOST_ROUNDS = 5
+MOVED, STRETCHED = 0.3, 0.2  # sds by which centre and (logarithms of) sds may move in the last round
+LEAST_FALL = 4.5  # nats by which the density has fallen at the ends of the last round's range
+DRAWS = 16  # by which the others are seen where they are not normal
+REFINING = 256  # draws of each refinement
+REFINEMENTS = 2
+WEIGHED, WEIGHED_NORMAL = 32, 8  # draws by which the others are integrated over; where they are normal
+
+
+class NothingToNest(UnsuitableError):
+    """An error that says that there are no hyperparameters that a grid would serve."""
+
+
+@dataclasses.dataclass(frozen=True)
+class NestedNewton(Algorithm):
+    """A density on a grid for up to three hyperparameters, times the best sparse normal of all else given them.
+
+    Attributes:
+        max_gradients: the number of gradients after which it ends, converged or not.
+        fall_back: whether it ends at the sparse normal, and says why, where there is nothing to put on a grid or the
+            others cannot be found; otherwise it raises the error.
+    """
+
+    max_gradients: int = 20_000
+    fall_back: bool = True
+
+    name = "nested_normal"
+
+    def find(self, key, target, *, start, progress, counter):
+        normal, begun = sparse_normal(key, target, start, part_of(progress, 0.0, 0.4), counter, self.max_gradients)
+        try:
+            return self.nest(key, target, normal, part_of(progress, 0.4, 1.0), counter)
+        except (UnsuitableError, FitError) as error:
+            if not self.fall_back:
+                raise
+            reason = str(error)
+        if begun.status.converged or start is not None:
+            message = f"Ended at the sparse normal: {reason} {begun.status}"
+            return dataclasses.replace(begun, status=Status(begun.status.converged, message))
+        return begun
+
+    def nest(self, key, target: Target, normal: Gaussian, progress: Progress, counter: CostCounter) -> Solution:
+        """Find the best nested normal from a sparse one.
+
+        Raises:
+            NothingToNest: the precision of the others depends on no hyperparameter.
+            FitError: the others cannot be found given the hyperparameters.
+        """
+        progress(0.0, "looking for hyperparameters on which the rest depends")
+        generator = numpy_generator(key)
+        hessian = find_sparse_hessian(target, two_probes(target, [normal.loc], generator))
+        counter.gradient_evaluations += hessian.evaluations
+        none = Conditional(hessian, np.empty(0, int), counter, int(generator.integers(2**31)))
+        candidates = shared_coordinates(target, hessian.structure)
+        chosen = choose(none, normal, candidates)
+        if chosen is None:
+            raise NothingToNest(nothing(target, candidates))
+        nest = Nest(chosen, target, normal, counter, int(generator.integers(2**31)))
+        for _ in range(MOST_ROUNDS):
+            nest.look_around(progress)
+            if nest.is_settled or counter.gradient_evaluations > self.max_gradients:
+                break
+            nest.move()
+        q = Approximation(NestedNormal(), params_of(nest.best), target)
+        return Solution(q, nest.status(self.max_gradients), History(-np.array(nest.elbos)))
+
+
+def sparse_normal(key, target, start, progress, counter, max_gradients) -> tuple[Gaussian, Solution]:
+    """Return the sparse normal to start from: the one that is given, or the best, found roughly; and its solution."""
+    given = getattr(start, "approximation", start)
+    if isinstance(given, Approximation) and isinstance(given.family, SparseNormal):
+        status = getattr(start, "status", Status(True, "It was given."))
+        return given.family.normal(given.params), Solution(given, status)
+    config = VariationalNewton(tolerance=ROUGHLY, max_gradients=max_gradients)
+    found = config.find(key, target, start=start, progress=progress, counter=counter)
+    return SparseNormal().normal(found.approximation.params), found
+
+
+def nothing(target: Target, candidates: np.ndarray) -> str:
+    """Say why there is nothing to put on a grid."""
+    if not len(candidates):
+        return "the model has no hyperparameters: no coordinate of its own site, or one that most others meet."
+    names = ", ".join(target.coordinate_names[j] for j in candidates[:5])
+    return f"the precision of all else hardly depends on {names}."
+
+
+class Nest:
+    """A nested normal in the making.
+
+    Args:
+        chosen: the hyperparameters, and the others given them.
+        target: the target.
+        normal: the sparse normal to begin with.
+        counter: the counter of gradients and densities.
+        seed: the seed of the noise of refinements.
+
+    Attributes:
+        member: the nested normal of the last round.
+        best: that with the highest ELBO.
+        elbos: the ELBO of each round.
+        left: about how many nats the others are from their posterior given the few, in the best.
+        is_settled: whether the last round was in the units of its own density.
+    """
+
+    def __init__(self, chosen: Chosen, target: Target, normal: Gaussian, counter: CostCounter, seed: int):
+        self.chosen, self.target, self.counter, self.seed = chosen, target, counter, seed
+        self.conditional, self.few = chosen.conditional, chosen.conditional.few
+        if not self.conditional.is_normal:
+            self.conditional = dataclasses.replace(self.conditional, draws=DRAWS)
+        unit = unit_rows(self.few, target.dim)
+        covariances = normal.scale.apply(normal.scale.apply_transpose(unit))
+        self.loc, self.tril = normal.loc[self.few], np.linalg.cholesky(covariances[:, self.few])
+        # the others' regression on s, from which the first look begins
+        self.slopes = np.linalg.solve(self.tril, covariances[:, self.conditional.others])
+        k = len(self.few)
+        self.reach = nested_steps.FIRST_RANGE * np.array([-np.ones(k), np.ones(k)])
+        self.member: NestedGaussian | None = None
+        self.best: NestedGaussian | None = None
+        self.elbos: list[float] = []
+        self.left, self.is_settled = np.inf, False
+
+    @property
+    def rounds(self) -> int:
+        """The number of rounds that are done."""
+        return len(self.elbos)
+
+    def look_around(self, progress: Progress) -> None:
+        """Find the others at nodes around the centre, and the few's density."""
+        nodes, normals = nested_steps.nodes_in(self.reach), []
+        for i, s in enumerate(nodes):
+            done = (self.rounds + i / len(nodes)) / MOST_ROUNDS
+            progress(done, f"round {self.rounds + 1}: the rest given {i + 1} of {len(nodes)} values of {self.names}")
+            normals.append(self.conditional.best(self.loc + self.tril @ s, self.guess(s, normals)))
+        found = nested_steps.interpolated(nodes, normals)
+        k, others = len(self.few), len(self.conditional.others)
+        flat = GridDensity.of_log_density(np.zeros((2,) * k), *self.reach)
+        order = self.conditional.others[self.conditional.structure.order]
+        shifts, bends = np.zeros(others), np.zeros(others) if self.member is None else self.member.bends
+        edges = np.array([nodes.min(axis=0), nodes.max(axis=0)])
+        member = NestedGaussian(
+            few=self.few, loc=self.loc, tril=self.tril, density=flat, reach=edges, order=order, shifts=shifts,
+            bends=bends, **found,
+        )
+        if not self.conditional.is_normal:
+            for i in range(REFINEMENTS):
+                member = nested_steps.refined(member, self.target, REFINING, self.seed + i, self.counter)
+        draws = WEIGHED_NORMAL if self.conditional.is_normal else WEIGHED
+        found = nested_steps.integrated(member, self.target, self.reach, draws, self.counter)
+        self.member = dataclasses.replace(member, density=found.density)
+        if not self.elbos or found.elbo > max(self.elbos):
+            self.best, self.left = self.member, found.left
+        self.elbos.append(found.elbo)
+        self.judge(found.density)
+
+    def judge(self, density: GridDensity) -> None:
+        """Note centre, sds and range of the few's density, and whether those of this round were near them."""
+        self.mean, self.covariance = nested_steps.moments_of(density)
+        self.range, fall = nested_steps.range_of(density)
+        sd = np.sqrt(np.diag(self.covariance))
+        self.is_settled = bool(
+            np.abs(self.mean).max() < MOVED and np.abs(np.log(sd)).max() < STRETCHED and fall > LEAST_FALL
+        )
+
+    def move(self) -> None:
+        """Take centre, sds and range of the few's density for those of the next round."""
+        root = np.linalg.cholesky(self.covariance)
+        self.loc, self.tril = self.loc + self.tril @ self.mean, self.tril @ root
+        ends = (self.range - self.mean) / np.diag(root)
+        self.reach = np.clip(ends, *(nested_steps.LONGEST_RANGE * np.array([-1, 1])))
+
+    @property
+    def names(self) -> str:
+        """The names of the few."""
+        return ", ".join(self.target.coordinate_names[j] for j in self.few)
+
+    def guess(self, s: Float[np.ndarray, " k"], found: list[Gaussian]) -> Gaussian:
+        """Return a guess of the others at s: from the round before, or by regression from the centre."""
+        if self.member is None:
+            centre = self.chosen.normal
+            return Gaussian(centre.loc + s @ self.slopes, centre.scale)
+        before = self.member
+        basis = before.basis(before.whitened((self.loc + self.tril @ s)[None]))
+        loc = np.empty(len(self.conditional.others))
+        loc[self.conditional.structure.order] = (basis @ before.means)[0]
+        scale = SparsePrecision(
+            self.conditional.structure.order, before.rows, before.columns, before.entries(basis)[0]
+        )
+        return Gaussian(loc, scale)
+
+    def status(self, max_gradients: int) -> Status:
+        """Say how the search ended."""
+        words = f"{self.names} on a grid, and the rest nearly normal given {'it' if len(self.few) == 1 else 'them'}"
+        if self.conditional.is_normal:
+            words = words.replace("nearly normal", "normal")
+        else:
+            words += f" (about {self.left:.1g} nats from it)"
+        if len(self.chosen.left):
+            left = ", ".join(self.target.coordinate_names[j] for j in self.chosen.left)
+            words += f"; {left}, on which the rest depends too, are among it"
+        if self.is_settled:
+            return Status(True, f"Converged after {self.rounds} rounds: {words}.")
+        spent = self.counter.gradient_evaluations > max_gradients
+        remedy = f"raise max_gradients (now {max_gradients:,})" if spent else "the density has a very long tail"
+        return Status(False, f"Not converged after {self.rounds} rounds ({words}): {remedy}.")
+
+
+def unit_rows(few: np.ndarray, dim: int) -> np.ndarray:
+    found = np.zeros((len(few), dim))
+    found[np.arange(len(few)), few] = 1.0
+    return found
