@@ -21,6 +21,7 @@ from vi_kl.algorithms.linear_response import LinearResponse
 from vi_kl.algorithms.map import MAP
 from vi_kl.algorithms.moment_matching import MomentMatching
 from vi_kl.algorithms.natural_gradient import NaturalGradient
+from vi_kl.algorithms.nested_newton import NestedNewton
 from vi_kl.algorithms.pathfinder import Pathfinder
 from vi_kl.algorithms.registry import METHODS
 from vi_kl.algorithms.sample_average_approximation import SampleAverageApproximation
@@ -48,6 +49,7 @@ __all__ = [
     "LinearResponse",
     "MomentMatching",
     "NaturalGradient",
+    "NestedNewton",
     "Pathfinder",
     "SampleAverageApproximation",
     "Solution",

@@ -10,7 +10,8 @@
 
 Above a hundred dimensions all this comes after a normal with a sparse precision, by VariationalNewton. Where the log
 density has one, it is the best of all normals, and they are left out; if it was not found, the full-rank normal goes on
-from where that search ended.
+from where that search ended. What it misses is most often that the spread of much of the model depends on a few
+hyperparameters: NestedNewton looks for these, and takes them out of the normal.
 
 After each candidate, draws of q and of wider densities are weighed against the log density, as certificates do it.
 Laplace's normal is kept only if next to nothing is left to gain, because the second candidate costs little. A later
@@ -42,12 +43,13 @@ from vi_kl.algorithms.density_regression import DensityRegression
 from vi_kl.algorithms.initialization import Initialization, frame_of, initialize
 from vi_kl.algorithms.laplace import Laplace
 from vi_kl.algorithms.natural_gradient import NaturalGradient
+from vi_kl.algorithms.nested_newton import NestedNewton
 from vi_kl.algorithms.price_of_nuts import LOWEST_PRICE, price_of_nuts
 from vi_kl.algorithms.sample_average_approximation import SampleAverageApproximation
 from vi_kl.algorithms.svi.svi import SVI
 from vi_kl.algorithms.variational_newton import VariationalNewton
 from vi_kl.core.annotations import Progress
-from vi_kl.core.errors import ViKLError
+from vi_kl.core.errors import UnsuitableError, ViKLError
 from vi_kl.core.progress import part_of
 from vi_kl.core.random_keys import numpy_generator
 from vi_kl.diagnostics import judgement
@@ -55,6 +57,7 @@ from vi_kl.diagnostics.judgement import FunnelSearch, Judgement, describe
 from vi_kl.families.approximation import draw
 from vi_kl.families.gaussian import FullRank, MeanField
 from vi_kl.families.low_rank import LowRank
+from vi_kl.families.nested_normal import NestedNormal
 from vi_kl.families.skewed import Skewed
 from vi_kl.objectives.noise import PER_DIMENSION, enough_draws
 from vi_kl.targets.arguments import is_to_learn
@@ -67,8 +70,8 @@ LARGEST_FULL_RANK = 1000  # dimensions; with more, a full covariance costs more 
 LARGEST_SKEWED = 200  # dimensions; with more, a skewed normal costs more than it gains
 LARGEST_FLOW = 100  # dimensions; with more, a flow takes minutes and is seldom better, so that it has to be asked for
 FLOW = DensityRegression()
-FROM_THE_BEST = ("low_rank", "skewed", "flow")  # candidates that start from the best so far, not where climbs ended
-BEYOND_NORMALS = ("skewed", "flow")  # candidates that are not tried if one before is close, however it was found
+FROM_THE_BEST = ("low_rank", "nested_normal", "skewed", "flow")  # candidates that start from the best so far, not where climbs ended
+BEYOND_NORMALS = ("skewed", "nested_normal", "flow")  # candidates that are not tried if one before is close, however it was found
 NOT_CLOSE = 0.1  # nats; the status says "not close" if KL less twice its error is larger
 MENDABLE = 0.5  # k-hat below which weights have a finite variance
 FIRST_DRAWS, MOST_DRAWS = 256, 1024  # draws of a normal's sample average: at first, and if it is a good one
@@ -79,6 +82,7 @@ STEPS_OF_SKEWED = 24  # values and gradients on all draws that its search takes,
 STEPS_OF_NORMAL = 10  # the same of a normal's, on four draws a dimension and on twice as many
 NATURAL_STEPS = 40  # the most of a natural-gradient search; near a mode it takes three, and none that gains little
 ENOUGH, ENOUGH_PER_DIMENSION = 0.03, 1e-4  # nats within which such a search finds the best normal
+FEWEST_OF_NESTED = 4_000  # gradients that the search for a nested normal may take
 DEAR = 3e10  # operations of a search for the best normal: half a minute
 AFFORDABLE = 0.5  # the share of the price of NUTS that a fit may cost
 LEARNING = 0.5  # the share of the progress that learning a model's parameters takes
@@ -222,8 +226,9 @@ class Ladder:
             begun = 0.5
             yield "sparse_normal", VariationalNewton(), (0.0, 0.45)
             if self.tried:
+                yield "nested_normal", nested(self.tried[0].fit.cost.gradient_evaluations), (0.45, 0.6)
                 if self.target.dim <= LARGEST_FULL_RANK and not self.tried[0].fit.status.converged:
-                    yield "full_rank", natural(self.target), (0.45, 0.7)
+                    yield "full_rank", natural(self.target), (0.6, 0.7)
                 if self.target.dim <= LARGEST_SKEWED:
                     yield "skewed", skewed(self.target), (0.7, 0.95)
                 return
@@ -239,7 +244,10 @@ class Ladder:
         else:
             goes_on = name in FROM_THE_BEST or any(before.name == "sparse_normal" for before in self.tried)
             place = self.best.fit if self.tried and goes_on else self.begin
-        candidate = self.judge(name, self.fit(algorithm, place, part_of(progress, 0.0, 0.5)))
+        found = self.fit(algorithm, place, part_of(progress, 0.0, 0.5))
+        if name == "nested_normal" and not isinstance(found.approximation.family, NestedNormal):
+            raise UnsuitableError(str(found.status))
+        candidate = self.judge(name, found)
         if name != "full_rank" or not isinstance(algorithm, SampleAverageApproximation):
             return candidate
         more = on_more_draws(algorithm, self.target)
@@ -335,6 +343,8 @@ def most_gradients(algorithm: Algorithm) -> int:
         return algorithm.most_gradients
     if isinstance(algorithm, SampleAverageApproximation) and algorithm.num_draws is not None:
         return STEPS_OF_SKEWED * algorithm.num_draws
+    if isinstance(algorithm, NestedNewton):
+        return algorithm.max_gradients
     if isinstance(algorithm, NaturalGradient):
         return algorithm.num_draws * (algorithm.max_steps + 2)
     return 0
@@ -378,6 +388,11 @@ def natural(target: Target) -> NaturalGradient:
     draws = enough_draws(affordable(target, FIRST_DRAWS, 1), target.dim)
     enough = max(ENOUGH, ENOUGH_PER_DIMENSION * target.dim)
     return NaturalGradient(num_draws=draws, max_draws=draws, max_steps=NATURAL_STEPS, tolerance=0.02, enough=enough)
+
+
+def nested(spent: int) -> NestedNewton:
+    """Return the search for a nested normal, which takes about as many gradients as the sparse normal before it."""
+    return NestedNewton(max_gradients=max(FEWEST_OF_NESTED, spent))
 
 
 def is_dear(target: Target) -> bool:

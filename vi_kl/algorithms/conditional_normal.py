@@ -18,9 +18,11 @@ from vi_kl.core.sparse_cholesky import SparseStructure
 from vi_kl.core.sparse_precision import SparsePrecision
 from vi_kl.targets.curvature import DRAWS, Curvature, SparseHessian
 
-NEAR = 1e-3  # nats that the next step would move the normal, below which it has arrived
+NEAR, NEAR_PER_DIMENSION = 0.01, 2e-5  # nats by which a step moves the normal, below which it has arrived
+FAR = 0.2  # the same, above which it has not after all steps
 MOST_STEPS = 12
 LONG = 10.0  # nats; what shorter steps do to the ELBO on few draws is noise
+SLOW, SHORTEST_SHARE = 0.5, 0.25  # of the nats of the step before, above which a share of each step is taken
 SHORTEST = 1 / 32  # the share of a step below which it is refused
 EXACT = 1e-9  # nats between two precisions, below which they are the same
 RIDGE = 1e-6
@@ -88,14 +90,19 @@ class Conditional:
         seen, last = self.look(few, guess), None
         if not np.isfinite(seen.elbo):
             raise FitError(f"The log density is not finite around {few} of the hyperparameters.")
+        share = 1.0
         for _ in range(MOST_STEPS):
-            new = self.stepped(seen, 1.0)
+            new = self.stepped(seen, share)
             if self.is_normal:
                 return new
             nats = moved(seen.normal, new, seen.gradient)
-            if nats < NEAR:
+            if nats < max(NEAR, NEAR_PER_DIMENSION * len(self.others)):
                 return new
+            if last is not None and nats > SLOW * last:  # steps on few draws may go to and fro
+                share = max(share / 2, SHORTEST_SHARE)
             seen, last = self.uphill(few, seen, new, nats), nats
+        if last is not None and last < FAR:
+            return seen.normal
         raise FitError(f"The others do not settle given the hyperparameters: {last:.2g} nats still to go.")
 
     def uphill(self, few, seen: "Look", new: Gaussian, nats: float) -> "Look":

@@ -13,10 +13,24 @@ from jaxtyping import Float, Int
 
 from vi_kl.algorithms.conditional_normal import Conditional, Look, moved
 from vi_kl.core.gaussian import Gaussian
+from vi_kl.core.sparse_cholesky import SparseStructure
 from vi_kl.families.nested_normal import MOST_FEW
+from vi_kl.targets.target import Target
 
-LEAST = 2e-3  # nats by which the others' precision changes, below which a normal is good enough
+LEAST = 0.01  # nats by which the others' precision changes, below which a normal is good enough
+WORTH = 1.5e-3  # the same for each further hyperparameter, for each pass that a Hessian takes
+SMALL, MANY = 10, 10  # the size of a small site, and the share of all coordinates, 1 / MANY, that many others are
 MOST_LOOKED_AT = 8  # candidates after the first, which are those with the largest changes at first
+
+
+def candidates(target: Target, structure: SparseStructure) -> Int[np.ndarray, " candidates"]:
+    """Return the coordinates that may be hyperparameters: sites of one, and of few that meet many other coordinates."""
+    ends = np.cumsum([0, *(site.size for site in target.sites)])
+    sizes = np.repeat([site.size for site in target.sites], np.diff(ends))
+    degree = np.zeros(target.dim, int)
+    ordered = np.bincount(structure.rows, minlength=target.dim) + np.bincount(structure.columns, minlength=target.dim)
+    degree[structure.order] = ordered - 2
+    return np.flatnonzero((sizes == 1) | ((sizes <= SMALL) & (degree > target.dim / MANY)))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -34,23 +48,27 @@ class Chosen:
     left: Int[np.ndarray, " left"]
 
 
-def choose(none: Conditional, normal: Gaussian, candidates: Int[np.ndarray, " candidates"]) -> Chosen | None:
+def choose(
+    none: Conditional, normal: Gaussian, candidates: Int[np.ndarray, " candidates"], most: int = MOST_FEW
+) -> Chosen | None:
     """Return the few hyperparameters on which the precision of the others depends; None if there are none.
 
     Args:
         none: the conditional posterior with nothing held fast.
         normal: the best normal of all coordinates.
         candidates: the coordinates that may be taken out.
+        most: the number that may be.
     """
     conditional, centre, chosen = none, normal, None
     while len(candidates) and len(conditional.others) > 1:
         nats = changes(conditional, normal.loc[conditional.few], centre, candidates)
         ranked = candidates[np.argsort(-nats, kind="stable")]
-        if nats.max() < LEAST:
+        least = LEAST if chosen is None else WORTH * none.hessian.passes
+        if nats.max() < least:
             return chosen
-        if len(conditional.few) == MOST_FEW:
-            assert chosen is not None, "MOST_FEW have been chosen"
-            return dataclasses.replace(chosen, left=np.sort(candidates[nats >= LEAST]))
+        if len(conditional.few) == most:
+            assert chosen is not None, "some have been chosen"
+            return dataclasses.replace(chosen, left=np.sort(candidates[nats >= least]))
         begin = without(conditional, centre, int(ranked[0]))
         conditional = dataclasses.replace(none, few=np.union1d(conditional.few, ranked[:1]))
         conditional, centre = conditional.settled(normal.loc[conditional.few], begin)

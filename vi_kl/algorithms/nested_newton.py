@@ -23,19 +23,20 @@ from jaxtyping import Float
 from vi_kl.algorithms import nested_steps
 from vi_kl.algorithms.algorithm import Algorithm, CostCounter, FitError, History, Solution, Status
 from vi_kl.algorithms.conditional_normal import Conditional
-from vi_kl.algorithms.hyperparameters import Chosen, choose
-from vi_kl.algorithms.variational_newton import VariationalNewton, shared_coordinates, two_probes
+from vi_kl.algorithms.hyperparameters import Chosen, candidates, choose
+from vi_kl.algorithms.variational_newton import VariationalNewton, two_probes
 from vi_kl.core.annotations import Progress
 from vi_kl.core.errors import UnsuitableError
 from vi_kl.core.gaussian import Gaussian
 from vi_kl.core.grid_density import GridDensity
-from vi_kl.core.nested_gaussian import NestedGaussian
+from vi_kl.core.nested_gaussian import NestedGaussian, powers
 from vi_kl.core.progress import part_of
 from vi_kl.core.random_keys import numpy_generator
 from vi_kl.core.sparse_precision import SparsePrecision
 from vi_kl.families.approximation import Approximation
-from vi_kl.families.nested_normal import NestedNormal, params_of
+from vi_kl.families.nested_normal import MOST_FEW, NestedNormal, params_of
 from vi_kl.families.sparse_normal import SparseNormal
+from vi_kl.targets.curvature import SparseHessian
 from vi_kl.targets.hessian_structure import find_sparse_hessian
 from vi_kl.targets.target import Target
 
@@ -43,7 +44,8 @@ ROUGHLY = 0.3  # nats of noise that the normal to start from may have
 MOST_ROUNDS = 5
 MOVED, STRETCHED = 0.3, 0.2  # sds by which centre and (logarithms of) sds may move in the last round
 LEAST_FALL = 4.5  # nats by which the density has fallen at the ends of the last round's range
-DRAWS = 16  # by which the others are seen where they are not normal
+ROUNDS_AT_LEAST, LOOKS = 1.5, 2  # rounds that have to be affordable, and looks at the others that each node takes
+DRAWS = 8  # by which the others are seen where they are not normal
 REFINING = 256  # draws of each refinement
 REFINEMENTS = 2
 WEIGHED, WEIGHED_NORMAL = 32, 8  # draws by which the others are integrated over; where they are normal
@@ -58,13 +60,13 @@ class NestedNewton(Algorithm):
     """A density on a grid for up to three hyperparameters, times the best sparse normal of all else given them.
 
     Attributes:
-        max_gradients: the number of gradients after which it ends, converged or not.
-        fall_back: whether it ends at the sparse normal, and says why, where there is nothing to put on a grid or the
-            others cannot be found; otherwise it raises the error.
+        max_gradients: the number of gradients after which it ends, converged or not. It takes out fewer hyperparameters
+            where more would not be affordable.
+
+    Where there is nothing to take out, or the others cannot be found, it ends at the sparse normal and says why.
     """
 
     max_gradients: int = 20_000
-    fall_back: bool = True
 
     name = "nested_normal"
 
@@ -73,13 +75,10 @@ class NestedNewton(Algorithm):
         try:
             return self.nest(key, target, normal, part_of(progress, 0.4, 1.0), counter)
         except (UnsuitableError, FitError) as error:
-            if not self.fall_back:
-                raise
-            reason = str(error)
-        if begun.status.converged or start is not None:
-            message = f"Ended at the sparse normal: {reason} {begun.status}"
-            return dataclasses.replace(begun, status=Status(begun.status.converged, message))
-        return begun
+            words = f"Ended at the sparse normal: {error}"
+        if start is None or not begun.status.converged:
+            words = f"{words} {begun.status}"
+        return dataclasses.replace(begun, status=Status(begun.status.converged, words))
 
     def nest(self, key, target: Target, normal: Gaussian, progress: Progress, counter: CostCounter) -> Solution:
         """Find the best nested normal from a sparse one.
@@ -93,14 +92,28 @@ class NestedNewton(Algorithm):
         hessian = find_sparse_hessian(target, two_probes(target, [normal.loc], generator))
         counter.gradient_evaluations += hessian.evaluations
         none = Conditional(hessian, np.empty(0, int), counter, int(generator.integers(2**31)))
-        candidates = shared_coordinates(target, hessian.structure)
-        chosen = choose(none, normal, candidates)
+        found = candidates(target, hessian.structure)
+        left = self.max_gradients - counter.gradient_evaluations
+        most = max((k for k in range(1, MOST_FEW + 1) if ROUNDS_AT_LEAST * gradients_of_round(k, hessian) < left), default=0)
+        if not most:
+            raise NothingToNest(
+                f"a round takes about {gradients_of_round(1, hessian):,} gradients, and {max(left, 0):,} are left: raise "
+                f"max_gradients (now {self.max_gradients:,})."
+            )
+        chosen = choose(none, normal, found, most)
         if chosen is None:
-            raise NothingToNest(nothing(target, candidates))
+            raise NothingToNest(nothing(target, found))
         nest = Nest(chosen, target, normal, counter, int(generator.integers(2**31)))
         for _ in range(MOST_ROUNDS):
-            nest.look_around(progress)
-            if nest.is_settled or counter.gradient_evaluations > self.max_gradients:
+            before = counter.gradient_evaluations
+            try:
+                nest.look_around(progress)
+            except FitError as error:
+                if nest.best is None:
+                    raise
+                nest.failure = str(error)
+                break
+            if nest.is_settled or 2 * counter.gradient_evaluations - before > self.max_gradients:
                 break
             nest.move()
         q = Approximation(NestedNormal(), params_of(nest.best), target)
@@ -118,11 +131,16 @@ def sparse_normal(key, target, start, progress, counter, max_gradients) -> tuple
     return SparseNormal().normal(found.approximation.params), found
 
 
-def nothing(target: Target, candidates: np.ndarray) -> str:
+def gradients_of_round(k: int, hessian: SparseHessian) -> int:
+    """Return about how many gradients a round takes with k hyperparameters."""
+    return LOOKS * DRAWS * (1 + hessian.passes) * len(powers(k)) + REFINEMENTS * REFINING
+
+
+def nothing(target: Target, found: np.ndarray) -> str:
     """Say why there is nothing to put on a grid."""
-    if not len(candidates):
-        return "the model has no hyperparameters: no coordinate of its own site, or one that most others meet."
-    names = ", ".join(target.coordinate_names[j] for j in candidates[:5])
+    if not len(found):
+        return "the model has no hyperparameters: no site of one coordinate, or of few that meet many others."
+    names = ", ".join(target.coordinate_names[j] for j in found[:5])
     return f"the precision of all else hardly depends on {names}."
 
 
@@ -141,6 +159,7 @@ class Nest:
         best: that with the highest ELBO.
         elbos: the ELBO of each round.
         left: about how many nats the others are from their posterior given the few, in the best.
+        failure: what ended the last round before its time.
         is_settled: whether the last round was in the units of its own density.
     """
 
@@ -159,7 +178,7 @@ class Nest:
         self.member: NestedGaussian | None = None
         self.best: NestedGaussian | None = None
         self.elbos: list[float] = []
-        self.left, self.is_settled = np.inf, False
+        self.left, self.is_settled, self.failure = np.inf, False, ""
 
     @property
     def rounds(self) -> int:
@@ -241,8 +260,11 @@ class Nest:
             words += f"; {left}, on which the rest depends too, are among it"
         if self.is_settled:
             return Status(True, f"Converged after {self.rounds} rounds: {words}.")
-        spent = self.counter.gradient_evaluations > max_gradients
-        remedy = f"raise max_gradients (now {max_gradients:,})" if spent else "the density has a very long tail"
+        remedy = f"raise max_gradients (now {max_gradients:,})"
+        if self.failure:
+            remedy = f"the next was lost: {self.failure}"
+        elif self.rounds == MOST_ROUNDS:
+            remedy = f"the density of {self.names} has a long tail, of which a part is left out"
         return Status(False, f"Not converged after {self.rounds} rounds ({words}): {remedy}.")
 
 

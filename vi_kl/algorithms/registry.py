@@ -25,6 +25,7 @@ from vi_kl.algorithms.method import (
 )
 from vi_kl.algorithms.moment_matching import MomentMatching
 from vi_kl.algorithms.natural_gradient import NaturalGradient
+from vi_kl.algorithms.nested_newton import NestedNewton
 from vi_kl.algorithms.pathfinder import Pathfinder
 from vi_kl.algorithms.sample_average_approximation import SampleAverageApproximation
 from vi_kl.algorithms.svgd import SVGD
@@ -58,7 +59,7 @@ ENTRIES = (
         "For a first look from a few dozen gradients, and where the posterior is nearly normal.",
         "a twice differentiable log density with a proper mode",
         ORANGE, "dotted",
-        ("auto laplace approximation", "auto laplace", "laplace approximation", "inla"),
+        ("auto laplace approximation", "auto laplace", "laplace approximation"),
     ),
     Method(
         "full_rank", lambda: SampleAverageApproximation(FullRank()), "normal",
@@ -168,6 +169,15 @@ ENTRIES = (
         "A multivariate Student t distribution with its degrees of freedom learned.",
         "For heavy tails, or draws to be reweighted: their weights stay bounded.",
         colour=GREY, dash="dashed", synonyms=("t", "student"),
+    ),
+    Method(
+        "nested_normal", NestedNewton, "richer",
+        "The density of up to three hyperparameters on a grid, times the best sparse normal of all else given them, "
+        "which may be skewed: as integrated nested Laplace approximations, with a q that can be checked.",
+        "For hierarchies of any size, whose spreads no normal gets right.",
+        "a log density that is twice differentiable in forward mode, with a sparse Hessian",
+        VERMILION, "dotted",
+        ("nested", "inla", "integrated nested laplace", "nested laplace", "nested newton"),
     ),
     Method(
         "pathfinder", Pathfinder, "richer",

@@ -23,6 +23,7 @@ from vi_kl.families.gaussian import FullRank, MeanField
 from vi_kl.families.guide import Guide, GuideError
 from vi_kl.families.low_rank import LowRank
 from vi_kl.families.mixture import Mixture
+from vi_kl.families.nested_normal import NestedNormal
 from vi_kl.families.particles import NoDensity, ParticleApproximation, Particles
 from vi_kl.families.reflected import Reflected
 from vi_kl.families.skewed import Skewed
@@ -43,6 +44,7 @@ __all__ = [
     "LowRank",
     "MeanField",
     "Mixture",
+    "NestedNormal",
     "NoDensity",
     "ParticleApproximation",
     "Particles",

@@ -17,9 +17,12 @@ import numpy as np
 from numpyro.distributions import Distribution, constraints
 
 from vi_kl.core.annotations import Params
+from vi_kl.core.cholesky import tril_of_covariance
 from vi_kl.core.errors import UnsuitableError
 from vi_kl.core.grid_density import GridDensity
 from vi_kl.core.nested_gaussian import NestedGaussian, powers
+from vi_kl.families.frame import Frame
+from vi_kl.families.sparse_normal import MATRIX_DIMENSIONS
 from vi_kl.families.family import Family, refuse_not_finite, shapes_of, type_and_shape
 
 MOST_FEW = 3  # hyperparameters that a grid is worth
@@ -57,6 +60,18 @@ class NestedNormal(Family):
     def member(self, params: Params) -> NestedGaussian:
         """Return the distribution with these parameters, on the host."""
         return member_of({name: np.asarray(value) for name, value in params.items()})
+
+    def frame(self, params: Params) -> Frame:
+        """Return a normal with the member's mean and spread, from draws of it on fixed noise."""
+        member = self.member(params)
+        dense = member.dim <= MATRIX_DIMENSIONS
+        z = member.push(even_draws(max(1024, 8 * member.dim if dense else 0), member.dim))[0]
+        if dense:
+            return Frame.of(z.mean(axis=0), tril_of_covariance(np.atleast_2d(np.cov(z, rowvar=False))))
+        conditional = z.std(axis=0)
+        at_centre = member.entries(member.basis(np.zeros((1, len(member.few)))))[0]
+        conditional[member.order] = np.bincount(member.rows, at_centre**2, len(member.order)) ** -0.5
+        return Frame(z.mean(axis=0), z.std(axis=0), conditional)
 
     def in_numpy(self, params):
         return self.member(params)
@@ -99,6 +114,12 @@ def member_of(params: Params) -> NestedGaussian:
     density = GridDensity(params["density"], *(params[name] for name in OF_DENSITY))
     rest = {name: value for name, value in params.items() if name not in ("density", *OF_DENSITY)}
     return NestedGaussian(density=density, **rest)
+
+
+def even_draws(n: int, dim: int) -> np.ndarray:
+    """Return standard normal noise in pairs of opposite sign, always the same, (n, dim)."""
+    half = np.random.default_rng(0).standard_normal((n // 2, dim))
+    return np.concatenate([half, -half])
 
 
 def params_of(member: NestedGaussian) -> dict:
