@@ -92,8 +92,8 @@ def changes(
         covariances = normal.scale.apply(normal.scale.apply_transpose(np.eye(1, normal.dim, place)[0]))
         there = Gaussian(normal.loc + covariances / np.sqrt(covariances[place]), normal.scale)
         rest = dataclasses.replace(conditional, few=np.union1d(conditional.few, [j]))
-        normals = [precision_of(rest, seen) for seen in (at_centre, conditional.look(few, there))]
-        found.append(np.inf if None in normals else moved(*normals, None))
+        before, after = (precision_of(rest, seen) for seen in (at_centre, conditional.look(few, there)))
+        found.append(np.inf if before is None or after is None else moved(before, after, None))
     return np.array(found)
 
 

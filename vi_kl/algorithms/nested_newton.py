@@ -40,7 +40,7 @@ from vi_kl.targets.curvature import SparseHessian
 from vi_kl.targets.hessian_structure import find_sparse_hessian
 from vi_kl.targets.target import Target
 
-ROUGHLY = 0.3  # nats of noise that the normal to start from may have
+ROUGHLY = 1.0  # nats of noise that the normal to start from may have
 MOST_ROUNDS = 5
 MOVED, STRETCHED = 0.3, 0.2  # sds by which centre and (logarithms of) sds may move in the last round
 LEAST_FALL = 4.5  # nats by which the density has fallen at the ends of the last round's range
@@ -94,11 +94,13 @@ class NestedNewton(Algorithm):
         none = Conditional(hessian, np.empty(0, int), counter, int(generator.integers(2**31)))
         found = candidates(target, hessian.structure)
         left = self.max_gradients - counter.gradient_evaluations
-        most = max((k for k in range(1, MOST_FEW + 1) if ROUNDS_AT_LEAST * gradients_of_round(k, hessian) < left), default=0)
+        most = max(
+            (k for k in range(1, MOST_FEW + 1) if ROUNDS_AT_LEAST * gradients_of_round(k, hessian) < left), default=0
+        )
         if not most:
             raise NothingToNest(
-                f"a round takes about {gradients_of_round(1, hessian):,} gradients, and {max(left, 0):,} are left: raise "
-                f"max_gradients (now {self.max_gradients:,})."
+                f"a round takes about {gradients_of_round(1, hessian):,} gradients, and {max(left, 0):,} are left: "
+                f"raise max_gradients (now {self.max_gradients:,})."
             )
         chosen = choose(none, normal, found, most)
         if chosen is None:
@@ -116,6 +118,7 @@ class NestedNewton(Algorithm):
             if nest.is_settled or 2 * counter.gradient_evaluations - before > self.max_gradients:
                 break
             nest.move()
+        assert nest.best is not None, "a round was done"
         q = Approximation(NestedNormal(), params_of(nest.best), target)
         return Solution(q, nest.status(self.max_gradients), History(-np.array(nest.elbos)))
 
@@ -187,20 +190,28 @@ class Nest:
 
     def look_around(self, progress: Progress) -> None:
         """Find the others at nodes around the centre, and the few's density."""
-        nodes, normals = nested_steps.nodes_in(self.reach), []
+        nodes = nested_steps.nodes_in(self.reach)
+        normals: list[Gaussian] = []
         for i, s in enumerate(nodes):
             done = (self.rounds + i / len(nodes)) / MOST_ROUNDS
             progress(done, f"round {self.rounds + 1}: the rest given {i + 1} of {len(nodes)} values of {self.names}")
             normals.append(self.conditional.best(self.loc + self.tril @ s, self.guess(s, normals)))
-        found = nested_steps.interpolated(nodes, normals)
+        between = nested_steps.interpolated(nodes, normals)
         k, others = len(self.few), len(self.conditional.others)
         flat = GridDensity.of_log_density(np.zeros((2,) * k), *self.reach)
         order = self.conditional.others[self.conditional.structure.order]
         shifts, bends = np.zeros(others), np.zeros(others) if self.member is None else self.member.bends
         edges = np.array([nodes.min(axis=0), nodes.max(axis=0)])
         member = NestedGaussian(
-            few=self.few, loc=self.loc, tril=self.tril, density=flat, reach=edges, order=order, shifts=shifts,
-            bends=bends, **found,
+            few=self.few,
+            loc=self.loc,
+            tril=self.tril,
+            density=flat,
+            reach=edges,
+            order=order,
+            shifts=shifts,
+            bends=bends,
+            **between,
         )
         if not self.conditional.is_normal:
             for i in range(REFINEMENTS):
@@ -243,9 +254,7 @@ class Nest:
         basis = before.basis(before.whitened((self.loc + self.tril @ s)[None]))
         loc = np.empty(len(self.conditional.others))
         loc[self.conditional.structure.order] = (basis @ before.means)[0]
-        scale = SparsePrecision(
-            self.conditional.structure.order, before.rows, before.columns, before.entries(basis)[0]
-        )
+        scale = SparsePrecision(self.conditional.structure.order, before.rows, before.columns, before.entries(basis)[0])
         return Gaussian(loc, scale)
 
     def status(self, max_gradients: int) -> Status:

@@ -1,7 +1,7 @@
 """The steps of a nested normal: where to look, what follows for the others in between, and the few's own density.
 
-The few hyperparameters are loc + tril s. The best normal of the others is found at a few nodes of s: the centre, four on
-each axis, four for each pair of axes. Polynomials go through what is found there. Then, on a regular grid of s,
+The few hyperparameters are loc + tril s. The best normal of the others is found at a few nodes of s: the centre, four
+on each axis, four for each pair of axes. Polynomials go through what is found there. Then, on a regular grid of s,
 
     log p(s | data) = E[log w] + Var[log w] / 2 + a constant,    w = p(few, others, data) / q(others | few),
 

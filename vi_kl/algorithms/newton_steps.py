@@ -30,6 +30,7 @@ FIRST_RADIUS, LONGEST_RADIUS = 4.0, 16.0
 SHORTEST_RADIUS = 0.1  # sds, below which steps that do not raise the ELBO fail by its noise
 SHARED_NOISE = 0.05  # sds of noise in the mean of a shared coordinate that are tolerated
 LONGEST = 1.0  # the most that a step may move a shared coordinate, in z
+LARGEST_RATIO = 0.8  # of the lengths of two steps, in the sum of those that follow
 OPPOSITE = 0.5  # minus the cosine of two steps from which on they turn back, and are shortened
 INNER = 0.05  # nats that the others have to go, below which they are at their best for the shared coordinates
 
@@ -76,7 +77,8 @@ def even_noise(seed, n: int, dim: int) -> Float[np.ndarray, "n dim"]:
     """Return n rows of standard normal noise, n even, in pairs of opposite sign and even in every coordinate.
 
     The size of a coordinate is stratified over the pairs (Latin hypercube sampling), so that the mean of a sum of
-    functions of one coordinate each has next to no noise.
+    functions of one coordinate each has next to no noise. Its mean square is 1 exactly: a hyperparameter that all else
+    depends on has the same few values for all of it, whose errors would not average out.
 
     Reference: McKay, Beckman & Conover (1979).
     """
@@ -84,6 +86,7 @@ def even_noise(seed, n: int, dim: int) -> Float[np.ndarray, "n dim"]:
     strata = generator.permuted(np.tile(np.arange(pairs)[:, None], (1, dim)), axis=0)
     size = ndtri(0.5 + 0.5 * np.clip((strata + generator.random((pairs, dim))) / pairs, 0.0, 1 - 1e-12))
     half = np.where(generator.random((pairs, dim)) < 0.5, size, -size)
+    half /= np.sqrt((half**2).mean(axis=0))
     return np.concatenate([half, -half])
 
 
@@ -237,6 +240,17 @@ def longest(step: Float[np.ndarray, " dim"], shared: Int[np.ndarray, " shared"])
 def is_slow(nats: list[float], tolerance: float) -> bool:
     """Return whether steps on one noise, of these nats, hardly get shorter."""
     return len(nats) > FIRST_STEPS and nats[-1] > tolerance and nats[-1] > SLOW * max(nats[-3:-1])
+
+
+def ratio_of(nats: list[float], before: float) -> float:
+    """Return the ratio of the lengths of the last two steps on one noise, of these nats; `before` if there are none.
+
+    Where each step is a share r of the one before, all that follow add up to 1 / (1 - r) of the last, and their nats to
+    the square of that. So an ascent by such steps is further from its end than the last step tells.
+    """
+    if len(nats) < 2 or not np.isfinite(nats[-2]):
+        return before
+    return float(np.sqrt(np.clip(nats[-1] / max(nats[-2], 1e-300), 0.0, LARGEST_RATIO**2)))
 
 
 def turn_back(step: Measured, last: Measured | None) -> bool:

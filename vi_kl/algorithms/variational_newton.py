@@ -33,6 +33,7 @@ from vi_kl.algorithms.newton_steps import (
     Outer,
     is_slow,
     longest,
+    ratio_of,
     turn_back,
 )
 from vi_kl.core.gaussian import Gaussian
@@ -297,7 +298,7 @@ class Search:
         """
         noise, outer, before, last, share = FixedNoise.of(self.generator), None, None, None, 1.0
         nats: list[float] = []  # of the steps on this noise
-        failures, stood_in, best = 0, 0, None
+        failures, stood_in, best, ratio = 0, 0, None, 0.0
         while True:
             seen = self.measure(normal, noise, before, share)
             if seen is None:  # a draw at which the density is not finite
@@ -321,6 +322,8 @@ class Search:
                     outer = Outer(seen.shared_precision)
             last = seen
             normal, left, bias = seen.next(outer, self.tolerance)
+            ratio = ratio_of(nats, ratio) if outer is None else 0.0
+            bias /= (1 - ratio) ** 2
             before = seen.without_past()
             self.progress(self.share_spent, f"step {len(self.elbos)}: {bias:.2g} nats to go, {left:.2g} of noise")
             stood_in = stood_in + 1 if seen.is_stand_in else 0

@@ -4,9 +4,9 @@ The density is multilinear between the nodes of a regular grid, and falls off ex
 positive everywhere, integrates to one exactly, and is drawn from by inverting the distribution of each number given
 those before it, which takes roots of quadratic equations.
 
-That is arranged by one map for each number: s itself on the grid, y = high + tail (1 - exp((high - s) / tail)) above it,
-and the like below. The density of y is multilinear everywhere, and zero at the ends, where s is infinite; so that of s
-falls as exp(-2 s / tail).
+That is arranged by one map for each number: s itself on the grid, y = high + tail (1 - exp((high - s) / tail)) above
+it, and the like below. The density of y is multilinear everywhere, and zero at the ends, where s is infinite; so that
+of s falls as exp(-2 s / tail).
 
 Arrays are NumPy's on the host; while JAX traces one of them the same operations are JAX's.
 """
@@ -143,14 +143,14 @@ def tails_of(values: Float[np.ndarray, "*nodes"], axis: int, length: float) -> t
     return low, high
 
 
-def integral(xp, values: Float[AnyArray, "n *nodes"], widths: list) -> AnyArray:
+def integral(xp, values: Float[AnyArray, "n ..."], widths: list) -> AnyArray:
     """Return the integrals of multilinear functions over their last axes, of cells with these widths."""
     for width in reversed(widths):
         values = values @ (0.5 * (width[1:] + width[:-1]))  # the trapezoidal rule, with zeros at both ends
     return values
 
 
-def between(xp, values: Float[AnyArray, "n nodes *rest"], cell, share) -> Float[AnyArray, "m *rest"]:
+def between(xp, values: Float[AnyArray, "n nodes ..."], cell, share) -> Float[AnyArray, "m ..."]:
     """Return values interpolated linearly along their second axis, at one place each; n is m or 1."""
     last = values.shape[1] - 1
     row = xp.arange(len(cell)) % len(values)

@@ -1,7 +1,7 @@
 """A few numbers with a density on a grid, and all others nearly normal given them: in thousands of dimensions.
 
-The mean of the others, and a sparse Cholesky factor of their precision, are polynomials in the few, and go on as straight
-lines beyond the range in which they were found. The noise of which the others are made is normal,
+The mean of the others, and a sparse Cholesky factor of their precision, are polynomials in the few, and go on as
+straight lines beyond the range in which they were found. The noise of which the others are made is normal,
 or bent to be skewed, each number of it by itself.
 
 On the host the draws of one batch are solved for together, a level of the elimination at a time: all coordinates that
@@ -48,8 +48,8 @@ def monomials(s: Float[AnyArray, "n k"], further: Float[AnyArray, "n k"] | None 
     for exponents in powers(k):
         factors = [powered[p][:, j] for j, p in enumerate(exponents)]
         value = functools.reduce(lambda a, b: a * b, factors)
-        for j, p in enumerate(exponents if further is not None else ()):
-            if p:
+        for j, p in enumerate(exponents):
+            if p and further is not None:
                 rest = [*factors[:j], *factors[j + 1 :], p * powered[p - 1][:, j] * further[:, j]]
                 value = value + functools.reduce(lambda a, b: a * b, rest)
         found.append(value)
@@ -95,7 +95,7 @@ class NestedGaussian:
     # The conditional normal, at n values of s; vectors are in the order of the elimination ------------------------
 
     def basis(self, s: Float[AnyArray, "n k"]) -> Float[AnyArray, "n basis"]:
-        """Return what the polynomials' coefficients are multiplied by; beyond the reach they go on as straight lines."""
+        """Return what the polynomials' coefficients are multiplied by."""
         nearest = namespace(self.reach, s).clip(s, self.reach[0], self.reach[1])
         return monomials(nearest, s - nearest)
 

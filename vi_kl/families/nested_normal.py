@@ -2,7 +2,7 @@
 
 The best normal of a hierarchy has one spread for the groups, whatever the hyperparameters are; the posterior has
 another for each of their values. Here mean and precision of all else follow up to three hyperparameters, whose own
-density may have any shape. Where all else is normal given them, the posterior itself is a member but for the grid. Where
+density may have any shape. Where all else is normal given them, the posterior is a member but for the grid; where
 it is skewed, each number of the noise that it is made of can be bent. It is fitted by `NestedNewton`.
 
 Reference: Rue, Martino & Chopin (2009), "Approximate Bayesian inference for latent Gaussian models by using integrated
@@ -21,9 +21,9 @@ from vi_kl.core.cholesky import tril_of_covariance
 from vi_kl.core.errors import UnsuitableError
 from vi_kl.core.grid_density import GridDensity
 from vi_kl.core.nested_gaussian import NestedGaussian, powers
+from vi_kl.families.family import Family, refuse_not_finite, shapes_of, type_and_shape
 from vi_kl.families.frame import Frame
 from vi_kl.families.sparse_normal import MATRIX_DIMENSIONS
-from vi_kl.families.family import Family, refuse_not_finite, shapes_of, type_and_shape
 
 MOST_FEW = 3  # hyperparameters that a grid is worth
 
@@ -46,7 +46,9 @@ class NestedNormal(Family):
     def require_params(self, params, target):
         """Raise a ValueError unless these are a member's parameters."""
         if not isinstance(params, dict) or params.keys() != SHAPES.keys():
-            raise ValueError(f"'{self.name}' has the parameters {', '.join(SHAPES)}, but these are {shapes_of(params)}.")
+            raise ValueError(
+                f"'{self.name}' has the parameters {', '.join(SHAPES)}, but these are {shapes_of(params)}."
+            )
         arrays = {name: np.asarray(value) for name, value in params.items()}
         refuse_not_finite(arrays)
         sizes = {"k": arrays["few"].size, "others": target.dim - arrays["few"].size, "entries": arrays["rows"].size}
@@ -138,7 +140,7 @@ def require_member(arrays: dict[str, np.ndarray], dim: int) -> None:
     others = dim - k
     key, first = columns * others + rows, np.searchsorted(columns, np.arange(others))
     is_lower = (np.diff(key) > 0).all() and (rows >= columns).all() and len(rows) >= others
-    if not is_lower or (rows.size and not (0 <= columns.min() and rows.max() < others)):
+    if not is_lower or (rows.size and not (columns.min() >= 0 and rows.max() < others)):
         raise ValueError("'rows' and 'columns' are no entries of a lower triangular factor, ordered by columns.")
     if others and ((first >= len(rows)).any() or (rows[first] != np.arange(others)).any()):
         raise ValueError("'rows' and 'columns' lack entries of the diagonal.")
