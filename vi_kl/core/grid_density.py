@@ -56,28 +56,26 @@ class GridDensity:
     def dim(self) -> int:
         return self.values.ndim
 
-    @property
-    def widths(self) -> list[AnyArray]:
-        """The widths of the cells of each y, those beyond the grid at its ends."""
-        xp = namespace(self.values, self.lows)
+    def widths(self, xp) -> list[AnyArray]:
+        """Return the widths of the cells of each y, those beyond the grid at its ends."""
         inner = (self.highs - self.lows) / (np.array(self.values.shape) - 1)
         return [
-            xp.concatenate([self.tails[:1, j], xp.full(size - 1, 1.0) * inner[j], self.tails[1:, j]])
+            xp.concatenate([xp.asarray(self.tails)[:1, j], xp.full(size - 1, inner[j]), xp.asarray(self.tails)[1:, j]])
             for j, size in enumerate(self.values.shape)
         ]
 
     @property
     def total(self) -> Values:
         """The integral, which is 1."""
-        return integral(namespace(self.values), self.values[None], self.widths)[0]
+        return integral(self.values[None], self.widths(namespace(self.values)))[0]
 
     def push(self, u: Float[AnyArray, "n k"]) -> tuple[Float[AnyArray, "n k"], Float[AnyArray, " n"]]:
         """Return the s that are the images of standard normal noise u, and their log densities."""
         xp = namespace(self.values, u)
         uniform = (scipy.special if xp is np else jax.scipy.special).ndtr(u)
-        widths, rest, found = self.widths, self.values[None], []
+        widths, rest, found = self.widths(xp), xp.asarray(self.values)[None], []
         for j in range(self.dim):
-            density = xp.pad(integral(xp, rest, widths[j + 1 :]), ((0, 0), (1, 1)))
+            density = xp.pad(integral(rest, widths[j + 1 :]), ((0, 0), (1, 1)))
             cell, share = inverse(xp, density, widths[j], uniform[:, j])
             found.append((cell, share))
             rest = between(xp, rest, cell, share)
@@ -88,7 +86,7 @@ class GridDensity:
         """Return the log density at s."""
         xp = namespace(self.values, s)
         y = self.bent(xp, s)
-        rest = self.values[None]
+        rest = xp.asarray(self.values)[None]
         for j in range(self.dim):
             rest = between(xp, rest, *self.cell(xp, j, y[:, j]))
         return xp.log(rest) + self.log_slope(xp, y)
@@ -119,15 +117,15 @@ class GridDensity:
 
     def place(self, xp, j: int, cell, share):
         """Return the y of a share of a cell."""
-        return self.ends(xp, j)[cell] + share * self.widths[j][cell]
+        return self.ends(xp, j)[cell] + share * self.widths(xp)[j][cell]
 
     def ends(self, xp, j: int):
         """Return the lower ends of the cells of y, and the upper end of the last."""
-        return xp.concatenate([xp.zeros(1), xp.cumsum(self.widths[j])]) + self.lows[j] - self.tails[0, j]
+        return xp.concatenate([xp.zeros(1), xp.cumsum(self.widths(xp)[j])]) + self.lows[j] - self.tails[0, j]
 
     def cell(self, xp, j: int, y):
         """Return the cell in which y is, and the share of it below y."""
-        widths, last = self.widths[j], self.values.shape[j]
+        widths, last = self.widths(xp)[j], self.values.shape[j]
         place = 1 + (y - self.lows[j]) / widths[1]
         cell = xp.where(y < self.lows[j], 0, xp.where(y >= self.highs[j], last, xp.clip(place, 1, last - 1)))
         cell = cell.astype(int)
@@ -143,7 +141,7 @@ def tails_of(values: Float[np.ndarray, "*nodes"], axis: int, length: float) -> t
     return low, high
 
 
-def integral(xp, values: Float[AnyArray, "n ..."], widths: list) -> AnyArray:
+def integral(values: Float[AnyArray, "n ..."], widths: list) -> AnyArray:
     """Return the integrals of multilinear functions over their last axes, of cells with these widths."""
     for width in reversed(widths):
         values = values @ (0.5 * (width[1:] + width[:-1]))  # the trapezoidal rule, with zeros at both ends

@@ -181,8 +181,10 @@ class NestedGaussian:
 
     # Products and solutions with one factor F for each row ----------------------------------------------------------
 
-    def scale(self, values) -> SparsePrecision:
-        return SparsePrecision(jnp.arange(len(self.order)), self.rows, self.columns, values)
+    def scale(self, values: Float[AnyArray, " entries"]) -> SparsePrecision:
+        """Return the scale of one factor, with the others in the order of the elimination."""
+        xp = namespace(values)
+        return SparsePrecision(xp.arange(len(self.order)), xp.asarray(self.rows), xp.asarray(self.columns), values)
 
     def multiplied(self, entries, x):
         """Return F' x for each row."""

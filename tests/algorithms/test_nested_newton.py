@@ -1,0 +1,280 @@
+"""Nested normals against exact marginals: groups integrated by hand or by quadrature, hyperparameters on a grid."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro
+import numpyro.distributions as dist
+import pytest
+from benchmarks.measure_hierarchies import centred, log_marginal_of_spread
+from benchmarks.zoo.large import hierarchy_data
+from scipy import stats
+from scipy.special import logsumexp
+
+import vi_kl
+from vi_kl import Target
+from vi_kl.algorithms import NestedNewton, VariationalNewton
+from vi_kl.families import NestedNormal, SparseNormal
+
+SD = 1.0
+
+
+def hierarchy(group, y, groups):
+    """Groups that are normal given mu and tau, and the rows' sd known."""
+    mu = numpyro.sample("mu", dist.Normal(0, 5))
+    tau = numpyro.sample("tau", dist.HalfNormal(2))
+    with numpyro.plate("groups", groups):
+        theta = numpyro.sample("theta", dist.Normal(mu, tau))
+    numpyro.sample("y", dist.Normal(theta[group], SD).to_event(1), obs=y)
+
+
+def counts(y):
+    """Groups that are skewed given mu and tau."""
+    mu, tau = numpyro.sample("mu", dist.Normal(0, 2)), numpyro.sample("tau", dist.HalfNormal(1))
+    with numpyro.plate("groups", len(y)):
+        theta = numpyro.sample("theta", dist.Normal(mu, tau))
+    numpyro.sample("y", dist.Poisson(jnp.exp(theta)[:, None]).to_event(2), obs=y)
+
+
+def shares(trials, y):
+    """The same of shares, of few trials each."""
+    mu, tau = numpyro.sample("mu", dist.Normal(0, 2)), numpyro.sample("tau", dist.HalfNormal(1))
+    with numpyro.plate("groups", len(y)):
+        theta = numpyro.sample("theta", dist.Normal(mu, tau))
+        numpyro.sample("y", dist.Binomial(trials, logits=theta), obs=y)
+
+
+# What is exact -----------------------------------------------------------------------------------------------------
+
+
+def moments(weights, values, variances=0.0) -> tuple[float, float]:
+    """Mean and sd of a mixture with these weights."""
+    mean = float((weights * values).sum())
+    return mean, float(np.sqrt((weights * (variances + values**2)).sum() - mean**2))
+
+
+def exact_hierarchy(means, rows) -> dict:
+    """Log evidence of the group means, and moments of mu, log tau and the groups; tau by quadrature."""
+    groups, noise = len(means), SD**2 / rows
+    log_tau = np.linspace(-8.0, 3.0, 8001)
+    tau2 = np.exp(2 * log_tau)
+    variance = tau2 + noise
+    precision = groups / variance + 1 / 25
+    mu = means.sum() / variance / precision
+    log_p = (
+        -0.5 * groups * np.log(2 * np.pi * variance) - 0.5 * (means**2).sum() / variance + 0.5 * mu**2 * precision
+        - 0.5 * np.log(25 * precision) + stats.halfnorm(scale=2).logpdf(np.exp(log_tau)) + log_tau
+    )  # fmt: skip
+    weights = np.exp(log_p - logsumexp(log_p))
+    share = tau2 / variance
+    found = {"mu": moments(weights, mu, 1 / precision), "tau": moments(weights, log_tau)}
+    for g, mean in enumerate(means):
+        spread = tau2 * (1 - share) + (1 - share) ** 2 / precision
+        found[f"theta[{g}]"] = moments(weights, share * mean + (1 - share) * mu, spread)
+    return found
+
+
+def exact_glm(log_likelihood, centre, half, nodes=61) -> tuple[float, dict]:
+    """Log evidence and moments of mu, log tau and the groups, by quadrature over all of them.
+
+    Args:
+        log_likelihood: of each group at thetas, (thetas,) -> (thetas, groups).
+        centre, half: the middle and half the sides of the box of mu and log tau that is summed over.
+        nodes: on each side.
+    """
+    theta = np.linspace(-8, 8, 1601)
+    log_l = log_likelihood(theta)
+    top = log_l.max(axis=0)
+    likelihood, width = np.exp(log_l - top), theta[1] - theta[0]
+    mus, log_taus = (np.linspace(c - h, c + h, nodes) for c, h in zip(centre, half, strict=True))
+    log_p, first, second = np.empty((nodes, nodes)), [], []
+    for i, mu in enumerate(mus):
+        for j, log_tau in enumerate(log_taus):
+            prior = stats.norm(mu, np.exp(log_tau)).pdf(theta) * width
+            total = prior @ likelihood
+            first.append((prior * theta) @ likelihood / total)
+            second.append((prior * theta**2) @ likelihood / total)
+            log_p[i, j] = (np.log(total) + top).sum() + stats.norm(0, 2).logpdf(mu) + log_tau
+            log_p[i, j] += stats.halfnorm.logpdf(np.exp(log_tau))
+    log_evidence = logsumexp(log_p) + np.log((mus[1] - mus[0]) * (log_taus[1] - log_taus[0]))
+    weights = np.exp(log_p - logsumexp(log_p))
+    assert max(weights[0].sum(), weights[-1].sum(), weights[:, 0].sum(), weights[:, -1].sum()) < 1e-3
+    found = {"mu": moments(weights, mus[:, None]), "tau": moments(weights, log_taus[None])}
+    flat = weights.ravel()
+    for g, (mean, square) in enumerate(zip(np.array(first).T, np.array(second).T, strict=True)):
+        found[f"theta[{g}]"] = moments(flat, mean, square - mean**2)
+    return float(log_evidence), found
+
+
+# What is held to it --------------------------------------------------------------------------------------------------
+
+
+def errors(fit, exact, draws=20_000) -> dict[str, tuple[float, float]]:
+    """{coordinate: (error of the mean in sds, relative error of the sd)} of draws of a fit."""
+    z = fit.sample_and_log_prob(1, draws)[0]
+    names = list(fit.target.coordinate_names)
+    found = {}
+    for name, (mean, sd) in exact.items():
+        values = z[:, names.index(name)]
+        found[name] = (values.mean() - mean) / sd, values.std() / sd - 1
+    return found
+
+
+def require_close(found: dict, of_few: float, rms: float, draws=20_000) -> None:
+    """Hold the errors of mu, tau and sigma to one limit, and the root mean square of all to another, beyond noise."""
+    noise = 1 / np.sqrt(draws)
+    for name in found.keys() & {"mu", "tau", "sigma"}:
+        assert abs(found[name][0]) < of_few + 3 * noise, name
+        assert abs(found[name][1]) < of_few + 4 * noise, name
+    mean, sd = np.sqrt((np.array(list(found.values())) ** 2).mean(axis=0))
+    assert mean < np.hypot(rms, 1.3 * noise)
+    assert sd < np.hypot(rms, 1.3 * noise)
+
+
+def elbo(fit, n=4000) -> tuple[float, float]:
+    z, log_q = fit.sample_and_log_prob(2, n)
+    ratio = np.asarray(fit.target.log_density(z)) - log_q
+    return float(ratio.mean()), float(ratio.std() / np.sqrt(n))
+
+
+@functools.cache
+def eight():
+    """Eight groups of five rows, which leave tau's density skewed; with its fit, and what is exact."""
+    with jax.enable_x64(True):
+        rng = np.random.default_rng(1)
+        group = np.repeat(np.arange(8), 5)
+        y = rng.normal(rng.normal(1.0, 0.9, 8)[group], SD)
+        target = Target.from_numpyro(hierarchy, group, y, 8)
+    return target, vi_kl.fit(target, "nested_normal", key=0), exact_hierarchy(y.reshape(8, 5).mean(axis=1), 5)
+
+
+def test_a_hierarchy_is_found_where_no_normal_is_near():
+    target, fit, exact = eight()
+    assert fit.status.converged
+    assert isinstance(fit.approximation.family, NestedNormal)
+    assert "tau on a grid, and the rest normal given it" in str(fit.status)
+    require_close(errors(fit, exact), 0.03, 0.01)
+    normal = VariationalNewton().fit(0, target)
+    assert abs(errors(normal, exact)["tau"][1]) > 0.1
+    certificate = vi_kl.check(fit, key=1)
+    assert certificate.reverse_kl.value < 0.02
+
+
+def test_draws_and_densities_belong_together_also_compiled():
+    _, fit, _ = eight()
+    z, log_q = fit.sample_and_log_prob(3, 500)
+    np.testing.assert_allclose(fit.log_prob(z), log_q, atol=1e-9)
+    with jax.enable_x64(True):
+        found = fit.approximation.distribution
+        np.testing.assert_allclose(found.log_prob(jnp.asarray(z[:5])), log_q[:5], atol=1e-9)
+        compiled = jax.jit(lambda params, z: NestedNormal().distribution(params, fit.target).log_prob(z))
+        np.testing.assert_allclose(compiled(fit.approximation.params, z[:5]), log_q[:5], atol=1e-9)
+        u = np.random.default_rng(0).standard_normal((4, fit.target.dim))
+        push = jax.jit(jax.vmap(lambda u: NestedNormal().push(fit.approximation.params, fit.target)(u)))
+        for ours, theirs in zip(push(u), NestedNormal().in_numpy(fit.approximation.params).push(u), strict=True):
+            np.testing.assert_allclose(ours, theirs, atol=1e-8)
+
+
+def test_saved_and_loaded_it_draws_the_same_and_damage_is_refused(tmp_path):
+    target, fit, _ = eight()
+    vi_kl.save(fit, tmp_path / "fit.vikl")
+    loaded = vi_kl.load(tmp_path / "fit.vikl", target)
+    for ours, theirs in zip(fit.sample_and_log_prob(4, 7), loaded.sample_and_log_prob(4, 7), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    good = fit.approximation.params
+    for name, wrong, words in (
+        ("few", good["few"] * 0, "each once"),
+        ("tril", -good["tril"], "positive diagonal"),
+        ("density", 2 * good["density"], "integrates to 2"),
+        ("density", -good["density"], "no density"),
+        ("tails", 0 * good["tails"], "no density"),
+        ("rows", good["rows"][::-1].copy(), "lower triangular"),
+        ("rows", good["rows"] + 1, "lower triangular|diagonal"),
+        ("means", good["means"][:-1], "shape"),
+        ("bends", np.full_like(good["bends"], np.nan), "finite"),
+        ("loc", good["loc"].astype(int), "shape|int"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            NestedNormal().require_params({**good, name: wrong}, target)
+    with pytest.raises(ValueError, match="has the parameters"):
+        NestedNormal().require_params({"loc": good["loc"]}, target)
+    NestedNormal().require_params(good, target)
+
+
+def test_where_there_is_nothing_to_take_out_it_ends_at_the_sparse_normal_and_says_why():
+    chain = Target.from_log_density(lambda z: -0.5 * jnp.sum(z**2) - 0.5 * jnp.sum(jnp.diff(z) ** 2), 12)
+    fit = vi_kl.fit(chain, "nested_normal", key=0)
+    assert isinstance(fit.approximation.family, SparseNormal)
+    assert fit.status.converged
+    assert "no hyperparameters" in str(fit.status)
+    target, _, _ = eight()
+    fit = NestedNewton(max_gradients=600).fit(0, target)
+    assert isinstance(fit.approximation.family, SparseNormal)
+    assert "raise max_gradients (now 600)" in str(fit.status)
+
+
+# Larger ------------------------------------------------------------------------------------------------------------
+
+
+def exact_centred(x) -> dict:
+    """Log evidence and moments of log tau of the hierarchy with an unknown sd of its rows."""
+    coarse = np.linspace(-6, 2, 4001)
+    log_p = log_marginal_of_spread(coarse, x)
+    likely = coarse[log_p > log_p.max() - 40]
+    grid = np.linspace(likely[0] - 0.01, likely[-1] + 0.01, 4001)
+    log_p = log_marginal_of_spread(grid, x)
+    weights = np.exp(log_p - logsumexp(log_p))
+    return {"log_evidence": float(logsumexp(log_p) + np.log(grid[1] - grid[0])), "tau": moments(weights, grid)}
+
+
+def two_rows():
+    generator = np.random.default_rng([0, 500])
+    theta = 1 + generator.standard_normal(500) / np.sqrt(2)
+    return theta[:, None] + generator.standard_normal((500, 2))
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("key", range(3))
+@pytest.mark.parametrize("data", [lambda: hierarchy_data(500)[0], two_rows], ids=["ten rows each", "two rows each"])
+def test_five_hundred_groups_are_exact_by_default(data, key):
+    """The best normal has tau's sd a third too small, and is half a nat, or one and a half, from the posterior."""
+    x = data()
+    target = Target.from_numpyro(centred, x)
+    exact = exact_centred(x)
+    fit = vi_kl.fit(target, key=key)
+    assert isinstance(fit.approximation.family, NestedNormal)
+    assert fit.cost.gradient_evaluations < 4_000
+    mean, sd = errors(fit, {"tau": exact["tau"]})["tau"]
+    assert abs(mean) < 0.03
+    assert abs(sd) < 0.03
+    value, error = elbo(fit)
+    assert exact["log_evidence"] - value < 0.01 + 4 * error
+
+
+GLMS = {
+    "counts": (counts, lambda rng: (rng.poisson(np.exp(rng.normal(0.5, 0.6, 60))[:, None], (60, 3)).astype(float),)),
+    "shares": (shares, lambda rng: (8, rng.binomial(8, 1 / (1 + np.exp(-rng.normal(-0.5, 0.8, 60)))).astype(float))),
+}
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("key", range(3))
+@pytest.mark.parametrize("name", GLMS)
+def test_groups_that_are_not_normal_given_the_hyperparameters(name, key):
+    model, data = GLMS[name]
+    arguments = data(np.random.default_rng(5))
+    target = Target.from_numpyro(model, *arguments)
+    y = arguments[-1]
+    if name == "counts":
+        log_evidence, exact = exact_glm(
+            lambda t: stats.poisson(np.exp(t)[:, None, None]).logpmf(y).sum(-1), (0.5, -0.5), (0.9, 1.0)
+        )
+    else:
+        chance = lambda t: 1 / (1 + np.exp(-t))[:, None]  # noqa: E731
+        log_evidence, exact = exact_glm(lambda t: stats.binom(8, chance(t)).logpmf(y), (-0.5, -0.5), (1.0, 2.0))
+    fit = vi_kl.fit(target, "nested_normal", key=key)
+    require_close(errors(fit, exact), 0.03, 0.01)
+    value, error = elbo(fit)
+    assert log_evidence - value < 0.05 + 4 * error
