@@ -24,6 +24,7 @@ from vi_kl.families import (
     Guide,
     MeanField,
     Mixture,
+    NestedNormal,
     Particles,
     Reflected,
     SparseNormal,
@@ -163,10 +164,10 @@ def test_same_key_same_draws_and_the_sites_are_constrained(name):
 def test_every_family_has_a_name_in_the_registry():
     """But for guides, which a user brings, reflections of a fit, points and particles, which have no density.
 
-    Nor for sparse normals: an algorithm of its own finds where their precision is not zero (tests/families/).
+    Nor for sparse and nested normals: algorithms of their own find where their precision is not zero.
     """
     offered = {kind for kind in vars(vi_kl.families).values() if isinstance(kind, type) and issubclass(kind, Family)}
-    without = {Family, Guide, Delta, Particles, Reflected, SparseNormal}
+    without = {Family, Guide, Delta, Particles, Reflected, SparseNormal, NestedNormal}
     assert {type(family) for family in REGISTERED.values()} == offered - without
 
 

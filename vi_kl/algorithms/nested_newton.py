@@ -71,14 +71,23 @@ class NestedNewton(Algorithm):
     name = "nested_normal"
 
     def find(self, key, target, *, start, progress, counter):
-        normal, begun = sparse_normal(key, target, start, part_of(progress, 0.0, 0.4), counter, self.max_gradients)
+        given = given_normal(start)
+        begun = given or self.normal(key, target, start, part_of(progress, 0.0, 0.4), counter, ROUGHLY)
+        normal = SparseNormal().normal(begun.approximation.params)
         try:
-            return self.nest(key, target, normal, part_of(progress, 0.4, 1.0), counter)
+            return self.nest(key, target, normal, part_of(progress, 0.4, 0.9), counter)
         except (UnsuitableError, FitError) as error:
             words = f"Ended at the sparse normal: {error}"
-        if start is None or not begun.status.converged:
+        if given is None:
+            rest = part_of(progress, 0.9, 1.0)
+            begun = self.normal(key, target, begun.approximation, rest, counter, VariationalNewton().tolerance)
             words = f"{words} {begun.status}"
         return dataclasses.replace(begun, status=Status(begun.status.converged, words))
+
+    def normal(self, key, target: Target, start, progress: Progress, counter, tolerance: float) -> Solution:
+        """Find the best sparse normal."""
+        config = VariationalNewton(tolerance=tolerance, max_gradients=self.max_gradients)
+        return config.find(key, target, start=start, progress=progress, counter=counter)
 
     def nest(self, key, target: Target, normal: Gaussian, progress: Progress, counter: CostCounter) -> Solution:
         """Find the best nested normal from a sparse one.
@@ -123,15 +132,12 @@ class NestedNewton(Algorithm):
         return Solution(q, nest.status(self.max_gradients), History(-np.array(nest.elbos)))
 
 
-def sparse_normal(key, target, start, progress, counter, max_gradients) -> tuple[Gaussian, Solution]:
-    """Return the sparse normal to start from: the one that is given, or the best, found roughly; and its solution."""
+def given_normal(start) -> Solution | None:
+    """Return the sparse normal that is the start; None if it is none."""
     given = getattr(start, "approximation", start)
-    if isinstance(given, Approximation) and isinstance(given.family, SparseNormal):
-        status = getattr(start, "status", Status(True, "It was given."))
-        return given.family.normal(given.params), Solution(given, status)
-    config = VariationalNewton(tolerance=ROUGHLY, max_gradients=max_gradients)
-    found = config.find(key, target, start=start, progress=progress, counter=counter)
-    return SparseNormal().normal(found.approximation.params), found
+    if not isinstance(given, Approximation) or not isinstance(given.family, SparseNormal):
+        return None
+    return Solution(given, getattr(start, "status", Status(True, "It was given.")))
 
 
 def gradients_of_round(k: int, hessian: SparseHessian) -> int:
