@@ -93,6 +93,8 @@ def richer_families(m: Measurements) -> str:
     names = []
     if m.dim > LARGEST_DENSE and m.family in NORMAL[:-1]:
         names.append('"sparse_normal"')
+    elif m.dim > LARGEST_DENSE and m.family == "sparse_normal" and m.hierarchical:
+        names.append('"nested_normal"')
     elif m.is_mean_field and m.dim > 1:
         names.append('"full_rank"')
     if m.family in NORMAL and m.dim <= LARGEST_FLOW:
