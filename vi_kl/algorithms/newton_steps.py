@@ -30,7 +30,7 @@ FIRST_RADIUS, LONGEST_RADIUS = 4.0, 16.0
 SHORTEST_RADIUS = 0.1  # sds, below which steps that do not raise the ELBO fail by its noise
 SHARED_NOISE = 0.05  # sds of noise in the mean of a shared coordinate that are tolerated
 LONGEST = 1.0  # the most that a step may move a shared coordinate, in z
-LARGEST_RATIO = 0.8  # of the lengths of two steps, in the sum of those that follow
+LARGEST_RATIO = 0.8  # of the lengths of two steps, below which they are those of a slow ascent
 OPPOSITE = 0.5  # minus the cosine of two steps from which on they turn back, and are shortened
 INNER = 0.05  # nats that the others have to go, below which they are at their best for the shared coordinates
 
@@ -246,11 +246,13 @@ def ratio_of(nats: list[float], before: float) -> float:
     """Return the ratio of the lengths of the last two steps on one noise, of these nats; `before` if there are none.
 
     Where each step is a share r of the one before, all that follow add up to 1 / (1 - r) of the last, and their nats to
-    the square of that. So an ascent by such steps is further from its end than the last step tells.
+    the square of that. So an ascent by such steps is further from its end than the last step tells. Steps that get no
+    shorter, or hardly, go to and fro, and add up to no more than the last: their ratio is 0.
     """
     if len(nats) < 2 or not np.isfinite(nats[-2]):
         return before
-    return float(np.sqrt(np.clip(nats[-1] / max(nats[-2], 1e-300), 0.0, LARGEST_RATIO**2)))
+    ratio = float(np.sqrt(nats[-1] / max(nats[-2], 1e-300)))
+    return ratio if ratio < LARGEST_RATIO else 0.0
 
 
 def turn_back(step: Measured, last: Measured | None) -> bool:
