@@ -40,6 +40,19 @@ def test_it_is_normalised_with_its_tails():
     assert pieces[0] > 0.01
 
 
+@pytest.mark.parametrize("u", [-2.5, -0.8, 0.3, 1.9])
+def test_noise_goes_to_its_quantile_also_within_wide_cells(u):
+    nodes = np.array([-1.0, 0.0, 1.0, 2.0])
+    density = GridDensity.of_log_density(np.array([-1.0, 0.0, -2.0, -4.0]), [-1], [2])
+    s = density.push(np.array([[u]]))[0][0, 0]
+    ends = np.array([-30.0, *nodes[nodes < s], s])
+    x, weights = np.polynomial.legendre.leggauss(200)
+    below = 0.0
+    for a, b in itertools.pairwise(ends):
+        below += (b - a) / 2 * weights @ np.exp(density.log_prob((a + (b - a) * (x + 1) / 2)[:, None]))
+    assert below == pytest.approx(stats.norm.cdf(u), abs=2e-4)
+
+
 def test_draws_have_the_density_that_is_known():
     u = np.random.default_rng(0).standard_normal((4000, 1))
     s, log_q = skewed().push(u)
