@@ -167,7 +167,7 @@ class Nest:
         member: the nested normal of the last round.
         best: that with the highest ELBO.
         elbos: the ELBO of each round.
-        left: about how many nats the others are from their posterior given the few, in the best.
+        left: the nats, about, of the others to their posterior given the few, in the best.
         failure: what ended the last round before its time.
         is_settled: whether the last round was in the units of its own density.
     """

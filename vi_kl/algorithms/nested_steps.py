@@ -115,7 +115,7 @@ class Integrated:
     Attributes:
         density: the density.
         elbo: the ELBO of it and the others together.
-        left: about how many nats the others are from their posterior where the density is highest.
+        left: the nats, about, of the others to their posterior where the density is highest.
     """
 
     density: GridDensity
