@@ -115,18 +115,7 @@ class NestedNewton(Algorithm):
         if chosen is None:
             raise NothingToNest(nothing(target, found))
         nest = Nest(chosen, target, normal, counter, int(generator.integers(2**31)))
-        for _ in range(MOST_ROUNDS):
-            before = counter.gradient_evaluations
-            try:
-                nest.look_around(progress)
-            except FitError as error:
-                if nest.best is None:
-                    raise
-                nest.failure = str(error)
-                break
-            if nest.is_settled or 2 * counter.gradient_evaluations - before > self.max_gradients:
-                break
-            nest.move()
+        nest.go_round(progress, self.max_gradients)
         assert nest.best is not None, "a round was done"
         q = Approximation(NestedNormal(), params_of(nest.best), target)
         return Solution(q, nest.status(self.max_gradients), History(-np.array(nest.elbos)))
@@ -193,6 +182,25 @@ class Nest:
     def rounds(self) -> int:
         """The number of rounds that are done."""
         return len(self.elbos)
+
+    def go_round(self, progress: Progress, max_gradients: int) -> None:
+        """Look around until the units of the few's density stay, or another round would take too many gradients.
+
+        Raises:
+            FitError: the first round was lost.
+        """
+        for _ in range(MOST_ROUNDS):
+            before = self.counter.gradient_evaluations
+            try:
+                self.look_around(progress)
+            except FitError as error:
+                if self.best is None:
+                    raise
+                self.failure = str(error)
+                return
+            if self.is_settled or 2 * self.counter.gradient_evaluations - before > max_gradients:
+                return
+            self.move()
 
     def look_around(self, progress: Progress) -> None:
         """Find the others at nodes around the centre, and the few's density."""
