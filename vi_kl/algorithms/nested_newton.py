@@ -24,6 +24,7 @@ from vi_kl.algorithms import nested_steps
 from vi_kl.algorithms.algorithm import Algorithm, CostCounter, FitError, History, Solution, Status
 from vi_kl.algorithms.conditional_normal import Conditional
 from vi_kl.algorithms.hyperparameters import Chosen, candidates, choose
+from vi_kl.algorithms.marginal_ascent import Frame, ascend
 from vi_kl.algorithms.variational_newton import VariationalNewton, two_probes
 from vi_kl.core.annotations import Progress
 from vi_kl.core.errors import UnsuitableError
@@ -41,7 +42,7 @@ from vi_kl.targets.hessian_structure import find_sparse_hessian
 from vi_kl.targets.target import Target
 
 ROUGHLY = 1.0  # nats of noise that the normal to start from may have
-MOST_ROUNDS = 5
+MOST_ROUNDS = 10
 MOVED, STRETCHED = 0.3, 0.2  # sds by which centre and (logarithms of) sds may move in the last round
 LEAST_FALL = 4.5  # nats by which the density has fallen at the ends of the last round's range
 ROUNDS_AT_LEAST, LOOKS = 1.5, 2  # rounds that have to be affordable, and looks at the others that each node takes
@@ -170,7 +171,8 @@ class Nest:
         covariances = normal.scale.apply(normal.scale.apply_transpose(unit))
         self.loc, self.tril = normal.loc[self.few], np.linalg.cholesky(covariances[:, self.few])
         # the others' regression on s, from which the first look begins
-        self.slopes = np.linalg.solve(self.tril, covariances[:, self.conditional.others])
+        slopes = np.linalg.solve(self.tril, covariances[:, self.conditional.others])
+        self.begin = Frame(self.loc, self.tril, chosen.normal, slopes)
         k = len(self.few)
         self.reach = nested_steps.FIRST_RANGE * np.array([-np.ones(k), np.ones(k)])
         self.member: NestedGaussian | None = None
@@ -189,6 +191,9 @@ class Nest:
         Raises:
             FitError: the first round was lost.
         """
+        progress(0.0, f"looking for where the rest fits best along {self.names}")
+        self.begin = ascend(self.conditional, self.begin)
+        self.loc, self.tril = self.begin.loc, self.begin.tril
         for _ in range(MOST_ROUNDS):
             before = self.counter.gradient_evaluations
             try:
@@ -262,8 +267,7 @@ class Nest:
     def guess(self, s: Float[np.ndarray, " k"], found: list[Gaussian]) -> Gaussian:
         """Return a guess of the others at s: from the round before, or by regression from the centre."""
         if self.member is None:
-            centre = self.chosen.normal
-            return Gaussian(centre.loc + s @ self.slopes, centre.scale)
+            return Gaussian(self.begin.others.loc + s @ self.begin.slopes, self.begin.others.scale)
         before = self.member
         basis = before.basis(before.whitened((self.loc + self.tril @ s)[None]))
         loc = np.empty(len(self.conditional.others))
