@@ -9,7 +9,7 @@ import typer
 
 from vi_kl.cli.interruption import when_interrupted
 from vi_kl.cli.judging import failures_of
-from vi_kl.cli.options import Arg, AsJson, Data, Debug, Model, Quiet, Reference, Seed, Strict
+from vi_kl.cli.options import Arg, AsJson, Data, Debug, Model, Quiet, Reference, Seed, Set, Strict
 from vi_kl.cli.streams import Streams, streams
 from vi_kl.cli.wording import in_commands
 from vi_kl.core.files import require_writable_file
@@ -32,6 +32,7 @@ def compare(
             help="What each q is compared with: NUTS, quadrature, sequential Monte Carlo, the best there is, nothing."
         ),
     ] = Reference.auto,
+    settings: Set = None,
     seed: Seed = 0,
     out: Annotated[
         Path | None,
@@ -56,13 +57,17 @@ def compare(
         with said.waiting():
             import vi_kl
             from vi_kl.cli.references import reference_of
+            from vi_kl.cli.settings import algorithms_named
             from vi_kl.cli.subject import subject_of
 
             names = names_of(methods)
         subject = subject_of(model, data, arg or (), said)
+        algorithms = algorithms_named(subject.target, names, settings or ())
         known = reference_of(subject.target, reference, seed, said)
         target = subject.target if known is None else subject.target.with_reference(known)
-        command = typed(model, data, arg or [], methods, reference, seed)
+        command = typed(
+            model, data, [*options_of("--arg", arg), *options_of("--set", settings)], methods, reference, seed
+        )
 
         def keep(comparison: "Comparison") -> None:
             words = ", ".join(certificate.name for certificate in comparison.certificates)
@@ -72,7 +77,7 @@ def compare(
                 write(comparison, out, command, seed, with_figures=False)
                 when_interrupted(lambda: f"What was finished, {words}, is in {out}.")
 
-        table = vi_kl.compare(target, names, key=seed, progress=said.progress, finished=keep)
+        table = vi_kl.compare(target, list(algorithms.values()), key=seed, progress=said.progress, finished=keep)
         if out is not None:
             write(table, out, command, seed, with_figures=True)
         passed = [not failures_of(certificate) for certificate in table.certificates]
@@ -84,13 +89,16 @@ def compare(
             raise typer.Exit(1)
 
 
-def typed(model: str, data: Path | None, arg: list[str], methods: str, reference: Reference, seed: int) -> str:
+def typed(model: str, data: Path | None, more: list[str], methods: str, reference: Reference, seed: int) -> str:
     """Return the command that makes the same comparison again."""
     given = ["--data", str(data)] if data is not None else []
-    for each in arg:
-        given += ["--arg", each]
     options = ["--methods", methods, "--reference", reference.value, "--seed", str(seed)]
-    return shlex.join(["vi-kl", "compare", model, *given, *options])
+    return shlex.join(["vi-kl", "compare", model, *given, *more, *options])
+
+
+def options_of(name: str, values: list[str] | None) -> list[str]:
+    """Return an option with each of its values, as they are typed."""
+    return [word for value in values or () for word in (name, value)]
 
 
 def check_out(out: Path | None) -> None:
@@ -111,10 +119,21 @@ def names_of(methods: str) -> list[str]:
     from vi_kl.algorithms.arguments import method_named
     from vi_kl.algorithms.registry import METHODS
 
-    names = [method_named(name, METHODS) for name in methods.split(",") if name.strip()]
+    names = [method_named(name, METHODS) for listed in methods.split(",") for name in apart(listed.strip())]
     if not names:
         raise ValueError(f"--methods names none: for example --methods {USUAL}.")
     return names
+
+
+def apart(listed: str) -> list[str]:
+    """Return what stands between two commas as names: as one, unless only its words are methods ("laplace flow")."""
+    from vi_kl.algorithms.algorithm import Algorithm
+    from vi_kl.algorithms.arguments import is_method
+    from vi_kl.algorithms.registry import METHODS
+
+    words = listed.split()
+    one = not words or is_method(listed, Algorithm, METHODS)
+    return [listed] * bool(words) if one or not all(is_method(w, Algorithm, METHODS) for w in words) else words
 
 
 def write(table: "Comparison", out: Path, command: str, seed: int, *, with_figures: bool) -> None:
