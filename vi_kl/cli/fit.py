@@ -155,7 +155,4 @@ def show(
 
 def cost_in_words(cost: Any) -> str:
     """Return what a fit cost as a sentence."""
-    return (
-        f"{cost.gradient_evaluations:,} gradients and {cost.density_evaluations:,} densities, in "
-        f"{cost.seconds:.1f} s, {cost.compile_seconds:.1f} s of which compiling."
-    )
+    return f"{cost}."
