@@ -108,7 +108,9 @@ def checked(found: "Fit", reference: Reference, seed: int, options: dict[str, An
     from vi_kl.cli.fit import check_key
     from vi_kl.cli.references import reference_of
 
-    known = reference_of(found.target, reference, seed, said)
+    known, why_not = reference_of(found.target, reference, seed, said)
+    if why_not:
+        said.remark(f"Without a reference: {why_not}")
     return vi_kl.check(found, known, key=check_key(seed), progress=said.progress, **options)
 
 

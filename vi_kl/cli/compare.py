@@ -1,5 +1,6 @@
 """`vi-kl compare`: several approximations of one posterior, each with its certificate."""
 
+import dataclasses
 import json
 import shlex
 from pathlib import Path
@@ -63,7 +64,8 @@ def compare(
             names = names_of(methods)
         subject = subject_of(model, data, arg or (), said)
         algorithms = algorithms_named(subject.target, names, settings or ())
-        known = reference_of(subject.target, reference, seed, said)
+        known, why_not = reference_of(subject.target, reference, seed, said)
+        without = (f"There is no reference posterior to compare with: {why_not}",) if why_not else ()
         target = subject.target if known is None else subject.target.with_reference(known)
         command = typed(
             model, data, [*options_of("--arg", arg), *options_of("--set", settings)], methods, reference, seed
@@ -71,6 +73,7 @@ def compare(
 
         def keep(comparison: "Comparison") -> None:
             words = ", ".join(certificate.name for certificate in comparison.certificates)
+            comparison = dataclasses.replace(comparison, notes=without)
             if out is None:
                 when_interrupted(lambda: f"What was finished, {words or 'nothing'}, is not kept: --out keeps it.")
             elif words:
@@ -78,6 +81,7 @@ def compare(
                 when_interrupted(lambda: f"What was finished, {words}, is in {out}.")
 
         table = vi_kl.compare(target, list(algorithms.values()), key=seed, progress=said.progress, finished=keep)
+        table = dataclasses.replace(table, notes=without)
         if out is not None:
             write(table, out, command, seed, with_figures=True)
         passed = [not failures_of(certificate) for certificate in table.certificates]
@@ -145,7 +149,7 @@ def write(table: "Comparison", out: Path, command: str, seed: int, *, with_figur
         numbers = {"made": made_by(table, command, seed).to_dict(), **table.to_dict()}
         write_atomically(out, json.dumps(numbers, indent=2, allow_nan=False) + "\n")
         return
-    write_comparison_page(table, out, key=seed, call=command, with_figures=with_figures)
+    write_comparison_page(table, out, key=seed, call=command, with_figures=with_figures, wording=in_commands)
 
 
 def show(table: "Comparison", out: Path | None, said: Streams) -> None:

@@ -142,6 +142,14 @@ COLUMNS = {
         lambda fit, c, unit, behind: f"{fit.cost.seconds:.1f}",
     ),
 }
+COST_COLUMNS = {
+    "fit of": "The approximation.",
+    "gradients": COLUMNS["gradients"].meaning,
+    "densities": "How many evaluations of the log density without its gradient the fit took.",
+    "compiling [s]": "Seconds of tracing and compiling the fit's programs.",
+    "running [s]": "All other seconds of the fit. Fits that run side by side slow each other down.",
+    "memory [MiB]": "The most memory of the device that was in use until the end of the fit.",
+}
 ALL_THAT_MATTERS = (
     "name", "elbo", "behind", "reverse_kl", "at_least", "label", "forward_kl", "k_hat", "mean_error", "sd_ratio",
     "gradients", "seconds",
@@ -171,6 +179,23 @@ def comparison_table(comparison: Comparison, unit: str = "nats", columns: Sequen
     )
     titles, meanings = [each.title for each in chosen], [each.meaning for each in chosen]
     return Table(written(titles, unit), rows, written(meanings, unit))
+
+
+def cost_table(comparison: Comparison) -> Table:
+    """Return what each fit cost, a row for each, in the comparison's order."""
+    rows = tuple(
+        (
+            readable(name),
+            f"{cost.gradient_evaluations:,}",
+            f"{cost.density_evaluations:,}",
+            f"{cost.compile_seconds:.1f}",
+            f"{cost.run_seconds:.1f}",
+            "-" if cost.peak_memory is None else f"{cost.peak_memory / 2**20:,.0f}",
+        )
+        for name, cost in zip(comparison.names, comparison.costs, strict=True)
+    )
+    places = range(len(COST_COLUMNS)) if any(cost.peak_memory is not None for cost in comparison.costs) else range(5)
+    return Table(tuple(COST_COLUMNS), rows, tuple(COST_COLUMNS.values())).choose(places)
 
 
 def written(texts: Sequence[str], unit: str) -> tuple[str, ...]:
