@@ -15,12 +15,16 @@ import numpy as np
 
 from vi_kl.core.errors import ModelError
 from vi_kl.targets.file.errors import FileError, guess, listed
-from vi_kl.targets.file.model import ModelFile
+from vi_kl.targets.file.model import ModelFile, is_posterior
 from vi_kl.targets.file.table import FORMATS, Table, read_table, remark
 from vi_kl.targets.target import Target
 
 WORDS = {"true": True, "false": False, "none": None}
 WHOLE = "@"
+NO_MODEL = (
+    " {0} calls no numpyro.sample. If it is a log density, let the file make a target of it, "
+    "target = vi_kl.Target.from_log_density({0}, ...), or write a function of the data that returns one."
+)
 BY_PLACE = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
@@ -76,7 +80,8 @@ class Bound:
         """
         with self.model.speaking_for_itself():
             try:
-                return Target.from_numpyro(self.model.function, *self.args, **self.kwargs)
+                made = self.model.posterior(self.args, self.kwargs)
+                return made or Target.from_numpyro(self.model.function, *self.args, **self.kwargs)
             except ModelError as error:
                 gaps = " ".join(filter(None, (table.missing([name]) for table, name in self.sources)))
                 if not gaps or "NaN" not in str(error):
@@ -105,6 +110,8 @@ def bind(
     Raises:
         FileError: an argument has no value, or none that can be read; the message says which, and what there is.
     """
+    if table is not None and is_posterior(model.function):
+        raise FileError(f"{model} is a posterior that the file makes, and has its own data: leave --data out.")
     asked = assignments(model, written)
     reader = Reader(table, known or {})
     values: dict[str, Any] = {}
@@ -120,7 +127,7 @@ def bind(
         elif parameter.default is not parameter.empty:
             values[name] = parameter.default
         else:
-            raise FileError(lacking(model, table, name))
+            raise FileError(lacking(model, table, name) + ("" if model.is_numpyro else NO_MODEL.format(model.name)))
     return Bound(
         model,
         values,
