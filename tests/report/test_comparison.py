@@ -29,6 +29,7 @@ from vi_kl.report.figures.pairs import region
 from vi_kl.report.tables import COLUMNS, EIGHTY_CHARACTERS, Table, comparison_table, cost_table, evidence, notes, number
 from vi_kl.report.terminal import print_comparison
 from vi_kl.report.terminal_table import TerminalTable
+from vi_kl.workflows.ranking import Ranking
 
 pytestmark = pytest.mark.usefixtures("compiled_quickly")
 
@@ -70,6 +71,17 @@ def test_a_table_has_the_figures_of_the_certificates(known):
     assert all("{" not in title for title in comparison_table(known, columns=tuple(COLUMNS)).columns)
     with pytest.raises(ValueError, match="No column 'elpd': choose from name, elbo"):
         comparison_table(known, columns=("elpd",))
+
+
+def test_a_ranked_table_begins_with_the_highest_elbo_and_marks_what_cannot_be_told_apart(unknown):
+    asked = comparison_table(unknown, columns=("name", "behind"))
+    assert [row[0] for row in asked.rows] == ["laplace", "full rank"]
+    ranked = comparison_table(unknown, columns=("name", "behind"), ranked=True)
+    assert [row[0] for row in ranked.rows] == ["full rank", "laplace"]
+    assert ranked.rows[0][1] == "0"
+    assert not ranked.rows[1][1].endswith("~")
+    even = Ranking(("full_rank", "laplace"), (Estimate(0.0), Estimate(0.1, 0.1)), 100)
+    assert comparison_table(dataclasses.replace(unknown, ranking=even)).rows[0][2] == "0.1 ± 0.1 ~"
 
 
 def test_notes_say_what_a_table_does_not(known, unknown):

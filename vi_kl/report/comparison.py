@@ -147,7 +147,7 @@ def sections_of(
 ) -> list[Section]:
     """Return what to take, with the table; the pictures; every certificate in words; and what each fit cost."""
     certificates = comparison.certificates
-    table = comparison_table(comparison, unit)
+    table = comparison_table(comparison, unit, ranked=True)
     remarks = tuple(map(wording, notes(comparison, omit=certificates)))
     parts = [Section("Which to take", remarks, (table,), answer=wording(comparison.recommendation))]
     if pictures:
