@@ -116,6 +116,24 @@ def test_a_file_may_make_a_pymc_model(tmp_path):
         assert at[0] - at[1] == pytest.approx(-(1.0 + 4.0) / 2 + (1.0 + 1.0) / 2)
 
 
+def test_text_is_no_observation_of_a_continuous_number(folder):
+    table = read_table(folder / "data.csv")
+    bound = bind(read_model(f"{folder}/model.py:means"), table, ["y=school"])
+    with pytest.raises(
+        FileError, match=r"site 'obs' of model.py:means is a continuous number, and the column 'school' of data"
+    ):
+        bound.target()
+    (folder / "groups.py").write_text(
+        "import numpyro\nimport numpyro.distributions as dist\n"
+        "def f(school, y):\n    p = numpyro.sample('p', dist.Beta(1, 1))\n"
+        "    m = numpyro.sample('m', dist.Normal(0, 9).expand([2]).to_event(1))\n"
+        "    numpyro.sample('a', dist.Bernoulli(p), obs=school)\n"
+        "    numpyro.sample('b', dist.Normal(m[school], 1), obs=y)\n"
+    )
+    found = bind(read_model(f"{folder}/groups.py"), table).target()
+    assert found.site_names == ("m", "p")
+
+
 def test_files_beside_the_model_can_be_imported_by_it(folder):
     (folder / "constants_beside.py").write_text("SCALE = 3.0\n")
     (folder / "other.py").write_text("from constants_beside import SCALE\ndef f(y):\n    return SCALE\n")

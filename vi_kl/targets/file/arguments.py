@@ -5,13 +5,17 @@ column of another file; `@`, the whole table; or the name of a column. An argume
 column of its own name.
 """
 
+import contextlib
 import dataclasses
 import inspect
+import itertools
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
+import numpyro
 
 from vi_kl.core.errors import ModelError
 from vi_kl.targets.file.errors import FileError, guess, listed
@@ -40,6 +44,7 @@ class Bound:
         table: the data; None if there are none.
         remarks: what a user should know, a sentence each.
         sources: the (table, column) that each array is from.
+        coded: the (table, column, array) of the arguments that are codes of text.
     """
 
     model: ModelFile
@@ -49,6 +54,7 @@ class Bound:
     table: Table | None
     remarks: tuple[str, ...]
     sources: tuple[tuple[Table, str], ...]
+    coded: tuple[tuple[Table, str, Any], ...] = ()
 
     @property
     def labels(self) -> dict[str, list[str]]:
@@ -80,6 +86,7 @@ class Bound:
         """
         with self.model.speaking_for_itself():
             try:
+                self.refuse_codes_as_numbers()
                 made = self.model.posterior(self.args, self.kwargs)
                 return made or Target.from_numpyro(self.model.function, *self.args, **self.kwargs)
             except ModelError as error:
@@ -88,6 +95,30 @@ class Bound:
                     raise
                 mend = "Leave those rows out, or give the model a mask (numpyro.handlers.mask)."
                 raise ModelError(f"{error} {gaps} {mend}") from error
+
+    def refuse_codes_as_numbers(self) -> None:
+        """Refuse text whose codes the model takes for observations of a continuous number.
+
+        Raises:
+            FileError: the message names the site and the column.
+        """
+        found = []
+
+        def look() -> None:
+            run = numpyro.handlers.trace(numpyro.handlers.seed(self.model.function, rng_seed=0))
+            sites = run.get_trace(*self.args, **self.kwargs).values()
+            seen = [site for site in sites if site["type"] == "sample" and site["is_observed"]]
+            found.extend(site for site in seen if not site["fn"].support.is_discrete)
+
+        if self.coded and self.model.is_numpyro:
+            with contextlib.suppress(Exception):  # what is wrong with the model is said where its target is made
+                jax.eval_shape(look)
+        for site, (table, column, values) in itertools.product(found, self.coded):
+            if site["value"] is values:
+                raise FileError(
+                    f"Observed site '{site['name']}' of {self.model} is a continuous number, and the "
+                    f"{table.about(column)} is text. Name a column of numbers: --arg ARGUMENT=COLUMN."
+                )
 
 
 def bind(
@@ -136,6 +167,7 @@ def bind(
         table,
         tuple(reader.remarks),
         tuple(reader.sources),
+        tuple(reader.coded),
     )
 
 
@@ -211,6 +243,7 @@ class Reader:
         self.codes: dict[str, list[str]] = {}
         self.remarks: list[str] = []
         self.sources: list[tuple[Table, str]] = []
+        self.coded: list[tuple[Table, str, Any]] = []
 
     def value(self, name: str, written: str) -> Any:
         """Return the value of an argument as it is written."""
@@ -237,6 +270,7 @@ class Reader:
         values, labels = table.column(name, self.known.get(name))
         if labels is not None:
             self.codes[name] = labels
+            self.coded.append((table, name, values))
         if labels is not None and name not in self.known:
             self.remarks.append(remark(table.about(name), labels))
         self.sources.append((table, name))
