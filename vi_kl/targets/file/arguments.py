@@ -102,7 +102,7 @@ class Bound:
         Raises:
             FileError: the message names the site and the column.
         """
-        found = []
+        found: list[dict[str, Any]] = []
 
         def look() -> None:
             run = numpyro.handlers.trace(numpyro.handlers.seed(self.model.function, rng_seed=0))
