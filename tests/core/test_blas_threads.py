@@ -34,6 +34,15 @@ def test_the_last_to_leave_gives_the_callers_number_back(two_threads):
     assert numbers_of_threads() == {2}
 
 
+def test_fits_side_by_side_run_so(two_threads):
+    seen = []
+    targets = [vi_kl.Target.from_log_density(lambda z, x: -0.5 * ((z - x) ** 2).sum(), 1, data=x) for x in (0.0, 1.0)]
+    algorithm = vi_kl.SVI(vi_kl.MeanField(), max_steps=1)
+    algorithm.fit_many(jax.random.key(0), targets, progress=lambda *_: seen.append(numbers_of_threads()))
+    assert {1} in seen
+    assert numbers_of_threads() == {2}
+
+
 def test_fits_and_checks_run_so_and_failures_give_it_back_too(two_threads):
     seen = []
     target = vi_kl.Target.from_log_density(lambda z: -0.5 * (z**2).sum(), 2)

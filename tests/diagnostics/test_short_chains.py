@@ -15,7 +15,7 @@ from scipy import stats
 
 from vi_kl.core.errors import UnsuitableError
 from vi_kl.core.estimate import Estimate
-from vi_kl.diagnostics import Limits, check
+from vi_kl.diagnostics import Limits, check, without_weights
 from vi_kl.diagnostics.advice import advice_for
 from vi_kl.diagnostics.certificate import need_short_chains
 from vi_kl.diagnostics.consistency import find_contradictions
@@ -242,6 +242,16 @@ def wrong_sd_in_many_dimensions():
     log_scale = np.full(dim, 0.5 * np.log(variance))
     log_scale[7] += np.log(1.5)
     return member(MeanField(), target, loc=np.full(dim, 0.4227843350984671), log_scale=log_scale)
+
+
+def test_where_they_were_left_out_for_their_price_the_certificate_says_how_to_ask_for_them(key, monkeypatch):
+    q = wrong_sd_in_many_dimensions()
+    monkeypatch.setattr(without_weights, "CHEAP", 0.0)  # as if an evaluation were dear
+    c = check(q, key=key)
+    assert (c.label, c.short_chains, c.chains_were_dear) == ("unknown", None, True)
+    assert any("check(fit, short_chains=True, key=key)" in advice for advice in c.try_next)
+    refused = check(q, key=key, short_chains=False)
+    assert not any("short_chains" in advice for advice in refused.try_next)
 
 
 def test_a_certificate_names_the_sd_that_is_wrong_where_no_weights_are_even(key):

@@ -1,6 +1,7 @@
 """A person's own comparison as a table, in a terminal, as pictures and as a page; with a reference or without."""
 
 import dataclasses
+import html
 import io
 import json
 import math
@@ -17,15 +18,18 @@ from rich.console import Console
 
 import vi_kl
 from vi_kl.core.estimate import Estimate
+from vi_kl.diagnostics.gap import Gap, NormalParts
 from vi_kl.reference import reference_by_quadrature
 from vi_kl.report import figures as plots
-from vi_kl.report.comparison import comparison_page, draw_pictures, draw_traces, write_report
+from vi_kl.report.comparison import comparison_page, write_report
+from vi_kl.report.comparison_figures import draw_pictures, draw_traces, plot_gaps_of
 from vi_kl.report.draws import draw_sites_of
-from vi_kl.report.figures.marginals import density
+from vi_kl.report.figures.marginals import density, range_of
 from vi_kl.report.figures.pairs import region
-from vi_kl.report.tables import COLUMNS, EIGHTY_CHARACTERS, Table, comparison_table, evidence, notes, number
+from vi_kl.report.tables import COLUMNS, EIGHTY_CHARACTERS, Table, comparison_table, cost_table, evidence, notes, number
 from vi_kl.report.terminal import print_comparison
 from vi_kl.report.terminal_table import TerminalTable
+from vi_kl.workflows.ranking import Ranking
 
 pytestmark = pytest.mark.usefixtures("compiled_quickly")
 
@@ -67,6 +71,17 @@ def test_a_table_has_the_figures_of_the_certificates(known):
     assert all("{" not in title for title in comparison_table(known, columns=tuple(COLUMNS)).columns)
     with pytest.raises(ValueError, match="No column 'elpd': choose from name, elbo"):
         comparison_table(known, columns=("elpd",))
+
+
+def test_a_ranked_table_begins_with_the_highest_elbo_and_marks_what_cannot_be_told_apart(unknown):
+    asked = comparison_table(unknown, columns=("name", "behind"))
+    assert [row[0] for row in asked.rows] == ["laplace", "full rank"]
+    ranked = comparison_table(unknown, columns=("name", "behind"), ranked=True)
+    assert [row[0] for row in ranked.rows] == ["full rank", "laplace"]
+    assert ranked.rows[0][1] == "0"
+    assert not ranked.rows[1][1].endswith("~")
+    even = Ranking(("full_rank", "laplace"), (Estimate(0.0), Estimate(0.1, 0.1)), 100)
+    assert comparison_table(dataclasses.replace(unknown, ranking=even)).rows[0][2] == "0.1 ± 0.1 ~"
 
 
 def test_notes_say_what_a_table_does_not(known, unknown):
@@ -208,12 +223,12 @@ def test_a_trace_of_another_loss_is_no_distance(unknown):
 
 def test_a_report_is_a_page_figures_and_numbers(known, tmp_path):
     page = write_report(known, tmp_path / "report", key=1, unit="bits")
-    html = page.read_text()
+    text = page.read_text()
     assert page == tmp_path / "report" / "index.html"
-    assert html.count("<svg") == len(list((tmp_path / "report" / "figures").glob("*.svg"))) >= 2
+    assert text.count("<svg") == len(list((tmp_path / "report" / "figures").glob("*.svg"))) >= 2
     for outside in ('src="http', "<link", "<script", "@import"):
-        assert outside not in html
-    words = " ".join(re.sub("<[^>]*>", " ", html).split())
+        assert outside not in text
+    words = " ".join(re.sub("<[^>]*>", " ", text).split())
     for part in ("exponential_rate", "ELBO [bits]", "flow: left out", "It cannot see:", "laplace (exact)"):
         assert part in words
     numbers = json.loads((tmp_path / "report" / "results.json").read_text())
@@ -235,9 +250,9 @@ def test_a_page_of_failures_alone():
     target = vi_kl.Target.from_log_density(lambda z: -0.5 * jnp.sum(z**2), 1)
     failed = vi_kl.compare(target, ["flow"], key=0)
     assert draw_pictures(failed, draw_sites_of(failed, 0, 10)) == []
-    html = comparison_page(failed, title="Nothing <fits>")
-    assert "flow: left out" in html
-    assert "Nothing &lt;fits&gt;" in html
+    page = comparison_page(failed, title="Nothing <fits>")
+    assert "flow: left out" in page
+    assert "Nothing &lt;fits&gt;" in page
     print_comparison(failed, console=Console(file=io.StringIO(), width=80))
 
 
@@ -261,6 +276,54 @@ def test_pairs_show_numbers_before_entries_and_weights_those_with_a_density(know
     ax = known.plot_weights()
     assert [line.get_label().split(",")[0] for line in ax.lines[1:]] == ["laplace"]  # a point has no weights
     assert f"k-hat {known.certificates[0].k_hat:.2f}" in ax.lines[1].get_label()
+
+
+def test_an_axis_is_framed_by_the_posterior_or_the_nearest_q_and_not_by_a_long_tail():
+    rng = np.random.default_rng(3)
+    p, wide, beside = rng.standard_normal(10_000), 50 * rng.standard_normal(10_000), 3 + rng.standard_normal(10_000)
+    low, high = range_of(p, {"laplace": wide, "flow": p}, None)
+    assert -7 < low < -3 < 3 < high < 7
+    low, high = range_of(p, {"flow": beside}, None)
+    assert (round(low), round(high)) == (-3, 5)  # 2% of it are beyond 5.05
+    assert range_of(None, {"laplace": wide, "flow": p}, "flow") == range_of(p, {"laplace": wide, "flow": p}, None)
+    low, high = range_of(None, {"laplace": wide, "flow": p}, None)
+    assert low < -100 < 100 < high
+    cauchy = rng.standard_cauchy(10_000)
+    assert range_of(cauchy, {}, None) == pytest.approx((-13, 13), abs=1)  # six times 2 beyond the quartiles at -1 and 1
+    assert range_of(np.full(9, 2.0), {}, None) == (1.5, 2.5)
+
+
+def test_gaps_are_bars_of_their_parts_in_the_unit_asked_for():
+    normal = NormalParts(*map(Estimate, (0.1, 0.2, 0.3, -0.4)))
+    whole = Gap("full_rank", Estimate(2.0, 0.1), family=Estimate(1.5), optimisation=Estimate(0.5), normal=normal)
+    part = Gap("flow", None, optimisation=Estimate(0.25))
+    figure = plot_gaps_of([whole, part], "bits")
+    left, right = ([round(bar.get_width() * np.log(2), 9) for bar in ax.patches] for ax in figure.axes)
+    assert left == [1.5, 0.5, 0.25]
+    assert right == [0.1, 0.2, 0.3, -0.4]
+    names = [label.get_text().splitlines() for label in figure.axes[0].get_yticklabels()]
+    assert names == [["full rank", "2.89 ± 0.14 bits"], ["flow", "unknown"]]
+
+
+def test_a_comparison_explains_its_gaps_and_draws_them_and_its_traces(known, unknown):
+    gaps = known.explain_gaps(3)
+    assert [gap.name for gap in gaps] == ["laplace"]  # a point has none
+    assert gaps[0].total.value == pytest.approx(known.certificates[0].reverse_kl.value, abs=0.02)
+    assert len(known.plot_gaps(3).axes) == 2
+    assert [line.get_label() for line in unknown.plot_traces().lines[:1]] == ["full rank"]
+
+
+def test_what_each_fit_cost_is_a_table(known):
+    table = cost_table(known)
+    assert table.columns[:3] == ("fit of", "gradients", "densities")
+    assert [row[1] for row in table.rows] == [f"{cost.gradient_evaluations:,}" for cost in known.costs]
+
+
+def test_a_page_names_the_call_that_makes_it_again_with_its_failures_in_their_places(known, tmp_path):
+    page = html.unescape(known.to_html(tmp_path / "r.html").read_text())
+    assert "vi_kl.compare(target, ['laplace', 'map', 'flow'], key=0).to_html('r.html', key=0" in page
+    shown = comparison_page(known, wording=lambda words: words.replace("Take", "Choose"))
+    assert '<p class="answer">Choose laplace' in shown
 
 
 def test_weights_fall_from_the_left_with_their_mean_at_one():

@@ -43,6 +43,20 @@ def test_a_line_at_the_prompt_and_all_of_it_in_a_notebook(name, results):
         assert html.escape(str(result)) in page
 
 
+def test_a_fit_its_target_and_a_number_are_shown_in_a_notebook(results):
+    fit, number = results["Fit"], results["Certificate"].elbo
+    for shown, words in (
+        (fit, ("Fit: laplace of exponential_rate", str(fit.status), f"{fit.cost.gradient_evaluations} gradients")),
+        (TARGET, ("Target: the posterior of exponential_rate", "rate", "length of z")),
+        (TARGET.with_reference(vi_kl.find_reference), ("computed when it is first asked for",)),
+        (TARGET.with_reference(results["ReferencePosterior"]), (results["ReferencePosterior"].headline,)),
+        (number, (str(number),)),
+    ):
+        page = html.unescape(shown._repr_html_())
+        assert page.startswith("<p>")
+        assert all(each in page for each in words), page
+
+
 def test_failures_are_not_left_out(results):
     comparison = results["Comparison"]
     assert "svgd" in comparison.failures

@@ -65,6 +65,75 @@ def test_a_model_with_parameters_to_learn_is_no_guide(tmp_path):
     assert str(read_model(f"{tmp_path}/both.py")) == "both.py:model"
 
 
+MADE = """
+import numpyro
+import numpyro.distributions as dist
+import vi_kl
+
+def log_density(p, x):
+    return -0.5 * ((p["mu"] - x) ** 2).sum() - p["mu"] ** 2
+
+ready = vi_kl.Target.from_log_density(lambda p: -2.0 * p["mu"] ** 2, {"mu": 0.0})
+
+def made(y):
+    return vi_kl.Target.from_log_density(log_density, {"mu": 0.0}, data=y)
+
+def draw(name, y):
+    return numpyro.sample(name, dist.Normal(0, 1), obs=y)
+
+def by_helpers(y):
+    mu = draw("mu", None)
+    draw("obs", y + mu)
+"""
+
+
+def test_a_file_may_make_its_posterior_itself(tmp_path):
+    (tmp_path / "made.py").write_text(MADE)
+    (tmp_path / "data.csv").write_text("y\n1\n2\n")
+    table = read_table(tmp_path / "data.csv")
+    z = np.array([0.7])
+    ready = bind(read_model(f"{tmp_path}/made.py:ready"), None).target()
+    assert float(ready.log_density(z)) == pytest.approx(-2 * 0.49)
+    made = bind(read_model(f"{tmp_path}/made.py:made"), table).target()
+    assert float(made.log_density(z)) == pytest.approx(-0.5 * (0.3**2 + 1.3**2) - 0.49)
+    by_helpers = bind(read_model(f"{tmp_path}/made.py:by_helpers"), table).target()  # a model, although it names none
+    assert by_helpers.site_names == ("mu",)
+    with pytest.raises(FileError, match=r"needs 'p'.*log_density calls no numpyro.sample. If it is a log density, let"):
+        bind(read_model(f"{tmp_path}/made.py:log_density"), table)
+    with pytest.raises(FileError, match=r"made.py:ready is a posterior that the file makes, and has its own data"):
+        bind(read_model(f"{tmp_path}/made.py:ready"), table)
+
+
+def test_a_file_may_make_a_pymc_model(tmp_path):
+    pytest.importorskip("pymc")
+    lines = ["import pymc as pm", "def model(y):", "    with pm.Model() as made:", '        mu = pm.Normal("mu", 0, 1)']
+    lines += ['        pm.Normal("y", mu, 1, observed=y)', "    return made", "ready = model([1.0, 2.0])"]
+    (tmp_path / "pm_model.py").write_text("\n".join(lines))
+    (tmp_path / "data.csv").write_text("y\n1\n2\n")
+    for name, table in (("model", read_table(tmp_path / "data.csv")), ("ready", None)):
+        target = bind(read_model(f"{tmp_path}/pm_model.py:{name}"), table).target()
+        at = [float(target.log_density(np.array([x]))) for x in (0.0, 1.0)]
+        assert at[0] - at[1] == pytest.approx(-(1.0 + 4.0) / 2 + (1.0 + 1.0) / 2)
+
+
+def test_text_is_no_observation_of_a_continuous_number(folder):
+    table = read_table(folder / "data.csv")
+    bound = bind(read_model(f"{folder}/model.py:means"), table, ["y=school"])
+    with pytest.raises(
+        FileError, match=r"site 'obs' of model.py:means is a continuous number, and the column 'school' of data"
+    ):
+        bound.target()
+    (folder / "groups.py").write_text(
+        "import numpyro\nimport numpyro.distributions as dist\n"
+        "def f(school, y):\n    p = numpyro.sample('p', dist.Beta(1, 1))\n"
+        "    m = numpyro.sample('m', dist.Normal(0, 9).expand([2]).to_event(1))\n"
+        "    numpyro.sample('a', dist.Bernoulli(p), obs=school)\n"
+        "    numpyro.sample('b', dist.Normal(m[school], 1), obs=y)\n"
+    )
+    found = bind(read_model(f"{folder}/groups.py"), table).target()
+    assert found.site_names == ("m", "p")
+
+
 def test_files_beside_the_model_can_be_imported_by_it(folder):
     (folder / "constants_beside.py").write_text("SCALE = 3.0\n")
     (folder / "other.py").write_text("from constants_beside import SCALE\ndef f(y):\n    return SCALE\n")

@@ -48,6 +48,7 @@ def test_a_comparison_is_a_record_whose_json_leaves_out_the_fits(key):
         "key": "20261123",  # of the fixture
         "ranking": json.loads(json.dumps(plain(table.ranking))),
         "notes": [],
+        "asked": ["laplace", "flow"],
         "recommendation": table.recommendation,
     }
     assert dataclasses.replace(table, fits=(), certificates=()).statuses == ()

@@ -24,6 +24,7 @@ from vi_kl.core.errors import FitError, ViKLError, numerical_failures_named
 from vi_kl.core.precision import in_float64
 from vi_kl.core.progress import reporting
 from vi_kl.core.random_keys import as_key
+from vi_kl.core.records import facts_in_html
 from vi_kl.draws.answers import Answers
 from vi_kl.draws.resampling import Resampled, resample
 from vi_kl.draws.target_draws import TargetDraws
@@ -31,6 +32,7 @@ from vi_kl.families.approximation import Approximation
 from vi_kl.families.family import Family
 from vi_kl.objectives.objective import Objective
 from vi_kl.targets.arguments import in_words, require_learned, require_target
+from vi_kl.targets.sites import sites_in_words
 from vi_kl.targets.target import Target
 
 __all__ = [
@@ -86,6 +88,12 @@ class Cost:
     def seconds(self) -> float:
         """The seconds of compiling and running together."""
         return self.compile_seconds + self.run_seconds
+
+    def __str__(self):
+        return (
+            f"{self.gradient_evaluations:,} gradients and {self.density_evaluations:,} densities, in "
+            f"{self.seconds:.1f} s, {self.compile_seconds:.1f} s of which compiling"
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -194,6 +202,18 @@ class Fit(Answers):
 
     def __repr__(self):
         return f"Fit({self.name} of {self.target.density}: {self.status})"
+
+    def _repr_html_(self):
+        family = self.approximation.family.name
+        facts = {
+            "q": None if family == self.name else family,
+            "sites": sites_in_words(self.target.sites),
+            "learned": ", ".join(self.learned) or None,
+            "status": self.status,
+            "cost": self.cost,
+            "next": "fit.summary(key), fit.predict(key), fit.to_arviz(key); vi_kl.check(fit, key=key) certifies it.",
+        }
+        return facts_in_html(f"Fit: {self.name} of {self.target.density}", facts)
 
 
 @dataclasses.dataclass(frozen=True)

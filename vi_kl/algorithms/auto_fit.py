@@ -215,7 +215,8 @@ class Ladder:
             if self.is_too_dear(name, name in BEYOND_NORMALS, most_gradients(algorithm), span[0]):
                 continue
             part = part_of(self.progress, *span)
-            part(0.0, f"fitting {name}; {self.counter.gradient_evaluations:,} gradients so far")
+            found = f"; {self.tried[-1]}" if self.tried else ""  # a first result, long before the last
+            part(0.0, f"fitting {name}; {self.counter.gradient_evaluations:,} gradients so far{found}")
             try:
                 self.tried.append(self.fit_and_judge(name, algorithm, part))
             except ViKLError as error:

@@ -7,7 +7,7 @@ import typer
 
 from vi_kl.cli.interruption import when_interrupted
 from vi_kl.cli.judging import failures_of
-from vi_kl.cli.options import Arg, AsJson, Data, Debug, OtherModel, Quiet, Reference, Seed, Strict
+from vi_kl.cli.options import Arg, AsJson, Data, Debug, OtherModel, Quiet, Reference, Seed, Set, ShortChains, Strict
 from vi_kl.cli.streams import Streams, streams
 from vi_kl.cli.wording import in_commands
 
@@ -29,12 +29,22 @@ def check(
     arg: Arg = None,
     model: OtherModel = None,
     method: Annotated[str, typer.Option(help="The method by which models are fitted.")] = "automatic",
+    settings: Set = None,
     reference: Annotated[
         Reference,
         typer.Option(
             help="What q is compared with: NUTS, quadrature, sequential Monte Carlo, the best there is, or nothing."
         ),
     ] = Reference.none,
+    short_chains: ShortChains = None,
+    draws: Annotated[
+        int | None,
+        typer.Option(
+            help="The number of draws of q that are weighed; by default 16,384, or fewer where they are dear.",
+            min=500,
+            show_default=False,
+        ),
+    ] = None,
     seed: Seed = 0,
     strict: Strict = False,
     as_json: AsJson = False,
@@ -60,8 +70,9 @@ def check(
 
             method = method_named(method, METHODS)
         for subject in subjects:
-            found, name = fit_of(subject, model, data, arg or [], method, seed, said)
-            certificate = checked(found, reference, seed, said)
+            found, name = fit_of(subject, model, data, arg or [], method, settings or [], seed, said)
+            options = {"short_chains": short_chains, "num_draws": draws}
+            certificate = checked(found, reference, seed, options, said)
             done.append(judged(subject, name, certificate, said))
         said.write({"passed": all(each["passed"] for each in done), "checks": done})
         if strict and not all(each["passed"] for each in done):
@@ -69,27 +80,38 @@ def check(
 
 
 def fit_of(
-    subject: str, model: str | None, data: Path | None, arg: list[str], method: str, seed: int, said: Streams
+    subject: str,
+    model: str | None,
+    data: Path | None,
+    arg: list[str],
+    method: str,
+    settings: list[str],
+    seed: int,
+    said: Streams,
 ) -> "tuple[Fit, str]":
     """Return a saved fit, or fit a model; and what it is of, in words."""
     import vi_kl
+    from vi_kl.cli.settings import algorithms_named
     from vi_kl.cli.subject import is_model, open_fit, subject_of
 
     if is_model(subject):
         posterior = subject_of(subject, data, arg, said)
-        return vi_kl.fit(posterior.target, method=method, key=seed, progress=said.progress), posterior.name
+        algorithm = algorithms_named(posterior.target, [method], settings)[method]
+        return vi_kl.fit(posterior.target, method=algorithm, key=seed, progress=said.progress), posterior.name
     found, posterior = open_fit(Path(subject), model, data, arg, said)
     return found, posterior.name
 
 
-def checked(found: "Fit", reference: Reference, seed: int, said: Streams) -> "Certificate":
+def checked(found: "Fit", reference: Reference, seed: int, options: dict[str, Any], said: Streams) -> "Certificate":
     """Return the certificate of a fit, against the reference that is asked for."""
     import vi_kl
     from vi_kl.cli.fit import check_key
     from vi_kl.cli.references import reference_of
 
-    known = reference_of(found.target, reference, seed, said)
-    return vi_kl.check(found, known, key=check_key(seed), progress=said.progress)
+    known, why_not = reference_of(found.target, reference, seed, said)
+    if why_not:
+        said.remark(f"Without a reference: {why_not}")
+    return vi_kl.check(found, known, key=check_key(seed), progress=said.progress, **options)
 
 
 def judged(subject: str, name: str, certificate: "Certificate", said: Streams) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """`vi-kl compare`: several approximations of one posterior, each with its certificate."""
 
+import dataclasses
 import json
 import shlex
 from pathlib import Path
@@ -9,7 +10,7 @@ import typer
 
 from vi_kl.cli.interruption import when_interrupted
 from vi_kl.cli.judging import failures_of
-from vi_kl.cli.options import Arg, AsJson, Data, Debug, Model, Quiet, Reference, Seed, Strict
+from vi_kl.cli.options import Arg, AsJson, Data, Debug, Model, Quiet, Reference, Seed, Set, Strict
 from vi_kl.cli.streams import Streams, streams
 from vi_kl.cli.wording import in_commands
 from vi_kl.core.files import require_writable_file
@@ -32,6 +33,7 @@ def compare(
             help="What each q is compared with: NUTS, quadrature, sequential Monte Carlo, the best there is, nothing."
         ),
     ] = Reference.auto,
+    settings: Set = None,
     seed: Seed = 0,
     out: Annotated[
         Path | None,
@@ -56,23 +58,30 @@ def compare(
         with said.waiting():
             import vi_kl
             from vi_kl.cli.references import reference_of
+            from vi_kl.cli.settings import algorithms_named
             from vi_kl.cli.subject import subject_of
 
             names = names_of(methods)
         subject = subject_of(model, data, arg or (), said)
-        known = reference_of(subject.target, reference, seed, said)
+        algorithms = algorithms_named(subject.target, names, settings or ())
+        known, why_not = reference_of(subject.target, reference, seed, said)
+        without = (f"There is no reference posterior to compare with: {why_not}",) if why_not else ()
         target = subject.target if known is None else subject.target.with_reference(known)
-        command = typed(model, data, arg or [], methods, reference, seed)
+        command = typed(
+            model, data, [*options_of("--arg", arg), *options_of("--set", settings)], methods, reference, seed
+        )
 
         def keep(comparison: "Comparison") -> None:
             words = ", ".join(certificate.name for certificate in comparison.certificates)
+            comparison = dataclasses.replace(comparison, notes=without)
             if out is None:
                 when_interrupted(lambda: f"What was finished, {words or 'nothing'}, is not kept: --out keeps it.")
             elif words:
                 write(comparison, out, command, seed, with_figures=False)
                 when_interrupted(lambda: f"What was finished, {words}, is in {out}.")
 
-        table = vi_kl.compare(target, names, key=seed, progress=said.progress, finished=keep)
+        table = vi_kl.compare(target, list(algorithms.values()), key=seed, progress=said.progress, finished=keep)
+        table = dataclasses.replace(table, notes=without)
         if out is not None:
             write(table, out, command, seed, with_figures=True)
         passed = [not failures_of(certificate) for certificate in table.certificates]
@@ -84,13 +93,16 @@ def compare(
             raise typer.Exit(1)
 
 
-def typed(model: str, data: Path | None, arg: list[str], methods: str, reference: Reference, seed: int) -> str:
+def typed(model: str, data: Path | None, more: list[str], methods: str, reference: Reference, seed: int) -> str:
     """Return the command that makes the same comparison again."""
     given = ["--data", str(data)] if data is not None else []
-    for each in arg:
-        given += ["--arg", each]
     options = ["--methods", methods, "--reference", reference.value, "--seed", str(seed)]
-    return shlex.join(["vi-kl", "compare", model, *given, *options])
+    return shlex.join(["vi-kl", "compare", model, *given, *more, *options])
+
+
+def options_of(name: str, values: list[str] | None) -> list[str]:
+    """Return an option with each of its values, as they are typed."""
+    return [word for value in values or () for word in (name, value)]
 
 
 def check_out(out: Path | None) -> None:
@@ -111,10 +123,21 @@ def names_of(methods: str) -> list[str]:
     from vi_kl.algorithms.arguments import method_named
     from vi_kl.algorithms.registry import METHODS
 
-    names = [method_named(name, METHODS) for name in methods.split(",") if name.strip()]
+    names = [method_named(name, METHODS) for listed in methods.split(",") for name in apart(listed.strip())]
     if not names:
         raise ValueError(f"--methods names none: for example --methods {USUAL}.")
     return names
+
+
+def apart(listed: str) -> list[str]:
+    """Return what stands between two commas as names: as one, unless only its words are methods ("laplace flow")."""
+    from vi_kl.algorithms.algorithm import Algorithm
+    from vi_kl.algorithms.arguments import is_method
+    from vi_kl.algorithms.registry import METHODS
+
+    words = listed.split()
+    one = not words or is_method(listed, Algorithm, METHODS)
+    return [listed] * bool(words) if one or not all(is_method(w, Algorithm, METHODS) for w in words) else words
 
 
 def write(table: "Comparison", out: Path, command: str, seed: int, *, with_figures: bool) -> None:
@@ -126,7 +149,7 @@ def write(table: "Comparison", out: Path, command: str, seed: int, *, with_figur
         numbers = {"made": made_by(table, command, seed).to_dict(), **table.to_dict()}
         write_atomically(out, json.dumps(numbers, indent=2, allow_nan=False) + "\n")
         return
-    write_comparison_page(table, out, key=seed, call=command, with_figures=with_figures)
+    write_comparison_page(table, out, key=seed, call=command, with_figures=with_figures, wording=in_commands)
 
 
 def show(table: "Comparison", out: Path | None, said: Streams) -> None:

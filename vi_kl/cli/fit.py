@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vi_kl.cli.interruption import when_interrupted
-from vi_kl.cli.options import Arg, AsJson, Data, Debug, Model, Quiet, Seed
+from vi_kl.cli.options import Arg, AsJson, Data, Debug, Model, Quiet, Seed, Set, ShortChains
 from vi_kl.cli.streams import Streams, streams
 from vi_kl.cli.wording import in_commands
 from vi_kl.core.files import require_writable_file
@@ -45,6 +45,8 @@ def fit(
     method: Annotated[
         str, typer.Option(help="A method by name, such as laplace, full_rank or flow; `automatic` chooses one.")
     ] = "automatic",
+    settings: Set = None,
+    short_chains: ShortChains = None,
     seed: Seed = 0,
     out: Annotated[
         Path | None, typer.Option(help="The file to keep the fit in, such as fit.vikl.", show_default=False)
@@ -70,26 +72,30 @@ def fit(
             import vi_kl
             from vi_kl.algorithms.arguments import method_named
             from vi_kl.algorithms.registry import METHODS
+            from vi_kl.cli.settings import algorithms_named
             from vi_kl.cli.subject import made_now, subject_of
 
             method = method_named(method, METHODS)
         subject = subject_of(model, data, arg or (), said)
-        found = vi_kl.fit(subject.target, method=method, key=seed, progress=said.progress)
+        algorithm = algorithms_named(subject.target, [method], settings or ())[method]
+        found = vi_kl.fit(subject.target, method=algorithm, key=seed, progress=said.progress)
         said.show(f"{subject.name}: {found.status}", "")
         if out is not None:
-            vi_kl.save(found, out, made=made_now(subject, method=method, seed=seed))
+            vi_kl.save(found, out, made=made_now(subject, method=method, settings=list(settings or ()), seed=seed))
             when_interrupted(lambda: f"The fit is in {out}; its certificate was not finished.")
-        finish(found, subject, seed, out, said)
+        finish(found, subject, seed, short_chains, out, said)
 
 
-def finish(found: "Fit", subject: "Subject", seed: int, out: Path | None, said: Streams) -> None:
+def finish(
+    found: "Fit", subject: "Subject", seed: int, short_chains: bool | None, out: Path | None, said: Streams
+) -> None:
     """Check a fit, summarise it, and show or write all that is known of it."""
     import jax
 
     from vi_kl.core.random_keys import as_key
     from vi_kl.core.records import plain
 
-    certificate, why_not = certificate_of(found, check_key(seed), said)
+    certificate, why_not = certificate_of(found, check_key(seed), short_chains, said)
     summary = found.summary(jax.random.fold_in(as_key(seed), 2), certificate=certificate, coords=subject.coords)
     show(found, summary, certificate, why_not, said)
     if out is not None:
@@ -118,13 +124,15 @@ def check_key(seed: int) -> Any:
     return jax.random.fold_in(as_key(seed), 1)
 
 
-def certificate_of(found: "Fit", key: Any, said: Streams) -> "tuple[Certificate | None, str | None]":
+def certificate_of(
+    found: "Fit", key: Any, short_chains: bool | None, said: Streams
+) -> "tuple[Certificate | None, str | None]":
     """Return the certificate of a fit, or why there can be none."""
     import vi_kl
     from vi_kl.families.particles import NoDensity
 
     try:
-        return vi_kl.check(found, key=key, progress=said.progress), None
+        return vi_kl.check(found, key=key, short_chains=short_chains, progress=said.progress), None
     except NoDensity as error:
         return None, str(error)
 
@@ -147,7 +155,4 @@ def show(
 
 def cost_in_words(cost: Any) -> str:
     """Return what a fit cost as a sentence."""
-    return (
-        f"{cost.gradient_evaluations:,} gradients and {cost.density_evaluations:,} densities, in "
-        f"{cost.seconds:.1f} s, {cost.compile_seconds:.1f} s of which compiling."
-    )
+    return f"{cost}."

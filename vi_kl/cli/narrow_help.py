@@ -1,11 +1,15 @@
-"""Help in a narrow terminal: plain lines, where the frames of the usual one would cut names of options."""
+"""Commands as typer has them, with plain help in a narrow terminal, and a hint where a list lacks its commas."""
 
+import itertools
 from typing import Any
 
+import typer
 from rich.console import Console
 from rich.text import Text
 from typer.core import TyperCommand, TyperGroup
 
+UsageError: Any = typer.BadParameter.__base__  # of click, or of typer's own copy of it
+LISTS = ("--methods", "--sites", "--redraw")  # options that take names with commas between them
 NARROW = 70  # columns below which frames leave too little room
 
 
@@ -33,6 +37,24 @@ class HelpForAnyWidth:
 
 class Command(HelpForAnyWidth, TyperCommand):
     """A command of vi-kl."""
+
+    def parse_args(self, ctx, args):
+        given = list(args)
+        try:
+            return super().parse_args(ctx, args)
+        except UsageError as error:
+            error.message += missing_commas(error.message, given)
+            raise
+
+
+def missing_commas(message: str, given: list[str]) -> str:
+    """Return a hint for words that are too many because a list was written with spaces; "" if there is no list."""
+    lists = [place for place, word in enumerate(given) if word in LISTS]
+    if not message.startswith("Got unexpected extra argument") or not lists:
+        return ""
+    option, *words = given[lists[-1] :]
+    names = itertools.takewhile(lambda word: not word.startswith("-"), words)
+    return f". The names in {option} have commas between them, and no spaces: {option} {','.join(names)}"
 
 
 class Group(HelpForAnyWidth, TyperGroup):

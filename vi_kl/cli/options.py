@@ -61,6 +61,24 @@ OtherModel = Annotated[
         show_default=False,
     ),
 ]
+Set = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="name=VALUE",
+        help="A setting of the method, such as max_steps=50000, for every method that has it. Once for each.",
+        show_default=False,
+    ),
+]
+ShortChains = Annotated[
+    bool | None,
+    typer.Option(
+        "--short-chains/--no-short-chains",
+        help="Whether short chains are run from q's draws, which prove its averages wrong where the distance is "
+        "unknown; by default where they take seconds.",
+        show_default=False,
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object, and nothing else on standard output.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress and no remarks on stderr.")]
 Strict = Annotated[bool, typer.Option("--strict", help="Exit with code 1 if the check fails.")]

@@ -10,10 +10,14 @@ if TYPE_CHECKING:
     from vi_kl.targets import Target
 
 
-def reference_of(target: "Target", wanted: Reference, seed: int, said: Streams) -> "ReferencePosterior | None":
-    """Return what is known of a posterior, found in the way that is asked for; None for nothing but what it carries.
+def reference_of(
+    target: "Target", wanted: Reference, seed: int, said: Streams
+) -> "tuple[ReferencePosterior | None, str]":
+    """Return what is known of a posterior, found in the way that is asked for, and why nothing is, if that failed.
 
-    `auto` takes the best way there is, and goes on without a reference, saying so, where a run of NUTS fails its
+    None, without a reason, stands for nothing but what the target carries.
+
+    `auto` takes the best way there is, and goes on without a reference where a run of NUTS fails its
     checks and sequential Monte Carlo cannot stand in for it. The other ways raise their errors.
     """
     import jax
@@ -25,16 +29,15 @@ def reference_of(target: "Target", wanted: Reference, seed: int, said: Streams) 
     from vi_kl.reference.quadrature.integrate import reference_by_quadrature
 
     if wanted is Reference.none:
-        return None
+        return None, ""
     if wanted is Reference.quadrature:
-        return reference_by_quadrature(target)
+        return reference_by_quadrature(target), ""
     key = jax.random.fold_in(as_key(seed), 3)
     if wanted is Reference.nuts:
-        return reference_run(target, key=key, progress=said.progress)
+        return reference_run(target, key=key, progress=said.progress), ""
     if wanted is Reference.smc:
-        return reference_by_smc(target, key=key, progress=said.progress)
+        return reference_by_smc(target, key=key, progress=said.progress), ""
     try:
-        return find_reference(target, key=key, progress=said.progress)
+        return find_reference(target, key=key, progress=said.progress), ""
     except UntrustworthyReference as error:
-        said.remark(f"Without a reference: {error}")
-        return None
+        return None, str(error)

@@ -45,7 +45,7 @@ class Streams:
     def remark(self, sentence: str) -> None:
         """Say something on stderr that is no error."""
         if not self.quiet:
-            self.errors.print(Text(sentence, style="dim"), soft_wrap=True)
+            self.errors.print(Text(in_commands(sentence), style="dim"), soft_wrap=True)
 
     def waiting(self) -> contextlib.AbstractContextManager[None]:
         """Show on a terminal, in a with block, that what takes seconds is being imported."""

@@ -1,6 +1,7 @@
 """Estimate: a number with its standard error, its method and its unit; written_numbers.py writes it."""
 
 import dataclasses
+import html
 import math
 from statistics import NormalDist
 
@@ -104,6 +105,9 @@ class Estimate:
 
     def __str__(self):
         return f"{with_unit(self.written, self.unit)} ({self.method})"
+
+    def _repr_html_(self):
+        return f"<p>{html.escape(str(self))}</p>"
 
     @property
     def written(self) -> str:

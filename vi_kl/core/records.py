@@ -35,6 +35,17 @@ class Readable:
         return f'<pre style="white-space: pre-wrap">{html.escape(str(self))}</pre>'
 
 
+def facts_in_html(title: str, facts: Mapping[str, Any]) -> str:
+    """Return a title and a row for each fact, as a notebook shows them; what is None is left out."""
+    rows = (
+        f'<tr><th style="text-align: left">{html.escape(name)}</th>'
+        f'<td style="text-align: left">{html.escape(str(fact))}</td></tr>'
+        for name, fact in facts.items()
+        if fact is not None
+    )
+    return f"<p><b>{html.escape(title)}</b></p><table>{''.join(rows)}</table>"
+
+
 def rendered_by(name: str) -> Any:
     """Return a function of `vi_kl.report`, which stands above all records, for a record's method to call.
 

@@ -8,6 +8,10 @@ LARGEST_FLOW = 100  # dimensions; with more, a flow takes minutes to fit and is 
 NORMAL = ("mean_field", "full_rank", "low_rank", "block_normal", "sparse_normal")
 LARGEST_DENSE = 200  # dimensions; with more, a full covariance is dear unless its inverse is sparse
 EXACT = "Draws of the posterior itself, by MCMC that starts from this fit: vi_kl.sample(fit, key=key)."
+CHAINS = (
+    "Short chains from q's draws, which prove its averages wrong without weights, and were left out for their price: "
+    "check(fit, short_chains=True, key=key)."
+)
 NOTABLE_CORRELATION = 0.2  # the error of a correlation above which a family that sees it is worth trying
 FLOWS = ("flow", "iaf", "bnaf")  # one of these is part of the name of every normalising flow
 
@@ -51,6 +55,8 @@ def advice_for(m: Measurements, label: str) -> tuple[str, ...]:
         advice += [] if m.source else [EXACT]
     if m.mends:
         advice.append("Weight q's draws by their importance: the corrected errors are small.")
+    if m.chains_were_dear:
+        advice.append(CHAINS)
     if not m.source and label == "unknown":
         advice.append("Compute a reference posterior: check(fit, vi_kl.find_reference, key=key).")
     return tuple(advice)

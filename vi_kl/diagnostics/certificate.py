@@ -249,7 +249,7 @@ def led_by_short_chains(
     """Run short chains from q, and search where they went; return the search, and what is new in the figures."""
     number = num_short_chains(q.target, view.effort, asked=asked)
     if not number:
-        return search, {}
+        return search, {"chains_were_dear": num_short_chains(q.target, view.effort, asked=True) > 0}
     words = f"running {number:,} short chains"
     found = judge_by_short_chains(q, draws, view, keys[7], number, lambda share: report(0.7 + 0.1 * share, words))
     figures_found: dict[str, Any] = {"short_chains": found}

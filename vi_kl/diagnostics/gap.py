@@ -240,11 +240,13 @@ def judge(q: Approximation, best: Approximation, key, num_draws: int) -> tuple[E
     for member in (best, q):
         z, log_q = push_in_chunks(member, u)
         elbos.append(log_density_in_chunks(q.target, z) - log_q)
-    of_best, of_q = (mean_estimate(values, f"Monte Carlo, {num_draws:,} draws of noise") for values in elbos)
-    difference = mean_estimate(elbos[0] - elbos[1], f"paired ELBOs on {num_draws:,} draws of noise")
-    if difference.value <= 0:
-        return of_q, dataclasses.replace(difference, value=0.0), q
-    return of_best, difference, best
+    of_best, of_q = elbos
+    what = f"Monte Carlo, {num_draws:,} draws of noise"
+    if not of_best.mean() > of_q.mean():  # by its own noise the search may also have been led far away
+        none_better = f"no better member was found, by paired ELBOs on {num_draws:,} draws of noise"
+        return mean_estimate(of_q, what), Estimate(0.0, 0.0, none_better, num_draws=num_draws), q
+    difference = mean_estimate(of_best - of_q, f"paired ELBOs on {num_draws:,} draws of noise")
+    return mean_estimate(of_best, what), difference, best
 
 
 # A normal q against the posterior's moments ----------------------------------------------------------------------

@@ -47,6 +47,7 @@ class Measurements:
         errors: the errors of q's averages, in the model's own space; None if there is nothing to compare them with.
         corrected: the errors of averages over q's draws with importance weights, or None without a reference.
         short_chains: what short chains from q's draws towards the posterior found; None if none were run.
+        chains_were_dear: whether short chains would have told more, and were left out for their price.
         distance: the transport distance between q and the posterior, or None without a reference.
         contradictions: pairs of figures that cannot both be right, a sentence each.
         complaints: checks that the reference failed when it was made, a sentence each.
@@ -89,6 +90,7 @@ class Measurements:
     errors: Errors | None = None
     corrected: Errors | None = None
     short_chains: ShortChains | None = None
+    chains_were_dear: bool = dataclasses.field(default=False, metadata=WORKING)
     distance: Wasserstein | None = None
     contradictions: tuple[str, ...] = ()
     complaints: tuple[str, ...] = ()

@@ -7,11 +7,13 @@ import numpy as np
 
 from vi_kl.core.precision import in_float64
 from vi_kl.core.random_keys import as_key
+from vi_kl.targets.price import affordable
 from vi_kl.targets.target import constrain_in_chunks, log_density_in_chunks
 from vi_kl.workflows.comparison import Comparison
 
 NUM_DRAWS = 65_536  # so many that a curve through them is smooth
 NUM_WEIGHTS = 16_384  # as many as k-hat is estimated from
+FEWEST_WEIGHTS = 512
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,8 +31,12 @@ class SiteDraws:
 
 @in_float64
 def draw_weights_of(comparison: Comparison, key, num_draws: int = NUM_WEIGHTS) -> dict[str, np.ndarray]:
-    """Return log p - log q at draws of each q that has a density, {name: (n,)}, in the order of the ELBOs."""
+    """Return log p - log q at draws of each q that has a density, {name: (n,)}, in the order of the ELBOs.
+
+    Where an evaluation of the log density is dear, the draws are fewer.
+    """
     key, found = as_key(key), {}
+    num_draws = affordable(comparison.target, num_draws, FEWEST_WEIGHTS)
     fits = dict(zip(comparison.names, comparison.fits, strict=True))
     for i, c in enumerate(sorted(comparison.certificates, key=lambda c: -c.elbo.to("nats").value)):
         if np.isfinite(c.k_hat):  # that of a point is infinite

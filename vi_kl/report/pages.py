@@ -15,12 +15,23 @@ from vi_kl.report.tables import Table
 
 @dataclasses.dataclass(frozen=True)
 class Section:
-    """A heading with paragraphs, then its tables and pictures in order."""
+    """A heading with what stands below it.
+
+    Attributes:
+        title: the heading.
+        paragraphs: text.
+        tables: tables, below the text.
+        pictures: pictures, below the tables.
+        answer: a sentence before all of it, set off from the rest.
+        parts: smaller headings, each with its paragraphs.
+    """
 
     title: str
     paragraphs: tuple[str, ...] = ()
     tables: tuple[Table, ...] = ()
     pictures: tuple[Picture, ...] = ()
+    answer: str = ""
+    parts: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
 
 def inline(picture: Picture) -> Markup:

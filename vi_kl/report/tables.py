@@ -68,7 +68,8 @@ COLUMNS = {
     "behind": Column(
         "behind",
         "How much lower its ELBO is than the highest, in {unit}: so much farther it is from the posterior. All are "
-        "drawn with the same random numbers, so that the difference is known better than either.",
+        "drawn with the same random numbers, so that the difference is known better than either. A tilde: it cannot be "
+        "told apart from the first, with 95% confidence in all such pairs together.",
         lambda fit, c, unit, behind: number(behind, unit),
     ),
     "code_length": Column(
@@ -142,6 +143,15 @@ COLUMNS = {
         lambda fit, c, unit, behind: f"{fit.cost.seconds:.1f}",
     ),
 }
+TIED = " ~"  # behind the differences that are none for sure
+COST_COLUMNS = {
+    "fit of": "The approximation.",
+    "gradients": COLUMNS["gradients"].meaning,
+    "densities": "How many evaluations of the log density without its gradient the fit took.",
+    "compiling [s]": "Seconds of tracing and compiling the fit's programs.",
+    "running [s]": "All other seconds of the fit. Fits that run side by side slow each other down.",
+    "memory [MiB]": "The most memory of the device that was in use until the end of the fit.",
+}
 ALL_THAT_MATTERS = (
     "name", "elbo", "behind", "reverse_kl", "at_least", "label", "forward_kl", "k_hat", "mean_error", "sd_ratio",
     "gradients", "seconds",
@@ -149,13 +159,16 @@ ALL_THAT_MATTERS = (
 EIGHTY_CHARACTERS = ("name", "elbo", "reverse_kl", "label", "k_hat", "seconds")
 
 
-def comparison_table(comparison: Comparison, unit: str = "nats", columns: Sequence[str] = ALL_THAT_MATTERS) -> Table:
-    """Return one row per approximation, in the comparison's order.
+def comparison_table(
+    comparison: Comparison, unit: str = "nats", columns: Sequence[str] = ALL_THAT_MATTERS, *, ranked: bool = False
+) -> Table:
+    """Return one row per approximation, in the comparison's order or in that of the ELBOs.
 
     Args:
         comparison: what `compare` returned.
         unit: "nats" or "bits", of every divergence and evidence.
         columns: names of COLUMNS. An asterisk after the name of q marks a fit that did not converge.
+        ranked: whether the one with the highest ELBO comes first; those without one come last.
 
     Raises:
         ValueError: a name that is not one of COLUMNS.
@@ -164,13 +177,36 @@ def comparison_table(comparison: Comparison, unit: str = "nats", columns: Sequen
     if unknown:
         raise ValueError(f"No column {unknown[0]!r}: choose from {', '.join(COLUMNS)}.")
     pairs = list(zip(comparison.fits, comparison.certificates, strict=True))
-    chosen = [COLUMNS[name] for name in columns]
-    gaps = [comparison.ranking.gap_of(c.name) for _, c in pairs]
+    if ranked:
+        pairs = sorted(pairs, key=lambda pair: -pair[1].elbo.to("nats").value)
+    chosen, ranking = [COLUMNS[name] for name in columns], comparison.ranking
+    tied = {name: TIED * (name in ranking.tied[1:]) for name in comparison.names}
     rows = tuple(
-        tuple(column.cell(fit, c, unit, gap) for column in chosen) for (fit, c), gap in zip(pairs, gaps, strict=True)
+        tuple(
+            column.cell(fit, c, unit, ranking.gap_of(c.name)) + tied[c.name] * (column is COLUMNS["behind"])
+            for column in chosen
+        )
+        for fit, c in pairs
     )
     titles, meanings = [each.title for each in chosen], [each.meaning for each in chosen]
     return Table(written(titles, unit), rows, written(meanings, unit))
+
+
+def cost_table(comparison: Comparison) -> Table:
+    """Return what each fit cost, a row for each, in the comparison's order."""
+    rows = tuple(
+        (
+            readable(name),
+            f"{cost.gradient_evaluations:,}",
+            f"{cost.density_evaluations:,}",
+            f"{cost.compile_seconds:.1f}",
+            f"{cost.run_seconds:.1f}",
+            "-" if cost.peak_memory is None else f"{cost.peak_memory / 2**20:,.0f}",
+        )
+        for name, cost in zip(comparison.names, comparison.costs, strict=True)
+    )
+    places = range(len(COST_COLUMNS)) if any(cost.peak_memory is not None for cost in comparison.costs) else range(5)
+    return Table(tuple(COST_COLUMNS), rows, tuple(COST_COLUMNS.values())).choose(places)
 
 
 def written(texts: Sequence[str], unit: str) -> tuple[str, ...]:

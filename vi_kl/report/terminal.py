@@ -32,7 +32,7 @@ def print_comparison(
         wording: a function that all sentences go through; the command line names commands in the place of calls.
     """
     console = console or Console()
-    console.print(TerminalTable(comparison_table(comparison, unit, EIGHTY_CHARACTERS), inside=True), "")
+    console.print(TerminalTable(comparison_table(comparison, unit, EIGHTY_CHARACTERS, ranked=True), inside=True), "")
     print_notes(map(wording, [*notes(comparison), comparison.recommendation]), console)
 
 

@@ -26,6 +26,11 @@ class Site:
         return math.prod(self.unconstrained_shape)
 
 
+def sites_in_words(sites: tuple[Site, ...]) -> str:
+    """Return the names of sites with the shapes of their arrays: "mu, theta[8]"."""
+    return ", ".join(f"{site.name}{list(site.shape) or ''}" for site in sites)
+
+
 def unconstrained_shapes(sites: tuple[Site, ...]) -> dict[str, jax.ShapeDtypeStruct]:
     """Return the shape and type of each site's unconstrained array."""
     return {site.name: jax.ShapeDtypeStruct(site.unconstrained_shape, float) for site in sites}

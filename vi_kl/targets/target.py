@@ -23,6 +23,7 @@ from vi_kl.core.errors import UnsuitableError
 from vi_kl.core.numbers import whole_number
 from vi_kl.core.precision import in_float64
 from vi_kl.core.random_keys import numpy_generator
+from vi_kl.core.records import facts_in_html
 from vi_kl.targets.density import Density, require_capability
 from vi_kl.targets.log_density import density_of_parameters, density_of_z, is_a_number
 from vi_kl.targets.numpyro.source import density_from_numpyro
@@ -41,7 +42,7 @@ from vi_kl.targets.pymc import density_from_pymc
 from vi_kl.targets.row_sources import RowSource
 from vi_kl.targets.rows import row_sum_of, summed
 from vi_kl.targets.sharding import is_sharded, shard_data
-from vi_kl.targets.sites import Site, ravel, unravel
+from vi_kl.targets.sites import Site, ravel, sites_in_words, unravel
 from vi_kl.targets.stan import density_from_stan
 from vi_kl.targets.streamed import StreamedDensity
 
@@ -377,12 +378,24 @@ class Target:
         return z
 
     def __repr__(self):
-        sites = ", ".join(f"{site.name}{list(site.shape) or ''}" for site in self.sites)
+        sites = sites_in_words(self.sites)
         notes = f", constants: {', '.join(self.constants)}" if self.constants else ""
         notes += ", traced in 32 bits" if self.narrow else ""
         names = ", ".join(self.density.learnable)
         notes += f", {'learned' if self.density.is_learned else 'to learn'}: {names}" if names else ""
         return f"Target({self.density}, {sites}, dim={self.dim}{notes})"
+
+    def _repr_html_(self):
+        known = self._reference
+        known = "computed when it is first asked for" if callable(known) else known and known.headline
+        facts = {
+            "sites": sites_in_words(self.sites),
+            "length of z": self.dim,
+            "part of the model": ", ".join(self.constants) or None,
+            "learned" if self.density.is_learned else "to learn": ", ".join(self.density.learnable) or None,
+            "reference posterior": known,
+        }
+        return facts_in_html(f"Target: the posterior of {self.density}", facts)
 
     def tree_flatten(self) -> tuple[Any, Any]:
         return (self.data,), (self.density, self.sites, self.is_sharded)

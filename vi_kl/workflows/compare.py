@@ -133,7 +133,8 @@ def comparison_of(
     done = [result for result in known.values() if isinstance(result, tuple)]
     failures = {name: str(result) for name, result in known.items() if not isinstance(result, tuple)}
     fits, certificates = tuple(fit for fit, _ in done), tuple(c for _, c in done)
-    return Comparison(target, fits, certificates, failures, key_text(key), ranking, notes)
+    asked = tuple(member.name for member in members)
+    return Comparison(target, fits, certificates, failures, key_text(key), ranking, notes, asked)
 
 
 def ranking_of(target: Target, members: Sequence[Member], results: Mapping[str, Result], key: PRNGKeyArray) -> Ranking:

@@ -16,6 +16,7 @@ from vi_kl.core.random_keys import as_key
 from vi_kl.core.records import WORKING, Readable, plain, rendered_by, store
 from vi_kl.core.written_numbers import contradicts_zero, divergence_with_error, significant
 from vi_kl.diagnostics.certificate import Certificate
+from vi_kl.diagnostics.gap import Gap, explain_gap
 from vi_kl.targets.target import Target
 from vi_kl.workflows.members import unlike
 from vi_kl.workflows.ranking import Ranking
@@ -46,6 +47,7 @@ class Comparison(Readable):
             known.
         ranking: the approximations by their ELBOs, and which cannot be told apart.
         notes: what else must not be missed, a sentence each.
+        asked: the names of all methods that were asked for, in this order, those of the failures among them.
         statuses: how each fit ended.
         costs: what each fit cost.
         recommendation: which approximation to take, why, and at what price; or what to do where none is near enough.
@@ -58,6 +60,7 @@ class Comparison(Readable):
     key: str | None = None
     ranking: Ranking = NOT_RANKED
     notes: tuple[str, ...] = ()
+    asked: tuple[str, ...] = ()
     statuses: tuple[Status, ...] = dataclasses.field(init=False, repr=False)
     costs: tuple[Cost, ...] = dataclasses.field(init=False, repr=False)
     recommendation: str = dataclasses.field(init=False, repr=False)
@@ -162,6 +165,26 @@ class Comparison(Readable):
     def plot_costs(self, ax: "Axes | None" = None, unit: Literal["nats", "bits"] = "nats") -> "Axes":
         """Draw KL(q||posterior) of each approximation against the gradients that it took, both on log scales."""
         return rendered_by("plot_costs_of")(self, ax, unit)
+
+    def plot_traces(self, ax: "Axes | None" = None, unit: Literal["nats", "bits"] = "nats") -> "Axes":
+        """Draw how each ELBO rose to the log evidence, by iteration; where that is not known, -ELBO itself."""
+        return rendered_by("plot_traces_of")(self, ax, unit)
+
+    def explain_gaps(self, key: KeyLike) -> tuple[Gap, ...]:
+        """Return where the KL of each approximation comes from; see `vi_kl.explain_gap`, which searches for each anew.
+
+        Points, which are infinitely far from the posterior, are left out.
+        """
+        key = as_key(key)
+        pairs = [(fit, c.name) for fit, c in zip(self.fits, self.certificates, strict=True) if not c.is_point]
+        gaps = (
+            explain_gap(fit, self.target.reference, key=jax.random.fold_in(key, i)) for i, (fit, _) in enumerate(pairs)
+        )
+        return tuple(dataclasses.replace(gap, name=name) for gap, (_, name) in zip(gaps, pairs, strict=True))
+
+    def plot_gaps(self, key: KeyLike = 0, unit: Literal["nats", "bits"] = "nats") -> "Figure":
+        """Draw where the KL of each approximation comes from, as `explain_gaps` finds it."""
+        return rendered_by("plot_gaps_of")(self.explain_gaps(key), unit)
 
     def plot_marginals(self, key: KeyLike = 0) -> "Figure":
         """Draw every approximation over the posterior, site by site; of vectors, means and sds."""

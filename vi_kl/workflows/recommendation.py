@@ -84,7 +84,8 @@ def beside(choice: str, ranking: Ranking) -> list[str]:
     words = []
     others = [name for name in ranking.tied if name != choice]
     if choice in ranking.tied and others:
-        words.append(f"{' and '.join(others)} cannot be told apart from it by {ranking.num_draws:,} draws.")
+        listed = " and ".join(filter(None, (", ".join(others[:-1]), others[-1])))
+        words.append(f"{listed} cannot be told apart from it by {ranking.num_draws:,} draws.")
     elif choice not in ranking.tied and ranking.names:
         gap = ranking.gap_of(choice)
         if gap is not None:

@@ -14,6 +14,7 @@ import numpy as np
 from vi_kl.algorithms.algorithm import Cost, CostCounter, Fit, FitError, Solution, Status, counting_costs
 from vi_kl.algorithms.svi.run import Run, optimizer_of
 from vi_kl.algorithms.svi.step import loss_at, run_chunks
+from vi_kl.core.blas_threads import with_one_blas_thread
 from vi_kl.core.compilation import compiled
 from vi_kl.core.errors import ViKLError, numerical_failures_named
 from vi_kl.core.precision import in_float64
@@ -54,6 +55,7 @@ class LaneRun(Run):
         return Fit(found.approximation, found.status, found.history, cost, self.config)
 
 
+@with_one_blas_thread
 @in_float64
 def fit_side_by_side(config, keys, targets: Sequence[Target], progress) -> list:
     """Return one Fit per target, or the error that ended it; see `Algorithm.fit_many`."""

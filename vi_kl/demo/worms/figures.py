@@ -7,7 +7,7 @@ from vi_kl.demo.worms.article import Article, binomial_pmf, block_pmf, kl_curve
 from vi_kl.demo.worms.data import TEETH, observed
 from vi_kl.demo.worms.fits import ModelResult
 from vi_kl.report import figures as plots
-from vi_kl.report.comparison import draw_posteriors
+from vi_kl.report.comparison_figures import draw_posteriors
 from vi_kl.report.draws import SiteDraws
 from vi_kl.report.picture import Picture, draw_picture
 

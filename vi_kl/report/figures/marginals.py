@@ -8,11 +8,18 @@ from vi_kl.report.figures.appearance import FILL, colour, dash
 from vi_kl.report.tables import readable
 
 FARTHEST = 30.0  # posterior sds; what is farther off is not drawn
+BESIDE = 0.5  # of the range of what is in the middle, that is added at each side for the others
+FAR_OFF = 6.0  # widths of the middle half of the draws; of a normal's the ends are 8.8 sds from the middle
 MOST_TICKS = 13  # entries of a vector, each of which gets a number
 
 
 def plot_marginal(
-    ax: Axes, known: np.ndarray | None, draws: dict[str, np.ndarray], xlabel: str, of_known: str = "exact posterior"
+    ax: Axes,
+    known: np.ndarray | None,
+    draws: dict[str, np.ndarray],
+    xlabel: str,
+    of_known: str = "exact posterior",
+    framed_by: str | None = None,
 ) -> Axes:
     """Draw the density of one number under every q, over that under the posterior, filled, where it is known.
 
@@ -22,10 +29,10 @@ def plot_marginal(
         draws: {name of q: its draws}.
         xlabel: the name of the number.
         of_known: what the posterior's draws are called.
+        framed_by: the q whose bulk must be seen where the posterior is not known; by default that of every q must.
     """
-    values = np.concatenate([*([] if known is None else [known]), *draws.values()])
-    low, high = np.quantile(values[np.isfinite(values)], [0.0005, 0.9995])
-    x = np.linspace(low, high, 1000) if low < high else np.linspace(low - 0.5, high + 0.5, 1000)
+    ends = range_of(known, draws, framed_by)
+    x = np.linspace(*ends, 1000)
     top = 0.0
     if known is not None:
         curve = density(known, x)
@@ -39,9 +46,31 @@ def plot_marginal(
         curve = density(values, x)
         ax.plot(x, curve, **look)
         top = max(top, curve.max())
-    ax.set(xlabel=xlabel, yticks=[], ylim=(0, 1.08 * top if top else 1.0))
+    ax.set(xlabel=xlabel, yticks=[], xlim=ends, ylim=(0, 1.08 * top if top else 1.0))
     ax.spines["left"].set_visible(False)
     return ax
+
+
+def range_of(known: np.ndarray | None, draws: dict[str, np.ndarray], framed_by: str | None) -> tuple[float, float]:
+    """Return the range of an axis: the bulk of the posterior, or of one q, and of the others what is not far off.
+
+    A q with long tails, or far from the posterior, would leave the rest in a corner.
+    """
+    frames = [known] if known is not None else [draws[framed_by]] if framed_by else list(draws.values())
+    ends = np.array([bulk(values, 0.001) for values in frames])
+    low, high = float(ends[:, 0].min()), float(ends[:, 1].max())
+    beside = np.array([bulk(values, 0.02) for values in draws.values()] or [(low, high)])
+    reach = BESIDE * (high - low)
+    low, high = max(min(low, beside[:, 0].min()), low - reach), min(max(high, beside[:, 1].max()), high + reach)
+    return (low, high) if low < high else (low - 0.5, high + 0.5)
+
+
+def bulk(values: np.ndarray, tail: float) -> tuple[float, float]:
+    """Return the quantiles that cut off both tails, or what is nearer: places that are far off for the middle half."""
+    values = values[np.isfinite(values)]
+    low, first, third, high = np.quantile(values, [tail, 0.25, 0.75, 1 - tail])
+    far = FAR_OFF * (third - first)
+    return (max(low, first - far), min(high, third + far)) if far else (low, high)
 
 
 def density(values: np.ndarray, x: np.ndarray) -> np.ndarray:

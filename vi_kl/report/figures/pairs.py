@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from scipy.ndimage import gaussian_filter
 
 from vi_kl.report.figures.appearance import FILL, QUIET, colour, dash
-from vi_kl.report.figures.marginals import plot_marginal
+from vi_kl.report.figures.marginals import plot_marginal, range_of
 
 HELD = (0.5, 0.9)  # shares of the posterior's draws inside the two grey regions; of q's, the larger one
 BINS = 80  # of each axis
@@ -19,6 +19,7 @@ def plot_pairs(
     draws: dict[str, np.ndarray],
     labels: Sequence[str],
     of_known: str = "exact posterior",
+    framed_by: str | None = None,
 ) -> np.ndarray:
     """Draw the density of each number on the diagonal, and below it the region that holds 90% of each q.
 
@@ -28,12 +29,12 @@ def plot_pairs(
         draws: {name of q: its draws, (n, numbers)}.
         labels: the names of the numbers.
         of_known: what the posterior's draws are called.
+        framed_by: the q whose bulk must be seen where the posterior is not known; by default that of every q must.
     """
     num = len(labels)
     for i in range(num):
-        plot_marginal(
-            axes[i, i], None if known is None else known[:, i], {q: x[:, i] for q, x in draws.items()}, "", of_known
-        )
+        own = None if known is None else known[:, i], {q: x[:, i] for q, x in draws.items()}
+        plot_marginal(axes[i, i], *own, "", of_known, framed_by)
         for j in range(num):
             if j > i:
                 axes[i, j].remove()
@@ -43,17 +44,18 @@ def plot_pairs(
                     axes[i, j],
                     None if known is None else known[:, columns],
                     {q: x[:, columns] for q, x in draws.items()},
+                    framed_by,
                 )
                 axes[i, j].set_ylabel(labels[i] if j == 0 else "")
         axes[-1, i].set_xlabel(labels[i])
     return axes
 
 
-def plot_pair(ax: Axes, known: np.ndarray | None, draws: dict[str, np.ndarray]) -> Axes:
+def plot_pair(ax: Axes, known: np.ndarray | None, draws: dict[str, np.ndarray], framed_by: str | None = None) -> Axes:
     """Draw the regions of two numbers: the posterior's filled, the outline of each q's in its colour."""
-    everything = np.concatenate([*([] if known is None else [known]), *draws.values()])
-    low, high = np.quantile(everything[np.isfinite(everything).all(axis=1)], [0.001, 0.999], axis=0)
-    if known is not None and (low < high).all():
+    columns = [(None if known is None else known[:, i], {q: x[:, i] for q, x in draws.items()}) for i in (0, 1)]
+    low, high = np.array([range_of(*each, framed_by) for each in columns]).T
+    if known is not None:
         x, y, height, levels = region(known, low, high, HELD)
         ax.contourf(x, y, height, [*levels, np.inf], colors=[FILL, QUIET], alpha=0.7)
     for name, values in draws.items():

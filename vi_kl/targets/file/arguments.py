@@ -5,22 +5,30 @@ column of another file; `@`, the whole table; or the name of a column. An argume
 column of its own name.
 """
 
+import contextlib
 import dataclasses
 import inspect
+import itertools
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
+import numpyro
 
 from vi_kl.core.errors import ModelError
 from vi_kl.targets.file.errors import FileError, guess, listed
-from vi_kl.targets.file.model import ModelFile
+from vi_kl.targets.file.model import ModelFile, is_posterior
 from vi_kl.targets.file.table import FORMATS, Table, read_table, remark
 from vi_kl.targets.target import Target
 
 WORDS = {"true": True, "false": False, "none": None}
 WHOLE = "@"
+NO_MODEL = (
+    " {0} calls no numpyro.sample. If it is a log density, let the file make a target of it, "
+    "target = vi_kl.Target.from_log_density({0}, ...), or write a function of the data that returns one."
+)
 BY_PLACE = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
@@ -36,6 +44,7 @@ class Bound:
         table: the data; None if there are none.
         remarks: what a user should know, a sentence each.
         sources: the (table, column) that each array is from.
+        coded: the (table, column, array) of the arguments that are codes of text.
     """
 
     model: ModelFile
@@ -45,6 +54,7 @@ class Bound:
     table: Table | None
     remarks: tuple[str, ...]
     sources: tuple[tuple[Table, str], ...]
+    coded: tuple[tuple[Table, str, Any], ...] = ()
 
     @property
     def labels(self) -> dict[str, list[str]]:
@@ -76,13 +86,39 @@ class Bound:
         """
         with self.model.speaking_for_itself():
             try:
-                return Target.from_numpyro(self.model.function, *self.args, **self.kwargs)
+                self.refuse_codes_as_numbers()
+                made = self.model.posterior(self.args, self.kwargs)
+                return made or Target.from_numpyro(self.model.function, *self.args, **self.kwargs)
             except ModelError as error:
                 gaps = " ".join(filter(None, (table.missing([name]) for table, name in self.sources)))
                 if not gaps or "NaN" not in str(error):
                     raise
                 mend = "Leave those rows out, or give the model a mask (numpyro.handlers.mask)."
                 raise ModelError(f"{error} {gaps} {mend}") from error
+
+    def refuse_codes_as_numbers(self) -> None:
+        """Refuse text whose codes the model takes for observations of a continuous number.
+
+        Raises:
+            FileError: the message names the site and the column.
+        """
+        found: list[dict[str, Any]] = []
+
+        def look() -> None:
+            run = numpyro.handlers.trace(numpyro.handlers.seed(self.model.function, rng_seed=0))
+            sites = run.get_trace(*self.args, **self.kwargs).values()
+            seen = [site for site in sites if site["type"] == "sample" and site["is_observed"]]
+            found.extend(site for site in seen if not site["fn"].support.is_discrete)
+
+        if self.coded and self.model.is_numpyro:
+            with contextlib.suppress(Exception):  # what is wrong with the model is said where its target is made
+                jax.eval_shape(look)
+        for site, (table, column, values) in itertools.product(found, self.coded):
+            if site["value"] is values:
+                raise FileError(
+                    f"Observed site '{site['name']}' of {self.model} is a continuous number, and the "
+                    f"{table.about(column)} is text. Name a column of numbers: --arg ARGUMENT=COLUMN."
+                )
 
 
 def bind(
@@ -105,6 +141,8 @@ def bind(
     Raises:
         FileError: an argument has no value, or none that can be read; the message says which, and what there is.
     """
+    if table is not None and is_posterior(model.function):
+        raise FileError(f"{model} is a posterior that the file makes, and has its own data: leave --data out.")
     asked = assignments(model, written)
     reader = Reader(table, known or {})
     values: dict[str, Any] = {}
@@ -120,7 +158,7 @@ def bind(
         elif parameter.default is not parameter.empty:
             values[name] = parameter.default
         else:
-            raise FileError(lacking(model, table, name))
+            raise FileError(lacking(model, table, name) + ("" if model.is_numpyro else NO_MODEL.format(model.name)))
     return Bound(
         model,
         values,
@@ -129,6 +167,7 @@ def bind(
         table,
         tuple(reader.remarks),
         tuple(reader.sources),
+        tuple(reader.coded),
     )
 
 
@@ -204,6 +243,7 @@ class Reader:
         self.codes: dict[str, list[str]] = {}
         self.remarks: list[str] = []
         self.sources: list[tuple[Table, str]] = []
+        self.coded: list[tuple[Table, str, Any]] = []
 
     def value(self, name: str, written: str) -> Any:
         """Return the value of an argument as it is written."""
@@ -230,6 +270,7 @@ class Reader:
         values, labels = table.column(name, self.known.get(name))
         if labels is not None:
             self.codes[name] = labels
+            self.coded.append((table, name, values))
         if labels is not None and name not in self.known:
             self.remarks.append(remark(table.about(name), labels))
         self.sources.append((table, name))

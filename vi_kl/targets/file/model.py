@@ -1,4 +1,7 @@
-"""A model in a file of Python: the file is run, and one of its functions taken.
+"""A model in a file of Python: the file is run, and one of its functions taken, or a posterior that it makes.
+
+Besides a function that is a NumPyro model the file may have a Target, as a log density has to be written, or a PyMC
+model; or a function of the data that returns one of these.
 
 What the file prints, when it is run and when the model is, goes to stderr: standard output is for results. An error in
 its code becomes one sentence with the line in which it was raised.
@@ -13,13 +16,16 @@ import re
 import sys
 import traceback
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpyro
 
 from vi_kl.core.errors import ViKLError
 from vi_kl.targets.file.errors import FileError, guess, listed
+from vi_kl.targets.pymc import is_pymc_model
+from vi_kl.targets.target import Target
 
 SAMPLES, OPTIMISES = {"sample", "plate", "factor"}, {"param"}  # what models call, and guides beside it
 OBSERVES = "obs"  # the argument by which a model with parameters to learn is told from a guide
@@ -32,12 +38,31 @@ class ModelFile:
     Attributes:
         path: the file, absolute.
         name: the function's name in it.
-        function: the function.
+        function: the function; of a posterior that the file makes itself, one without arguments that returns it.
     """
 
     path: Path
     name: str
     function: Callable
+
+    @property
+    def is_numpyro(self) -> bool:
+        """Whether the function's code looks like that of a NumPyro model; if not, it may return a posterior."""
+        return is_like_a_model(self.function)
+
+    def posterior(self, args: tuple, kwargs: Mapping[str, Any]) -> Target | None:
+        """Return the posterior that the function makes of its arguments, as a Target or as a PyMC model.
+
+        None if the function is a NumPyro model, or makes something else.
+        """
+        if self.is_numpyro:
+            return None
+        # a model may call others that sample: here it is run as one, and forgotten
+        with numpyro.handlers.block(), numpyro.handlers.seed(rng_seed=0):
+            made = self.function(*args, **kwargs)
+        if is_pymc_model(made):
+            return Target.from_pymc(made)
+        return made if isinstance(made, Target) else None
 
     def __str__(self):
         return f"{self.path.name}:{self.name}"
@@ -79,7 +104,7 @@ def read_model(written: str) -> ModelFile:
     functions = functions_of(module)
     if not name:
         name = only_model(path, functions)
-    function = getattr(module, name, None)
+    function = functions.get(name, getattr(module, name, None))
     if not callable(function) or isinstance(function, type):
         what = f"no function '{name}'" if function is None else f"'{name}', which is no function"
         raise FileError(f"{path} has {what}.{guess(name, functions)} Its functions are: {listed(functions)}.")
@@ -133,8 +158,16 @@ def prints_on_stderr() -> Iterator[None]:
 
 
 def functions_of(module: types.ModuleType) -> dict[str, Callable]:
-    """Return the public functions that a module defines, or makes of others by partial or a handler."""
-    return {
+    """Return the public functions that a module defines, or makes of others by partial or a handler, and posteriors.
+
+    A posterior, as a Target or a PyMC model, is a function without arguments that returns it.
+    """
+    posteriors = {
+        name: functools.partial(itself, value)
+        for name, value in vars(module).items()
+        if not name.startswith("_") and (isinstance(value, Target) or is_pymc_model(value))
+    }
+    return posteriors | {
         name: value
         for name, value in vars(module).items()
         if not name.startswith("_")
@@ -145,13 +178,17 @@ def functions_of(module: types.ModuleType) -> dict[str, Callable]:
     }
 
 
+def itself(value: Any) -> Any:
+    return value
+
+
 def only_model(path: Path, functions: dict[str, Callable]) -> str:
     """Return the name of the one function that is a model.
 
     Raises:
         FileError: there is none, or more than one.
     """
-    models = [name for name, function in functions.items() if is_like_a_model(function)] or list(functions)
+    models = [name for name, f in functions.items() if is_like_a_model(f) or is_posterior(f)] or list(functions)
     if len(models) == 1:
         return models[0]
     if not models:
@@ -163,6 +200,11 @@ def is_like_a_model(function: Callable) -> bool:
     """Return whether a function's code has the names that models use, and is not that of a guide."""
     names = names_in(getattr(inspect.unwrap(function), "__code__", None))
     return bool(names & SAMPLES) and (OBSERVES in names or not names & OPTIMISES)
+
+
+def is_posterior(function: Callable) -> bool:
+    """Return whether a function stands for a posterior that the file makes."""
+    return isinstance(function, functools.partial) and function.func is itself
 
 
 def names_in(code) -> set[str]:
