@@ -107,7 +107,7 @@ def anchor_at(target: Target, z: np.ndarray, draws: np.ndarray, key) -> Anchor:
     """Return the anchor at a point, with the weight that makes gradients at some draws of q least noisy.
 
     The weight is the regression coefficient of minibatches' gradients at the draws on those at the anchor, each number
-    in units of its own noise.
+    in units of the noise at the draws.
 
     Args:
         target: a target with `can_be_anchored`.
@@ -127,13 +127,14 @@ def best_weight(found: np.ndarray, at_anchor: np.ndarray) -> float:
 
     It is 0 where that takes less than a tenth of the noise away.
     """
-    x = at_anchor - at_anchor.mean(axis=0)
-    y = found - found.mean(axis=0)
-    sd = np.sqrt((x**2).mean(axis=0)) + np.finfo(float).tiny
-    x, y = x / sd, y / sd
-    weight = float(np.clip(np.mean(x[:, None] * y) / max(np.mean(x**2), np.finfo(float).tiny), 0.0, 1.0))
-    left = np.mean((y - weight * x[:, None]) ** 2)
-    return weight if left < 0.9 * np.mean(y**2) else 0.0
+    x, y = at_anchor - at_anchor.mean(axis=0), found - found.mean(axis=0)
+    sd = np.sqrt((y**2).mean(axis=(0, 1)))
+    noisy = sd > 0  # a coordinate that only the prior looks at has no noise
+    if not noisy.any():
+        return 0.0
+    x, y = x[:, None, noisy] / sd[noisy], y[..., noisy] / sd[noisy]
+    weight = float(np.clip(np.mean(x * y) / max(np.mean(x**2), np.finfo(float).tiny), 0.0, 1.0))
+    return weight if np.mean((y - weight * x) ** 2) < 0.9 else 0.0
 
 
 @compiled(unoptimized=True)

@@ -59,13 +59,22 @@ def exact_linear(x, y):
 
 
 def exact_logistic(x, y):
-    """Laplace's normal by Newton's steps: with thousands of rows, within .01 sd of the posterior."""
+    """The posterior's mean and sds by Gauss-Hermite quadrature around Laplace's normal, which alone is .01 sd off."""
     mean = np.zeros(x.shape[1])
     for _ in range(30):
         p = 1 / (1 + np.exp(-x @ mean))
         precision = (x * (p * (1 - p))[:, None]).T @ x + np.eye(len(mean)) / 2.5**2
         mean = mean + np.linalg.solve(precision, x.T @ (y - p) - mean / 2.5**2)
-    return mean, np.sqrt(np.diag(np.linalg.inv(precision)))
+    nodes, weights = np.polynomial.hermite_e.hermegauss(7)
+    u = np.stack(np.meshgrid(*[nodes] * len(mean)), axis=-1).reshape(-1, len(mean))
+    of_normal = np.prod(np.stack(np.meshgrid(*[weights] * len(mean)), axis=-1).reshape(-1, len(mean)), axis=1)
+    z = mean + u @ np.linalg.cholesky(np.linalg.inv(precision)).T
+    log_p = [y @ (x @ one) - np.logaddexp(0, x @ one).sum() - one @ one / 2 / 2.5**2 for one in z]
+    ratio = np.array(log_p) + (u**2).sum(axis=1) / 2
+    w = of_normal * np.exp(ratio - ratio.max())
+    w /= w.sum()
+    centre = w @ z
+    return centre, np.sqrt(w @ (z - centre) ** 2)
 
 
 def misses(fit, mean, sd):
@@ -75,7 +84,9 @@ def misses(fit, mean, sd):
 
 
 def stated(fit) -> float:
-    return float(re.search(r"means and sds to ([\d.e-]+) posterior sd", fit.status.message)[1])
+    """The error that the status states; NaN where it says that the loss has not settled."""
+    found = re.search(r"means and sds to ([\d.e-]+) posterior sd", fit.status.message)
+    return np.nan if found is None else float(found[1])
 
 
 @pytest.fixture(scope="module")
@@ -188,7 +199,9 @@ def test_stated_errors_are_kept_over_many_fits(monkeypatch, model, rows, anchore
         fit = config.fit(jax.random.key(key), target)
         errors.append(misses(fit, mean, sd))
         said.append(stated(fit))
-    relative = np.sqrt(np.mean((np.array(errors) / np.array(said)[:, None, None]) ** 2, axis=(0, 2)))
+    assert np.isfinite(said).sum() >= 4
+    relative = np.sqrt(np.nanmean((np.array(errors) / np.array(said)[:, None, None]) ** 2, axis=(0, 2)))
+    print(model, rows, anchored, relative, np.nanmedian(said))
     assert (relative < 1.1).all(), relative
 
 
