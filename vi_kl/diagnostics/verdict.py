@@ -94,8 +94,8 @@ def distance_sentence(m: Measurements, label: str) -> str:
         )
     if is_too_coarse(m):
         return (
-            f"In float32 the log density is off by {m.rounding} from draw to draw of q, which hides the distance to the "
-            "posterior. Centre and scale the data, or leave dtype='float32' out."
+            f"In float32 the log density is off by {m.rounding} from draw to draw of q, which hides the distance to "
+            "the posterior. Centre and scale the data, or leave dtype='float32' out."
         )
     if m.contradictions:
         return "These figures contradict each other, so the distance to the posterior is unknown."

@@ -12,7 +12,6 @@ from vi_kl.core.precision import in_float64
 from vi_kl.core.programs.in_float32 import in_float32
 from vi_kl.core.programs.program import Program, capture, kept, shape_of
 
-
 IN_FLOAT32 = ("log_density", "minibatch")  # programs that compute in 32 bits where that is asked for
 
 

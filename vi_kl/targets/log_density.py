@@ -210,7 +210,8 @@ def density_of_z(function: Callable, dim: int, data: Any, dtype: str = "float64"
     """Return what a Target over one site, `z`, is made of (call it with 64-bit types switched on)."""
     refuse_no_log_density(function, "z", data is not None)
     sites = (Site("z", (dim,), (dim,)),)
-    return checked_density(LogDensity(function, data is not None, float_type=dtype), data, sites, f"one z of shape ({dim},)")
+    density = LogDensity(function, data is not None, float_type=dtype)
+    return checked_density(density, data, sites, f"one z of shape ({dim},)")
 
 
 def density_of_parameters(function: Callable, tree: Any, data: Any, dtype: str = "float64") -> DensityOnData:

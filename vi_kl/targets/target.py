@@ -154,9 +154,10 @@ class Target:
                 call; or an example is no real number, or outside its support. The message names it.
             ValueError: dim is no positive whole number.
         """
+        dtype = checked_dtype(dtype)
         if is_a_number(dim):
-            return cls(*density_of_z(function, whole_number("dim", dim, at_least=1), data, checked_dtype(dtype)), reference)
-        return cls(*density_of_parameters(function, dim, data, checked_dtype(dtype)), reference)
+            return cls(*density_of_z(function, whole_number("dim", dim, at_least=1), data, dtype), reference)
+        return cls(*density_of_parameters(function, dim, data, dtype), reference)
 
     @classmethod
     def from_pymc(cls, model: Any, *, reference: Any = None) -> "Target":
@@ -266,7 +267,7 @@ class Target:
 
     @property
     def dtype(self) -> str:
-        """ "float32" where the log density is evaluated in 32 bits, else "float64"."""
+        """The type in which the log density is evaluated, "float32" or "float64"."""
         return self.density.float_type
 
     @property

@@ -14,7 +14,7 @@ from vi_kl.targets.rows import RowSum, constant_part, rows_part, sum_over_rows
 from vi_kl.targets.sites import Site
 from vi_kl.targets.streamed import Blocks, Rows, StreamedDensity, unchanged
 
-SAME = {"float64": 1e-9, "float32": 1e-4}  # the relative difference of sums over a block and over its halves by rounding
+SAME = {"float64": 1e-9, "float32": 1e-4}  # relative difference of sums over a block and over its halves by rounding
 
 
 def streamed_from_numpyro(
