@@ -16,7 +16,7 @@ class In64Bits(DerivedDensity):
     """The density computed in float64 throughout."""
 
     @property
-    def float_type(self):
+    def float_type(self):  # type: ignore[override]
         return "float64"
 
     def log_density(self, data, sites):

@@ -152,7 +152,7 @@ class ReplicatingModel(NumPyroModel):
             if site["type"] == "sample" and name not in latent
         }
 
-    def programs_to_capture(self, key, latent):
+    def programs_to_capture(self, key, latent):  # type: ignore[override]  # what a run forwards takes
         return {"draw": (key, latent)}
 
 
