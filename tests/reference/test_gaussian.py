@@ -8,13 +8,16 @@ import numpy as np
 import numpyro
 import numpyro.distributions as dist
 import pytest
+from numpyro.contrib.control_flow import scan
 from scipy import integrate, stats
 from scipy.special import expit
 
 from vi_kl.core.compilation import compile_clock
+from vi_kl.core.programs.degree import NONE, degree_in_last
 from vi_kl.models import conjugate
 from vi_kl.reference import NotGaussian, gaussian_reference
 from vi_kl.targets import Target
+from vi_kl.targets.rows import traced
 
 
 def quadratic(z, data):
@@ -229,3 +232,78 @@ def test_a_mode_outside_the_support_is_not_a_mean():
     cut = Target.from_log_density(lambda z: jnp.where(z[0] > 0.5, -0.5 * z[0] ** 2, -jnp.inf), 1)
     with pytest.raises(NotGaussian):
         gaussian_reference(cut)
+
+
+def two_normals(z, data):
+    """A wide normal, and half of the mass in a narrow one aside."""
+    mean, sd = data
+    wide = -0.5 * z @ z - len(z) * 0.5 * jnp.log(2 * jnp.pi)
+    narrow = -0.5 * (z - mean) @ (z - mean) / sd**2 - len(z) * (0.5 * jnp.log(2 * jnp.pi) + jnp.log(sd))
+    return jax.nn.logsumexp(jnp.stack([wide, narrow])) - jnp.log(2)
+
+
+def test_a_mixture_that_looks_normal_at_all_points_is_no_proof():
+    """In 21 dimensions no point falls near the narrow half; its operations say that it is no quadratic."""
+    target = Target.from_log_density(two_normals, 21, data=(np.full(21, 1.5), 0.2))
+    assert gaussian_reference(target).source == "closed form"
+    with pytest.raises(NotGaussian, match="do not show that it is a quadratic"):
+        gaussian_reference(target, proven=True)
+
+
+def of_a_walk(y):
+    level = numpyro.sample("level", dist.Normal(0, 1))
+
+    def step(level, y):
+        level = numpyro.sample("steps", dist.Normal(0.9 * level, 1.0))
+        numpyro.sample("y", dist.Normal(level, 1.0), obs=y)
+        return level, None
+
+    scan(step, level, y)
+
+
+def of_groups(x, group, y):
+    scale_tril = np.linalg.cholesky(np.eye(3) + 0.3)
+    slopes = numpyro.sample("slopes", dist.MultivariateNormal(np.zeros(3), scale_tril=scale_tril))
+    with numpyro.plate("groups", 4):
+        level = numpyro.sample("level", dist.Normal(slopes[0], 1.0))
+    with numpyro.plate("rows", len(y)):
+        numpyro.sample("y", dist.Normal(x @ slopes + level[group], 1.0), obs=y)
+
+
+def of_logarithms(y):
+    size = numpyro.sample("size", dist.LogNormal(0, 1))
+    numpyro.sample("y", dist.LogNormal(jnp.log(size), 1.0), obs=y)
+
+
+def of_heavy_tails(y):
+    loc = numpyro.sample("loc", dist.StudentT(3, 0, 1))
+    numpyro.sample("y", dist.Normal(loc, 1.0), obs=y)
+
+
+def of_a_square(y):
+    loc = numpyro.sample("loc", dist.Normal(0, 1))
+    numpyro.sample("y", dist.Normal(loc**2, 1.0), obs=y)
+
+
+RNG = np.random.default_rng(0)
+NORMALS = {
+    "walk": (of_a_walk, (RNG.normal(size=6),)),
+    "groups": (of_groups, (RNG.normal(size=(12, 3)), np.arange(12) % 4, RNG.normal(size=12))),
+    "logarithms": (of_logarithms, (np.exp(RNG.normal(size=5)),)),
+}
+
+
+@pytest.mark.parametrize(("model", "args"), NORMALS.values(), ids=NORMALS.keys())
+def test_normal_posteriors_are_proven_by_their_operations(model, args):
+    target = Target.from_numpyro(model, *args)
+    proven, seen = gaussian_reference(target, proven=True), gaussian_reference(target)
+    assert proven.log_evidence.value == seen.log_evidence.value
+
+
+@pytest.mark.parametrize(("model", "degree"), [(of_heavy_tails, NONE), (of_a_square, 4)])
+def test_degrees_of_what_is_not_normal(model, degree):
+    target = Target.from_numpyro(model, np.arange(3.0))
+    with jax.enable_x64(True):
+        assert degree_in_last(traced(target.density, target.data, target.sites)) == degree
+    with pytest.raises(NotGaussian):
+        gaussian_reference(target, proven=True)

@@ -324,3 +324,21 @@ def test_the_cache_and_the_same_key_give_the_same_numbers(tmp_path, monkeypatch)
 def test_settings_out_of_range_are_refused(settings, message):
     with pytest.raises(ValueError, match=message):
         reference_by_smc(mixture_target(4)[0], key=0, **settings)
+
+
+def centred_schools(y, sd):
+    """Eight schools, centred: a funnel, whose neck no population reaches."""
+    mean = numpyro.sample("mean", dist.Normal(0, 5))
+    scale = numpyro.sample("scale", dist.HalfCauchy(5))
+    with numpyro.plate("schools", 8):
+        effect = numpyro.sample("effect", dist.Normal(mean, scale))
+        numpyro.sample("y", dist.Normal(effect, sd), obs=y)
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_a_funnel_is_complained_of_though_all_populations_agree(seed):
+    y, sd = np.array([28.0, 8, -3, 7, -1, 1, 18, 12]), np.array([15.0, 10, 16, 11, 9, 11, 10, 18])
+    target = Target.from_numpyro(centred_schools, y, sd)
+    with pytest.raises(UntrustworthyReference, match="trajectories from the particles"):
+        reference_by_smc(target, key=seed, **SMALL)

@@ -91,3 +91,36 @@ def test_data_that_does_not_divide_is_refused():
         target.shard(jax.devices())
     with pytest.raises(ValueError, match=r"divisible by 1.*\[\].*Pad or drop rows"):
         Target.from_log_density(lambda z, data: data * z[0], 1, data=np.array(2.0)).shard(mesh)
+
+
+def of_rows(*args) -> subprocess.Popen:
+    environment = {**os.environ, "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(SCRIPT.parents[2])}
+    command = [sys.executable, str(SCRIPT.with_name("rows_of_processes.py")), *map(str, args)]
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def of_two_processes(*args) -> list[dict]:
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        address = f"localhost:{free.getsockname()[1]}"
+    return list(map(finish, [of_rows(address, 2, i, *args) for i in range(2)]))
+
+
+@pytest.mark.exhaustive
+def test_two_processes_each_with_its_own_rows_make_one_fit():
+    """Laplace's normal and its certificate are those of one process with all rows, and the same in both."""
+    first, second = of_two_processes()
+    assert first == second
+    alone = finish(of_rows("alone"))
+    assert first["rows"] == alone["rows"] == 60_000
+    np.testing.assert_allclose(first["laplace"], alone["laplace"], rtol=1e-5)
+    np.testing.assert_allclose(first["elbo"], alone["elbo"], rtol=1e-6)
+    assert (first["some"] is None) == (alone["some"] is None)
+    if alone["some"] is not None:
+        np.testing.assert_allclose(first["some"], alone["some"], rtol=1e-9)
+
+
+@pytest.mark.exhaustive
+def test_processes_that_part_ways_are_found_out():
+    for found in of_two_processes("differ"):
+        assert "at different points" in found["error"]

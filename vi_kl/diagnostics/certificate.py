@@ -33,6 +33,7 @@ from vi_kl.diagnostics.judgement import SCALE
 from vi_kl.diagnostics.measurements import Measurements
 from vi_kl.diagnostics.missed_modes import MOST_DIMENSIONS, NOTABLE_SHARE, Search, find_missed_modes, search_from
 from vi_kl.diagnostics.psis import pareto_k
+from vi_kl.diagnostics.rounding import rounding_of, with_rounding
 from vi_kl.diagnostics.saturation import saturations
 from vi_kl.diagnostics.short_chains import PIECE
 from vi_kl.diagnostics.verdict import blind_spot, label_of, verdict_of
@@ -232,6 +233,7 @@ def certify(
         report(0.8, "comparing with the reference")
         figures |= judge_against_reference(q, known, draws, weights, search, figures, keys)
     figures["saturated"] = saturations(q.target, draws.z)
+    figures = with_rounding(figures, rounding_of(q, draws))
     return Certificate(**figures, contradictions=find_contradictions(figures, known, density_excess(q, draws, keys[5])))
 
 

@@ -9,6 +9,7 @@ from vi_kl.diagnostics.errors import Errors
 from vi_kl.diagnostics.evidence_bounds import Limits
 from vi_kl.diagnostics.missed_modes import MissedMode
 from vi_kl.diagnostics.psis import RELIABLE
+from vi_kl.diagnostics.rounding import Rounding
 from vi_kl.diagnostics.saturation import Saturation
 from vi_kl.diagnostics.wasserstein import Wasserstein
 from vi_kl.diagnostics.without_weights import ShortChains
@@ -63,6 +64,8 @@ class Measurements:
         saturated: sites at which float64 cannot tell draws of q from a bound.
         learned: the model's parameters that were learned or given, and are fixed in the posterior that q is compared
             with.
+        rounding: the errors of a log density that is computed in float32, which the other figures' errors count; None
+            for float64.
     """
 
     name: str
@@ -104,6 +107,7 @@ class Measurements:
     improper: tuple[str, ...] = ()
     saturated: tuple[Saturation, ...] = ()
     learned: tuple[str, ...] = ()
+    rounding: Rounding | None = None
 
     @property
     def worst_mean_error(self) -> float:

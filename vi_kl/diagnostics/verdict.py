@@ -23,6 +23,8 @@ def label_of(m: Measurements) -> str:
     """
     if m.reverse_kl is None or m.contradictions or m.complaints or saturates(m) or m.improper or is_below_zero(m):
         return "unknown"
+    if is_too_coarse(m):
+        return "unknown"
     kl = m.reverse_kl.to("nats")
     if m.outside_support or m.is_point:
         return "exact"
@@ -31,6 +33,11 @@ def label_of(m: Measurements) -> str:
     limits = m.limits.to("nats")
     low, high = kl.interval(limits.confidence)
     return "certified" if math.isfinite(limits.upper) and low <= limits.upper and high >= limits.lower else "estimated"
+
+
+def is_too_coarse(m: Measurements) -> bool:
+    """Return whether float32 leaves so much noise in the log density that it hides the distances that matter."""
+    return m.rounding is not None and m.rounding.is_too_much
 
 
 def saturates(m: Measurements) -> bool:
@@ -84,6 +91,11 @@ def distance_sentence(m: Measurements, label: str) -> str:
         return (
             f"The posterior may be improper: as far out as its density can be followed along {names} it does not fall "
             "off as one that has an integral must. Of a posterior that does not exist there is no distance."
+        )
+    if is_too_coarse(m):
+        return (
+            f"In float32 the log density is off by {m.rounding} from draw to draw of q, which hides the distance to "
+            "the posterior. Centre and scale the data, or leave dtype='float32' out."
         )
     if m.contradictions:
         return "These figures contradict each other, so the distance to the posterior is unknown."
@@ -184,7 +196,7 @@ def shifts_sentence(m: Measurements) -> str:
 
 def blind_spot(m: Measurements) -> str:
     """Say what could be wrong without showing in these figures, and that they are fewer where they are dear."""
-    return " ".join(filter(None, (unseen(m), unseen_by_chains(m), at_learned(m), thrift(m))))
+    return " ".join(filter(None, (unseen(m), unseen_by_chains(m), at_learned(m), rounded(m), thrift(m))))
 
 
 def at_learned(m: Measurements) -> str:
@@ -195,6 +207,16 @@ def at_learned(m: Measurements) -> str:
     return (
         f"Nor how uncertain {', '.join(m.learned)} {'are' if len(m.learned) > 1 else 'is'}: all figures are of the "
         f"posterior at {what} learned."
+    )
+
+
+def rounded(m: Measurements) -> str:
+    """Say what the log density's errors in float32 are; "" in float64."""
+    if m.rounding is None or m.rounding.is_too_much:
+        return ""
+    return (
+        f"Nor differences within the rounding of float32: the log density is off by {m.rounding} from draw to draw of "
+        "q, which the errors stated here count."
     )
 
 

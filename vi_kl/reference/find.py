@@ -34,7 +34,8 @@ def find_reference(
     """Find a reference posterior, by the most certain of these methods that applies.
 
     1. A reference that the target carries already (a conjugate model's closed form).
-    2. A posterior that is exactly normal in z, as those of linear models with known variances: `gaussian_reference`.
+    2. A posterior that is exactly normal in z, as those of linear models with known variances, and whose operations
+       show it: `gaussian_reference(..., proven=True)`.
     3. Quadrature, in up to three dimensions: `reference_by_quadrature`.
     4. A reference run of NUTS that passes its checks, with the evidence by bridge sampling and a second opinion by
        annealing: `reference_run`.
@@ -61,7 +62,7 @@ def find_reference(
     if target.reference is not None:
         return target.reference
     try:
-        return gaussian_reference(target)
+        return gaussian_reference(target, proven=True)
     except NotGaussian:
         pass
     if target.dim <= MOST_INTEGRATED:

@@ -18,11 +18,13 @@ from vi_kl.core.errors import ViKLError
 from vi_kl.core.estimate import Estimate
 from vi_kl.core.gaussian import Gaussian
 from vi_kl.core.precision import in_float64
+from vi_kl.core.programs.degree import degree_in_last
 from vi_kl.core.random_keys import numpy_generator
 from vi_kl.core.scales import Triangular
 from vi_kl.reference.posterior import Moments, ReferencePosterior
 from vi_kl.targets.arguments import of_a_target
 from vi_kl.targets.modes import find_mode
+from vi_kl.targets.rows import traced
 from vi_kl.targets.target import CHUNK, Target, constrain_in_chunks, value_and_grad
 
 RADII = (1.0, 3.0, 6.0)  # in sd
@@ -54,12 +56,17 @@ class Quadratic:
 
 @of_a_target
 @in_float64
-def gaussian_reference(target: Target) -> ReferencePosterior:
+def gaussian_reference(target: Target, *, proven: bool = False) -> ReferencePosterior:
     """Find and verify the reference of a target whose posterior is exactly normal in z.
 
     The log density is compared with the quadratic at 1, 3 and 6 sd from the mode, both ways along every whitened axis
     and along random directions; at 20 and 100 sd it must not exceed the quadratic. A mode so narrow that all of these
-    points miss it is not seen.
+    points miss it is not seen so; `proven` asks for a log density whose operations show that it is a quadratic.
+
+    Args:
+        target: the posterior.
+        proven: whether to refuse a log density that looks normal, if its operations do not show that it is: those of a
+            mixture do not, nor those of a function outside JAX.
 
     Returns:
         A ReferencePosterior with `normal`; the standard error of its log evidence bounds the rounding. Sites that z
@@ -68,8 +75,10 @@ def gaussian_reference(target: Target) -> ReferencePosterior:
 
     Raises:
         NotGaussian: the log density has no proper mode, or is not a quadratic; the message names the largest
-            deviation in nats, where it is, and the coordinate of z that is responsible.
+            deviation in nats, where it is, and the coordinate of z that is responsible. Or that is not proven.
     """
+    if proven:
+        refuse_unproven(target)
     quadratic = fit_quadratic(target)
     deviation = verify(target, quadratic)
     normal = quadratic.normal
@@ -85,6 +94,15 @@ def gaussian_reference(target: Target) -> ReferencePosterior:
         normal=(normal.loc, normal.covariance),
         target=target,
     )
+
+
+def refuse_unproven(target: Target) -> None:
+    """Raise an error unless a log density's operations show that it is a polynomial of the second degree in z."""
+    if target.density.is_streamed or degree_in_last(traced(target.density, target.data, target.sites)) > 2:
+        raise NotGaussian(
+            "The operations of the log density do not show that it is a quadratic in z, and points cannot: parts of it "
+            "may be too narrow for them. Use reference_by_quadrature (up to three dimensions) or a reference run."
+        )
 
 
 @in_float64

@@ -23,6 +23,7 @@ from vi_kl.targets.parameters import (
     Simplex,
     UnitInterval,
 )
+from vi_kl.targets.processes import RowsOfEachProcess
 from vi_kl.targets.row_sources import ArrayRows, ParquetRows, RowSource
 from vi_kl.targets.target import Target
 
@@ -39,6 +40,7 @@ __all__ = [
     "ParquetRows",
     "Positive",
     "RowSource",
+    "RowsOfEachProcess",
     "Simplex",
     "Target",
     "UnitInterval",

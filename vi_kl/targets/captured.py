@@ -9,7 +9,10 @@ import jax
 import numpy as np
 
 from vi_kl.core.precision import in_float64
+from vi_kl.core.programs.in_float32 import in_float32
 from vi_kl.core.programs.program import Program, capture, kept, shape_of
+
+IN_FLOAT32 = ("log_density", "minibatch")  # programs that compute in 32 bits where that is asked for
 
 
 class ChangedError(ValueError):
@@ -26,6 +29,7 @@ class Captured:
     Attributes:
         programs: (name, program, places of what it closes over among all arrays closed over) of each.
         closed_over: the arrays themselves, for data that are given without them.
+        float_type: "float32" if the programs that evaluate the log density compute in 32 bits (`IN_FLOAT32`).
         live: names of the fields from which the programs were traced, and on which nothing depends once they are.
     """
 
@@ -33,6 +37,7 @@ class Captured:
 
     programs: tuple[tuple[str, Program, tuple[int, ...]], ...] = dataclasses.field(default=(), kw_only=True, repr=False)
     closed_over: tuple = dataclasses.field(default=(), kw_only=True, repr=False)
+    float_type: str = dataclasses.field(default="float64", kw_only=True)
 
     def run(self, name: str, data, *arguments):
         """Return what `model_<name>(data, *arguments)` gave when it was captured, or gives now if it was not."""
@@ -41,6 +46,14 @@ class Captured:
                 given, closed_over = self.split(data)
                 return program([closed_over[i] for i in places], given, *arguments)
         return getattr(self, f"model_{name}")(data, *arguments)
+
+    def program_of(self, name: str, *shapes) -> tuple[Program, list]:
+        """Trace `model_<name>` for arguments of these shapes; return its program, and what it closes over."""
+        program, constants = capture(getattr(self, f"model_{name}"), *shapes)
+        return (in_float32(program) if self.float_type == "float32" and name in IN_FLOAT32 else program), constants
+
+    def model_log_density_in_64_bits(self, data, sites):
+        return self.model_log_density(data, sites)  # type: ignore[attr-defined]  # every captured density has it
 
     def split(self, data) -> tuple[tuple, tuple]:
         """Return the arrays that the function is called with, and those that it closes over."""
@@ -75,7 +88,7 @@ class Captured:
         if not self.programs:
             return
         name, program, places = self.programs[0]
-        now, constants = capture(getattr(self, f"model_{name}"), *program.shapes)
+        now, constants = self.program_of(name, *program.shapes)
         _, then = self.split(data)
         if now is not program or not all(same(then[i], x) for i, x in zip(places, constants, strict=True)):
             raise ChangedError(
@@ -115,7 +128,7 @@ class Captured:
         vars(self).update(state, programs=())
         programs = []
         for (name, (arguments, constants)), where in zip(shapes.items(), places, strict=True):
-            program = in_float64(capture)(getattr(self, f"model_{name}"), *arguments)[0]
+            program = in_float64(self.program_of)(name, *arguments)[0]
             if program.constant_shapes != constants:
                 raise ChangedError(f"'{self}' is not the function that the target was made of.")
             programs.append((name, program, where))
@@ -146,9 +159,12 @@ def captured(density: Captured, given: Any, *more: Any) -> tuple[Captured, tuple
     """
     given = jax.tree.map(shape_of, given)
     found, programs = ClosedOver(), []
-    for name, shapes in density.programs_to_capture(*more).items():
+    wanted = density.programs_to_capture(*more)
+    if density.float_type == "float32" and "log_density" in wanted:
+        wanted |= {"log_density_in_64_bits": wanted["log_density"]}
+    for name, shapes in wanted.items():
         try:
-            program, constants = capture(getattr(density, f"model_{name}"), given, *shapes)
+            program, constants = density.program_of(name, given, *shapes)
         except Exception as error:
             raise density.explain_failure(name, error) from error
         programs.append((name, program, found.places(constants)))

@@ -140,6 +140,7 @@ class Density(abc.ABC):
         capabilities: names out of `CAPABILITIES`.
         constant_arguments: {name: array} of the arrays that are part of the density and no data.
         narrow: whether the density could be traced in 32 bits only.
+        float_type: "float32" where the log density is asked for in 32 bits; its sums, and all around it, are in 64.
         is_streamed: whether its rows are read in blocks, so that it is no part of a compiled program.
         deterministic, discrete: names of what is computed, and discrete sites that are summed out; empty where there
             are none.
@@ -153,6 +154,7 @@ class Density(abc.ABC):
     source: ClassVar[str] = "a density"
     constant_arguments: Mapping[str, np.ndarray] = {}
     narrow: bool = False
+    float_type: str = "float64"
     is_streamed: bool = False
     deterministic: tuple[str, ...] = ()
     discrete: tuple = ()
@@ -273,6 +275,10 @@ class DerivedDensity(Density):
     @property
     def narrow(self):
         return self.density.narrow
+
+    @property
+    def float_type(self):
+        return self.density.float_type
 
     @property
     def deterministic(self):

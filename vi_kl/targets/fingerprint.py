@@ -17,6 +17,7 @@ from vi_kl.targets.target import Target, value_and_grad_batch
 
 HASHED_AT_ONCE = 2**20  # numbers
 SAME = 1e-9  # relative difference of log densities that other hardware and versions may make
+SAME_IN_FLOAT32 = 1e-4  # the same, of log densities whose terms are computed in 32 bits
 
 
 @in_float64
@@ -24,6 +25,7 @@ def fingerprint(target: Target) -> dict:
     """Return a description of the target, made of plain values."""
     return {
         "model": str(target.density),
+        "dtype": target.dtype,
         "sites": site_list(target),
         "data": [describe_leaf(leaf) for leaf in jax.tree.leaves(target.density.split(target.data)[0])],
         "constants": {name: describe_leaf(value) for name, value in target.density.constant_arguments.items()},
@@ -64,10 +66,15 @@ def describe_leaf(leaf) -> list:
     return [list(np.shape(leaf)), wide.str, contents.hexdigest()]
 
 
+def differences_of_dtype(saved: str, new: str) -> list[str]:
+    return [] if saved == new else [f"the log density was computed in {saved} then and is in {new} now"]
+
+
 def differences(saved: dict, new: dict) -> list[str]:
     """Say how the target of a new fingerprint differs from that of a saved one; return an empty list if it does not."""
     return (
-        differences_of_sites(saved["sites"], new["sites"])
+        differences_of_dtype(saved.get("dtype", "float64"), new["dtype"])
+        or differences_of_sites(saved["sites"], new["sites"])
         or differences_of_data(saved, new)
         or differences_of_model(saved, new)
     )
@@ -102,7 +109,8 @@ def differences_of_model(saved: dict, new: dict) -> list[str]:
     closed_over = saved.get("closed_over", new["closed_over"]) != new["closed_over"]
     reason = "the arrays that the model closes over hold other numbers" if closed_over else "the model has changed"
     before, now = saved["log_density"], new["log_density"][: len(saved["log_density"])]
-    same = np.isclose(before, now, rtol=SAME, atol=SAME, equal_nan=True)
+    near = SAME if new["dtype"] == "float64" else SAME_IN_FLOAT32
+    same = np.isclose(before, now, rtol=near, atol=near, equal_nan=True)
     if not same.all():
         where = int(np.argmin(same))
         place = "at z = 0" if where == 0 else f"at point {where} of those that are looked at"

@@ -206,20 +206,21 @@ def is_a_number(dim: Any) -> bool:
 DensityOnData = tuple[LogDensity, Any, tuple[Site, ...]]  # a density, its data and its sites
 
 
-def density_of_z(function: Callable, dim: int, data: Any) -> DensityOnData:
+def density_of_z(function: Callable, dim: int, data: Any, dtype: str = "float64") -> DensityOnData:
     """Return what a Target over one site, `z`, is made of (call it with 64-bit types switched on)."""
     refuse_no_log_density(function, "z", data is not None)
     sites = (Site("z", (dim,), (dim,)),)
-    return checked_density(LogDensity(function, data is not None), data, sites, f"one z of shape ({dim},)")
+    density = LogDensity(function, data is not None, float_type=dtype)
+    return checked_density(density, data, sites, f"one z of shape ({dim},)")
 
 
-def density_of_parameters(function: Callable, tree: Any, data: Any) -> DensityOnData:
+def density_of_parameters(function: Callable, tree: Any, data: Any, dtype: str = "float64") -> DensityOnData:
     """Return what a Target over a tree of named parameters is made of (call it with 64-bit types switched on)."""
     refuse_no_log_density(function, "parameters", data is not None)
     structure, names, parameters = read_parameters(tree)
     density = ParameterLogDensity(
-        function, data is not None, structure=structure, names=names, parameters=parameters
-    )  # fmt: skip
+        function, data is not None, structure=structure, names=names, parameters=parameters, float_type=dtype
+    )
     return checked_density(density, data, density.sites, "one tree of parameters")
 
 

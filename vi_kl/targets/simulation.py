@@ -23,6 +23,12 @@ class Simulator(Protocol):
     def posteriors(self, data: dict[str, np.ndarray]) -> list[Target]:
         """Return the posterior given each of the data sets {observed site: (num, ...)}, all of one structure."""
 
+    def draw_given(self, latent: dict[str, np.ndarray], key) -> dict[str, np.ndarray]:
+        """Return {observed site: (num, ...)}, data drawn once with each of the latent values {site: (num, ...)}."""
+
+    def augmented(self, data: dict[str, np.ndarray], given: dict[str, np.ndarray]) -> list[Target]:
+        """Return the posterior given `given`, {observed site: value}, and each of the data sets as well."""
+
 
 def simulator_of(model: Any, args: tuple, kwargs: dict, observed: tuple[str, ...]) -> Simulator:
     """Return a simulator, which runs the model forwards.

@@ -26,6 +26,7 @@ from vi_kl.core.aligned import empty_aligned
 from vi_kl.core.compilation import compiled
 from vi_kl.core.errors import ModelError, UnsuitableError
 from vi_kl.targets.density import DerivedDensity
+from vi_kl.targets.processes import RowsOfEachProcess, from_each, joined_over_processes, summed_over_processes
 from vi_kl.targets.row_sources import RowSource
 from vi_kl.targets.rows import RowSum, constant_part, rows_part
 
@@ -66,7 +67,7 @@ class StreamedDensity(DerivedDensity):
     @property
     def num_rows(self) -> int:
         """The number of all rows."""
-        return self.blocks.num_rows
+        return self.blocks.of_all
 
     @property
     def programs(self) -> tuple:
@@ -100,24 +101,29 @@ class StreamedDensity(DerivedDensity):
         padded = np.pad(z, ((0, -len(z) % each), (0, 0)), mode="edge")
         points = [jnp.asarray(padded[i : i + each]) for i in range(0, len(padded), each)]
         options = {"by_rows": self.by_rows, "with_gradient": with_gradient}
-        leaves, begin = jax.tree.leaves(data), 0
-        total = [jax.tree.map(np.asarray, constant(leaves, piece, **options)) for piece in points]
+        leaves, begin = jax.tree.leaves(data), self.blocks.begin
+        fixed = [jax.tree.map(np.asarray, constant(leaves, piece, **options)) for piece in points]
+        total = jax.tree.map(np.zeros_like, fixed)
         for rows, count in read_ahead(iter(self.blocks)):
             leaves, which = self.leaves(data, rows), np.array([begin, count])  # Python's numbers would be compiled in
             parts = [sum_of_block(leaves, piece, which, **options) for piece in points]
             total = jax.tree.map(lambda a, b: a + np.asarray(b), total, parts)
             begin += count
+        if self.blocks.are_shared:
+            total = summed_over_processes(total, padded)
+        total = jax.tree.map(np.add, fixed, total)
         return jax.tree.map(lambda *pieces: np.concatenate(pieces)[: len(z)], *total)
 
     def rows_at(self, numbers: np.ndarray) -> Rows:
         """Return the rows of these numbers, in ascending order, by one pass."""
         found: list[Rows] = []
-        begin = 0
+        begin = self.blocks.begin
         for rows, count in read_ahead(iter(self.blocks)):
             here = numbers[(numbers >= begin) & (numbers < begin + count)] - begin
             found.append({name: array[here] for name, array in rows.items()})
             begin += count
-        return {name: np.concatenate([part[name] for part in found]) for name in found[0]}
+        joined = {name: np.concatenate([part[name] for part in found]) for name in found[0]}
+        return {name: joined_over_processes(x) for name, x in joined.items()} if self.blocks.are_shared else joined
 
 
 def unchanged(function: Callable) -> Callable:
@@ -151,8 +157,11 @@ class Blocks:
         source: the source of rows.
 
     Attributes:
-        num_rows: the number of all rows.
-        first: the first block.
+        num_rows: the number of the source's rows.
+        are_shared: whether other processes have further rows.
+        of_all: the number of rows of all processes.
+        begin: the number of rows of the processes before this one.
+        first: the first block, of the first process.
         size: the rows of a block.
 
     Raises:
@@ -167,8 +176,15 @@ class Blocks:
         self.kinds = kinds_of(piece, None)
         row_bytes = sum(dtype.itemsize * int(np.prod(shape)) for shape, dtype in self.kinds.values())
         self.size = min(self.num_rows, max(FEWEST_ROWS, BLOCK_BYTES // row_bytes))
+        self.are_shared = isinstance(source, RowsOfEachProcess)
+        numbers = from_each(np.array([self.num_rows, self.size])) if self.are_shared else np.array([[self.num_rows, 0]])
+        self.of_all = int(numbers[:, 0].sum())
+        self.begin = int(numbers[: jax.process_index(), 0].sum()) if self.are_shared else 0
+        self.size = int(numbers[:, 1].min()) if self.are_shared else self.size  # one program, and one price, for all
         with contextlib.closing(iter(self)) as blocks:
             self.first = next(blocks)[0]
+        if self.are_shared:
+            self.first = {name: from_each(array)[0] for name, array in self.first.items()}
 
     def __iter__(self) -> Iterator[tuple[Rows, int]]:
         seen = held = 0

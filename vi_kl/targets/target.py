@@ -89,7 +89,9 @@ class Target:
 
     @classmethod
     @in_float64
-    def from_numpyro(cls, model: Callable, *args: Any, reference: Any = None, **kwargs: Any) -> "Target":
+    def from_numpyro(
+        cls, model: Callable, *args: Any, reference: Any = None, dtype: str = "float64", **kwargs: Any
+    ) -> "Target":
         """Make a target of the posterior of a NumPyro model given its data.
 
         Args:
@@ -102,6 +104,9 @@ class Target:
                 are read in blocks.
             reference: the reference posterior, if it is known: a `ReferencePosterior`, or a function from this target
                 to one, called when it is first asked for.
+            dtype: "float32" to evaluate the model in 32 bits, as GPUs do many times faster: its terms are, and their
+                sums, weights, certificates and linear algebra stay in float64. A certificate measures how far that is
+                from float64, and its errors count it.
 
         Raises:
             ModelError: the model has no continuous latent site, a discrete one with too many values to sum out, a mask
@@ -118,12 +123,14 @@ class Target:
         """
         if isinstance(kwargs.get("rows"), RowSource):
             given = {name: value for name, value in kwargs.items() if name != "rows"}
-            return cls(*streamed_from_numpyro(model, args, given, kwargs["rows"]), reference)
-        return cls(*density_from_numpyro(model, args, kwargs), reference)
+            return cls(*streamed_from_numpyro(model, args, given, kwargs["rows"], checked_dtype(dtype)), reference)
+        return cls(*density_from_numpyro(model, args, kwargs, checked_dtype(dtype)), reference)
 
     @classmethod
     @in_float64
-    def from_log_density(cls, function: Callable, dim: int, *, data: Any = None, reference: Any = None) -> "Target":
+    def from_log_density(
+        cls, function: Callable, dim: int, *, data: Any = None, reference: Any = None, dtype: str = "float64"
+    ) -> "Target":
         """Make a target of a log density, over z itself or over named parameters.
 
             Target.from_log_density(f, 3)                                          # f(z), z of shape (3,)
@@ -141,15 +148,17 @@ class Target:
             data: a pytree of arrays.
             reference: what is known exactly about the posterior: a `ReferencePosterior`, or a function from this
                 target to one, called when it is first asked for.
+            dtype: "float32" to evaluate the function in 32 bits; see `from_numpyro`.
 
         Raises:
             ModelError: the function returns no real number (None, a vector, a complex number), or another one at each
                 call; or an example is no real number, or outside its support. The message names it.
             ValueError: dim is no positive whole number.
         """
+        dtype = checked_dtype(dtype)
         if is_a_number(dim):
-            return cls(*density_of_z(function, whole_number("dim", dim, at_least=1), data), reference)
-        return cls(*density_of_parameters(function, dim, data), reference)
+            return cls(*density_of_z(function, whole_number("dim", dim, at_least=1), data, dtype), reference)
+        return cls(*density_of_parameters(function, dim, data, dtype), reference)
 
     @classmethod
     def from_pymc(cls, model: Any, *, reference: Any = None) -> "Target":
@@ -256,6 +265,11 @@ class Target:
     def narrow(self) -> bool:
         """Whether the model can be traced in 32 bits only: it is computed in 64, its constants rounded to 24 bits."""
         return self.density.narrow
+
+    @property
+    def dtype(self) -> str:
+        """The type in which the log density is evaluated, "float32" or "float64"."""
+        return self.density.float_type
 
     @property
     @in_float64
@@ -381,6 +395,7 @@ class Target:
         sites = sites_in_words(self.sites)
         notes = f", constants: {', '.join(self.constants)}" if self.constants else ""
         notes += ", traced in 32 bits" if self.narrow else ""
+        notes += ", computed in float32" if self.dtype == "float32" else ""
         names = ", ".join(self.density.learnable)
         notes += f", {'learned' if self.density.is_learned else 'to learn'}: {names}" if names else ""
         return f"Target({self.density}, {sites}, dim={self.dim}{notes})"
@@ -406,6 +421,21 @@ class Target:
         target = cls(density, children[0], sites)
         target.is_sharded = was_sharded  # the arrays that are traced in its place do not show where they lie
         return target
+
+
+def checked_dtype(dtype: Any) -> str:
+    """Return "float32" or "float64", however it is written.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    try:
+        found = np.dtype(dtype).name
+    except TypeError:
+        found = ""
+    if found not in ("float32", "float64"):
+        raise ValueError(f"dtype must be 'float32' or 'float64', not {dtype!r}.")
+    return found
 
 
 # Compiled once per target and shape of z, because the target is an argument; the algorithms share them. A target whose

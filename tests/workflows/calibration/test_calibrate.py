@@ -61,7 +61,19 @@ def test_a_calibration_is_a_plain_record(exact):
     found = json.loads(json.dumps(exact.to_dict(), allow_nan=False))
     assert found == json.loads(json.dumps(plain(dataclasses.asdict(exact)), allow_nan=False))
     assert found.keys() == {
-        *("method", "parameters", "ranks", "pits", "num_draws", "converged", "failures", "latent", "data", "cost"),
+        *(
+            "method",
+            "parameters",
+            "ranks",
+            "pits",
+            "num_draws",
+            "converged",
+            "failures",
+            "latent",
+            "data",
+            "cost",
+            "given",
+        ),
         *("p_values", "adjusted_p_values", "faults", "bias", "width", "finds_fault", "worst_first"),
         *("verdict", "cannot_see"),
     }

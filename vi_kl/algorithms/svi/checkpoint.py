@@ -24,7 +24,7 @@ from vi_kl.core.files import place_of
 from vi_kl.core.serialization import Archive, ArchiveError
 from vi_kl.targets.fingerprint import differences, fingerprint
 
-FORMAT = 3
+FORMAT = 4
 CLASSES = {kind.__qualname__: kind for kind in (Answer, Batch, Params, State)}
 MAY_DIFFER = ("max_steps",)  # it only says when to stop
 
@@ -109,6 +109,7 @@ class Checkpoint:
         run.schedule.restore(state["schedule"])
         run.setbacks, run.setbacks_in_all = state["setbacks"]
         run.learning.restore(state["learning"])
+        run.anchoring.restore(state["anchoring"])
         for name, value in vars(self.before).items():
             setattr(run.counter, name, getattr(run.counter, name) + value)
 
@@ -147,6 +148,7 @@ class Checkpoint:
             "schedule": run.schedule.state(),
             "setbacks": [run.setbacks, run.setbacks_in_all],
             "learning": run.learning.state(),
+            "anchoring": run.anchoring.state(),
         }
         if now - self.written >= self.seconds:
             self.write()

@@ -12,6 +12,7 @@ import jax
 import numpy as np
 
 from vi_kl.algorithms.algorithm import Cost, CostCounter, Fit, FitError, Solution, Status, counting_costs
+from vi_kl.algorithms.svi.anchoring import takes_anchor
 from vi_kl.algorithms.svi.run import Run, optimizer_of
 from vi_kl.algorithms.svi.step import loss_at, run_chunks
 from vi_kl.core.blas_threads import with_one_blas_thread
@@ -19,6 +20,7 @@ from vi_kl.core.compilation import compiled
 from vi_kl.core.errors import ViKLError, numerical_failures_named
 from vi_kl.core.precision import in_float64
 from vi_kl.core.pytrees import to_numpy
+from vi_kl.targets.anchored import Anchor, with_anchor
 from vi_kl.targets.batching import Layout
 from vi_kl.targets.target import Target
 
@@ -73,13 +75,20 @@ def run_side_by_side(config, keys, targets, starts: Sequence[Callable], progress
     """Return each run that `starts` begin, when it has ended; or the error that kept it from beginning."""
     ended: list[LaneRun | Exception | None] = [None] * len(starts)
     waiting = start_each(starts, ended)
-    lanes = Lanes(config, jax.random.key_impl(keys), Layout.of(targets), min(LANES, len(starts)))
+    lanes = Lanes(config, jax.random.key_impl(keys), layout_of(config, targets), min(LANES, len(starts)))
     while lanes.fill(waiting):
         for run in lanes.step():
             ended[run.index] = run
         done = sum(run is not None for run in ended)
         progress(done / len(ended), f"{done} of {len(ended)} fits done")
     return ended
+
+
+def layout_of(config, targets) -> Layout:
+    """Return the layout of the targets as the steps see them; each has an anchor of its own, where they have one."""
+    if takes_anchor(config, targets[0]):
+        targets = [with_anchor(target, Anchor.nowhere(target.dim)) for target in targets]
+    return Layout.of(targets)
 
 
 def start_each(starts: Sequence[Callable], ended: list) -> Iterator[LaneRun]:
@@ -100,21 +109,22 @@ class Lanes:
     def __init__(self, config, impl, layout: Layout, width: int):
         self.config, self.impl, self.layout, self.width = config, impl, layout, width
         self.runs: list[LaneRun] = []
-        self.targets: list | None = None  # stacked; None when the runs have changed
+        self.seen: list[Target] = []  # the targets as the lanes' steps see them, and their leaves stacked
+        self.targets: list = []
 
     def fill(self, waiting: Iterator[LaneRun]) -> bool:
         """Let waiting runs in as far as there is room; return whether there is any run at all."""
         while len(self.runs) < self.width and (run := next(waiting, None)) is not None:
             self.runs.append(run)
-            self.targets = None
         return bool(self.runs)
 
     def step(self) -> list[LaneRun]:
         """Do one chunk of every run, and return the runs that ended."""
         # lanes without a run repeat the first: the program keeps its shape
         lanes = self.runs + self.runs[:1] * (self.width - len(self.runs))
-        if self.targets is None:
-            self.targets = self.layout.stack([run.target for run in lanes])
+        seen = [run.anchoring.target for run in lanes]
+        if len(seen) != len(self.seen) or any(a is not b for a, b in zip(seen, self.seen, strict=True)):
+            self.seen, self.targets = seen, self.layout.stack(seen)
         step_sizes = np.stack([np.float64(run.schedule.step_size) for run in lanes])
         keys, states, units = (stack_trees([getattr(run, name) for run in lanes]) for name in ("key", "state", "units"))
         config = self.config
@@ -132,7 +142,6 @@ class Lanes:
         ended = [run for run in self.runs if run.done]
         if ended:
             self.runs = [run for run in self.runs if not run.done]
-            self.targets = None
         return ended
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from vi_kl.algorithms.algorithm import CostCounter, FitError, History, Solution, Status
 from vi_kl.algorithms.initialization import initialize
+from vi_kl.algorithms.svi.anchoring import Anchoring
 from vi_kl.algorithms.svi.cosine import CosineSchedule
 from vi_kl.algorithms.svi.learning import Learning
 from vi_kl.algorithms.svi.schedule import Schedule
@@ -93,12 +94,14 @@ class Run:
         self.step_sizes: list[np.ndarray] = []
         self.error: FitError | None = None
         self.learning = Learning(self)
+        self.anchoring = Anchoring(self)
 
     def begin(self, start=None) -> "Run":
         """Find the parameters to start from."""
         init_key, self.key = jax.random.split(self.key)
         params, units, self.schedule.frame = begin(self.config, init_key, self.target, self.counter, start)
         self.learning.begin(params, units)
+        self.anchoring.begin(init_key)
         return self
 
     @property
@@ -114,7 +117,7 @@ class Run:
         """Do one chunk of steps."""
         config = self.config
         chunk = run_and_measure(
-            self.key, self.state, self.target, self.units, self.schedule.step_size,
+            self.key, self.state, self.anchoring.target, self.units, self.schedule.step_size,
             config.family, config.objective, optimizer_of(config), config.chunk,
         )  # fmt: skip
         self.record(chunk._replace(**{name: to_numpy(getattr(chunk, name)) for name in ("losses", "mean", "draws")}))
@@ -137,6 +140,7 @@ class Run:
         self.schedule.record(chunk.losses, chunk.mean, chunk.draws, force_of(self))
         if not self.schedule.done:
             self.learning.look(chunk.mean, was_cut=self.schedule.step_size != before)
+            self.anchoring.look(chunk.draws, self.key)
 
     def set_back(self, steps: int) -> None:
         """Go on from the last good state with other noise, and if that does not help with a smaller step size."""
@@ -216,12 +220,12 @@ def optimizer_of(config):
 
 def refuse_nonfinite(run: Run) -> None:
     """Repeat the chunk step by step, and raise an error with the step, the reason, and the last good state."""
-    config, target, key = run.config, run.target, run.key
+    config, key = run.config, run.key
     if not jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
         key = jax.random.wrap_key_data(key, impl=run.impl)
     chunk_key = jax.random.split(key)[1]
     state, _, _ = run_chunk(
-        chunk_key, run.state, target, run.units, run.schedule.step_size,
+        chunk_key, run.state, run.anchoring.target, run.units, run.schedule.step_size,
         config.family, config.objective, optimizer_of(config), config.chunk,
     )  # fmt: skip
     step = int(state.broken_at) - int(run.state.step) + run.schedule.steps

@@ -225,11 +225,20 @@ class Schedule:
         standard = self.in_units(draws)
         if len(draws) < 2:
             return Answer(standard[0], np.inf, np.inf, learned[0])
-        nats = np.mean(np.sum(squared_error(standard), axis=-1))
-        nats += np.sum(squared_error(self.in_learned_units(learned)))
-        sds = np.sqrt(np.max(squared_error(self.figures(draws))))
+        length = self.batch_in_relaxation_times
+        nats = np.mean(np.sum(squared_error(standard, length), axis=-1))
+        nats += np.sum(squared_error(self.in_learned_units(learned), length))
+        sds = np.sqrt(np.max(squared_error(self.figures(draws), length)))
         errors = (float(np.nan_to_num(x, nan=np.inf)) for x in (nats, sds))
         return Answer(standard.mean(axis=0), *errors, learned.mean(axis=0))
+
+    @property
+    def batch_in_relaxation_times(self) -> float:
+        """The length of a batch, in the steps in which Adam forgets where it was; inf where that is not known."""
+        if not self.automatic:
+            return np.inf
+        # curvature is of order one in the frame, so that takes `force / step_size` steps
+        return len(self.window()[0].losses) * abs(self.step_size) / self.force
 
     def learned(self) -> np.ndarray:
         """Return the free numbers that each batch of the window has learned, (batches, k), or k of 0."""
@@ -319,18 +328,33 @@ def in_words(answer: Answer | None) -> str:
     return f" Monte-Carlo error of the answer: {answer.nats:.1g} nats, means and sds to {answer.sds:.1g} posterior sd."
 
 
-def squared_error(batches: np.ndarray) -> np.ndarray:
-    """Return the squared standard error of the mean over the first axis, by batch means.
+def squared_error(batches: np.ndarray, length: float = np.inf) -> np.ndarray:
+    """Return the squared standard error of the mean over the first axis, by batch means of correlated iterates.
 
-    It is the larger of two estimates, from the batches and from batches twice as long, because batches of correlated
-    iterates that are too short underestimate it.
+    Their correlation is taken to fall exponentially, and what batches in a row have in common, which their scatter does
+    not show, is added. The larger of two estimates is returned, from the batches and from batches twice as long.
+
+    Args:
+        batches: the batch means, (n, ...).
+        length: the length of a batch, in relaxation times of the iterates; inf if they are not correlated.
     """
-    found = batches.var(axis=0, ddof=1) / len(batches)
+    found = batches.var(axis=0) * hidden(length, len(batches))
     if len(batches) < 8:
         return found
     even = batches[len(batches) % 2 :]
     longer = (even[::2] + even[1::2]) / 2
-    return np.maximum(found, longer.var(axis=0, ddof=1) / len(longer))
+    return np.maximum(found, longer.var(axis=0) * hidden(2 * length, len(longer)))
+
+
+def hidden(length: float, number: int) -> float:
+    """Return the variance of the mean of all batches, relative to their expected scatter around it."""
+    whole = variance_of_mean(number * length)
+    return whole / (variance_of_mean(length) - whole) if np.isfinite(length) else 1 / (number - 1)
+
+
+def variance_of_mean(length: float) -> float:
+    """Return the variance of the mean of a process over a length of time, its correlation after t being exp(-t)."""
+    return 2 / length * (1 + np.expm1(-length) / length) if length > 1e-4 else 1 - length / 3
 
 
 class Level(NamedTuple):

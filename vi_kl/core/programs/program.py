@@ -168,13 +168,18 @@ def intern(traced: ClosedJaxpr, leaves, inputs, outputs, rewrite: type[Replay] =
         operations = ClosedJaxpr(traced.jaxpr.replace(constvars=[], eqns=needed_operations(traced.jaxpr)), [])
     else:
         operations = jax.make_jaxpr(run)([shape_of(constant) for constant in found.values()], leaves)
-    name = name_of(operations, len(found), inputs, outputs, rewrite.__name__)
+    program = interned(operations, len(found), inputs, outputs, rewrite.__name__, rewrite is Widened)
+    return program, list(found.values())
+
+
+def interned(operations: ClosedJaxpr, num_constants: int, inputs, outputs, how: str, narrow: bool) -> Program:
+    """Return the one program of these operations; `how` says how they are computed, which its name depends on."""
+    name = name_of(operations, num_constants, inputs, outputs, how)
     with lock:
         program = known.get(name)
         if program is None:
-            program = Program(operations, len(found), inputs, outputs, name, rewrite is Widened)
-            known[name] = program
-    return program, list(found.values())
+            program = known[name] = Program(operations, num_constants, inputs, outputs, name, narrow)
+    return program
 
 
 def narrowed(shape: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:

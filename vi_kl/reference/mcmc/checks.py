@@ -27,6 +27,7 @@ class Checks:
             modes with the others'.
         max_evidence_error: the relative error of the evidence by populations.
         max_memory: the correlation that moves leave between the gradient's signs at particles before and after.
+        max_moves_diverging: the share of diverging trajectories of a few chains of NUTS from particles of populations.
         min_in_mode: the number of particles that every population has in each mode.
     """
 
@@ -37,6 +38,7 @@ class Checks:
     max_disagreement: float = 4.0
     max_evidence_error: float = 0.1
     max_memory: float = 0.2
+    max_moves_diverging: float = 0.005
     min_in_mode: float = 1.0
 
 
@@ -144,6 +146,21 @@ OF_THE_POPULATIONS = {
         ".2f",
         "particles hardly move, as in funnels; write the model non-centred, or transform its scales.",
     ),
+    "moves_diverging": Check(
+        "The share of divergent trajectories from the particles",
+        "max_moves_diverging",
+        ".2%",
+        "a part of the posterior is too narrow for their steps, as a funnel's neck is, and populations that all miss "
+        "it agree; write the model non-centred.",
+    ),
+    "moves_e_bfmi": Check(
+        "The E-BFMI of trajectories from the particles",
+        "min_e_bfmi",
+        ".2f",
+        "the energy hardly moves, as in heavy tails and funnels, whose ends populations may all miss; write the model "
+        "non-centred, or transform its scales.",
+        False,
+    ),
 }
 PER_COORDINATE = ("r_hat", "ess_bulk", "ess_tail", "means_apart")
 
@@ -153,14 +170,18 @@ def measure(run: Run) -> dict[str, np.ndarray]:
     from arviz_stats.base import array_stats  # imported here, as it takes seconds
 
     by_coordinate = np.moveaxis(run.z, -1, 0)
-    change = np.diff(run.energy, axis=1)
     return {
         "r_hat": np.atleast_1d(array_stats.rhat(by_coordinate, method="rank")),
         "ess_bulk": np.atleast_1d(array_stats.ess(by_coordinate, method="bulk")),
         "ess_tail": np.atleast_1d(array_stats.ess(by_coordinate, method="tail", prob=0.05)),
         "divergent_share": np.asarray(run.diverging.mean()),
-        "e_bfmi": np.asarray(np.min((change**2).mean(axis=1) / run.energy.var(axis=1))),
+        "e_bfmi": np.asarray(energy_fraction(run)),
     }
+
+
+def energy_fraction(run: Run) -> float:
+    """Return the energy fraction of missing information, the smallest over the chains."""
+    return float(np.min((np.diff(run.energy, axis=1) ** 2).mean(axis=1) / run.energy.var(axis=1)))
 
 
 def complaints(figures, checks: Checks, kinds: dict[str, Check], coordinate_names: tuple[str, ...]) -> tuple[str, ...]:

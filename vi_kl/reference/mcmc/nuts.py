@@ -9,6 +9,7 @@ integration time in Hamiltonian Monte Carlo", sections 2 to 4, for the multinomi
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -78,7 +79,7 @@ class Run:
 
 @with_one_blas_thread
 @in_float64
-def run_nuts(target: Target, config: NUTS, key, progress: Callable | None = None) -> Run:
+def run_nuts(target: Target, config: NUTS, key, progress: Callable | None = None, starts: Any = None) -> Run:
     """Run chains from starting points that are far apart, uniform on (-2, 2) in every coordinate of z.
 
     Args:
@@ -86,9 +87,11 @@ def run_nuts(target: Target, config: NUTS, key, progress: Callable | None = None
         config: the settings.
         key: a JAX random key.
         progress: a function that is called with the share done and a few words.
+        starts: other starting points, (num_chains, dim).
     """
     start_key, key = jax.random.split(key)
-    starts = jnp.stack([target.initial_position(k) for k in jax.random.split(start_key, config.num_chains)])
+    if starts is None:
+        starts = jnp.stack([target.initial_position(k) for k in jax.random.split(start_key, config.num_chains)])
     kernel = Kernel(int(config.num_warmup), target.dim <= config.largest_dense, int(config.max_tree_depth))
     state = first_state(target, starts, jax.random.split(key, config.num_chains), config.target_accept_prob, kernel)
     total = config.num_warmup + config.num_draws

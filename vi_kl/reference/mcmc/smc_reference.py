@@ -8,6 +8,7 @@ import dataclasses
 import os
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from scipy.special import ndtri, stdtr
 
@@ -17,10 +18,11 @@ from vi_kl.core.estimate import Estimate
 from vi_kl.core.files import cache_folder
 from vi_kl.core.precision import in_float64
 from vi_kl.core.progress import reporting
-from vi_kl.core.random_keys import as_key
+from vi_kl.core.random_keys import as_key, numpy_generator
 from vi_kl.reference.cache import cached, fingerprint
 from vi_kl.reference.mcmc.annealing import checked_start, combine
-from vi_kl.reference.mcmc.checks import OF_THE_POPULATIONS, Checks, complaints
+from vi_kl.reference.mcmc.checks import OF_THE_POPULATIONS, Checks, complaints, energy_fraction
+from vi_kl.reference.mcmc.nuts import NUTS, run_nuts
 from vi_kl.reference.mcmc.reference_run import (
     UntrustworthyReference,
     from_text,
@@ -36,10 +38,12 @@ from vi_kl.targets.arguments import of_a_target
 from vi_kl.targets.target import Target, constrain_in_chunks
 
 SOURCE = "sequential Monte Carlo"
+PROBE = NUTS(num_chains=8, num_warmup=300, num_draws=250)  # chains from particles, which only look at the geometry
 SMALLEST_SHARE = 0.02  # of a mode that every population has to find
 BLIND_SPOT = (
     "Every population starts at the modes that climbs found, and from a broad density: a mode that is narrow, or far "
-    "away, can be missing in all of them, and then their agreement does not show it. So can the neck of a funnel."
+    "away, can be missing in all of them, and then their agreement does not show it. So can the neck of a funnel, "
+    "unless chains from the particles show it."
 )
 
 
@@ -160,6 +164,7 @@ def measured(target: Target, config: Populations, start: StartingDensity | None,
         "num_stages": np.asarray(arrived.num_stages),
         "gradients": np.asarray(arrived.gradients),
         **figures_of(arrived, shares[:, heavy], evidence),
+        **moves_from(target, arrived.z, jax.random.fold_in(key, 2)),
         **moments_of_populations(target, arrived.z),
     }
 
@@ -188,6 +193,14 @@ def figures_of(arrived: Arrived, shares: np.ndarray, evidence: Estimate) -> dict
         "ess_tail": np.atleast_1d(array_stats.ess(by_coordinate, method="tail", prob=0.05)),
         "memory": arrived.memory.max(),
     }
+
+
+def moves_from(target: Target, z: np.ndarray, key) -> dict[str, np.ndarray]:
+    """Return what chains of NUTS from particles (populations, particles, dim) tell of a geometry such as a funnel's."""
+    particles = z.reshape(-1, z.shape[-1])
+    picked = numpy_generator(key).choice(len(particles), PROBE.num_chains, replace=False)
+    run = run_nuts(target, PROBE, key, starts=jnp.asarray(particles[picked]))
+    return {"moves_diverging": np.asarray(run.diverging.mean()), "moves_e_bfmi": np.asarray(energy_fraction(run))}
 
 
 def outlying(values: np.ndarray) -> np.ndarray:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 import numpy as np
+import numpyro
 import numpyro.distributions as dist
 from numpyro import handlers
 
@@ -47,6 +48,29 @@ class NumPyroSimulator:
     def posterior(self, data: dict) -> Target:
         return Target.from_numpyro(Conditioned(self.model), data, *self.args, **self.kwargs)
 
+    def draw_given(self, latent: dict[str, np.ndarray], key) -> dict[str, np.ndarray]:
+        """Return the data of one run with each of the latent values {site: (num, ...)}."""
+        num = len(next(iter(latent.values())))
+        replicating = ReplicatingModel(Replicating(self.model), self.joint.structure, self.joint.static)
+        keys = jax.random.split(key, num)
+        one = jax.tree.map(lambda x: x[0], latent)
+        joint, closed_over = captured(replicating, self.arrays, keys[0], one)
+        return jax.tree.map(np.asarray, draw_joint(keys, (*self.arrays, *closed_over), joint, (latent,)))
+
+    def augmented(self, data: dict[str, np.ndarray], given: dict[str, np.ndarray]) -> list[Target]:
+        """Return the posterior given the data that were seen and each of the data sets {observed site: (num, ...)}."""
+        names = sorted(data)  # in the order of a pytree's leaves
+        rows = [dict(zip(names, row, strict=True)) for row in zip(*(data[name] for name in names), strict=True)]
+
+        def posterior(row: dict) -> Target:
+            return Target.from_numpyro(Augmented(self.model), {"again": row, "given": given}, *self.args, **self.kwargs)
+
+        first = posterior(rows[0])
+        if any(name.startswith("data[") for name in first.constants):
+            return [posterior(row) for row in rows]
+        shared = first.data[len(names) :]  # "again" comes first among the leaves
+        return [Target(first.density, (*(row[name] for name in names), *shared), first.sites) for row in rows]
+
 
 @dataclasses.dataclass(frozen=True)
 class Conditioned:
@@ -60,6 +84,44 @@ class Conditioned:
 
     def __call__(self, data, *args, **kwargs):
         return handlers.condition(self.model, data=data)(*args, **kwargs)
+
+
+@dataclasses.dataclass(frozen=True)
+class Replicating:
+    """A model whose first argument is its latent sites' values."""
+
+    model: Callable
+
+    def __call__(self, latent, *args, **kwargs):
+        return handlers.substitute(self.model, data=latent)(*args, **kwargs)
+
+
+@dataclasses.dataclass(frozen=True)
+class Augmented:
+    """A model of the data that were seen and, with the same latent sites, of data that were simulated.
+
+    Its first argument is {"given": {site: value}, "again": {site: value}}.
+    """
+
+    model: Callable
+
+    @property
+    def __name__(self):
+        return getattr(self.model, "__name__", type(self.model).__name__)
+
+    def __call__(self, data, *args, **kwargs):
+        first = handlers.trace(handlers.condition(self.model, data=data["given"]))
+        first.get_trace(*args, **kwargs)
+        latent = {
+            name: site["value"]
+            for name, site in first.trace.items()
+            if site["type"] == "sample" and not site["is_observed"]
+        }
+        with handlers.block():
+            second = handlers.trace(handlers.condition(self.model, data={**latent, **data["again"]}))
+            sites = second.get_trace(*args, **kwargs)
+        for name, value in data["again"].items():
+            numpyro.sample(f"{name} again", sites[name]["fn"], obs=value)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -76,10 +138,28 @@ class JointModel(NumPyroModel):
         return {"draw": (key,)}
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class ReplicatingModel(NumPyroModel):
+    """A model that is run forwards from given latent values."""
+
+    def model_draw(self, arrays, key, latent) -> dict:
+        """Draw the sites that are not among the latent ones."""
+        args, kwargs = self.arguments(arrays)
+        trace = handlers.trace(handlers.seed(self.model, key)).get_trace(latent, *args, **kwargs)
+        return {
+            name: jnp.asarray(site["value"])
+            for name, site in trace.items()
+            if site["type"] == "sample" and name not in latent
+        }
+
+    def programs_to_capture(self, key, latent):  # type: ignore[override]  # what a run forwards takes
+        return {"draw": (key, latent)}
+
+
 @compiled(static=("joint",), unoptimized=True)
-def draw_joint(keys, arrays, joint: JointModel) -> dict:
-    """Draw every sample site of the model once for each key."""
-    return jax.vmap(lambda key: joint.run("draw", arrays, key))(keys)
+def draw_joint(keys, arrays, joint: NumPyroModel, given: tuple = ()) -> dict:
+    """Draw the sample sites of the model once for each key, and each of what is given besides."""
+    return jax.vmap(lambda key, *given: joint.run("draw", arrays, key, *given))(keys, *given)
 
 
 def inspect_joint(joint: JointModel, arrays, observed: tuple[str, ...]) -> None:

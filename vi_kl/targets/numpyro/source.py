@@ -32,7 +32,9 @@ from vi_kl.targets.sharding import holds_nan
 from vi_kl.targets.sites import Site
 
 
-def density_from_numpyro(model: Callable, args: tuple, kwargs: dict) -> tuple[NumPyroModel, tuple, tuple[Site, ...]]:
+def density_from_numpyro(
+    model: Callable, args: tuple, kwargs: dict, dtype: str = "float64"
+) -> tuple[NumPyroModel, tuple, tuple[Site, ...]]:
     """Return the density of a model's continuous sites, its data, and these sites: what a Target is made of.
 
     Call it with 64-bit types switched on.
@@ -43,6 +45,9 @@ def density_from_numpyro(model: Callable, args: tuple, kwargs: dict) -> tuple[Nu
         density, data = with_parameters(density, data, in_either_precision(first_values, density, data))
         found = in_either_precision(inspect, density, data)
     density, found = in_either_precision(examined, density, data, found)
+    if dtype == "float32":
+        refuse_configurations(density)
+        density = dataclasses.replace(density, float_type=dtype)
     density, closed_over = captured(density, data, found.sites)
     data = (*data, *closed_over)
     if density.offers("minibatches"):
@@ -50,6 +55,15 @@ def density_from_numpyro(model: Callable, args: tuple, kwargs: dict) -> tuple[Nu
     if any(holds_nan(array) for array in data):
         refuse_missing_data(density, data, found.sites)
     return density, data, found.sites
+
+
+def refuse_configurations(density: NumPyroModel) -> None:
+    """Raise an error if a log density is the sum over configurations of discrete sites."""
+    if density.offers("configurations"):
+        raise ModelError(
+            f"'{density}' has discrete sites, which are summed out one configuration at a time, in float64: leave "
+            f"dtype='float32' out."
+        )
 
 
 def with_parameters(density: NumPyroModel, data: tuple, free: dict) -> tuple[NumPyroModel, tuple]:

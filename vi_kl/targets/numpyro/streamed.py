@@ -14,11 +14,11 @@ from vi_kl.targets.rows import RowSum, constant_part, rows_part, sum_over_rows
 from vi_kl.targets.sites import Site
 from vi_kl.targets.streamed import Blocks, Rows, StreamedDensity, unchanged
 
-SAME = 1e-9  # the relative difference of sums over a block and over its halves that rounding may make
+SAME = {"float64": 1e-9, "float32": 1e-4}  # relative difference of sums over a block and over its halves by rounding
 
 
 def streamed_from_numpyro(
-    model: Callable, args: tuple, kwargs: dict, source: RowSource
+    model: Callable, args: tuple, kwargs: dict, source: RowSource, dtype: str = "float64"
 ) -> tuple[StreamedDensity, tuple, tuple[Site, ...]]:
     """Return the density of a model given all rows of a source, its data, and its sites.
 
@@ -31,14 +31,14 @@ def streamed_from_numpyro(
     twice = sorted(set(blocks.first) & set(kwargs))
     if twice:
         raise ModelError(f"Argument '{twice[0]}' is given by the source of rows and by itself too: give it once.")
-    density, data, sites, by_rows, places = of_block(model, args, kwargs, blocks.first)
-    refuse_dependence_on_their_number(model, args, kwargs, blocks, (data, sites, by_rows))
+    density, data, sites, by_rows, places = of_block(model, args, kwargs, blocks.first, dtype)
+    refuse_dependence_on_their_number(model, args, kwargs, blocks, (data, sites, by_rows), dtype)
     return StreamedDensity(density, blocks, by_rows, places), data, sites
 
 
-def of_block(model: Callable, args: tuple, kwargs: dict, rows: Rows):
+def of_block(model: Callable, args: tuple, kwargs: dict, rows: Rows, dtype: str = "float64"):
     """Return a model's density given one block, its data and sites, its sum over rows, and the places of these."""
-    density, data, sites = density_from_numpyro(model, args, kwargs | rows)
+    density, data, sites = density_from_numpyro(model, args, kwargs | rows, dtype)
     if density.learnable:
         raise ModelError(
             f"'{density}' has a parameter to learn ('{density.learnable[0]}'), which SVI does in minibatches, and not "
@@ -71,7 +71,7 @@ def places_of(density: NumPyroModel, rows: Rows) -> tuple[tuple[str, int], ...]:
     return tuple((name, names.index(name)) for name in rows)
 
 
-def refuse_dependence_on_their_number(model, args, kwargs, blocks: Blocks, whole) -> None:
+def refuse_dependence_on_their_number(model, args, kwargs, blocks: Blocks, whole, dtype: str) -> None:
     """Refuse a model whose log density is another function of each row where there are fewer rows.
 
     It is so where the model computes with their number (a mean instead of a sum). The parts due to the two halves of
@@ -80,12 +80,12 @@ def refuse_dependence_on_their_number(model, args, kwargs, blocks: Blocks, whole
     Raises:
         ModelError: they do not, or the model has a latent variable for each row.
     """
-    half = blocks.size // 2
+    half, near = blocks.size // 2, SAME[dtype]
     if not half:
         return
     data, sites, by_rows = whole
     of_half = {name: array[:half] for name, array in blocks.first.items()}
-    density, first, fewer_sites, by_half, places = of_block(model, args, kwargs, of_half)
+    density, first, fewer_sites, by_half, places = of_block(model, args, kwargs, of_half, dtype)
     if fewer_sites != sites:
         names = ", ".join(f"'{site.name}'" for site in sites if site not in fewer_sites)
         raise ModelError(f"The shape of {names} depends on the number of rows, which are read in blocks.")
@@ -95,9 +95,9 @@ def refuse_dependence_on_their_number(model, args, kwargs, blocks: Blocks, whole
     z = np.random.default_rng(0).uniform(-1, 1, (3, sum(site.size for site in sites)))
     constant, total = (np.asarray(x) for x in parts_of(list(data), z, 0, 2 * half, by_rows))
     pieces = [parts_of(list(leaves), z, begin, half, by_half) for leaves, begin in ((first, 0), (second, half))]
-    same = np.allclose(constant, pieces[0][0], rtol=SAME, atol=SAME, equal_nan=True)
+    same = np.allclose(constant, pieces[0][0], rtol=near, atol=near, equal_nan=True)
     added = np.asarray(pieces[0][1]) + np.asarray(pieces[1][1])
-    if not (same and np.allclose(total, added, rtol=SAME, atol=SAME * np.abs(total).max(), equal_nan=True)):
+    if not (same and np.allclose(total, added, rtol=near, atol=near * np.abs(total).max(), equal_nan=True)):
         raise ModelError(
             f"The log density of '{density}' depends on the number of its rows otherwise than by their sum, and they "
             f"are read in blocks: pass their number as an argument of its own where the model computes with it."

@@ -35,6 +35,7 @@ class RankStatistics:
         failures: {number of the data set: why its fit failed}.
         latent, data: {site: (num_data_sets, ...)}, what was simulated, failures included.
         cost: the cost of the whole calibration.
+        given: the sites whose data were seen, and are in every fit (posterior SBC); () if data are the prior's.
         p_values: {test: one p value per parameter}, none of them adjusted for their number. "uniformity": the ECDF of
             the PITs against simultaneous bands (Säilynoja et al. 2022), exact; it sees any departure. "symmetry": the
             PITs against their mirror images, which VSBC tests for bias, exact by Butler (1969). "spread": how far from
@@ -57,6 +58,7 @@ class RankStatistics:
     latent: dict[str, np.ndarray]
     data: dict[str, np.ndarray]
     cost: Cost
+    given: tuple[str, ...] = ()
     p_values: dict[str, np.ndarray] = dataclasses.field(init=False, repr=False)
     adjusted_p_values: dict[str, np.ndarray] = dataclasses.field(init=False, repr=False)
     faults: dict[str, np.ndarray] = dataclasses.field(init=False, repr=False)

@@ -15,6 +15,7 @@ from numpyro.infer.autoguide import AutoGuide
 from vi_kl.algorithms.algorithm import Algorithm
 from vi_kl.algorithms.fitting import choose_algorithm
 from vi_kl.algorithms.svi.svi import SVI
+from vi_kl.core.errors import ModelError
 from vi_kl.families.family import Family
 from vi_kl.families.guide import Guide
 from vi_kl.targets.simulation import simulator_of
@@ -60,6 +61,44 @@ def simulate(model: Any, args: tuple, kwargs: dict, observed: tuple[str, ...], k
     data = {name: drawn[name] for name in observed}
     targets = simulator.posteriors(data)
     return Simulation({name: drawn[name] for name in targets[0].site_names}, data, targets)
+
+
+def simulate_given(
+    model: Any, args: tuple, kwargs: dict, given: dict[str, np.ndarray], method: Any, keys, num_data_sets: int
+) -> Simulation:
+    """Draw parameters from the fit to data that were seen, and data given these.
+
+    The targets are the posteriors given both data.
+
+    Raises:
+        ModelError: the model has discrete latent sites.
+        ValueError: the method is a guide that reads the data.
+    """
+    simulator: Any = simulator_of(model, args, kwargs, tuple(given))
+    target = simulator.posterior(given)
+    if target.density.discrete:
+        raise ModelError(
+            f"'{target.density}' has discrete latent sites, which are summed out, so that no data can be simulated "
+            "given the parameters alone: calibrate it without `given`."
+        )
+    refuse_reader_of_data(method, given)
+    q = procedure(method, target).fit(keys[0], target).approximation
+    latent = {name: np.asarray(x) for name, x in q.sample(keys[1], num_data_sets).items() if name in target.site_names}
+    drawn = simulator.draw_given(latent, keys[2])
+    data = {name: drawn[name] for name in given}
+    return Simulation(latent, data, simulator.augmented(data, given))
+
+
+def refuse_reader_of_data(method: Any, given: dict) -> None:
+    """Raise an error for a guide that takes the data, of which there are now two."""
+    if not callable(method) or isinstance(method, type | Algorithm | Family | AutoGuide):
+        return
+    read = sorted(set(given) & set(inspect.signature(method).parameters))
+    if read:
+        raise ValueError(
+            f"This guide reads the data ('{read[0]}'), and given data that were seen it is fitted to two sets of them: "
+            "calibrate it without `given`."
+        )
 
 
 def procedure(method: Any, target: Target) -> Algorithm:

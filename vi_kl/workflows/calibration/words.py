@@ -78,9 +78,14 @@ def about_fits(r: RankStatistics) -> list[str]:
 def blind_spot(r: RankStatistics) -> str:
     """Say what could be wrong without showing in these figures."""
     error = 100 * (0.95 * 0.05 / len(r.pits)) ** 0.5
+    where = "data that q's own draws make" if r.given else "data that the prior makes, which may be unlike yours"
+    with_more = (
+        "Every fit has the data seen and as many again: faults that so much data mend do not show, nor a part of the "
+        "posterior that the fit to the data seen leaves out. "
+    )
     return (
-        "This is an average over data that the prior makes, which may be unlike yours, and errors that go one way for "
-        "some data and the other way for others cancel. It judges parameters one by one; their dependence, and a q "
+        f"This is an average over {where}, and errors that go one way for some data and the other way for others "
+        f"cancel. {with_more if r.given else ''}It judges parameters one by one; their dependence, and a q "
         "that ignores the data, show only in the joint log density. It takes the model as true. With "
         f"{len(r.pits)} data sets the coverage of 95% intervals is known to ±{error:.1f}%: smaller faults do not show."
     )
