@@ -36,6 +36,8 @@ LEARN = (
     "two_directions",
     "monte_carlo_or_vi",
     "why_vi_and_nuts_disagree",
+    "reading_a_certificate",
+    "vae",
 )  # pages whose code holds their numbers to independent truths
 WIDEST = 103  # characters that a page has room for at 1280 pixels
 

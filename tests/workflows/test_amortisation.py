@@ -15,7 +15,7 @@ from vi_kl.core.errors import UnsuitableError
 from vi_kl.families import Approximation, Guide
 from vi_kl.objectives import ELBO
 from vi_kl.targets import Target
-from vi_kl.workflows.amortisation import amortisation_gap, elbo_by_row, encode
+from vi_kl.workflows.amortisation import amortisation_gap, elbo_by_row, encode, evidence_by_row
 
 ROWS, WIDTH, LATENT = 40, 4, 2
 RNG = np.random.default_rng(0)
@@ -74,6 +74,24 @@ def test_the_elbo_of_each_row(encoded, key):
     assert np.abs((means - expected) / errors).max() < 5
     assert abs((means.sum() - expected.sum()) / np.sqrt(np.sum(errors**2))) < 4
     assert len(np.unique(means)) == ROWS
+
+
+def test_the_evidence_of_each_row(encoded, key):
+    """Of an encoder that is too narrow and beside the mark, whose own weights would be of no use."""
+    off = Approximation(encoded.family, {"gain": 0.5 * GAIN, "log_sd": np.log([0.15, 0.3])}, encoded.target)
+    found = evidence_by_row(off, key=key, num_draws=500)
+    expected = evidence_of_rows(X)
+    assert found.log_evidence.shape == (ROWS,)
+    assert np.abs((found.log_evidence - expected) / found.standard_errors).max() < 5
+    assert abs(found.total.value - expected.sum()) < 4 * found.total.standard_error
+    assert found.total.standard_error < 1.5
+    assert expected.sum() - 20 < found.limits.lower < expected.sum()
+    assert found.limits.upper == np.inf
+    assert found.unreliable < 4
+    assert "40 rows" in str(found)
+    assert found.to_dict()["total"]["value"] == found.total.value
+    with pytest.raises(ValueError, match="num_draws"):
+        evidence_by_row(off, key=key, num_draws=10)
 
 
 def test_the_gaps_of_chosen_rows(encoded, key):
