@@ -64,7 +64,9 @@ def test_every_word_of_the_table_is_used_and_none_is_missing(page):
     words, blocks = two.words_of(DOCS / "zh" / page), two.blocks_of(text_of(page))
     whole = "\n".join(blocks)
     assert not [piece for piece in words if piece not in whole]
-    shown = [two.in_chinese(block, words) for block in blocks if 'result="' in block.partition("\n")[0] or "html=" in block]
+    shown = [
+        two.in_chinese(block, words) for block in blocks if 'result="' in block.partition("\n")[0] or "html=" in block
+    ]
     left = [found[0] for block in shown for found in SENTENCE.finditer(strings_and_comments(block))]
     assert not left, left
 

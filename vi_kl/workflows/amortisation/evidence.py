@@ -178,7 +178,9 @@ def where_to_draw(z, log_weights, loc_of_q, covariance_of_q, rng) -> tuple[np.nd
     covariance = trust * covariances(z, weights) + (1 - trust) * covariance_of_q
     wide = sum(scale >= 1 for scale in SCALES)
     chosen = np.array([rng.choice(len(each), len(SCALES) - wide, p=each) for each in weights])
-    return np.concatenate([np.repeat(loc[:, None], wide, 1), np.take_along_axis(z, chosen[..., None], 1)], 1), covariance
+    return np.concatenate(
+        [np.repeat(loc[:, None], wide, 1), np.take_along_axis(z, chosen[..., None], 1)], 1
+    ), covariance
 
 
 @compiled(static=("family", "n"))
