@@ -14,9 +14,10 @@ from vi_kl.report.figures import languages, style
 
 DOCS = Path(__file__).parent.parent / "docs"
 CHINESE = sorted(path.relative_to(DOCS / "zh") for path in (DOCS / "zh").rglob("*.md"))
-RUN = [path for path in CHINESE if path.parts[0] == "learn"]
+RUN = [path for path in CHINESE if path.parts[0] == "learn" or path.name == "worms.md"]
 TOLD = {  # pages that stand in both languages
     "glossary.md",
+    "worms.md",
     "learn/kl_in_five_minutes.md",
     "learn/from_kl_to_the_elbo.md",
     "learn/two_directions.md",
