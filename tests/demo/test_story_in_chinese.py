@@ -2,15 +2,17 @@
 
 import ast
 import re
+import warnings
 from pathlib import Path
 
 import pytest
 
+from vi_kl.demo.worms import figures, run, words
 from vi_kl.demo.worms import models as worms
-from vi_kl.demo.worms import run, words
 from vi_kl.demo.worms.article import article
 from vi_kl.demo.worms.chinese import CHINESE
 from vi_kl.demo.worms.fits import MODELS
+from vi_kl.report import figures as plots
 
 FOLDER = Path(words.__file__).parent
 CJK = re.compile(r"[\u4e00-\u9fff]")
@@ -55,3 +57,19 @@ def test_a_language_holds_within_its_context():
     assert words.say("{unit} to send 1,000 worms", unit="bits") == "bits to send 1,000 worms"
     with pytest.raises(ValueError, match="one of en, zh"), words.speaking("fr"):
         pass
+
+
+def test_the_figures_of_the_article_are_drawn_with_chinese_words():
+    """No character is a box: matplotlib warns of a glyph that none of its fonts has."""
+    try:
+        style = plots.style("zh")
+    except plots.languages.NoFontError as error:
+        pytest.skip(str(error))
+    with words.speaking("zh"), style, warnings.catch_warnings():
+        warnings.simplefilter("error")
+        pictures = figures.article_figures(article(), "bits")
+    for picture in pictures:
+        assert CJK.search(picture.title)
+        assert CJK.search(picture.caption)
+        assert len(CJK.findall(picture.svg)) > 5, picture.name
+    assert not CJK.search(words.say("A histogram and cheaper stand-ins"))
