@@ -157,7 +157,7 @@ def test_a_chinese_character_takes_two_places_of_the_terminal():
     table = Table(
         ("数值", "这里", "单位"),
         (("观测分布的熵", "3.121", "比特"), ("两块模型：它的散度", "0.3378", "比特")),
-        ("",) * 3,
+        ("what it says",) * 3,
     )
     console = Console(width=80, file=io.StringIO(), force_terminal=False)
     console.print(TerminalTable(table, left=(0, 2)))
