@@ -134,6 +134,28 @@ def test_new_rows_are_encoded(encoded, key):
     assert abs(certificate.elbo.value - expected) < 5 * certificate.elbo.standard_error
 
 
+def wide_and_narrow(x, batch=2):
+    """Two modes of each row's z: a tall one near -1, with next to no mass, and a wide one of the right half."""
+    with numpyro.plate("rows", len(x), subsample_size=batch):
+        rows = numpyro.subsample(x, event_dim=0)
+        z = numpyro.sample("z", dist.Normal(0, 1))
+        numpyro.sample("x", dist.Normal(jnp.where(z > 0, 0.3, -3.0 * (z + 1.0)), 0.1), obs=rows)
+
+
+def on_the_wide_one(x, batch=2):
+    loc = numpyro.param("loc", jnp.array(1.0))
+    with numpyro.plate("rows", len(x), subsample_size=batch):
+        rows = numpyro.subsample(x, event_dim=0)
+        numpyro.sample("z", dist.Normal(loc + 0 * rows, 0.25))
+
+
+def test_the_best_q_of_a_row_is_not_worse_than_the_encoders(key):
+    target = Target.from_numpyro(wide_and_narrow, np.array([0.14, 0.15, 0.16]))
+    own = Approximation(Guide(on_the_wide_one).captured(target), {"loc": np.array(1.0)}, target)
+    (gap,) = amortisation_gap(own, [1], key=key, num_draws=500).rows
+    assert gap.amortisation_gap.value > -4 * gap.amortisation_gap.standard_error
+
+
 def with_shared_mean(x, batch=8):
     loc = numpyro.sample("loc", dist.Normal(0, 1))
     with numpyro.plate("rows", len(x), subsample_size=batch):
