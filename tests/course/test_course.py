@@ -97,7 +97,7 @@ def test_every_slip_differs_from_the_answer_and_from_the_others():
         ("elbo-2", "half", "list of 3 probabilities"),
         ("elbo-4", 2, 'Choose one of "first", "second", "unknown"'),
         ("directions-3", dist.Gamma(1, 1), r"Normal is asked for, not a Gamma"),
-        ("directions-3", dist.Normal([0.0, 1.0], 1.0), "One distribution of one number"),
+        ("directions-3", dist.Normal(np.array([0.0, 1.0]), 1.0), "One distribution of one number"),
     ],
 )
 def test_what_is_no_answer_is_said_to_be_none(name, answer, words):
