@@ -19,9 +19,14 @@ def test_there_are_examples():
 QUICK_TO_COMPILE = {"09_families_compared", "02_kl_as_objective", "03_the_worms_as_numpyro_models", "05_two_directions"}
 
 
+NEEDS = {"10_a_vae_checked": ("equinox", "sklearn")}  # which are a part of the extra "docs"
+
+
 @pytest.mark.publication
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
 def test_example_runs(example, tmp_path):
+    for package in NEEDS.get(example.stem, ()):
+        pytest.importorskip(package)
     compiling = {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"} if example.stem in QUICK_TO_COMPILE else {}
     done = subprocess.run(
         [sys.executable, example],

@@ -60,8 +60,8 @@ SOURCES = {
 
 # The parts, reached as attributes once vi_kl is imported.
 PARTS = (
-    "algorithms", "cli", "core", "demo", "diagnostics", "divergences", "draws", "families", "models", "objectives",
-    "reference", "report", "targets", "workflows",
+    "algorithms", "cli", "core", "course", "demo", "diagnostics", "divergences", "draws", "families", "models",
+    "objectives", "reference", "report", "targets", "workflows",
 )  # fmt: skip
 
 __all__ = list(SOURCES)
@@ -70,6 +70,7 @@ if TYPE_CHECKING:
     from vi_kl import algorithms as algorithms
     from vi_kl import cli as cli
     from vi_kl import core as core
+    from vi_kl import course as course
     from vi_kl import demo as demo
     from vi_kl import diagnostics as diagnostics
     from vi_kl import divergences as divergences

@@ -151,3 +151,16 @@ def test_every_table_and_rule_is_one_of_these():
     rules = {name for name, text in texts.items() if "console.rule(" in text}
     assert users == {"terminal_table.py"}
     assert rules == {"terminal.py"}
+
+
+def test_a_chinese_character_takes_two_places_of_the_terminal():
+    table = Table(
+        ("数值", "这里", "单位"),
+        (("观测分布的熵", "3.121", "比特"), ("两块模型：它的散度", "0.3378", "比特")),
+        ("what it says",) * 3,
+    )
+    console = Console(width=80, file=io.StringIO(), force_terminal=False)
+    console.print(TerminalTable(table, left=(0, 2)))
+    printed = console.file.getvalue()
+    assert printed.count("比特") == 2
+    assert "两块模型：它的散度" in printed

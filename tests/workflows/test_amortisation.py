@@ -15,7 +15,7 @@ from vi_kl.core.errors import UnsuitableError
 from vi_kl.families import Approximation, Guide
 from vi_kl.objectives import ELBO
 from vi_kl.targets import Target
-from vi_kl.workflows.amortisation import amortisation_gap, elbo_by_row, encode
+from vi_kl.workflows.amortisation import amortisation_gap, elbo_by_row, encode, evidence_by_row
 
 ROWS, WIDTH, LATENT = 40, 4, 2
 RNG = np.random.default_rng(0)
@@ -76,6 +76,24 @@ def test_the_elbo_of_each_row(encoded, key):
     assert len(np.unique(means)) == ROWS
 
 
+def test_the_evidence_of_each_row(encoded, key):
+    """Of an encoder that is too narrow and beside the mark, whose own weights would be of no use."""
+    off = Approximation(encoded.family, {"gain": 0.5 * GAIN, "log_sd": np.log([0.15, 0.3])}, encoded.target)
+    found = evidence_by_row(off, key=key, num_draws=500)
+    expected = evidence_of_rows(X)
+    assert found.log_evidence.shape == (ROWS,)
+    assert np.abs((found.log_evidence - expected) / found.standard_errors).max() < 5
+    assert abs(found.total.value - expected.sum()) < 4 * found.total.standard_error
+    assert found.total.standard_error < 1.5
+    assert expected.sum() - 20 < found.limits.lower < expected.sum()
+    assert found.limits.upper == np.inf
+    assert found.unreliable < 4
+    assert "40 rows" in str(found)
+    assert found.to_dict()["total"]["value"] == found.total.value
+    with pytest.raises(ValueError, match="num_draws"):
+        evidence_by_row(off, key=key, num_draws=10)
+
+
 def test_the_gaps_of_chosen_rows(encoded, key):
     found = amortisation_gap(encoded, [3, 17], key=key)
     chosen = X[[3, 17]]
@@ -114,6 +132,28 @@ def test_new_rows_are_encoded(encoded, key):
     expected = evidence_of_rows(new).sum() - kl_to_posterior(new @ PARAMS["gain"], sd, new).sum()
     certificate = vi_kl.check(q, key=key, num_draws=4000)
     assert abs(certificate.elbo.value - expected) < 5 * certificate.elbo.standard_error
+
+
+def wide_and_narrow(x, batch=2):
+    """Two modes of each row's z: a tall one near -1, with next to no mass, and a wide one of the right half."""
+    with numpyro.plate("rows", len(x), subsample_size=batch):
+        rows = numpyro.subsample(x, event_dim=0)
+        z = numpyro.sample("z", dist.Normal(0, 1))
+        numpyro.sample("x", dist.Normal(jnp.where(z > 0, 0.3, -3.0 * (z + 1.0)), 0.1), obs=rows)
+
+
+def on_the_wide_one(x, batch=2):
+    loc = numpyro.param("loc", jnp.array(1.0))
+    with numpyro.plate("rows", len(x), subsample_size=batch):
+        rows = numpyro.subsample(x, event_dim=0)
+        numpyro.sample("z", dist.Normal(loc + 0 * rows, 0.25))
+
+
+def test_the_best_q_of_a_row_is_not_worse_than_the_encoders(key):
+    target = Target.from_numpyro(wide_and_narrow, np.array([0.14, 0.15, 0.16]))
+    own = Approximation(Guide(on_the_wide_one).captured(target), {"loc": np.array(1.0)}, target)
+    (gap,) = amortisation_gap(own, [1], key=key, num_draws=500).rows
+    assert gap.amortisation_gap.value > -4 * gap.amortisation_gap.standard_error
 
 
 def with_shared_mean(x, batch=8):

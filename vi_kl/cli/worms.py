@@ -1,5 +1,6 @@
 """`vi-kl worms`: the worm-teeth story."""
 
+import enum
 import time
 from pathlib import Path
 from typing import Annotated
@@ -12,10 +13,20 @@ from vi_kl.cli.options import Base, Seed
 from vi_kl.core.files import require_writable
 
 
+class Language(enum.StrEnum):
+    """The languages that the story is told in."""
+
+    en = "en"
+    zh = "zh"
+
+
 def worms(
     out: Annotated[Path, typer.Option(help="Folder for the page, the figures and the numbers.")] = Path("worms-report"),
     base: Annotated[Base, typer.Option(help="Unit of everything shown.")] = Base.bits,
     seed: Seed = 0,
+    lang: Annotated[
+        Language, typer.Option(help="Language of the story and its figures: en, or zh for Chinese.")
+    ] = Language.en,
     quick: Annotated[bool, typer.Option("--quick", help="Two models only: about a third of the time.")] = False,
 ) -> None:
     """Tell the worm-teeth story: a histogram, its stand-ins, and five posteriors, each approximation checked.
@@ -33,7 +44,11 @@ def worms(
         require_writable(out)  # before JAX is imported, which takes seconds
         with console.status("Importing JAX and NumPyro"):
             from vi_kl.demo.worms.run import run_story
-        run_story(out, base.value, seed, quick, console, time.perf_counter() - start, finished.append)
+            from vi_kl.report.figures.languages import NoFontError
+        run_story(out, base.value, seed, quick, console, time.perf_counter() - start, finished.append, lang.value)
+    except NoFontError as error:
+        console.print(f"[red]{error}[/]")
+        raise typer.Exit(1) from None
     except OSError as error:
         console.print(f"[red]Cannot write the report to {out}:[/] {error.strerror or error}. Choose another --out.")
         raise typer.Exit(1) from None

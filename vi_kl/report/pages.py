@@ -12,6 +12,12 @@ from vi_kl.report.picture import Picture
 from vi_kl.report.provenance import Provenance
 from vi_kl.report.tables import Table
 
+LANGUAGES = {"en": "en", "zh": "zh-Hans"}  # as HTML names them
+WORDS = {  # of the page itself
+    "en": {"columns": "What the columns mean", "made": "Made", "by": "by", "key": "Key of", "versions": "Versions"},
+    "zh": {"columns": "各列的含义", "made": "生成于", "by": "，命令", "key": "随机种子", "versions": "版本"},
+}
+
 
 @dataclasses.dataclass(frozen=True)
 class Section:
@@ -45,8 +51,11 @@ def meanings_of(sections: Sequence[Section]) -> dict[str, str]:
     return {name: meaning for table in tables for name, meaning in zip(table.columns, table.meanings, strict=True)}
 
 
-def render_page(title: str, lead: str, sections: list[Section], made: Provenance) -> str:
-    """Return the HTML of a page: sections, what the columns of its tables mean, and where it comes from."""
+def render_page(title: str, lead: str, sections: list[Section], made: Provenance, language: str = "en") -> str:
+    """Return the HTML of a page: sections, what the columns of its tables mean, and where it comes from.
+
+    The words around them are in a language of `WORDS`.
+    """
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("vi_kl.report", "templates"), autoescape=True, trim_blocks=True
     )
@@ -54,7 +63,14 @@ def render_page(title: str, lead: str, sections: list[Section], made: Provenance
     meanings = meanings_of(sections)
     numbers = {name: number for number, name in enumerate(meanings, 1)}
     return environment.get_template("page.html").render(
-        title=title, lead=lead, sections=sections, meanings=meanings, numbers=numbers, made=made
+        title=title,
+        lead=lead,
+        sections=sections,
+        meanings=meanings,
+        numbers=numbers,
+        made=made,
+        language=LANGUAGES[language],
+        words=WORDS[language],
     )
 
 

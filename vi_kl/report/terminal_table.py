@@ -9,6 +9,7 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.padding import Padding
 from rich.table import Table as RichTable
@@ -21,7 +22,7 @@ LEGIBLE = 3  # the first column of a split table takes this part of the width be
 
 @dataclasses.dataclass(frozen=True)
 class Lengths:
-    """The lengths of one column's cells, in characters.
+    """The lengths of one column's cells, in places of the terminal: a Chinese character takes two.
 
     Attributes:
         title: the title on one line.
@@ -104,7 +105,7 @@ class TerminalTable:
         """Return how long the lines of a column are, and its longest word, or number."""
         title, cells = self.table.columns[place], [plain(row[place]) for row in self.table.rows]
         parts = title.split() + [part for cell in cells for part in self.parts(cell, place)]
-        return Lengths(len(title), max(map(len, cells), default=0), max(map(len, parts), default=0))
+        return Lengths(cell_len(title), max(map(cell_len, cells), default=0), max(map(cell_len, parts), default=0))
 
     def parts(self, cell: str, place: int) -> list[str]:
         """Return what must not be broken: words, or a number with its error and what stands in parentheses after it."""
@@ -127,7 +128,7 @@ class TerminalTable:
         """Return a cell whose number stays on one line, where what follows it does not."""
         if isinstance(cell, Text):
             return cell
-        whole = len(cell) <= width or place in self.left
+        whole = cell_len(cell) <= width or place in self.left
         return Text(cell if whole else "\n".join(self.parts(cell, place)))
 
     def blocks(self, room: int) -> Iterator[RenderableType]:
@@ -138,7 +139,7 @@ class TerminalTable:
                 if not plain(cell):
                     continue
                 line = f"{title}: {plain(cell)}" if title else plain(cell)
-                if len(line) + 2 > room:
+                if cell_len(line) + 2 > room:
                     line = f"{title}:\n  {plain(cell)}"
                 yield Padding(Text(line, overflow="fold"), (0, 0, 0, 2))
             yield ""

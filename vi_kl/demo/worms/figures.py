@@ -6,6 +6,7 @@ from vi_kl.core.estimate import UNITS
 from vi_kl.demo.worms.article import Article, binomial_pmf, block_pmf, kl_curve
 from vi_kl.demo.worms.data import TEETH, observed
 from vi_kl.demo.worms.fits import ModelResult
+from vi_kl.demo.worms.words import say
 from vi_kl.report import figures as plots
 from vi_kl.report.comparison_figures import draw_posteriors
 from vi_kl.report.draws import SiteDraws
@@ -14,26 +15,34 @@ from vi_kl.report.picture import Picture, draw_picture
 WORMS_COUNTED = 1000
 
 
+def named(name: str) -> str:
+    """Return the name of a distribution of the article, "blocks, p = 0.47" say, with its word in the language told."""
+    word = name.split("(")[0].split(",")[0]
+    return say(word) + name.removeprefix(word)
+
+
 def histogram(article: Article, unit: str) -> Picture:
     """Draw the observed worms and three distributions that are cheaper to send."""
     p, factor = observed(), UNITS[unit]
     curves = {"uniform": "#0072B2", "binomial": "#D55E00", "blocks": "#009E73"}
     fig, ax = plots.subplots(figsize=(7.2, 3.6))
-    ax.bar(TEETH, p, color=plots.FILL, width=0.9, label="observed worms")
+    ax.bar(TEETH, p, color=plots.FILL, width=0.9, label=say("observed worms"))
     for name, q in article.approximations.items():
         kl = float(np.sum(p * np.log(p / q))) / factor
         ax.step(
             np.append(TEETH - 0.5, 10.5), np.append(q, q[-1]), where="post", linewidth=1.8,
-            color=curves[name.split("(")[0].split(",")[0]], label=f"{name}:  KL {kl:.3f} {unit}",
+            color=curves[name.split("(")[0].split(",")[0]],
+            label=f"{named(name)}:  KL {kl:.3f} {say(unit)}",
         )  # fmt: skip
-    ax.set(xlabel="number of teeth", ylabel="fraction of worms", xticks=TEETH, ylim=(0, 0.27))
+    ax.set(xlabel=say("number of teeth"), ylabel=say("fraction of worms"), xticks=TEETH, ylim=(0, 0.27))
     ax.legend(loc="upper left", fontsize=9)
-    caption = (
+    caption = say(
         "The worms' teeth, and three distributions that are cheaper to send. KL(observed || q) is what each costs "
-        f"per worm, in {unit}, beyond the entropy of the observed distribution. The one-parameter binomial has the "
-        "right mean and the wrong shape: it is worse than the uniform distribution, which has no parameter at all."
+        "per worm, in {unit}, beyond the entropy of the observed distribution. The one-parameter binomial has the "
+        "right mean and the wrong shape: it is worse than the uniform distribution, which has no parameter at all.",
+        unit=say(unit),
     )
-    return draw_picture("histogram", "A histogram and cheaper stand-ins", caption, fig)
+    return draw_picture("histogram", say("A histogram and cheaper stand-ins"), caption, fig)
 
 
 def objective(article: Article, unit: str) -> Picture:
@@ -50,15 +59,17 @@ def objective(article: Article, unit: str) -> Picture:
         ax.plot(grid, curve, color=hue, linewidth=1.8)
         ax.plot(best, lowest, "o", color=hue, markersize=6)
         ax.annotate(
-            f"{name}: p = {best:.2f}, {lowest:.3f} {unit}", (best, lowest), xytext=(0, where),
+            f"{named(name)}: p = {best:.2f}, {lowest:.3f} {say(unit)}", (best, lowest), xytext=(0, where),
             textcoords="offset points", color=hue, ha="center",
         )  # fmt: skip
-    ax.set(xlabel="p", ylabel=f"KL(observed || q) [{unit} per worm]", ylim=(0, 2 * np.log(2) / factor))
-    caption = (
+    ax.set(
+        xlabel="p", ylabel=say("KL(observed || q) [{unit} per worm]", unit=say(unit)), ylim=(0, 2 * np.log(2) / factor)
+    )
+    caption = say(
         "Each value of p is one candidate distribution, and the lowest point of its curve is the best of them. Nothing "
         "was fitted by eye; the minima are where the gradient vanishes."
     )
-    return draw_picture("objective", "KL as the objective", caption, fig)
+    return draw_picture("objective", say("KL as the objective"), caption, fig)
 
 
 def directions(article: Article, unit: str) -> Picture:
@@ -73,23 +84,25 @@ def directions(article: Article, unit: str) -> Picture:
     ):
         q = np.asarray(binomial_pmf(best))
         left.plot(TEETH, q, marker="o", markersize=3.5, linewidth=1.4, linestyle=style, color=hue)
-        right.plot(grid, kl_curve(binomial_pmf, grid, direction) / factor, color=hue, linestyle=style, label=name)
+        right.plot(grid, kl_curve(binomial_pmf, grid, direction) / factor, color=hue, linestyle=style, label=say(name))
         lowest = kl_curve(binomial_pmf, np.array([best]), direction)[0] / factor
         right.plot(best, lowest, "o", color=hue)
         right.annotate(
             f"p = {best:.3f}", (best, lowest), xytext=(0, 12 if direction == "forward" else -18),
             textcoords="offset points", color=hue, ha="center",
         )  # fmt: skip
-    left.set(xlabel="number of teeth", ylabel="probability", xticks=TEETH[::2], title="The two best binomials")
-    right.set(xlabel="p", ylabel=unit, title="The two objectives", ylim=(0, None))
+    left.set(
+        xlabel=say("number of teeth"), ylabel=say("probability"), xticks=TEETH[::2], title=say("The two best binomials")
+    )
+    right.set(xlabel="p", ylabel=say(unit), title=say("The two objectives"), ylim=(0, None))
     right.legend(fontsize=9, loc="upper center")
-    caption = (
+    caption = say(
         "The divergence is not a distance: it depends on the direction. Forward KL pays where worms are and q is "
         "not, so it matches the mean of all of them. Reverse KL pays where q is and worms are not, so it leans to "
         "where the most worms are. Variational inference minimises the reverse one, because it needs averages "
         "under q only."
     )
-    return draw_picture("directions", "The two directions", caption, fig)
+    return draw_picture("directions", say("The two directions"), caption, fig)
 
 
 def traces(fitted: list[ModelResult], unit: str) -> Picture:
@@ -102,21 +115,22 @@ def traces(fitted: list[ModelResult], unit: str) -> Picture:
         plots.plot_trace(ax, result.comparison.fits, result.log_evidence.value, unit)
         if result.spec.name == "two_kinds":
             ax.axhline(np.log(2) / UNITS[unit], color=plots.INK, linewidth=0.9, linestyle=":", label="log 2")
-        ax.set_title(result.spec.title)
+        ax.set_title(say(result.spec.title))
         ax.set_xlim(0.8, 1.3 * longest)
         ax.legend(fontsize=8, loc="upper right")
         ax.set_ylabel("")
     for ax in axes.ravel()[len(fitted) :]:
         ax.remove()
-    fig.supylabel(f"log evidence − ELBO [{unit}]", fontsize=10)
-    caption = (
+    fig.supylabel(say("log evidence − ELBO [{unit}]", unit=say(unit)), fontsize=10)
+    caption = say(
         "How far below the log evidence each ELBO is, iteration by iteration. That distance is KL(q||posterior), the "
-        f"{unit} that the data cost beyond the model's own price. Guides and flows follow stochastic gradients, "
+        "{unit} that the data cost beyond the model's own price. Guides and flows follow stochastic gradients, "
         "for hundreds of steps. The normals start at the mode, and fixed draws tell a quasi-Newton method the rest: a "
         "few iterations, marked by dots, or none at all. A trace that has come to a level has reached its family's "
-        "best; for the two kinds of worms that level is log 2, which no more steps will bring down."
+        "best; for the two kinds of worms that level is log 2, which no more steps will bring down.",
+        unit=say(unit),
     )
-    return draw_picture("traces", "Descending to the evidence", caption, fig)
+    return draw_picture("traces", say("Descending to the evidence"), caption, fig)
 
 
 def posteriors(result: ModelResult) -> Picture:
@@ -125,8 +139,8 @@ def posteriors(result: ModelResult) -> Picture:
         result.comparison,
         SiteDraws(result.exact, result.draws),
         f"posterior_{result.spec.name}",
-        f"{result.spec.title}: the posterior and every q",
-        "number of teeth",
+        say("{title}: the posterior and every q", title=say(result.spec.title)),
+        say("number of teeth"),
     )
 
 
@@ -134,8 +148,8 @@ def two_modes(result: ModelResult) -> Picture:
     """Draw p1 against p2: the exact posterior's two modes, one q on one of them, one q across both."""
     fig, axes = plots.subplots(1, 3, figsize=(9.0, 3.3), sharex=True, sharey=True)
     one_mode = "full_rank"
-    shown = [("exact posterior", result.exact, plots.INK)]
-    for name, title in ((one_mode, "reverse KL: full rank"), ("moment_matching", "forward KL: same moments")):
+    shown = [(say("exact posterior"), result.exact, plots.INK)]
+    for name, title in ((one_mode, say("reverse KL: full rank")), ("moment_matching", say("forward KL: same moments"))):
         if name in result.draws:
             shown.append((title, result.draws[name], plots.colour(name)))
     for ax, (title, draws, hue) in zip(axes, shown, strict=True):
@@ -144,13 +158,13 @@ def two_modes(result: ModelResult) -> Picture:
         ax.set(xlim=(0, 1), ylim=(0, 1), xlabel="p1", title=title, aspect="equal")
         ax.label_outer()
     axes[0].set_ylabel("p2")
-    caption = (
+    caption = say(
         "Which kind is called the first is arbitrary, so the exact posterior has two mirror images. Reverse KL settles "
         "on one and pays log 2 nats, one bit: the price of saying which. The normal that is best in the forward "
         "direction has the posterior's own mean and covariance; it covers both, and puts most of its mass where no "
         "worms are."
     )
-    return draw_picture("two_modes", "Two modes, one q", caption, fig)
+    return draw_picture("two_modes", say("Two modes, one q"), caption, fig)
 
 
 def bits_to_send(fitted: list[ModelResult], article: Article, unit: str) -> Picture:
@@ -171,7 +185,7 @@ def bits_to_send(fitted: list[ModelResult], article: Article, unit: str) -> Pict
         left.axvline(entropy, color=plots.INK, linewidth=1)
         left.text(price + 0.012 * (uniform - entropy), 0, f"{price:,.1f}", fontsize=9, va="center")
         left.set(yticks=[], ylim=(-0.6, 0.6), xlim=(entropy - 0.05 * span, entropy + 1.2 * span))
-        left.set_title(result.spec.title)
+        left.set_title(say(result.spec.title))
         left.spines["left"].set_visible(False)
         plots.plot_reverse_kl(right, result.comparison.certificates, unit)
         for ax in (left, right):
@@ -179,15 +193,18 @@ def bits_to_send(fitted: list[ModelResult], article: Article, unit: str) -> Pict
             ax.tick_params(labelbottom=result is fitted[-1])
     most = max(c.reverse_kl.to(unit).value for result in fitted for c in result.comparison.certificates)
     axes[0][1].set_xlim(plots.FLOOR / 2, 3 * most)
-    axes[-1][0].set_xlabel(f"{unit} for all 1,000 worms: −log evidence")
-    axes[-1][1].set_xlabel(f"{unit} on top for using q: KL(q||posterior)")
-    caption = (
-        f"The price of sending all 1,000 counts. Left: what each model charges with its exact posterior. The solid "
-        f"line is 1,000 times the entropy ({entropy:,.0f} {unit}), which only someone who already has the histogram "
-        f"could pay; the dotted line is no model at all ({uniform:,.0f} {unit}). Right: what each approximation adds, "
-        "with its 95% interval, on a log scale; a dot at the left edge adds nothing that can be measured."
+    axes[-1][0].set_xlabel(say("{unit} for all 1,000 worms: −log evidence", unit=say(unit)))
+    axes[-1][1].set_xlabel(say("{unit} on top for using q: KL(q||posterior)", unit=say(unit)))
+    caption = say(
+        "The price of sending all 1,000 counts. Left: what each model charges with its exact posterior. The solid "
+        "line is 1,000 times the entropy ({entropy} {unit}), which only someone who already has the histogram "
+        "could pay; the dotted line is no model at all ({uniform} {unit}). Right: what each approximation adds, "
+        "with its 95% interval, on a log scale; a dot at the left edge adds nothing that can be measured.",
+        unit=say(unit),
+        entropy=f"{entropy:,.0f}",
+        uniform=f"{uniform:,.0f}",
     )
-    return draw_picture("bits_to_send", "Code lengths", caption, fig)
+    return draw_picture("bits_to_send", say("Code lengths"), caption, fig)
 
 
 def article_figures(article: Article, unit: str) -> list[Picture]:

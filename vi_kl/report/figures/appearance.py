@@ -10,14 +10,23 @@ from matplotlib.figure import Figure
 
 from vi_kl.algorithms.method import BROWN, GREY, PURPLE, SKY
 from vi_kl.algorithms.registry import METHODS
+from vi_kl.report.figures.languages import font_settings
 
 INK, QUIET, FILL = "#222222", "#767676", "#d9d9d9"
 PATTERNS = {"solid": "-", "dashed": (0, (5, 2)), "dotted": (0, (1, 1)), "dash_dot": (0, (4, 1, 1, 1))}
 OTHERS = (SKY, PURPLE, BROWN, GREY)  # of guides, and of methods whose entry names no colour
 
 
-def style():
-    """Return a context manager that sets the style of figures: `with plots.style(): figure = ...`."""
+def style(language: str = "en"):
+    """Return a context manager that sets the style of figures: `with plots.style(): figure = ...`.
+
+    Args:
+        language: "en", or "zh" for a font that has Chinese characters.
+
+    Raises:
+        NoFontError: no such font is installed; the message says where there is one.
+        ValueError: another language.
+    """
     return matplotlib.rc_context(
         {
             "font.size": 10,
@@ -38,6 +47,7 @@ def style():
             "svg.fonttype": "none",
             "svg.hashsalt": "vi_kl",  # the same figure is the same text
             "savefig.dpi": 150,
+            **font_settings(language),
         }
     )
 

@@ -120,7 +120,8 @@ def gap_of(
     """Fit one row's own best q, and weigh it and the encoder's."""
     report(done, f"row {row}")
     keys = jax.random.split(key, 3)
-    best = algorithm.fit(keys[0], encoder.posterior(row), progress=False)
+    # from the encoder's q: a search from elsewhere may end at a lesser mode, where its best is worse than what is known
+    best = algorithm.fit(keys[0], encoder.posterior(row), start=encoder.approximation(row), progress=False)
     of_best = check(best, key=keys[1], num_draws=n, progress=False)
     of_encoder = check(encoder.approximation(row), key=keys[2], num_draws=n, progress=False)
     known = [c.log_evidence for c in (of_best, of_encoder) if c.log_evidence is not None]
