@@ -4,7 +4,7 @@ import { element } from "./stage.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 const REACH = 22; // pixels around a handle that a finger may miss it by
-const PROJECTED = 0.44; // of the screen's height, the most that one chart takes of it
+const PROJECTED = 0.44; // of the height of a full screen, the most that one chart takes of it
 const MARKS = { round: { rx: 9, ry: 9 }, wide: { rx: 5, ry: 10 }, tall: { rx: 10, ry: 5 } };
 
 function svg(tag, attributes = {}) {
@@ -31,10 +31,11 @@ export class Chart {
    * @param stage the stage that draws it
    * @param parent the element it fills the width of
    * @param label what a screen reader calls it
-   * @param shape (width in em) -> height in em; `margin` in em; `bare` without words and numbers
+   * @param shape (width in em) -> height in em; `margin` in em; `bare` without words and numbers; `projected` the most of a full screen's height that it takes
    */
-  constructor(stage, parent, { label, shape, margin = {}, bare = false }) {
+  constructor(stage, parent, { label, shape, margin = {}, bare = false, projected = PROJECTED }) {
     this.shape = shape;
+    this.projected = projected;
     this.bare = bare; // without words and numbers
     this.margin = { left: 3.4, right: 0.8, top: 0.7, bottom: 2.6, ...margin }; // em
     this.domain = { x: [0, 1], y: [0, 1] };
@@ -54,7 +55,7 @@ export class Chart {
   measure() {
     this.em = parseFloat(getComputedStyle(this.svg).fontSize);
     this.width = this.plot.clientWidth;
-    const most = document.fullscreenElement ? PROJECTED * innerHeight : Infinity;
+    const most = document.fullscreenElement ? this.projected * innerHeight : Infinity;
     this.height = Math.round(Math.min(most, this.shape(this.width / this.em) * this.em));
     const edge = Object.fromEntries(Object.entries(this.margin).map(([side, em]) => [side, em * this.em]));
     this.inner = { left: edge.left, right: this.width - edge.right, top: edge.top, bottom: this.height - edge.bottom };

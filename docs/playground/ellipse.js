@@ -75,6 +75,7 @@ function planeChart(stage, parent) {
     label: stage.text("ellipse.chart"),
     shape: (width) => Math.min(width, 36),
     margin: { right: 2.2, top: 2.2 },
+    projected: 0.8,
   });
   chart.handle(centreHandle(stage));
   chart.handle(widthHandle(stage, 0));

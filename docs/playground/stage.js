@@ -246,7 +246,8 @@ export class Stage {
       output.textContent = shown(get());
       input.setAttribute("aria-valuetext", output.textContent);
     });
-    return element("label", { class: "pg-slider" }, element("span", {}, label), output, input);
+    // a label names the first of its controls, and an output is one
+    return element("label", { class: "pg-slider" }, element("span", {}, label), input, output);
   }
 
   /** The place of the sentence that says what can be read off. */
