@@ -6,8 +6,6 @@ import pytest
 from browser import Browser
 from documentation import build_playground, serve
 
-PARTS = ("bars", "humps", "ellipse", "game")
-
 
 class Page:
     """A page of the playground in a tab, driven by its address and read by its numbers."""

@@ -98,6 +98,7 @@ def test_the_best_of_each_family(open_page):
         agree(read, {f"{name}.forward": best.divergence / np.log(2)})
         agree(read, {f"{name}.theta": best.params}, allowed=1e-5)
         found = pmf(read[f"{name}.theta"])
+        cross, reverse = cross_entropy(p, found, base=2), kl_divergence(found, p, base=2)
         agree(
             read, {f"{name}.reverse": kl_divergence(found, p, base=2), f"{name}.cross": cross_entropy(p, found, base=2)}
         )

@@ -6,9 +6,8 @@ import pytest
 from browser import SCHEMES, WIDTHS, needs_browser
 from documentation import needs_builders
 
-from playground.conftest import PARTS
-
 pytestmark = [pytest.mark.publication, needs_browser, needs_builders]
+PARTS = ("bars", "humps", "ellipse", "game")
 LANGUAGES = ("en", "zh")
 CHINESE = re.compile("[一-鿿]")
 SMALLEST = 14  # pixels, of letters on a wide screen
@@ -215,8 +214,8 @@ def test_handles_follow_keys_and_say_so(open_page):
 def test_everything_that_can_be_moved_has_a_name_and_is_reached_by_tab(open_page):
     for part in PARTS:
         tab = open_page(part, f"#{BUSY[part]}").tab
-        nameless = """[...document.querySelectorAll(".playground :is(button, input, [role=slider])")].filter((each) =>
-            each.getBoundingClientRect().width && !(each.getAttribute("aria-label") || each.labels?.[0]?.textContent || each.textContent).trim()
+        nameless = """[...document.querySelectorAll(".playground :is(button, input, [role=slider])")].filter(
+            (each) => each.getBoundingClientRect().width && !(each.getAttribute("aria-label") || each.labels?.[0]?.textContent || each.textContent).trim()
         ).map((each) => each.outerHTML)"""
         assert tab.evaluate(nameless) == []
         sliders = "[...document.querySelectorAll('[role=slider]')].filter((each) => each.getBoundingClientRect().width)"
