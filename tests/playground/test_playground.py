@@ -214,9 +214,10 @@ def test_handles_follow_keys_and_say_so(open_page):
 def test_everything_that_can_be_moved_has_a_name_and_is_reached_by_tab(open_page):
     for part in PARTS:
         tab = open_page(part, f"#{BUSY[part]}").tab
-        nameless = """[...document.querySelectorAll(".playground :is(button, input, [role=slider])")].filter(
-            (each) => each.getBoundingClientRect().width && !(each.getAttribute("aria-label") || each.labels?.[0]?.textContent || each.textContent).trim()
-        ).map((each) => each.outerHTML)"""
+        nameless = """[...document.querySelectorAll(".playground :is(button, input, [role=slider])")].filter((each) => {
+            const name = each.getAttribute("aria-label") || each.labels?.[0]?.textContent || each.textContent;
+            return each.getBoundingClientRect().width && !name.trim();
+        }).map((each) => each.outerHTML)"""
         assert tab.evaluate(nameless) == []
         sliders = "[...document.querySelectorAll('[role=slider]')].filter((each) => each.getBoundingClientRect().width)"
         assert tab.evaluate(f"{sliders}.every((each) => each.tabIndex === 0)")

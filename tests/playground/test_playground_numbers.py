@@ -99,9 +99,7 @@ def test_the_best_of_each_family(open_page):
         agree(read, {f"{name}.theta": best.params}, allowed=1e-5)
         found = pmf(read[f"{name}.theta"])
         cross, reverse = cross_entropy(p, found, base=2), kl_divergence(found, p, base=2)
-        agree(
-            read, {f"{name}.reverse": kl_divergence(found, p, base=2), f"{name}.cross": cross_entropy(p, found, base=2)}
-        )
+        agree(read, {f"{name}.reverse": reverse, f"{name}.cross": cross})
         for direction, button in (("forward", "bestForward"), ("reverse", "bestReverse")):
             page.show(q=name, theta=0.2)
             page.tab.evaluate(f"document.querySelector('[data-button={button}]').click()")
@@ -250,9 +248,7 @@ def test_game(open_page, language):
             "logEvidence": log_evidence,
         }
         agree(page.numbers(), truth)
-        # the draws are q's: no test of 8 rounds in 1e-4 of cases
-        assert (
-            stats.kstest((hidden["draws"] - np.float64(hidden["q"]["mean"])) / hidden["q"]["sd"], "norm").pvalue > 1e-5
-        )
+        standard = (np.array(hidden["draws"]) - hidden["q"]["mean"]) / hidden["q"]["sd"]
+        assert stats.kstest(standard, "norm").pvalue > 1e-5  # of the 8 rounds one fails in 1e-4 of seeds
     assert len(kinds) == 8
     assert not page.tab.errors
