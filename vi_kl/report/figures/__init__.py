@@ -7,12 +7,14 @@ divergences   both divergences of each approximation, with their intervals, and 
 pairs         two numbers at a time, under every approximation and under the posterior
 weights       the importance weights of each approximation, and k-hat
 projections   a distribution and its nearest members of a family
+motion        a fit on its way: `animate(fit, "fit.gif")`, and a few moments side by side
 """
 
 from vi_kl.report.figures.appearance import FILL, INK, QUIET, colour, dash, label_log_axis, style, subplots
 from vi_kl.report.figures.divergences import FLOOR, plot_costs, plot_forest, plot_reverse_kl
 from vi_kl.report.figures.fits import plot_trace
 from vi_kl.report.figures.marginals import plot_many_means, plot_marginal
+from vi_kl.report.figures.motion import animate, plot_path
 from vi_kl.report.figures.pairs import plot_pair, plot_pairs
 from vi_kl.report.figures.projections import plot_projections
 from vi_kl.report.figures.weights import plot_weights
@@ -22,6 +24,7 @@ __all__ = [
     "FLOOR",
     "INK",
     "QUIET",
+    "animate",
     "colour",
     "dash",
     "label_log_axis",
@@ -31,6 +34,7 @@ __all__ = [
     "plot_marginal",
     "plot_pair",
     "plot_pairs",
+    "plot_path",
     "plot_projections",
     "plot_reverse_kl",
     "plot_trace",
