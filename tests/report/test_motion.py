@@ -44,6 +44,13 @@ def test_the_path_is_kept_from_the_start_to_the_answer(target, fit):
     assert np.array_equal(without.approximation.params["loc"], fit.approximation.params["loc"])
 
 
+def test_a_fit_with_a_path_is_saved_without_it(target, fit, tmp_path):
+    vi_kl.save(fit, tmp_path / "fit.vikl")
+    loaded = vi_kl.load(tmp_path / "fit.vikl", target)
+    assert loaded.path == ()
+    assert loaded.approximation.params["loc"] == fit.approximation.params["loc"]
+
+
 def test_each_moment_has_the_elbo_of_its_q(fit):
     """The ELBO of a normal q is the log evidence less a KL in closed form."""
     motion = motion_of(fit, None, 0, 8)

@@ -48,7 +48,7 @@ class Motion:
         draws: each q's draws of the numbers that are shown, (n, 1) or (n, 2).
         known: the posterior's, or None.
         labels: the names of these numbers.
-        log_evidence: in nats, or None.
+        log_evidence: the log evidence in nats, or None.
     """
 
     name: str
