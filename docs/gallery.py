@@ -91,6 +91,8 @@ def run_apart(script: Path) -> Shown:
         if done.returncode:
             raise RuntimeError(f"{script.name} fails:\n{done.stderr}")
         pictures = {picture.name: picture.read_bytes() for picture in sorted(Path(folder).glob("*.png"))}
+        if not pictures:
+            raise RuntimeError(f"{script.name} writes no picture: let it save one as a PNG, for the gallery.")
         return Shown(json.loads(Path(folder, RESULT).read_text()), pictures)
 
 
