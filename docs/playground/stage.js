@@ -96,7 +96,7 @@ export class Stage {
       speech,
       element("span", { class: "pg-space" }),
       this.button("reset", () => this.set(structuredClone(this.part.defaults))),
-      this.button("copy", () => this.copyLink()),
+      this.button("copy", (event) => this.copyLink(event.currentTarget)),
       this.button("project", () => this.project()),
     );
     return bar;
@@ -109,10 +109,13 @@ export class Stage {
     this.root.querySelector('[name="language"]:checked').focus();
   }
 
-  copyLink() {
+  /** Copy the address, or say that it is where addresses are: a clipboard is there for secure pages only. */
+  async copyLink(button) {
     this.writeAddress();
-    navigator.clipboard?.writeText(location.href);
-    this.say(this.text("copied"));
+    const copied = await (navigator.clipboard?.writeText(location.href).then(() => true, () => false) ?? false);
+    button.textContent = this.text(copied ? "copied" : "address");
+    this.say(button.textContent);
+    setTimeout(() => (button.textContent = this.text("copy")), 4 * QUIET_TIME);
   }
 
   project() {
