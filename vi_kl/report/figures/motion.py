@@ -15,6 +15,7 @@ import io
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import jinja2
 import numpy as np
@@ -69,7 +70,7 @@ class Motion:
 
 
 def animate(
-    fit,
+    fit: Any,
     path: str | os.PathLike,
     *,
     numbers: Sequence[str] | None = None,
@@ -114,7 +115,7 @@ def animate(
 
 
 def plot_path(
-    fit, *, numbers: Sequence[str] | None = None, key: KeyLike = 0, num_moments: int = 6, unit: str = "nats"
+    fit: Any, *, numbers: Sequence[str] | None = None, key: KeyLike = 0, num_moments: int = 6, unit: str = "nats"
 ) -> Figure:
     """Draw moments of a fit side by side, with the step and the ELBO of each: an animation for paper.
 
@@ -145,7 +146,7 @@ def plot_path(
 
 
 @in_float64
-def motion_of(fit, numbers: Sequence[str] | None, key: KeyLike, num_moments: int) -> Motion:
+def motion_of(fit: Any, numbers: Sequence[str] | None, key: KeyLike, num_moments: int) -> Motion:
     """Choose the moments of a fit, and draw from the q of each, with the same random numbers."""
     if not getattr(fit, "path", ()):
         raise ValueError(
