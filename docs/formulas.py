@@ -34,7 +34,7 @@ def mathml(latex: str, display: str = "inline") -> str:
 
 def block(source: str, *_args, **_kwargs) -> str:
     """Return what a block marked `math` shows, in a box that scrolls where the page is narrow."""
-    return f'<div class="formula">{mathml(source, "block")}</div>'
+    return f'<span class="formula">{mathml(source, "block")}</span>'
 
 
 class Dollars(InlineProcessor):
@@ -45,7 +45,8 @@ class Dollars(InlineProcessor):
         self.display = display
 
     def handleMatch(self, m, data):
-        return self.md.htmlStash.store(mathml(m.group(1), self.display)), m.start(0), m.end(0)
+        made = block(m.group(1)) if self.display == "block" else mathml(m.group(1))
+        return self.md.htmlStash.store(made), m.start(0), m.end(0)
 
 
 class Formulas(Extension):
