@@ -11,6 +11,7 @@ from scipy.stats import binom
 
 from vi_kl.demo.worms.data import TEETH, WORMS, observed
 from vi_kl.divergences import code_lengths, cross_entropy, entropy, kl_divergence, smooth
+from vi_kl.report import figures as plots
 
 p = observed()
 for teeth, worms in zip(TEETH, WORMS, strict=True):
@@ -46,7 +47,19 @@ for name, q, article in (("uniform", uniform, 0.338), ("binomial", binomial, 0.4
 
 # %% [markdown]
 # The uniform distribution, which says nothing, beats the binomial: the worms are not binomial at all.
-#
+
+# %%
+with plots.style():
+    figure, ax = plots.subplots(figsize=(7.2, 3.6))
+    ax.bar(TEETH, p, width=0.9, color=plots.FILL, label="observed")
+    ax.plot(TEETH, binomial, "o-", color="#0072B2", markersize=4, label="binomial")
+    ax.plot(TEETH, uniform, "--", color="#D55E00", label="uniform")
+    ax.set(xlabel="teeth", ylabel="share of the worms", xticks=TEETH)
+    ax.legend()
+    figure.savefig("the_articles_numbers.png")
+print("the_articles_numbers.png written")
+
+# %% [markdown]
 # ## It is not a distance
 #
 # Exchange the two and the number changes. $\mathrm{KL}(p\|q)$ counts where $p$ lives, $\mathrm{KL}(q\|p)$ where $q$

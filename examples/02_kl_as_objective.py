@@ -14,6 +14,7 @@ from numpyro.distributions import constraints
 
 from vi_kl.demo.worms.data import TEETH, observed
 from vi_kl.divergences import cross_entropy, kl_divergence, project
+from vi_kl.report import figures as plots
 
 p = observed()
 
@@ -69,6 +70,22 @@ for x in (0.3, 0.57, 0.8):
 for direction, formula in (("forward", "KL(p||q)"), ("reverse", "KL(q||p)")):
     nearest = project(p, binomial, init=0.5, support=constraints.unit_interval, direction=direction, base=2)
     print(f"{direction}: p = {nearest.params:.3f}, {formula} = {nearest.divergence:.3f} bits")
+
+# %% [markdown]
+# The picture: each curve has its minimum elsewhere.
+
+# %%
+grid = np.linspace(0.3, 0.8, 101)
+with plots.style():
+    figure, ax = plots.subplots(figsize=(7.2, 3.6))
+    pmfs = [np.asarray(binomial(x), dtype=float) for x in grid]
+    pmfs = [pmf / pmf.sum() for pmf in pmfs]
+    ax.plot(grid, [kl_divergence(p, pmf, base=2) for pmf in pmfs], color="#0072B2", label="KL(p‖q), forward")
+    ax.plot(grid, [kl_divergence(pmf, p, base=2) for pmf in pmfs], "--", color="#D55E00", label="KL(q‖p), reverse")
+    ax.set(xlabel="the binomial's parameter", ylabel="bits a worm", ylim=(0, 2))
+    ax.legend()
+    figure.savefig("kl_as_objective.png")
+print("kl_as_objective.png written")
 
 # %% [markdown]
 # ## Several parameters: two kinds of worms

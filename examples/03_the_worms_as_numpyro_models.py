@@ -15,6 +15,7 @@ from scipy.special import betaln, gammaln
 import vi_kl
 from vi_kl.demo.worms import models as worms
 from vi_kl.demo.worms.data import TEETH, WORMS
+from vi_kl.report import figures as plots
 
 # %% [markdown]
 # ## A model
@@ -108,3 +109,16 @@ for name, approximation in (("fitted q", q), ("q twice as wide", wide)):
 # %% [markdown]
 # With the exact posterior the balance is the same for every p that is drawn: whatever p cost comes back. What it
 # costs on average beyond the evidence is KL(q||posterior), and variational inference minimises just that.
+
+# %%
+with plots.style():
+    figure, ax = plots.subplots(figsize=(7.2, 3.2))
+    exact = target.constrain(target.reference.sample(jax.random.key(3), 40_000))["p"]
+    ours = {
+        name: approximation.sample(jax.random.key(4), 40_000)["p"]
+        for name, approximation in (("mean_field", q), ("twice as wide", wide))
+    }
+    plots.plot_marginal(ax, exact, ours, "p, the probability of a tooth")
+    ax.legend()
+    figure.savefig("the_worms_as_numpyro_models.png")
+print("the_worms_as_numpyro_models.png written")

@@ -82,3 +82,8 @@ for name in ("full_rank", "moment_matching"):
     c = next(c for c in table.certificates if c.name == name)
     both = f"KL(q||p) = {c.reverse_kl.to('bits').value:7.2f} bits, KL(p||q) = {c.forward_kl.to('bits').value:9.2f} bits"
     print(f"{name:<16} {both}")
+
+# %%
+ax = table.plot_forest(unit="bits")
+ax.figure.savefig("guides_compared.png")
+print("guides_compared.png written")

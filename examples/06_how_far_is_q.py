@@ -12,6 +12,7 @@ import numpyro
 import numpyro.distributions as dist
 
 import vi_kl
+from vi_kl.report import figures as plots
 from vi_kl.targets.numpyro.enumeration import discrete_posterior
 
 counts = np.array([4, 5, 3, 6, 4, 2, 5, 1, 0, 2, 1, 1, 0, 1, 2])
@@ -57,6 +58,14 @@ z, _ = fit.approximation.sample_and_log_prob(jax.random.key(3), 4000)
 probabilities = discrete_posterior(target, z)["change"].mean(axis=0).ravel()
 for year, probability in enumerate(probabilities):
     print(f"{year:3d} {'#' * round(60 * probability)} {probability:.3f}")
+with plots.style():
+    figure, ax = plots.subplots(figsize=(7.2, 3.2))
+    ax.bar(range(len(counts)), counts, color=plots.FILL, label="counts")
+    ax.plot(np.arange(len(probabilities)) - 0.5, 10 * probabilities, "o-", color="#0072B2", label="10 × P(change here)")
+    ax.set(xlabel="year")
+    ax.legend()
+    figure.savefig("how_far_is_q.png")
+print("how_far_is_q.png written")
 
 # %% [markdown]
 # Nothing stops the labels of the two rates from changing places if the prior does not know which comes first; here

@@ -12,6 +12,7 @@ import numpyro
 import numpyro.distributions as dist
 
 import vi_kl
+from vi_kl.report import figures as plots
 
 rng = np.random.default_rng(0)
 year = rng.integers(1970, 1983, 100)
@@ -56,6 +57,20 @@ errors = np.sqrt(np.diag(np.linalg.inv(design.T @ design)) * squares / (100 - 4)
 names = ("intercept", "weight", "power", "year")
 for name, q, estimate, error in zip(names, draws.T, coefficients, errors, strict=True):
     print(f"{name:<10} q {q.mean():11.4g} ± {q.std():<9.3g} least squares {estimate:11.4g} ± {error:.3g}")
+
+# %% [markdown]
+# In units of the least squares' standard errors, so that all four fit into one picture:
+
+# %%
+with plots.style():
+    figure, ax = plots.subplots(figsize=(7.2, 2.8))
+    ax.axvspan(-1, 1, color=plots.FILL, linewidth=0, label="least squares ±1 standard error")
+    centres = (draws.mean(axis=0) - coefficients) / errors
+    ax.errorbar(centres, range(4), xerr=draws.std(axis=0) / errors, fmt="o", color="#0072B2", label="q ±1 sd")
+    ax.set(yticks=range(4), yticklabels=names, ylim=(-0.6, 4.4), xlabel="standard errors from least squares")
+    ax.legend(loc="upper right", ncols=2)
+    figure.savefig("default_fit.png")
+print("default_fit.png written")
 
 # %% [markdown]
 # Without a second opinion, the certificate says how far q is, and what it cannot see.

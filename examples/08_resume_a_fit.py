@@ -14,6 +14,7 @@ import numpyro
 import numpyro.distributions as dist
 
 import vi_kl
+from vi_kl.report import figures as plots
 
 
 def line(x, y=None):
@@ -60,6 +61,18 @@ try:
     vi_kl.SVI(vi_kl.FullRank()).fit(jax.random.key(7), target, checkpoint=checkpoint)
 except ValueError as error:
     print(str(error).replace(str(folder), "..."))
+
+# %% [markdown]
+# The loss of both runs, as the checkpoint kept it:
+
+# %%
+with plots.style():
+    figure, ax = plots.subplots(figsize=(7.2, 3.2))
+    plots.plot_trace(ax, [resumed], None, "nats")
+    ax.axvline(200, color=plots.QUIET, linestyle="--", label="stopped here")
+    ax.legend()
+    figure.savefig("resume_a_fit.png")
+print("resume_a_fit.png written")
 
 # %% [markdown]
 # ## Saved and loaded

@@ -43,3 +43,8 @@ print(table.to_dataframe()[columns].to_string(float_format="{:.3f}".format))
 for fit, certificate in zip(table.fits, table.certificates, strict=True):
     print(f"{fit.name}: {fit.status}")
     print(f"  {certificate.verdict}")
+
+# %%
+ax = table.plot_forest()
+ax.figure.savefig("families_compared.png")
+print("families_compared.png written")

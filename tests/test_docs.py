@@ -5,25 +5,22 @@ What a browser makes of the pages is looked at by people; here are the rules and
 
 import html
 import importlib
-import importlib.util
 import inspect
 import json
-import os
 import pydoc
 import re
-import subprocess
-import sys
 from pathlib import Path
+from urllib.parse import unquote, urldefrag
 
 import numpyro.distributions as dist
 import pytest
+from browser import Browser, needs_browser
+from documentation import built_once, needs_builders, serve
 
 import vi_kl
 from vi_kl.divergences.registry import CLOSED_FORMS
 
 ROOT = Path(__file__).parent.parent
-BUILDERS = ("mkdocs", "material", "markdown_exec", "mkdocstrings", "mkdocstrings_handlers")
-MISSING = [name for name in BUILDERS if importlib.util.find_spec(name) is None]
 RESOURCE = re.compile(
     r'<(?:script|img|iframe)[^>]*\ssrc="(https?:)?//|<link[^>]*rel="stylesheet"[^>]*href="(https?:)?//'
 )
@@ -39,29 +36,31 @@ LEARN = (
     "reading_a_certificate",
     "vae",
 )  # pages whose code holds their numbers to independent truths
+FORMULAS = ("kl_in_five_minutes", "from_kl_to_the_elbo", "two_directions", "why_vi_and_nuts_disagree")
 WIDEST = 103  # characters that a page has room for at 1280 pixels
 
 
-@pytest.mark.publication
-@pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)}; pip install '.[docs]'")
-def test_documentation_builds_strictly_and_is_self_contained(tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", tmp_path],
-        cwd=ROOT,
-        env={**os.environ, "MPLBACKEND": "agg", "NO_MKDOCS_2_WARNING": "1"},
-        capture_output=True,
-        text=True,
-        timeout=1200,  # a build that hangs
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+@pytest.fixture(scope="session")
+def site(tmp_path_factory):
+    return built_once(tmp_path_factory)
 
-    pages = {page.relative_to(tmp_path).parent.as_posix(): page.read_text() for page in tmp_path.rglob("index.html")}
+
+def pages_of(site: Path) -> dict[str, str]:
+    """Return the pages of the site, {folder: content}."""
+    return {page.relative_to(site).parent.as_posix(): page.read_text() for page in sorted(site.rglob("index.html"))}
+
+
+@pytest.mark.publication
+@needs_builders
+def test_documentation_builds_strictly_and_is_self_contained(site):
+    pages = pages_of(site)
     first = {".", "ten_minutes", "coming_from", "worms", "how_to_choose"}
     assert pages.keys() >= first | {"divergences", "kl_command", "extending", "glossary", "learn/course"}
     assert pages.keys() >= {"zh", "zh/worms", "zh/glossary", "zh/learn/two_directions"}
     assert pages["zh/worms"].count("<figure>") == 4
     assert all("Exercises" in pages[f"learn/{name}"] and 'class="success"' in pages[f"learn/{name}"] for name in LEARN)
     assert "vi_kl.families.Mixture" in pages["api/families"]
+    assert all("<math" in pages[f"learn/{name}"] for name in FORMULAS)
     for name, page in pages.items():
         assert not RESOURCE.search(page), f"{name} loads something from elsewhere"
         assert "Traceback (most recent call last)" not in page, name
@@ -69,6 +68,65 @@ def test_documentation_builds_strictly_and_is_self_contained(tmp_path):
     assert pages["worms"].count("<figure>") == 4
     for figure in ("0.3384", "0.4773", "0.3301", "0.3378"):  # the article's, with a digit more
         assert figure in pages["worms"]
+
+
+@pytest.mark.publication
+@needs_builders
+def test_every_example_is_in_the_gallery_with_its_picture_and_as_a_notebook(site):
+    pages, gallery = pages_of(site), site / "gallery"
+    scripts = sorted((ROOT / "examples").glob("*.py"))
+    assert len(scripts) >= 9
+    for script in scripts:
+        page = pages[f"gallery/{script.stem}"]
+        title = script.read_text().splitlines()[1].removeprefix("# # ")
+        assert html.escape(title, quote=False) in html.unescape(page)
+        card = re.search(f'<a class="card" href="{script.stem}/"><img [^>]*src="([^"]+)"', pages["gallery"])
+        assert (gallery / card[1]).read_bytes().startswith(b"\x89PNG")
+        notebook = json.loads((gallery / f"{script.stem}.ipynb").read_text())
+        code = "\n".join("".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code")
+        assert lines_of_code(code) == lines_of_code(script.read_text())
+
+
+def lines_of_code(script: str) -> list[str]:
+    return [line for line in script.splitlines() if line and not line.startswith("#")]
+
+
+@pytest.mark.publication
+@needs_builders
+def test_every_link_leads_somewhere(site):
+    pages, root = pages_of(site), site.resolve()
+    places = {folder: set(re.findall(r'\sid="([^"]+)"', page)) for folder, page in pages.items()}
+    broken, seen = [], 0
+    for folder, page in pages.items():
+        for address in re.findall(r'\s(?:href|src)="([^"]*)"', page):
+            address = html.unescape(address)
+            if re.match(r"[a-z]+:|//", address):
+                continue
+            path, part = urldefrag(unquote(address))
+            file = (root / folder / path).resolve() if path else root / folder
+            seen += 1
+            there = file.relative_to(root).as_posix() if file.is_relative_to(root) else "outside"
+            no_part = part and "=" not in part and part not in places.get(there, {part})
+            if not file.exists() or (file.is_dir() and there not in pages) or no_part:
+                broken.append(f"{folder}: {address}")
+    assert seen > 1000
+    assert not broken
+
+
+@pytest.mark.publication
+@needs_builders
+@needs_browser
+@pytest.mark.parametrize(("width", "scheme"), [(390, "dark"), (1280, "light")])
+def test_every_page_fits_and_asks_nobody_for_anything(site, tmp_path, width, scheme):
+    wrong = {}
+    with serve(site) as address, Browser(tmp_path) as browser:
+        for folder in pages_of(site):
+            tab = browser.open(f"{address}{folder}/", width=width, scheme=scheme)
+            found = tab.overflowing() + tab.errors + tab.requests
+            if found:
+                wrong[folder] = found
+            tab.send("Page.close")
+    assert not wrong
 
 
 def lines_without_room(page: str) -> list[str]:

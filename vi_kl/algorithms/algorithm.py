@@ -10,7 +10,7 @@ import dataclasses
 import time
 from collections.abc import Sequence
 from concurrent.futures import Executor
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import numpy as np
@@ -104,6 +104,18 @@ class History:
     step_size: Float[np.ndarray, " num_steps"] = dataclasses.field(default_factory=lambda: np.empty(0))
 
 
+class Waypoint(NamedTuple):
+    """A q on the way of a fit.
+
+    Attributes:
+        step: the number of steps that led there.
+        approximation: the q.
+    """
+
+    step: int
+    approximation: Approximation
+
+
 @dataclasses.dataclass(frozen=True)
 class Solution:
     """The result of a search: a Fit without its cost.
@@ -112,11 +124,13 @@ class Solution:
         approximation: the approximation q.
         status: whether it converged, and if not what to try.
         history: the losses on the way, if there are any.
+        path: q's on the way, if the algorithm was asked to keep them.
     """
 
     approximation: Approximation
     status: Status
     history: History = dataclasses.field(default_factory=History)
+    path: tuple[Waypoint, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,6 +145,8 @@ class Fit(Answers):
         history: the losses on the way.
         cost: evaluations and seconds.
         algorithm: the configuration that found it.
+        path: q's on the way, the first and the last among them, if the algorithm was asked to keep them
+            (`SVI(keep_path=True)`); else empty. It is not saved with the fit.
     """
 
     approximation: Approximation
@@ -138,6 +154,7 @@ class Fit(Answers):
     history: History
     cost: Cost
     algorithm: "Algorithm"
+    path: tuple[Waypoint, ...] = ()
 
     def __post_init__(self):
         # NumPy arrays keep their 64 bits outside vi_kl, where JAX's would be cut to 32 by whatever is done with them
@@ -342,7 +359,7 @@ def find_and_count(algorithm: Algorithm, key, target: Target, start, progress: P
         algorithm = algorithm.captured(target)
         found = algorithm.find(key, target, start=start, progress=progress, counter=counter, **options)
         progress(1.0, "done")
-    return Fit(found.approximation, found.status, found.history, counter.cost(), algorithm)
+    return Fit(found.approximation, found.status, found.history, counter.cost(), algorithm, found.path)
 
 
 def checked_key(algorithm: Algorithm, key, method: str, target=None):

@@ -91,6 +91,8 @@ STEPS_OF_SKEWED = 24  # values and gradients on all draws that its search takes,
 STEPS_OF_NORMAL = 10  # the same of a normal's, on four draws a dimension and on twice as many
 NATURAL_STEPS = 40  # the most of a natural-gradient search; near a mode it takes three, and none that gains little
 ENOUGH, ENOUGH_PER_DIMENSION = 0.03, 1e-4  # nats within which such a search finds the best normal
+FEWEST_GROUPS, MOST_SHARED = 5, 3  # numbers of a site that has one for each group, and of one that the groups share
+MOST_OF_GROUPED = 12_000  # gradients of a nested normal in up to a hundred dimensions, where others may be better
 FEWEST_OF_NESTED = 4_000  # gradients that the search for a nested normal may take
 DEAR = 3e10  # operations of a search for the best normal: half a minute
 AFFORDABLE = 0.5  # the share of the price of NUTS that a fit may cost
@@ -232,6 +234,12 @@ class Ladder:
         without what the others start from.
         """
         begun = 0.0
+        if self.target.dim <= LARGEST_DENSE and is_grouped(self.target):
+            begun = 0.5
+            yield "nested_normal", NestedNewton(max_gradients=MOST_OF_GROUPED), (0.0, 0.45)
+            if self.tried:
+                yield "flow", FLOW, (0.5, 0.95)
+                return
         if self.target.dim > LARGEST_DENSE:
             begun = 0.5
             yield "sparse_normal", VariationalNewton(), (0.0, 0.45)
@@ -249,14 +257,16 @@ class Ladder:
 
     def fit_and_judge(self, name: str, algorithm: Algorithm, progress: Progress) -> Candidate:
         """Fit one candidate and judge it. The best normal is found on more draws if it is good, and only then."""
-        if name == "sparse_normal":
+        if name == "sparse_normal" or (name == "nested_normal" and not self.tried):
             place: Any = self.start
         else:
             goes_on = name in FROM_THE_BEST or any(before.name == "sparse_normal" for before in self.tried)
             place = self.best.fit if self.tried and goes_on else self.begin
         found = self.fit(algorithm, place, part_of(progress, 0.0, 0.5))
         if name == "nested_normal" and not isinstance(found.approximation.family, NestedNormal):
-            raise UnsuitableError(str(found.status))
+            if self.tried or not found.status.converged:
+                raise UnsuitableError(str(found.status))
+            name = "sparse_normal"
         candidate = self.judge(name, found)
         if name != "full_rank" or not isinstance(algorithm, SampleAverageApproximation):
             return candidate
@@ -403,6 +413,13 @@ def natural(target: Target) -> NaturalGradient:
 def nested(spent: int) -> NestedNewton:
     """Return the search for a nested normal, which takes about as many gradients as the sparse normal before it."""
     return NestedNewton(max_gradients=max(FEWEST_OF_NESTED, spent))
+
+
+def is_grouped(target: Target) -> bool:
+    """Return whether a model has numbers for several groups, and a few beside them that all groups may share."""
+    shared = any(site.size <= MOST_SHARED for site in target.sites)
+    in_plate = {name for name, plates in target.density.dims if any(plates)}
+    return shared and any(site.name in in_plate and site.size >= FEWEST_GROUPS for site in target.sites)
 
 
 def is_dear(target: Target) -> bool:

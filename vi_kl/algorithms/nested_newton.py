@@ -42,6 +42,7 @@ from vi_kl.targets.hessian_structure import find_sparse_hessian
 from vi_kl.targets.target import Target
 
 ROUGHLY = 1.0  # nats of noise that the normal to start from may have
+SHARE_OF_NORMAL = 0.5  # of all gradients, that the normal to start from may take
 MOST_ROUNDS = 10
 MOVED, STRETCHED = 0.3, 0.2  # sds by which centre and (logarithms of) sds may move in the last round
 LEAST_FALL = 4.5  # nats by which the density has fallen at the ends of the last round's range
@@ -87,7 +88,7 @@ class NestedNewton(Algorithm):
 
     def normal(self, key, target: Target, start, progress: Progress, counter, tolerance: float) -> Solution:
         """Find the best sparse normal."""
-        config = VariationalNewton(tolerance=tolerance, max_gradients=self.max_gradients)
+        config = VariationalNewton(tolerance=tolerance, max_gradients=round(SHARE_OF_NORMAL * self.max_gradients))
         return config.find(key, target, start=start, progress=progress, counter=counter)
 
     def nest(self, key, target: Target, normal: Gaussian, progress: Progress, counter: CostCounter) -> Solution:

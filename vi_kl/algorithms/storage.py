@@ -63,6 +63,7 @@ class GivenAtLoad:
     closed_over: str = ""
 
 
+ELSEWHERE = ("approximation", "path")  # the first is saved as its family and params, the second not at all
 FIELDS: dict[str, Any] = {
     "family": Family | GivenAtLoad,
     "algorithm": Algorithm,
@@ -114,7 +115,8 @@ class StoredFit:
 def save(fit: Fit, path: str | os.PathLike, *, made: Mapping[str, Any] | None = None) -> None:
     """Write a fit to a file.
 
-    The file appears whole or not at all. A fit of a NumPyro guide is saved without the guide, which is code.
+    The file appears whole or not at all. A fit of a NumPyro guide is saved without the guide, which is code,
+    and every fit without its path.
 
     Args:
         fit: the fit to save.
@@ -133,7 +135,7 @@ def save(fit: Fit, path: str | os.PathLike, *, made: Mapping[str, Any] | None = 
         raise StorageError(f"A fit whose approximation is a {type(fit.approximation).__name__} cannot be saved.")
     require_finite(fit.approximation.params)
     version = importlib.import_module("vi_kl").__version__
-    fields = {name: value for name, value in fields_of(fit).items() if name != "approximation"}
+    fields = {name: value for name, value in fields_of(fit).items() if name not in ELSEWHERE}
     fit_document = {
         "family": without_guide(fit.approximation.family),
         "params": fit.approximation.params,

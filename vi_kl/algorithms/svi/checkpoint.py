@@ -26,7 +26,7 @@ from vi_kl.targets.fingerprint import differences, fingerprint
 
 FORMAT = 4
 CLASSES = {kind.__qualname__: kind for kind in (Answer, Batch, Params, State)}
-MAY_DIFFER = ("max_steps",)  # it only says when to stop
+MAY_DIFFER = ("max_steps", "keep_path")  # they only say when to stop, and what to keep
 
 
 class CheckpointError(ViKLError, ValueError):

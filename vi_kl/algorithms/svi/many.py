@@ -54,7 +54,7 @@ class LaneRun(Run):
             return self.error
         found, evaluations = self.solution(), self.counter.gradient_evaluations
         cost = dataclasses.replace(share, gradient_evaluations=evaluations)
-        return Fit(found.approximation, found.status, found.history, cost, self.config)
+        return Fit(found.approximation, found.status, found.history, cost, self.config, found.path)
 
 
 @with_one_blas_thread

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vi_kl.algorithms.algorithm import CostCounter, FitError, History, Solution, Status
+from vi_kl.algorithms.algorithm import CostCounter, FitError, History, Solution, Status, Waypoint
 from vi_kl.algorithms.initialization import initialize
 from vi_kl.algorithms.svi.anchoring import Anchoring
 from vi_kl.algorithms.svi.cosine import CosineSchedule
@@ -79,6 +79,7 @@ class Run:
         setbacks: the number of consecutive chunks with a value that is not finite; `setbacks_in_all` counts all of
             them.
         losses, step_sizes: the arrays of each chunk so far.
+        path: the q's at the start and after each chunk, if they are to be kept.
         counter: the counter of the costs.
         error: the error that ended the fit, or None.
     """
@@ -92,6 +93,7 @@ class Run:
         self.setbacks = self.setbacks_in_all = 0
         self.losses: list[np.ndarray] = []
         self.step_sizes: list[np.ndarray] = []
+        self.path: list[Waypoint] = []
         self.error: FitError | None = None
         self.learning = Learning(self)
         self.anchoring = Anchoring(self)
@@ -102,7 +104,13 @@ class Run:
         params, units, self.schedule.frame = begin(self.config, init_key, self.target, self.counter, start)
         self.learning.begin(params, units)
         self.anchoring.begin(init_key)
+        self.note_place()
         return self
+
+    def note_place(self) -> None:
+        """Keep the q of the parameters as they are now, in the units of now, if the path is to be kept."""
+        if self.config.keep_path:
+            self.path.append(Waypoint(self.schedule.steps, self.approximation_at(self.state.params)))
 
     @property
     def optimizer(self):
@@ -138,6 +146,7 @@ class Run:
         self.step_sizes.append(np.full(len(chunk.losses), abs(self.schedule.step_size)))
         before = self.schedule.step_size
         self.schedule.record(chunk.losses, chunk.mean, chunk.draws, force_of(self))
+        self.note_place()
         if not self.schedule.done:
             self.learning.look(chunk.mean, was_cut=self.schedule.step_size != before)
             self.anchoring.look(chunk.draws, self.key)
@@ -187,7 +196,8 @@ class Run:
     def solution(self) -> Solution:
         """Return the answer, its status and its history."""
         history = History(np.concatenate(self.losses), np.concatenate(self.step_sizes))
-        return Solution(self.approximation, self.status(), history)
+        path = [*self.path, Waypoint(self.schedule.steps, self.approximation)] if self.path else []
+        return Solution(self.approximation, self.status(), history, tuple(path))
 
     def status(self) -> Status:
         """Return the schedule's status, with a sentence about chunks that were not finite."""

@@ -57,6 +57,9 @@ class SVI(Algorithm):
         num_restarts: the number of fits, from as many places, side by side in one program; the best of them is
             returned, and its status says how many agree with it. The first starts where a single fit would, each of the
             others at the end of a climb of its own from a random place (families without a frame: at random places).
+        keep_path: whether the Fit keeps the q's on the way in its `path`: where it began, one after each chunk, and the
+            answer. They can be shown in motion (`vi_kl.report.figures.animate`). A fit that goes on from a checkpoint
+            keeps those from there on.
     """
 
     family: Family = dataclasses.field(default_factory=FullRank)
@@ -70,6 +73,7 @@ class SVI(Algorithm):
     chunk: int = 100
     optimizer: optax.GradientTransformation | None = None
     num_restarts: int = 1
+    keep_path: bool = False
 
     learns: ClassVar[bool] = True
 

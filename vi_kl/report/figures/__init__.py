@@ -9,6 +9,7 @@ pairs         two numbers at a time, under every approximation and under the pos
 gaps          where KL(q||posterior) comes from: family, optimiser, location, scale, correlation, shape
 weights       the importance weights of each approximation, and k-hat
 projections   a distribution and its nearest members of a family
+motion        a fit on its way: `animate(fit, "fit.gif")`, and a few moments side by side
 """
 
 from vi_kl.report.figures.appearance import FILL, INK, QUIET, colour, dash, label_log_axis, style, subplots
@@ -16,6 +17,7 @@ from vi_kl.report.figures.divergences import FLOOR, plot_costs, plot_forest, plo
 from vi_kl.report.figures.fits import plot_trace
 from vi_kl.report.figures.gaps import plot_gaps
 from vi_kl.report.figures.marginals import plot_many_means, plot_marginal
+from vi_kl.report.figures.motion import animate, plot_path
 from vi_kl.report.figures.pairs import plot_pair, plot_pairs
 from vi_kl.report.figures.projections import plot_projections
 from vi_kl.report.figures.weights import plot_weights
@@ -25,6 +27,7 @@ __all__ = [
     "FLOOR",
     "INK",
     "QUIET",
+    "animate",
     "colour",
     "dash",
     "label_log_axis",
@@ -35,6 +38,7 @@ __all__ = [
     "plot_marginal",
     "plot_pair",
     "plot_pairs",
+    "plot_path",
     "plot_projections",
     "plot_reverse_kl",
     "plot_trace",
