@@ -8,10 +8,11 @@
     4. a flow, by regression on the log density and its gradient around the best so far. In one dimension, and above a
        hundred, a skewed normal takes its place, by SampleAverageApproximation, started from the best so far.
 
-Above a hundred dimensions all this comes after a normal with a sparse precision, by VariationalNewton. Where the log
-density has one, it is the best of all normals, and they are left out; if it was not found, the full-rank normal goes on
-from where that search ended. What it misses is most often that the spread of much of the model depends on a few
-hyperparameters: NestedNewton looks for these, and takes them out of the normal.
+Above a hundred dimensions, and where a smaller model has plates, all this comes after a normal with a sparse precision
+whose hyperparameters have a density of their own, by NestedNewton. What the best of all normals misses in such models
+is most often that the spread of much of the model depends on a few hyperparameters. Where the log density is not
+sparse, or that search is lost, the others are fitted as above; in many dimensions the full-rank normal then goes on
+from the sparse one, if there is one that did not converge.
 
 After each candidate, draws of q and of wider densities are weighed against the log density, as certificates do it.
 Laplace's normal is kept only if next to nothing is left to gain, because the second candidate costs little. A later
@@ -47,7 +48,6 @@ from vi_kl.algorithms.nested_newton import NestedNewton
 from vi_kl.algorithms.price_of_nuts import LOWEST_PRICE, price_of_nuts
 from vi_kl.algorithms.sample_average_approximation import SampleAverageApproximation
 from vi_kl.algorithms.svi.svi import SVI
-from vi_kl.algorithms.variational_newton import VariationalNewton
 from vi_kl.core.annotations import Progress
 from vi_kl.core.errors import UnsuitableError, ViKLError
 from vi_kl.core.progress import part_of
@@ -57,8 +57,8 @@ from vi_kl.diagnostics.judgement import FunnelSearch, Judgement, describe
 from vi_kl.families.approximation import draw
 from vi_kl.families.gaussian import FullRank, MeanField
 from vi_kl.families.low_rank import LowRank
-from vi_kl.families.nested_normal import NestedNormal
 from vi_kl.families.skewed import Skewed
+from vi_kl.families.sparse_normal import SparseNormal
 from vi_kl.objectives.noise import PER_DIMENSION, enough_draws
 from vi_kl.targets.arguments import is_to_learn
 from vi_kl.targets.price import affordable, price_of
@@ -72,13 +72,11 @@ LARGEST_FLOW = 100  # dimensions; with more, a flow takes minutes and is seldom 
 FLOW = DensityRegression()
 FROM_THE_BEST = (
     "low_rank",
-    "nested_normal",
     "skewed",
     "flow",
 )  # candidates that start from the best so far, not where climbs ended
 BEYOND_NORMALS = (
     "skewed",
-    "nested_normal",
     "flow",
 )  # candidates that are not tried if one before is close, however it was found
 NOT_CLOSE = 0.1  # nats; the status says "not close" if KL less twice its error is larger
@@ -93,7 +91,6 @@ NATURAL_STEPS = 40  # the most of a natural-gradient search; near a mode it take
 ENOUGH, ENOUGH_PER_DIMENSION = 0.03, 1e-4  # nats within which such a search finds the best normal
 FEWEST_GROUPS, MOST_SHARED = 5, 3  # numbers of a site that has one for each group, and of one that the groups share
 MOST_OF_GROUPED = 12_000  # gradients of a nested normal in up to a hundred dimensions, where others may be better
-FEWEST_OF_NESTED = 4_000  # gradients that the search for a nested normal may take
 DEAR = 3e10  # operations of a search for the best normal: half a minute
 AFFORDABLE = 0.5  # the share of the price of NUTS that a fit may cost
 LEARNING = 0.5  # the share of the progress that learning a model's parameters takes
@@ -233,22 +230,21 @@ class Ladder:
         In many dimensions a sparse normal comes first. Where there is one, it is the best of all normals, and is found
         without what the others start from.
         """
-        begun = 0.0
-        if self.target.dim <= LARGEST_DENSE and is_grouped(self.target):
+        begun, dim = 0.0, self.target.dim
+        if dim > LARGEST_DENSE:
+            begun = 0.5
+            yield "nested_normal", NestedNewton(), (0.0, 0.45)
+            if self.tried:
+                if dim <= LARGEST_FULL_RANK and self.tried[0].name == "sparse_normal" and not is_settled(self.tried[0]):
+                    yield "full_rank", natural(self.target), (0.45, 0.7)
+                if dim <= LARGEST_SKEWED:
+                    yield "skewed", skewed(self.target), (0.7, 0.95)
+                return
+        elif is_grouped(self.target):
             begun = 0.5
             yield "nested_normal", NestedNewton(max_gradients=MOST_OF_GROUPED), (0.0, 0.45)
             if self.tried:
                 yield "flow", FLOW, (0.5, 0.95)
-                return
-        if self.target.dim > LARGEST_DENSE:
-            begun = 0.5
-            yield "sparse_normal", VariationalNewton(), (0.0, 0.45)
-            if self.tried:
-                yield "nested_normal", nested(self.tried[0].fit.cost.gradient_evaluations), (0.45, 0.6)
-                if self.target.dim <= LARGEST_FULL_RANK and not self.tried[0].fit.status.converged:
-                    yield "full_rank", natural(self.target), (0.6, 0.7)
-                if self.target.dim <= LARGEST_SKEWED:
-                    yield "skewed", skewed(self.target), (0.7, 0.95)
                 return
         rungs = candidates_for(self.target, self.begin)
         each = (1 - begun) / len(rungs)
@@ -257,14 +253,14 @@ class Ladder:
 
     def fit_and_judge(self, name: str, algorithm: Algorithm, progress: Progress) -> Candidate:
         """Fit one candidate and judge it. The best normal is found on more draws if it is good, and only then."""
-        if name == "sparse_normal" or (name == "nested_normal" and not self.tried):
+        if name == "nested_normal":
             place: Any = self.start
         else:
             goes_on = name in FROM_THE_BEST or any(before.name == "sparse_normal" for before in self.tried)
             place = self.best.fit if self.tried and goes_on else self.begin
         found = self.fit(algorithm, place, part_of(progress, 0.0, 0.5))
-        if name == "nested_normal" and not isinstance(found.approximation.family, NestedNormal):
-            if self.tried or not found.status.converged:
+        if isinstance(found.approximation.family, SparseNormal):
+            if self.target.dim <= LARGEST_DENSE and not found.status.converged:
                 raise UnsuitableError(str(found.status))
             name = "sparse_normal"
         candidate = self.judge(name, found)
@@ -363,8 +359,6 @@ def most_gradients(algorithm: Algorithm) -> int:
         return algorithm.most_gradients
     if isinstance(algorithm, SampleAverageApproximation) and algorithm.num_draws is not None:
         return STEPS_OF_SKEWED * algorithm.num_draws
-    if isinstance(algorithm, NestedNewton):
-        return algorithm.max_gradients
     if isinstance(algorithm, NaturalGradient):
         return algorithm.num_draws * (algorithm.max_steps + 2)
     return 0
@@ -408,11 +402,6 @@ def natural(target: Target) -> NaturalGradient:
     draws = enough_draws(affordable(target, FIRST_DRAWS, 1), target.dim)
     enough = max(ENOUGH, ENOUGH_PER_DIMENSION * target.dim)
     return NaturalGradient(num_draws=draws, max_draws=draws, max_steps=NATURAL_STEPS, tolerance=0.02, enough=enough)
-
-
-def nested(spent: int) -> NestedNewton:
-    """Return the search for a nested normal, which takes about as many gradients as the sparse normal before it."""
-    return NestedNewton(max_gradients=max(FEWEST_OF_NESTED, spent))
 
 
 def is_grouped(target: Target) -> bool:

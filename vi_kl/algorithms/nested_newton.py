@@ -42,7 +42,7 @@ from vi_kl.targets.hessian_structure import find_sparse_hessian
 from vi_kl.targets.target import Target
 
 ROUGHLY = 1.0  # nats of noise that the normal to start from may have
-SHARE_OF_NORMAL = 0.5  # of all gradients, that the normal to start from may take
+SHARE_OF_NORMAL = 0.3  # of all gradients, that the normal to start from may take
 MOST_ROUNDS = 10
 MOVED, STRETCHED = 0.3, 0.2  # sds by which centre and (logarithms of) sds may move in the last round
 LEAST_FALL = 4.5  # nats by which the density has fallen at the ends of the last round's range
@@ -74,22 +74,20 @@ class NestedNewton(Algorithm):
 
     def find(self, key, target, *, start, progress, counter):
         given = given_normal(start)
-        begun = given or self.normal(key, target, start, part_of(progress, 0.0, 0.4), counter, ROUGHLY)
+        few = round(SHARE_OF_NORMAL * self.max_gradients)
+        begun = given or normal_of(key, target, start, part_of(progress, 0.0, 0.4), counter, ROUGHLY, few)
+        if given is None and not begun.status.converged and counter.gradient_evaluations < few:
+            return begun  # it was lost, and not out of gradients
         normal = SparseNormal().normal(begun.approximation.params)
         try:
             return self.nest(key, target, normal, part_of(progress, 0.4, 0.9), counter)
         except (UnsuitableError, FitError) as error:
             words = f"Ended at the sparse normal: {error}"
         if given is None:
-            rest = part_of(progress, 0.9, 1.0)
-            begun = self.normal(key, target, begun.approximation, rest, counter, VariationalNewton().tolerance)
+            rest, tolerance = part_of(progress, 0.9, 1.0), VariationalNewton().tolerance
+            begun = normal_of(key, target, begun.approximation, rest, counter, tolerance, self.max_gradients)
             words = f"{words} {begun.status}"
         return dataclasses.replace(begun, status=Status(begun.status.converged, words))
-
-    def normal(self, key, target: Target, start, progress: Progress, counter, tolerance: float) -> Solution:
-        """Find the best sparse normal."""
-        config = VariationalNewton(tolerance=tolerance, max_gradients=round(SHARE_OF_NORMAL * self.max_gradients))
-        return config.find(key, target, start=start, progress=progress, counter=counter)
 
     def nest(self, key, target: Target, normal: Gaussian, progress: Progress, counter: CostCounter) -> Solution:
         """Find the best nested normal from a sparse one.
@@ -121,6 +119,12 @@ class NestedNewton(Algorithm):
         assert nest.best is not None, "a round was done"
         q = Approximation(NestedNormal(), params_of(nest.best), target)
         return Solution(q, nest.status(self.max_gradients), History(-np.array(nest.elbos)))
+
+
+def normal_of(key, target: Target, start, progress: Progress, counter, tolerance: float, most: int) -> Solution:
+    """Find the best sparse normal to this tolerance, until the counter has this many gradients."""
+    config = VariationalNewton(tolerance=tolerance, max_gradients=most)
+    return config.find(key, target, start=start, progress=progress, counter=counter)
 
 
 def given_normal(start) -> Solution | None:
