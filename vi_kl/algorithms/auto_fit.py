@@ -65,20 +65,13 @@ from vi_kl.targets.price import affordable, price_of
 from vi_kl.targets.priors import hierarchical_sites
 from vi_kl.targets.target import Target
 
-LARGEST_DENSE = 100  # dimensions; with more, a sparse normal is tried first
+LARGEST_DENSE = 100  # dimensions; with more, a sparse normal is tried first, whatever the model looks like
 LARGEST_FULL_RANK = 1000  # dimensions; with more, a full covariance costs more draws than it is worth
 LARGEST_SKEWED = 200  # dimensions; with more, a skewed normal costs more than it gains
 LARGEST_FLOW = 100  # dimensions; with more, a flow takes minutes and is seldom better, so that it has to be asked for
 FLOW = DensityRegression()
-FROM_THE_BEST = (
-    "low_rank",
-    "skewed",
-    "flow",
-)  # candidates that start from the best so far, not where climbs ended
-BEYOND_NORMALS = (
-    "skewed",
-    "flow",
-)  # candidates that are not tried if one before is close, however it was found
+FROM_THE_BEST = ("low_rank", "skewed", "flow")  # candidates that start from the best so far, not where climbs ended
+BEYOND_NORMALS = ("skewed", "flow")  # candidates that are not tried if one before is close, however it was found
 NOT_CLOSE = 0.1  # nats; the status says "not close" if KL less twice its error is larger
 MENDABLE = 0.5  # k-hat below which weights have a finite variance
 FIRST_DRAWS, MOST_DRAWS = 256, 1024  # draws of a normal's sample average: at first, and if it is a good one
