@@ -46,7 +46,9 @@ def outline(markdown):
     """Return what a page is made of, in order: headings, blocks of code, exercises' solutions, tables' rows, terms."""
     without = two.BLOCK.sub("[[code]]", markdown)
     without = re.sub(r"^( *)\[\[code\]\]$", "[[code]]", without, flags=re.MULTILINE)
-    found = re.findall(r"^(#+) |^ *(\[\[code\]\])|^(\?\?\?)|^(:) {3}|^(\|)|^ *(```text)", without, re.MULTILINE)
+    found = re.findall(
+        r"^(#+) |^ *(\[\[code\]\])|^(\?\?\?)|^(:) {3}|^(\|)|^ *(```(?:text|math))", without, re.MULTILINE
+    )
     return ["".join(each) for each in found]
 
 

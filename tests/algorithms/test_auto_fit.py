@@ -139,6 +139,7 @@ def heavy(z):
     return -1.1 * jnp.log1p(jnp.sum(z**2))
 
 
+@pytest.mark.exhaustive
 def test_one_dimension_has_no_flow_to_climb_to(key):
     """A heavy-tailed posterior in one dimension: the best skewed normal, whose KL the status has right."""
     fit = vi_kl.fit(Target.from_log_density(heavy, 1), key=key)

@@ -75,6 +75,7 @@ def test_a_normal_of_unknown_mean_and_precision(key):
     assert found.status.converged
 
 
+@pytest.mark.exhaustive
 def test_linear_regression_with_unknown_noise_and_prior_precision(key):
     """Bishop, equations 10.94 to 10.100, with an inverse gamma noise variance."""
     found = CoordinateAscent().fit(key, Target.from_numpyro(regression, X, RESPONSE))

@@ -22,6 +22,7 @@ def price(target, sds, counter):
         return price_of_nuts(target, Gaussian.of(np.zeros(len(sds)), 1.6 * sds), z, generator, counter)
 
 
+@pytest.mark.exhaustive
 def test_it_is_right_within_a_factor_of_one_and_a_half(key):
     run = run_nuts(TARGET, NUTS(num_chains=2, num_warmup=500, num_draws=500), key)
     counter = CostCounter()

@@ -184,6 +184,7 @@ KEYS_OF_JSON = {
         "improper",
         "saturated",
         "learned",
+        "rounding",
     ),
     *("label", "verdict", "cannot_see", "try_next", "ways_agree"),
 }

@@ -36,6 +36,7 @@ def binomial_error(share, n):
     return math.sqrt(share * (1 - share) / n)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(
     ("loc", "scale"),
     [

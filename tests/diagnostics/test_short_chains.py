@@ -272,6 +272,7 @@ def test_a_certificate_names_the_sd_that_is_wrong_where_no_weights_are_even(key)
     assert without.elbo == c.elbo  # nothing else depends on them
 
 
+@pytest.mark.exhaustive
 def test_chains_that_leave_q_find_that_it_sits_beside_the_mode(key):
     """Above 60 dimensions no climbs are tried but those from where chains went."""
     target = Target.from_log_density(lambda z: -0.5 * jnp.sum(z**2), 101)

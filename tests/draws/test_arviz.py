@@ -172,6 +172,7 @@ def test_corrected_draws():
     assert "log_q" not in found.sample_stats  # they are no draws of q any more
 
 
+@pytest.mark.exhaustive
 def test_a_comparison_gives_a_tree_for_each():
     target = fit().target.with_reference(vi_kl.find_reference)
     table = vi_kl.compare(target, ["laplace", "mean_field"], key=0)

@@ -130,6 +130,7 @@ def clusters(y):
         numpyro.sample("y", dist.Normal(loc[k], 1.0), obs=y)
 
 
+@pytest.mark.exhaustive
 def test_discrete_sites_along_plates():
     """Each row's component has its own posterior, which the data of the row decide."""
     pytest.importorskip("funsor")

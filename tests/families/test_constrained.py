@@ -62,6 +62,7 @@ def kls(approximation):
     }
 
 
+@pytest.mark.exhaustive
 def test_the_frame_at_the_mode_is_the_conjugate_posterior_already():
     """The mode and the curvature of a gamma, beta or Dirichlet in z tell its parameters exactly."""
     family = Constrained()

@@ -82,6 +82,7 @@ def test_every_image_of_noise_can_be_reflected(family, key):
     np.testing.assert_allclose(q.log_prob(drawn), its_log_q, rtol=1e-7, atol=1e-7)
 
 
+@pytest.mark.exhaustive
 def test_a_reflection_is_checked_saved_and_loaded(key, tmp_path):
     q = reflected(one_dimensional())
     found = check(q, key=key)

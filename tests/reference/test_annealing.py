@@ -107,6 +107,7 @@ def test_each_population_is_unbiased_and_its_log_a_lower_limit():
     assert np.mean(errors) < -2 * stats.sem(errors)
 
 
+@pytest.mark.exhaustive
 def test_from_exact_draws_back_to_the_start_is_an_upper_limit():
     """With few particles above the truth on average, with more close to it."""
     target, reference = make("skewed")

@@ -44,6 +44,7 @@ def test_few_dimensions_are_integrated_and_the_target_remembers():
     assert target.reference is reference
 
 
+@pytest.mark.exhaustive
 def test_many_dimensions_take_a_reference_run():
     reference = find_reference(Target.from_log_density(log_gammas, 4), num_draws=1000)
     assert reference.source == "reference run"

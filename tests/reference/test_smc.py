@@ -214,6 +214,7 @@ def failed(populations: Arrived) -> tuple[str, ...]:
 
     evidence = combine(populations.log_z, Populations(16, 256), "", "")
     figures = figures_of(populations, shares_of_modes(populations), evidence)
+    figures |= {"moves_diverging": np.array(0.0), "moves_e_bfmi": np.array(1.0)}  # of chains that move easily
     return complaints(figures, Checks(), OF_THE_POPULATIONS, ("a", "b", "c", "d"))
 
 
@@ -297,6 +298,7 @@ def test_it_starts_from_the_prior_where_there_is_one():
     np.testing.assert_array_equal(start.scale_tril, 4 * np.eye(4))
 
 
+@pytest.mark.exhaustive
 def test_the_cache_and_the_same_key_give_the_same_numbers(tmp_path, monkeypatch):
     target, _ = mixture_target(4)
     first = reference_by_smc(target, key=1, **SMALL)

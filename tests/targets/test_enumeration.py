@@ -141,6 +141,7 @@ def several_sites_by_hand(x, y):
     return logsumexp(logs)
 
 
+@pytest.mark.exhaustive
 def test_sites_that_depend_on_each_other_are_summed_jointly():
     """384 configurations: more than one block of them."""
     target = Target.from_numpyro(several_sites, 1.7)
@@ -173,6 +174,7 @@ def test_a_guide_draws_the_continuous_sites_only(key):
         Guide(greedy).init(key, target)
 
 
+@pytest.mark.exhaustive
 def test_an_automatic_guide_sees_the_continuous_sites_only(key):
     from numpyro.infer.autoguide import AutoNormal
 

@@ -101,6 +101,7 @@ def test_sums_are_taken_in_float64():
     assert np.abs(in_float32 - exact).max() > 0.003 * 3
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("method", [None, "full_rank", pytest.param("laplace", marks=pytest.mark.exhaustive)])
 def test_fits_are_those_of_float64(logistics, method):
     """Float32's noise keeps no search from its end, and moves the answer by less than it is known."""
@@ -149,6 +150,7 @@ def test_a_certificate_measures_the_rounding_and_counts_it(logistics):
     assert abs(checks[1].reverse_kl.value - checks[0].reverse_kl.value) < 5 * checks[0].reverse_kl.standard_error + 1e-4
 
 
+@pytest.mark.exhaustive
 def test_too_much_noise_is_said_in_place_of_a_distance():
     """Data far from zero lose in 32 bits what the posterior is about."""
     target = Target.from_numpyro(location, np.random.default_rng(3).normal(size=3000) + 3e5, dtype="float32")

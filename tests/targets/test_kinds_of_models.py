@@ -24,6 +24,7 @@ def decay(times, y):
     numpyro.sample("y", dist.Normal(path, 0.5), obs=y)
 
 
+@pytest.mark.exhaustive
 def test_an_ode_with_an_adaptive_solver():
     """Density, gradient, batch and Hessian, against the solution 3 exp(-rate t)."""
     y = np.array([2.9, 2.2, 1.3, 0.2])

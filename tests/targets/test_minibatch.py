@@ -184,6 +184,7 @@ def test_stochastic_gradients_reach_the_posterior_given_all_rows():
     np.testing.assert_allclose(np.exp(answer[1]), 1 / np.sqrt(precision), rtol=0.05)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(
     "guide", ["automatic", pytest.param("made for the model", marks=pytest.mark.exhaustive), "written"]
 )

@@ -57,6 +57,7 @@ def stax_network():
     return lambda: numpyro.module("net", stax.Dense(1), (2,))
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("network", [stax_network, flax_network, nnx_network, eqx_network])
 def test_weights_are_learned(network):
     made = network()

@@ -76,6 +76,7 @@ def test_the_elbo_of_each_row(encoded, key):
     assert len(np.unique(means)) == ROWS
 
 
+@pytest.mark.exhaustive
 def test_the_evidence_of_each_row(encoded, key):
     """Of an encoder that is too narrow and beside the mark, whose own weights would be of no use."""
     off = Approximation(encoded.family, {"gain": 0.5 * GAIN, "log_sd": np.log([0.15, 0.3])}, encoded.target)

@@ -1,4 +1,4 @@
-"""Where the ELBO of all else given a few hyperparameters is highest: a quasi-Newton ascent over the few.
+"""A quasi-Newton ascent over a few hyperparameters to where the ELBO of all else given them is highest.
 
 A normal of all coordinates together may end far from there, or move towards it by ever the same small steps. Once all
 else is at its best for each value of the few, little is left to climb. The gradient of that ELBO by the few is the mean
@@ -53,7 +53,7 @@ class Frame:
         loc: its mean, (k,).
         tril: the Cholesky factor of its covariance; the few are loc + tril s.
         others: the best normal of all else at its mean.
-        slopes: by how much the others' mean moves with s, about, (k, others).
+        slopes: the change of the others' mean with s, about, (k, others).
     """
 
     loc: Float[np.ndarray, " k"]

@@ -42,6 +42,9 @@ def worms(
     when_interrupted(lambda: what_is_there(finished, out))
     try:
         require_writable(out)  # before JAX is imported, which takes seconds
+    except OSError as error:
+        raise cannot_write(console, out, error) from None
+    try:
         with console.status("Importing JAX and NumPyro"):
             from vi_kl.demo.worms.run import run_story
             from vi_kl.report.figures.languages import NoFontError
@@ -50,8 +53,13 @@ def worms(
         console.print(f"[red]{error}[/]")
         raise typer.Exit(1) from None
     except OSError as error:
-        console.print(f"[red]Cannot write the report to {out}:[/] {error.strerror or error}. Choose another --out.")
-        raise typer.Exit(1) from None
+        raise cannot_write(console, out, error) from None
+
+
+def cannot_write(console: Console, out: Path, error: OSError) -> typer.Exit:
+    """Say that the report cannot be written, and return what ends the command."""
+    console.print(f"[red]Cannot write the report to {out}:[/] {error.strerror or error}. Choose another --out.")
+    return typer.Exit(1)
 
 
 def what_is_there(finished: list[str], out: Path) -> str:

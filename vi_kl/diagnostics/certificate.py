@@ -232,9 +232,16 @@ def certify(
     if known is not None:
         report(0.8, "comparing with the reference")
         figures |= judge_against_reference(q, known, draws, weights, search, figures, keys)
+    figures["is_beside"] = figures["is_beside"] and not is_where_the_mass_is(figures)
     figures["saturated"] = saturations(q.target, draws.z)
     figures = with_rounding(figures, rounding_of(q, draws))
     return Certificate(**figures, contradictions=find_contradictions(figures, known, density_excess(q, draws, keys[5])))
+
+
+def is_where_the_mass_is(figures: dict) -> bool:
+    """Return whether q is close and leaves next to no mass out: a mode of a skewed posterior may hold none."""
+    kl = figures.get("reverse_kl")
+    return kl is not None and kl.value + 2 * kl.standard_error < CLOSE and figures["missed_share"] <= NOTABLE_SHARE
 
 
 def need_short_chains(figures: dict, target: Target) -> bool:

@@ -103,6 +103,7 @@ def test_the_default_learns_and_says_how():
     assert fit.target.to_learn == {}
 
 
+@pytest.mark.exhaustive
 def test_parameters_far_from_where_they_begin_on_another_scale():
     """A hundred times the scale of the data, so that neither the frame nor the units of the start are any good."""
     target = Target.from_numpyro(groups, 100 * Y, noise=100.0, loc=-50.0, scale=3.0)
@@ -121,6 +122,7 @@ def proportions(k, n):
         numpyro.sample("k", dist.Binomial(n, p), obs=k)
 
 
+@pytest.mark.exhaustive
 def test_a_skewed_posterior_costs_no_more_evidence_than_the_gap():
     """Beta-binomial; ELBO(learned) >= ELBO(best) = evidence(best) - KL(best), and evidence >= ELBO."""
     rng = np.random.default_rng(1)

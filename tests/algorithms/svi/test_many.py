@@ -92,6 +92,7 @@ def test_a_failure_stays_in_its_place(function, kind, words, three_lanes, key):
         assert np.exp(found[good].approximation.params["log_scale"]) == pytest.approx(1.0, abs=0.1)
 
 
+@pytest.mark.exhaustive
 def test_targets_of_several_structures_are_fitted_one_by_one(key):
     targets = [regressions(1)[0], Target.from_numpyro(exponential_rate, np.array([0.4, 1.3, 0.9]))]
     config = dataclasses.replace(QUICK, max_steps=50)

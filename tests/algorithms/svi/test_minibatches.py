@@ -140,6 +140,7 @@ def test_svi_on_minibatches_keeps_the_error_that_it_states():
     assert said.max() < 0.05
 
 
+@pytest.mark.exhaustive
 def test_fits_side_by_side_move_their_own_anchors():
     """Each is the fit that it would be alone."""
     targets = [Target.from_numpyro(linear, X[:200], linear_data(X[:200], seed), batch=20) for seed in (1, 2)]
@@ -151,6 +152,7 @@ def test_fits_side_by_side_move_their_own_anchors():
             np.testing.assert_allclose(fit.approximation.params[name], value, rtol=1e-6, atol=1e-9)
 
 
+@pytest.mark.exhaustive
 def test_a_checkpoint_holds_the_anchor(tmp_path):
     target = Target.from_numpyro(linear, X[:200], linear_data(X[:200]), batch=20)
     config, key, path = SVI(FullRank(), max_steps=1000), jax.random.key(5), tmp_path / "fit.checkpoint"

@@ -200,6 +200,7 @@ def two_modes(z):
     return jnp.logaddexp(first, second)
 
 
+@pytest.mark.exhaustive
 def test_restarts_return_the_best(key):
     target = Target.from_log_density(two_modes, 1)
     config = SVI(MeanField(), max_steps=1_500)

@@ -48,6 +48,7 @@ def test_parameters_are_the_fits_and_data_are_theirs():
     assert np.abs(found.data["y"].mean(axis=0) - design @ mean).max() < 4 * of_data.max() / 20
 
 
+@pytest.mark.exhaustive
 def test_an_exact_procedure_is_found_without_fault():
     found = calibrated("laplace", num_data_sets=300)
     assert not found.finds_fault, found.verdict
