@@ -72,3 +72,9 @@ def on_post_page(output, *, page, **_):
     """Say in its HTML that a page is in Chinese, for browsers and screen readers: MkDocs calls this for every page."""
     is_chinese = Path(page.file.src_uri).parts[0] == FOLDER
     return output.replace('<html lang="en"', '<html lang="zh-Hans"', 1) if is_chinese else output
+
+
+def on_post_build(*, config, **_):
+    """Put a site map beside the Chinese pages, where the language switch looks for it: MkDocs calls this at the end."""
+    site = Path(config["site_dir"])
+    (site / FOLDER / "sitemap.xml").write_bytes((site / "sitemap.xml").read_bytes())

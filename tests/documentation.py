@@ -23,6 +23,7 @@ INHERIT: {root}/mkdocs.yml
 docs_dir: {docs}
 strict: false
 plugins: []
+extra: {{alternate: []}}
 hooks: ["{root}/docs/formulas.py"]
 nav: [{pages}]
 """
