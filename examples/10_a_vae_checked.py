@@ -61,7 +61,7 @@ fit = svi.fit(0, target)
 # The evidence of pictures that were held out, beside that of a normal with the covariance of the others.
 
 # %%
-new = encode(fit, held_out, batch=100)
+new = encode(fit, held_out, batch=50)
 elbo, _ = elbo_by_row(new, key=1)
 evidence = evidence_by_row(new, key=2)
 normal = stats.multivariate_normal(train.mean(0), np.cov(train.T) + 1e-3 * np.eye(64))
