@@ -8,7 +8,6 @@ between the two precisions say by how much. Means and slopes, with which all els
 import dataclasses
 
 import numpy as np
-import scipy.sparse as sp
 from jaxtyping import Float, Int
 
 from vi_kl.algorithms.conditional_normal import Conditional, Look, moved
@@ -27,10 +26,7 @@ def candidates(target: Target, structure: SparseStructure) -> Int[np.ndarray, " 
     """Return the coordinates that may be hyperparameters: sites of one, and of few that meet many other coordinates."""
     ends = np.cumsum([0, *(site.size for site in target.sites)])
     sizes = np.repeat([site.size for site in target.sites], np.diff(ends))
-    degree = np.zeros(target.dim, int)
-    ordered = np.bincount(structure.rows, minlength=target.dim) + np.bincount(structure.columns, minlength=target.dim)
-    degree[structure.order] = ordered - 2
-    return np.flatnonzero((sizes == 1) | ((sizes <= SMALL) & (degree > target.dim / MANY)))
+    return np.flatnonzero((sizes == 1) | ((sizes <= SMALL) & (structure.degree > target.dim / MANY)))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -111,9 +107,7 @@ def without(conditional: Conditional, normal: Gaussian, j: int) -> Gaussian:
     rest = dataclasses.replace(conditional, few=np.union1d(conditional.few, [j]))
     kept = np.searchsorted(conditional.others, rest.others)
     place = np.argsort(normal.scale.order)[kept[rest.structure.order]]
-    factor = sp.csr_array(normal.scale.matrix_in_order)
-    precision = sp.csr_array(factor @ factor.T)
-    entries = precision[place[rest.structure.rows], place[rest.structure.columns]]
-    found = rest.structure.factor(np.asarray(entries).ravel())
+    entries = normal.scale.precision_at(place[rest.structure.rows], place[rest.structure.columns])
+    found = rest.structure.factor(entries)
     assert found is not None, "a part of a precision is one"
     return Gaussian(normal.loc[kept], rest.scale(found))

@@ -73,7 +73,7 @@ def ascend(conditional: Conditional, frame: Frame) -> Frame:
         base, step = outer.step(seen)
         if seen.elbo > best.elbo:
             best = seen
-        if outer.is_stuck or outer.move(base.left_for_shared[:1].repeat(2, axis=0)).nats < CLOSE:
+        if outer.is_stuck or outer.nats(base.left_for_shared[0]) < CLOSE:
             break
         seen = look_at(conditional, frame, base.place + step, base)
     root = np.linalg.cholesky(np.linalg.inv(outer.curvature))

@@ -292,8 +292,11 @@ class Outer:
         mean = gradients.mean(axis=0)
         centred = gradients - mean
         noise = 0.5 * float((centred * np.linalg.solve(self.curvature, centred.T).T).sum())
-        nats = 0.5 * float(mean @ np.linalg.solve(self.curvature, mean))
-        return Move(nats, noise / (len(gradients) * (len(gradients) - 1)))
+        return Move(self.nats(mean), noise / (len(gradients) * (len(gradients) - 1)))
+
+    def nats(self, gradient: Float[np.ndarray, " shared"]) -> float:
+        """Return the nats of a whole step along a gradient."""
+        return 0.5 * float(gradient @ np.linalg.solve(self.curvature, gradient))
 
     def step(self, seen: Measured) -> tuple[Measured, Float[np.ndarray, " shared"]]:
         """Return the place to step from, and the step of the shared coordinates.

@@ -281,13 +281,7 @@ class Search:
 
     def entries_of(self, normal: Gaussian) -> np.ndarray:
         """Return the entries of a normal's precision in the structure."""
-        factor = normal.scale.matrix_in_order
-        product = sp.csc_array(sp.tril(factor @ factor.T, format="csc"))
-        product.sort_indices()
-        columns = np.repeat(np.arange(self.target.dim), np.diff(product.indptr))
-        key, wanted = columns * self.target.dim + product.indices, self.structure.columns * self.target.dim
-        place = np.minimum(np.searchsorted(key, wanted + self.structure.rows), len(key) - 1)
-        return np.where(key[place] == wanted + self.structure.rows, product.data[place], 0.0)
+        return normal.scale.precision_at(self.structure.rows, self.structure.columns)
 
     # Near -----------------------------------------------------------------------------------------------------------
 
@@ -439,6 +433,5 @@ def shared_coordinates(target, structure: SparseStructure) -> np.ndarray:
     """
     starts = np.cumsum([0, *(site.size for site in target.sites)])[:-1]
     alone = np.array([a for a, site in zip(starts, target.sites, strict=True) if site.size == 1], int)
-    degree = np.bincount(structure.rows, minlength=target.dim) + np.bincount(structure.columns, minlength=target.dim)
-    met = structure.order[degree - 1 > target.dim / 2]
+    met = np.flatnonzero(structure.degree + 1 > target.dim / 2)
     return np.union1d(alone, met) if len(met) <= MOST_SHARED else alone

@@ -51,6 +51,14 @@ class SparseStructure:
     rows: Int[np.ndarray, " entries"]
     columns: Int[np.ndarray, " entries"]
 
+    @property
+    def degree(self) -> Int[np.ndarray, " dim"]:
+        """The number of others that each coordinate meets, in the coordinates' own order."""
+        found = np.zeros(self.dim, int)
+        ends = np.concatenate([self.rows, self.columns])
+        found[self.order] = np.bincount(ends, minlength=self.dim) - 2  # the diagonal is at both ends
+        return found
+
     @classmethod
     def of(cls, pattern: sp.csr_array) -> "SparseStructure":
         """Return the structure of a pattern (dim, dim), made symmetric, with the diagonal."""

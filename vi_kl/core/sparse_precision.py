@@ -52,6 +52,11 @@ class SparsePrecision(Scale):
         on_it = xp.where(self.rows == self.columns, self.values, 0.0)
         return self.added_up(on_it[None], self.columns)[0]
 
+    def precision_at(self, rows: Int[np.ndarray, " n"], columns: Int[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+        """Return entries of the precision F F', by their positions."""
+        factor = self.matrix_in_order
+        return np.asarray(sp.csr_array(factor @ factor.T)[rows, columns]).ravel()
+
     def apply(self, u: Vectors) -> Vectors:
         return self.in_own_order(self.solved(u, transpose=True))
 
@@ -141,3 +146,13 @@ class SparsePrecision(Scale):
             return x.at[..., j].add(jnp.where(i == j, x[..., j] / value - x[..., j], -value * x[..., i]))
 
         return jax.lax.fori_loop(0, count, backwards if transpose else forwards, x)
+
+
+def has_lower_triangle(rows: np.ndarray, columns: np.ndarray, dim: int) -> bool:
+    """Return whether these are the places of a lower triangular matrix, by columns, with the whole diagonal."""
+    if len(rows) < dim or not len(rows):
+        return dim == len(rows)
+    first = np.searchsorted(columns, np.arange(dim))
+    in_order = (np.diff(columns * dim + rows) > 0).all() and (rows >= columns).all()
+    within = columns.min() >= 0 and rows.max() < dim
+    return bool(in_order and within and (first < len(rows)).all() and (rows[first] == np.arange(dim)).all())

@@ -21,6 +21,7 @@ from vi_kl.core.cholesky import tril_of_covariance
 from vi_kl.core.errors import UnsuitableError
 from vi_kl.core.grid_density import GridDensity
 from vi_kl.core.nested_gaussian import NestedGaussian, powers
+from vi_kl.core.sparse_precision import has_lower_triangle
 from vi_kl.families.family import Family, refuse_not_finite, shapes_of, type_and_shape
 from vi_kl.families.frame import Frame
 from vi_kl.families.sparse_normal import MATRIX_DIMENSIONS
@@ -138,12 +139,10 @@ def require_member(arrays: dict[str, np.ndarray], dim: int) -> None:
     if not 1 <= k <= MOST_FEW or (everything != np.arange(dim)).any():
         raise ValueError("'few' and 'order' must be all coordinates, each once, of which one to three are few.")
     others = dim - k
-    key, first = columns * others + rows, np.searchsorted(columns, np.arange(others))
-    is_lower = (np.diff(key) > 0).all() and (rows >= columns).all() and len(rows) >= others
-    if not is_lower or (rows.size and not (columns.min() >= 0 and rows.max() < others)):
-        raise ValueError("'rows' and 'columns' are no entries of a lower triangular factor, ordered by columns.")
-    if others and ((first >= len(rows)).any() or (rows[first] != np.arange(others)).any()):
-        raise ValueError("'rows' and 'columns' lack entries of the diagonal.")
+    if not has_lower_triangle(rows, columns, others):
+        raise ValueError(
+            "'rows' and 'columns' are not those of a lower triangular factor, by columns, with the whole diagonal."
+        )
     if (np.triu(arrays["tril"], 1) != 0).any() or (np.diag(arrays["tril"]) <= 0).any():
         raise ValueError("'tril' is not lower triangular with a positive diagonal.")
     density, lows, highs, tails = (arrays[name] for name in ("density", *OF_DENSITY))

@@ -16,7 +16,7 @@ from numpyro.distributions import Distribution, constraints
 from vi_kl.core.annotations import Params
 from vi_kl.core.errors import UnsuitableError
 from vi_kl.core.gaussian import Gaussian
-from vi_kl.core.sparse_precision import SparsePrecision
+from vi_kl.core.sparse_precision import SparsePrecision, has_lower_triangle
 from vi_kl.families.family import Family, refuse_not_finite, shapes_of
 from vi_kl.families.frame import Frame
 
@@ -88,19 +88,10 @@ def params_of(normal: Gaussian) -> dict:
 def require_factor(loc, order, rows, columns, values) -> None:
     """Raise a ValueError unless these are the parameters of a factor, lower triangular with a positive diagonal."""
     dim = len(loc)
-    first = np.searchsorted(columns, np.arange(dim)) if len(columns) else np.zeros(dim, int)
-    key = columns * dim + rows
     good = (
         (np.sort(order) == np.arange(dim)).all()
-        and len(values) >= dim
-        and (np.diff(key) > 0).all()
-        and 0 <= columns.min() <= columns.max() < dim
-        and (rows >= columns).all()
-        and rows.max() < dim
-        and (first < len(rows)).all()
-        and (rows[np.minimum(first, len(rows) - 1)] == np.arange(dim)).all()
-        and (columns[np.minimum(first, len(rows) - 1)] == np.arange(dim)).all()
-        and (values[np.minimum(first, len(rows) - 1)] > 0).all()
+        and has_lower_triangle(rows, columns, dim)
+        and (values[rows == columns] > 0).all()
     )
     if not good:
         raise ValueError("they are no lower triangular factor with a positive diagonal.")
