@@ -234,6 +234,9 @@ def test_saved_and_loaded_it_draws_the_same_and_damage_is_refused(tmp_path):
     ):
         with pytest.raises(ValueError, match=words):
             NestedNormal().require_params({**good, name: wrong}, target)
+    lacking = {name: good[name][..., 1:] for name in ("rows", "columns", "factors")}  # the first of the diagonal
+    with pytest.raises(ValueError, match="whole diagonal"):
+        NestedNormal().require_params({**good, **lacking}, target)
     with pytest.raises(ValueError, match="has the parameters"):
         NestedNormal().require_params({"loc": good["loc"]}, target)
     NestedNormal().require_params(good, target)
