@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from vi_kl.algorithms.misfit import OfDimension, misfit
+from vi_kl.algorithms.misfit import OfDimension, misfit, random_sensitivities
 from vi_kl.families import Coupling, Skewed
 
 pytestmark = pytest.mark.usefixtures("compiled_quickly")
@@ -50,3 +50,22 @@ def test_value_and_gradient_are_those_of_second_derivatives(family):
     value, *found = misfit(family, params, 0.3, z, log_p, slopes, weights)
     assert value == pytest.approx(float(true), rel=1e-12)
     assert largest_share(tuple(found), gradients) < 1e-7
+
+
+def test_mean_square_of_random_sensitivities_is_the_diagonal_of_the_gauss_newton_matrix():
+    """Over 800 draws of the signs, each entry within five standard errors."""
+    family, generator = FAMILIES[0], np.random.default_rng(0)
+    n, dim, repeats = 12, 3, 800
+    params = member(family, dim, generator)
+    z, weights = generator.normal(size=(n, dim)), generator.uniform(size=n)
+
+    def seen(params):
+        log_q, slopes_q = jax.vmap(jax.value_and_grad(family.distribution(params, OfDimension(dim)).log_prob))(z)
+        return jnp.sqrt(weights)[:, None] * jnp.column_stack([log_q, slopes_q])
+
+    true = jax.tree.map(lambda jacobian: (jacobian**2).sum(axis=(0, 1)), jax.jit(jax.jacobian(seen))(params))
+    draws = [random_sensitivities(family, params, z, weights, generator) for _ in range(repeats)]
+    squares = jax.tree.map(lambda *leaves: np.stack(leaves) ** 2, *draws)
+    for found, expected in zip(jax.tree.leaves(squares), jax.tree.leaves(true), strict=True):
+        error = found.std(axis=0) / np.sqrt(repeats)
+        assert np.all(np.abs(found.mean(axis=0) - expected) < 5 * error + 1e-6 * np.max(expected))

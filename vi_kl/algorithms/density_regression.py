@@ -24,7 +24,7 @@ from scipy.optimize import minimize
 
 from vi_kl.algorithms.algorithm import Algorithm, FitError, History, Solution, Status
 from vi_kl.algorithms.initialization import initialize
-from vi_kl.algorithms.misfit import PIECE, misfit
+from vi_kl.algorithms.misfit import PIECE, misfit, random_sensitivities
 from vi_kl.core.annotations import Params
 from vi_kl.core.random_keys import numpy_generator
 from vi_kl.families.approximation import Approximation, push_in_chunks
@@ -40,6 +40,8 @@ PATIENCE = 0.003  # the share of the tolerance by which an iteration lowers the 
 # The weight of the squares of the parameters' distances from the identity's, as so many points: without it a flow is
 # right at its points and wild between them.
 SHRINKAGE = 20.0
+PROBES = 4  # random sums from which the curvature along each parameter is taken
+FLATTEST = 0.01  # the least curvature along a parameter that is believed, as a share of their median
 HEAVIEST, LIGHTEST = 3.0, 0.02  # bounds of a point's weight, which is that of importance sampling
 
 
@@ -88,7 +90,7 @@ class DensityRegression(Algorithm):
     more_draws: int = 512
     max_rounds: int = 6
     tolerance: float = 0.01
-    max_steps: int = 75
+    max_steps: int = 50
 
     def __post_init__(self):
         for name in ("num_draws", "more_draws"):
@@ -161,7 +163,10 @@ class Regression:
         return self.evaluate(u, np.logaddexp(standard_log_prob(u), wide) - np.log(2))
 
     def minimise(self) -> None:
-        """Minimise the misfit at all points."""
+        """Minimise the misfit at all points.
+
+        The optimiser sees each parameter in units of its own, in which the misfit's curvature is about one.
+        """
         u, log_p, slopes, _ = self.points
         weights = self.points.weights / self.points.weights.sum()
         known = weights > 0
@@ -169,17 +174,30 @@ class Regression:
         shrinkage = SHRINKAGE / len(u)
         pieces = [[array[first : first + PIECE] for array in data] for first in range(0, len(u), PIECE)]
 
-        def loss(x):
+        def loss(scaled):
+            x = scaled * units
             params, offset = self.unravel(x)
             parts = [misfit(self.config.family, params, offset, *piece) for piece in pieces]
             by_params, by_offset = jax.tree.map(lambda *gradients: sum(gradients), *(part[1:] for part in parts))
             away = np.append(x[:-1] - self.identity, 0.0)
             value = sum(part[0] for part in parts) + shrinkage * np.sum(away**2)
-            return value, np.append(flat(by_params), by_offset) + 2 * shrinkage * away
+            return value, units * (np.append(flat(by_params), by_offset) + 2 * shrinkage * away)
 
         options = {"maxiter": self.config.max_steps, "maxcor": MEMORY, "ftol": PATIENCE * self.config.tolerance}
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            self.x = minimize(loss, self.x, jac=True, method="L-BFGS-B", options=options).x
+            units = self.units_of_parameters(u, weights, shrinkage)
+            self.x = units * minimize(loss, self.x / units, jac=True, method="L-BFGS-B", options=options).x
+
+    def units_of_parameters(self, u: np.ndarray, weights: np.ndarray, shrinkage: float) -> np.ndarray:
+        """Return the steps along the parameters and the offset that change the misfit about equally."""
+        params, squares = self.unravel(self.x)[0], np.zeros(len(self.x) - 1)
+        for _ in range(PROBES):
+            some = self.generator.permutation(len(u))[:PIECE]
+            share = weights[some] / max(weights[some].sum(), np.finfo(float).tiny)
+            found = random_sensitivities(self.config.family, params, u[some], share, self.generator)
+            squares += np.nan_to_num(flat(found), posinf=0.0, neginf=0.0) ** 2 / PROBES
+        curvature = 2 * np.append(squares + shrinkage, 1.0)
+        return 1 / np.sqrt(curvature + FLATTEST * np.median(curvature))
 
     def unravel(self, x: np.ndarray) -> tuple[Params, float]:
         """Return the parameters and the offset that the optimiser's vector holds."""

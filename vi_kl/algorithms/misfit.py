@@ -103,7 +103,37 @@ def misfit(family: Family, params: Params, offset: float, z, log_p, slopes, weig
     by_log_q = -2 * difference * weights / root
     by_slopes = -2 * slope_difference * (weights / root)[:, None]
 
+    return float(value), pulled(at, here, z, by_log_q, by_slopes), float(by_log_q.sum())
+
+
+def pulled(at, here: Gradients, z: np.ndarray, by_log_q: np.ndarray, by_slopes: np.ndarray) -> Params:
+    """Return the gradient by the parameters of what has these gradients by log q, (n,), and by its slopes, (n, dim).
+
+    Args:
+        at: what evaluates log q.
+        here: the same at z.
+        z: the points, (n, dim).
+        by_log_q, by_slopes: the gradients.
+    """
     size = np.linalg.norm(by_slopes, axis=1)
     step = STEP * by_slopes / np.where(size > 0, size, 1.0)[:, None]
-    by_params = jax.tree.map(np.add, here.pull(by_log_q - size / STEP), at(z + step).pull(size / STEP))
-    return float(value), by_params, float(by_log_q.sum())
+    return jax.tree.map(np.add, here.pull(by_log_q - size / STEP), at(z + step).pull(size / STEP))
+
+
+def random_sensitivities(family: Family, params: Params, z, weights, generator: np.random.Generator) -> Params:
+    """Return a random sum of what the parameters do to log q and its slopes at points, weighted as the misfit does.
+
+    The mean of its square is the diagonal of the Gauss-Newton matrix, half the misfit's second derivatives where the
+    misfit is small: random signs cancel what is off it.
+
+    Args:
+        family, params: what q is.
+        z: the points, (n, dim), n at most PIECE.
+        weights: the points' weights, (n,).
+        generator: the source of the signs.
+
+    Reference: Bekas, Kokiopoulou & Saad (2007), "An estimator for the diagonal of a matrix".
+    """
+    at = gradients_of(family, params)
+    signs = generator.choice([-1.0, 1.0], (len(z), 1 + z.shape[1])) * np.sqrt(weights)[:, None]
+    return pulled(at, at(z), z, signs[:, 0], signs[:, 1:])

@@ -24,8 +24,9 @@ from vi_kl.algorithms import nested_steps
 from vi_kl.algorithms.algorithm import Algorithm, CostCounter, FitError, History, Solution, Status
 from vi_kl.algorithms.conditional_normal import Conditional
 from vi_kl.algorithms.hyperparameters import Chosen, candidates, choose
+from vi_kl.algorithms.initialization import starting_points
 from vi_kl.algorithms.marginal_ascent import Frame, ascend
-from vi_kl.algorithms.variational_newton import VariationalNewton, two_probes
+from vi_kl.algorithms.variational_newton import VariationalNewton, hessian_of
 from vi_kl.core.annotations import Progress
 from vi_kl.core.errors import UnsuitableError
 from vi_kl.core.gaussian import Gaussian
@@ -38,7 +39,6 @@ from vi_kl.families.approximation import Approximation
 from vi_kl.families.nested_normal import MOST_FEW, NestedNormal, params_of
 from vi_kl.families.sparse_normal import SparseNormal
 from vi_kl.targets.curvature import SparseHessian
-from vi_kl.targets.hessian_structure import find_sparse_hessian
 from vi_kl.targets.target import Target
 
 ROUGHLY = 1.0  # nats of noise that the normal to start from may have
@@ -73,23 +73,31 @@ class NestedNewton(Algorithm):
     name = "nested_normal"
 
     def find(self, key, target, *, start, progress, counter):
-        given = given_normal(start)
+        given, points = given_normal(start), starting_points(target, key, start)
         few = round(SHARE_OF_NORMAL * self.max_gradients)
-        begun = given or normal_of(key, target, start, part_of(progress, 0.0, 0.4), counter, ROUGHLY, few)
+        hessian = hessian_of(target, points, key, progress, counter)
+        begun = given or self.normal(hessian, key, points, start is None, part_of(progress, 0.0, 0.4), counter, few)
         if given is None and not begun.status.converged and counter.gradient_evaluations < few:
             return begun  # it was lost, and not out of gradients
         normal = SparseNormal().normal(begun.approximation.params)
         try:
-            return self.nest(key, target, normal, part_of(progress, 0.4, 0.9), counter)
+            return self.nest(key, hessian, normal, part_of(progress, 0.4, 0.9), counter)
         except (UnsuitableError, FitError) as error:
             words = f"Ended at the sparse normal: {error}"
         if given is None:
-            rest, tolerance = part_of(progress, 0.9, 1.0), VariationalNewton().tolerance
-            begun = normal_of(key, target, begun.approximation, rest, counter, tolerance, self.max_gradients)
+            most = min(self.max_gradients, counter.gradient_evaluations + few)
+            rest, config = part_of(progress, 0.9, 1.0), VariationalNewton(max_gradients=most)
+            begun = config.find_along(hessian, key, [normal.loc], False, rest, counter)
             words = f"{words} {begun.status}"
         return dataclasses.replace(begun, status=Status(begun.status.converged, words))
 
-    def nest(self, key, target: Target, normal: Gaussian, progress: Progress, counter: CostCounter) -> Solution:
+    @staticmethod
+    def normal(hessian: SparseHessian, key, points, may_restart: bool, progress: Progress, counter, most: int):
+        """Find the best sparse normal roughly, until the counter has this many gradients."""
+        config = VariationalNewton(tolerance=ROUGHLY, max_gradients=most)
+        return config.find_along(hessian, key, points, may_restart, progress, counter)
+
+    def nest(self, key, hessian: SparseHessian, normal: Gaussian, progress: Progress, counter: CostCounter) -> Solution:
         """Find the best nested normal from a sparse one.
 
         Raises:
@@ -97,9 +105,7 @@ class NestedNewton(Algorithm):
             FitError: the others cannot be found given the hyperparameters.
         """
         progress(0.0, "looking for hyperparameters on which the rest depends")
-        generator = numpy_generator(key)
-        hessian = find_sparse_hessian(target, two_probes(target, [normal.loc], generator))
-        counter.gradient_evaluations += hessian.evaluations
+        target, generator = hessian.target, numpy_generator(key)
         none = Conditional(hessian, np.empty(0, int), counter, int(generator.integers(2**31)))
         found = candidates(target, hessian.structure)
         left = self.max_gradients - counter.gradient_evaluations
@@ -119,12 +125,6 @@ class NestedNewton(Algorithm):
         assert nest.best is not None, "a round was done"
         q = Approximation(NestedNormal(), params_of(nest.best), target)
         return Solution(q, nest.status(self.max_gradients), History(-np.array(nest.elbos)))
-
-
-def normal_of(key, target: Target, start, progress: Progress, counter, tolerance: float, most: int) -> Solution:
-    """Find the best sparse normal to this tolerance, until the counter has this many gradients."""
-    config = VariationalNewton(tolerance=tolerance, max_gradients=most)
-    return config.find(key, target, start=start, progress=progress, counter=counter)
 
 
 def given_normal(start) -> Solution | None:

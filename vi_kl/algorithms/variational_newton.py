@@ -36,6 +36,7 @@ from vi_kl.algorithms.newton_steps import (
     ratio_of,
     turn_back,
 )
+from vi_kl.core.annotations import Progress
 from vi_kl.core.gaussian import Gaussian
 from vi_kl.core.random_keys import numpy_generator
 from vi_kl.core.sparse_cholesky import SparseStructure
@@ -75,15 +76,29 @@ class VariationalNewton(Algorithm):
     name = "sparse_normal"
 
     def find(self, key, target, *, start, progress, counter):
-        generator = numpy_generator(key)
         points = starting_points(target, key, start)
-        probes = two_probes(target, points, generator)
-        progress(0.0, "finding which second derivatives are zero")
-        hessian = find_sparse_hessian(target, probes)
-        counter.gradient_evaluations += hessian.evaluations
+        hessian = hessian_of(target, points, key, progress, counter)
+        return self.find_along(hessian, key, points, start is None, progress, counter)
+
+    def find_along(
+        self, hessian: SparseHessian, key, points: list[np.ndarray], may_restart: bool, progress: Progress, counter
+    ) -> Solution:
+        """Find the best normal where the structure of the Hessian is known.
+
+        Args:
+            hessian: the structure.
+            key: a JAX random key.
+            points: the points of which to start from one.
+            may_restart: whether to start from others where the search is lost.
+            progress, counter: what the search reports to, and counts its gradients with.
+
+        Raises:
+            FitError: no search came to an end.
+        """
+        target, generator = hessian.target, numpy_generator(jax.random.fold_in(key, 1))
         ended: tuple[Search, Gaussian, Status] | None = None
         failure = FitError("There is no place to start from.")
-        for begin in starts(target, key, start, points):
+        for begin in starts(target, key, points, may_restart):
             search = Search(self, hessian, generator, counter, progress)
             counter.gradient_evaluations += 2 * len(begin)
             try:
@@ -100,10 +115,22 @@ class VariationalNewton(Algorithm):
         return Solution(q, status, History(-np.array(search.elbos)))
 
 
-def starts(target, key, start, points: list[np.ndarray]):
-    """Yield the points of which to start from one, and others where a search was lost, unless the start was given."""
+def hessian_of(target, points: list[np.ndarray], key, progress: Progress, counter: CostCounter) -> SparseHessian:
+    """Find which second derivatives are zero, near some points, and count what it cost.
+
+    Raises:
+        UnsuitableError: the Hessian is not sparse, or cannot be found by probing.
+    """
+    progress(0.0, "finding which second derivatives are zero")
+    hessian = find_sparse_hessian(target, two_probes(target, points, numpy_generator(key)))
+    counter.gradient_evaluations += hessian.evaluations
+    return hessian
+
+
+def starts(target, key, points: list[np.ndarray], may_restart: bool):
+    """Yield the points of which to start from one, and others where a search was lost."""
     yield points
-    if start is None:
+    if may_restart:
         for attempt in range(1, MOST_SEARCHES):
             yield starting_points(target, jax.random.fold_in(key, attempt), None)
 

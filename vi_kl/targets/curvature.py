@@ -22,7 +22,7 @@ from vi_kl.core.sparse_cholesky import SparseStructure
 from vi_kl.targets import sparsity
 from vi_kl.targets.price import over_draws
 from vi_kl.targets.sparsity import Jacobian
-from vi_kl.targets.target import Target, log_density
+from vi_kl.targets.target import Target, is_small, log_density
 from vi_kl.targets.terms import terms
 
 DRAWS = 4  # draws in one pass
@@ -32,13 +32,13 @@ AT_ONCE = 4_000_000  # numbers of terms that are held at once
 # What runs compiled ---------------------------------------------------------------------------------------------------
 
 
-@compiled
+@compiled(unoptimized=True)
 def derivatives_of_terms(target: Target, z: Float[AnyArray, " dim"], directions: Float[AnyArray, "n dim"]):
     """Return the directional derivatives of the terms at z, (n, terms)."""
     return jax.lax.map(lambda v: jax.jvp(lambda z: terms(target, z), (z,), (v,))[1], directions)
 
 
-@compiled
+@compiled(unoptimized=lambda target, z, directions, pairs: is_small(target, len(z)))
 def curvature_of_terms(target: Target, z: Float[AnyArray, "draws dim"], directions, pairs: Int[AnyArray, "pairs 2"]):
     """Return log densities (draws,), gradients (draws, dim), and mean second derivatives of the terms, (pairs, terms).
 
@@ -63,7 +63,7 @@ def curvature_of_terms(target: Target, z: Float[AnyArray, "draws dim"], directio
     return values, gradients, jax.lax.map(second, pairs)
 
 
-@compiled
+@compiled(unoptimized=lambda target, z, which, directions: is_small(target, len(z)))
 def products_of_terms(target: Target, z: Float[AnyArray, "draws dim"], which: Bool[AnyArray, " terms"], directions):
     """Return log densities, gradients, and the mean Hessian of the sum of some terms times directions, (n, dim)."""
     values, gradients = jax.vmap(jax.value_and_grad(log_density, argnums=1), in_axes=(None, 0))(target, z)
