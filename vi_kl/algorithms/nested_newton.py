@@ -41,7 +41,7 @@ from vi_kl.families.sparse_normal import SparseNormal
 from vi_kl.targets.curvature import SparseHessian
 from vi_kl.targets.target import Target
 
-ROUGHLY = 1.0  # nats of noise that the normal to start from may have
+ROUGHLY = 3.0  # nats that the normal to start from may be from the best one: the rest is found with its hyperparameters
 SHARE_OF_NORMAL = 0.3  # of all gradients, that the normal to start from may take
 MOST_ROUNDS = 10
 MOVED, STRETCHED = 0.3, 0.2  # sds by which centre and (logarithms of) sds may move in the last round
