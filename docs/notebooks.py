@@ -17,23 +17,26 @@ TAUGHT = re.compile(r"^(zh/)?(worms|learn/\w+)\.md$")  # the pages that are note
 FOLD = re.compile(r'^\?\?\? \w+ "(.*)"$')
 FORMULA = re.compile(r"^```math\n(.*?)\n```$", re.MULTILINE | re.DOTALL)
 HERE = re.compile(r"\[([^\]]+)\]\((?!\w+:)[^)]*\)")  # a link to another page of the site
+NAMED = re.compile(r" \{#[\w-]+\}$", re.MULTILINE)  # a heading's own address
 NOTE = re.compile(r"\[\^(\w+)\](?!:)")
 NOTED = re.compile(r"^\[\^(\w+)\]: (.*)$", re.MULTILINE)
 COMMENT = re.compile(r"<!--.*?-->\n?", re.DOTALL)
 FIGURE = re.compile(r"^( *)print\((.*\.to_html\(\))\)$", re.MULTILINE)
 EXERCISE = re.compile(r'^ask\("([\w-]+)"\)$', re.MULTILINE)  # below which a notebook has a cell for an answer
-ANSWER = 'answer = ...\nprint(course.check("{}", answer))'
 WORDS = {
     "en": (
         "This page as a notebook",
         "A page of vi_kl's documentation as a notebook. It needs vi_kl and what the pages are made with: "
         "`pip install '.[docs]'` in a checkout.",
+        'answer = ...\nprint(course.check("{}", answer))',
     ),
     "zh": (
         "本页的笔记本（notebook）",
         "这是 vi_kl 文档中一页的笔记本。它需要 vi_kl 和生成网页所用的包：在源码目录里运行 `pip install '.[docs]'`。",
+        'answer = ...\nprint(check("{}", answer))',
     ),
 }
+LINKS = re.compile(r'\n<p class="links">(.*)</p>')
 SETUP = "from IPython.display import HTML, Markdown, display"
 PROSE = '''
 
@@ -56,8 +59,8 @@ class Cell(NamedTuple):
 # ---- from a page to cells -------------------------------------------------------------------------------------------
 
 
-def cells_of(markdown: str) -> list[Cell]:
-    """Return the cells of a page whose code is in it: its text, and each block that is run.
+def cells_of(markdown: str, language: str = "en") -> list[Cell]:
+    """Return the cells of a page whose code is in it: its text, each block that is run, and places for answers.
 
     Raises:
         ValueError: a block shows a figure in a way that cannot be displayed in a notebook.
@@ -70,7 +73,7 @@ def cells_of(markdown: str) -> list[Cell]:
         title = title if block["indent"] else ""
         code = displayed("\n".join(line.removeprefix(block["indent"]) for line in block[0].splitlines()))
         cells += [*texts, Cell(True, code, bool(title))]
-        cells += [Cell(True, ANSWER.format(name), False) for name in EXERCISE.findall(block[0])]
+        cells += [Cell(True, WORDS[language][2].format(name), False) for name in EXERCISE.findall(block[0])]
         at = block.end()
     return cells + text_cells(markdown[at:], title)[0]
 
@@ -99,7 +102,7 @@ def text_cells(text: str, title: str) -> tuple[list[Cell], str]:
 def in_jupyter(text: str) -> str:
     """Return text as Jupyter reads it: formulas between dollars, and the titles of other pages for links to them."""
     text = FORMULA.sub(lambda found: f"$$\n{aligned(found[1])}\n$$", text)
-    return HERE.sub(r"\1", text)
+    return HERE.sub(r"\1", NAMED.sub("", text))
 
 
 def aligned(latex: str) -> str:
@@ -140,7 +143,7 @@ def writes(code: str) -> bool:
 
 def notebook_of_page(markdown: str, language: str = "en") -> str:
     """Return the notebook of a page whose code is in it, as the text of an .ipynb file."""
-    first, *cells = cells_of(markdown)
+    first, *cells = cells_of(markdown, language)
     title, _, rest = first.text.partition("\n")
     written = "\n".join(cell.text for cell in cells if cell.is_code)
     setup = [Cell(True, SETUP, False)] if "display(" in written else []
@@ -181,9 +184,16 @@ def on_page_markdown(markdown, *, page, **_):
         return markdown
     language = "zh" if at.startswith("zh/") else "en"
     made[at] = notebook_of_page(markdown, language)
+    return with_link(markdown, f'<a href="../{Path(at).stem}.ipynb" download>{WORDS[language][0]}</a>')
+
+
+def with_link(markdown: str, link: str) -> str:
+    """Return a page with a link below its title, after those that stand there already."""
     title, _, rest = markdown.partition("\n")
-    link = f'<a href="../{Path(at).stem}.ipynb" download>{WORDS[language][0]}</a>'
-    return f"{title}\n\n<p>{link}</p>\n{rest}"
+    before = LINKS.match(rest)
+    if before:
+        return f'{title}\n\n<p class="links">{before[1]} · {link}</p>{rest[before.end() :]}'
+    return f'{title}\n\n<p class="links">{link}</p>\n{rest}'
 
 
 def on_post_build(*, config, **_):

@@ -14,6 +14,8 @@ DOCS = Path(__file__).parent
 FOLDER = "zh"
 BLOCK = re.compile(r'^(?P<indent> *)```python exec="on"[^\n]*\n.*?^(?P=indent)```$', re.MULTILINE | re.DOTALL)
 PLACE = re.compile(r"^(?P<indent> *)\[\[code\]\]$", re.MULTILINE)
+PRINTED = re.compile(r'<div class="language-output highlight">.*?</div>', re.DOTALL)
+WIDE = re.compile(r"[\u2e80-\u9fff\uff01-\uff60]")  # characters that take two columns
 
 
 class TwoLanguagesError(ValueError):
@@ -66,6 +68,13 @@ def on_page_markdown(markdown, *, page, **_):
         return markdown
     english = DOCS.joinpath(*here.parts[1:]).read_text(encoding="utf-8")
     return with_code(markdown, english, words_of(DOCS / here), page.file.src_uri)
+
+
+def on_page_content(html, *, page, **_):
+    """Set the characters of aligned lines in columns, on Chinese pages: MkDocs calls this for every page."""
+    if Path(page.file.src_uri).parts[0] != FOLDER:
+        return html
+    return PRINTED.sub(lambda found: WIDE.sub(r'<span class="wide">\g<0></span>', found[0]), html)
 
 
 def on_post_page(output, *, page, **_):

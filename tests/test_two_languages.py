@@ -22,6 +22,7 @@ TOLD = {  # pages that stand in both languages
     "learn/from_kl_to_the_elbo.md",
     "learn/two_directions.md",
     "learn/reading_a_certificate.md",
+    "learn/course.md",
 }
 CJK = re.compile(r"[\u4e00-\u9fff]")
 # three words of English in a row, in a text or a comment; names and Greek apart

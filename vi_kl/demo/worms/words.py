@@ -1,13 +1,11 @@
-"""The story's words in the language it is told in: `say` returns a sentence, English unless `speaking` set another.
+"""The story's words in the language it is told in: `say` returns a sentence, English unless the context is Chinese.
 
 A sentence is written in English where it is said, with fields in braces for figures, and chinese.py has it in Chinese.
 What certificates say, and the columns of tables of fits, are vi_kl's own words, and English in both.
 """
 
-from vi_kl.core.languages import in_context, speaking
+from vi_kl.core.languages import in_context
 from vi_kl.demo.worms.chinese import CHINESE
-
-__all__ = ["say", "speaking"]
 
 
 def say(sentence: str, /, **figures) -> str:
