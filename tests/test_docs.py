@@ -133,7 +133,8 @@ def test_every_page_fits_and_asks_nobody_for_anything(site, tmp_path, width, sch
 @needs_builders
 @needs_browser
 @pytest.mark.parametrize(
-    ("sought", "page"), [("平均场", "zh/learn/two_directions"), ("比特返还", "zh/"), ("amortisation", "learn/vae")]
+    ("sought", "page"),
+    [("交叉熵", "zh/worms"), ("比特返还", "zh/learn/from_kl"), ("funnel", "learn/why")],
 )
 def test_search_finds_pages_in_both_languages(site, tmp_path, sought, page):
     with serve(site) as address, Browser(tmp_path) as browser:
@@ -141,8 +142,8 @@ def test_search_finds_pages_in_both_languages(site, tmp_path, sought, page):
         tab.evaluate("document.querySelector('.md-search__input').focus()")
         tab.send("Input.insertText", {"text": sought})
         tab.wait_for("document.querySelector('.md-search-result__link')", seconds=30)
-        found = tab.evaluate("[...document.querySelectorAll('.md-search-result__link')].slice(0, 5).map((a) => a.href)")
-        assert any(f"{address}{page}" in each for each in found), found
+        found = tab.evaluate("[...document.querySelectorAll('.md-search-result__link')].map((a) => a.href)")
+        assert any(f"{address}{page}" in each for each in found[:4]), found
 
 
 def lines_without_room(page: str) -> list[str]:

@@ -84,6 +84,13 @@ def strings_and_comments(block):
     return "\n".join([*(text for text in texts if isinstance(text, str)), *comments])
 
 
+def test_the_search_is_told_where_terms_are():
+    terms = two.terms_of(text_of("glossary.md", "zh"))
+    assert {"平均场", "证据下界", "后验坍缩"} <= set(terms)
+    assert two.in_words("平均场的 KL", terms) == "\u200b平均场\u200b的 KL"
+    assert two.in_words("证据下界低于证据", ["证据下界", "证据"]) == "\u200b证据下界\u200b低于\u200b证据\u200b"
+
+
 def test_a_page_without_all_of_the_code_is_refused():
     english = 'a\n\n```python exec="on" session="s"\nprint("one")\n```\n\n    ```python exec="on"\n    two\n    ```\n'
     with pytest.raises(two.TwoLanguagesError, match="1 places for code, and the English page 2 blocks"):
