@@ -6,6 +6,7 @@ import io
 import re
 import tokenize
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from matplotlib import font_manager
@@ -82,6 +83,16 @@ def strings_and_comments(block):
     tokens = tokenize.generate_tokens(io.StringIO(code).readline)
     comments = [token.string for token in tokens if token.type == tokenize.COMMENT]
     return "\n".join([*(text for text in texts if isinstance(text, str)), *comments])
+
+
+def test_aligned_lines_of_chinese_pages_keep_their_columns():
+    def shown(at, kind):
+        page = SimpleNamespace(file=SimpleNamespace(src_uri=at))
+        return two.on_page_content(f'<p>熵</p><div class="language-{kind} highlight"><pre>熵 KL</pre></div>', page=page)
+
+    assert shown("zh/a.md", "output").endswith('<pre><span class="wide">熵</span> KL</pre></div>')
+    assert shown("zh/a.md", "output").startswith("<p>熵</p>")  # the rest is text
+    assert "wide" not in shown("zh/a.md", "text") + shown("a.md", "output")
 
 
 def test_the_search_is_told_where_terms_are():
