@@ -20,6 +20,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from notebooks import as_notebook
+
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 PLACE = "<!-- examples -->"  # of the cards, on the gallery's page
@@ -164,17 +166,11 @@ def on_page_markdown(markdown, page, config, files):
 
 def on_post_build(config):
     """Write the pictures and the notebooks beside the pages."""
-    import jupytext
-
     folder = Path(config["site_dir"], "gallery")
     for script in EXAMPLES:
         for name, content in running()[script.stem].result().pictures.items():
             (folder / name).write_bytes(content)
-        notebook = jupytext.reads(script.read_text(), fmt="py:percent")
-        notebook.metadata["kernelspec"] = {"display_name": "Python 3", "language": "python", "name": "python3"}
-        for number, cell in enumerate(notebook.cells):
-            cell["id"] = f"cell-{number}"  # the same notebook is the same text
-        (folder / f"{script.stem}.ipynb").write_text(jupytext.writes(notebook, fmt="ipynb"))
+        (folder / f"{script.stem}.ipynb").write_text(as_notebook(script.read_text()), encoding="utf-8")
 
 
 if __name__ == "__main__":

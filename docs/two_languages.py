@@ -2,8 +2,9 @@
 
 A page under zh/ has a line `[[code]]` where the next block of code of the English page belongs, in the English order:
 so code, numbers and figures live once. What the code prints, labels and comments say is put into Chinese by a table
-beside the page (`<page>.words.json`): literal pieces of the code, and what stands in their place. `mkdocs.yml` names
-this file as a hook; tests/test_two_languages.py compares the pages.
+beside the page (`<page>.words.json`): literal pieces of the code, and what stands in their place. Chinese is written
+without spaces, so the search is told where the terms are that the glossary has. `mkdocs.yml` names this file as a hook;
+tests/test_two_languages.py compares the pages.
 """
 
 import json
@@ -14,6 +15,10 @@ DOCS = Path(__file__).parent
 FOLDER = "zh"
 BLOCK = re.compile(r'^(?P<indent> *)```python exec="on"[^\n]*\n.*?^(?P=indent)```$', re.MULTILINE | re.DOTALL)
 PLACE = re.compile(r"^(?P<indent> *)\[\[code\]\]$", re.MULTILINE)
+PRINTED = re.compile(r'<div class="language-output highlight">.*?</div>', re.DOTALL)
+TERM = re.compile(r"^(.+)\n:   ", re.MULTILINE)  # of the glossary
+HAN = r"[\u4e00-\u9fff]"
+WIDE = re.compile(r"[\u2e80-\u9fff\uff01-\uff60]")  # characters that take two columns
 
 
 class TwoLanguagesError(ValueError):
@@ -68,6 +73,13 @@ def on_page_markdown(markdown, *, page, **_):
     return with_code(markdown, english, words_of(DOCS / here), page.file.src_uri)
 
 
+def on_page_content(html, *, page, **_):
+    """Set the characters of aligned lines in columns, on Chinese pages: MkDocs calls this for every page."""
+    if Path(page.file.src_uri).parts[0] != FOLDER:
+        return html
+    return PRINTED.sub(lambda found: WIDE.sub(r'<span class="wide">\g<0></span>', found[0]), html)
+
+
 def on_post_page(output, *, page, **_):
     """Say in its HTML that a page is in Chinese, for browsers and screen readers: MkDocs calls this for every page."""
     is_chinese = Path(page.file.src_uri).parts[0] == FOLDER
@@ -75,6 +87,27 @@ def on_post_page(output, *, page, **_):
 
 
 def on_post_build(*, config, **_):
-    """Put a site map beside the Chinese pages, where the language switch looks for it: MkDocs calls this at the end."""
+    """Help the language switch and the search with the Chinese pages: MkDocs calls this at the end.
+
+    The switch looks for a site map beside them. The search takes what is between marks of no width for a word.
+    """
     site = Path(config["site_dir"])
     (site / FOLDER / "sitemap.xml").write_bytes((site / "sitemap.xml").read_bytes())
+    terms = terms_of((DOCS / FOLDER / "glossary.md").read_text(encoding="utf-8"))
+    index = site / "search" / "search_index.json"
+    found = json.loads(index.read_text(encoding="utf-8"))
+    for entry in found["docs"]:
+        if entry["location"].startswith(f"{FOLDER}/"):
+            entry.update({part: in_words(entry[part], terms) for part in ("title", "text")})
+    index.write_text(json.dumps(found, ensure_ascii=False), encoding="utf-8")
+
+
+def terms_of(glossary: str) -> list[str]:
+    """Return the Chinese words of a glossary's entries, long ones first."""
+    found = {word for entry in TERM.findall(glossary) for word in re.findall(f"{HAN}{{2,}}", entry)}
+    return sorted(found, key=len, reverse=True)
+
+
+def in_words(text: str, terms: list[str]) -> str:
+    """Return text with a mark of no width before and behind each term."""
+    return re.sub("|".join(terms), lambda term: f"\u200b{term[0]}\u200b", text)

@@ -56,6 +56,27 @@ OVERFLOWING = """
 })()
 """
 
+# The contrast of the ink of each element with text, in the scheme in force, as WCAG defines it; and where it is poor.
+FAINT = """
+(() => {
+  const light = (c) => c.map((x) => x / 255).map((x) => x <= 0.03928 ? x / 12.92 : ((x + 0.055) / 1.055) ** 2.4)
+                        .reduce((sum, x, i) => sum + x * [0.2126, 0.7152, 0.0722][i], 0);
+  const rgb = (text) => text.match(/[\\d.]+/g).slice(0, 4).map(Number);
+  const paper = (node) => {
+    for (; node; node = node.parentElement) {
+      const [r, g, b, a = 1] = rgb(getComputedStyle(node).backgroundColor);
+      if (a) return [r, g, b];
+    }
+    return [255, 255, 255];
+  };
+  const texts = "p, li, th, td, dt, dd, figcaption, a, h1, h2, h3, pre, code, footer";
+  return [...document.querySelectorAll(texts)].filter((node) => {
+    const [a, b] = [light(rgb(getComputedStyle(node).color).slice(0, 3)), light(paper(node))];
+    return (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05) < 4.5;
+  }).map((node) => node.outerHTML.slice(0, 80));
+})()
+"""
+
 
 def find_chromium() -> str | None:
     """Return the path of a Chromium on this machine, that of the environment variable CHROMIUM first; None without."""
@@ -219,6 +240,10 @@ class Tab:
         """Return the elements that reach beyond the page's width, where it would have to be scrolled sideways."""
         return self.evaluate(OVERFLOWING)
 
+    def faint(self) -> list[str]:
+        """Return the elements whose text stands out too little from its ground, by WCAG AA: a ratio below 4.5."""
+        return self.evaluate(FAINT)
+
     def screenshot(self, path: str | Path, *, whole: bool = True) -> Path:
         """Write a PNG of the page, or of what of it is seen without scrolling."""
         parameters: dict[str, Any] = {"format": "png", "captureBeyondViewport": whole}
@@ -229,9 +254,10 @@ class Tab:
         Path(path).write_bytes(base64.b64decode(shot["data"]))
         return Path(path)
 
-    def pdf(self, path: str | Path) -> Path:
-        """Write the page as it is printed on A4."""
-        printed = self.send("Page.printToPDF", {"paperWidth": 8.27, "paperHeight": 11.69, "printBackground": True})
+    def pdf(self, path: str | Path, *, own_size: bool = False) -> Path:
+        """Write the page as it is printed, on A4 or on sheets of the size that the page itself asks for."""
+        size = {"preferCSSPageSize": True} if own_size else {"paperWidth": 8.27, "paperHeight": 11.69}
+        printed = self.send("Page.printToPDF", {**size, "printBackground": True})
         Path(path).write_bytes(base64.b64decode(printed["data"]))
         return Path(path)
 

@@ -129,6 +129,23 @@ def test_every_page_fits_and_asks_nobody_for_anything(site, tmp_path, width, sch
     assert not wrong
 
 
+@pytest.mark.publication
+@needs_builders
+@needs_browser
+@pytest.mark.parametrize(
+    ("sought", "page"),
+    [("交叉熵", "zh/worms"), ("比特返还", "zh/learn/from_kl"), ("funnel", "learn/why")],
+)
+def test_search_finds_pages_in_both_languages(site, tmp_path, sought, page):
+    with serve(site) as address, Browser(tmp_path) as browser:
+        tab = browser.open(f"{address}zh/")
+        tab.evaluate("document.querySelector('.md-search__input').focus()")
+        tab.send("Input.insertText", {"text": sought})
+        tab.wait_for("document.querySelector('.md-search-result__link')", seconds=30)
+        found = tab.evaluate("[...document.querySelectorAll('.md-search-result__link')].map((a) => a.href)")
+        assert any(f"{address}{page}" in each for each in found[:4]), found
+
+
 def lines_without_room(page: str) -> list[str]:
     """Return the lines that a reader of a built page would not see to their end: aligned ones, which do not wrap."""
     blocks = re.findall(r'<div class="language-(?:output|console) highlight"><pre>(.*?)</pre>', page, re.DOTALL)

@@ -6,6 +6,7 @@ import io
 import re
 import tokenize
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from matplotlib import font_manager
@@ -22,6 +23,7 @@ TOLD = {  # pages that stand in both languages
     "learn/from_kl_to_the_elbo.md",
     "learn/two_directions.md",
     "learn/reading_a_certificate.md",
+    "learn/course.md",
 }
 CJK = re.compile(r"[\u4e00-\u9fff]")
 # three words of English in a row, in a text or a comment; names and Greek apart
@@ -81,6 +83,23 @@ def strings_and_comments(block):
     tokens = tokenize.generate_tokens(io.StringIO(code).readline)
     comments = [token.string for token in tokens if token.type == tokenize.COMMENT]
     return "\n".join([*(text for text in texts if isinstance(text, str)), *comments])
+
+
+def test_aligned_lines_of_chinese_pages_keep_their_columns():
+    def shown(at, kind):
+        page = SimpleNamespace(file=SimpleNamespace(src_uri=at))
+        return two.on_page_content(f'<p>熵</p><div class="language-{kind} highlight"><pre>熵 KL</pre></div>', page=page)
+
+    assert shown("zh/a.md", "output").endswith('<pre><span class="wide">熵</span> KL</pre></div>')
+    assert shown("zh/a.md", "output").startswith("<p>熵</p>")  # the rest is text
+    assert "wide" not in shown("zh/a.md", "text") + shown("a.md", "output")
+
+
+def test_the_search_is_told_where_terms_are():
+    terms = two.terms_of(text_of("glossary.md", "zh"))
+    assert {"平均场", "证据下界", "后验坍缩"} <= set(terms)
+    assert two.in_words("平均场的 KL", terms) == "\u200b平均场\u200b的 KL"
+    assert two.in_words("证据下界低于证据", ["证据下界", "证据"]) == "\u200b证据下界\u200b低于\u200b证据\u200b"
 
 
 def test_a_page_without_all_of_the_code_is_refused():

@@ -1,5 +1,6 @@
 """The course: right answers, by formulas of their own, are right; slips are told from other mistakes; nothing leaks."""
 
+import ast
 import re
 from pathlib import Path
 
@@ -9,7 +10,10 @@ import pytest
 from scipy import integrate, special
 
 from vi_kl import course
+from vi_kl.course import kinds
+from vi_kl.course.chinese import CHINESE
 
+CJK = re.compile(r"[\u4e00-\u9fff]")
 RIGHT = {
     "kl-1": -sum(p * np.log2(p) for p in (0.4, 0.3, 0.2, 0.1)),
     "kl-2": 0.3 * 2 + 0.1 * np.log2(1.5),  # (0.4 - 0.1) log2 4 + (0.3 - 0.2) log2 1.5
@@ -126,3 +130,61 @@ def test_eight_lessons_stand_on_pages_that_there_are_and_the_page_of_the_course_
             assert f'ask("{exercise.name}")' in text, exercise.name
             assert f'check("{exercise.name}"' in text, exercise.name
             assert course.question(exercise.name).endswith(("?", "."))
+
+
+def said_by_judges():
+    """Return the sentences that the kinds of answers have of their own."""
+    tree = ast.parse(Path(kinds.__file__).read_text(encoding="utf-8"))
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "wrong"]
+    firsts = [call.args[0] for call in calls]
+    chosen = [part for first in firsts if isinstance(first, ast.IfExp) for part in (first.body, first.orelse)]
+    return {part.value for part in [*firsts, *chosen] if isinstance(part, ast.Constant)}
+
+
+def said_of_lessons():
+    """Return the titles, goals and questions, and what is said of answers: the texts in the judges' closures."""
+    said = {"Right.", "Not yet."}
+    for lesson in course.lessons():
+        said |= {lesson.title, *lesson.goals, *(exercise.question for exercise in lesson.exercises)}
+    for exercise in EXERCISES.values():
+        judge = exercise.judge
+        while "because" not in judge.__code__.co_freevars:  # within what takes it to float64
+            judge = next(cell.cell_contents for cell in judge.__closure__ if callable(cell.cell_contents))
+        held = dict(zip(judge.__code__.co_freevars, (cell.cell_contents for cell in judge.__closure__), strict=True))
+        said |= {held["because"], *held.get("slips", {}), *held.get("others", {}).values()}
+    return said
+
+
+def test_every_sentence_has_its_chinese_and_no_other_is_there():
+    assert said_by_judges() | said_of_lessons() == CHINESE.keys()
+
+
+def test_the_figures_of_a_sentence_are_in_both_languages():
+    for english, chinese in CHINESE.items():
+        assert sorted(re.findall(r"\{\w*\}", english)) == sorted(re.findall(r"\{\w*\}", chinese)), english
+        plain = [re.findall(r"\d+(?:\.\d+)?", text.replace(",", "")) for text in (english, chinese)]
+        assert set(plain[0]) <= set(plain[1]), english  # no number of a question is lost
+        assert CJK.search(chinese), english
+        assert not CJK.search(english), english
+
+
+def test_the_course_is_held_in_chinese():
+    for english, chinese in zip(course.lessons(), course.lessons("zh"), strict=True):
+        assert (chinese.page, len(chinese.goals)) == (english.page, len(english.goals))
+        assert [each.name for each in chinese.exercises] == [each.name for each in english.exercises]
+        assert all(CJK.search(text) for text in (chinese.title, *chinese.goals))
+    for name, answer in RIGHT.items():
+        assert CJK.search(course.question(name, lang="zh"))
+        right, wrong = course.check(name, answer, lang="zh"), course.check(name, 7.7, lang="zh")
+        assert right, name
+        assert str(right).startswith("对了。")
+        assert not wrong
+        assert str(wrong).startswith("还不对。")
+        for words in slips(name):  # which give no more away in Chinese
+            if np.ndim(answer) == 0 and not isinstance(answer, str | dist.Distribution):
+                figures = [float(each) for each in re.findall(r"\d+\.?\d*", CHINESE[words])]
+                assert not any(np.isclose(each, float(answer), rtol=0.01, atol=0) for each in figures), (name, words)
+    assert str(course.check("elbo-2", [0.3, 0.3, 0.3], lang="zh")) == "还不对。它们加起来是 0.9，而概率之和应当是 1。"
+    assert str(course.check("kl-1", 1)).startswith("Not yet. It is too small.")  # the next is asked in English
+    with pytest.raises(ValueError, match="one of en, zh"):
+        course.check("kl-1", 1, lang="fr")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from vi_kl.core.languages import speaking
 from vi_kl.demo.worms import figures, run, words
 from vi_kl.demo.worms import models as worms
 from vi_kl.demo.worms.article import article
@@ -52,10 +53,10 @@ def test_the_figures_of_a_sentence_are_in_both_languages():
 
 
 def test_a_language_holds_within_its_context():
-    with words.speaking("zh"):
+    with speaking("zh"):
         assert words.say("{unit} to send 1,000 worms", unit=words.say("bits")) == "发送 1000 条虫子所需的比特"
     assert words.say("{unit} to send 1,000 worms", unit="bits") == "bits to send 1,000 worms"
-    with pytest.raises(ValueError, match="one of en, zh"), words.speaking("fr"):
+    with pytest.raises(ValueError, match="one of en, zh"), speaking("fr"):
         pass
 
 
@@ -65,7 +66,7 @@ def test_the_figures_of_the_article_are_drawn_with_chinese_words():
         style = plots.style("zh")
     except plots.languages.NoFontError as error:
         pytest.skip(str(error))
-    with words.speaking("zh"), style, warnings.catch_warnings():
+    with style, warnings.catch_warnings():
         warnings.simplefilter("error")
         pictures = figures.article_figures(article(), "bits")
     for picture in pictures:

@@ -4,7 +4,8 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
-from vi_kl.core.records import Readable
+from vi_kl.core.records import Readable, store
+from vi_kl.course.words import say
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -14,10 +15,15 @@ class Feedback(Readable):
     Attributes:
         right: whether it is right.
         words: why it is wrong, or what a right one shows, in words.
+        verdict: "Right." or "Not yet.", in the language of the words.
     """
 
     right: bool
     words: str
+    verdict: str = dataclasses.field(init=False)
+
+    def __post_init__(self):
+        store(self, verdict=say("Right." if self.right else "Not yet."))
 
     def __bool__(self):
         return self.right
@@ -31,7 +37,8 @@ class Feedback(Readable):
         return str(self)
 
     def __str__(self):
-        return f"{'Right.' if self.right else 'Not yet.'} {self.words}".rstrip()
+        space = " " if self.verdict.isascii() else ""  # Chinese sentences have none between them
+        return f"{self.verdict}{space}{self.words}".rstrip()
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,11 +14,22 @@ import numpyro.distributions as dist
 
 from vi_kl.core.precision import in_float64
 from vi_kl.course.exercise import Feedback
+from vi_kl.course.words import say
 from vi_kl.divergences import kl_divergence
 
 Judge = Callable[[Any], Feedback]
 CLOSE = 0.01  # relative to the right number: three digits are enough
 NEGLIGIBLE = 1e-4  # nats between a distribution and the right one
+
+
+def right_by(because: str) -> Feedback:
+    """Return what is said of a right answer, in the language of the context."""
+    return Feedback(True, say(because))
+
+
+def wrong(words: str, **figures) -> Feedback:
+    """Return what is said of a wrong answer, in the language of the context, with figures in its fields."""
+    return Feedback(False, say(words, **figures))
 
 
 def number(
@@ -42,18 +53,18 @@ def number(
         if isinstance(answer, bool) or (
             not isinstance(answer, numbers.Real | np.ndarray) and not hasattr(answer, "ndim")
         ):
-            return Feedback(False, f"A number is asked for, and this is of type {type(answer).__name__}.")
+            return wrong("A number is asked for, and this is of type {kind}.", kind=type(answer).__name__)
         if np.ndim(answer) or not np.isfinite(float(answer)):
-            return Feedback(False, "One finite number is asked for.")
+            return wrong("One finite number is asked for.")
         value, exact = float(answer), float(right())
         if agrees(value, exact, close):
-            return Feedback(True, because)
+            return right_by(because)
         for words, slip in slips.items():
             if agrees(value, slip(exact), close):
-                return Feedback(False, words)
+                return wrong(words)
         if agrees(value, -exact, close):
-            return Feedback(False, "Its size is right, its sign is not.")
-        return Feedback(False, f"It is too {'large' if value > exact else 'small'}.")
+            return wrong("Its size is right, its sign is not.")
+        return wrong("It is too large." if value > exact else "It is too small.")
 
     return judge
 
@@ -68,11 +79,11 @@ def choice(right: str, because: str, others: Mapping[str, str]) -> Judge:
     def judge(answer) -> Feedback:
         chosen = answer.strip().lower() if isinstance(answer, str) else answer
         if chosen == right:
-            return Feedback(True, because)
+            return right_by(because)
         if chosen in others:
-            return Feedback(False, others[chosen])
+            return wrong(others[chosen])
         options = ", ".join(f'"{each}"' for each in sorted([right, *others]))
-        return Feedback(False, f"Choose one of {options}.")
+        return wrong("Choose one of {options}.", options=options)
 
     return judge
 
@@ -87,20 +98,21 @@ def probabilities(
         try:
             given = np.asarray(answer, float)
         except (TypeError, ValueError):
-            return Feedback(False, f"A list of {len(exact)} probabilities is asked for.")
+            return wrong("A list of {size} probabilities is asked for.", size=len(exact))
         if given.shape != exact.shape:
-            return Feedback(False, f"{len(exact)} probabilities are asked for, and this has the shape {given.shape}.")
+            found = {"size": len(exact), "shape": given.shape}
+            return wrong("{size} probabilities are asked for, and this has the shape {shape}.", **found)
         if not np.all(given >= 0):
-            return Feedback(False, "A probability is never negative.")
+            return wrong("A probability is never negative.")
         if np.allclose(given, exact, rtol=CLOSE):
-            return Feedback(True, because)
+            return right_by(because)
         for words, slip in slips.items():
             if np.allclose(given, slip, rtol=CLOSE):
-                return Feedback(False, words)
+                return wrong(words)
         if abs(given.sum() - 1) > CLOSE:
-            return Feedback(False, f"They add up to {given.sum():.3g}, and probabilities add up to 1.")
-        wrong = [str(i) for i in np.flatnonzero(~np.isclose(given, exact, rtol=CLOSE))]
-        return Feedback(False, f"They add up to 1, but those at the places {', '.join(wrong)} (from 0 on) are wrong.")
+            return wrong("They add up to {total}, and probabilities add up to 1.", total=f"{given.sum():.3g}")
+        places = ", ".join(str(i) for i in np.flatnonzero(~np.isclose(given, exact, rtol=CLOSE)))
+        return wrong("They add up to 1, but those at the places {places} (from 0 on) are wrong.", places=places)
 
     return judge
 
@@ -112,20 +124,20 @@ def distribution(truth: Callable[[], dist.Distribution], because: str, slips: Ma
     def judge(answer) -> Feedback:
         exact = truth()
         if not isinstance(answer, type(exact)):
-            kind = type(exact).__name__
-            return Feedback(False, f"A numpyro.distributions.{kind} is asked for, not a {type(answer).__name__}.")
+            kinds = {"kind": type(exact).__name__, "other": type(answer).__name__}
+            return wrong("A numpyro.distributions.{kind} is asked for, not a {other}.", **kinds)
         if answer.batch_shape or answer.event_shape != exact.event_shape:
-            return Feedback(False, "One distribution of one number is asked for.")
+            return wrong("One distribution of one number is asked for.")
         if float(kl_divergence(exact, answer)) < NEGLIGIBLE:
-            return Feedback(True, because)
+            return right_by(because)
         for words, slip in slips.items():
             if float(kl_divergence(slip(), answer)) < NEGLIGIBLE:
-                return Feedback(False, words)
-        parts = [
-            what
-            for what in ("mean", "variance")
-            if not agrees(float(getattr(answer, what)), float(getattr(exact, what)), CLOSE)
-        ]
-        return Feedback(False, f"Its {' and its '.join(parts)} {'is' if len(parts) == 1 else 'are'} not right.")
+                return wrong(words)
+        mean, variance = (
+            agrees(float(getattr(answer, what)), float(getattr(exact, what)), CLOSE) for what in ("mean", "variance")
+        )
+        if not (mean or variance):
+            return wrong("Its mean and its variance are not right.")
+        return wrong("Its mean is not right." if variance else "Its variance is not right.")
 
     return judge

@@ -2,9 +2,14 @@
 
 from vi_kl.diagnostics.judgement import SCALE
 from vi_kl.diagnostics.measurements import Measurements
+from vi_kl.diagnostics.sentences import say
 
 FAR_OFF = 10.0  # nats: a q whose lower limit of KL is larger does not overlap the bulk of the posterior
 LARGEST_FLOW = 100  # dimensions; with more, a flow takes minutes to fit and is seldom better
+SEVERAL = (
+    "Fit from several keys and compare; order the labels in the model if modes are relabellings; use a family "
+    "with several modes, or MCMC with tempering."
+)
 NORMAL = ("mean_field", "full_rank", "low_rank", "block_normal", "sparse_normal")
 LARGEST_DENSE = 200  # dimensions; with more, a full covariance is dear unless its inverse is sparse
 EXACT = "Draws of the posterior itself, by MCMC that starts from this fit: vi_kl.sample(fit, key=key)."
@@ -19,46 +24,43 @@ FLOWS = ("flow", "iaf", "bnaf")  # one of these is part of the name of every nor
 def advice_for(m: Measurements, label: str) -> tuple[str, ...]:
     """Return remedies for what the figures show, the most promising first; an empty tuple if nothing needs mending."""
     if m.is_point:
-        return ('A family with a density around the same mode: "laplace", or better the best normal, "full_rank".',)
+        density = 'A family with a density around the same mode: "laplace", or better the best normal, "full_rank".'
+        return (say(density),)
     if m.improper:
-        return ("Proper priors for what the data do not determine; or fix, drop or tie those parameters.",)
+        return (say("Proper priors for what the data do not determine; or fix, drop or tie those parameters."),)
     kl = None if m.reverse_kl is None else m.reverse_kl.to("nats").value
     advice = []
     if m.contradictions:
         advice.append(
-            "Mend what contradicts first: check q's log_prob against its sampler, and the reference's source."
+            say("Mend what contradicts first: check q's log_prob against its sampler, and the reference's source.")
         )
-        advice += [EXACT] if m.short_chains is not None and m.short_chains.shifts else []
+        advice += [say(EXACT)] if m.short_chains is not None and m.short_chains.shifts else []
     if m.complaints:
-        advice.append("A reference that passes its checks: they say what to do.")
+        advice.append(say("A reference that passes its checks: they say what to do."))
     if m.saturated:
         names = ", ".join(f"'{s.site}'" for s in m.saturated)
-        advice.append(
-            f"A parameterisation of {names} in which the bound is not reached: the logarithm or logit itself."
-        )
+        free = "A parameterisation of {names} in which the bound is not reached: the logarithm or logit itself."
+        advice.append(say(free, names=names))
     if m.is_beside and m.converged is not False:
-        advice.append("A longer fit, or one from another start: q is not where the posterior is highest.")
+        advice.append(say("A longer fit, or one from another start: q is not where the posterior is highest."))
     if kl is None and m.limits.to("nats").lower > FAR_OFF and not m.is_beside:
-        advice.append("A fit from another start: there are approximations nearer by as much as the limit says.")
+        advice.append(say("A fit from another start: there are approximations nearer by as much as the limit says."))
     if m.converged is False:
-        advice.append("Let the optimiser finish: its status says what to raise.")
+        advice.append(say("Let the optimiser finish: its status says what to raise."))
     if m.misses_mode:
-        advice.append(
-            "Fit from several keys and compare; order the labels in the model if modes are relabellings; use a family "
-            "with several modes, or MCMC with tempering."
-        )
+        advice.append(say(SEVERAL))
     elif m.is_mean_field and lacks_correlation(m):
         better = "full_rank" if m.dim <= LARGEST_DENSE else "sparse_normal"
-        advice.append(f'A family that sees correlation: "{better}".')
+        advice.append(say('A family that sees correlation: "{better}".', better=better))
     elif kl is None or kl > SCALE[2][0]:
         advice += richer(m)
-        advice += [] if m.source else [EXACT]
+        advice += [] if m.source else [say(EXACT)]
     if m.mends:
-        advice.append("Weight q's draws by their importance: the corrected errors are small.")
+        advice.append(say("Weight q's draws by their importance: the corrected errors are small."))
     if m.chains_were_dear:
-        advice.append(CHAINS)
+        advice.append(say(CHAINS))
     if not m.source and label == "unknown":
-        advice.append("Compute a reference posterior: check(fit, vi_kl.find_reference, key=key).")
+        advice.append(say("Compute a reference posterior: check(fit, vi_kl.find_reference, key=key)."))
     return tuple(advice)
 
 
@@ -71,16 +73,23 @@ def lacks_correlation(m: Measurements) -> bool:
 def richer(m: Measurements) -> list[str]:
     """Return families that contain q's own, and a reparameterisation of what is not normal, as pieces of advice."""
     families = richer_families(m)
-    advice = [f"A richer family: {families}."] if families else []
-    where = f" of {', '.join(worst_sites(m)[:3])}" if worst_sites(m) else ""
+    advice = [say("A richer family: {families}.", families=families)] if families else []
     if m.hierarchical:
         names = ", ".join(f"'{name}'" for name in m.hierarchical[:3])
-        advice.append(f"The non-centred form of {names}, whose priors depend on other latent sites.")
+        advice.append(say("The non-centred form of {names}, whose priors depend on other latent sites.", names=names))
     elif not is_flow(m):
-        advice.append(f"A reparameterisation{where} that makes the posterior more nearly normal (another scale).")
+        advice.append(another_scale(", ".join(worst_sites(m)[:3])))
     if not advice:
-        advice.append("A longer fit, from several keys.")
+        advice.append(say("A longer fit, from several keys."))
     return advice
+
+
+def another_scale(names: str) -> str:
+    """Return the advice to write sites in another way; all of them if none is named."""
+    if not names:
+        return say("A reparameterisation that makes the posterior more nearly normal (another scale).")
+    of_names = "A reparameterisation of {names} that makes the posterior more nearly normal (another scale)."
+    return say(of_names, names=names)
 
 
 def worst_sites(m: Measurements) -> list[str]:
@@ -109,7 +118,7 @@ def richer_families(m: Measurements) -> str:
         names.append('"flow"')
     if m.dim == 1 and m.family == "skewed":
         names.append('"mixture"')
-    return ", then ".join(names)
+    return say(", then ").join(names)
 
 
 def is_flow(m: Measurements) -> bool:

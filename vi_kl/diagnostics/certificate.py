@@ -15,11 +15,12 @@ from vi_kl.core.annotations import KeyLike, Progress, ProgressLike
 from vi_kl.core.blas_threads import with_one_blas_thread
 from vi_kl.core.errors import UnsuitableError
 from vi_kl.core.estimate import Estimate
+from vi_kl.core.languages import speaking
 from vi_kl.core.numbers import whole_number
 from vi_kl.core.precision import in_float64
 from vi_kl.core.progress import reporting
 from vi_kl.core.random_keys import numpy_generator
-from vi_kl.core.records import Readable, plain, store
+from vi_kl.core.records import WORKING, Readable, plain, store
 from vi_kl.diagnostics.advice import advice_for
 from vi_kl.diagnostics.against_reference import judge_against_reference
 from vi_kl.diagnostics.arguments import Fitted, approximation_of, reference_and_key
@@ -35,6 +36,7 @@ from vi_kl.diagnostics.missed_modes import MOST_DIMENSIONS, NOTABLE_SHARE, Searc
 from vi_kl.diagnostics.psis import pareto_k
 from vi_kl.diagnostics.rounding import rounding_of, with_rounding
 from vi_kl.diagnostics.saturation import saturations
+from vi_kl.diagnostics.sentences import say
 from vi_kl.diagnostics.short_chains import PIECE
 from vi_kl.diagnostics.verdict import blind_spot, label_of, verdict_of
 from vi_kl.diagnostics.without_reference import View, judge_without_reference
@@ -62,6 +64,7 @@ class Certificate(Readable, Measurements):
     field is computed when the certificate is made, and `dataclasses.replace` computes the words anew.
 
     Attributes:
+        language: the language of its words, "en" or "zh" (see `in_language`).
         ways_agree: whether the two ways of computing KL(q||posterior) agree within four standard errors; None unless
             both were computed.
         label: how reliable the KL is: "exact", "certified", "estimated" or "unknown" (see `label_of`).
@@ -70,6 +73,7 @@ class Certificate(Readable, Measurements):
         try_next: remedies, the most promising first; empty if nothing needs mending.
     """
 
+    language: str = dataclasses.field(default="en", metadata=WORKING)
     ways_agree: bool | None = dataclasses.field(init=False, repr=False)
     label: str = dataclasses.field(init=False, repr=False)
     verdict: str = dataclasses.field(init=False, repr=False)
@@ -78,14 +82,25 @@ class Certificate(Readable, Measurements):
 
     def __post_init__(self):
         found = label_of(self)
-        store(
-            self,
-            ways_agree=self.gap.agrees_with(self.integrated, 4.0) if self.gap and self.integrated else None,
-            label=found,
-            verdict=verdict_of(self, found),
-            cannot_see=blind_spot(self),
-            try_next=advice_for(self, found),
-        )
+        with speaking(self.language):
+            words = {"verdict": verdict_of(self, found), "cannot_see": blind_spot(self)}
+            store(
+                self,
+                ways_agree=self.gap.agrees_with(self.integrated, 4.0) if self.gap and self.integrated else None,
+                label=found,
+                try_next=advice_for(self, found),
+                **words,
+            )
+
+    def in_language(self, language: str) -> "Certificate":
+        """Return a copy whose verdict, blind spots and advice are in a language: "en", or "zh" for Chinese.
+
+        What checks of the reference and contradictions say, the label and the names of methods are English in both.
+
+        Raises:
+            ValueError: another language.
+        """
+        return dataclasses.replace(self, language=language)
 
     def to(self, unit: str) -> "Certificate":
         """Return a copy with every divergence and evidence in "nats" or "bits"."""
@@ -117,11 +132,22 @@ class Certificate(Readable, Measurements):
             figures.insert(3, ("", self.limits))
         if self.improper:
             figures = [figure for figure in figures if figure[0] != "KL(q||post.)"]
-        lines = [f"Certificate of {self.name}: {self.label}" + (f", by {self.source}" if self.source else "")]
-        lines += [f"  {title:<13}{value}" for title, value in figures if value is not None]
-        lines += [f"  {self.verdict}", f"  It cannot see: {self.cannot_see}"]
-        lines += [f"  Try: {advice}" for advice in self.try_next]
+        lines = [f"  {title:<13}{value}" for title, value in figures if value is not None]
+        with speaking(self.language):
+            lines = [
+                self._title(),
+                *lines,
+                f"  {self.verdict}",
+                "  " + say("It cannot see: {words}", words=self.cannot_see),
+            ]
+            lines += ["  " + say("Try: {words}", words=advice) for advice in self.try_next]
         return "\n".join(lines)
+
+    def _title(self) -> str:
+        named = {"name": self.name, "label": say(self.label)}
+        if not self.source:
+            return say("Certificate of {name}: {label}", **named)
+        return say("Certificate of {name}: {label}, by {source}", **named, source=say(self.source))
 
 
 @with_one_blas_thread

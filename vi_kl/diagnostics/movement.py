@@ -26,6 +26,7 @@ from scipy.special import bdtr, ndtr, ndtri
 
 from vi_kl.core.written_numbers import significant
 from vi_kl.diagnostics.errors import MOST_CORRELATIONS, PROBABILITIES, SMALL
+from vi_kl.diagnostics.sentences import name_of, say
 
 CONFIDENCE = 0.95  # with which all intervals of one comparison hold at once
 TIGHT = 1 / (4 * float(ndtr(-math.sqrt(2))))  # 3.18, the constant of Bentkus & Dzindzalieta
@@ -50,13 +51,19 @@ class Shift:
     at_least: float
 
     def __str__(self):
-        side = "high" if self.estimate > 0 else "low"
+        is_high, found = self.estimate > 0, {"entry": name_of(self.entry)}
         if self.what == "sd":
-            times = math.exp(math.copysign(self.at_least, self.estimate))
-            bound = "at least" if self.estimate > 0 else "at most"
-            return f"the sd of {self.entry} is {bound} {significant(times, 2)} times the posterior's"
-        unit = "" if self.what == "correlation" else " posterior sds"
-        return f"the {self.what} of {self.entry} is too {side} by at least {significant(self.at_least, 2)}{unit}"
+            times = significant(math.exp(math.copysign(self.at_least, self.estimate)), 2)
+            wide = "the sd of {entry} is at least {times} times the posterior's"
+            return say(
+                wide if is_high else "the sd of {entry} is at most {times} times the posterior's", **found, times=times
+            )
+        found |= {"what": say(self.what), "by": significant(self.at_least, 2)}
+        if self.what == "correlation":
+            high = "the {what} of {entry} is too high by at least {by}"
+            return say(high if is_high else "the {what} of {entry} is too low by at least {by}", **found)
+        high = "the {what} of {entry} is too high by at least {by} posterior sds"
+        return say(high if is_high else "the {what} of {entry} is too low by at least {by} posterior sds", **found)
 
 
 class Bounds(NamedTuple):

@@ -8,6 +8,7 @@ import dataclasses
 
 import numpy as np
 
+from vi_kl.diagnostics.sentences import say
 from vi_kl.targets.target import Target, constrain_in_chunks
 
 
@@ -26,9 +27,12 @@ class Saturation:
     share: float
 
     def __str__(self):
-        return (
-            f"At site '{self.site}', {self.share:.2g} of q's draws are {self.value:g} to rounding: float64 cannot tell "
-            "them from the bound, and the density there is not the model's."
+        return say(
+            "At site '{site}', {share} of q's draws are {value} to rounding: float64 cannot tell them from the bound, "
+            "and the density there is not the model's.",
+            site=self.site,
+            share=f"{self.share:.2g}",
+            value=f"{self.value:g}",
         )
 
 

@@ -7,6 +7,7 @@ from vi_kl.diagnostics.effort import USUAL
 from vi_kl.diagnostics.judgement import SCALE, describe
 from vi_kl.diagnostics.measurements import Measurements
 from vi_kl.diagnostics.psis import RELIABLE
+from vi_kl.diagnostics.sentences import in_a_row, listed, say
 
 EXACT = 1e-3  # the largest error of an exact KL, in nats, or relative to the KL if that is above one nat
 LEAVES_OUT = 0.1  # the share of the posterior's mass outside q's region above which the verdict mentions it
@@ -54,20 +55,20 @@ def is_below_zero(m: Measurements) -> bool:
 
 def in_nats_and_bits(nats: float) -> str:
     """Return a divergence in words, in both units."""
-    return f"{significant(nats)} nats = {significant(nats / math.log(2))} bits"
+    return say("{nats} nats = {bits} bits", nats=significant(nats), bits=significant(nats / math.log(2)))
 
 
 def verdict_of(m: Measurements, label: str) -> str:
     """Say how far q is from the posterior, what contradicts that, and what q leaves out."""
-    sentences = [distance_sentence(m, label), *m.contradictions, *m.complaints, *map(str, m.saturated)]
-    sentences.append(missing_sentence(m))
+    said = [distance_sentence(m, label), *m.contradictions, *m.complaints, *map(str, m.saturated)]
+    said.append(missing_sentence(m))
     if not (m.contradictions or m.complaints or m.misses_mode or m.improper):
-        sentences.append(errors_sentence(m))
+        said.append(errors_sentence(m))
     if not m.improper:
-        sentences.append(shifts_sentence(m))
+        said.append(shifts_sentence(m))
     if heavy_where_it_matters(m):
-        sentences.append(f"k-hat {m.k_hat:.2f}: importance weighting would not repair it.")
-    return " ".join(filter(None, sentences))
+        said.append(say("k-hat {k_hat}: importance weighting would not repair it.", k_hat=f"{m.k_hat:.2f}"))
+    return in_a_row(*said)
 
 
 def heavy_where_it_matters(m: Measurements) -> bool:
@@ -80,54 +81,64 @@ def heavy_where_it_matters(m: Measurements) -> bool:
 def distance_sentence(m: Measurements, label: str) -> str:
     """Say how large KL(q||posterior) is, or why it is not known."""
     if m.is_point:
-        return "q is a point, which has no density, so KL(q||posterior) is infinite: it says nothing of uncertainty."
+        return say(
+            "q is a point, which has no density, so KL(q||posterior) is infinite: it says nothing of uncertainty."
+        )
     if m.outside_support:
-        return (
-            f"q puts {m.outside_support:.2g} of its draws where the posterior has no density, so KL(q||posterior) is "
-            "infinite."
+        return say(
+            "q puts {share} of its draws where the posterior has no density, so KL(q||posterior) is infinite.",
+            share=f"{m.outside_support:.2g}",
         )
     if m.improper:
-        names = ", ".join(f"'{name}'" for name in m.improper[:3])
-        return (
-            f"The posterior may be improper: as far out as its density can be followed along {names} it does not fall "
-            "off as one that has an integral must. Of a posterior that does not exist there is no distance."
+        return say(
+            "The posterior may be improper: as far out as its density can be followed along {names} it does not fall "
+            "off as one that has an integral must. Of a posterior that does not exist there is no distance.",
+            names=", ".join(f"'{name}'" for name in m.improper[:3]),
         )
     if is_too_coarse(m):
-        return (
-            f"In float32 the log density is off by {m.rounding} from draw to draw of q, which hides the distance to "
-            "the posterior. Centre and scale the data, or leave dtype='float32' out."
+        return say(
+            "In float32 the log density is off by {rounding} from draw to draw of q, which hides the distance to "
+            "the posterior. Centre and scale the data, or leave dtype='float32' out.",
+            rounding=m.rounding,
         )
     if m.contradictions:
-        return "These figures contradict each other, so the distance to the posterior is unknown."
+        return say("These figures contradict each other, so the distance to the posterior is unknown.")
     if m.complaints:
-        return (
-            f"The {m.source} with which q is compared failed its own checks, so the distance to the posterior is "
-            "unknown."
+        return say(
+            "The {source} with which q is compared failed its own checks, so the distance to the posterior is unknown.",
+            source=say(m.source),
         )
     if m.reverse_kl is None:
         lower = m.limits.to("nats").lower
-        at_least = f"It is at least {in_nats_and_bits(lower)}. " if lower > SCALE[1][0] else ""
-        return (
-            f"The distance to the posterior is unknown. {at_least}Neither q's draws nor wider ones beside them weigh "
-            f"evenly enough to tell the evidence (q's own k-hat {m.k_hat_text})."
+        return in_a_row(
+            say("The distance to the posterior is unknown."),
+            say("It is at least {distance}.", distance=in_nats_and_bits(lower)) if lower > SCALE[1][0] else "",
+            say(
+                "Neither q's draws nor wider ones beside them weigh evenly enough to tell the evidence (q's own k-hat "
+                "{k_hat}).",
+                k_hat=m.k_hat_text,
+            ),
         )
     if is_below_zero(m):
         kl = m.reverse_kl.to("nats")
-        return (
-            f"KL(q||posterior) came out as {with_error(kl.value, kl.standard_error)} nats, and no divergence is "
-            "negative: its error is larger than it says, and the distance to the posterior unknown."
+        return say(
+            "KL(q||posterior) came out as {kl} nats, and no divergence is negative: its error is larger than it says, "
+            "and the distance to the posterior unknown.",
+            kl=with_error(kl.value, kl.standard_error),
         )
     if saturates(m):
-        kl = max(m.reverse_kl.to("nats").value, 0.0)
-        return (
+        return say(
             "The distance to the model's posterior is unknown; to the density as float64 computes it, it is about "
-            f"{in_nats_and_bits(kl)}."
+            "{distance}.",
+            distance=in_nats_and_bits(max(m.reverse_kl.to("nats").value, 0.0)),
         )
     kl = max(m.reverse_kl.to("nats").value, 0.0)
+    found = {"distance": in_nats_and_bits(kl), "word": say(describe(kl))}
     if label == "estimated":
-        sight = "the reference run" if m.source else "q's draws and wider ones"
-        return f"q seems to be {in_nats_and_bits(kl)} from the posterior ({describe(kl)}), as far as {sight} can see."
-    return f"q is {in_nats_and_bits(kl)} from the posterior ({describe(kl)})."
+        sight = say("the reference run" if m.source else "q's draws and wider ones")
+        seen = "q seems to be {distance} from the posterior ({word}), as far as {sight} can see."
+        return say(seen, **found, sight=sight)
+    return say("q is {distance} from the posterior ({word}).", **found)
 
 
 def missing_sentence(m: Measurements) -> str:
@@ -135,27 +146,36 @@ def missing_sentence(m: Measurements) -> str:
     missed = 0.0 if m.coverage is None else 1 - m.coverage
     if missed > LEAVES_OUT and m.misses_mode:
         cost = -math.log1p(-missed) if missed < 1 else math.inf
-        return (
-            f"It leaves out about {missed:.0%} of the posterior's mass, which alone costs -log {1 - missed:.2f} = "
-            f"{cost:.2f} nats: a mode is missing. q sits on one part, and reverse KL charges only for naming that "
-            "part, however far away the rest is."
+        return say(
+            "It leaves out about {missed} of the posterior's mass, which alone costs -log {kept} = {cost} nats: a mode "
+            "is missing. q sits on one part, and reverse KL charges only for naming that part, however far away the "
+            "rest is.",
+            missed=f"{missed:.0%}",
+            kept=f"{1 - missed:.2f}",
+            cost=f"{cost:.2f}",
         )
     if m.misses_mode:
-        share = f", with about {m.missed_share:.0%} of the mass" if m.missed_share else ""
-        return (
-            f"A mode is missing: climbs from outside q found {max(len(m.missed_modes), 1)} that q never visits{share}."
+        found = {"number": max(len(m.missed_modes), 1), "share": f"{m.missed_share:.0%}"}
+        if not m.missed_share:
+            return say("A mode is missing: climbs from outside q found {number} that q never visits.", **found)
+        return say(
+            "A mode is missing: climbs from outside q found {number} that q never visits, with about {share} of the "
+            "mass.",
+            **found,
         )
     if m.improper:
         return ""
     if m.inner_modes:
-        return (
-            f"Within its own reach q overlooks {m.inner_modes} mode{'s' if m.inner_modes > 1 else ''}, narrower than "
-            "itself or where it has hardly any mass."
+        several = (
+            "Within its own reach q overlooks {number} modes, narrower than itself or where it has hardly any mass."
         )
+        one = "Within its own reach q overlooks 1 mode, narrower than itself or where it has hardly any mass."
+        return say(several, number=m.inner_modes) if m.inner_modes > 1 else say(one)
     if m.is_beside:
-        return "q sits beside a mode, not on it: a climb from q's own mean leaves q."
+        return say("q sits beside a mode, not on it: a climb from q's own mean leaves q.")
     if missed > LEAVES_OUT:
-        return f"It leaves out about {missed:.0%} of the posterior's mass: it is too narrow, or beside it."
+        narrow = "It leaves out about {missed} of the posterior's mass: it is too narrow, or beside it."
+        return say(narrow, missed=f"{missed:.0%}")
     return ""
 
 
@@ -163,17 +183,28 @@ def errors_sentence(m: Measurements) -> str:
     """Say how wrong q's averages are, and whether importance weights mend them; "" if they are right."""
     if m.errors is None:
         return ""
-    without = ", ".join(m.errors.without_moments)
-    lacking = f"The posterior of {without} may have no variance: only quantiles are compared there." if without else ""
+    lacking = ""
+    if m.errors.without_moments:
+        lacking = say(
+            "The posterior of {names} may have no variance: only quantiles are compared there.",
+            names=", ".join(m.errors.without_moments),
+        )
     if not m.errors.notable:
         return lacking
     mean, sd = m.errors.worst_mean, m.errors.worst_sd
-    words = f"Means are off by up to {mean:.2f} posterior sd, and sds are {sd:.2f} times the posterior's at worst."
+    words = say(
+        "Means are off by up to {mean} posterior sd, and sds are {sd} times the posterior's at worst.",
+        mean=f"{mean:.2f}",
+        sd=f"{sd:.2f}",
+    )
+    mended = ""
     if m.mends:
-        words += (
-            f" Importance weights mend that: to {m.corrected.worst_mean:.2f} sd and {m.corrected.worst_sd:.2f} times."
+        mended = say(
+            "Importance weights mend that: to {mean} sd and {sd} times.",
+            mean=f"{m.corrected.worst_mean:.2f}",
+            sd=f"{m.corrected.worst_sd:.2f}",
         )
-    return f"{words} {lacking}".strip()
+    return in_a_row(words, mended, lacking)
 
 
 def shifts_sentence(m: Measurements) -> str:
@@ -183,40 +214,41 @@ def shifts_sentence(m: Measurements) -> str:
         return ""
     words = [str(shift) for shift in chains.shifts[:TOLD]]
     more = chains.num_shifts - len(words)
-    words += [f"{more:,} more such errors"] if more else []
-    listed = "; ".join(words[:-1]) + ("; and " if words[1:] else "") + words[-1]
-    proof = f"{chains.num_chains:,} short chains from q's draws prove, with 95% confidence in all of it, that"
+    words += [say("{more} more such errors", more=f"{more:,}")] if more else []
+    found = {"number": f"{chains.num_chains:,}", "errors": listed(words)}
     if chains.settled:
-        return f"{proof} {listed}."
-    return (
-        f"{proof} q is wrong: as far as they have come, {listed}. They are still underway, so where q is wrong in the "
-        "end, and by how much, is open."
+        return say(
+            "{number} short chains from q's draws prove, with 95% confidence in all of it, that {errors}.", **found
+        )
+    return say(
+        "{number} short chains from q's draws prove, with 95% confidence in all of it, that q is wrong: as far as they "
+        "have come, {errors}. They are still underway, so where q is wrong in the end, and by how much, is open.",
+        **found,
     )
 
 
 def blind_spot(m: Measurements) -> str:
     """Say what could be wrong without showing in these figures, and that they are fewer where they are dear."""
-    return " ".join(filter(None, (unseen(m), unseen_by_chains(m), at_learned(m), rounded(m), thrift(m))))
+    return in_a_row(unseen(m), unseen_by_chains(m), at_learned(m), rounded(m), thrift(m))
 
 
 def at_learned(m: Measurements) -> str:
     """Say that learned parameters are fixed in the posterior that q is compared with; "" if there is none."""
     if not m.learned:
         return ""
-    what = "the values" if len(m.learned) > 1 else "the value"
-    return (
-        f"Nor how uncertain {', '.join(m.learned)} {'are' if len(m.learned) > 1 else 'is'}: all figures are of the "
-        f"posterior at {what} learned."
-    )
+    one = "Nor how uncertain {names} is: all figures are of the posterior at the value learned."
+    several = "Nor how uncertain {names} are: all figures are of the posterior at the values learned."
+    return say(several if len(m.learned) > 1 else one, names=", ".join(m.learned))
 
 
 def rounded(m: Measurements) -> str:
     """Say what the log density's errors in float32 are; "" in float64."""
     if m.rounding is None or m.rounding.is_too_much:
         return ""
-    return (
-        f"Nor differences within the rounding of float32: the log density is off by {m.rounding} from draw to draw of "
-        "q, which the errors stated here count."
+    return say(
+        "Nor differences within the rounding of float32: the log density is off by {rounding} from draw to draw of q, "
+        "which the errors stated here count.",
+        rounding=m.rounding,
     )
 
 
@@ -226,60 +258,72 @@ def unseen_by_chains(m: Measurements) -> str:
     if chains is None:
         return ""
     if not chains.settled:
-        return (
-            "Nor what short chains from q's draws would show if they were longer: "
-            f"{chains.num_moves} moves were too few for them to settle."
+        return say(
+            "Nor what short chains from q's draws would show if they were longer: {moves} moves were too few for them "
+            "to settle.",
+            moves=chains.num_moves,
         )
     words = ""
     if chains.stuck:
-        more = len(chains.stuck) - TOLD
-        names = ", ".join(chains.stuck[:TOLD]) + (f" and {more:,} more" if more > 0 else "")
-        words = f"Nor whether q is right in {names}, where short chains moved too little. "
+        names, more = ", ".join(chains.stuck[:TOLD]), len(chains.stuck) - TOLD
+        names = say("{names} and {more} more", names=names, more=f"{more:,}") if more > 0 else names
+        words = say("Nor whether q is right in {names}, where short chains moved too little.", names=names)
     if chains.of_sites:
-        return words.strip()
-    mean, sd = significant(chains.mean_within, 2), significant(chains.sd_within, 3)
-    return (
-        f"{words}Errors of means up to {mean} posterior sds, and of sds up to a factor of {sd}, may have escaped the "
-        "short chains too, and larger ones if all of them are in one part of the posterior."
+        return words
+    escaped = say(
+        "Errors of means up to {mean} posterior sds, and of sds up to a factor of {sd}, may have escaped the short "
+        "chains too, and larger ones if all of them are in one part of the posterior.",
+        mean=significant(chains.mean_within, 2),
+        sd=significant(chains.sd_within, 3),
     )
+    return in_a_row(words, escaped)
 
 
 def thrift(m: Measurements) -> str:
     """Say what the certificate rests on, if that is less than usual; else ""."""
     if m.search_share >= 1 or m.is_point:
         return ""
-    begun = f", which begin on {m.rows_begun_on:,} random rows and end on all" if m.rows_begun_on else ""
-    return (
-        f"Nor what more work would show: one evaluation of this log density takes long, so it rests on {m.num_draws:,} "
-        f"draws of q and {m.climbs} climbs{begun}. check(..., num_draws={USUAL:,}) takes as many as for other "
-        f"posteriors."
+    begun = ", which begin on {rows} random rows and end on all"
+    return say(
+        "Nor what more work would show: one evaluation of this log density takes long, so it rests on {draws} draws of "
+        "q and {climbs} climbs{begun}. check(..., num_draws={usual}) takes as many as for other posteriors.",
+        draws=f"{m.num_draws:,}",
+        climbs=m.climbs,
+        begun=say(begun, rows=f"{m.rows_begun_on:,}") if m.rows_begun_on else "",
+        usual=f"{USUAL:,}",
     )
 
 
 def unseen(m: Measurements) -> str:
     """Say what could be wrong without showing in these figures."""
     if m.is_point:
-        return "How far the point is from the posterior's means, or whether another mode is higher."
+        return say("How far the point is from the posterior's means, or whether another mode is higher.")
     if m.source == "closed form":
-        return "Whether the model is a good one: the KL is measured against its posterior for these data."
+        return say("Whether the model is a good one: the KL is measured against its posterior for these data.")
     if m.source == "quadrature":
-        return (
+        return say(
             "A mode that none of the quadrature's searches climbed to; and whether the model is a good one: the KL "
             "is measured against its posterior for these data."
         )
-    climbs = f"none of {m.climbs} climbs reached" if m.climbs else "climbs might reach (none was tried here)"
+    climbs = say("climbs might reach (none was tried here)")
+    if m.climbs:
+        climbs = say("none of {number} climbs reached", number=m.climbs)
     if m.source:
-        sight = "" if m.coverage is not None else " Nor, without q's density at posterior draws, how far q is at most."
-        return (
-            f"A mode that every reference chain missed, and that {climbs}; chains that agree with each other while "
-            f"all of them are stuck in one part.{sight}"
+        stuck = say(
+            "A mode that every reference chain missed, and that {climbs}; chains that agree with each other while all "
+            "of them are stuck in one part.",
+            climbs=climbs,
         )
+        at_most = say("Nor, without q's density at posterior draws, how far q is at most.")
+        return in_a_row(stuck, at_most if m.coverage is None else "")
     if m.reverse_kl is None:
-        return (
-            "How far away q is at most: without the log evidence there is only a lower limit. Nor a mode that q "
-            f"never visits, and that {climbs}."
+        return say(
+            "How far away q is at most: without the log evidence there is only a lower limit. Nor a mode that q never "
+            "visits, and that {climbs}.",
+            climbs=climbs,
         )
-    return (
-        f"A mode that q never visits, and that {climbs}: the weights judge q only where draws of it, and of wider "
-        "densities around it, fall."
+    return say(
+        "A mode that q never visits, and that {climbs}: the weights judge q only where draws of it, and of wider "
+        "densities around it, fall.",
+        climbs=climbs,
     )

@@ -14,6 +14,7 @@ from vi_kl.diagnostics.gap import Gap
 from vi_kl.objectives.elbo import ELBO
 from vi_kl.report import figures as plots
 from vi_kl.report.draws import SiteDraws, draw_sites_of, draw_weights_of
+from vi_kl.report.figures.words import say
 from vi_kl.report.picture import Picture, draw_picture
 from vi_kl.report.tables import readable
 from vi_kl.workflows.comparison import Comparison
@@ -270,7 +271,8 @@ def caption_of_posteriors(comparison: Comparison) -> str:
     elif not comparison.target.reference.is_exact:
         caption = "The reference run in grey, and each approximation over it, in the model's own units."
     left_out = len(comparison.target.sites) - len(shown_sites(comparison))
-    return caption + (f" {left_out} more sites are not shown." if left_out else "")
+    more = " " + say("{number} more sites are not shown.", number=left_out) if left_out else ""
+    return say(caption) + more
 
 
 def describe_known(comparison: Comparison) -> str:

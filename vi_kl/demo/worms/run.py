@@ -20,7 +20,7 @@ from vi_kl.demo.worms import figures
 from vi_kl.demo.worms.article import Article, article
 from vi_kl.demo.worms.data import observed
 from vi_kl.demo.worms.fits import ModelResult, ModelSpec, fit_model, model_specs
-from vi_kl.demo.worms.words import say, speaking
+from vi_kl.demo.worms.words import say
 from vi_kl.diagnostics.certificate import Certificate
 from vi_kl.report import figures as plots
 from vi_kl.report.pages import Section, render_page, write_atomically, write_page
@@ -70,7 +70,7 @@ def run_story(
     """
     require_writable(out)
     start, made = time.perf_counter(), made_by(unit, seed, quick, language)
-    with speaking(language), plots.style(language), compile_clock() as clock, progress_bar(console) as bar:
+    with plots.style(language), compile_clock() as clock, progress_bar(console) as bar:
         to_come = fit_models(model_specs(quick), seed, bar)  # in threads, while the article is computed
         numbers = article()
         print_article(console, numbers, unit)

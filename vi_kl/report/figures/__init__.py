@@ -2,6 +2,7 @@
 
 appearance    the look: `style()` is a context for the caller to use, since nothing here changes matplotlib's settings
 languages     fonts for figures whose words are Chinese
+words         what figures write by themselves, in English and Chinese
 fits          how each ELBO approached the log evidence
 marginals     one number, or the entries of a vector, under every approximation and under the posterior
 divergences   both divergences of each approximation, with their intervals, and what each cost

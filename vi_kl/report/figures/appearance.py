@@ -1,6 +1,8 @@
 """The look of the figures: colours, dashes, and settings of matplotlib that hold within a context."""
 
+import contextlib
 import io
+from collections.abc import Iterator
 
 import matplotlib
 import numpy as np
@@ -10,6 +12,7 @@ from matplotlib.figure import Figure
 
 from vi_kl.algorithms.method import BROWN, GREY, PURPLE, SKY
 from vi_kl.algorithms.registry import METHODS
+from vi_kl.core.languages import speaking
 from vi_kl.report.figures.languages import font_settings
 
 INK, QUIET, FILL = "#222222", "#767676", "#d9d9d9"
@@ -17,39 +20,45 @@ PATTERNS = {"solid": "-", "dashed": (0, (5, 2)), "dotted": (0, (1, 1)), "dash_do
 OTHERS = (SKY, PURPLE, BROWN, GREY)  # of guides, and of methods whose entry names no colour
 
 
-def style(language: str = "en"):
+def style(language: str = "en") -> contextlib.AbstractContextManager[None]:
     """Return a context manager that sets the style of figures: `with plots.style(): figure = ...`.
 
     Args:
-        language: "en", or "zh" for a font that has Chinese characters.
+        language: "en", or "zh" for words in Chinese and a font that has its characters.
 
     Raises:
         NoFontError: no such font is installed; the message says where there is one.
         ValueError: another language.
     """
-    return matplotlib.rc_context(
-        {
-            "font.size": 10,
-            "font.family": "sans-serif",
-            "axes.titlesize": 11,
-            "axes.titleweight": "bold",
-            "axes.titlelocation": "left",
-            "axes.spines.top": False,
-            "axes.spines.right": False,
-            "axes.edgecolor": QUIET,
-            "axes.labelcolor": INK,
-            "text.color": INK,
-            "xtick.color": QUIET,
-            "ytick.color": QUIET,
-            "xtick.labelcolor": INK,
-            "ytick.labelcolor": INK,
-            "legend.frameon": False,
-            "svg.fonttype": "none",
-            "svg.hashsalt": "vi_kl",  # the same figure is the same text
-            "savefig.dpi": 150,
-            **font_settings(language),
-        }
-    )
+    settings = {
+        "font.size": 10,
+        "font.family": "sans-serif",
+        "axes.titlesize": 11,
+        "axes.titleweight": "bold",
+        "axes.titlelocation": "left",
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.edgecolor": QUIET,
+        "axes.labelcolor": INK,
+        "text.color": INK,
+        "xtick.color": QUIET,
+        "ytick.color": QUIET,
+        "xtick.labelcolor": INK,
+        "ytick.labelcolor": INK,
+        "legend.frameon": False,
+        "svg.fonttype": "none",
+        "svg.hashsalt": "vi_kl",  # the same figure is the same text
+        "savefig.dpi": 150,
+        **font_settings(language),
+    }
+    return in_style(settings, language)
+
+
+@contextlib.contextmanager
+def in_style(settings: dict, language: str) -> Iterator[None]:
+    """Draw by settings of matplotlib, with words in a language, within a context."""
+    with speaking(language), matplotlib.rc_context(settings):
+        yield
 
 
 class ShownFigure(Figure):

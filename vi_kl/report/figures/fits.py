@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 
 from vi_kl.core.estimate import UNITS
 from vi_kl.report.figures.appearance import QUIET, colour, dash, label_log_axis
+from vi_kl.report.figures.words import say
 from vi_kl.report.tables import readable
 
 FEW = 30  # iterations, each of which gets a mark
@@ -35,14 +36,14 @@ def plot_trace(ax: Axes, fits: Sequence, log_evidence: float | None, unit: str) 
             steps, distance, color=colour(fit.name), linewidth=1.3, linestyle=dash(fit.name), label=readable(fit.name),
             marker="o" if len(fit.history.loss) <= FEW else None, markersize=3.5,
         )  # fmt: skip
-    ax.set(xscale="log", xlabel="iteration")
+    ax.set(xscale="log", xlabel=say("iteration"))
     label_log_axis(ax.xaxis)
     if log_evidence is None:
-        ax.set_ylabel(f"−ELBO [{unit}]")
+        ax.set_ylabel(say("−ELBO [{unit}]", unit=say(unit)))
         return ax
     ax.axhline(0, color=QUIET, linewidth=0.8)
     ax.set_yscale("symlog", linthresh=0.1, linscale=0.8)
-    ax.set(ylabel=f"log evidence − ELBO [{unit}]", ylim=(-0.1, None))
+    ax.set(ylabel=say("log evidence − ELBO [{unit}]", unit=say(unit)), ylim=(-0.1, None))
     return ax
 
 

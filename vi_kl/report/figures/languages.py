@@ -12,8 +12,8 @@ from pathlib import Path
 from matplotlib import font_manager
 
 from vi_kl.core.errors import ViKLError
+from vi_kl.core.languages import check_language
 
-LANGUAGES = ("en", "zh")
 FAMILIES = (
     "Noto Sans SC",
     "Noto Sans CJK SC",
@@ -29,16 +29,6 @@ PACKAGE, FILE = "pylopdf_fonts_zh_cn", "NotoSansSC-Regular.otf"
 
 class NoFontError(ViKLError, RuntimeError):
     """An error: no font with the characters of a language was found; the message says where there is one."""
-
-
-def check_language(language: str) -> None:
-    """Refuse a language that there are no words for.
-
-    Raises:
-        ValueError: the message names those that there are.
-    """
-    if language not in LANGUAGES:
-        raise ValueError(f"language must be one of {', '.join(LANGUAGES)}, not {language!r}.")
 
 
 def font_settings(language: str) -> dict:

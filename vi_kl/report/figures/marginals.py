@@ -5,6 +5,7 @@ from matplotlib.axes import Axes
 from scipy.ndimage import gaussian_filter1d
 
 from vi_kl.report.figures.appearance import FILL, colour, dash
+from vi_kl.report.figures.words import name_of, say
 from vi_kl.report.tables import readable
 
 FARTHEST = 30.0  # posterior sds; what is farther off is not drawn
@@ -36,7 +37,7 @@ def plot_marginal(
     top = 0.0
     if known is not None:
         curve = density(known, x)
-        ax.fill_between(x, curve, color=FILL, linewidth=0, label=of_known)
+        ax.fill_between(x, curve, color=FILL, linewidth=0, label=name_of(of_known))
         top = curve.max()
     for name, values in draws.items():
         look = {"color": colour(name), "linestyle": dash(name), "linewidth": 1.5, "label": readable(name)}
@@ -103,8 +104,8 @@ def plot_many_means(
         xlabel: what the entries are.
         of_known: what the posterior that the means are of is called.
     """
-    positions = np.arange(len(means))
-    ax.fill_between([-0.6, len(means) - 0.4], -1, 1, color=FILL, linewidth=0, label=f"{of_known} ±1 sd")
+    positions, known = np.arange(len(means)), name_of(of_known)
+    ax.fill_between([-0.6, len(means) - 0.4], -1, 1, color=FILL, linewidth=0, label=say("{known} ±1 sd", known=known))
     offsets, farthest = np.linspace(-0.28, 0.28, len(draws)), 0.0
     for offset, (name, values) in zip(offsets, draws.items(), strict=True):
         centre = (values.mean(axis=0) - means) / sds
@@ -113,7 +114,9 @@ def plot_many_means(
             positions + offset, centre, yerr=values.std(axis=0) / sds, fmt="o", markersize=3, linewidth=1.2,
             color=colour(name), label=readable(name),
         )  # fmt: skip
-    unit = "posterior sd from the exact mean" if of_known == "exact posterior" else f"sd from the {of_known}'s mean"
+    unit = say("sd from the {known}'s mean", known=known)
+    if of_known == "exact posterior":
+        unit = say("posterior sd from the exact mean")
     reach = min(max(1.6, 1.2 * farthest), FARTHEST)
     ax.set(xlabel=xlabel, ylabel=unit, ylim=(-reach, reach))
     ax.set_xticks(positions if len(means) <= MOST_TICKS else positions[:: -(-len(means) // MOST_TICKS)])

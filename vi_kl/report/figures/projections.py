@@ -9,6 +9,7 @@ from vi_kl.core.precision import in_float64
 from vi_kl.divergences import Projection, estimate_kl
 from vi_kl.divergences.projection.nodes import log_densities, nodes_of
 from vi_kl.report.figures.appearance import FILL, QUIET
+from vi_kl.report.figures.words import say
 
 DIRECTION_COLOURS = {"forward": BLUE, "reverse": VERMILION}
 DIRECTION_DASHES = {"forward": "-", "reverse": (0, (5, 1.5))}
@@ -125,5 +126,5 @@ def figures_of(p, projection) -> list[str]:
         q = densities(projection.q, np.arange(len(p)))
         pairs = {"KL(p‖q)": (p, q), "KL(q‖p)": (q, p)}
     values = {name: estimate_kl(*pair).to(projection.unit).value for name, pair in pairs.items()}
-    figures = [f"{name} = {value:.2f} {projection.unit}" for name, value in values.items()]
+    figures = [f"{name} = {value:.2f} {say(projection.unit)}" for name, value in values.items()]
     return figures if projection.direction == "forward" else figures[::-1]

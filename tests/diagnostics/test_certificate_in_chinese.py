@@ -1,0 +1,101 @@
+"""Certificates in Chinese: every sentence has its Chinese with the same figures, and a certificate speaks it whole."""
+
+import ast
+import re
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import vi_kl
+from vi_kl.diagnostics import chinese, movement
+from vi_kl.diagnostics.chinese import CHINESE
+from vi_kl.diagnostics.judgement import SCALE
+
+FOLDER = Path(chinese.__file__).parent
+SPEAKING = ("verdict", "advice", "movement", "saturation", "certificate")
+CJK = re.compile(r"[\u4e00-\u9fff]")
+ENGLISH = re.compile(r"[A-Za-z]{2,},? [a-z]{2,},? [a-z]{2,}")  # three words in a row
+SOURCES = {"closed form", "quadrature", "reference run", "run started from a fit", "sequential Monte Carlo"}
+LABELS = {"exact", "certified", "estimated", "unknown"}
+# what is said by the name of a field
+NAMED = SOURCES | LABELS | {words for _, words in SCALE} | {"far", "mean", "correlation", "the log density"}
+NAMED |= set(movement.QUANTILES)
+
+
+def said_in(module):
+    """Return the sentences that a module says: where `say` is called, or by the names that it is called with."""
+    tree = ast.parse((FOLDER / f"{module}.py").read_text(encoding="utf-8"))
+    assigned = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            assigned.setdefault(node.targets[0].id, []).append(node.value)
+    waiting = [
+        node.args[0] for node in ast.walk(tree) if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "say"
+    ]
+    said = set()
+    while waiting:
+        first = waiting.pop()
+        if isinstance(first, ast.Constant):
+            said.add(first.value)
+        elif isinstance(first, ast.IfExp):
+            waiting += [first.body, first.orelse]
+        elif isinstance(first, ast.Name):
+            waiting += assigned[first.id]
+        else:
+            assert ast.unparse(first) in {"m.source", "self.source", "self.label", "self.what", "describe(kl)"}
+    return said
+
+
+def test_every_sentence_has_its_chinese_and_no_other_is_there():
+    assert set().union(*map(said_in, SPEAKING)) | NAMED == CHINESE.keys()
+
+
+def test_the_figures_of_a_sentence_are_in_both_languages():
+    for english, words in CHINESE.items():
+        assert sorted(re.findall(r"\{\w*\}", english)) == sorted(re.findall(r"\{\w*\}", words)), english
+        assert not CJK.search(english)
+        assert not ENGLISH.search(re.sub(r"\(.*?\)|\"\w+\"", "", words)), words
+
+
+def correlated(z):
+    return -0.5 * (z[0] ** 2 + (z[1] - 0.9 * z[0]) ** 2 / 0.19)
+
+
+def two_modes(z):
+    return jnp.logaddexp(-0.5 * z[0] ** 2, -0.5 * (z[0] - 20) ** 2)
+
+
+@pytest.fixture(scope="module")
+def certificates():
+    narrow = vi_kl.fit(vi_kl.Target.from_log_density(correlated, 2), "mean_field", key=0)
+    missing = vi_kl.fit(vi_kl.Target.from_log_density(two_modes, 1), "mean_field", start=[0.0], key=0)
+    return [vi_kl.check(narrow, key=1), vi_kl.check(narrow, vi_kl.find_reference, key=1), vi_kl.check(missing, key=1)]
+
+
+def test_a_certificate_says_the_same_in_chinese(certificates):
+    for c in certificates:
+        told = c.in_language("zh")
+        both = zip((c.verdict, c.cannot_see, *c.try_next), (told.verdict, told.cannot_see, *told.try_next), strict=True)
+        for english, words in both:
+            assert CJK.search(words)
+            assert not ENGLISH.search(words), words
+            figures = r"\d[\d.,]*\d|\d"
+            assert sorted(re.findall(figures, english)) == sorted(re.findall(figures, words))
+        assert told.verdict in str(told)
+        assert "看不见的：" in str(told)
+        assert (told.label, told.reverse_kl) == (c.label, c.reverse_kl)
+    assert "漏掉" in certificates[2].in_language("zh").verdict or "缺了峰" in certificates[2].in_language("zh").verdict
+
+
+def test_the_language_stays_with_a_certificate_and_out_of_its_numbers(certificates):
+    c = certificates[0]
+    told = c.in_language("zh")
+    assert told.to("bits").verdict == told.verdict
+    assert told.in_language("en") == c
+    assert told.to_dict().keys() == c.to_dict().keys()
+    assert not CJK.search(str(c))
+    assert np.isclose(told.to("bits").reverse_kl.value, c.reverse_kl.value / np.log(2))
+    with pytest.raises(ValueError, match="one of en, zh"):
+        c.in_language("fr")
