@@ -185,6 +185,7 @@ def test_a_guide_is_given_again(key, tmp_path):
         vi_kl.load(path, RATE, family=AutoNormal)
 
 
+@pytest.mark.exhaustive
 def test_an_autoguide_is_given_again(key, tmp_path):
     fit = short(guide_family(AutoNormal, RATE)).fit(key, RATE)
     vi_kl.save(fit, tmp_path / "auto.vikl")
@@ -251,7 +252,7 @@ def parts_of(document):
         waiting += [((*path, key), inside, key) for key in keys]
 
 
-@pytest.mark.parametrize("junk", exhaustive_after(6, JUNK), ids=str)
+@pytest.mark.parametrize("junk", exhaustive_after(3, JUNK), ids=str)
 def test_documents_that_say_something_else_are_refused_or_change_nothing(junk, saved, tmp_path, key):
     """Every value of the document in turn; what is the same answer after all may be loaded."""
     with np.load(saved) as stored:

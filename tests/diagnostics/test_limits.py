@@ -18,7 +18,7 @@ CASES = {
 }
 
 
-BY_DEFAULT = ("lognormal", "no variance", "mostly zero")
+BY_DEFAULT = ("no variance", "mostly zero")
 
 
 @pytest.mark.parametrize(

@@ -301,6 +301,7 @@ def finite_differences(objective, params, step=1e-4):
     return np.array(slopes), np.array(curvatures)
 
 
+@pytest.mark.divergences
 def test_reverse_has_a_minimum_at_each_hump():
     nearest = project(TWO_HUMPS, dist.Normal, direction="reverse")
 
@@ -477,6 +478,7 @@ def test_reverse_in_many_dimensions():
     assert "quasi-random" in nearest.method
 
 
+@pytest.mark.divergences
 def test_moments_from_draws_carry_their_errors(key):
     """The logarithms of this vector are Normal; its formulas are not known here, so they are drawn."""
     p = dist.TransformedDistribution(CORRELATED, dist.transforms.ExpTransform())
