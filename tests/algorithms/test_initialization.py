@@ -102,7 +102,7 @@ def twice_the_same(z):
         # more draws are tried for as long as nothing settles, and nothing ever does
         pytest.param(SampleAverageApproximation(max_draws=256), id="full_rank on few draws"),
         "mean_field",
-        exhaustive("natural_gradient"),
+        "natural_gradient",
         exhaustive("full_rank"),
         exhaustive(None),
     ],

@@ -495,7 +495,6 @@ def test_numbers_of_categories_that_differ_are_an_error():
         kl_divergence(dist.Multinomial(2, probs=jnp.full(3, 1 / 3)), dist.Multinomial(2, probs=jnp.ones(1)))
 
 
-@pytest.mark.divergences
 def test_an_ordered_logistic_is_a_categorical():
     p = dist.OrderedLogistic(jnp.asarray(0.3), jnp.array([-1.0, 0.5]))
     assert kl_divergence(p, dist.DiscreteUniform(0, 2)) == pytest.approx(float(np.log(3) - entropy(p)), rel=1e-6)

@@ -132,7 +132,6 @@ REACHES_BEYOND = {
 }
 
 
-@pytest.mark.divergences
 @pytest.mark.parametrize("case", REACHES_BEYOND)
 def test_members_of_finite_pairs_that_are_infinite_all_the_same(case):
     """Where p reaches beyond q's support, or has too heavy a tail for q."""

@@ -271,7 +271,6 @@ def vector_truth(p, q, order):
     return float((log_affinity - order * ends[0] - (1 - order) * ends[1]) / (order - 1))
 
 
-@pytest.mark.divergences
 def test_near_equal_vectors_keep_their_digits(float64):
     """Correlated Gaussians on scales from 0.01 to 100, equal to down to 1e-7."""
     rng = np.random.default_rng(4)

@@ -478,7 +478,6 @@ def test_reverse_in_many_dimensions():
     assert "quasi-random" in nearest.method
 
 
-@pytest.mark.divergences
 def test_moments_from_draws_carry_their_errors(key):
     """The logarithms of this vector are Normal; its formulas are not known here, so they are drawn."""
     p = dist.TransformedDistribution(CORRELATED, dist.transforms.ExpTransform())

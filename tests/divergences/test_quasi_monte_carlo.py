@@ -112,7 +112,6 @@ def test_two_modes_and_a_skewed_density_against_their_quadrature(key):
         assert estimate.standard_error < 1e-3
 
 
-@pytest.mark.divergences
 def test_a_near_equal_pair_keeps_its_digits(key):
     """Thanks to the control variate: the plain mean has an error of a tenth of the divergence."""
     p, q = dist.Normal(0.0, 1.0), dist.Normal(np.float64(1e-3), np.float64(1.0005))

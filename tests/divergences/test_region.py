@@ -301,7 +301,6 @@ def test_ends_that_rounding_moved_prove_nothing():
     assert estimate_kl(p, dist.Uniform(0.1, 0.3)).value == pytest.approx(0.0, abs=1e-9)
 
 
-@pytest.mark.divergences
 def test_the_other_divergences_follow(key):
     """Jensen-Shannon and total variation of a uniform and its lower half; Hellinger of scaled betas."""
     half, whole = KNOWN["half of a uniform"][0]()

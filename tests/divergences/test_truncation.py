@@ -71,7 +71,6 @@ INTERVALS = {
 }
 
 
-@pytest.mark.divergences
 @pytest.mark.parametrize("ends", INTERVALS)
 @pytest.mark.parametrize("base", LAWS, ids=lambda base: base.__name__)
 def test_one_base_against_integrals_of_scipy_densities(base, ends):
@@ -145,7 +144,6 @@ def test_far_out_and_next_to_nothing_between_the_intervals(base):
     assert value == pytest.approx(float(truth), rel=1e-12, abs=0)
 
 
-@pytest.mark.divergences
 def test_cut_at_the_mean_it_is_a_half_normal():
     """Which has a closed form of its own."""
     with jax.enable_x64(True):
@@ -334,7 +332,6 @@ def test_the_formula_of_the_gammas_truths_against_an_integral_in_30_digits():
     assert abs(truncated_gammas(*first, *second) / integral - 1) < mpf(10) ** -30
 
 
-@pytest.mark.divergences
 def test_a_gamma_cut_at_zero_is_a_gamma():
     """Which has a closed form of its own; and its subclasses are its equals."""
     with jax.enable_x64(True):

@@ -199,7 +199,6 @@ SLOPES = {  # one parameter, its near-equal partner, and the truth of the pair
 BOTH_AT_ONCE = "von_mises, small and large"
 
 
-@pytest.mark.divergences
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=pytest.mark.exhaustive if name == BOTH_AT_ONCE else []) for name in SLOPES]
 )
@@ -360,7 +359,6 @@ def test_independent_normals_of_any_making(p):
         assert float(kl_divergence(p, q)) == pytest.approx(truth, rel=1e-6)
 
 
-@pytest.mark.divergences
 def test_expanded_parts_of_independent_normals_count_as_batches():
     p = dist.Normal(0.0, 2.0).expand([5, 3]).to_event(1)
     q = dist.LowRankMultivariateNormal(jnp.zeros(3), jnp.zeros((3, 1)), jnp.ones(3))
@@ -406,7 +404,6 @@ def test_sizes_that_differ_are_an_error(name):
         kl_divergence(p, q)
 
 
-@pytest.mark.divergences
 def test_copulas_of_different_marginals_are_refused():
     def copula(scale, marginal=dist.Normal):
         return dist.GaussianCopula(

@@ -76,6 +76,7 @@ def test_independent_draws_the_interval_covers(name):
     require_right_errors(errors, inside)
 
 
+@pytest.mark.exhaustive
 def test_a_gaussian_is_exact_up_to_how_well_the_covariance_is_known():
     """The warp is fitted, so a relative error of the order of dim^2 / draws remains, and no more."""
     function, draw, reference = CASES["gaussian"]
