@@ -21,14 +21,9 @@ compile_quickly()
 # takes a third more work than to compile the whole, to the same code otherwise.
 tell_xla("--xla_cpu_parallel_codegen_split_count", "1")
 
-import jax  # noqa: E402
 import pytest  # noqa: E402
 
-from vi_kl.core import kept_programs  # noqa: E402
-from vi_kl.core.kept_programs import let_go_of_programs  # noqa: E402
-
-# a worker grows with all kinds of tests, and one that counts what is compiled must not lose its programs meanwhile
-kept_programs.MOST_GROWTH *= 100
+# JAX is imported where it is used: what starts the workers, and runs no test, does without.
 
 MOST_MAPS = 50_000  # of the 65,530 that Linux allows a process
 tests_done = itertools.count(1)
@@ -44,6 +39,10 @@ def pytest_collection_finish():
 
     What is imported and collected stays for as long as the process, and need not be looked through again.
     """
+    from vi_kl.core import kept_programs
+
+    # a worker grows with all kinds of tests, and one that counts what is compiled must not lose its programs meanwhile
+    kept_programs.MOST_GROWTH *= 100
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 10, 10)
@@ -51,6 +50,8 @@ def pytest_collection_finish():
 
 @pytest.fixture
 def key():
+    import jax
+
     return jax.random.key(20261123)
 
 
@@ -60,6 +61,8 @@ def the_default_run_is_compiled_quickly(request):
 
     What is compiled by vi_kl's own options keeps them, and the other runs, which repeat what they compile, theirs.
     """
+    import jax
+
     before = jax.config.read("jax_disable_most_optimizations")
     long = any(map(request.node.get_closest_marker, ("exhaustive", "publication")))
     jax.config.update("jax_disable_most_optimizations", before or not long)
@@ -70,6 +73,8 @@ def the_default_run_is_compiled_quickly(request):
 @pytest.fixture(scope="module")
 def compiled_quickly():
     """The same for files whose exhaustive tests are of that kind too."""
+    import jax
+
     before = jax.config.read("jax_disable_most_optimizations")
     jax.config.update("jax_disable_most_optimizations", True)
     yield
@@ -82,11 +87,15 @@ def memory_maps_to_spare():
     yield
     maps = Path("/proc/self/maps")
     if next(tests_done) % 25 == 0 and maps.exists() and maps.read_bytes().count(b"\n") > MOST_MAPS:
+        from vi_kl.core.kept_programs import let_go_of_programs
+
         let_go_of_programs()
 
 
 @pytest.fixture(autouse=True)
 def the_callers_precision_is_untouched():
+    import jax
+
     before = jax.config.jax_enable_x64
     yield
     assert jax.config.jax_enable_x64 == before

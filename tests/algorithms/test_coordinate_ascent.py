@@ -107,6 +107,7 @@ def test_a_conjugate_prior_is_exact_in_one_sweep(key):
     assert len(found.history.loss) == 2
 
 
+@pytest.mark.exhaustive
 def test_a_hierarchy_of_counts(key):
     """rate_i ~ Gamma(3 + y_i, 1 + E[scale]) and scale ~ Gamma(2 + 3n, 1 + sum of E[rate])."""
     found = CoordinateAscent().fit(key, Target.from_numpyro(counts, COUNTS))

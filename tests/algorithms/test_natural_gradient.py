@@ -69,6 +69,7 @@ def test_two_modes_get_one_of_them(key):
     np.testing.assert_allclose(covariance, np.eye(2), atol=0.02)
 
 
+@pytest.mark.exhaustive
 def test_the_best_normal_of_the_eight_schools_centred(key):
     """Stochastic gradients of four seeds and up to 20,000 steps ended 1.28 to 1.54 nats from the evidence."""
     found = NaturalGradient(max_draws=512).fit(key, eight_schools_centred())

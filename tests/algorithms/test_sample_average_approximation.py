@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tiers import exhaustive
+from tiers import exhaustive, exhaustive_after
 
 from vi_kl.algorithms import FitError, LinearResponse, SampleAverageApproximation
 from vi_kl.algorithms import sample_average_approximation as sample_average
@@ -36,7 +36,7 @@ def normal_of(fit):
     return np.asarray(fit.approximation.params["loc"]), tril @ tril.T
 
 
-@pytest.mark.parametrize("dim", [2, 20, exhaustive(50)])
+@pytest.mark.parametrize("dim", exhaustive_after(1, [2, 20, 50]))
 def test_a_normal_posterior_is_found_exactly(dim, key):
     target, mean, covariance = ill_conditioned(dim)
     for algorithm in (SampleAverageApproximation(FullRank()), LinearResponse()):
@@ -61,6 +61,7 @@ def log_gammas(z):
     return jnp.sum(A * z - jnp.exp(z))
 
 
+@pytest.mark.exhaustive
 def test_a_skewed_posteriors_best_normal(key):
     """Of log-gamma(a): variance 1/a and mean log a - 1/(2a). The tolerance is on a change, not a limit on errors."""
     fit = SampleAverageApproximation(FullRank(), tolerance=0.005).fit(key, Target.from_log_density(log_gammas, 2))
@@ -97,6 +98,7 @@ def correlated_rates(z):
     return jnp.sum(A * jnp.stack([z[0], z[1] - z[0]]) - jnp.exp(jnp.stack([z[0], z[1] - z[0]])))
 
 
+@pytest.mark.exhaustive
 def test_linear_response_sees_the_correlation_that_the_mean_field_misses(key):
     """z = (g0, g0 + g1) with g log-gamma: the covariance is [[v0, v0], [v0, v0 + v1]] with v = trigamma(a)."""
     from scipy.special import polygamma

@@ -11,6 +11,7 @@ from benchmarks.zoo.hierarchies import weibull_survival, weibull_survival_data
 from oracles import elbo
 from scipy import stats
 from scipy.special import logsumexp
+from tiers import exhaustive_after
 
 import vi_kl
 from vi_kl import Target
@@ -52,7 +53,7 @@ def chain(dim: int, shift=0.0):
     return target, mean, np.linalg.inv(precision)
 
 
-@pytest.mark.parametrize("dim", [2, 120])
+@pytest.mark.parametrize("dim", exhaustive_after(1, [120, 2]))
 def test_a_normal_posterior_is_found_exactly(dim):
     target, mean, covariance = chain(dim)
     fit = vi_kl.fit(target, "sparse_normal", key=0)

@@ -299,6 +299,7 @@ def test_saved_and_loaded_it_draws_the_same(name, tmp_path):
     assert (loaded.status, loaded.cost, loaded.algorithm) == (fit.status, fit.cost, fit.algorithm)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("name", FITTED_AGAIN)
 def test_another_key_finds_it_too(name):
     fit = vi_kl.fit(GAUSSIAN, name, key=jax.random.key(7))

@@ -88,7 +88,7 @@ def test_two_kinds_evidence_by_brute_force_and_its_symmetry():
     np.testing.assert_allclose(reference.moments["weight"].mean, 0.5, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", exhaustive_after(2, sorted(worms.TARGETS)))
+@pytest.mark.parametrize("name", exhaustive_after(1, sorted(worms.TARGETS)))
 def test_scaled_histogram_is_the_same_as_a_row_per_worm(name):
     target = worms.TARGETS[name](SMALL)
     rows = np.repeat(TEETH, SMALL)

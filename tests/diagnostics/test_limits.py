@@ -18,7 +18,7 @@ CASES = {
 }
 
 
-BY_DEFAULT = ("lognormal", "no variance", "mostly zero")
+BY_DEFAULT = ("no variance", "mostly zero")
 
 
 @pytest.mark.parametrize(
@@ -33,6 +33,7 @@ def test_it_holds_at_its_level_whatever_the_tails(case):
     assert violations <= stats.binom.ppf(0.999, REPETITIONS, 0.1)
 
 
+@pytest.mark.exhaustive
 def test_a_normal_limit_is_violated_where_this_one_is_not():
     """The case that needs it: rare large values hold most of the mean, so samples without one look precise."""
     rng = np.random.default_rng(2)

@@ -12,6 +12,7 @@ from arviz_stats.base import array_stats
 from diagnostics.members import full_rank, member
 from diagnostics.right_members import KINDS, right
 from scipy import stats
+from tiers import exhaustive_after
 
 from vi_kl.core.errors import UnsuitableError
 from vi_kl.core.estimate import Estimate
@@ -140,7 +141,7 @@ def test_the_share_of_the_start_is_the_intraclass_correlation():
 # What the chains prove ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", ["two modes", "funnel"])
+@pytest.mark.parametrize("kind", exhaustive_after(1, ["two modes", "funnel"]))
 def test_a_right_q_is_not_proved_wrong_and_chains_that_remember_say_so(kind, key):
     found = [short_chains_of(right(kind, 4), jax.random.fold_in(key, i)) for i in range(4)]
     assert sum(bool(c.shifts) or c.kl_at_least > 0 for c in found) <= 1  # two of four at 5% each: 1.4%

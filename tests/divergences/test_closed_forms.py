@@ -163,6 +163,7 @@ def binomial_pmf(n, p, length=6):
     return np.array([float(mpmath.binomial(n, k)) * p**k * (1 - p) ** (n - k) if k <= n else 0 for k in range(length)])
 
 
+@pytest.mark.divergences
 def test_mixed_categorical_the_other_way_round():
     logits, probs = jnp.array([0.1, -2.0, 1.0]), jnp.array([0.5, 0.25, 0.25])
     truth = kl_divergence(jax.nn.softmax(logits), probs)

@@ -139,6 +139,7 @@ def test_batches_broadcast_and_transformations_agree(name):
     np.testing.assert_array_equal(expanded, np.broadcast_to(values, (4, 3, 2)))
 
 
+@pytest.mark.divergences
 def test_batches_of_different_supports():
     """Each entry is summed over its own support."""
     low, high, trials = np.array([0, 2, -1]), np.array([3, 3, 2]), np.array([3, 9, 9])
@@ -351,6 +352,7 @@ def test_both_sums_over_draws_agree():
     np.testing.assert_allclose(long, short, rtol=1e-12)
 
 
+@pytest.mark.divergences
 def test_different_numbers_of_draws_in_a_batch():
     trials = np.array([1, 5])
     values = kl_divergence(

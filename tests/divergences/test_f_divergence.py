@@ -173,6 +173,7 @@ def test_data_processing(pair, channel):
         assert function(*received) <= function(*pair) * (1 + 1e-9) + 1e-12
 
 
+@pytest.mark.divergences
 @given(pmf_pairs, arrays(float, 6, elements=st.floats(0.01, 1)))
 @settings(max_examples=100, deadline=None)
 def test_the_metrics_obey_the_triangle_inequality(pair, third):

@@ -113,6 +113,7 @@ def test_a_covariance_that_was_worked_out_from_the_factor_is_not_taken_for_given
     assert kl_divergence(p, q) == before
 
 
+@pytest.mark.divergences
 def test_the_gradient_is_by_what_was_given():
     """Half of Q^-1 - P^-1, by the covariance of p."""
     p, q = matrix_of_condition(30.0), matrix_of_condition(30.0, seed=1)

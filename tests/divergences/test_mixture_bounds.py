@@ -146,6 +146,7 @@ def test_general_mixtures_and_infinite_divergences():
     assert bounds.lower <= truth <= bounds.upper
 
 
+@pytest.mark.divergences
 @pytest.mark.parametrize(
     "batched",
     [

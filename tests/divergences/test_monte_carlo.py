@@ -141,6 +141,7 @@ def test_intervals_cover_the_truth_and_the_control_variate_pays(name, without_k_
     assert values.std() < 0.97 * plain.std()
 
 
+@pytest.mark.divergences
 def test_intervals_of_plain_means_cover_too(without_k_hat):
     """With too few draws for the control variate."""
     at_p, _, truth = repeated("wide q")

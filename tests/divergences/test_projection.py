@@ -34,6 +34,7 @@ def test_the_articles_binomial():
     np.testing.assert_allclose(nearest.q, scipy.stats.binom.pmf(TEETH, 10, nearest.params), rtol=1e-10)
 
 
+@pytest.mark.divergences
 def test_the_articles_block_model():
     nearest = project(observed(), block, init=0.3, support=UNIT, base=2)
     assert f"{nearest.params:.2f}" == "0.47"

@@ -301,6 +301,7 @@ def finite_differences(objective, params, step=1e-4):
     return np.array(slopes), np.array(curvatures)
 
 
+@pytest.mark.divergences
 def test_reverse_has_a_minimum_at_each_hump():
     nearest = project(TWO_HUMPS, dist.Normal, direction="reverse")
 

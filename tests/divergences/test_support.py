@@ -69,6 +69,7 @@ def test_beyond_the_support(case):
         assert kl_divergence(*BEYOND[case]()).dtype == np.float64
 
 
+@pytest.mark.divergences
 def test_the_pairs_of_this_table_have_no_form_of_their_own():
     """Otherwise the table would test those."""
     pairs = [tuple(type(d) for d in make()) for make in BEYOND.values()]

@@ -330,6 +330,7 @@ def test_sparse_and_dense_adjacency_agree():
     assert kl_divergence(sparse, dense) == 0
 
 
+@pytest.mark.divergences
 def test_one_mean_may_serve_every_entry():
     q = dist.MultivariateNormal(jnp.zeros(3), jnp.eye(3))
     p = dist.MultivariateNormal(2.0, scale_tril=jnp.eye(3))
@@ -395,6 +396,7 @@ OF_TWO_SIZES = {
 }
 
 
+@pytest.mark.divergences
 @pytest.mark.parametrize("name", OF_TWO_SIZES)
 def test_sizes_that_differ_are_an_error(name):
     p, q = OF_TWO_SIZES[name]()

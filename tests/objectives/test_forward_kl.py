@@ -9,6 +9,7 @@ import pytest
 from expectations import TARGETS, assert_means, estimates, exact, forward_kl, log_density, normal_log_density
 from scipy import stats
 from test_elbo import EXACT, Blocked
+from tiers import exhaustive_after
 
 from vi_kl.algorithms import SVI
 from vi_kl.families import Flow, FullRank, Guide, MeanField
@@ -21,10 +22,10 @@ from vi_kl.targets import Target
 pytestmark = pytest.mark.usefixtures("compiled_quickly")
 
 
-def test_value_and_gradient_are_those_of_the_forward_divergence():
+@pytest.mark.parametrize("name", exhaustive_after(2, ["two_modes", "log_gamma", "normal", "skew_normal"]))
+def test_value_and_gradient_are_those_of_the_forward_divergence(name):
     """Both are biased by one over the draws: at 4,000 of them by less than 200 evaluations tell."""
-    for name in ("normal", "log_gamma", "skew_normal", "two_modes"):
-        assert_means(estimates(ForwardKL(4_000), name, 200, Blocked()), exact(forward_kl, name), at_most=0.005)
+    assert_means(estimates(ForwardKL(4_000), name, 200, Blocked()), exact(forward_kl, name), at_most=0.005)
 
 
 def test_there_is_no_noise_at_the_answer_and_the_value_is_zero():

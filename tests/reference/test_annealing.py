@@ -144,6 +144,7 @@ def test_a_mode_out_of_reach_is_missed_as_the_caveat_says():
     assert "can be missing in every population" in estimate.caveat
 
 
+@pytest.mark.exhaustive
 def test_a_numpyro_model_with_a_closed_form():
     y = np.array([0.4, 1.3, 0.9, 0.1])
     a, b = 3 + len(y), 2 + y.sum()

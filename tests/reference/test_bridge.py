@@ -7,6 +7,7 @@ import pytest
 from programs import exponential_rate
 from scipy.signal import lfilter
 from scipy.special import gammaln, logit, logsumexp
+from tiers import exhaustive_after
 
 from vi_kl.reference.mcmc.bridge import cross_bridge, log_evidence_by_bridge, solve_bridge
 from vi_kl.reference.mcmc.draws import PosteriorDraws
@@ -61,7 +62,7 @@ def covers(estimate, reference) -> bool:
     return low <= reference <= high
 
 
-@pytest.mark.parametrize("name", ["skewed", "two modes"])
+@pytest.mark.parametrize("name", exhaustive_after(1, ["skewed", "two modes"]))
 def test_independent_draws_the_interval_covers(name):
     function, draw, reference = CASES[name]
     dim = draw(np.random.default_rng(0), 1).shape[1]
@@ -75,6 +76,7 @@ def test_independent_draws_the_interval_covers(name):
     require_right_errors(errors, inside)
 
 
+@pytest.mark.exhaustive
 def test_a_gaussian_is_exact_up_to_how_well_the_covariance_is_known():
     """The warp is fitted, so a relative error of the order of dim^2 / draws remains, and no more."""
     function, draw, reference = CASES["gaussian"]

@@ -11,6 +11,7 @@ import pytest
 from numpyro.contrib.control_flow import scan
 from scipy import integrate, stats
 from scipy.special import expit
+from tiers import exhaustive_after
 
 from vi_kl.core.compilation import compile_clock
 from vi_kl.core.programs.degree import NONE, degree_in_last
@@ -35,7 +36,9 @@ def normal_target(dim: int, condition: float, offset: float, seed: int = 1):
     return mean, covariance, 3.0 + 0.5 * np.sum(np.log(2 * np.pi * values)), target
 
 
-@pytest.mark.parametrize(("dim", "condition", "offset"), [(3, 100.0, 1.0), (50, 1e4, 1e3), (1, 1.0, 1e6)])
+@pytest.mark.parametrize(
+    ("dim", "condition", "offset"), exhaustive_after(2, [(3, 100.0, 1.0), (1, 1.0, 1e6), (50, 1e4, 1e3)])
+)
 def test_mean_covariance_and_evidence_by_linear_algebra(dim, condition, offset):
     """The error of the covariance is that of variances along any direction, relative to each."""
     mean, covariance, log_evidence, target = normal_target(dim, condition, offset)
@@ -73,8 +76,7 @@ def test_density_and_draws_of_fifty_dimensions():
 
 @pytest.mark.parametrize(
     "name",
-    ["linear_regression_known_noise", "local_level"]
-    + [pytest.param(name, marks=pytest.mark.exhaustive) for name in ("normal_normal", "autoregression_plus_noise")],
+    exhaustive_after(1, ["linear_regression_known_noise", "local_level", "normal_normal", "autoregression_plus_noise"]),
 )
 def test_it_finds_what_the_algebra_of_conjugate_models_gives(name):
     target = conjugate.TARGETS[name]()

@@ -99,6 +99,7 @@ def coal():
     return Target.from_numpyro(change_point, COUNTS, len(COUNTS), reference=reference_by_quadrature)
 
 
+@pytest.mark.exhaustive
 def test_change_point_evidence_by_quadrature_is_the_conjugate_sum(coal):
     expected = logsumexp(change_point_log_joint(COUNTS))
     evidence = coal.reference.log_evidence

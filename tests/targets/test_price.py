@@ -9,7 +9,7 @@ import numpy as np
 import numpyro
 import numpyro.distributions as dist
 import pytest
-from tiers import exhaustive
+from tiers import exhaustive, exhaustive_after
 
 import vi_kl
 from vi_kl import Target
@@ -68,7 +68,7 @@ def test_operations_and_bytes_of_a_program_that_can_be_counted_by_hand():
     assert size.written == 4 * (3 * 50 + 1)
 
 
-@pytest.mark.parametrize("model", ["logistic", "grouped", "walk"])
+@pytest.mark.parametrize("model", exhaustive_after(1, ["walk", "grouped", "logistic"]))
 @in_float64
 def test_memory_is_about_what_xla_allocates_for_a_batch(model):
     """Never less than XLA says, apart from rounding and what is of the length of z, and no more than ten times that."""

@@ -130,7 +130,8 @@ def test_parameters_of_a_log_density_have_the_same_supports(names):
     """A flat density of the same parameters is the Jacobian too, site by site that of the model."""
     with jax.enable_x64(True):
         shapes = {name: biject_to(SUPPORTS[name][0]).inverse_shape(SUPPORTS[name][1]) for name in names}
-        zero = {name: np.asarray(biject_to(SUPPORTS[name][0])(jnp.zeros(shapes[name]))) for name in names}
+        zero = jax.jit(lambda: {name: biject_to(SUPPORTS[name][0])(jnp.zeros(shapes[name])) for name in names})()
+        zero = jax.tree.map(np.asarray, zero)
     examples = {name: Parameter(zero[name], SUPPORTS[name][0]) for name in names}
     target = Target.from_log_density(lambda p, y: 0 * y * sum(map(jnp.sum, p.values())), examples, data=np.array(0.0))
     model = Target.from_numpyro(functools.partial(flat, names=names), np.array(0.0))

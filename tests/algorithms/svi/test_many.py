@@ -58,6 +58,7 @@ def test_more_targets_compile_nothing(three_lanes, key):
     assert clock.programs == 0
 
 
+@pytest.mark.exhaustive
 def test_each_finds_its_own_posterior(three_lanes, key):
     """Linear regression with known noise, whose posterior is normal."""
     targets = regressions(7)

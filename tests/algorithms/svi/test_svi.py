@@ -8,6 +8,7 @@ import numpy as np
 import optax
 import pytest
 from programs import exponential_rate, linear_regression
+from tiers import exhaustive_after
 
 from vi_kl.algorithms import SVI, FitError
 from vi_kl.algorithms.svi.many import finite_losses
@@ -66,6 +67,7 @@ def test_full_rank_reaches_a_badly_conditioned_gaussian(dim):
     assert len(fit.history.loss) <= (800 if dim == 2 else 10_000)  # it takes 800 and 6,900: half the budget is a guard
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("dim", [2, FIFTY])
 def test_mean_field_reaches_its_known_optimum(dim):
     """The excess over the best factorised normal is below the tolerance, 1e-3 nats, of which the fit assures itself."""
@@ -137,7 +139,7 @@ def test_a_drifting_answer_has_not_converged():
     assert schedule.step_size == -0.05
 
 
-@pytest.mark.parametrize("family", [MeanField(), FullRank(), Flow()])
+@pytest.mark.parametrize("family", exhaustive_after(1, [MeanField(), FullRank(), Flow()]))
 def test_the_second_fit_compiles_nothing(family, key):
     config = SVI(family, max_steps=200, chunk=100)
     x = np.linspace(-1, 1, 8)
