@@ -58,6 +58,7 @@ def factors(found):
     return found.approximation.distribution.site_distributions()
 
 
+@pytest.mark.landing
 def test_a_normal_of_unknown_mean_and_precision(key):
     """Bishop, equations 10.26 to 10.30, iterated here."""
     found = fit(Target.from_numpyro(unknown_normal, Y), "coordinate_ascent", key=key)
@@ -121,6 +122,7 @@ def test_a_hierarchy_of_counts(key):
     assert found.approximation.sample(key, 7)["rate"].shape == (7, 4)
 
 
+@pytest.mark.landing
 def test_refusals_name_the_site(key):
     with pytest.raises(FitError, match="'intercept' given the other sites is not normal"):
         CoordinateAscent().fit(key, logistic_regression(50, 1))

@@ -44,6 +44,7 @@ def log_gamma(z):
     return jnp.sum(2.0 * z - jnp.exp(z))
 
 
+@pytest.mark.landing
 def test_it_fits_other_families_and_says_how_near_they_are(key):
     target = Target.from_log_density(log_gamma, 1)
     fit = DensityRegression(Skewed()).fit(key, target, start=Frame.of([0.4], [[0.75]]))

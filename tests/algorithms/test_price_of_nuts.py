@@ -31,6 +31,7 @@ def test_it_is_right_within_a_factor_of_one_and_a_half(key):
     assert counter.gradient_evaluations < 500
 
 
+@pytest.mark.landing
 def test_it_is_that_of_a_whole_run_where_the_warm_up_finds_its_way_easily(key):
     """Both chains and their warm-up, in a run of half as many steps as the price is for."""
     target = Target.from_log_density(lambda z: -jnp.sum(jnp.sqrt(1 + z**2)), 8)

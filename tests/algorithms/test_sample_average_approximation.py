@@ -71,6 +71,7 @@ def test_a_skewed_posteriors_best_normal(key):
     np.testing.assert_allclose(loc, np.log(A) - 0.5 / A, atol=0.005 / np.sqrt(A).max())
 
 
+@pytest.mark.landing
 def test_the_stated_change_bounds_the_error_over_many_noises(key):
     """The answer's own error, over 20 noises, is within what doubling the draws is said to have changed."""
     target = Target.from_log_density(log_gammas, 2)

@@ -109,6 +109,7 @@ print([x.hex() for x in np.ravel(z).tolist()])
 """
 
 
+@pytest.mark.landing
 def test_another_process_draws_the_same(key, tmp_path):
     fit = Laplace().fit(key, RATE)
     vi_kl.save(fit, tmp_path / "fit.vikl")

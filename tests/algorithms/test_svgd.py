@@ -24,6 +24,7 @@ def particles_of(found):
 
 
 @pytest.mark.usefixtures("compiled_quickly")
+@pytest.mark.landing
 def test_particles_are_sent_where_numpyro_sends_them():
     def model():
         numpyro.sample("z", dist.Normal(0.0, 2.0).expand([3]).to_event(1))

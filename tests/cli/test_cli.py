@@ -140,6 +140,7 @@ def test_a_skewed_pair_in_bits():
     assert found["kl_p_q"]["value"] == pytest.approx(gamma_to_log_normal(2, 3) / math.log(2), rel=1e-9)
 
 
+@pytest.mark.landing
 def test_two_modes_and_both_directions():
     mixture = "Mixture(Categorical([0.3, 0.7]), Normal([-1, 3], 1))"
     found = kl_as_json(mixture, "Normal(1, 2)", "--both")

@@ -109,6 +109,7 @@ terms = st.recursive(
 @settings(deadline=None, max_examples=300, derandomize=True)
 @example("(2 ** (0 - 1))")
 @example("-2 ** 2")
+@pytest.mark.landing
 def test_arithmetic_agrees_with_pythons(source):
     try:
         expected = float(eval(source, {}))  # of digits and operators that this test has put together

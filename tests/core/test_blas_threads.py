@@ -34,6 +34,7 @@ def test_the_last_to_leave_gives_the_callers_number_back(two_threads):
     assert numbers_of_threads() == {2}
 
 
+@pytest.mark.landing
 def test_fits_side_by_side_run_so(two_threads):
     seen = []
     targets = [vi_kl.Target.from_log_density(lambda z, x: -0.5 * ((z - x) ** 2).sum(), 1, data=x) for x in (0.0, 1.0)]

@@ -41,6 +41,7 @@ def another_center():
     globals()["center"] = np.array([1.0])
 
 
+@pytest.mark.landing
 def test_a_family_that_reads_a_global_is_compiled_anew_for_its_new_value(another_center):
     """The best member is the target's N(3, 1), where times * center = 3."""
     target = vi_kl.Target.from_log_density(lambda z: -0.5 * jnp.sum((z - 3.0) ** 2), 1)

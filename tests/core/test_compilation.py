@@ -16,6 +16,7 @@ from vi_kl.core.compilation import compile_clock, compiled
 from vi_kl.core.kept_programs import MOST_PROGRAMS
 
 
+@pytest.mark.landing
 def test_the_programs_run_last_are_kept():
     @compiled
     def doubled_here(x):

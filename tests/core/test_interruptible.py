@@ -52,6 +52,7 @@ def interrupted(monkeypatch):
         time.sleep(0.01)
 
 
+@pytest.mark.landing
 def test_a_long_program_is_interrupted_and_the_next_one_runs(interrupted):
     sum_for(0.2)  # the first call has taken long enough for the next to be expected to
     assert interrupted(sum_for, 4) < AT_ONCE

@@ -21,6 +21,7 @@ PRINTED = {
 }
 
 
+@pytest.mark.landing
 def test_all_of_them_are_there(numbers):
     assert {figure.what: figure.printed for figure in numbers.figures} == PRINTED
 

@@ -38,6 +38,7 @@ def said_by_name():
     return names | stand_ins | told | directions | {"bits", "nats", run.TITLE, run.LEAD}
 
 
+@pytest.mark.landing
 def test_every_sentence_has_its_chinese_and_no_other_is_there():
     assert said_in_so_many_words() | said_by_name() == CHINESE.keys()
 

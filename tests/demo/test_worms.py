@@ -56,6 +56,7 @@ def test_categorical_evidence_is_the_chain_rule_of_predictions():
     np.testing.assert_allclose(worms.categorical(SMALL).reference.log_evidence.value, total, rtol=1e-12)
 
 
+@pytest.mark.landing
 def test_beta_binomial_evidence_by_scipy():
     """With SciPy's pmf, by Gauss's rule over log concentration and mean."""
 

@@ -79,6 +79,7 @@ def test_moment_errors_have_their_sign_and_unit(key):
     assert certificate.worst_sd_ratio < 1
 
 
+@pytest.mark.landing
 def test_closed_form_and_gap_for_a_beta_guide(key):
     target = worms.binomial()
     exact = target.reference.distributions["p"]

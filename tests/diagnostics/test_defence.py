@@ -72,6 +72,7 @@ def test_intervals_cover_at_their_level(name):
     assert np.mean(inside) >= 0.95 - 3 * np.sqrt(0.95 * 0.05 / 120)
 
 
+@pytest.mark.landing
 def test_a_mode_within_the_reach_of_q_is_found_in_many_dimensions(key):
     """Eight sds away in 20 dimensions is inside the ellipsoid that holds all but a millionth of a normal q."""
     case = known("mixture", 20, 2, "two", **modes(20, 8.0, [1.0, 0.7], [0.6, 0.4], axis=True))
@@ -196,6 +197,7 @@ def test_advice_knows_the_family_and_the_dimension(key):
     assert "skewed" in words
 
 
+@pytest.mark.landing
 def test_status_and_certificate_say_the_same(key):
     """README's bioassay by its best normal: the ladder's figure, the certificate's, and quadrature's agree."""
 

@@ -233,6 +233,7 @@ def test_what_is_off_is_more_than_small_and_more_than_noise(mean, ratio, own, ot
     assert site.is_off == off
 
 
+@pytest.mark.landing
 def test_a_density_without_its_jacobian_is_found_out(key):
     for seed in range(5):
         wrong, right = no_jacobian(seed), healthy(seed)

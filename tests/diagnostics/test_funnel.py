@@ -74,6 +74,7 @@ def test_the_conditionals_of_a_hierarchy_are_its_algebra(q):
         np.testing.assert_allclose(funnel.given.means[i], covariance @ np.r_[0, y / sd**2], rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.landing
 def test_certificates_count_the_neck(q, key):
     """The neck holds a good part of the mass, and hardly a draw of q falls into it."""
     found = elbo(q, jax.random.key(5), 400_000)

@@ -74,6 +74,7 @@ def least_kl_to_log_gamma():
     return optimize.minimize(kl_to_log_gamma, [0.9, -0.5], method="Nelder-Mead", options=options).fun
 
 
+@pytest.mark.landing
 def test_a_skewed_posterior_under_a_normal_has_a_shape(key):
     """The best normal by scipy's own optimiser over its own quadrature."""
     target = Target.from_log_density(log_gamma, 1)
@@ -133,6 +134,7 @@ def test_parts_of_random_normals_are_not_negative_and_add_up(seed):
     np.testing.assert_allclose(form @ d, 1 / d, rtol=1e-8)
 
 
+@pytest.mark.landing
 def test_a_reference_run_gives_parts_with_errors(key):
     """Autocorrelated chains in place of exact draws: the location's part within four of its errors."""
     rng = np.random.default_rng(3)
@@ -177,6 +179,7 @@ def far_off(target: Target):
     return full_rank(target, loc, own), kl_by_formula(loc, own, mean, covariance)
 
 
+@pytest.mark.landing
 def test_the_familys_part_rests_on_the_best_members_own_elbo(key):
     """The posterior is a member: the family's part is zero, and its error that of an ELBO that hardly varies."""
     q, kl = far_off(wide(5))
@@ -225,6 +228,7 @@ def test_a_truth_with_complaints_is_not_used_silently(key, exact):
     assert gap.to_dict()["warnings"] == [COMPLAINT]
 
 
+@pytest.mark.landing
 def test_figures_that_contradict_each_other_are_warned_of(key):
     """An evidence that is a nat too small: the ELBO exceeds it."""
     target = wide(4)
@@ -247,6 +251,7 @@ def of_many_sets(ours: Gaussian, mean, covariance) -> tuple[np.ndarray, np.ndarr
     return np.stack([one[0] for one in sets]), np.stack([one[1] for one in sets]), np.array([*exact, sum(exact)])
 
 
+@pytest.mark.landing
 def test_parts_from_draws_are_unbiased():
     """At the posterior's own mean the uncorrected location's part is off by 18 of the errors of this test."""
     values, _, exact = of_many_sets(Gaussian.of(MEAN, [2.0, 1.0, 0.7]), MEAN, COVARIANCE)
@@ -254,6 +259,7 @@ def test_parts_from_draws_are_unbiased():
     assert (np.abs(values.mean(axis=0) - exact) < 4 * error).all()
 
 
+@pytest.mark.landing
 def test_the_error_of_a_sum_of_parts_is_not_that_of_independent_ones():
     """On a line location and scale both go with the posterior's variance v, so their errors add up.
 

@@ -73,6 +73,7 @@ def short_chains_of(q, key, num_chains: int = CHAINS) -> ShortChains:
 
 
 @jax.enable_x64(True)
+@pytest.mark.landing
 def test_chains_take_a_wrong_q_to_the_posteriors_own_means_and_sds(key):
     dim, r = 12, 0.6
     covariance = r * np.ones((dim, dim)) + (1 - r) * np.eye(dim)
@@ -255,6 +256,7 @@ def test_where_they_were_left_out_for_their_price_the_certificate_says_how_to_as
     assert not any("short_chains" in advice for advice in refused.try_next)
 
 
+@pytest.mark.landing
 def test_a_certificate_names_the_sd_that_is_wrong_where_no_weights_are_even(key):
     q = wrong_sd_in_many_dimensions()
     c = check(q, key=key)
@@ -344,6 +346,7 @@ def test_what_the_chains_prove_and_what_weights_deny_is_a_contradiction():
     assert any("MCMC" in advice for advice in advice_for(m, "unknown"))
 
 
+@pytest.mark.landing
 def test_numpyro_models_with_constrained_sites_are_judged_in_their_own_space(key):
     def model(y):
         scale = numpyro.sample("scale", dist.HalfNormal(1.0))

@@ -31,6 +31,7 @@ def known_normal(dim: int) -> ReferencePosterior:
     return ReferencePosterior(evidence, {"z": Moments(np.zeros(dim), np.ones(dim))}, sample)
 
 
+@pytest.mark.landing
 def test_a_narrow_q_in_many_dimensions_misses_no_mode(key):
     target = Target.from_log_density(standard_normal, 50, reference=known_normal(50))
     c = check(full_rank(target, np.zeros(50), 0.49 * np.eye(50)), key=key)

@@ -453,6 +453,7 @@ def test_independent_normal_of_any_making_is_a_multivariate_normal():
     assert kl_divergence(q, expanded) == pytest.approx(float(reverse))
 
 
+@pytest.mark.landing
 def test_independent_event_dimensions_add_up():
     rows = jnp.arange(6.0).reshape(2, 3)
     p, q = dist.Gamma(1 + rows, 1.0), dist.Gamma(2 + rows, 1.0)

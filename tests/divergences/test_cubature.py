@@ -82,6 +82,7 @@ def test_two_modes():
     assert abs(estimate.value - negative_entropy - cross_entropy) < estimate.standard_error + 1e-10
 
 
+@pytest.mark.landing
 def test_heavy_tails():
     """Spherical Student's t in two variables is an integral over the radius, done by scipy."""
 

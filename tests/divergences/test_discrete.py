@@ -222,6 +222,7 @@ def pmfs(size):
 
 @settings(max_examples=200, deadline=None)
 @given(pmfs(6), pmfs(6))
+@pytest.mark.landing
 def test_the_divergence_is_right_and_never_negative(p, q):
     value = kl_divergence(p, q)
     truth = categorical(exact(p), exact(q))

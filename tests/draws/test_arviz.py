@@ -158,6 +158,7 @@ def test_exact_draws_keep_their_chains():
     assert "R-hat" in found.attrs["chains"]
 
 
+@pytest.mark.landing
 def test_a_closed_form_gives_independent_draws():
     found = beta_binomial().reference.to_arviz(0, 500)
     assert found.posterior.p.shape == (1, 500)

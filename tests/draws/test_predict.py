@@ -106,6 +106,7 @@ def switch(y):
         numpyro.sample("y", dist.Normal(mu + 3 * on, 1), obs=y)
 
 
+@pytest.mark.landing
 def test_a_discrete_site_is_drawn_from_its_posterior():
     """p(on | y) and E[mu | on, y] are those of two normal models."""
     y = np.array([1.2, 1.9, 1.4])
@@ -227,6 +228,7 @@ def missing(y, seen):
         numpyro.sample("y", dist.Normal(mu, 1), obs=y, obs_mask=seen)
 
 
+@pytest.mark.landing
 def test_masked_observations():
     """Rows that are not seen have a posterior; seen ones are drawn again, and masked ones have log likelihood 0."""
     y, seen = np.array([1.0, 3.0, 0.0]), np.array([True, True, False])

@@ -73,6 +73,7 @@ def test_which_guides_follow_the_rows(target):
         assert not follows_rows(Guide(guide), target), guide
 
 
+@pytest.mark.landing
 def test_the_mean_over_all_minibatches_is_the_value_of_all_rows(target):
     """log p and log q at the same z, Jacobians included: global parts count once, each row N / B times."""
     family = Guide(encoder).captured(target)

@@ -146,6 +146,7 @@ def test_low_rank_starts_next_to_the_best_of_its_kind(seed):
     assert kl(start) - best < 0.02 * (independent - best)
 
 
+@pytest.mark.landing
 def test_low_rank_beats_mean_field_and_its_draws_have_its_covariance():
     family = LowRank(2)
     with jax.enable_x64(True):

@@ -90,6 +90,7 @@ def test_missing_rows_are_filled_in():
     np.testing.assert_allclose(draws["y"][:, 1], draws["y_unobserved"][:, 0], rtol=1e-12)
 
 
+@pytest.mark.landing
 def test_missing_counts_are_drawn_from_their_predictive_distribution():
     seen, n = np.array([True, False, True]), 4000
     draws = member(Target.from_numpyro(missing_counts, np.array([2, 0, 3]), seen)).sample(0, n)
@@ -114,6 +115,7 @@ def test_what_depends_on_a_summed_out_site_is_left_out():
     np.testing.assert_allclose(draws["spread"], draws["locs"][:, 1] - draws["locs"][:, 0], rtol=1e-12)
 
 
+@pytest.mark.landing
 def test_a_fit_and_its_particles_give_them_too():
     target = Target.from_numpyro(line, X, Y)
     particles = vi_kl.algorithms.SVGD(num_particles=5, max_steps=2).fit(0, target)

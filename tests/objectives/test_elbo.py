@@ -125,6 +125,7 @@ def choosing_loss(params, y):
     return jnp.sum(jnp.exp(log_q) * (log_q - log_p)) * (z[1] - z[0])
 
 
+@pytest.mark.landing
 def test_a_guide_with_a_discrete_choice_is_followed_by_the_score_without_being_asked():
     y, params = np.array(2.0), {"logit": np.array(0.3), "loc": np.array([-1.4, 1.1])}
     with jax.enable_x64(True):

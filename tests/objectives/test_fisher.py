@@ -46,6 +46,7 @@ def by_quadrature(params, which):
     return jnp.sum(jnp.exp(log_mass) * slope(jnp.asarray(u)) ** 2)
 
 
+@pytest.mark.landing
 def test_skewed_and_two_mode_posteriors_are_as_by_quadrature():
     for name in ("log_gamma", "two_modes"):
         assert_means(estimates(Fisher(8), name, 10_000), exact(by_quadrature, name), at_most=0.15)

@@ -94,6 +94,7 @@ def test_the_interval_covers(name, repetitions):
 FEW = Annealing(num_populations=512, num_particles=16, num_moves=1)
 
 
+@pytest.mark.landing
 def test_each_population_is_unbiased_and_its_log_a_lower_limit():
     """With few particles and moves: the mean of the evidences is right, and that of their logs is below (Jensen)."""
     target, reference = make("skewed")
@@ -123,6 +124,7 @@ def test_from_exact_draws_back_to_the_start_is_an_upper_limit():
     assert "upper limit only if the draws" in tight.caveat
 
 
+@pytest.mark.landing
 def test_both_modes_are_found_in_their_proportion():
     target, _ = make("two modes")
     with jax.enable_x64(True):
@@ -172,6 +174,7 @@ def test_the_start_is_the_distribution_that_it_says():
     assert stats.kstest(u[1], stats.t(4.0).cdf).pvalue > 0.01
 
 
+@pytest.mark.landing
 def test_new_data_of_the_same_shape_compiles_nothing_and_the_same_key_gives_the_same_number():
     function, data, _ = CASES["gaussian"]
 

@@ -139,6 +139,7 @@ print(name_of(typed_in(), Y))
 """
 
 
+@pytest.mark.landing
 def test_another_process_finds_the_entry():
     command = [sys.executable, "-c", IN_ANOTHER_PROCESS, str(Path(__file__).parent)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)

@@ -70,6 +70,7 @@ def three_normals(scale):
 JOINT = np.array([[2.0, 0.9], [0.9, 0.5]])
 
 
+@pytest.mark.landing
 def test_normal_sites_are_put_together_in_the_order_of_z():
     target = Target.from_numpyro(three_normals, np.array(0.3))
     posterior = {

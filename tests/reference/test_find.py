@@ -53,6 +53,7 @@ def test_many_dimensions_take_a_reference_run():
     assert reference.complaints == ()
 
 
+@pytest.mark.landing
 def test_a_run_that_fails_its_checks_is_no_truth():
     with pytest.raises(UntrustworthyReference, match="effective sample size"):
         find_reference(Target.from_log_density(log_gammas, 4), num_warmup=100, num_draws=100)

@@ -55,6 +55,7 @@ def test_mean_covariance_and_evidence_by_linear_algebra(dim, condition, offset):
     assert reference.source == "closed form"
 
 
+@pytest.mark.landing
 def test_density_and_draws_of_fifty_dimensions():
     assert not jax.config.jax_enable_x64
     mean, covariance, _, target = normal_target(50, 1e4, 1.0)

@@ -66,6 +66,7 @@ def test_moments_within_their_own_errors(reference):
     assert (np.abs(z.sd / sd - 1) < 8 * z.error).all()  # skewed: an sd is less precise than a mean
 
 
+@pytest.mark.landing
 def test_what_the_truth_says_of_itself(reference):
     assert reference.source == "reference run"
     assert reference.complaints == ()
@@ -112,6 +113,7 @@ def test_a_hit_is_identical_quick_and_compiles_nothing(reference, tmp_path, monk
         assert one.moments["z"].error == other.moments["z"].error
 
 
+@pytest.mark.landing
 def test_other_data_or_settings_are_a_miss(tmp_path):
     counts = []
     for rate, settings in ((1.0, {}), (2.0, {}), (1.0, {"target_accept_prob": 0.9}), (1.0, {})):

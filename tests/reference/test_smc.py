@@ -259,6 +259,7 @@ def test_the_farthest_population_is_as_rare_as_it_says():
     assert outlying(np.ones((8, 2))).tolist() == [0.0, 0.0]
 
 
+@pytest.mark.landing
 def test_the_start_is_the_mixture_that_it_says():
     """Its density against SciPy's, its gradient against differences, its draws against its weights."""
     tril = np.array([[0.5, 0], [0.2, 0.4]])

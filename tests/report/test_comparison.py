@@ -73,6 +73,7 @@ def test_a_table_has_the_figures_of_the_certificates(known):
         comparison_table(known, columns=("elpd",))
 
 
+@pytest.mark.landing
 def test_a_ranked_table_begins_with_the_highest_elbo_and_marks_what_cannot_be_told_apart(unknown):
     asked = comparison_table(unknown, columns=("name", "behind"))
     assert [row[0] for row in asked.rows] == ["laplace", "full rank"]

@@ -89,6 +89,7 @@ def test_the_storys_own_tables_have_meanings():
     assert all(SENTENCE.fullmatch(meaning) for meaning in meanings.values())
 
 
+@pytest.mark.landing
 def test_a_report_says_when_by_what_and_from_which_keys(compared, tmp_path):
     page = write_report(compared, tmp_path, key=jax.random.key(7), when=WHEN).read_text()
     foot = " ".join(re.sub("<[^>]*>", "", page[page.index("<footer>") :]).split())

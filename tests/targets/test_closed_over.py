@@ -344,6 +344,7 @@ def weighted_guide():
     numpyro.sample("x", dist.Normal(m + jnp.asarray(weights), 1.0).to_event(1))
 
 
+@pytest.mark.landing
 def test_a_fit_keeps_what_its_guide_closes_over_and_the_next_one_compiles_nothing():
     """N(m + w, 1) twice, nearest to N(0, 1) twice: m = -mean(w), KL = the variance of w."""
     target, fits, drawn = vi_kl.Target.from_numpyro(two_normals), [], []

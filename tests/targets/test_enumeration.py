@@ -63,6 +63,7 @@ def change_point_log_joint(counts):
     return np.array([segment(counts[:t], 2, 1) + segment(counts[t:], 3, 2) for t in range(1, n)]) - np.log(n - 1)
 
 
+@pytest.mark.landing
 def test_a_mixture_is_the_one_that_mixture_same_family_sums_out():
     target, by_hand = Target.from_numpyro(mixture, Y), Target.from_numpyro(mixture_by_hand, Y)
     assert target.site_names == ("locs", "weight")
@@ -73,6 +74,7 @@ def test_a_mixture_is_the_one_that_mixture_same_family_sums_out():
     np.testing.assert_allclose(target.unconstrain(target.constrain(z)), z, atol=1e-10)
 
 
+@pytest.mark.landing
 def test_its_gradient_too():
     target, by_hand = Target.from_numpyro(mixture, Y), Target.from_numpyro(mixture_by_hand, Y)
     with jax.enable_x64(True):

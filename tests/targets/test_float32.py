@@ -176,6 +176,7 @@ def test_pickles_fingerprints_and_saved_fits_keep_it(logistics, tmp_path):
         vi_kl.load(tmp_path / "fit.vikl", wide)
 
 
+@pytest.mark.landing
 def test_rows_of_a_source_are_computed_in_float32_too():
     def regression(x, y):
         weights = numpyro.sample("weights", dist.Normal(0, 1).expand([3]).to_event(1))

@@ -59,6 +59,7 @@ def test_it_can_be_traced_by_the_callers_own_jit_in_float32():
     np.testing.assert_allclose(inside, target.log_density(np.zeros(1)), rtol=1e-6)
 
 
+@pytest.mark.landing
 def test_every_support_round_trips_and_its_jacobian_is_right():
     target = Target.from_numpyro(every_support, np.array(0.3))
     rng = np.random.default_rng(1)

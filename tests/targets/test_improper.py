@@ -47,6 +47,7 @@ def test_the_reference_prior_gives_the_textbook_posterior():
     assert np.isfinite(target.initial_position(jax.random.key(0))).all()
 
 
+@pytest.mark.landing
 def test_every_flat_prior_contributes_its_jacobian_only():
     y = np.array([0.4, 1.3])
     target = Target.from_numpyro(flat_of_every_kind, y)

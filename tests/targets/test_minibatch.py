@@ -75,6 +75,7 @@ def full(target, z):
         return jax.tree.map(np.asarray, jax.jit(jax.value_and_grad(lambda z: log_density(target, z)))(z))
 
 
+@pytest.mark.landing
 def test_a_subsampled_model_is_the_posterior_given_all_rows():
     whole, target = Target.from_numpyro(regression, Y), Target.from_numpyro(regression, Y, batch=2)
     z = np.random.default_rng(0).normal(size=(3, target.dim))
@@ -86,6 +87,7 @@ def test_a_subsampled_model_is_the_posterior_given_all_rows():
     np.testing.assert_allclose(target.unconstrain(target.constrain(z)), z, rtol=1e-8)
 
 
+@pytest.mark.landing
 def test_the_mean_over_all_subsets_is_the_density_of_all_rows():
     target = Target.from_numpyro(regression, Y, batch=2)
     z = np.random.default_rng(1).normal(size=target.dim)
@@ -97,6 +99,7 @@ def test_the_mean_over_all_subsets_is_the_density_of_all_rows():
     np.testing.assert_allclose(gradients.mean(0), gradient, rtol=1e-11, atol=1e-12)
 
 
+@pytest.mark.landing
 def test_crossed_subsampling_plates():
     y = np.random.default_rng(2).normal(size=(4, 3))
     target = Target.from_numpyro(crossed, y, rows=2, columns=2)
@@ -109,6 +112,7 @@ def test_crossed_subsampling_plates():
     np.testing.assert_allclose(gradients.mean(0), gradient, rtol=1e-11, atol=1e-12)
 
 
+@pytest.mark.landing
 def test_a_plate_inside_a_scan():
     y = np.random.default_rng(9).normal(size=(6, 4))
     target = Target.from_numpyro(panel, y, batch=2)

@@ -60,6 +60,7 @@ def of_counts(phi):
     return norm(0, 0.5).logpdf(phi) + norm(np.array(levels), len(Y)).logpdf(Y).sum()
 
 
+@pytest.mark.landing
 def test_a_model_of_32_bit_types_is_computed_in_64_and_says_so():
     target = vi_kl.Target.from_numpyro(autoregression, Y)
     z = target.unconstrain({"phi": 0.3, "scale": 0.8})
@@ -213,6 +214,7 @@ def of_survival(stay, found):
 
 @pytest.mark.skipif(importlib.util.find_spec("funsor") is None, reason="the extra vi_kl[enum]")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # funsor's and its dependencies' own
+@pytest.mark.landing
 def test_every_step_of_making_a_target_takes_a_model_of_32_bit_types():
     """Looking for masked and discrete sites, summing them out, deterministic sites: each runs the model."""
     target = vi_kl.Target.from_numpyro(survival, SEEN)

@@ -159,6 +159,7 @@ def dear(monkeypatch):
     monkeypatch.setattr(price, "FULL_PRICE", 1e-3)
 
 
+@pytest.mark.landing
 def test_a_dear_target_is_fitted_and_checked_with_few_draws_and_wider_errors(key, dear, monkeypatch):
     target = target_of("logistic", 500)
     fit = vi_kl.fit(target, key=key)

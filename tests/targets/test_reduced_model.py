@@ -99,6 +99,7 @@ def with_a_scale(y, known, seen):
     masked_kinds(y, known, seen)
 
 
+@pytest.mark.landing
 def test_masked_kinds_have_equal_probabilities():
     """Every configuration, listed: a masked entry is as good as any other, and no constant comes of it."""
     y = np.array([0.3, 1.2, 2.2, 0.8])

@@ -50,6 +50,7 @@ def haar(x):
     return np.array([half[0] + fine[0], half[0] - fine[0], half[1] + fine[1], half[1] - fine[1]]) / np.sqrt(2)
 
 
+@pytest.mark.landing
 def test_every_reparameterisation_is_the_model_written_out():
     from scipy.fft import idct
 
@@ -112,6 +113,7 @@ def test_a_circle_without_its_reparameterisation():
     np.testing.assert_allclose(target.log_density(z), expected + np.log(2 * np.pi * s * (1 - s)), rtol=1e-6)
 
 
+@pytest.mark.landing
 def test_how_far_to_centre_is_learned():
     target = Target.from_numpyro(reparam(every, config=EVERY | {"half": kinds.LocScaleReparam()}), np.array([0.3]))
     np.testing.assert_allclose(target.to_learn["half_centered"], 0.5)

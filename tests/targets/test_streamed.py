@@ -98,6 +98,7 @@ def test_the_default_finds_a_posterior_that_the_sufficient_statistics_give(in_me
     assert "begin on 256 random rows and end on all" in certificate.cannot_see
 
 
+@pytest.mark.landing
 def test_a_pass_holds_a_few_blocks_at_a_time():
     class Drawn:
         """Rows that are never all in memory."""

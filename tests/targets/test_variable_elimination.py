@@ -77,6 +77,7 @@ def test_a_mixture_is_summed_row_by_row():
 
 
 @needs_funsor
+@pytest.mark.landing
 def test_a_chain_is_summed_by_the_forward_algorithm():
     target = Target.from_numpyro(hidden_markov, Y)
     assert target.site_names == ("loc", "stay")

@@ -25,6 +25,7 @@ from vi_kl.workflows.ranking import rank
 TARGET = Target.from_numpyro(exponential_rate, np.array([0.4, 1.3, 0.9]), reference=reference_by_quadrature)
 
 
+@pytest.mark.landing
 def test_table_and_failures(key):
     table = compare(TARGET, ["laplace", "flow", "mean_field"], key=key)
     frame = table.to_dataframe()
@@ -72,6 +73,7 @@ def test_points_are_infinitely_far_and_particles_are_left_out(key):
     assert "no density, so that KL(q||posterior) is infinite" in table.failures["svgd"]
 
 
+@pytest.mark.landing
 def test_threads_change_nothing(key):
     one, two = (compare(TARGET, ["laplace", "mean_field"], key=key, workers=n).to_dataframe() for n in (1, 2))
     columns = [name for name in one.columns if name != "seconds"]
@@ -137,6 +139,7 @@ CORRELATED = Target.from_log_density(lambda z: -0.5 * (z[0] ** 2 + z[1] ** 2 - 1
 LOST = -0.5 * np.log(1 - 0.36)  # the KL of the best independent normals
 
 
+@pytest.mark.landing
 def test_differences_are_known_and_ties_are_said(key):
     table = compare(CORRELATED, {"full": "full_rank", "same": "laplace", "independent": "mean_field"}, key=key)
     behind = table.ranking.gap_of("independent")
@@ -186,6 +189,7 @@ def test_a_reference_is_found_where_it_is_asked_for(key):
         compare(alone, ["laplace"], key=key, reference="always")
 
 
+@pytest.mark.landing
 def test_a_page_is_one_file_with_the_recommendation(key, tmp_path):
     table = compare(TARGET, ["laplace", "mean_field"], key=key)
     page = table.to_html(tmp_path / "new" / "report.html").read_text()

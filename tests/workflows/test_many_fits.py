@@ -84,6 +84,7 @@ def check_all(executor, key, rounding=0.0):
     assert there.verdict == here.verdict
 
 
+@pytest.mark.landing
 def test_the_answers_are_those_of_one_process(key):
     check_all(ByValue(), key)
 
@@ -102,6 +103,7 @@ def test_a_fit_is_of_the_target_that_was_sent_and_brings_no_copy_of_it(key):
     assert table["laplace"] is fit
 
 
+@pytest.mark.landing
 def test_progress_is_told_as_in_one_process(key):
     def told(call, **options):
         seen = []

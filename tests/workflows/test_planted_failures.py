@@ -69,6 +69,7 @@ def test_a_density_that_is_too_low_takes_the_elbo_above_the_evidence():
     assert [alarms(wrong, seed)["ELBO above evidence"] for seed in (0, 1)] == [False, True]
 
 
+@pytest.mark.landing
 def test_a_healthy_q_raises_no_alarm():
     table = detection_table(SEEDS, [HEALTHY])
     assert table.false_alarms == {}

@@ -68,6 +68,7 @@ def require_right_errors(errors):
     assert abs(np.sqrt((errors**2).mean()) - 1) < 4 / np.sqrt(2 * len(errors)) + 0.1
 
 
+@pytest.mark.landing
 def test_means_of_a_correlated_normal_have_the_errors_that_they_say(runs):
     """In whitened coordinates, where the three errors of a run are independent; `error` is that of the worst entry."""
     errors = [np.linalg.solve(TRIL, run.moments["z"].mean - MEAN) / run.moments["z"].error for run in runs]
@@ -124,6 +125,7 @@ def test_it_goes_on_until_the_effective_size_is_reached():
     assert 1.3 * 1500 / 4 <= run.chains.shape[1] <= 6 * 1.3 * 1500 / 4
 
 
+@pytest.mark.landing
 def test_a_certificate_takes_it_as_its_reference(runs):
     q = near_miss(make())
     certificate = vi_kl.check(q, runs[0], key=0, progress=False)
@@ -234,6 +236,7 @@ def test_a_mode_that_the_certificate_found_is_started_from():
     assert (kept.chains[:, :, 0] < 0).all(axis=1).sum() == 1
 
 
+@pytest.mark.landing
 def test_certificates_offer_it():
     target = make("funnel")
     q = normal_q(target, np.zeros(3), 0.5 * np.eye(3))

@@ -33,6 +33,7 @@ def three_lanes(monkeypatch):
     monkeypatch.setattr(module, "LANES", 3)
 
 
+@pytest.mark.landing
 def test_each_is_what_it_would_be_alone(three_lanes, key):
     """In three lanes, so that lanes are taken over and some idle at the end."""
     targets = regressions(7)
@@ -51,6 +52,7 @@ def test_each_is_what_it_would_be_alone(three_lanes, key):
     assert len({len(fit.history.loss) for fit in together}) > 1
 
 
+@pytest.mark.landing
 def test_more_targets_compile_nothing(three_lanes, key):
     QUICK.fit_many(key, regressions(4))
     with compile_clock() as clock:

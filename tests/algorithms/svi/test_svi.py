@@ -180,6 +180,7 @@ def breaks_in_the_gradient(z):
     return 4.0 * z[0] - 0.5 * z[1] ** 2 + hidden
 
 
+@pytest.mark.landing
 def test_nan_stops_with_the_step_the_reason_and_the_last_good_state(key):
     said = []
     with pytest.raises(FitError, match=r"at step \d+ of mean_field") as raised:
@@ -216,6 +217,7 @@ def test_restarts_return_the_best(key):
     assert "of 6 restarts agree on it; the others ended up to 3.8" in str(best.status)  # log(0.98 / 0.02) = 3.89
 
 
+@pytest.mark.landing
 def test_restarts_that_agree_say_so_and_repeat(key):
     config = SVI(FullRank(), ELBO(4), max_steps=1_500, num_restarts=3)
     target = gaussian(2)

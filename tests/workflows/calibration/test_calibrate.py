@@ -212,6 +212,7 @@ def test_other_numbers_of_data_sets_compile_nothing_more(exact):
     assert clock.programs <= 1  # the simulation: its number of keys is its shape
 
 
+@pytest.mark.landing
 def test_same_key_same_calibration():
     done = [
         vi_kl.calibrate(normal_mean, 4, observed="y", method=Normal(), key=jax.random.key(seed), num_data_sets=10)

@@ -16,6 +16,7 @@ from vi_kl.workflows.calibration.simulate import simulate
 X = np.linspace(0, 2, 5)
 
 
+@pytest.mark.landing
 def test_targets_are_the_posteriors_of_the_simulated_data(key):
     simulation = simulate(regression, (X,), {}, ("y",), key, 3)
     z = np.array([[0.3, -0.2], [1.0, 2.0]])
@@ -98,6 +99,7 @@ def test_what_cannot_be_simulated_is_refused_by_name(model, args, observed, word
         vi_kl.calibrate(model, *args, observed=observed, key=jax.random.key(0))
 
 
+@pytest.mark.landing
 def test_an_array_that_the_model_needs_as_a_number_is_a_constant():
     simulation = simulate(sized_by_an_array, (np.array([3]),), {}, ("y",), jax.random.key(0), 4)
     assert simulation.data["y"].shape == (4, 3)
