@@ -14,9 +14,12 @@ from tiers import exhaustive
 import vi_kl
 from vi_kl.algorithms import AutoFit, DensityRegression, FitError
 from vi_kl.algorithms import auto_fit as ladder
+from vi_kl.algorithms.algorithm import Status
 from vi_kl.algorithms.initialization import Initialization
 from vi_kl.algorithms.sample_average_approximation import Search
+from vi_kl.core.estimate import Estimate
 from vi_kl.diagnostics import check
+from vi_kl.diagnostics.judgement import Judgement
 from vi_kl.families import Approximation, Coupling, Skewed
 from vi_kl.families.family import Frame
 from vi_kl.targets import Target
@@ -173,3 +176,31 @@ def test_the_same_key_gives_the_same_path(key):
     assert first.status == second.status
     for a, b in zip(*map(jax.tree.leaves, (first.approximation.params, second.approximation.params)), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def found(kl, error, dim, converged):
+    """A candidate of the ladder that has been judged so."""
+    target = Target.from_log_density(lambda z: -0.5 * jnp.sum(z**2), dim)
+    fit = vi_kl.fit(target, "laplace", key=jax.random.key(0))
+    fit = dataclasses.replace(fit, status=Status(converged, "Not converged: raise max_gradients."))
+    return ladder.Candidate("nested_normal", fit, Judgement(-1.0, Estimate(kl, error), 0.4, 0))
+
+
+@pytest.mark.parametrize(
+    ("kl", "error", "is_left_out"), [(0.06, 0.005, True), (0.06, 0.03, False), (0.3, 0.005, False)]
+)
+def test_a_flow_is_left_out_where_what_is_found_is_nearer_than_flows_come(kl, error, is_left_out):
+    """In 40 dimensions within 0.1 nats, the error counted twice."""
+    candidate = found(kl, error, 40, True)
+    search = ladder.Ladder(AutoFit(), candidate.fit.target, None, (None,) * 3, None, None)
+    search.tried.append(candidate)
+    assert search.is_near_for_a_flow() == is_left_out
+    assert search.left_out == (["flow left out, which in 40 dimensions seldom comes within 0.1 nats"] * is_left_out)
+
+
+def test_a_search_that_ended_early_and_close_is_a_success():
+    near, far = found(0.03, 0.002, 5, False), found(0.3, 0.002, 5, False)
+    assert ladder.explain(AutoFit(), [near], near, []).converged
+    assert "close enough to the posterior" in str(ladder.explain(AutoFit(), [near], near, []))
+    assert not ladder.explain(AutoFit(), [far], far, []).converged
+    assert "the best found, but: Not converged: raise max_gradients" in str(ladder.explain(AutoFit(), [far], far, []))

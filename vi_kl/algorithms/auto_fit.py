@@ -70,6 +70,7 @@ LARGEST_FULL_RANK = 1000  # dimensions; with more, a full covariance costs more 
 LARGEST_SKEWED = 200  # dimensions; with more, a skewed normal costs more than it gains
 LARGEST_FLOW = 100  # dimensions; with more, a flow takes minutes and is seldom better, so that it has to be asked for
 FLOW = DensityRegression()
+NATS_OF_FLOW = 0.0025  # nats a dimension, nearer than which a flow seldom comes
 FROM_THE_BEST = ("low_rank", "skewed", "flow")  # candidates that start from the best so far, not where climbs ended
 BEYOND_NORMALS = ("skewed", "flow")  # candidates that are not tried if one before is close, however it was found
 NOT_CLOSE = 0.1  # nats; the status says "not close" if KL less twice its error is larger
@@ -204,6 +205,8 @@ class Ladder:
                 continue
             if name in BEYOND_NORMALS and any(map(self.config.is_close, self.tried)):
                 return
+            if name == "flow" and self.is_near_for_a_flow():
+                continue
             if self.is_too_dear(name, name in BEYOND_NORMALS, most_gradients(algorithm), span[0]):
                 continue
             part = part_of(self.progress, *span)
@@ -216,6 +219,16 @@ class Ladder:
                 continue
             if self.config.is_enough(self.tried[-1]):
                 return
+
+    def is_near_for_a_flow(self) -> bool:
+        """Return whether a candidate is nearer than a flow in so many dimensions is likely to come, after noting it."""
+        likely = NATS_OF_FLOW * self.target.dim
+        if self.best.at_most >= likely:
+            return False
+        self.left_out.append(
+            f"flow left out, which in {self.target.dim} dimensions seldom comes within {likely:.2g} nats"
+        )
+        return True
 
     def rungs(self) -> Iterator[tuple[str, Algorithm, tuple[float, float]]]:
         """Yield the candidates, the cheapest first, each with its name and its span of the progress.
@@ -437,19 +450,20 @@ def skewed(target: Target) -> SampleAverageApproximation:
 def explain(config: AutoFit, tried: list[Candidate], best: Candidate, failures: list[str]) -> Status:
     """Say which candidate was kept, why, and which were tried."""
     path = "; ".join([*map(str, tried), *failures])
-    converged = best.fit.status.converged if best.name != "flow" else config.is_good(best)
+    settled = config.is_good(best) if best.name == "flow" else best.fit.status.converged
+    converged = settled or config.is_close(best)  # a search that ended early may have ended close
     return Status(converged, f"Kept {best.name}: {reason(config, best)}. Tried {path}.")
 
 
 def reason(config: AutoFit, best: Candidate) -> str:
     """Say why a candidate was kept, in words that a certificate, which looks further, does not contradict."""
     kl = best.judgement.kl
+    if config.is_close(best):
+        return "close enough to the posterior as far as its draws, and wider ones, reach"
     if not is_settled(best):
         return "the best found, but: " + str(best.fit.status).rstrip(".")
     if kl is None:
         return "the best found; how far it is from the posterior its draws do not tell, and vi_kl.check looks further"
-    if best.at_most < config.good_enough:
-        return "close enough to the posterior as far as its draws, and wider ones, reach"
     if config.is_enough(best):
         return f"{describe(kl.value)}, with weights light enough to mend what is left"
     if best.judgement.at_least < NOT_CLOSE:
