@@ -17,7 +17,7 @@ import numpyro
 import numpyro.distributions as dist
 import optax
 
-from vi_kl.algorithms.svi.step import ADAM, Params, first_state, run_and_measure
+from vi_kl.algorithms.svi.step import Params, adam, first_state, run_and_measure
 from vi_kl.core.compilation import compiled
 from vi_kl.families import MeanField
 from vi_kl.families.frame import Frame
@@ -67,10 +67,10 @@ def measure(num_steps: int = STEPS, repeats: int = REPEATS) -> tuple[np.ndarray,
         target, family, objective = make_target(), MeanField(), ELBO(num_draws=1)
         units = Params(family.units(Frame.around(np.zeros(DIM), 0.1)))
         params = family.standard(jax.random.key(0), target)
-        state, key = first_state(Params(params), ADAM), jax.random.key(1)
+        state, key = first_state(Params(params), adam()), jax.random.key(1)
 
         def svi():
-            return run_and_measure(key, state, target, units, -1e-3, family, objective, ADAM, num_steps)
+            return run_and_measure(key, state, target, units, -1e-3, family, objective, adam(), num_steps)
 
         def least():
             return least_work(params, target, num_steps)

@@ -13,7 +13,6 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro
 import numpyro.distributions as dist
-from scipy import stats
 from scipy.special import digamma, expit
 
 from vi_kl.core.cholesky import tril_of_covariance
@@ -152,7 +151,9 @@ class GammaSite(TwoParameterSite):
         return np.concatenate([(log_mean - centre) / scale, mean])
 
     def entropy(self, member):
-        return float(stats.gamma.entropy(member["a"], scale=1 / member["b"]).sum())
+        from scipy.stats import gamma  # imported here, as it takes a second
+
+        return float(gamma.entropy(member["a"], scale=1 / member["b"]).sum())
 
 
 class InverseGammaSite(GammaSite):
@@ -161,7 +162,9 @@ class InverseGammaSite(GammaSite):
     kind, build, sign = "inverse gamma", dist.InverseGamma, -1.0
 
     def entropy(self, member):
-        return float(stats.invgamma.entropy(member["a"], scale=member["b"]).sum())
+        from scipy.stats import invgamma  # imported here, as it takes a second
+
+        return float(invgamma.entropy(member["a"], scale=member["b"]).sum())
 
 
 class BetaSite(TwoParameterSite):
@@ -181,7 +184,9 @@ class BetaSite(TwoParameterSite):
         return np.concatenate([digamma(member["a"]) - total, digamma(member["b"]) - total])
 
     def entropy(self, member):
-        return float(stats.beta.entropy(member["a"], member["b"]).sum())
+        from scipy.stats import beta  # imported here, as it takes a second
+
+        return float(beta.entropy(member["a"], member["b"]).sum())
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,7 +15,6 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.stats import rankdata
 
 from vi_kl.core.estimate import Estimate
 from vi_kl.core.written_numbers import significant, with_unit
@@ -98,6 +97,8 @@ def thin(posterior: PosteriorDraws, log_values: np.ndarray) -> np.ndarray:
 
     Both the values, on which the bets are made, and their ranks must be nearly independent.
     """
+    from scipy.stats import rankdata  # imported here, as it takes a second
+
     highest = log_values.max()
     if posterior.independent or highest == -np.inf:
         return log_values

@@ -9,7 +9,6 @@ Reference: Owen (1997), "Scrambled net variance for integrals of smooth function
 
 import numpy as np
 from scipy.special import ndtri
-from scipy.stats import qmc
 
 PER_DIMENSION = 4  # draws per dimension from which on a covariance can be fitted to them
 
@@ -19,6 +18,8 @@ def sobol_normals(generator: np.random.Generator, n: int, dim: int) -> np.ndarra
 
     They are most even where n is a power of two. In more dimensions than Sobol points have, the rows are random.
     """
+    from scipy.stats import qmc  # imported here, as it takes a second
+
     if dim > qmc.Sobol.MAXDIM:
         return generator.standard_normal((n, dim))
     uniform = qmc.Sobol(dim, rng=generator).random(2 ** int(np.ceil(np.log2(max(n, 1)))))[:n]

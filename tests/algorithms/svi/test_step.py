@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from vi_kl.algorithms.svi import step as module
-from vi_kl.algorithms.svi.step import ADAM, Params, first_state, scan_steps
+from vi_kl.algorithms.svi.step import Params, adam, first_state, scan_steps
 from vi_kl.core.precision import in_float64
 from vi_kl.families import FullRank, LowRank, MeanField, Mixture
 from vi_kl.families.frame import Frame
@@ -26,8 +26,8 @@ TARGET = Target.from_log_density(skewed, 3)
 def a_chunk(key, family, objective, num_steps=5):
     """The program of a chunk, not compiled, and its arguments."""
     units = Params(family.units(Frame.around(np.zeros(3), 0.5), TARGET))
-    state = first_state(Params(family.standard(jax.random.key(0), TARGET)), ADAM)
-    static = {"family": family, "objective": objective, "optimizer": ADAM, "num_steps": num_steps, "careful": False}
+    state = first_state(Params(family.standard(jax.random.key(0), TARGET)), adam())
+    static = {"family": family, "objective": objective, "optimizer": adam(), "num_steps": num_steps, "careful": False}
     return functools.partial(scan_steps, **static), (key, state, TARGET, units, -0.1)
 
 

@@ -14,7 +14,7 @@ from vi_kl.algorithms.svi.anchoring import Anchoring
 from vi_kl.algorithms.svi.cosine import CosineSchedule
 from vi_kl.algorithms.svi.learning import Learning
 from vi_kl.algorithms.svi.schedule import Schedule
-from vi_kl.algorithms.svi.step import ADAM, Chunk, Params, placed, run_and_measure, run_chunk
+from vi_kl.algorithms.svi.step import Chunk, Optimizer, Params, adam, placed, run_and_measure, run_chunk
 from vi_kl.core.kept_programs import tracing
 from vi_kl.core.pytrees import to_numpy
 from vi_kl.families.approximation import Approximation
@@ -223,9 +223,9 @@ def force_of(run: Run) -> float:
     return float(np.sqrt(max(np.max(np.asarray(leaf), initial=0.0) for leaf in jax.tree.leaves(moments))))
 
 
-def optimizer_of(config):
+def optimizer_of(config) -> Optimizer:
     """Return the user's optimiser, or Adam."""
-    return config.optimizer if config.optimizer is not None else ADAM
+    return config.optimizer if config.optimizer is not None else adam()
 
 
 def refuse_nonfinite(run: Run) -> None:

@@ -1,10 +1,11 @@
 """The compiled part of SVI: a chunk of gradient steps as one scan, for one fit or for many side by side."""
 
-from typing import Any, NamedTuple
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
-import optax
 from jax.flatten_util import ravel_pytree
 
 from vi_kl.core.compilation import compiled
@@ -12,9 +13,31 @@ from vi_kl.objectives.elbo import ELBO
 from vi_kl.targets.minibatch import drawn_rows
 from vi_kl.targets.target import is_small
 
-ADAM = optax.scale_by_adam(b2=0.99)
 MOST_NOISE = 2**18  # the most numbers that are drawn ahead; steps that need more take long anyway
 FIXED_DRAWS = 32  # draws from the same noise in every chunk, so that their movement shows how q changes
+
+
+class Optimizer(Protocol):
+    """An optimiser of optax, which is imported only where one is used: that takes half a second.
+
+    Attributes:
+        init: the function from parameters to the optimiser's state.
+        update: the function from gradients, state and parameters to updates and the next state.
+    """
+
+    @property
+    def init(self) -> Callable: ...
+
+    @property
+    def update(self) -> Callable: ...
+
+
+@functools.cache
+def adam() -> Optimizer:
+    """Return the optimiser that is used where the user gives none."""
+    import optax
+
+    return optax.scale_by_adam(b2=0.99)
 
 
 class Params(NamedTuple):
@@ -81,6 +104,7 @@ def run_chunk(key, state: State, target, units, step_size, family, objective, op
 
 def scan_steps(key, state, target, units, step_size, family, objective, optimizer, num_steps, careful):
     """Scan over the steps; `careful` checks at each whether it is finite, which costs as much as many a step does."""
+    import optax
 
     def loss_in_frame(params, noise):
         return loss_at(noise, params, units, target, family, objective)

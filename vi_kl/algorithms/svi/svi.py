@@ -14,7 +14,6 @@ import dataclasses
 import os
 from typing import Any, ClassVar
 
-import optax
 from jaxtyping import PRNGKeyArray
 
 from vi_kl.algorithms.algorithm import Algorithm, CostCounter, Fit, Solution, run_fit
@@ -22,7 +21,7 @@ from vi_kl.algorithms.svi.checkpoint import Checkpoint
 from vi_kl.algorithms.svi.many import best_of_restarts, fit_side_by_side
 from vi_kl.algorithms.svi.run import Run, with_guide_fixed
 from vi_kl.algorithms.svi.schedule import Schedule
-from vi_kl.algorithms.svi.step import run_chunk
+from vi_kl.algorithms.svi.step import Optimizer, run_chunk
 from vi_kl.core.annotations import KeyLike, Progress, ProgressLike
 from vi_kl.core.errors import ViKLError
 from vi_kl.families.family import Family
@@ -71,7 +70,7 @@ class SVI(Algorithm):
     precision: float = 0.05
     max_steps: int = 20_000
     chunk: int = 100
-    optimizer: optax.GradientTransformation | None = None
+    optimizer: Optimizer | None = None
     num_restarts: int = 1
     keep_path: bool = False
 
