@@ -37,8 +37,6 @@ import functools
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
-import jax
-
 from vi_kl.algorithms.algorithm import Algorithm, Fit, FitError, Solution, Status
 from vi_kl.algorithms.density_regression import DensityRegression
 from vi_kl.algorithms.initialization import Initialization, frame_of, initialize
@@ -51,7 +49,7 @@ from vi_kl.algorithms.svi.svi import SVI
 from vi_kl.core.annotations import Progress
 from vi_kl.core.errors import UnsuitableError, ViKLError
 from vi_kl.core.progress import part_of
-from vi_kl.core.random_keys import numpy_generator
+from vi_kl.core.random_keys import fold_in, numpy_generator, split
 from vi_kl.diagnostics import judgement
 from vi_kl.diagnostics.judgement import FunnelSearch, Judgement, describe
 from vi_kl.families.approximation import draw
@@ -143,9 +141,9 @@ class AutoFit(Algorithm):
     def find(self, key, target, *, start, progress, counter):
         learned = None
         if is_to_learn(target):
-            learned = learn(target, jax.random.fold_in(key, 1), start, part_of(progress, 0.0, LEARNING), counter)
+            learned = learn(target, fold_in(key, 1), start, part_of(progress, 0.0, LEARNING), counter)
             target, start, progress = learned.target, learned, part_of(progress, LEARNING, 1.0)
-        ladder = Ladder(self, target, start, jax.random.split(key, 3), counter, progress)
+        ladder = Ladder(self, target, start, split(key, 3), counter, progress)
         ladder.climb()
         if not ladder.tried:
             raise FitError("Nothing could be fitted. " + " ".join(ladder.left_out))
@@ -333,7 +331,7 @@ class Ladder:
     def price_beside(self, candidate: Candidate) -> int:
         """Return the price of NUTS, which is measured once, beside the first candidate that asks for it."""
         if self.price is None:
-            q, keys = candidate.fit.approximation, jax.random.split(self.check_key, 3)
+            q, keys = candidate.fit.approximation, split(self.check_key, 3)
             z = candidate.judgement.posterior_draws
             if z is None:
                 z = draw(q, keys[0], judgement.KEPT)[0]

@@ -17,7 +17,6 @@ References: see score_matching.py; Polyak & Juditsky (1992) for the averaging.
 import abc
 import dataclasses
 
-import jax
 import numpy as np
 
 from vi_kl.algorithms.algorithm import Algorithm, CostCounter, FitError, Solution, Status
@@ -26,7 +25,7 @@ from vi_kl.algorithms.score_matching import Average, distance, match_batch, matc
 from vi_kl.algorithms.stationary import unbounded
 from vi_kl.core.cholesky import tril_of_root
 from vi_kl.core.gaussian import Gaussian
-from vi_kl.core.random_keys import numpy_generator
+from vi_kl.core.random_keys import numpy_generator, split
 from vi_kl.families.approximation import Approximation
 from vi_kl.families.frame import Frame
 from vi_kl.families.gaussian import FullRank, full_rank_params
@@ -70,7 +69,7 @@ class ScoreMatching(Algorithm):
                 f"Score matching keeps covariance matrices, for up to {MOST_DIMENSIONS} dimensions; the target has "
                 f"{target.dim}: fit 'mean_field'."
             )
-        start_key, noise_key = jax.random.split(key)
+        start_key, noise_key = split(key)
         frame = initialize(target, start_key, counter, start).frame.normal
         run = Run(self, target, frame, numpy_generator(noise_key), counter)
         status = run.to_the_end(progress)

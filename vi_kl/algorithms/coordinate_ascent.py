@@ -34,7 +34,7 @@ from vi_kl.algorithms.conjugate_sites import (
 from vi_kl.algorithms.initialization import initialize
 from vi_kl.core.compilation import compiled
 from vi_kl.core.kept_programs import tracing
-from vi_kl.core.random_keys import numpy_generator
+from vi_kl.core.random_keys import numpy_generator, split
 from vi_kl.families.approximation import Approximation
 from vi_kl.families.guide import Guide
 from vi_kl.targets.density import require_capability
@@ -69,7 +69,7 @@ class CoordinateAscent(Algorithm):
 
     def find(self, key, target, *, start, progress, counter):
         candidates = candidate_sites(target)
-        start_key, test_key = jax.random.split(key)
+        start_key, test_key = split(key)
         frame = initialize(target, start_key, counter, start).frame
         scale = np.minimum(frame.normal.sd, 1.0)
         model = Conjugate(target, candidates, np.asarray(frame.loc), scale, numpy_generator(test_key), counter)

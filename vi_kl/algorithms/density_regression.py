@@ -26,7 +26,7 @@ from vi_kl.algorithms.algorithm import Algorithm, FitError, History, Solution, S
 from vi_kl.algorithms.initialization import initialize
 from vi_kl.algorithms.misfit import PIECE, misfit, random_sensitivities
 from vi_kl.core.annotations import Params
-from vi_kl.core.random_keys import numpy_generator
+from vi_kl.core.random_keys import numpy_generator, split
 from vi_kl.families.approximation import Approximation, push_in_chunks
 from vi_kl.families.coupling import Coupling
 from vi_kl.families.family import Family
@@ -109,7 +109,7 @@ class DensityRegression(Algorithm):
         return self.num_draws + self.max_rounds * self.more_draws
 
     def find(self, key, target, *, start, progress, counter):
-        frame_key, init_key, noise_key = jax.random.split(key, 3)
+        frame_key, init_key, noise_key = split(key, 3)
         self.family.require(target)
         frame = initialize(target, frame_key, counter, start).frame
         search = Regression(self, target, frame, init_key, numpy_generator(noise_key))

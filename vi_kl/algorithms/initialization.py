@@ -10,7 +10,6 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-import jax
 import numpy as np
 
 from vi_kl.algorithms.algorithm import CostCounter
@@ -19,6 +18,7 @@ from vi_kl.algorithms.rivals import best_rival, holds_the_mass_of_its_peak
 from vi_kl.core.annotations import KeyLike
 from vi_kl.core.cholesky import tril_of_covariance, tril_of_root
 from vi_kl.core.errors import UnsuitableError
+from vi_kl.core.random_keys import fold_in, split
 from vi_kl.families.approximation import Approximation, draw
 from vi_kl.families.delta import Delta
 from vi_kl.families.frame import Frame
@@ -70,7 +70,7 @@ def initialize(
     if isinstance(start, Approximation):
         return Initialization(frame_of(start, target, key), f"the moments of {start.name}")
     points = starting_points(target, key, start)
-    rival_key = jax.random.fold_in(key, 1)
+    rival_key = fold_in(key, 1)
     if target.dim > MATRIX_DIMENSIONS:
         return start_with_scales(target, points[0], rival_key, counter, max_steps)
     failures = 1 if hierarchical_sites(target) else ENOUGH_FAILURES
@@ -88,7 +88,7 @@ def start_without_mode(
     target: Target, highest: Mode, points, key, counter: CostCounter, max_steps: int
 ) -> Initialization:
     """Return the best normal if there is no mode, among those along climbs and a broad one, improved on the ELBO."""
-    keys = jax.random.split(key, len(points) + 1)
+    keys = split(key, len(points) + 1)
     best = None
     for point, one_key in zip(points, keys[1:], strict=True):
         climb = Climb(target, point, max_steps)
@@ -133,7 +133,7 @@ def starting_points(target: Target, key, start) -> list[np.ndarray]:
     if start is None:
         # where no start is finite, the first says so, and why
         where = some_rows(target) or target
-        return [np.asarray(where.initial_position(k)) for k in jax.random.split(key, MOST_STARTS)]
+        return [np.asarray(where.initial_position(k)) for k in split(key, MOST_STARTS)]
     z = target.unconstrain(start) if isinstance(start, Mapping) else target.checked(start)
     if np.shape(z) != (target.dim,):
         raise UnsuitableError(f"start must be one point: z of shape ({target.dim},), not {np.shape(z)}.")

@@ -12,7 +12,6 @@ Reference: see natural_steps.py.
 
 import dataclasses
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -22,7 +21,7 @@ from vi_kl.algorithms.natural_steps import ElboAtNormal, ascend, elbo_at, shrunk
 from vi_kl.algorithms.rivals import frame_of
 from vi_kl.algorithms.stationary import unbounded
 from vi_kl.core.gaussian import Gaussian
-from vi_kl.core.random_keys import numpy_generator
+from vi_kl.core.random_keys import numpy_generator, split
 from vi_kl.core.scales import Diagonal
 from vi_kl.families.approximation import Approximation
 from vi_kl.families.family import Family
@@ -61,7 +60,7 @@ class NaturalGradient(Algorithm):
 
     def find(self, key, target, *, start, progress, counter):
         require(self, target)
-        start_key, noise_key = jax.random.split(key)
+        start_key, noise_key = split(key)
         generator = numpy_generator(noise_key)
         begin = initialize(target, start_key, counter, start)
         seen, elbos, status = settle(self, target, begin, generator, counter, progress)

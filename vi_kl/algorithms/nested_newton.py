@@ -15,6 +15,7 @@ Reference: Rue, Martino & Chopin (2009), "Approximate Bayesian inference for lat
 nested Laplace approximations", JRSS B 71.
 """
 
+import contextlib
 import dataclasses
 
 import numpy as np
@@ -26,6 +27,7 @@ from vi_kl.algorithms.conditional_normal import Conditional
 from vi_kl.algorithms.hyperparameters import Chosen, candidates, choose
 from vi_kl.algorithms.initialization import starting_points
 from vi_kl.algorithms.marginal_ascent import Frame, ascend
+from vi_kl.algorithms.sample_average_approximation import SampleAverageApproximation
 from vi_kl.algorithms.variational_newton import VariationalNewton, hessian_of
 from vi_kl.core.annotations import Progress
 from vi_kl.core.errors import UnsuitableError
@@ -33,16 +35,20 @@ from vi_kl.core.gaussian import Gaussian
 from vi_kl.core.grid_density import GridDensity
 from vi_kl.core.nested_gaussian import NestedGaussian, powers
 from vi_kl.core.progress import part_of
-from vi_kl.core.random_keys import numpy_generator
+from vi_kl.core.random_keys import fold_in, numpy_generator
 from vi_kl.core.sparse_precision import SparsePrecision
 from vi_kl.families.approximation import Approximation
+from vi_kl.families.gaussian import FullRank, scale_tril
 from vi_kl.families.nested_normal import MOST_FEW, NestedNormal, params_of
 from vi_kl.families.sparse_normal import SparseNormal
+from vi_kl.objectives.noise import enough_draws
 from vi_kl.targets.curvature import SparseHessian
 from vi_kl.targets.target import Target
 
 ROUGHLY = 3.0  # nats that the normal to start from may be from the best one: the rest is found with its hyperparameters
 SHARE_OF_NORMAL = 0.3  # of all gradients, that the normal to start from may take
+MOST_DENSE = 100  # dimensions, up to which a full-rank normal stands in where the sparse one is not found,
+DRAWS_OF_FULL_RANK = 128  # and its draws, or eight a dimension
 MOST_ROUNDS = 10
 MOVED, STRETCHED = 0.3, 0.2  # sds by which centre and (logarithms of) sds may move in the last round
 LEAST_FALL = 4.5  # nats by which the density has fallen at the ends of the last round's range
@@ -74,22 +80,37 @@ class NestedNewton(Algorithm):
 
     def find(self, key, target, *, start, progress, counter):
         given, points = given_normal(start), starting_points(target, key, start)
-        few = round(SHARE_OF_NORMAL * self.max_gradients)
         hessian = hessian_of(target, points, key, progress, counter)
-        begun = given or self.normal(hessian, key, points, start is None, part_of(progress, 0.0, 0.4), counter, few)
-        if given is None and not begun.status.converged and counter.gradient_evaluations < few:
-            return begun  # it was lost, and not out of gradients
-        normal = SparseNormal().normal(begun.approximation.params)
-        try:
-            return self.nest(key, hessian, normal, part_of(progress, 0.4, 0.9), counter)
-        except (UnsuitableError, FitError) as error:
-            words = f"Ended at the sparse normal: {error}"
+        is_small = target.dim <= MOST_DENSE
+        few = round((SHARE_OF_NORMAL / 2 if is_small else SHARE_OF_NORMAL) * self.max_gradients)
+        begun = given or self.normal(hessian, key, points, start is None, part_of(progress, 0.0, 0.3), counter, few)
+        lost = given is None and not begun.status.converged  # before it was anywhere, or for want of gradients
+        if lost and not is_small and counter.gradient_evaluations < few:
+            return begun
+        normal, words = SparseNormal().normal(begun.approximation.params), ""
+        for place in self.places(hessian, key, start, normal, lost, part_of(progress, 0.3, 0.4), counter):
+            try:
+                return self.nest(key, hessian, place, part_of(progress, 0.4, 0.9), counter)
+            except (UnsuitableError, FitError) as error:
+                words = f"Ended at the sparse normal: {error}"
+                if isinstance(error, NothingToNest):
+                    break
         if given is None:
             most = min(self.max_gradients, counter.gradient_evaluations + few)
             rest, config = part_of(progress, 0.9, 1.0), VariationalNewton(max_gradients=most)
             begun = config.find_along(hessian, key, [normal.loc], False, rest, counter)
             words = f"{words} {begun.status}"
         return dataclasses.replace(begun, status=Status(begun.status.converged, words))
+
+    @staticmethod
+    def places(hessian: SparseHessian, key, start, normal: Gaussian, lost: bool, progress: Progress, counter):
+        """Yield normals to begin with: the sparse one, and in few dimensions one near the best of any covariance."""
+        is_small = hessian.target.dim <= MOST_DENSE
+        if not (lost and is_small):
+            yield normal
+        if given_normal(start) is None and is_small:
+            with contextlib.suppress(FitError):  # it is a second try
+                yield near_full_rank(hessian, key, start, progress, counter)
 
     @staticmethod
     def normal(hessian: SparseHessian, key, points, may_restart: bool, progress: Progress, counter, most: int):
@@ -125,6 +146,24 @@ class NestedNewton(Algorithm):
         assert nest.best is not None, "a round was done"
         q = Approximation(NestedNormal(), params_of(nest.best), target)
         return Solution(q, nest.status(self.max_gradients), History(-np.array(nest.elbos)))
+
+
+def near_full_rank(hessian: SparseHessian, key, start, progress: Progress, counter: CostCounter) -> Gaussian:
+    """Return a sparse normal near the best one of any covariance on few draws, which is found where Newton's steps err.
+
+    Entries of its precision that the sparse one lacks are left out, and if that leaves none, all off the diagonal.
+    """
+    target, structure = hessian.target, hessian.structure
+    draws = enough_draws(DRAWS_OF_FULL_RANK, 2 * target.dim)
+    config = SampleAverageApproximation(FullRank(), num_draws=draws, max_draws=draws)
+    found = config.find(fold_in(key, 1), target, start=start, progress=progress, counter=counter)
+    tril = scale_tril(found.approximation.params)
+    precision = np.linalg.inv(tril @ tril.T)[np.ix_(structure.order, structure.order)]
+    entries = precision[structure.rows, structure.columns]
+    on_diagonal = np.where(structure.rows == structure.columns, entries, 0.0)
+    factors = (structure.factor(kept) for kept in (entries, on_diagonal))
+    factor = next(factor for factor in factors if factor is not None)
+    return Gaussian(np.asarray(found.approximation.params["loc"]), SparsePrecision.of(structure.order, factor))
 
 
 def given_normal(start) -> Solution | None:

@@ -13,14 +13,13 @@ the weights.
 
 import dataclasses
 
-import jax
 import numpy as np
 from scipy.special import logsumexp
 
 from vi_kl.algorithms.algorithm import Algorithm, CostCounter, FitError, Solution, Status
 from vi_kl.algorithms.initialization import MATRIX_DIMENSIONS, frame_of, require_dimensions, starting_points, unwrapped
 from vi_kl.algorithms.path import FINAL_DRAWS, PathNormal, antithetic, best_on_path, judge
-from vi_kl.core.random_keys import numpy_generator
+from vi_kl.core.random_keys import numpy_generator, split
 from vi_kl.diagnostics.importance import smoothed_weights
 from vi_kl.diagnostics.psis import RELIABLE, pareto_k
 from vi_kl.families.approximation import Approximation
@@ -65,10 +64,10 @@ class Pathfinder(Algorithm):
                 f"Pathfinder keeps covariance matrices, for up to {MATRIX_DIMENSIONS} dimensions; the target has "
                 f"{target.dim}: fit 'mean_field'."
             )
-        start_key, path_key, draw_key = jax.random.split(key, 3)
+        start_key, path_key, draw_key = split(key, 3)
         points = path_starts(self, target, start_key, start)
         found = []
-        for index, (point, one_key) in enumerate(zip(points, jax.random.split(path_key, len(points)), strict=True)):
+        for index, (point, one_key) in enumerate(zip(points, split(path_key, len(points)), strict=True)):
             found.append(walk(self, target, point, one_key, counter))
             progress((index + 1) / (len(points) + 1), f"{index + 1} of {len(points)} paths walked")
         frames = distinct([normal for normal in found if normal is not None])
@@ -85,7 +84,7 @@ class Pathfinder(Algorithm):
 def path_starts(config: Pathfinder, target, key, start) -> list[np.ndarray]:
     """Return the points from which the paths start."""
     if start is None:
-        return [np.asarray(target.initial_position(k)) for k in jax.random.split(key, config.num_paths)]
+        return [np.asarray(target.initial_position(k)) for k in split(key, config.num_paths)]
     q = unwrapped(start)
     frame = frame_of(q, target, key) if isinstance(q, Approximation) else getattr(q, "frame", q)
     if not isinstance(frame, Frame):

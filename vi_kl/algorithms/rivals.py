@@ -8,13 +8,12 @@ found so and the normal at the density's maximum are judged by the same noise, a
 Requires of the target: a differentiable log density.
 """
 
-import jax
 import numpy as np
 
 from vi_kl.algorithms.algorithm import CostCounter
 from vi_kl.algorithms.natural_steps import ascend, elbo_at, shrunk_until_finite
 from vi_kl.core.gaussian import Gaussian
-from vi_kl.core.random_keys import numpy_generator
+from vi_kl.core.random_keys import numpy_generator, split
 from vi_kl.core.scales import Diagonal, Root
 from vi_kl.families.frame import Frame
 from vi_kl.objectives.noise import enough_draws, matched_noise
@@ -50,7 +49,7 @@ def best_rival(target: Target, tops: list[Frame], point: np.ndarray, key, counte
     Returns:
         The frame of that normal; None if none has a finite ELBO.
     """
-    broad_key, judge_key, full_key, *keys = jax.random.split(key, 3 + len(tops))
+    broad_key, judge_key, full_key, *keys = split(key, 3 + len(tops))
     normals = [independent(target, Gaussian(point, Diagonal(np.full(target.dim, BROAD))), broad_key, counter)]
     if target.dim > MOST_EXACT:
         begun = [Gaussian.of(top.loc, top.conditional_sd) for top in tops]

@@ -20,7 +20,7 @@ from scipy.optimize import minimize
 from vi_kl.algorithms.algorithm import Algorithm, CostCounter, FitError, History, Solution, Status
 from vi_kl.algorithms.initialization import initialize
 from vi_kl.algorithms.stationary import Slope, slope, unbounded
-from vi_kl.core.random_keys import numpy_generator
+from vi_kl.core.random_keys import fold_in, numpy_generator, split
 from vi_kl.families.approximation import Approximation, has_push
 from vi_kl.families.family import Family
 from vi_kl.families.frame import Frame
@@ -81,7 +81,7 @@ def run_search(
     config: SampleAverageApproximation, key, target, start, counter: CostCounter, progress, share: float = 1.0
 ) -> "Search":
     """Return a finished search; `share` is the share of the caller's progress that it makes up."""
-    frame_key, init_key, noise_key = jax.random.split(key, 3)
+    frame_key, init_key, noise_key = split(key, 3)
     require(config, target)
     search = Search(config, target, initialize(target, frame_key, counter, start).frame, init_key, noise_key)
     while not search.done:
@@ -131,7 +131,7 @@ class Search:
 
         With `fresh` they differ from those that any member is fitted to, because the latter have even seeds.
         """
-        generator = numpy_generator(jax.random.fold_in(self.noise_key, n + fresh))
+        generator = numpy_generator(fold_in(self.noise_key, n + fresh))
         return matched_noise(generator, n, self.noise_dim)
 
     def enter(self, frame: Frame) -> None:

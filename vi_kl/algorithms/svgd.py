@@ -23,7 +23,7 @@ import numpy as np
 from vi_kl.algorithms.algorithm import Algorithm, CostCounter, FitError, History, Solution, Status
 from vi_kl.algorithms.initialization import initialize
 from vi_kl.core.compilation import compiled
-from vi_kl.core.random_keys import numpy_generator
+from vi_kl.core.random_keys import numpy_generator, split
 from vi_kl.families.particles import ParticleApproximation, Particles
 from vi_kl.objectives.noise import sobol_normals
 from vi_kl.targets.target import value_and_grad_batch
@@ -58,7 +58,7 @@ class SVGD(Algorithm):
             raise ValueError(f"The kernel must be of mode 'norm', not {self.kernel.mode!r}: RBFKernel() is.")
 
     def find(self, key, target, *, start, progress, counter):
-        start_key, noise_key = jax.random.split(key)
+        start_key, noise_key = split(key)
         frame = initialize(target, start_key, counter, start).frame
         u = initial_particles(numpy_generator(noise_key), self.num_particles, target.dim)
         u, history, left = move(self, target, frame, u, counter, progress)

@@ -18,7 +18,6 @@ Bayesian learning rule", JMLR 24, for the steps.
 
 import dataclasses
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy.sparse as sp
@@ -38,7 +37,7 @@ from vi_kl.algorithms.newton_steps import (
 )
 from vi_kl.core.annotations import Progress
 from vi_kl.core.gaussian import Gaussian
-from vi_kl.core.random_keys import numpy_generator
+from vi_kl.core.random_keys import fold_in, numpy_generator
 from vi_kl.core.sparse_cholesky import SparseStructure
 from vi_kl.core.sparse_precision import SparsePrecision
 from vi_kl.families.approximation import Approximation
@@ -95,7 +94,7 @@ class VariationalNewton(Algorithm):
         Raises:
             FitError: no search came to an end.
         """
-        target, generator = hessian.target, numpy_generator(jax.random.fold_in(key, 1))
+        target, generator = hessian.target, numpy_generator(fold_in(key, 1))
         ended: tuple[Search, Gaussian, Status] | None = None
         failure = FitError("There is no place to start from.")
         for begin in starts(target, key, points, may_restart):
@@ -132,7 +131,7 @@ def starts(target, key, points: list[np.ndarray], may_restart: bool):
     yield points
     if may_restart:
         for attempt in range(1, MOST_SEARCHES):
-            yield starting_points(target, jax.random.fold_in(key, attempt), None)
+            yield starting_points(target, fold_in(key, attempt), None)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -10,6 +10,7 @@ from vi_kl.cli.options import Arg, AsJson, Data, Debug, Model, Quiet, Seed, Set,
 from vi_kl.cli.streams import Streams, streams
 from vi_kl.cli.wording import in_commands
 from vi_kl.core.files import require_writable_file
+from vi_kl.core.random_keys import fold_in
 
 EXAMPLE_FILES = """\
 The files of the example, schools.csv:
@@ -90,13 +91,11 @@ def finish(
     found: "Fit", subject: "Subject", seed: int, short_chains: bool | None, out: Path | None, said: Streams
 ) -> None:
     """Check a fit, summarise it, and show or write all that is known of it."""
-    import jax
-
     from vi_kl.core.random_keys import as_key
     from vi_kl.core.records import plain
 
     certificate, why_not = certificate_of(found, check_key(seed), short_chains, said)
-    summary = found.summary(jax.random.fold_in(as_key(seed), 2), certificate=certificate, coords=subject.coords)
+    summary = found.summary(fold_in(as_key(seed), 2), certificate=certificate, coords=subject.coords)
     show(found, summary, certificate, why_not, said)
     if out is not None:
         said.show(f"The fit is in {out}: vi-kl show {out} says what it is, vi-kl predict {out} draws new data.")
@@ -117,11 +116,9 @@ def finish(
 
 def check_key(seed: int) -> Any:
     """Return the key of a fit's check: the same for the command that fits and for the one that checks."""
-    import jax
-
     from vi_kl.core.random_keys import as_key
 
-    return jax.random.fold_in(as_key(seed), 1)
+    return fold_in(as_key(seed), 1)
 
 
 def certificate_of(

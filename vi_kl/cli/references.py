@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from vi_kl.cli.options import Reference
 from vi_kl.cli.streams import Streams
+from vi_kl.core.random_keys import fold_in
 
 if TYPE_CHECKING:
     from vi_kl.reference import ReferencePosterior
@@ -20,8 +21,6 @@ def reference_of(
     `auto` takes the best way there is, and goes on without a reference where a run of NUTS fails its
     checks and sequential Monte Carlo cannot stand in for it. The other ways raise their errors.
     """
-    import jax
-
     from vi_kl.core.random_keys import as_key
     from vi_kl.reference.find import find_reference
     from vi_kl.reference.mcmc.reference_run import UntrustworthyReference, reference_run
@@ -32,7 +31,7 @@ def reference_of(
         return None, ""
     if wanted is Reference.quadrature:
         return reference_by_quadrature(target), ""
-    key = jax.random.fold_in(as_key(seed), 3)
+    key = fold_in(as_key(seed), 3)
     if wanted is Reference.nuts:
         return reference_run(target, key=key, progress=said.progress), ""
     if wanted is Reference.smc:

@@ -8,7 +8,6 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-import jax
 import numpy as np
 
 from vi_kl.core.annotations import KeyLike, Progress, ProgressLike
@@ -19,7 +18,7 @@ from vi_kl.core.languages import speaking
 from vi_kl.core.numbers import whole_number
 from vi_kl.core.precision import in_float64
 from vi_kl.core.progress import reporting
-from vi_kl.core.random_keys import numpy_generator
+from vi_kl.core.random_keys import numpy_generator, split
 from vi_kl.core.records import WORKING, Readable, plain, store
 from vi_kl.diagnostics.advice import advice_for
 from vi_kl.diagnostics.against_reference import judge_against_reference
@@ -200,7 +199,7 @@ def check(
     if short_chains:
         require_room_for_chains(q.target, effort)
     with reporting(progress, f"check of {q.name}") as report:
-        return certify(fit, q, jax.random.split(key, 8), effort, short_chains, report)
+        return certify(fit, q, split(key, 8), effort, short_chains, report)
 
 
 def require_room_for_chains(target: Target, effort: Effort) -> None:

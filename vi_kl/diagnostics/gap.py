@@ -23,7 +23,6 @@ errors; the bias of a finite number of draws is subtracted, so that they too can
 import dataclasses
 from collections.abc import Callable
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
@@ -35,7 +34,7 @@ from vi_kl.core.estimate import Estimate
 from vi_kl.core.gaussian import Gaussian
 from vi_kl.core.precision import in_float64
 from vi_kl.core.progress import part_of, reporting
-from vi_kl.core.random_keys import numpy_generator
+from vi_kl.core.random_keys import numpy_generator, split
 from vi_kl.core.records import WORKING, Readable, plain, store
 from vi_kl.core.written_numbers import significant
 from vi_kl.diagnostics.arguments import Fitted, approximation_of, reference_and_key
@@ -144,7 +143,7 @@ def explain_gap(
     """
     q = approximation_of(fit, "explain_gap")
     reference, key = reference_and_key(reference, key)
-    keys = jax.random.split(key, 4)
+    keys = split(key, 4)
     if reference is not None:
         q = with_reference_attached(q, reference)
     with reporting(progress, f"gap of {q.name}") as report:

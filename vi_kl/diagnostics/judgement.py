@@ -7,12 +7,11 @@ certificate, which looks further, adds to them and does not contradict them.
 
 import dataclasses
 
-import jax
 import numpy as np
 
 from vi_kl.core.estimate import Estimate
 from vi_kl.core.gaussian import gaussian_of_draws
-from vi_kl.core.random_keys import numpy_generator
+from vi_kl.core.random_keys import numpy_generator, split
 from vi_kl.core.written_numbers import divergence_with_error, with_unit
 from vi_kl.diagnostics.defence import MOST_DIMENSIONS, Weighing, defend, finite, normal_of
 from vi_kl.diagnostics.effort import USUAL
@@ -169,7 +168,7 @@ def judge(q: Approximation, key, n: int, search: FunnelSearch | None = None) -> 
     looked for once.
     """
     search = FunnelSearch() if search is None else search
-    keys = jax.random.split(key, 3)
+    keys = split(key, 3)
     own = Draws(q, keys[0], n, size=n)
     own.log_p = finite(own.log_p)
     if not np.isfinite(own.log_ratio).all():

@@ -1,10 +1,9 @@
 """Estimate KL(q||posterior) without a reference, from weighted draws of q and of wider densities, and mode searches."""
 
-import jax
 import numpy as np
 
 from vi_kl.core.gaussian import gaussian_of_draws
-from vi_kl.core.random_keys import numpy_generator
+from vi_kl.core.random_keys import fold_in, numpy_generator
 from vi_kl.diagnostics.defence import Weighing, density_of, finite, has_density
 from vi_kl.diagnostics.effort import Effort
 from vi_kl.diagnostics.errors import errors, summary_from_weights
@@ -31,7 +30,7 @@ class View:
     """
 
     def __init__(self, q, key, effort: Effort):
-        draws_key, self.generator = key, numpy_generator(jax.random.fold_in(key, 1))
+        draws_key, self.generator = key, numpy_generator(fold_in(key, 1))
         self.pilot = Draws(q, draws_key, effort.part(PILOT, enough_draws(FEWEST_PILOT, q.target.dim)))
         self.pilot.log_p = finite(self.pilot.log_p)
         self.q, self.effort = q, effort

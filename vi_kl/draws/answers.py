@@ -14,7 +14,7 @@ from vi_kl.core.annotations import KeyLike, ProgressLike
 from vi_kl.core.numbers import whole_number
 from vi_kl.core.precision import in_float64
 from vi_kl.core.progress import part_of, reporting
-from vi_kl.core.random_keys import as_key, is_key
+from vi_kl.core.random_keys import as_key, fold_in, is_key
 from vi_kl.draws.labels import Coords, Dims, Labels
 from vi_kl.draws.model_runs import OBSERVED, USUAL, ModelRuns, predict, usual_number
 from vi_kl.draws.summary import PROBABILITIES, Summary, summarise
@@ -120,11 +120,9 @@ class Answers(abc.ABC):
         arguments = (args, kwargs) if args or kwargs else None
         runs, draws = self.runs_and_draws("predict", key, n)
         with reporting(progress, "predict") as report:
-            values = runs.values(draws.z, jax.random.fold_in(key, 2), part_of(report, 0.0, 0.3))
+            values = runs.values(draws.z, fold_in(key, 2), part_of(report, 0.0, 0.3))
             rest = part_of(report, 0.3, 1.0)
-            return predict(
-                runs, values, jax.random.fold_in(key, 3), rest, arguments=arguments, sites=sites, redraw=redraw
-            )
+            return predict(runs, values, fold_in(key, 3), rest, arguments=arguments, sites=sites, redraw=redraw)
 
     @in_float64
     def log_likelihood(
@@ -154,7 +152,7 @@ class Answers(abc.ABC):
         if not observed:
             raise ValueError(f"The model '{runs.run}' has no observed site: its sites are {', '.join(runs.sites)}.")
         with reporting(progress, "log likelihood") as report:
-            values = runs.values(draws.z, jax.random.fold_in(key, 2), part_of(report, 0.0, 0.3))
+            values = runs.values(draws.z, fold_in(key, 2), part_of(report, 0.0, 0.3))
             return runs.log_probs(values, observed, part_of(report, 0.3, 1.0))
 
     @in_float64

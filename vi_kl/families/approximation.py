@@ -15,7 +15,7 @@ from vi_kl.core.errors import UnsuitableError
 from vi_kl.core.kept_programs import tracing
 from vi_kl.core.numbers import whole_number
 from vi_kl.core.precision import in_float64
-from vi_kl.core.random_keys import as_key, is_key, numpy_generator
+from vi_kl.core.random_keys import as_key, fold_in, is_key, numpy_generator, split
 from vi_kl.draws.answers import Answers
 from vi_kl.draws.resampling import Resampled, resample
 from vi_kl.draws.target_draws import TargetDraws, one_chain
@@ -148,7 +148,7 @@ class Approximation(Answers):
 def sites_at(target: Target, z: Float[AnyArray, "n dim"], key: KeyLike, deterministic: bool) -> dict[str, np.ndarray]:
     """Return {site: (n, ...)} at z of shape (n, dim)."""
     latent = constrain_in_chunks(target, z)
-    return latent | deterministic_sites(target, z, jax.random.fold_in(key, 1)) if deterministic else latent
+    return latent | deterministic_sites(target, z, fold_in(key, 1)) if deterministic else latent
 
 
 def asked_draws(key: Any, n: Any) -> tuple[PRNGKeyArray, int]:
@@ -177,7 +177,7 @@ def draw(q: Approximation, key: PRNGKeyArray, n: int) -> tuple[Float[np.ndarray,
     if sites is not None:
         z = draw_sites(q.target, sites, key, n)
         return z, log_prob_in_chunks(q, z)
-    keys = jax.random.split(key, -(-n // CHUNK))
+    keys = split(key, -(-n // CHUNK))
     pieces = [jax.tree.map(np.asarray, sample_chunk(q, k)) for k in keys]
     z, log_q = (np.concatenate(part)[:n] for part in zip(*pieces, strict=True))
     return z, log_q
@@ -194,7 +194,7 @@ def draw_reflected(
     """Draw n values of a reflected member, with log q(z), by the programs of its base and of the log density."""
     assert isinstance(q.family, Reflected)
     z, images, log_q, log_p = opposite_draws(Approximation(q.family.base, q.params, q.target), key, n)
-    coin = numpy_generator(jax.random.fold_in(key, 1)).random(n)
+    coin = numpy_generator(fold_in(key, 1)).random(n)
     place, log_density = chosen(coin, (z, images), log_q, log_p)
     return np.asarray(place), np.asarray(log_density)
 

@@ -2,14 +2,16 @@
 
 import dataclasses
 import functools
+from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
-from jaxtyping import Array, Float
+from jaxtyping import Float
 from numpyro.distributions import Distribution
 
-from vi_kl.core.annotations import KeyLike, Params
+from vi_kl.core.annotations import AnyArray, KeyLike, Params
 from vi_kl.core.gaussian import Gaussian
 from vi_kl.families.family import Family
 from vi_kl.families.frame import Frame
@@ -100,11 +102,13 @@ def full_rank_params(loc: np.ndarray, tril: np.ndarray) -> dict:
     return {"loc": jnp.asarray(loc), "log_scale": jnp.asarray(np.log(scale)), "below": jnp.asarray(below)}
 
 
-def scale_tril(params: Params) -> Float[Array, "dim dim"]:
+def scale_tril(params: Params) -> Float[AnyArray, "dim dim"]:
     """Return the Cholesky factor of the covariance of these `FullRank` parameters."""
+    traced = any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(params))
+    xp: Any = jnp if traced else np  # outside of programs JAX would compile each of these operations by itself
     dim = params["loc"].shape[-1]
-    below = jnp.append(params["below"], 0.0)[places_below_diagonal(dim)]
-    return jnp.exp(params["log_scale"])[:, None] * (below + np.eye(dim))
+    below = xp.append(params["below"], 0.0)[places_below_diagonal(dim)]
+    return xp.exp(params["log_scale"])[:, None] * (below + np.eye(dim))
 
 
 @functools.cache

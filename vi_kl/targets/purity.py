@@ -15,6 +15,7 @@ from vi_kl.core.compilation import compiler_options
 from vi_kl.core.kept_programs import tracing
 from vi_kl.core.programs.callbacks import has_callbacks
 from vi_kl.core.programs.program import capture
+from vi_kl.core.random_keys import split
 from vi_kl.targets.captured import same
 
 
@@ -25,7 +26,7 @@ def scattered(shape: tuple) -> jax.Array:
 
 def what_differs(function: Callable, args: tuple) -> list[str]:
     """Return the names of `function(*args, key)`, {name: number}, whose value differs between two runs or two keys."""
-    keys = jax.random.split(jax.random.key(0))
+    keys = split(jax.random.key(0))
     runs = [capture(function, *args, keys[0]) for _ in range(2)]
     (first, read), (second, read_again) = runs
     alike = first is second and all(map(same, read, read_again)) and not uses_last(first.operations)

@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from typing import Any, cast
 
-import jax
 from jaxtyping import PRNGKeyArray
 
 from vi_kl.algorithms.algorithm import Fit, FitError
@@ -18,7 +17,7 @@ from vi_kl.core.compilation import in_threads
 from vi_kl.core.errors import ViKLError, numerical_failures_named
 from vi_kl.core.executors import Interrupted, require_executor, results_elsewhere
 from vi_kl.core.progress import reporting
-from vi_kl.core.random_keys import as_key, key_text
+from vi_kl.core.random_keys import as_key, fold_in, key_text, split
 from vi_kl.diagnostics.certificate import Certificate, check
 from vi_kl.families.approximation import Approximation
 from vi_kl.reference.find import find_reference
@@ -108,8 +107,8 @@ def compare(
         if reference is not None:
             report(0.0, "looking for a reference posterior")
             posterior, notes = with_known(posterior, reference)
-        check_key, rank_key = jax.random.split(jax.random.fold_in(key, 1_000_003))
-        fit_keys = [jax.random.split(jax.random.fold_in(key, i))[0] for i in range(len(members))]
+        check_key, rank_key = split(fold_in(key, 1_000_003))
+        fit_keys = [split(fold_in(key, i))[0] for i in range(len(members))]
         calls = [(posterior, m, (k, check_key), deadline) for m, k in zip(members, fit_keys, strict=True)]
         if executor is None:
             all_here(calls, report, workers, keep)

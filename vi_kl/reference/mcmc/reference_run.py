@@ -22,7 +22,7 @@ from vi_kl.core.estimate import Estimate
 from vi_kl.core.files import cache_folder
 from vi_kl.core.precision import in_float64
 from vi_kl.core.progress import part_of, reporting
-from vi_kl.core.random_keys import as_key, numpy_generator
+from vi_kl.core.random_keys import as_key, fold_in, numpy_generator
 from vi_kl.reference.cache import cached, fingerprint
 from vi_kl.reference.mcmc.annealing import anneal
 from vi_kl.reference.mcmc.bridge import cross_bridge
@@ -131,18 +131,16 @@ class Work:
     def run(self) -> dict:
         """Run the chains; return them and the figures that they are judged by."""
         part = part_of(self.report, 0.0, SHARE_OF_NUTS)
-        run = run_nuts(self.target, self.nuts, jax.random.fold_in(self.key, 0), part)
+        run = run_nuts(self.target, self.nuts, fold_in(self.key, 0), part)
         return {"z": run.z, **measure(run)}
 
     def weigh(self, z) -> dict:
         """Compute the log evidence by two methods, how far apart they are, and the moments."""
         self.report(SHARE_OF_NUTS, "bridge sampling")
         draws = PosteriorDraws(z, independent=False)
-        bridge = cross_bridge(self.target, draws, jax.random.fold_in(self.key, 1))
+        bridge = cross_bridge(self.target, draws, fold_in(self.key, 1))
         self.report(SHARE_OF_NUTS + 0.05, "annealing")
-        second, _ = anneal(
-            self.target, StartingDensity.around(draws.z), self.annealing, jax.random.fold_in(self.key, 2)
-        )
+        second, _ = anneal(self.target, StartingDensity.around(draws.z), self.annealing, fold_in(self.key, 2))
         difference = bridge.estimate.minus(second, "difference")
         return {
             "log_evidence": to_text(bridge.estimate),

@@ -20,7 +20,7 @@ from vi_kl.core.blas_threads import with_one_blas_thread
 from vi_kl.core.numbers import whole_number
 from vi_kl.core.precision import in_float64
 from vi_kl.core.progress import reporting
-from vi_kl.core.random_keys import as_key
+from vi_kl.core.random_keys import as_key, split
 from vi_kl.diagnostics.arguments import approximation_of
 from vi_kl.diagnostics.certificate import Certificate
 from vi_kl.diagnostics.errors import errors, summary_of_reference
@@ -151,7 +151,7 @@ class Work:
 
     def result(self, missed: tuple[MissedMode, ...]) -> PosteriorSample:
         """Start, warm up, draw, check, and gather what was found."""
-        q, report, keys = self.q, self.report, jax.random.split(self.key, 4)
+        q, report, keys = self.q, self.report, split(self.key, 4)
         with counting_costs() as warming:
             start = start_from(q, keys[0], self.settings.num_chains, missed)
             warming.density_evaluations += len(start.draws)

@@ -14,7 +14,6 @@ starting MCMC at draws resampled by importance; Hoffman, Sountsov, Dillon, Langm
 
 import dataclasses
 
-import jax
 import numpy as np
 from jaxtyping import Array, Float
 
@@ -22,7 +21,7 @@ from vi_kl.core.annotations import AnyArray
 from vi_kl.core.errors import UnsuitableError
 from vi_kl.core.gaussian import Gaussian, gaussian_of_draws
 from vi_kl.core.pytrees import pytree
-from vi_kl.core.random_keys import numpy_generator
+from vi_kl.core.random_keys import numpy_generator, split
 from vi_kl.core.scales import Diagonal
 from vi_kl.diagnostics.evidence import Draws
 from vi_kl.diagnostics.importance import effective_share, smoothed_weights
@@ -97,7 +96,7 @@ def start_from(q: Approximation, key, num_chains: int, missed: tuple[MissedMode,
     """
     if isinstance(q.family, Delta):
         raise UnsuitableError('A point has no width to start chains with: fit "laplace" around the same mode.')
-    weigh_key, more_key, pick_key = jax.random.split(key, 3)
+    weigh_key, more_key, pick_key = split(key, 3)
     draws = Draws(q, weigh_key, draws_to_weigh(q.target))
     log_weights = finite_or_none(draws.log_ratio)
     if np.isinf(log_weights).all():
