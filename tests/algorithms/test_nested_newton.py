@@ -16,7 +16,7 @@ from scipy.special import logsumexp
 import vi_kl
 from vi_kl import Target
 from vi_kl.algorithms import NestedNewton, VariationalNewton
-from vi_kl.algorithms.algorithm import CostCounter
+from vi_kl.algorithms.algorithm import CostCounter, History, Solution, Status
 from vi_kl.algorithms.conditional_normal import Conditional
 from vi_kl.algorithms.marginal_ascent import Frame, ascend
 from vi_kl.core.gaussian import Gaussian
@@ -178,6 +178,20 @@ def test_a_hierarchy_is_found_where_no_normal_is_near():
     assert abs(errors(normal, exact)["tau"][1]) > 0.1
     certificate = vi_kl.check(fit, key=1)
     assert certificate.reverse_kl.value < 0.02
+
+
+def test_where_newtons_steps_end_nowhere_it_begins_near_the_full_rank_normal(monkeypatch):
+    target, fit, _ = eight()
+    nowhere = VariationalNewton(max_gradients=1).fit(0, target).approximation
+
+    def lost(*arguments):
+        return Solution(nowhere, Status(False, "Lost."), History())
+
+    monkeypatch.setattr(VariationalNewton, "find_along", lost)
+    found = NestedNewton().fit(0, target)
+    assert found.status.converged
+    assert isinstance(found.approximation.family, NestedNormal)
+    assert elbo(found)[0] == pytest.approx(elbo(fit)[0], abs=0.01)
 
 
 @in_float64

@@ -1,5 +1,6 @@
 """The density on a grid, and bends of noise, against quadrature and SciPy."""
 
+import dataclasses
 import itertools
 
 import jax
@@ -38,6 +39,16 @@ def test_it_is_normalised_with_its_tails():
         pieces.append((b - a) / 2 * weights @ values)
     assert sum(pieces) == pytest.approx(1.0, abs=1e-4)
     assert pieces[0] > 0.01
+
+
+def test_a_density_is_a_number_however_far_out():
+    """Where the last cell ends its density is zero, and rounding must not take it below."""
+    density = GridDensity.of_log_density(-0.5 * np.linspace(-1, 2, 301) ** 2, [-101], [-98])
+    far, random = np.array([-1e9, -1e3, 1e3, 1e9])[:, None], np.random.default_rng(0)
+    for _ in range(50):
+        log_density = dataclasses.replace(density, tails=random.uniform(0.1, 1.0, (2, 1))).log_prob(far)
+        assert np.isfinite(log_density).all()
+        assert log_density.max() < -25
 
 
 @pytest.mark.parametrize("u", [-2.5, -0.8, 0.3, 1.9])

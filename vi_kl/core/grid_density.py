@@ -21,6 +21,7 @@ from vi_kl.core.pytrees import pytree
 from vi_kl.core.scales import namespace
 
 FURTHEST = 30.0  # tails beyond the grid, further than which no number is told from infinity
+SMALLEST_SHARE = 1e-14  # of a cell, from its ends, where the density is zero at the outermost
 SHORTEST, LONGEST = 0.1, 0.4  # tails
 
 
@@ -129,7 +130,7 @@ class GridDensity:
         place = 1 + (y - self.lows[j]) / widths[1]
         cell = xp.where(y < self.lows[j], 0, xp.where(y >= self.highs[j], last, xp.clip(place, 1, last - 1)))
         cell = cell.astype(int)
-        return cell, (y - self.ends(xp, j)[cell]) / widths[cell]
+        return cell, xp.clip((y - self.ends(xp, j)[cell]) / widths[cell], SMALLEST_SHARE, 1 - SMALLEST_SHARE)
 
 
 def tails_of(values: Float[np.ndarray, "*nodes"], axis: int, length: float) -> tuple[float, float]:
@@ -168,4 +169,4 @@ def inverse(xp, density: Float[AnyArray, "n nodes"], widths, uniform: Float[AnyA
     left = xp.clip(wanted - (reached - masses)[row, cell], 0.0, None) / widths[cell]
     first, rise = density[row, cell], density[row, cell + 1] - density[row, cell]
     root = xp.sqrt(xp.clip(first**2 + 2 * rise * left, 0.0, None))
-    return cell, xp.clip(2 * left / xp.maximum(first + root, 1e-300), 1e-14, 1.0 - 1e-14)
+    return cell, xp.clip(2 * left / xp.maximum(first + root, 1e-300), SMALLEST_SHARE, 1 - SMALLEST_SHARE)
