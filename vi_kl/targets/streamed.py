@@ -70,6 +70,15 @@ class StreamedDensity(DerivedDensity):
         return self.blocks.of_all
 
     @property
+    def source(self) -> str:
+        return f"{self.density.source} whose rows are read in blocks"
+
+    @property
+    def mends(self) -> dict[str, str]:
+        mend = "Fit one of vi_kl's own families ('full_rank', 'mixture', 'flow'), or pass the rows as arrays."
+        return {**self.density.mends, "numpyro_guides": mend}
+
+    @property
     def programs(self) -> tuple:
         return self.density.programs
 
