@@ -477,3 +477,31 @@ def test_the_first_result_appears_within_five_seconds(folder):
     seconds = (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
     process.communicate(timeout=120)
     assert 0.1 < seconds < 5.0
+
+
+def test_a_fit_in_32_bits_is_checked_and_drawn_from_in_32_bits(folder, tmp_path):
+    """Only the command that fits is told."""
+    given = ("--data", folder / "data.csv", "--arg", "sigma=se", "--method", "laplace", "--dtype", "float32")
+    found = as_json("fit", f"{folder}/model.py:means", *given, "--out", tmp_path / "narrow.vikl")
+    assert found["made"]["dtype"] == "float32"
+    assert describe(tmp_path / "narrow.vikl").made["dtype"] == "float32"
+    assert found["certificate"]["rounding"]["noise"] > 0  # what a certificate in float64 does not have
+    assert json.loads((folder / "fit.json").read_text())["certificate"]["rounding"] is None
+    assert found["summary"]["mean"][0] == pytest.approx(MEAN, abs=5 * found["summary"]["error"][0])
+    checked = as_json("check", tmp_path / "narrow.vikl", "--draws", 1000)["checks"][0]
+    assert checked["certificate"]["rounding"]["noise"] > 0
+    as_json("predict", tmp_path / "narrow.vikl", "--draws", 10)
+    compared = as_json("compare", f"{folder}/model.py:means", *given[:4], "--methods", "laplace", *given[-2:])
+    assert compared["certificates"][0]["rounding"]["noise"] > 0
+
+
+def test_other_floats_than_those_of_the_fit_or_of_the_file_are_refused(folder, tmp_path):
+    refused = run("check", folder / "fit.vikl", "--dtype", "float32")
+    assert refused.exit_code != 0
+    assert "was computed in float64 then and is in float32 now" in " ".join(refused.output.split())
+    assert "leave --dtype out" in " ".join(run("fit", "eight_schools_centred", "--dtype", "float32").output.split())
+    own = "import vi_kl\n\ntarget = vi_kl.Target.from_log_density(lambda z: -(z**2).sum() / 2, 1)\n"
+    (tmp_path / "own.py").write_text(own)
+    refused = run("fit", f"{tmp_path}/own.py", "--dtype", "float32")
+    assert "makes its posterior itself, in float64" in " ".join(refused.output.split())
+    assert "float16" in run("fit", f"{folder}/model.py:means", "--dtype", "float16").output

@@ -341,6 +341,7 @@ def centred_schools(y, sd):
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_a_funnel_is_complained_of_though_all_populations_agree(seed):
+    """In nine keys the E-BFMI of the chains from particles was .14 to .22, of which .3 is asked."""
     y, sd = np.array([28.0, 8, -3, 7, -1, 1, 18, 12]), np.array([15.0, 10, 16, 11, 9, 11, 10, 18])
     target = Target.from_numpyro(centred_schools, y, sd)
     with pytest.raises(UntrustworthyReference, match="trajectories from the particles"):

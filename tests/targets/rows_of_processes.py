@@ -46,9 +46,11 @@ def figures(target) -> dict:
     params = fit.approximation.params
     check = vi_kl.check(fit, key=1, num_draws=600)
     some = some_rows(target)
+    svi = vi_kl.fit(target, vi_kl.SVI(vi_kl.FullRank(), max_steps=400), key=2).approximation.params
     return {
         "rows": target.density.num_rows,
         "laplace": [float(x) for name in sorted(params) for x in np.ravel(params[name])],
+        "svi": [float(x) for name in sorted(svi) for x in np.ravel(svi[name])],
         "elbo": check.elbo.value,
         "kl": check.reverse_kl.value,
         "some": None if some is None else float(some.log_density(np.ones(3))),

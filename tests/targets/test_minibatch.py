@@ -13,7 +13,7 @@ from numpyro.infer.autoguide import AutoNormal
 from scipy import stats
 
 from vi_kl.families.guide import guide_family
-from vi_kl.targets import Target
+from vi_kl.targets import ArrayRows, Target
 from vi_kl.targets.minibatch import draw_rows, minibatch, with_rows
 from vi_kl.targets.numpyro.model import ModelError
 from vi_kl.targets.target import log_density
@@ -281,3 +281,17 @@ def test_what_a_minibatch_cannot_estimate_is_refused_by_name(model, words):
 def test_minibatch_needs_a_subsampling_plate():
     with pytest.raises(ValueError, match="subsample_size"):
         minibatch(Target.from_numpyro(regression, Y), jax.random.key(0))
+
+
+def fixed_number(y):
+    loc = numpyro.sample("loc", dist.Normal(0, 1))
+    with numpyro.plate("rows", len(y), subsample_size=10):
+        numpyro.sample("y", dist.Normal(loc, 1), obs=numpyro.subsample(y, event_dim=0))
+
+
+def test_a_minibatch_of_more_rows_than_there_are_is_refused_when_the_target_is_made():
+    with pytest.raises(ModelError, match=r"10 rows .* only 9: write subsample_size=None there .* up to 9\."):
+        Target.from_numpyro(fixed_number, np.zeros(9))
+    assert not Target.from_numpyro(fixed_number, np.zeros(10)).subsampled
+    # two thirds of the rows of a source, though half of them are looked at by themselves
+    assert Target.from_numpyro(fixed_number, rows=ArrayRows(y=np.zeros(15))).dim == 1

@@ -108,12 +108,13 @@ def of_two_processes(*args) -> list[dict]:
 
 @pytest.mark.exhaustive
 def test_two_processes_each_with_its_own_rows_make_one_fit():
-    """Laplace's normal and its certificate are those of one process with all rows, and the same in both."""
+    """Laplace's normal, its certificate and SVI are those of one process with all rows, and the same in both."""
     first, second = of_two_processes()
     assert first == second
     alone = finish(of_rows("alone"))
     assert first["rows"] == alone["rows"] == 60_000
     np.testing.assert_allclose(first["laplace"], alone["laplace"], rtol=1e-5)
+    np.testing.assert_allclose(first["svi"], alone["svi"], rtol=1e-5)  # it sees the same rows in its minibatches
     np.testing.assert_allclose(first["elbo"], alone["elbo"], rtol=1e-6)
     assert (first["some"] is None) == (alone["some"] is None)
     if alone["some"] is not None:

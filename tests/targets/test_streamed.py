@@ -8,12 +8,15 @@ import numpy as np
 import numpyro
 import numpyro.distributions as dist
 import pytest
+from numpyro.infer.autoguide import AutoNormal
 from tiers import exhaustive_after
 
 import vi_kl
 from vi_kl import Target
 from vi_kl.core.errors import ModelError, UnsuitableError
 from vi_kl.core.precision import in_float64
+from vi_kl.families.guide import GuideError
+from vi_kl.reference import reference_run
 from vi_kl.targets import price, rows, streamed
 from vi_kl.targets.row_sources import ArrayRows, MissingExtraError, ParquetRows
 from vi_kl.targets.some_rows import part_of_rows, some_rows
@@ -185,7 +188,9 @@ def test_sources_that_are_none():
 def test_what_runs_the_density_in_a_program_of_its_own_says_what_can_be_done():
     target = Target.from_numpyro(regression, rows=ArrayRows(x=np.ones((N, 3)), y=np.zeros(N)))
     with pytest.raises(UnsuitableError, match=r"reads its rows in blocks .* Fit it by the default"):
-        vi_kl.fit(target, vi_kl.SVI(vi_kl.MeanField()), key=0, progress=False)
+        reference_run(target, key=0, progress=False)
+    with pytest.raises(GuideError, match=r"whose rows are read in blocks, .* own families .* or pass the rows"):
+        vi_kl.fit(target, AutoNormal, key=0, progress=False)
 
 
 def test_an_argument_called_rows_that_is_no_source_is_the_models():

@@ -11,7 +11,7 @@ from scipy import stats
 
 import vi_kl
 from vi_kl.algorithms import SVI
-from vi_kl.core.errors import UnsuitableError
+from vi_kl.core.errors import ModelError, UnsuitableError
 from vi_kl.families import Approximation, Guide
 from vi_kl.objectives import ELBO
 from vi_kl.targets import Target
@@ -184,6 +184,20 @@ def test_what_is_no_encoder_is_refused(encoded):
         encode(Approximation(own, {"loc": np.zeros((ROWS, LATENT))}, target), X[:5], batch=None)
     with pytest.raises(ValueError, match="some of the 40 rows"):
         amortisation_gap(encoded, [40], key=0)
+
+
+def test_fewer_rows_than_a_minibatch_has_are_refused_with_the_argument_to_change(encoded):
+    """Whether its number is a default, given by name or by place; as many rows as it has are none too few."""
+    words = (
+        "asks for minibatches of {} rows .*, and there are only 3: pass batch=None for all rows at once, or a number"
+    )
+    with pytest.raises(ModelError, match=words.format(8)):
+        encode(encoded, X[:3])
+    with pytest.raises(ModelError, match=words.format(5)):
+        encode(encoded, X[:3], batch=5)
+    with pytest.raises(ModelError, match=words.format(5)):
+        encode(encoded, X[:3], 5)
+    assert encode(encoded, X[:8]).target.dim == 8 * LATENT
 
 
 @pytest.mark.exhaustive

@@ -7,7 +7,20 @@ import typer
 
 from vi_kl.cli.interruption import when_interrupted
 from vi_kl.cli.judging import failures_of
-from vi_kl.cli.options import Arg, AsJson, Data, Debug, OtherModel, Quiet, Reference, Seed, Set, ShortChains, Strict
+from vi_kl.cli.options import (
+    Arg,
+    AsJson,
+    Data,
+    Debug,
+    Dtype,
+    OtherModel,
+    Quiet,
+    Reference,
+    Seed,
+    Set,
+    ShortChains,
+    Strict,
+)
 from vi_kl.cli.streams import Streams, streams
 from vi_kl.cli.wording import in_commands
 
@@ -45,6 +58,7 @@ def check(
             show_default=False,
         ),
     ] = None,
+    dtype: Dtype = None,
     seed: Seed = 0,
     strict: Strict = False,
     as_json: AsJson = False,
@@ -70,7 +84,7 @@ def check(
 
             method = method_named(method, METHODS)
         for subject in subjects:
-            found, name = fit_of(subject, model, data, arg or [], method, settings or [], seed, said)
+            found, name = fit_of(subject, model, data, arg or [], method, settings or [], dtype, seed, said)
             options = {"short_chains": short_chains, "num_draws": draws}
             certificate = checked(found, reference, seed, options, said)
             done.append(judged(subject, name, certificate, said))
@@ -86,6 +100,7 @@ def fit_of(
     arg: list[str],
     method: str,
     settings: list[str],
+    dtype: str | None,
     seed: int,
     said: Streams,
 ) -> "tuple[Fit, str]":
@@ -95,10 +110,10 @@ def fit_of(
     from vi_kl.cli.subject import is_model, open_fit, subject_of
 
     if is_model(subject):
-        posterior = subject_of(subject, data, arg, said)
+        posterior = subject_of(subject, data, arg, said, dtype=dtype)
         algorithm = algorithms_named(posterior.target, [method], settings)[method]
         return vi_kl.fit(posterior.target, method=algorithm, key=seed, progress=said.progress), posterior.name
-    found, posterior = open_fit(Path(subject), model, data, arg, said)
+    found, posterior = open_fit(Path(subject), model, data, arg, said, dtype)
     return found, posterior.name
 
 

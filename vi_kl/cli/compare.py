@@ -10,7 +10,7 @@ import typer
 
 from vi_kl.cli.interruption import when_interrupted
 from vi_kl.cli.judging import failures_of
-from vi_kl.cli.options import Arg, AsJson, Data, Debug, Model, Quiet, Reference, Seed, Set, Strict
+from vi_kl.cli.options import Arg, AsJson, Data, Debug, Dtype, Model, Quiet, Reference, Seed, Set, Strict
 from vi_kl.cli.streams import Streams, streams
 from vi_kl.cli.wording import in_commands
 from vi_kl.core.files import require_writable_file
@@ -34,6 +34,7 @@ def compare(
         ),
     ] = Reference.auto,
     settings: Set = None,
+    dtype: Dtype = None,
     seed: Seed = 0,
     out: Annotated[
         Path | None,
@@ -62,14 +63,13 @@ def compare(
             from vi_kl.cli.subject import subject_of
 
             names = names_of(methods)
-        subject = subject_of(model, data, arg or (), said)
+        subject = subject_of(model, data, arg or (), said, dtype=dtype)
         algorithms = algorithms_named(subject.target, names, settings or ())
         known, why_not = reference_of(subject.target, reference, seed, said)
         without = (f"There is no reference posterior to compare with: {why_not}",) if why_not else ()
         target = subject.target if known is None else subject.target.with_reference(known)
-        command = typed(
-            model, data, [*options_of("--arg", arg), *options_of("--set", settings)], methods, reference, seed
-        )
+        more = [*options_of("--arg", arg), *options_of("--set", settings), *options_of("--dtype", dtype and [dtype])]
+        command = typed(model, data, more, methods, reference, seed)
 
         def keep(comparison: "Comparison") -> None:
             words = ", ".join(certificate.name for certificate in comparison.certificates)

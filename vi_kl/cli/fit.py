@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vi_kl.cli.interruption import when_interrupted
-from vi_kl.cli.options import Arg, AsJson, Data, Debug, Model, Quiet, Seed, Set, ShortChains
+from vi_kl.cli.options import Arg, AsJson, Data, Debug, Dtype, Model, Quiet, Seed, Set, ShortChains
 from vi_kl.cli.streams import Streams, streams
 from vi_kl.cli.wording import in_commands
 from vi_kl.core.files import require_writable_file
@@ -48,6 +48,7 @@ def fit(
     ] = "automatic",
     settings: Set = None,
     short_chains: ShortChains = None,
+    dtype: Dtype = None,
     seed: Seed = 0,
     out: Annotated[
         Path | None, typer.Option(help="The file to keep the fit in, such as fit.vikl.", show_default=False)
@@ -77,7 +78,7 @@ def fit(
             from vi_kl.cli.subject import made_now, subject_of
 
             method = method_named(method, METHODS)
-        subject = subject_of(model, data, arg or (), said)
+        subject = subject_of(model, data, arg or (), said, dtype=dtype)
         algorithm = algorithms_named(subject.target, [method], settings or ())[method]
         found = vi_kl.fit(subject.target, method=algorithm, key=seed, progress=said.progress)
         said.show(f"{subject.name}: {found.status}", "")

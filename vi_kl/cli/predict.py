@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vi_kl.cli.interruption import when_interrupted
-from vi_kl.cli.options import Arg, AsJson, Debug, OtherModel, Quiet, Seed
+from vi_kl.cli.options import Arg, AsJson, Debug, Dtype, OtherModel, Quiet, Seed
 from vi_kl.cli.streams import Streams, streams
 from vi_kl.core.files import require_writable_file
 
@@ -41,6 +41,7 @@ def predict(
             show_default=False,
         ),
     ] = None,
+    dtype: Dtype = None,
     seed: Seed = 0,
     out: Annotated[Path | None, typer.Option(help="A file for all draws: csv, npz or nc.", show_default=False)] = None,
     model: OtherModel = None,
@@ -68,7 +69,7 @@ def predict(
             from vi_kl.cli.subject import open_fit
 
         # arguments on the command line are those of the new data; the fit's own are in its file
-        found, subject = open_fit(fit, model, fitted_data, (), said)
+        found, subject = open_fit(fit, model, fitted_data, (), said, dtype)
         options = {"n": draws, "sites": names(sites), "redraw": names(redraw) or (), "progress": said.progress}
         values, labels, table = draw_and_summarise(found, subject, data, arg or (), seed, options)
         if out is not None:

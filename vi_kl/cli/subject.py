@@ -77,6 +77,7 @@ def subject_of(
     said: Streams,
     *,
     known: Mapping[str, Sequence[str]] | None = None,
+    dtype: str | None = None,
 ) -> Subject:
     """Return the posterior of a model and its data.
 
@@ -86,6 +87,7 @@ def subject_of(
         arguments: `name=value` for arguments that are not the column of their name.
         said: the streams, for remarks.
         known: {column: labels} of codes that are to be used again.
+        dtype: the floats in which the model is evaluated; None for float64, or for what the file says.
 
     Raises:
         FileError, NoSuchModel: the model or the data cannot be read; the message says why.
@@ -99,7 +101,12 @@ def subject_of(
             raise FileError(
                 f"{in_catalogue} is a model of the catalogue and has its own data: leave --data and --arg out."
             )
-        return Subject(in_catalogue, make_target(in_catalogue), {"model": in_catalogue}, None)
+        target = make_target(in_catalogue)
+        if dtype not in (None, target.dtype):
+            raise FileError(
+                f"{in_catalogue} is a model of the catalogue, which is evaluated in {target.dtype}: leave --dtype out."
+            )
+        return Subject(in_catalogue, target, {"model": in_catalogue}, None)
     if model.endswith(".stan"):
         raise FileError(
             f"{model} is a Stan program, which is fitted in Python: vi_kl.Target.from_stan({model!r}, data)."
@@ -114,13 +121,15 @@ def subject_of(
     bound = bind(found, None if data is None else read_table(data), arguments, known=known)
     for remark in bound.remarks:
         said.remark(remark)
+    target = bound.target(dtype)
     made = {
         "model": f"{found.path}:{found.name}",
         "data": None if data is None else str(data.expanduser().resolve()),
         "arguments": [from_anywhere(each) for each in arguments],
         "labels": bound.codes,
+        "dtype": target.dtype,
     }
-    return Subject(str(found), bound.target(), made, bound)
+    return Subject(str(found), target, made, bound)
 
 
 def made_now(subject: Subject, **more: Any) -> dict[str, Any]:
@@ -129,7 +138,12 @@ def made_now(subject: Subject, **more: Any) -> dict[str, Any]:
 
 
 def open_fit(
-    path: Path, model: str | None, data: Path | None, arguments: Sequence[str], said: Streams
+    path: Path,
+    model: str | None,
+    data: Path | None,
+    arguments: Sequence[str],
+    said: Streams,
+    dtype: str | None = None,
 ) -> "tuple[Fit, Subject]":
     """Return a saved fit, and its posterior, made again from the model and the data that it was fitted to.
 
@@ -139,6 +153,7 @@ def open_fit(
         data: the data, if they have moved; None if they are where they were.
         arguments: arguments to replace those that the file has; none of them for all that it has.
         said: the streams, for remarks.
+        dtype: the floats in which the model is evaluated; None for those that the file names.
 
     Raises:
         FileError: the model or the data are not where they were; or the file does not say where.
@@ -161,9 +176,8 @@ def open_fit(
         model = f"{place}:{function}"
     if data is None and made.get("data"):
         data = still_there(made["data"], path, "--data")
-    subject = subject_of(
-        model or made["model"], data, arguments or made.get("arguments", ()), said, known=made.get("labels")
-    )
+    model, arguments = model or made["model"], arguments or made.get("arguments", ())
+    subject = subject_of(model, data, arguments, said, known=made.get("labels"), dtype=dtype or made.get("dtype"))
     return vi_kl.load(path, subject.target), subject
 
 
@@ -175,7 +189,7 @@ def recorded(made: Mapping[str, Any], path: Path) -> Mapping[str, Any]:
     """
     from vi_kl.targets.file import FileError
 
-    kinds = {"model": str, "data": str | None, "arguments": list | tuple, "labels": dict}
+    kinds = {"model": str, "data": str | None, "arguments": list | tuple, "labels": dict, "dtype": str}
     for name, kind in kinds.items():
         if name in made and not isinstance(made[name], kind):
             raise FileError(f"{path} is damaged: it says that its {name} is {str(made[name])[:40]!r}.")

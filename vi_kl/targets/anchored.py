@@ -17,6 +17,7 @@ Baker, Fearnhead, Fox & Nemeth (2019), "Control variates for stochastic gradient
 """
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -80,14 +81,18 @@ class Anchored(DerivedDensity):
         def estimate(z):
             return self.density.minibatch(given, unravel(self.sites, z), rows)
 
-        own, slope = jax.value_and_grad(estimate)(jnp.asarray(anchor.z))
-        on = anchor.weight > 0
-        shift = jnp.where(on, anchor.weight * (anchor.value - own), 0.0)
-        tilt = jnp.where(on, anchor.weight * (anchor.gradient - slope), 0.0)
-        z = ravel(self.sites, sites)
-        return estimate(z) + shift + tilt @ (z - anchor.z)
+        return controlled(estimate, anchor, ravel(self.sites, sites))
 
     minibatch_of_own = minibatch  # no site belongs to a row
+
+
+def controlled(estimate: Callable, anchor: Anchor, z) -> jax.Array:
+    """Return a minibatch's estimate of the log density at z with the control variate of an anchor."""
+    own, slope = jax.value_and_grad(estimate)(jnp.asarray(anchor.z))
+    on = anchor.weight > 0
+    shift = jnp.where(on, anchor.weight * (anchor.value - own), 0.0)
+    tilt = jnp.where(on, anchor.weight * (anchor.gradient - slope), 0.0)
+    return estimate(z) + shift + tilt @ (z - anchor.z)
 
 
 def can_be_anchored(target: Target) -> bool:
@@ -115,8 +120,14 @@ def anchor_at(target: Target, z: np.ndarray, draws: np.ndarray, key) -> Anchor:
         draws: draws of q, (n, dim).
         key: the key of the minibatches that are looked at.
     """
+    return anchor_from(
+        target, z, *map(np.asarray, gradients_of_minibatches(target, jnp.asarray(z), jnp.asarray(draws), key))
+    )
+
+
+def anchor_from(target: Target, z: np.ndarray, found: np.ndarray, at_anchor: np.ndarray) -> Anchor:
+    """Return the anchor at a point, given gradients of minibatches at draws of q and at the point."""
     value, gradient = map(np.asarray, value_and_grad(target, jnp.asarray(z)))
-    found, at_anchor = map(np.asarray, gradients_of_minibatches(target, jnp.asarray(z), jnp.asarray(draws), key))
     if not all(np.isfinite(x).all() for x in (value, gradient, found, at_anchor)):
         return Anchor.nowhere(len(z))
     return Anchor(np.asarray(z, float), value, gradient, np.asarray(best_weight(found, at_anchor)))
@@ -140,10 +151,17 @@ def best_weight(found: np.ndarray, at_anchor: np.ndarray) -> float:
 @compiled(unoptimized=True)
 def gradients_of_minibatches(target: Target, z, draws, key):
     """Return gradients of minibatches at draws, (minibatches, n, dim), and at one point, (minibatches, dim)."""
+    return gradients_at(
+        lambda key: with_rows(target, drawn_rows(target, key)), jax.random.split(key, MINIBATCHES), z, draws
+    )
 
-    def one(key):
-        rows = with_rows(target, drawn_rows(target, key))
+
+def gradients_at(minibatch: Callable, drawn, z, draws):
+    """Return gradients of minibatches, each a target made from an entry of `drawn`, at draws and at one point."""
+
+    def one(drawn):
+        rows = minibatch(drawn)
         gradient = jax.grad(lambda z: rows.density.log_density(rows.data, rows.unravel(z)))
         return jax.vmap(gradient)(draws), gradient(z)
 
-    return jax.lax.map(one, jax.random.split(key, MINIBATCHES))
+    return jax.lax.map(one, drawn)

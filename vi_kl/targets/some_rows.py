@@ -47,9 +47,22 @@ class SomeRows(DerivedDensity):
 
     def log_density(self, data, sites):
         _, leaves, numbers = data
-        block = Block(self.by_rows.num_rows, len(numbers), numbers, jnp.ones(len(numbers), bool))
-        constant, linear = self.by_rows.parts(leaves, block, ravel(self.sites, sites))
-        return constant + self.num_rows / len(numbers) * linear
+        return scaled_up(self.by_rows, self.num_rows, leaves, numbers, ravel(self.sites, sites))
+
+
+def scaled_up(by_rows: RowSum, num_rows: int, leaves: list, numbers, z) -> jax.Array:
+    """Return the log density at one z given some of the rows, their sum scaled up to that of all.
+
+    Args:
+        by_rows: the log density as a sum over rows.
+        num_rows: the number of all rows.
+        leaves: the data, with these rows in the places of all.
+        numbers: the numbers of these rows.
+        z: the point.
+    """
+    block = Block(by_rows.num_rows, len(numbers), numbers, jnp.ones(len(numbers), bool))
+    constant, linear = by_rows.parts(leaves, block, z)
+    return constant + num_rows / len(numbers) * linear
 
 
 def some_rows(target: Target) -> Target | None:

@@ -7,8 +7,8 @@ The model is traced for one block. Each pass over the source evaluates the log d
 points of a batch: block after block by one compiled program, the last block filled up with rows that do not count,
 while a thread reads the next. Peak memory is that of a few blocks, whatever the number of rows.
 
-The sum is formed outside compiled code, so what runs the log density within a program of its own (SVI, NUTS, guides)
-refuses such a target, and says what can be done.
+The sum is formed outside compiled code, so what runs the log density within a program of its own (NUTS, guides) refuses
+such a target, and says what can be done. SVI runs on minibatches of the rows (`vi_kl.targets.streamed_minibatch`).
 """
 
 import contextlib
@@ -70,6 +70,15 @@ class StreamedDensity(DerivedDensity):
         return self.blocks.of_all
 
     @property
+    def source(self) -> str:
+        return f"{self.density.source} whose rows are read in blocks"
+
+    @property
+    def mends(self) -> dict[str, str]:
+        mend = "Fit one of vi_kl's own families ('full_rank', 'mixture', 'flow'), or pass the rows as arrays."
+        return {**self.density.mends, "numpyro_guides": mend}
+
+    @property
     def programs(self) -> tuple:
         return self.density.programs
 
@@ -77,16 +86,13 @@ class StreamedDensity(DerivedDensity):
         raise UnsuitableError(
             f"'{self}' reads its rows in blocks (rows=...), which takes no part in a compiled program, and this method "
             f"runs the log density inside of one. Fit it by the default (vi_kl.fit(target, key=key)), 'laplace', "
-            f"'full_rank' or 'mean_field', and check it by vi_kl.check; or pass the rows as arrays, in the narrowest "
-            f"type that holds them, and to SVI in minibatches (numpyro.plate(..., subsample_size=...))."
+            f"'full_rank', 'mean_field', or in minibatches by vi_kl.SVI(...), 'mixture' or 'flow', and check it by "
+            f"vi_kl.check; or pass the rows as arrays, in the narrowest type that holds them."
         )
 
     def leaves(self, data: Any, rows: Rows) -> list:
         """Return the leaves of the data with a block's rows in their places."""
-        leaves = jax.tree.leaves(data)
-        for name, place in self.places:
-            leaves[place] = rows[name]
-        return leaves
+        return in_places(data, self.places, rows)
 
     def evaluate(self, data: Any, z: np.ndarray, with_gradient: bool) -> Any:
         """Return the log density at each z (n, dim), and its gradient if asked for, as NumPy arrays.
@@ -115,15 +121,29 @@ class StreamedDensity(DerivedDensity):
         return jax.tree.map(lambda *pieces: np.concatenate(pieces)[: len(z)], *total)
 
     def rows_at(self, numbers: np.ndarray) -> Rows:
-        """Return the rows of these numbers, in ascending order, by one pass."""
-        found: list[Rows] = []
+        """Return the rows of these numbers, in their order, by one pass; a number may come several times."""
+        order = np.argsort(numbers, kind="stable")
+        ascending = numbers[order]
+        found = {name: np.empty((len(numbers), *shape), dtype) for name, (shape, dtype) in self.blocks.kinds.items()}
         begin = self.blocks.begin
         for rows, count in read_ahead(iter(self.blocks)):
-            here = numbers[(numbers >= begin) & (numbers < begin + count)] - begin
-            found.append({name: array[here] for name, array in rows.items()})
+            here = slice(*np.searchsorted(ascending, [begin, begin + count]))
+            for name, array in rows.items():
+                found[name][order[here]] = array[ascending[here] - begin]
             begin += count
-        joined = {name: np.concatenate([part[name] for part in found]) for name in found[0]}
-        return {name: joined_over_processes(x) for name, x in joined.items()} if self.blocks.are_shared else joined
+        if self.blocks.are_shared:
+            own = order[slice(*np.searchsorted(ascending, [self.blocks.begin, begin]))]
+            for array in found.values():
+                array[order] = joined_over_processes(array[own])
+        return found
+
+
+def in_places(data: Any, places: tuple[tuple[str, int], ...], rows: Any) -> list:
+    """Return the leaves of a block's data with the rows of each argument in the place of the block's."""
+    leaves = jax.tree.leaves(data)
+    for name, place in places:
+        leaves[place] = rows[name]
+    return leaves
 
 
 def unchanged(function: Callable) -> Callable:
@@ -158,6 +178,7 @@ class Blocks:
 
     Attributes:
         num_rows: the number of the source's rows.
+        row_bytes: the bytes of a row.
         are_shared: whether other processes have further rows.
         of_all: the number of rows of all processes.
         begin: the number of rows of the processes before this one.
@@ -174,8 +195,8 @@ class Blocks:
         if not piece or self.num_rows < 1:
             raise ModelError(f"The source of rows ({type(source).__name__}) has none.")
         self.kinds = kinds_of(piece, None)
-        row_bytes = sum(dtype.itemsize * int(np.prod(shape)) for shape, dtype in self.kinds.values())
-        self.size = min(self.num_rows, max(FEWEST_ROWS, BLOCK_BYTES // row_bytes))
+        self.row_bytes = sum(dtype.itemsize * int(np.prod(shape)) for shape, dtype in self.kinds.values())
+        self.size = min(self.num_rows, max(FEWEST_ROWS, BLOCK_BYTES // self.row_bytes))
         self.are_shared = isinstance(source, RowsOfEachProcess)
         numbers = from_each(np.array([self.num_rows, self.size])) if self.are_shared else np.array([[self.num_rows, 0]])
         self.of_all = int(numbers[:, 0].sum())

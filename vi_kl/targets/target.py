@@ -101,7 +101,7 @@ class Target:
                 numbers the model needs in Python (`np.unique(group)`, `int(group.max())`): `constants` names them.
             **kwargs: the model's keyword arguments; the same holds for these. `rows=` may be a source of rows
                 (`vi_kl.targets.row_sources`): it gives arguments of the model whose rows need not fit into memory, and
-                are read in blocks.
+                are read in blocks; SVI takes minibatches of them.
             reference: the reference posterior, if it is known: a `ReferencePosterior`, or a function from this target
                 to one, called when it is first asked for.
             dtype: "float32" to evaluate the model in 32 bits, as GPUs do many times faster: its terms are, and their

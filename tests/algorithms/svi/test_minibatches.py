@@ -58,14 +58,14 @@ def exact_linear(x, y):
     return np.linalg.solve(precision, x.T @ y), np.sqrt(np.diag(np.linalg.inv(precision)))
 
 
-def exact_logistic(x, y):
+def exact_logistic(x, y, nodes=7):
     """The posterior's mean and sds by Gauss-Hermite quadrature around Laplace's normal, which alone is .01 sd off."""
     mean = np.zeros(x.shape[1])
     for _ in range(30):
         p = 1 / (1 + np.exp(-x @ mean))
         precision = (x * (p * (1 - p))[:, None]).T @ x + np.eye(len(mean)) / 2.5**2
         mean = mean + np.linalg.solve(precision, x.T @ (y - p) - mean / 2.5**2)
-    nodes, weights = np.polynomial.hermite_e.hermegauss(7)
+    nodes, weights = np.polynomial.hermite_e.hermegauss(nodes)
     u = np.stack(np.meshgrid(*[nodes] * len(mean)), axis=-1).reshape(-1, len(mean))
     of_normal = np.prod(np.stack(np.meshgrid(*[weights] * len(mean)), axis=-1).reshape(-1, len(mean)), axis=1)
     z = mean + u @ np.linalg.cholesky(np.linalg.inv(precision)).T

@@ -11,8 +11,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from vi_kl.core.random_keys import numpy_generator
 from vi_kl.objectives.elbo import ELBO
 from vi_kl.targets.anchored import Anchor, anchor_at, can_be_anchored, with_anchor
+from vi_kl.targets.streamed_minibatch import for_minibatches, streamed_anchor_at
 from vi_kl.targets.target import Target
 
 DRAWS = 8  # draws of q at which the noise is looked at
@@ -21,7 +23,7 @@ FALL = 0.25  # of the step size, after which the anchor is moved
 
 def takes_anchor(config, target: Target) -> bool:
     """Return whether the minibatches of an SVI fit have a control variate."""
-    return isinstance(config.objective, ELBO) and can_be_anchored(target)
+    return isinstance(config.objective, ELBO) and (target.density.is_streamed or can_be_anchored(target))
 
 
 class Anchoring:
@@ -39,6 +41,8 @@ class Anchoring:
         self.anchor = Anchor.nowhere(run.target.dim)
         self.step_size = np.inf
         self.chunks = 0
+        if run.target.density.is_streamed and self.is_used:
+            self.set(self.anchor)  # with or without a control variate, steps see minibatches only
 
     def begin(self, key) -> None:
         """Set the anchor at the frame's centre, if there is a frame."""
@@ -65,12 +69,17 @@ class Anchoring:
         if not jnp.issubdtype(key.dtype, jax.dtypes.prng_key):  # a lane's, as data
             key = jax.random.wrap_key_data(jnp.asarray(key), impl=self.run.impl)
         self.step_size = abs(self.run.schedule.step_size)
-        self.set(anchor_at(self.run.target, z, draws, jax.random.fold_in(key, 2)))
+        target, key = self.run.target, jax.random.fold_in(key, 2)
+        if target.density.is_streamed:
+            self.set(streamed_anchor_at(target, z, draws, numpy_generator(key)))
+        else:
+            self.set(anchor_at(target, z, draws, key))
         self.run.counter.gradient_evaluations += 1
 
     def set(self, anchor: Anchor) -> None:
         self.anchor = anchor
-        self.target = with_anchor(self.run.target, anchor)
+        target = self.run.target
+        self.target = for_minibatches(target, anchor) if target.density.is_streamed else with_anchor(target, anchor)
 
     def state(self) -> list:
         """Return what a checkpoint holds."""

@@ -24,7 +24,7 @@ from vi_kl.core.files import place_of
 from vi_kl.core.serialization import Archive, ArchiveError
 from vi_kl.targets.fingerprint import differences, fingerprint
 
-FORMAT = 4
+FORMAT = 5
 CLASSES = {kind.__qualname__: kind for kind in (Answer, Batch, Params, State)}
 MAY_DIFFER = ("max_steps", "keep_path")  # they only say when to stop, and what to keep
 
@@ -110,6 +110,7 @@ class Checkpoint:
         run.setbacks, run.setbacks_in_all = state["setbacks"]
         run.learning.restore(state["learning"])
         run.anchoring.restore(state["anchoring"])
+        run.reading.restore(state["reading"])
         for name, value in vars(self.before).items():
             setattr(run.counter, name, getattr(run.counter, name) + value)
 
@@ -149,6 +150,7 @@ class Checkpoint:
             "setbacks": [run.setbacks, run.setbacks_in_all],
             "learning": run.learning.state(),
             "anchoring": run.anchoring.state(),
+            "reading": run.reading.state(),
         }
         if now - self.written >= self.seconds:
             self.write()

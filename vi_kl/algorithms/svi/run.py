@@ -13,6 +13,7 @@ from vi_kl.algorithms.initialization import initialize
 from vi_kl.algorithms.svi.anchoring import Anchoring
 from vi_kl.algorithms.svi.cosine import CosineSchedule
 from vi_kl.algorithms.svi.learning import Learning
+from vi_kl.algorithms.svi.reading import Reading, require_linear
 from vi_kl.algorithms.svi.schedule import Schedule
 from vi_kl.algorithms.svi.step import Chunk, Optimizer, Params, adam, placed, run_and_measure, run_chunk
 from vi_kl.core.kept_programs import tracing
@@ -45,6 +46,7 @@ class Beginning(NamedTuple):
 def begin(config, key, target, counter, start=None) -> Beginning:
     """Return the standard member in the frame of the start; or a random one, for families that take no frame."""
     config.family.require(target)
+    require_linear(config, target)
     config.objective.require(config.family, target)
     frame_key, init_key = jax.random.split(key)
     units = frame = None
@@ -97,6 +99,7 @@ class Run:
         self.error: FitError | None = None
         self.learning = Learning(self)
         self.anchoring = Anchoring(self)
+        self.reading = Reading(self)
 
     def begin(self, start=None) -> "Run":
         """Find the parameters to start from."""
@@ -104,6 +107,7 @@ class Run:
         params, units, self.schedule.frame = begin(self.config, init_key, self.target, self.counter, start)
         self.learning.begin(params, units)
         self.anchoring.begin(init_key)
+        self.reading.begin(init_key)
         self.note_place()
         return self
 
@@ -124,9 +128,10 @@ class Run:
     def advance(self) -> None:
         """Do one chunk of steps."""
         config = self.config
+        self.reading.read()
         chunk = run_and_measure(
             self.key, self.state, self.anchoring.target, self.units, self.schedule.step_size,
-            config.family, config.objective, optimizer_of(config), config.chunk,
+            config.family, config.objective, optimizer_of(config), config.chunk, self.reading.rows,
         )  # fmt: skip
         self.record(chunk._replace(**{name: to_numpy(getattr(chunk, name)) for name in ("losses", "mean", "draws")}))
 
@@ -236,7 +241,7 @@ def refuse_nonfinite(run: Run) -> None:
     chunk_key = jax.random.split(key)[1]
     state, _, _ = run_chunk(
         chunk_key, run.state, run.anchoring.target, run.units, run.schedule.step_size,
-        config.family, config.objective, optimizer_of(config), config.chunk,
+        config.family, config.objective, optimizer_of(config), config.chunk, run.reading.rows,
     )  # fmt: skip
     step = int(state.broken_at) - int(run.state.step) + run.schedule.steps
     if state.broken_at < 0:  # each step is finite, so their sum is what overflowed

@@ -11,6 +11,7 @@ from jax.flatten_util import ravel_pytree
 from vi_kl.core.compilation import compiled
 from vi_kl.objectives.elbo import ELBO
 from vi_kl.targets.minibatch import drawn_rows
+from vi_kl.targets.streamed_minibatch import given_drawn
 from vi_kl.targets.target import is_small
 
 MOST_NOISE = 2**18  # the most numbers that are drawn ahead; steps that need more take long anyway
@@ -87,31 +88,34 @@ class Chunk(NamedTuple):
     draws: Any
 
 
-def few_numbers(key, state, target, units, step_size, family, objective, optimizer, num_steps) -> bool:
+def few_numbers(key, state, target, units, step_size, family, objective, optimizer, num_steps, rows=()) -> bool:
     """Return whether the target is so small that a quickly compiled program is as good as an optimised one."""
     return is_small(target, objective.density_evaluations)
 
 
 @compiled(static=("family", "objective", "optimizer", "num_steps"), unoptimized=few_numbers)
-def run_chunk(key, state: State, target, units, step_size, family, objective, optimizer, num_steps):
+def run_chunk(key, state: State, target, units, step_size, family, objective, optimizer, num_steps, rows=()):
     """Do `num_steps` steps, but none after one that is not finite.
+
+    Args:
+        rows: the minibatch of each step, a `Drawn`, where rows are read from a source; else ().
 
     Returns:
         The state after the last step, the loss of each step, and the mean of the iterates.
     """
-    return scan_steps(key, state, target, units, step_size, family, objective, optimizer, num_steps, careful=True)
+    return scan_steps(key, state, target, units, step_size, family, objective, optimizer, num_steps, True, rows)
 
 
-def scan_steps(key, state, target, units, step_size, family, objective, optimizer, num_steps, careful):
+def scan_steps(key, state, target, units, step_size, family, objective, optimizer, num_steps, careful, rows=()):
     """Scan over the steps; `careful` checks at each whether it is finite, which costs as much as many a step does."""
     import optax
 
-    def loss_in_frame(params, noise):
-        return loss_at(noise, params, units, target, family, objective)
+    def loss_in_frame(params, noise, drawn):
+        return loss_at(noise, params, units, given_drawn(target, drawn), family, objective)
 
-    def step(carry, noise):
+    def step(carry, of_step):
         state, mean = carry
-        loss, gradient = jax.value_and_grad(loss_in_frame)(state.params, noise)
+        loss, gradient = jax.value_and_grad(loss_in_frame)(state.params, *of_step)
         gradient = gradient._replace(learned=moved_by(jnp.transpose, gradient.learned, units.learned))
         update, optimizer_state = optimizer.update(gradient, state.optimizer, state.params)
         update = update._replace(learned=moved_by(lambda matrix: matrix, update.learned, units.learned))
@@ -124,7 +128,7 @@ def scan_steps(key, state, target, units, step_size, family, objective, optimize
 
     zeros = jax.tree.map(jnp.zeros_like, state.params)
     noise = noise_of_steps(key, family.placed(state.params.q, units.q), target, family, objective, num_steps)
-    (state, mean), losses = jax.lax.scan(step, (state, zeros), noise)
+    (state, mean), losses = jax.lax.scan(step, (state, zeros), (noise, rows))
     return state, losses, mean
 
 
@@ -147,11 +151,13 @@ def good_state(new: State, old: State, loss, gradient) -> State:
 
 
 @compiled(static=("family", "objective", "optimizer", "num_steps"), unoptimized=few_numbers)
-def run_and_measure(key, state: State, target, units, step_size, family, objective, optimizer, num_steps) -> Chunk:
+def run_and_measure(
+    key, state: State, target, units, step_size, family, objective, optimizer, num_steps, rows=()
+) -> Chunk:
     """Do a chunk of steps without checking each: values that are not finite show at its end."""
     key, chunk_key = jax.random.split(key)
     state, losses, mean = scan_steps(
-        chunk_key, state, target, units, step_size, family, objective, optimizer, num_steps, careful=False
+        chunk_key, state, target, units, step_size, family, objective, optimizer, num_steps, False, rows
     )
     seen = looked_at(target.with_free_parameters(mean.learned), family)
     draws, _ = family.sample_and_log_prob(family.placed(mean.q, units.q), seen, jax.random.key(0), FIXED_DRAWS)

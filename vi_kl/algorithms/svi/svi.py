@@ -7,7 +7,8 @@ Parameters of the model that have no prior (`numpyro.param`) are learned along w
 The loop is a jitted scan in chunks (step.py). Between chunks the schedule (schedule.py) tests whether the loss still
 falls, and cuts the step size if it does not. It stops when a cut no longer lowers the loss and the average of the
 iterates, which is the answer, is precise enough. Between chunks a checkpoint can be written too (checkpoint.py), from
-which a run that was killed goes on to the same answer.
+which a run that was killed goes on to the same answer. Rows that are read from a source are drawn beforehand, and
+picked out by a pass for many chunks (reading.py).
 """
 
 import dataclasses
@@ -23,7 +24,7 @@ from vi_kl.algorithms.svi.run import Run, with_guide_fixed
 from vi_kl.algorithms.svi.schedule import Schedule
 from vi_kl.algorithms.svi.step import Optimizer, run_chunk
 from vi_kl.core.annotations import KeyLike, Progress, ProgressLike
-from vi_kl.core.errors import ViKLError
+from vi_kl.core.errors import UnsuitableError, ViKLError
 from vi_kl.families.family import Family
 from vi_kl.families.gaussian import FullRank
 from vi_kl.objectives.elbo import ELBO
@@ -135,6 +136,11 @@ class SVI(Algorithm):
         if self.num_restarts > 1:
             if checkpoint is not None:
                 raise ValueError("checkpoint is for a single fit: set num_restarts=1.")
+            if target.density.is_streamed:
+                raise UnsuitableError(
+                    f"Restarts run side by side, each on rows of its own, which '{target.density}' reads in blocks "
+                    f"(rows=...): set num_restarts=1, and compare fits by several keys."
+                )
             return best_of_restarts(self, key, target, start, progress, counter)
         run = Run(self, key, target, counter)
         keeper = Checkpoint.of(run, start, checkpoint, checkpoint_seconds)
@@ -149,7 +155,8 @@ class SVI(Algorithm):
 
     def find_many(self, keys: PRNGKeyArray, targets: tuple[Target, ...], progress: Progress) -> list[Fit | ViKLError]:
         """Fit targets of one structure side by side, by one program; others one after the other."""
-        if not targets or self.num_restarts > 1 or not have_one_structure(targets):
+        streamed = any(target.density.is_streamed for target in targets)
+        if not targets or self.num_restarts > 1 or streamed or not have_one_structure(targets):
             return super().find_many(keys, targets, progress)
         return fit_side_by_side(self, keys, targets, progress)
 

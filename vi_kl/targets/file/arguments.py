@@ -77,24 +77,35 @@ class Bound:
         """The arguments that can only be given by name."""
         return {name: x for name, x in self.values.items() if self.model.parameters[name].kind not in BY_PLACE}
 
-    def target(self) -> Target:
+    def target(self, dtype: str | None = None) -> Target:
         """Return the posterior.
+
+        Args:
+            dtype: "float32" or "float64", in which the model is evaluated; None for what the file says, else float64.
 
         Raises:
             ModelError: the model cannot be fitted as it is, or its data lack values; the message says which.
-            FileError: the model's code raises an error.
+            FileError: the model's code raises an error, or makes a posterior that is evaluated in other floats.
         """
         with self.model.speaking_for_itself():
             try:
                 self.refuse_codes_as_numbers()
                 made = self.model.posterior(self.args, self.kwargs)
-                return made or Target.from_numpyro(self.model.function, *self.args, **self.kwargs)
+                if made is None:
+                    return Target.from_numpyro(self.model.function, *self.args, dtype=dtype or "float64", **self.kwargs)
             except ModelError as error:
                 gaps = " ".join(filter(None, (table.missing([name]) for table, name in self.sources)))
                 if not gaps or "NaN" not in str(error):
                     raise
                 mend = "Leave those rows out, or give the model a mask (numpyro.handlers.mask)."
                 raise ModelError(f"{error} {gaps} {mend}") from error
+        if dtype not in (None, made.dtype):
+            raise FileError(
+                f"{self.model} makes its posterior itself, in {made.dtype}, and --dtype {dtype} cannot change that: "
+                f"write dtype='{dtype}' where the file calls Target.from_numpyro or Target.from_log_density, or leave "
+                f"--dtype out."
+            )
+        return made
 
     def refuse_codes_as_numbers(self) -> None:
         """Refuse text whose codes the model takes for observations of a continuous number.

@@ -5,6 +5,7 @@ itself, while `y[rows]` copies it, and over several devices (`target.shard`) sen
 """
 
 import dataclasses
+import inspect
 from collections.abc import Callable
 
 import jax.numpy as jnp
@@ -14,7 +15,9 @@ from numpyro.infer.util import potential_energy, unconstrain_fn
 
 from vi_kl.core.compilation import compiled
 from vi_kl.core.errors import ModelError
-from vi_kl.targets.numpyro.model import NumPyroModel, constrained
+from vi_kl.targets.constant_arguments import value_of
+from vi_kl.targets.numpyro.forward import written
+from vi_kl.targets.numpyro.model import NumPyroModel, constrained, names_of_arguments
 from vi_kl.targets.numpyro.plates import AllRows, Plate, SubsampledRows, rows_shapes
 from vi_kl.targets.sites import Site, constrained_shapes, unconstrained_shapes, unravel
 
@@ -134,6 +137,34 @@ class SubsampledModel(NumPyroModel):
 def subsampled(density: NumPyroModel, plates: tuple[Plate, ...], axes: tuple) -> SubsampledModel:
     """Return the density of all rows, with what minibatches of it need."""
     return SubsampledModel(AllRows(density.model), density.structure, density.static, plates, axes)
+
+
+def refuse_more_than_all(density: NumPyroModel, plates: tuple[Plate, ...]) -> None:
+    """Refuse a plate whose minibatches would have more rows than there are; the message names the argument to change.
+
+    Raises:
+        ModelError: there is one.
+    """
+    for plate in plates:
+        if plate.batch > plate.size:
+            found = arguments_with(density, plate.batch)
+            mend = " or ".join(f"{name}=None" for name in found) or "write subsample_size=None there"
+            raise ModelError(
+                f"Plate '{plate.name}' of '{density}' asks for minibatches of {plate.batch} rows (subsample_size), and "
+                f"there are only {plate.size}: {'pass ' if found else ''}{mend} for all rows at once, or a number up "
+                f"to {plate.size}."
+            )
+
+
+def arguments_with(density: NumPyroModel, number: int) -> list[str]:
+    """Return the names of the model's arguments that are this whole number, given or by default."""
+    given = dict(zip(names_of_arguments(density), map(value_of, density.static), strict=True))
+    try:
+        parameters = inspect.signature(written(density.model)).parameters
+    except (TypeError, ValueError):  # of a model that does not tell its arguments
+        parameters = {}
+    held = {name: parameter.default for name, parameter in parameters.items()} | given
+    return [name for name, value in held.items() if type(value) is int and value == number]
 
 
 def refuse_biased(density: SubsampledModel, data, sites: tuple[Site, ...]) -> None:

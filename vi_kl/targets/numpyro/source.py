@@ -22,7 +22,7 @@ from vi_kl.targets.numpyro.deterministic import names_with_a_value
 from vi_kl.targets.numpyro.discrete_sites import are_summed_along_plates
 from vi_kl.targets.numpyro.enumerated_model import enumerated, refuse_moving_supports
 from vi_kl.targets.numpyro.inspection import Inspection, inspect
-from vi_kl.targets.numpyro.minibatch import refuse_biased, subsampled
+from vi_kl.targets.numpyro.minibatch import refuse_biased, refuse_more_than_all, subsampled
 from vi_kl.targets.numpyro.model import DATA, NumPyroModel, split_data
 from vi_kl.targets.numpyro.parameters import WithParameters, first_values
 from vi_kl.targets.numpyro.plates import AllRows
@@ -41,6 +41,7 @@ def density_from_numpyro(
     """
     density, data = split_data(model, args, kwargs)
     density, data, found = with_constants(density, data, inspect)
+    refuse_more_than_all(density, found.plates)
     if found.params:
         density, data = with_parameters(density, data, in_either_precision(first_values, density, data))
         found = in_either_precision(inspect, density, data)

@@ -8,6 +8,7 @@ from vi_kl.core.compilation import compiled
 from vi_kl.core.errors import ModelError
 from vi_kl.core.programs.row_sums import NotASumError
 from vi_kl.targets.numpyro.model import DATA, NumPyroModel, names_of_arguments
+from vi_kl.targets.numpyro.plates import AllRows
 from vi_kl.targets.numpyro.source import density_from_numpyro
 from vi_kl.targets.row_sources import RowSource
 from vi_kl.targets.rows import RowSum, constant_part, rows_part, sum_over_rows
@@ -85,7 +86,8 @@ def refuse_dependence_on_their_number(model, args, kwargs, blocks: Blocks, whole
         return
     data, sites, by_rows = whole
     of_half = {name: array[:half] for name, array in blocks.first.items()}
-    density, first, fewer_sites, by_half, places = of_block(model, args, kwargs, of_half, dtype)
+    # with whole plates, whose minibatches may be larger than half a block
+    density, first, fewer_sites, by_half, places = of_block(AllRows(model), args, kwargs, of_half, dtype)
     if fewer_sites != sites:
         names = ", ".join(f"'{site.name}'" for site in sites if site not in fewer_sites)
         raise ModelError(f"The shape of {names} depends on the number of rows, which are read in blocks.")

@@ -48,7 +48,8 @@ def encode(fit: Fit | Approximation, *args: Any, **kwargs: Any) -> Approximation
 
     Raises:
         UnsuitableError: the guide is no encoder: the message says what it lacks.
-        ModelError: the model does not run on these arguments.
+        ModelError: the model does not run on these arguments, or they are fewer rows than its minibatches ask for; pass
+            None for the size of these, or a smaller one.
         ChangedError: the model or the guide reads other values than when it was fitted.
     """
     q = encoder_of(fit, "encode")
