@@ -10,7 +10,6 @@ from vi_kl.cli.options import Arg, AsJson, Data, Debug, Dtype, Model, Quiet, See
 from vi_kl.cli.streams import Streams, streams
 from vi_kl.cli.wording import in_commands
 from vi_kl.core.files import require_writable_file
-from vi_kl.core.random_keys import fold_in
 
 EXAMPLE_FILES = """\
 The files of the example, schools.csv:
@@ -92,7 +91,7 @@ def finish(
     found: "Fit", subject: "Subject", seed: int, short_chains: bool | None, out: Path | None, said: Streams
 ) -> None:
     """Check a fit, summarise it, and show or write all that is known of it."""
-    from vi_kl.core.random_keys import as_key
+    from vi_kl.core.random_keys import as_key, fold_in
     from vi_kl.core.records import plain
 
     certificate, why_not = certificate_of(found, check_key(seed), short_chains, said)
@@ -117,7 +116,7 @@ def finish(
 
 def check_key(seed: int) -> Any:
     """Return the key of a fit's check: the same for the command that fits and for the one that checks."""
-    from vi_kl.core.random_keys import as_key
+    from vi_kl.core.random_keys import as_key, fold_in
 
     return fold_in(as_key(seed), 1)
 

@@ -4,7 +4,6 @@ from typing import TYPE_CHECKING
 
 from vi_kl.cli.options import Reference
 from vi_kl.cli.streams import Streams
-from vi_kl.core.random_keys import fold_in
 
 if TYPE_CHECKING:
     from vi_kl.reference import ReferencePosterior
@@ -21,7 +20,7 @@ def reference_of(
     `auto` takes the best way there is, and goes on without a reference where a run of NUTS fails its
     checks and sequential Monte Carlo cannot stand in for it. The other ways raise their errors.
     """
-    from vi_kl.core.random_keys import as_key
+    from vi_kl.core.random_keys import as_key, fold_in
     from vi_kl.reference.find import find_reference
     from vi_kl.reference.mcmc.reference_run import UntrustworthyReference, reference_run
     from vi_kl.reference.mcmc.smc_reference import reference_by_smc
