@@ -5,8 +5,9 @@
        low-rank plus diagonal above a thousand;
     3. independent normals, if the normal before was not found: they are cheap and easier to fit. In many dimensions
        they come before that normal, which starts from them;
-    4. a flow, by regression on the log density and its gradient around the best so far. In one dimension, and above a
-       hundred, a skewed normal takes its place, by SampleAverageApproximation, started from the best so far.
+    4. a flow, by regression on the log density and its gradient around the best so far, unless that is nearer than a
+       flow in as many dimensions is likely to come. In one dimension, and above a hundred, a skewed normal takes its
+       place, by SampleAverageApproximation, started from the best so far.
 
 Above a hundred dimensions, and where a smaller model has plates, all this comes after a normal with a sparse precision
 whose hyperparameters have a density of their own, by NestedNewton. What the best of all normals misses in such models

@@ -3,10 +3,11 @@
 Requires of the target: what `VariationalNewton` requires, and hyperparameters on which the precision of all else
 depends. Use it for hierarchies, whose spreads no normal of all parameters together gets right.
 
-It starts from the best sparse normal. The hyperparameters that change the precision of the others are taken out, up to
-three (hyperparameters.py). At a few of their values the best normal of the others is found (conditional_normal.py), and
-mean and precision are interpolated in between. The density of the few is what integrating over the others leaves, on a
-grid (nested_steps.py). Then all this is done again in the units of that density, until they stay.
+It starts from the best sparse normal, roughly found, or in few dimensions near the full-rank one, where that search
+or what follows errs. The hyperparameters that change the precision of the others are taken out, up to three
+(hyperparameters.py). At a few of their values the best normal of the others is found (conditional_normal.py), and mean
+and precision are interpolated in between. The density of the few is what integrating over the others leaves, on a grid
+(nested_steps.py). Then all this is done again in the units of that density, until they stay.
 
 Integrated nested Laplace approximations do the same with modes in place of means, and without a q whose distance from
 the posterior could be told.
