@@ -46,6 +46,7 @@ from vi_kl.algorithms.natural_gradient import NaturalGradient
 from vi_kl.algorithms.nested_newton import NestedNewton
 from vi_kl.algorithms.price_of_nuts import LOWEST_PRICE, price_of_nuts
 from vi_kl.algorithms.sample_average_approximation import SampleAverageApproximation
+from vi_kl.algorithms.stationary import unbounded
 from vi_kl.algorithms.svi.svi import SVI
 from vi_kl.core.annotations import Progress
 from vi_kl.core.errors import UnsuitableError, ViKLError
@@ -451,7 +452,17 @@ def explain(config: AutoFit, tried: list[Candidate], best: Candidate, failures: 
     path = "; ".join([*map(str, tried), *failures])
     settled = config.is_good(best) if best.name == "flow" else best.fit.status.converged
     converged = settled or config.is_close(best)  # a search that ended early may have ended close
-    return Status(converged, f"Kept {best.name}: {reason(config, best)}. Tried {path}.")
+    words = f"Kept {best.name}: {reason(config, best)}."
+    endless = next(filter(None, map(endless_of, tried)), None)
+    if endless is not None and not config.is_close(best) and endless not in words:
+        converged, words = False, f"{words} A normal before it has no end: {endless}"
+    return Status(converged, f"{words} Tried {path}.")
+
+
+def endless_of(candidate: Candidate) -> str | None:
+    """Say along which coordinate a candidate that is a normal has grown without bound; None if along none."""
+    q = candidate.fit.approximation
+    return unbounded(q.family.frame(q.params), q.target.coordinate_names, candidate.fit.status.converged)
 
 
 def reason(config: AutoFit, best: Candidate) -> str:
