@@ -36,6 +36,7 @@ from vi_kl.targets.target import Target, value_and_grad_batch
 
 WIDER = 1.3  # the scale of every other of the first points, in the start's own
 MEMORY = 30  # steps from which the optimiser takes the curvature
+STILL_RISING = 2.0  # tolerances by which a round has to raise the ELBO for another to follow it in any case
 PATIENCE = 0.003  # the share of the tolerance by which an iteration lowers the misfit, or is the last
 # The weight of the squares of the parameters' distances from the identity's, as so many points: without it a flow is
 # right at its points and wild between them.
@@ -81,7 +82,7 @@ class DensityRegression(Algorithm):
         more_draws: the number of draws of the flow found so far that each round adds to them.
         max_rounds: the most rounds.
         tolerance: the KL(q||posterior) in nats, as half the variance of log p - log q over new draws of q tells it,
-            below which the search ends.
+            below which the search ends, unless the last round has raised the ELBO by more.
         max_steps: the most iterations of the optimiser in a round; they evaluate the flow, and not the model.
     """
 
@@ -117,7 +118,7 @@ class DensityRegression(Algorithm):
             search.minimise()
             search.look_again()
             progress((done + 1) / self.max_rounds, f"loss {-search.elbo:.3f} after {len(search.points.u):,} gradients")
-            if search.nats < self.tolerance:
+            if search.nats < self.tolerance and search.rise < STILL_RISING * self.tolerance:
                 break
         counter.gradient_evaluations += len(search.points.u)
         return Solution(search.best, search.status(), History(np.array(search.losses)))
@@ -131,6 +132,8 @@ class Regression:
         best: the approximation with the highest ELBO so far.
         elbo: the latest one's ELBO, from new draws of it.
         nats: its KL(q||posterior), as half the variance of log p - log q over these draws.
+        rise: the nats by which its ELBO is above the best before, infinite in the first round. Draws of a flow that
+            leaves a part of the posterior out do not tell that, but the ELBO rises as later rounds find it.
     """
 
     def __init__(self, config: DensityRegression, target: Target, frame: Frame, init_key, generator):
@@ -146,7 +149,7 @@ class Regression:
         self.identity = flat(params)
         self.x = np.append(self.identity, offset)
         self.losses: list[float] = []
-        self.elbo, self.nats, self.best_nats = -np.inf, np.inf, np.inf
+        self.elbo, self.nats, self.best_nats, self.rise = -np.inf, np.inf, np.inf, np.inf
         self.best = self.approximation()
 
     def evaluate(self, u: np.ndarray, log_r: np.ndarray) -> Points:
@@ -220,7 +223,9 @@ class Regression:
         elbo = float(np.mean(log_ratio))
         with np.errstate(invalid="ignore"):
             self.nats = float(np.nan_to_num(np.var(log_ratio) / 2, nan=np.inf))
-        if not self.losses or elbo > -min(self.losses):
+        highest = -min(self.losses, default=np.inf)
+        self.rise = elbo - highest
+        if not self.losses or self.rise > 0:
             self.best, self.best_nats = q, self.nats
         self.elbo = elbo
         self.losses.append(-elbo)

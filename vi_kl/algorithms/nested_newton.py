@@ -80,11 +80,15 @@ class NestedNewton(Algorithm):
     name = "nested_normal"
 
     def find(self, key, target, *, start, progress, counter):
-        given, points = given_normal(start), starting_points(target, key, start)
-        hessian = hessian_of(target, points, key, progress, counter)
+        given, points, generator = given_normal(start), starting_points(target, key, start), numpy_generator(key)
+        hessian = hessian_of(target, points, generator, progress, counter)
         is_small = target.dim <= MOST_DENSE
         few = round((SHARE_OF_NORMAL / 2 if is_small else SHARE_OF_NORMAL) * self.max_gradients)
-        begun = given or self.normal(hessian, key, points, start is None, part_of(progress, 0.0, 0.3), counter, few)
+        begun = given
+        if begun is None:
+            config = VariationalNewton(tolerance=ROUGHLY, max_gradients=few)
+            part, may_restart = part_of(progress, 0.0, 0.3), start is None
+            begun = config.find_along(hessian, key, generator, points, may_restart, part, counter)
         lost = given is None and not begun.status.converged  # before it was anywhere, or for want of gradients
         if lost and not is_small and counter.gradient_evaluations < few:
             return begun
@@ -99,7 +103,7 @@ class NestedNewton(Algorithm):
         if given is None:
             most = min(self.max_gradients, counter.gradient_evaluations + few)
             rest, config = part_of(progress, 0.9, 1.0), VariationalNewton(max_gradients=most)
-            begun = config.find_along(hessian, key, [normal.loc], False, rest, counter)
+            begun = config.find_along(hessian, key, generator, [normal.loc], False, rest, counter)
             words = f"{words} {begun.status}"
         return dataclasses.replace(begun, status=Status(begun.status.converged, words))
 
@@ -112,12 +116,6 @@ class NestedNewton(Algorithm):
         if given_normal(start) is None and is_small:
             with contextlib.suppress(FitError):  # it is a second try
                 yield near_full_rank(hessian, key, start, progress, counter)
-
-    @staticmethod
-    def normal(hessian: SparseHessian, key, points, may_restart: bool, progress: Progress, counter, most: int):
-        """Find the best sparse normal roughly, until the counter has this many gradients."""
-        config = VariationalNewton(tolerance=ROUGHLY, max_gradients=most)
-        return config.find_along(hessian, key, points, may_restart, progress, counter)
 
     def nest(self, key, hessian: SparseHessian, normal: Gaussian, progress: Progress, counter: CostCounter) -> Solution:
         """Find the best nested normal from a sparse one.

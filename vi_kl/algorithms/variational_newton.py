@@ -75,18 +75,20 @@ class VariationalNewton(Algorithm):
     name = "sparse_normal"
 
     def find(self, key, target, *, start, progress, counter):
-        points = starting_points(target, key, start)
-        hessian = hessian_of(target, points, key, progress, counter)
-        return self.find_along(hessian, key, points, start is None, progress, counter)
+        points, generator = starting_points(target, key, start), numpy_generator(key)
+        hessian = hessian_of(target, points, generator, progress, counter)
+        return self.find_along(hessian, key, generator, points, start is None, progress, counter)
 
     def find_along(
-        self, hessian: SparseHessian, key, points: list[np.ndarray], may_restart: bool, progress: Progress, counter
-    ) -> Solution:
+        self, hessian: SparseHessian, key, generator, points: list[np.ndarray], may_restart: bool, progress: Progress,
+        counter: CostCounter,
+    ) -> Solution:  # fmt: skip
         """Find the best normal where the structure of the Hessian is known.
 
         Args:
             hessian: the structure.
-            key: a JAX random key.
+            key: a JAX random key, for further starts.
+            generator: the source of the noise.
             points: the points of which to start from one.
             may_restart: whether to start from others where the search is lost.
             progress, counter: what the search reports to, and counts its gradients with.
@@ -94,7 +96,7 @@ class VariationalNewton(Algorithm):
         Raises:
             FitError: no search came to an end.
         """
-        target, generator = hessian.target, numpy_generator(fold_in(key, 1))
+        target = hessian.target
         ended: tuple[Search, Gaussian, Status] | None = None
         failure = FitError("There is no place to start from.")
         for begin in starts(target, key, points, may_restart):
@@ -114,14 +116,14 @@ class VariationalNewton(Algorithm):
         return Solution(q, status, History(-np.array(search.elbos)))
 
 
-def hessian_of(target, points: list[np.ndarray], key, progress: Progress, counter: CostCounter) -> SparseHessian:
+def hessian_of(target, points: list[np.ndarray], generator, progress: Progress, counter: CostCounter) -> SparseHessian:
     """Find which second derivatives are zero, near some points, and count what it cost.
 
     Raises:
         UnsuitableError: the Hessian is not sparse, or cannot be found by probing.
     """
     progress(0.0, "finding which second derivatives are zero")
-    hessian = find_sparse_hessian(target, two_probes(target, points, numpy_generator(key)))
+    hessian = find_sparse_hessian(target, two_probes(target, points, generator))
     counter.gradient_evaluations += hessian.evaluations
     return hessian
 
