@@ -84,7 +84,8 @@ STEPS_OF_NORMAL = 10  # the same of a normal's, on four draws a dimension and on
 NATURAL_STEPS = 40  # the most of a natural-gradient search; near a mode it takes three, and none that gains little
 ENOUGH, ENOUGH_PER_DIMENSION = 0.03, 1e-4  # nats within which such a search finds the best normal
 FEWEST_GROUPS, MOST_SHARED = 5, 3  # numbers of a site that has one for each group, and of one that the groups share
-MOST_OF_GROUPED = 12_000  # gradients of a nested normal in up to a hundred dimensions, where others may be better
+MOST_OF_NESTED = 15_000  # gradients of a nested normal, after which its last round may take some more
+MOST_OF_GROUPED = 12_000  # the same in up to a hundred dimensions, where others may be better
 DEAR = 3e10  # operations of a search for the best normal: half a minute
 AFFORDABLE = 0.5  # the share of the price of NUTS that a fit may cost
 LEARNING = 0.5  # the share of the progress that learning a model's parameters takes
@@ -239,7 +240,7 @@ class Ladder:
         begun, dim = 0.0, self.target.dim
         if dim > LARGEST_DENSE:
             begun = 0.5
-            yield "nested_normal", NestedNewton(), (0.0, 0.45)
+            yield "nested_normal", NestedNewton(max_gradients=MOST_OF_NESTED), (0.0, 0.45)
             if self.tried:
                 if dim <= LARGEST_FULL_RANK and self.tried[0].name == "sparse_normal" and not is_settled(self.tried[0]):
                     yield "full_rank", natural(self.target), (0.45, 0.7)
