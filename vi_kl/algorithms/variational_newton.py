@@ -35,7 +35,7 @@ from vi_kl.algorithms.newton_steps import (
     ratio_of,
     turn_back,
 )
-from vi_kl.core.annotations import Progress
+from vi_kl.core.annotations import KeyLike, Progress
 from vi_kl.core.gaussian import Gaussian
 from vi_kl.core.random_keys import fold_in, numpy_generator
 from vi_kl.core.sparse_cholesky import SparseStructure
@@ -80,9 +80,15 @@ class VariationalNewton(Algorithm):
         return self.find_along(hessian, key, generator, points, start is None, progress, counter)
 
     def find_along(
-        self, hessian: SparseHessian, key, generator, points: list[np.ndarray], may_restart: bool, progress: Progress,
+        self,
+        hessian: SparseHessian,
+        key: KeyLike,
+        generator: np.random.Generator,
+        points: list[np.ndarray],
+        may_restart: bool,
+        progress: Progress,
         counter: CostCounter,
-    ) -> Solution:  # fmt: skip
+    ) -> Solution:
         """Find the best normal where the structure of the Hessian is known.
 
         Args:
@@ -91,7 +97,8 @@ class VariationalNewton(Algorithm):
             generator: the source of the noise.
             points: the points of which to start from one.
             may_restart: whether to start from others where the search is lost.
-            progress, counter: what the search reports to, and counts its gradients with.
+            progress: the function that is told how far the search is.
+            counter: the counter of gradients.
 
         Raises:
             FitError: no search came to an end.
