@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import functools
 import http.server
+import importlib
 import importlib.util
 import os
 import subprocess
@@ -41,6 +42,15 @@ def build_site(folder: Path, settings: Path = ROOT / "mkdocs.yml", strict: bool 
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return folder
+
+
+def module_of_docs(name: str):
+    """Return a module of docs/, which MkDocs loads as a hook and which imports others there."""
+    sys.path.insert(0, str(ROOT / "docs"))
+    try:
+        return importlib.import_module(name)
+    finally:
+        sys.path.remove(str(ROOT / "docs"))
 
 
 def built_once(tmp_path_factory) -> Path:

@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from documentation import built_once, needs_builders
+from documentation import built_once, module_of_docs, needs_builders
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -49,13 +49,7 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def hooks():
     """Return the modules of docs/ that fill in code and make notebooks."""
-    sys.path.insert(0, str(DOCS))
-    try:
-        import notebooks
-        import two_languages
-    finally:
-        sys.path.remove(str(DOCS))
-    return two_languages, notebooks
+    return module_of_docs("two_languages"), module_of_docs("notebooks")
 
 
 def text_of(hooks, page):

@@ -2,12 +2,11 @@
 
 import html
 import re
-import sys
 from pathlib import Path
 
 import pytest
 from browser import SCHEMES, WIDTHS, Browser, needs_browser
-from documentation import built_once, needs_builders, serve
+from documentation import built_once, module_of_docs, needs_builders, serve
 
 from vi_kl import course
 
@@ -32,12 +31,7 @@ pytestmark = [pytest.mark.publication, needs_builders]
 @pytest.fixture(scope="module")
 def slides():
     """Return the module of docs/ that makes slides."""
-    sys.path.insert(0, str(DOCS))
-    try:
-        import slides
-    finally:
-        sys.path.remove(str(DOCS))
-    return slides
+    return module_of_docs("slides")
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from vi_kl.core.compilation import compiled
-from vi_kl.targets.anchored import Anchor, anchor_from, controlled, gradients_at
+from vi_kl.targets.anchored import MINIBATCHES, Anchor, anchor_from, controlled, gradients_at
 from vi_kl.targets.density import DerivedDensity
 from vi_kl.targets.rows import RowSum
 from vi_kl.targets.sites import Site, ravel
@@ -26,7 +26,6 @@ from vi_kl.targets.target import Target
 
 MOST_ROWS, FEWEST_ROWS = 1024, 32  # of a minibatch, where the model's plate does not say how many
 BATCH_BYTES = 2**18  # of a minibatch, between these
-MINIBATCHES = 32  # from which the weight of the control variate is estimated
 
 
 class Drawn(NamedTuple):
