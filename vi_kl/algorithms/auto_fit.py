@@ -454,16 +454,22 @@ def explain(config: AutoFit, tried: list[Candidate], best: Candidate, failures: 
     settled = config.is_good(best) if best.name == "flow" else best.fit.status.converged
     converged = settled or config.is_close(best)  # a search that ended early may have ended close
     words = f"Kept {best.name}: {reason(config, best)}."
-    endless = next(filter(None, map(endless_of, tried)), None)
-    if endless is not None and not config.is_close(best) and endless not in words:
+    endless = None if config.is_close(best) else endless_beside(best, tried)
+    if endless is not None:
         converged, words = False, f"{words} A normal before it has no end: {endless}"
     return Status(converged, f"{words} Tried {path}.")
 
 
-def endless_of(candidate: Candidate) -> str | None:
-    """Say along which coordinate a candidate that is a normal has grown without bound; None if along none."""
-    q = candidate.fit.approximation
-    return unbounded(q.family.frame(q.params), q.target.coordinate_names, candidate.fit.status.converged)
+def endless_beside(best: Candidate, tried: list[Candidate]) -> str | None:
+    """Say along which coordinate a full-rank normal beside the best has grown without bound; None if along none.
+
+    Other candidates are not asked: in thousands of dimensions the sds of a sparse normal take long.
+    """
+    for candidate in tried:
+        status, q = candidate.fit.status, candidate.fit.approximation
+        if candidate is not best and candidate.name == "full_rank" and not status.converged:
+            return unbounded(q.family.frame(q.params), q.target.coordinate_names, settled=False)
+    return None
 
 
 def reason(config: AutoFit, best: Candidate) -> str:
