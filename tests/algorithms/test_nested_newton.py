@@ -1,5 +1,6 @@
 """Nested normals against exact marginals: groups integrated by hand or by quadrature, hyperparameters on a grid."""
 
+import dataclasses
 import functools
 
 import jax
@@ -18,6 +19,7 @@ from vi_kl import Target
 from vi_kl.algorithms import NestedNewton, VariationalNewton
 from vi_kl.algorithms.algorithm import CostCounter, History, Solution, Status
 from vi_kl.algorithms.conditional_normal import Conditional
+from vi_kl.algorithms.hyperparameters import candidates, shared_coordinates
 from vi_kl.algorithms.marginal_ascent import Frame, ascend
 from vi_kl.core.gaussian import Gaussian
 from vi_kl.core.precision import in_float64
@@ -50,6 +52,28 @@ def shares(trials, y):
     with numpyro.plate("groups", len(y)):
         theta = numpyro.sample("theta", dist.Normal(mu, tau))
         numpyro.sample("y", dist.Binomial(trials, logits=theta), obs=y)
+
+
+def crossed(row, column, y, sizes, vector):
+    """Two crossed effects, whose spreads are one site of two numbers outside the plates, or two sites."""
+    if vector:
+        spread = numpyro.sample("spread", dist.HalfNormal(2).expand([2]).to_event(1))
+    else:
+        spread = [numpyro.sample(f"spread_{i}", dist.HalfNormal(2)) for i in range(2)]
+    with numpyro.plate("rows", sizes[0]):
+        of_row = numpyro.sample("of_row", dist.Normal(0, spread[0]))
+    with numpyro.plate("columns", sizes[1]):
+        of_column = numpyro.sample("of_column", dist.Normal(0, spread[1]))
+    numpyro.sample("y", dist.Bernoulli(logits=of_row[row] + of_column[column]).to_event(1), obs=y)
+
+
+def crossed_target(vector):
+    """Answers of 120 rows to 16 columns, each to each, so that the columns meet more of the model than their spread."""
+    rng, sizes = np.random.default_rng(8), (120, 16)
+    row, column = (one.ravel() for one in np.meshgrid(*map(np.arange, sizes), indexing="ij"))
+    logits = 1.4 * rng.standard_normal(sizes[0])[row] + 0.7 * rng.standard_normal(sizes[1])[column]
+    y = (rng.random(len(logits)) < 1 / (1 + np.exp(-logits))).astype(float)
+    return Target.from_numpyro(crossed, row, column, y, sizes, vector)
 
 
 # What is exact -----------------------------------------------------------------------------------------------------
@@ -256,6 +280,24 @@ def test_saved_and_loaded_it_draws_the_same_and_damage_is_refused(tmp_path):
     NestedNormal().require_params(good, target)
 
 
+@in_float64
+def test_spreads_in_one_vector_are_hyperparameters_like_others():
+    target = crossed_target(vector=True)
+    hessian = find_sparse_hessian(target, np.random.default_rng(0).standard_normal((2, target.dim)))
+    spreads = [i for i, name in enumerate(target.coordinate_names) if name.startswith("spread")]
+    for found in (candidates, shared_coordinates):
+        np.testing.assert_array_equal(found(target, hessian.structure), spreads)
+
+
+def test_draws_at_one_value_of_the_few_are_those_at_the_same_value_each():
+    _, fit, _ = eight()
+    q, rng = NestedNormal().in_numpy(fit.approximation.params), np.random.default_rng(0)
+    q = dataclasses.replace(q, bends=0.1 * rng.standard_normal(len(q.order)))
+    s, noise = rng.standard_normal(len(q.few)), rng.standard_normal((5, len(q.order)))
+    for ours, theirs in zip(q.given_one(s, noise), q.given(np.tile(s, (5, 1)), noise), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-10)
+
+
 def test_where_there_is_nothing_to_take_out_it_ends_at_the_sparse_normal_and_says_why():
     chain = Target.from_log_density(lambda z: -0.5 * jnp.sum(z**2) - 0.5 * jnp.sum(jnp.diff(z) ** 2), 12)
     fit = vi_kl.fit(chain, "nested_normal", key=0)
@@ -304,6 +346,18 @@ def test_five_hundred_groups_are_exact_by_default(data, key):
     assert abs(sd) < 0.03
     value, error = elbo(fit)
     assert exact["log_evidence"] - value < 0.01 + 4 * error
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("key", range(3))
+def test_crossed_effects_cost_the_same_however_their_spreads_are_written(key):
+    """A start at which the spreads are not held while the effects settle ends where all effects are zero, far off."""
+    fits = [vi_kl.fit(crossed_target(vector), "nested_normal", key=key) for vector in (True, False)]
+    (first, first_error), (second, second_error) = map(elbo, fits)
+    assert abs(first - second) < 0.1 + 4 * np.hypot(first_error, second_error)
+    costs = [fit.cost.gradient_evaluations for fit in fits]
+    assert max(costs) < 12_000
+    assert max(costs) < 2 * min(costs)
 
 
 GLMS = {

@@ -25,7 +25,7 @@ from jaxtyping import Float
 from vi_kl.algorithms import nested_steps
 from vi_kl.algorithms.algorithm import Algorithm, CostCounter, FitError, History, Solution, Status
 from vi_kl.algorithms.conditional_normal import Conditional
-from vi_kl.algorithms.hyperparameters import Chosen, candidates, choose
+from vi_kl.algorithms.hyperparameters import SLIGHTLY, Chosen, candidates, choose, scales_of
 from vi_kl.algorithms.initialization import starting_points
 from vi_kl.algorithms.marginal_ascent import Frame, ascend
 from vi_kl.algorithms.sample_average_approximation import SampleAverageApproximation
@@ -46,7 +46,9 @@ from vi_kl.objectives.noise import enough_draws
 from vi_kl.targets.curvature import SparseHessian
 from vi_kl.targets.target import Target
 
-ROUGHLY = 3.0  # nats that the normal to start from may be from the best one: the rest is found with its hyperparameters
+ROUGHLY = (
+    10.0  # nats that the normal to start from may be from the best one: the rest is found with its hyperparameters
+)
 SHARE_OF_NORMAL = 0.3  # of all gradients, that the normal to start from may take
 MOST_DENSE = 100  # dimensions, up to which a full-rank normal stands in where the sparse one is not found,
 DRAWS_OF_FULL_RANK = 128  # and its draws, or eight a dimension
@@ -83,7 +85,7 @@ class NestedNewton(Algorithm):
         given, points, generator = given_normal(start), starting_points(target, key, start), numpy_generator(key)
         hessian = hessian_of(target, points, generator, progress, counter)
         is_small = target.dim <= MOST_DENSE
-        few = round((SHARE_OF_NORMAL / 2 if is_small else SHARE_OF_NORMAL) * self.max_gradients)
+        few = round(SHARE_OF_NORMAL * self.max_gradients)
         begun = given
         if begun is None:
             config = VariationalNewton(tolerance=ROUGHLY, max_gradients=few)
@@ -127,7 +129,8 @@ class NestedNewton(Algorithm):
         progress(0.0, "looking for hyperparameters on which the rest depends")
         target, generator = hessian.target, numpy_generator(key)
         none = Conditional(hessian, np.empty(0, int), counter, int(generator.integers(2**31)))
-        found = candidates(target, hessian.structure)
+        found = scales_of(target, normal.loc, candidates(target, hessian.structure), SLIGHTLY)
+        counter.gradient_evaluations += 2 + 6 * len(found)
         left = self.max_gradients - counter.gradient_evaluations
         most = max(
             (k for k in range(1, MOST_FEW + 1) if ROUNDS_AT_LEAST * gradients_of_round(k, hessian) < left), default=0

@@ -15,7 +15,7 @@ import itertools
 
 import numpy as np
 from jaxtyping import Float
-from scipy.interpolate import make_interp_spline
+from scipy.interpolate import Akima1DInterpolator
 
 from vi_kl.algorithms.algorithm import CostCounter
 from vi_kl.algorithms.newton_steps import even_noise
@@ -96,11 +96,11 @@ def marginal(
 ) -> Marginal:
     """Integrate over the others at values of s, by draws of their normals on the same noise."""
     noise = even_noise(SEED, draws, len(member.order))
-    size = max(1, AT_ONCE // (draws * max(len(member.rows), 1)))
+    size = max(1, AT_ONCE // (draws * member.dim))
     found = []
     for start in range(0, len(s), size):
-        piece = s[start : start + size]
-        z, log_q = member.given(np.repeat(piece, draws, axis=0), np.tile(noise, (len(piece), 1)))
+        given = [member.given_one(one, noise) for one in s[start : start + size]]
+        z, log_q = np.concatenate([z for z, _ in given]), np.concatenate([log_q for _, log_q in given])
         found.append((log_density_in_chunks(target, z, PIECE) - log_q).reshape(-1, draws))
     counter.density_evaluations += draws * len(s)
     log_w = np.concatenate(found)
@@ -145,9 +145,13 @@ def integrated(
 
 
 def on_finer_grid(values: np.ndarray, axes: list[np.ndarray], finer: list[np.ndarray]) -> np.ndarray:
-    """Return a function on a grid, interpolated by cubic splines to a finer one."""
+    """Return a function on a grid, interpolated to a finer one.
+
+    Akima's cubics are exact for parabolas, as logarithms of nearly normal densities are, and do not swing beside a
+    cliff, as splines do, whose swings there would be taken for modes.
+    """
     for j, (axis, fine) in enumerate(zip(axes, finer, strict=True)):
-        values = np.moveaxis(make_interp_spline(axis, np.moveaxis(values, j, 0), k=3)(fine), 0, j)
+        values = Akima1DInterpolator(axis, values, axis=j)(fine)
     return values
 
 
@@ -198,7 +202,7 @@ def refined(member: NestedGaussian, target: Target, draws: int, seed: int, count
     noise = even_noise(seed, draws, len(member.order))
     centre = np.zeros((1, len(member.few)))
     image = bent(noise, member.bends)[0] + member.shifts
-    z, _ = member.given(np.repeat(centre, draws, axis=0), noise)
+    z, _ = member.given_one(centre[0], noise)
     gradients = value_and_grad_batch(target, z)[1][:, member.order]
     counter.gradient_evaluations += draws
     entries = member.entries(member.basis(centre))

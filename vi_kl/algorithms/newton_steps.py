@@ -28,8 +28,8 @@ FIRST_STEPS = 4  # steps that may be long without being slow
 SLOW = 0.4  # the share of the nats of the step before, above which a step is one of a slow ascent
 FIRST_RADIUS, LONGEST_RADIUS = 4.0, 16.0
 SHORTEST_RADIUS = 0.1  # sds, below which steps that do not raise the ELBO fail by its noise
-SHARED_NOISE = 0.05  # sds of noise in the mean of a shared coordinate that are tolerated
-LONGEST = 1.0  # the most that a step may move a shared coordinate, in z
+SHARED_NOISE, USUAL = 0.05, 0.03  # sds of noise in a shared mean that are tolerated where so many nats in all are
+LONGEST = 1.0  # the most that a step may move a scale, in z
 LARGEST_RATIO = 0.8  # of the lengths of two steps, below which they are those of a slow ascent
 OPPOSITE = 0.5  # minus the cosine of two steps from which on they turn back, and are shortened
 INNER = 0.05  # nats that the others have to go, below which they are at their best for the shared coordinates
@@ -55,7 +55,7 @@ class FixedNoise:
 
     def more(self, seen: "Measured", outer: "Outer | None", tolerance: float) -> "FixedNoise":
         """Return other noise, and twice as much of it where there was more than tolerable."""
-        mean = seen.mean.noise > 0.3 * tolerance or seen.noise_of_shared(outer) > SHARED_NOISE
+        mean = seen.mean.noise > 0.3 * tolerance or seen.noise_of_shared(outer) > tolerated(tolerance)
         precision = seen.precision.noise > 0.5 * tolerance
         means = self.for_mean * (2 if mean or not precision else 1)
         return FixedNoise(self.seed + 1, means, self.for_precision * (2 if precision else 1))
@@ -71,6 +71,11 @@ class FixedNoise:
     def of_precisions(self, dim: int):
         """Yield the noise of each group for the precision, (draws, dim)."""
         yield from (even_noise((self.seed, 1, group), self.for_precision, dim) for group in range(BATCHES))
+
+
+def tolerated(nats: float) -> float:
+    """Return the sds of noise in the mean of a shared coordinate that are tolerated with so many nats of it in all."""
+    return SHARED_NOISE * float(np.sqrt(max(1.0, nats / USUAL)))
 
 
 def even_noise(seed, n: int, dim: int) -> Float[np.ndarray, "n dim"]:
@@ -110,6 +115,7 @@ class Measured:
         batches: the entries of minus the mean Hessian of each batch, (batches, entries).
         entries: the entries of the precision that is gone to: their mean, or what is on the way to it.
         shared: the shared coordinates.
+        scales: those of them with which the curvature changes, (scales,).
         elbo: the ELBO on this noise.
         seed: the seed of the noise.
         before: the same one step before; None at the first step.
@@ -123,6 +129,7 @@ class Measured:
     batches: Float[np.ndarray, "batches entries"]
     entries: Float[np.ndarray, " entries"]
     shared: Int[np.ndarray, " shared"]
+    scales: Int[np.ndarray, " scales"]
     elbo: float
     seed: int
     before: "Measured | None"
@@ -228,13 +235,13 @@ class Measured:
         return base.moved(base.following(further)), left + own.noise, inner + own.nats
 
     def moved(self, step: Float[np.ndarray, " dim"]) -> Gaussian:
-        """Return the normal after a step of its mean, shortened if it moves a shared coordinate too far."""
-        return Gaussian(self.normal.loc + longest(step, self.shared) * step, self.scale)
+        """Return the normal after a step of its mean, shortened if it moves a scale too far."""
+        return Gaussian(self.normal.loc + longest(step, self.scales) * step, self.scale)
 
 
-def longest(step: Float[np.ndarray, " dim"], shared: Int[np.ndarray, " shared"]) -> float:
-    """Return the share of a step, at most 1, that moves no shared coordinate too far."""
-    return min(1.0, LONGEST / max(np.abs(step[shared]).max(initial=0.0), 1e-300))
+def longest(step: Float[np.ndarray, " dim"], scales: Int[np.ndarray, " scales"]) -> float:
+    """Return the share of a step, at most 1, that moves no scale too far."""
+    return min(1.0, LONGEST / max(np.abs(step[scales]).max(initial=0.0), 1e-300))
 
 
 def is_slow(nats: list[float], tolerance: float) -> bool:

@@ -23,22 +23,22 @@ import numpy as np
 import scipy.sparse as sp
 
 from vi_kl.algorithms.algorithm import Algorithm, CostCounter, FitError, History, Solution, Status
+from vi_kl.algorithms.hyperparameters import changes_all_else, scales_of, shared_coordinates
 from vi_kl.algorithms.initialization import starting_points
 from vi_kl.algorithms.newton_steps import (
     FIRST_RADIUS,
-    SHARED_NOISE,
     FixedNoise,
     Measured,
     Outer,
     is_slow,
     longest,
     ratio_of,
+    tolerated,
     turn_back,
 )
 from vi_kl.core.annotations import KeyLike, Progress
 from vi_kl.core.gaussian import Gaussian
 from vi_kl.core.random_keys import fold_in, numpy_generator
-from vi_kl.core.sparse_cholesky import SparseStructure
 from vi_kl.core.sparse_precision import SparsePrecision
 from vi_kl.families.approximation import Approximation
 from vi_kl.families.sparse_normal import SparseNormal, params_of
@@ -47,14 +47,18 @@ from vi_kl.targets.hessian_structure import find_sparse_hessian
 from vi_kl.targets.target import value_and_grad_batch
 
 FIRST_SD = 0.1  # in z, of the normal around the start
-HOLDING = 3  # steps in which shared coordinates (hyperparameters) keep their place while the others settle
+PRESSED = 0.6  # the difference of curvatures, relative to their sum, with a scale by which nearly all of one is made
+FAR = (1.5, 3.0, 4.5)  # in z, how far a scale is moved where it is looked whether all else fits better
+FEW_DIMENSIONS = 100
+HOLDING = 3  # steps in which scales keep their place while all else settles
+NEAR = 1.0  # nats, to which it is known how well all else fits where scales are held
 LONG = 10.0  # nats; while steps would gain more, the noise is fixed and the ELBO is watched
-SHORTEST = 1 / 64  # the share of a step below which it is refused
+SHORT = 0.01  # nats; a step that gains less is not taken far away, since the ELBO could fall by rounding alone
+SHORTEST = 1 / 64  # the share of a step that moves no scale too far, below which it is refused
 MOST_FAILURES = 20  # normals at whose draws the density is not finite, that are taken back
 MOST_STAND_INS = 6  # steps one after the other whose precision is not the mean Hessian's, which is not definite
 MOST_SEARCHES = 2  # from as many starts, where the one before was lost
 MOST_HALVES = 64 * DRAWS  # half the draws of the last approach, beyond which full steps go on wherever they lead
-MOST_SHARED = 20  # coordinates beyond sites of one, that are taken for shared by much of the model
 PER_DIMENSION = 4e-5  # nats: of means and sds within some thousandths of an sd
 RIDGE = 1e-6  # relative to the diagonal, added where a curvature is flat
 
@@ -179,6 +183,8 @@ class Search:
         progress: the progress function.
 
     Attributes:
+        shared: the coordinates that much of the model shares.
+        scales: those of them with which the curvature changes where the search begins.
         elbos: the ELBO at each step.
         half: half the number of draws on which the approach goes uphill.
         is_lost: whether it ended where the mean Hessian is no precision.
@@ -188,7 +194,7 @@ class Search:
         self.config, self.hessian, self.generator = config, hessian, generator
         self.counter, self.progress = counter, progress
         self.structure, self.target = hessian.structure, hessian.target
-        self.shared = shared_coordinates(self.target, hessian.structure)
+        self.shared = self.scales = shared_coordinates(self.target, hessian.structure)
         self.tolerance = max(config.tolerance, PER_DIMENSION * self.target.dim)
         self.elbos: list[float] = []
         self.half = DRAWS
@@ -226,8 +232,8 @@ class Search:
     # The entries of a precision -------------------------------------------------------------------------------------
 
     def held(self, entries: np.ndarray) -> np.ndarray:
-        """Return the entries of a precision with the shared coordinates apart from the others, and narrow."""
-        position = np.isin(self.structure.order, self.shared)
+        """Return the entries of a precision with the scales apart from the others, and narrow."""
+        position = np.isin(self.structure.order, self.scales)
         touched = position[self.structure.rows] | position[self.structure.columns]
         on_diagonal = self.structure.rows == self.structure.columns
         return np.where(touched, np.where(on_diagonal, FIRST_SD**-2, 0.0), entries)
@@ -252,10 +258,14 @@ class Search:
 
     def run(self, point: np.ndarray) -> tuple[Gaussian, Status]:
         """Search from a point, and return the normal that it ended at with how it ended."""
-        normal, status = self.first(point), None
+        self.scales = scales_of(self.target, point, self.shared)
+        self.counter.gradient_evaluations += 2 + 6 * len(self.shared)
+        normal, status = self.moved_far(self.approach(self.first(point))), None
         while status is None:
-            normal, status = self.settle(self.approach(normal))
-            self.half *= 4
+            normal, status = self.settle(normal)
+            if status is None:
+                self.half *= 4
+                normal = self.approach(normal)
         return normal, status
 
     # Far away -------------------------------------------------------------------------------------------------------
@@ -264,25 +274,76 @@ class Search:
         """Go uphill on fixed noise until steps are short."""
         noise = self.noise()
         seen = self.narrowed(normal, noise)
-        hold = 0 < len(self.shared) < self.target.dim
+        hold = 0 < len(self.scales) < self.target.dim
         while not self.is_spent:
             self.elbos.append(seen.elbo)
             hold &= len(self.elbos) <= HOLDING
-            found = self.factored(self.precisions(seen.curvature, hold))
+            found = self.newton(seen, hold)
             if found is None:
                 raise FitError("The curvature of the log density is not finite, or zero, around the start.")
-            goal = self.scale(found[1])
-            gradient = np.where(np.isin(np.arange(self.target.dim), self.shared) & hold, 0.0, seen.gradient)
-            step = goal.apply(goal.apply_transpose(gradient))
-            gain = 0.5 * float(step @ gradient)
+            entries, step, gain = found
             self.progress(self.share_spent, f"step {len(self.elbos)}: {gain:,.3g} nats to gain")
-            new = self.go(seen, found[0], step, noise)
+            new = None if gain < SHORT else self.go(seen, entries, step, noise)
             seen = seen if new is None else new
             if hold and (new is None or gain < LONG):
                 hold = False
             elif new is None or gain < LONG:
                 break
         return seen.normal
+
+    def moved_far(self, normal: Gaussian) -> Gaussian:
+        """Return a normal that was approached once more, if all else fits better where scales are far from this one's.
+
+        Where a scale is so small that all that it scales is pressed together, the ELBO hardly rises with it, until it
+        has grown several times: Newton's steps end there. In few dimensions, where little tells of scales, those that
+        are not are looked at too, in the direction in which the ELBO rises.
+        """
+        noise, best = self.noise(), None
+        pressed = changes_all_else(self.target, normal.loc, self.scales, self.shared, PRESSED)
+        self.counter.gradient_evaluations += 2 + 2 * len(self.scales)
+        for j, upwards in zip(self.scales, pressed, strict=True):
+            if not upwards and self.target.dim > FEW_DIMENSIONS:
+                continue
+            best = best or self.held_at(normal.loc, normal, noise)
+            if best is None:
+                break
+            begin, way = best, np.eye(1, self.target.dim, j)[0] * (1.0 if upwards else np.sign(best.gradient[j]))
+            for far in FAR:
+                seen = self.held_at(begin.normal.loc + far * way, begin.normal, noise)
+                if seen is None or seen.elbo < begin.elbo - LONG:
+                    break
+                best = max(best, seen, key=lambda seen: seen.elbo)
+        is_far = best is not None and np.abs(best.normal.loc - normal.loc)[self.scales].max() > 0
+        return self.approach(best.normal) if is_far else normal
+
+    def held_at(self, place: np.ndarray, normal: Gaussian, noise: np.ndarray) -> Seen | None:
+        """Return what is seen where all but the scales, which stay at a place, has taken a few steps."""
+        seen = self.look(Gaussian(place, normal.scale), noise)
+        for _ in range(HOLDING):
+            found = self.newton(seen, hold=True) if np.isfinite(seen.elbo) else None
+            if found is None:
+                return None
+            entries, step, gain = found
+            new = None if gain < NEAR else self.go(seen, entries, step, noise)
+            if new is None:
+                break
+            seen = new
+        return seen
+
+    def newton(self, seen: Seen, hold: bool) -> tuple[np.ndarray, np.ndarray, float] | None:
+        """Return the precision and the step of the mean that a normal calls for, and its nats; None if there is none.
+
+        Args:
+            seen: the normal.
+            hold: whether the scales keep their place.
+        """
+        found = self.factored(self.precisions(seen.curvature, hold))
+        if found is None:
+            return None
+        goal = self.scale(found[1])
+        gradient = np.where(np.isin(np.arange(self.target.dim), self.scales) & hold, 0.0, seen.gradient)
+        step = goal.apply(goal.apply_transpose(gradient))
+        return found[0], step, 0.5 * float(step @ gradient)
 
     def narrowed(self, normal: Gaussian, noise: np.ndarray) -> Seen:
         """Return what is seen of a normal so narrow that the density is finite at its draws.
@@ -300,8 +361,9 @@ class Search:
 
     def go(self, seen: Seen, entries: np.ndarray, step: np.ndarray, noise: np.ndarray) -> Seen | None:
         """Take a step, shortened until the ELBO does not fall; None if that takes too short a step."""
-        size = longest(step, self.shared)
-        while size >= SHORTEST:
+        size = longest(step, self.scales)
+        shortest = SHORTEST * size
+        while size >= shortest:
             found = self.factored([entries if size == 1.0 else self.between(seen.normal, entries, size)])
             if found is not None:
                 new = self.look(Gaussian(seen.normal.loc + size * step, self.scale(found[1])), noise)
@@ -359,7 +421,7 @@ class Search:
             if stood_in >= MOST_STAND_INS:
                 self.is_lost = True
                 return normal, no_precision(len(self.elbos), 2 * noise.for_precision)
-            if left + bias < self.tolerance and seen.noise_of_shared(outer) < SHARED_NOISE:
+            if left + bias < self.tolerance and seen.noise_of_shared(outer) < tolerated(self.tolerance):
                 return normal, self.status(left, bias)
             if self.is_spent:
                 return (normal if outer is None else outer.best(seen)), self.status(left, bias)
@@ -390,7 +452,7 @@ class Search:
             if factor is not None:
                 return Measured(
                     normal, self.structure, self.scale(factor), gradients, batches, entries, self.shared,
-                    self.elbos[-1], noise.seed, before, kind > 0,
+                    self.scales, self.elbos[-1], noise.seed, before, kind > 0,
                 )  # fmt: skip
         return None
 
@@ -459,14 +521,3 @@ def two_probes(target, points: list[np.ndarray], generator: np.random.Generator)
     values, gradients = value_and_grad_batch(target, near)
     good = np.isfinite(values) & np.isfinite(gradients).all(axis=1)
     return np.where(good[:, None], near, points[0])
-
-
-def shared_coordinates(target, structure: SparseStructure) -> np.ndarray:
-    """Return the coordinates that much of the model shares, most often its hyperparameters.
-
-    They are the sites of one coordinate, and up to MOST_SHARED others that meet more than half of all coordinates.
-    """
-    starts = np.cumsum([0, *(site.size for site in target.sites)])[:-1]
-    alone = np.array([a for a, site in zip(starts, target.sites, strict=True) if site.size == 1], int)
-    met = np.flatnonzero(structure.degree + 1 > target.dim / 2)
-    return np.union1d(alone, met) if len(met) <= MOST_SHARED else alone

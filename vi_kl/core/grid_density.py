@@ -22,7 +22,7 @@ from vi_kl.core.scales import namespace
 
 FURTHEST = 30.0  # tails beyond the grid, further than which no number is told from infinity
 SMALLEST_SHARE = 1e-14  # of a cell, from its ends, where the density is zero at the outermost
-SHORTEST, LONGEST = 0.1, 0.4  # tails
+SHORTEST, LONGEST, CUT = 0.1, 1.0, 0.4  # tails: the last in place of longer ones
 
 
 @pytree
@@ -134,12 +134,16 @@ class GridDensity:
 
 
 def tails_of(values: Float[np.ndarray, "*nodes"], axis: int, length: float) -> tuple[float, float]:
-    """Return the tails below and above of a number whose marginal falls on as it does at the ends of the grid."""
+    """Return the tails below and above of a number whose marginal falls on as it does at the ends of the grid.
+
+    One that falls much more slowly there than a normal density does where it has fallen as far is cut short: what
+    belongs to so distant numbers may not be known.
+    """
     marginal = np.maximum(values.sum(axis=tuple(i for i in range(values.ndim) if i != axis)), 1e-300)
     width = length / (len(marginal) - 1)
     falls = [np.log(marginal[next]) - np.log(marginal[end]) for end, next in ((0, 1), (-1, -2))]
-    low, high = (float(np.clip(2 * width / max(fall, 1e-9), SHORTEST, LONGEST)) for fall in falls)
-    return low, high
+    low, high = (max(2 * width / max(fall, 1e-9), SHORTEST) for fall in falls)
+    return tuple(float(tail) if tail <= LONGEST else CUT for tail in (low, high))
 
 
 def integral(values: Float[AnyArray, "n ..."], widths: list) -> AnyArray:

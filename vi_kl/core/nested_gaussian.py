@@ -101,21 +101,30 @@ class NestedGaussian:
 
     def entries(self, basis: Float[AnyArray, "n basis"]) -> Float[AnyArray, "n entries"]:
         """Return the entries of the factor."""
-        xp = namespace(basis, self.factors)
-        found, is_diagonal = basis @ self.factors, self.rows == self.columns
-        if xp is jnp:
+        found = basis @ self.factors
+        if namespace(found) is jnp:
+            is_diagonal = self.rows == self.columns
             log_diagonal = jnp.zeros((len(found), len(self.order))).at[:, self.columns].add(
                 jnp.where(is_diagonal, found, 0.0)
             )  # fmt: skip
-        else:
-            log_diagonal = found[:, is_diagonal]
-        diagonal = xp.exp(log_diagonal)[:, self.columns]
-        return xp.where(is_diagonal, diagonal, found * diagonal)
+            diagonal = jnp.exp(log_diagonal)[:, self.columns]
+            return jnp.where(is_diagonal, diagonal, found * diagonal)
+        starts = self.starts
+        diagonal = np.exp(found[:, starts[:-1]])
+        found *= np.repeat(diagonal, np.diff(starts), axis=1)  # in place: there may be a million entries
+        found[:, starts[:-1]] = diagonal
+        return found
 
     def log_root(self, basis: Float[AnyArray, "n basis"]) -> Float[AnyArray, " n"]:
         """Return half the log determinant of the precision."""
-        xp = namespace(basis, self.factors)
-        return basis @ xp.where(self.rows == self.columns, self.factors, 0.0).sum(axis=1)
+        if namespace(basis, self.factors) is jnp:
+            return basis @ jnp.where(self.rows == self.columns, self.factors, 0.0).sum(axis=1)
+        return basis @ self.factors[:, self.starts[:-1]].sum(axis=1)
+
+    @functools.cached_property
+    def starts(self) -> Int[np.ndarray, " ends"]:
+        """The place of each column's first entry, which is on the diagonal, and the number of entries."""
+        return np.searchsorted(self.columns, np.arange(len(self.order) + 1))
 
     # The distribution ---------------------------------------------------------------------------------------------
 
@@ -150,6 +159,16 @@ class NestedGaussian:
         image, log_slope = bent(noise, self.bends)
         x = basis @ self.means + self.solved(self.entries(basis), image + self.shifts)
         return self.assembled(s, x), self.log_root(basis) + log_normal(noise, log_slope)
+
+    def given_one(self, s: Float[np.ndarray, " k"], noise: Float[np.ndarray, "n others"]):
+        """Return what `given` does at the same s for all draws, whose factor is then computed and solved with once."""
+        basis = self.basis(s[None])
+        image, log_slope = bent(noise, self.bends)
+        scale = self.scale(self.entries(basis)[0])
+        x = basis @ self.means + scale.solved(image + self.shifts, transpose=True)
+        return self.assembled(np.repeat(s[None], len(noise), axis=0), x), self.log_root(basis) + log_normal(
+            noise, log_slope
+        )
 
     def pieces(self, z: np.ndarray) -> list[np.ndarray]:
         """Return arrays of rows of which what is computed can be held at once."""
@@ -190,8 +209,7 @@ class NestedGaussian:
         """Return F' x for each row."""
         if namespace(entries, x) is jnp:
             return jax.vmap(lambda f, one: self.scale(f).multiplied(one, transpose=True))(entries, x)
-        starts = np.searchsorted(self.columns, np.arange(len(self.order)))
-        return np.add.reduceat(entries * x[:, self.rows], starts, axis=1) if len(self.order) else x
+        return np.add.reduceat(entries * x[:, self.rows], self.starts[:-1], axis=1) if len(self.order) else x
 
     def solved(self, entries, u):
         """Return F'^-1 u for each row."""
@@ -208,7 +226,7 @@ class NestedGaussian:
     @functools.cached_property
     def levels(self) -> list[tuple[np.ndarray, ...]]:
         """The positions of each level, their diagonals' entries, the entries below, their starts, and their rows."""
-        starts = np.searchsorted(self.columns, np.arange(len(self.order) + 1))
+        starts = self.starts
         level = np.zeros(len(self.order), int)
         for j in range(len(self.order) - 1, -1, -1):
             below = self.rows[starts[j] + 1 : starts[j + 1]]

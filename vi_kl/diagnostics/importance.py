@@ -11,7 +11,7 @@ import numpy as np
 from scipy.special import logsumexp
 
 from vi_kl.core.estimate import Estimate, error_of_mean
-from vi_kl.divergences.estimators.pareto import effective_share, pareto_k, smoothed_weights
+from vi_kl.divergences.estimators.pareto import RELIABLE, effective_share, pareto_k, smoothed_weights
 
 __all__ = [
     "effective_share",
@@ -20,7 +20,10 @@ __all__ = [
     "log_mean_exp",
     "relative_weights",
     "smoothed_weights",
+    "tell_of_kl",
 ]
+
+NEGLIGIBLE = 0.01  # nats: an error of KL, its tail's included, with which weights tell it whatever k-hat is below 1
 
 
 def log_mean_exp(log_values: np.ndarray) -> float:
@@ -51,3 +54,11 @@ def kl_by_weights(log_weights: np.ndarray, method: str) -> Estimate:
     value = log_mean_exp(log_weights) - log_weights.mean()
     beyond = (influence.max() - influence.mean()) / n / (1 - np.clip(pareto_k(log_weights), 0.0, 0.9))
     return Estimate(value, np.hypot(error_of_mean(influence), beyond), method, num_draws=n)
+
+
+def tell_of_kl(log_weights: np.ndarray, k_hat: float) -> bool:
+    """Return whether weights tell KL(q||posterior).
+
+    They do not if k-hat is large, unless all are so nearly equal that even such a tail holds next to nothing.
+    """
+    return k_hat <= RELIABLE or (k_hat < 1 and kl_by_weights(log_weights, "").standard_error < NEGLIGIBLE)

@@ -17,8 +17,8 @@ from vi_kl.diagnostics.defence import MOST_DIMENSIONS, Weighing, defend, finite,
 from vi_kl.diagnostics.effort import USUAL
 from vi_kl.diagnostics.evidence import Draws
 from vi_kl.diagnostics.funnel import NOTABLE, SEEN, Funnel, find_funnel
-from vi_kl.diagnostics.importance import kl_by_weights
-from vi_kl.diagnostics.psis import RELIABLE, pareto_k
+from vi_kl.diagnostics.importance import kl_by_weights, tell_of_kl
+from vi_kl.diagnostics.psis import pareto_k
 from vi_kl.diagnostics.scouts import Scouts, scout
 from vi_kl.families.approximation import Approximation
 from vi_kl.objectives.noise import enough_draws
@@ -183,7 +183,7 @@ def judge(q: Approximation, key, n: int, search: FunnelSearch | None = None) -> 
         evaluations = n + n // 4 + scouts.evaluations + found.evaluations
         kl, draws = (found.kl, resampled(found, generator)) if found.is_known else (None, None)
         return Judgement(elbo, kl, k_hat, evaluations, search.gradients - before, draws)
-    known = k_hat < RELIABLE
+    known = tell_of_kl(own.log_ratio, k_hat)
     kl = kl_by_weights(own.log_ratio, f"importance weights of {n:,} draws of q") if known else None
     return Judgement(elbo, kl, k_hat, n + n // 4)
 

@@ -9,10 +9,9 @@ from vi_kl.diagnostics.effort import Effort
 from vi_kl.diagnostics.errors import errors, summary_from_weights
 from vi_kl.diagnostics.evidence import Draws
 from vi_kl.diagnostics.evidence_bounds import Limits, elbo_limits, evidence_limits
-from vi_kl.diagnostics.importance import kl_by_weights, log_evidence_by_weights
+from vi_kl.diagnostics.importance import kl_by_weights, log_evidence_by_weights, tell_of_kl
 from vi_kl.diagnostics.judgement import scouts_around, weigh_around
 from vi_kl.diagnostics.missed_modes import PILOT, Search
-from vi_kl.diagnostics.psis import RELIABLE
 from vi_kl.diagnostics.rival import rival_evidence
 from vi_kl.objectives.noise import enough_draws
 from vi_kl.targets.target import constrain_in_chunks
@@ -73,7 +72,7 @@ def judge_without_reference(q, draws: Draws, view: View, search: Search, figures
         found |= {"log_evidence": weighing.log_evidence, "reverse_kl": weighing.kl}
         if not search.parts:
             found["errors"] = errors_by_weights(q, draws, weighing)
-    elif weighing is None and not search.parts and figures["k_hat"] <= RELIABLE:
+    elif weighing is None and not search.parts and tell_of_kl(draws.log_ratio, figures["k_hat"]):
         words = f"importance weights of {len(draws):,} draws of q"
         found |= {
             "log_evidence": log_evidence_by_weights(draws.log_ratio, words),
