@@ -59,8 +59,8 @@ def scales_of(
 ) -> Int[np.ndarray, " scales"]:
     """Return those of the shared coordinates with which curvatures change by a share of their sum near a point.
 
-    It takes six gradients for each. They are scales, most often their logarithms. Means and slopes, however large they are in the units of the data,
-    leave curvatures as they are: those along all others, site by site, and their own.
+    It takes six gradients for each. They are scales, most often their logarithms. Means and slopes, however large they
+    are in the units of the data, leave curvatures as they are: those along all others, site by site, and their own.
     """
     if len(shared) in (0, target.dim):
         return shared

@@ -46,9 +46,8 @@ from vi_kl.objectives.noise import enough_draws
 from vi_kl.targets.curvature import SparseHessian
 from vi_kl.targets.target import Target
 
-ROUGHLY = (
-    10.0  # nats that the normal to start from may be from the best one: the rest is found with its hyperparameters
-)
+ROUGHLY = 10.0  # nats from the best normal to the first, the rest of which is found with its hyperparameters
+LESS_ROUGHLY = 3.0  # the same in few dimensions, where steps are cheap, and draws say less of hyperparameters
 SHARE_OF_NORMAL = 0.3  # of all gradients, that the normal to start from may take
 MOST_DENSE = 100  # dimensions, up to which a full-rank normal stands in where the sparse one is not found,
 DRAWS_OF_FULL_RANK = 128  # and its draws, or eight a dimension
@@ -88,7 +87,7 @@ class NestedNewton(Algorithm):
         few = round(SHARE_OF_NORMAL * self.max_gradients)
         begun = given
         if begun is None:
-            config = VariationalNewton(tolerance=ROUGHLY, max_gradients=few)
+            config = VariationalNewton(tolerance=LESS_ROUGHLY if is_small else ROUGHLY, max_gradients=few)
             part, may_restart = part_of(progress, 0.0, 0.3), start is None
             begun = config.find_along(hessian, key, generator, points, may_restart, part, counter)
         lost = given is None and not begun.status.converged  # before it was anywhere, or for want of gradients

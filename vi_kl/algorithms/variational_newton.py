@@ -261,6 +261,8 @@ class Search:
         self.scales = scales_of(self.target, point, self.shared)
         self.counter.gradient_evaluations += 2 + 6 * len(self.shared)
         normal, status = self.moved_far(self.approach(self.first(point))), None
+        if self.tolerance >= LONG and not self.is_spent:  # nearer than that is the approach
+            return normal, Status(True, f"Roughly found after {len(self.elbos)} steps.")
         while status is None:
             normal, status = self.settle(normal)
             if status is None:
