@@ -19,7 +19,7 @@ import jax
 
 MOST_PROGRAMS = 20  # of one function: those of a comparison of many methods on one target
 MOST_GROWTH = 200 * 2**20  # bytes of a process that keeps making programs of new shapes
-FEW_PROGRAMS = 300  # in a process; a process that has no more of them does not grow because of them
+FEW_PROGRAMS = 150  # in a process; a process that has no more of them does not grow because of them
 STATM = Path("/proc/self/statm")
 
 # NumPyro keeps its effect handlers on one global stack, so only one thread at a time may trace a model. XLA's

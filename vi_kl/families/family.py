@@ -131,8 +131,11 @@ class Family(abc.ABC):
     def require_params(self, params: Any, target: Target) -> None:
         """Raise a ValueError unless these are a member's parameters: of its names, shapes and types, and finite."""
         key = jax.random.key(0)
-        # a member in a frame has the shapes of the standard one, which asks nothing of the model
-        expected = shapes_of(self.standard(key, target) if self.takes_frame else self.init(key, target))
+        if self.takes_frame:  # a member in any frame, which asks nothing of the model
+            frame = Frame.around(np.zeros(target.dim), INITIAL_SCALE)
+            expected = shapes_of(self.place(self.standard(key, target), self.units(frame, target)))
+        else:
+            expected = shapes_of(self.init(key, target))
         found = shapes_of(params)
         if expected != found:
             raise ValueError(f"'{self.name}' has parameters {expected}, but these are {found}.")

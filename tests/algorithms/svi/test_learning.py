@@ -136,7 +136,7 @@ def test_a_skewed_posterior_costs_no_more_evidence_than_the_gap():
     best = optimize.minimize(loss, np.zeros(2), tol=1e-10)
     fit = vi_kl.fit(Target.from_numpyro(proportions, k, n), SVI(MeanField(), tolerance=0.05, precision=0.2), key=0)
     learned = np.log([fit.learned["a"], fit.learned["b"]])
-    assert best.success
+    assert np.abs(best.jac).max() < 1e-4  # by differences, whose rounding may end the search
     at_best = fit.target.with_learned(dict(zip("ab", np.exp(best.x), strict=True)))
     gap = vi_kl.check(vi_kl.fit(at_best, "mean_field", key=0), key=0, num_draws=2000).reverse_kl
     assert 0 <= loss(learned) - best.fun < gap.value + 4 * gap.standard_error + 0.05

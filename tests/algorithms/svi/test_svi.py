@@ -115,13 +115,21 @@ def noise(schedule, generator, scale, correlation=0.0):
     return schedule
 
 
-@pytest.mark.parametrize("correlation", [pytest.param(0.0, marks=pytest.mark.exhaustive), 0.5])
-def test_the_claimed_monte_carlo_error_is_the_error(correlation):
+@pytest.mark.parametrize(
+    ("correlation", "optimizer"),
+    [
+        pytest.param(0.5, None, id="of Adam, whose iterates are correlated"),
+        pytest.param(
+            0.0, optax.sgd(0.01), marks=pytest.mark.exhaustive, id="of an optimizer of which nothing is known"
+        ),
+    ],
+)
+def test_the_claimed_monte_carlo_error_is_the_error(correlation, optimizer):
     """The estimated squared error of a mean of two coordinates, over its true average: batch means, 60 repeats."""
     claimed, true = [], []
     for seed in range(60):
         frame = Frame.around(np.zeros(2), 1.0)
-        config = SVI(tolerance=1e-9, precision=1e-9, max_steps=6_400)
+        config = SVI(optimizer=optimizer, tolerance=1e-9, precision=1e-9, max_steps=6_400)
         schedule = noise(Schedule(config, frame), np.random.default_rng(seed), 0.1, correlation)
         claimed.append(schedule.measure().nats)
         true.append(np.sum(schedule.answer()["loc"] ** 2))
