@@ -120,7 +120,7 @@ def noise(schedule, generator, scale, correlation=0.0):
     [
         pytest.param(0.5, None, id="of Adam, whose iterates are correlated"),
         pytest.param(
-            0.0, optax.sgd(0.01), marks=pytest.mark.exhaustive, id="of an optimizer of which nothing is known"
+            0.0, optax.sgd(0.01), marks=pytest.mark.exhaustive, id="of an optimizer that is not known"
         ),
     ],
 )
