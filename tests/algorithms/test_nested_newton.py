@@ -19,8 +19,9 @@ from vi_kl import Target
 from vi_kl.algorithms import NestedNewton, VariationalNewton
 from vi_kl.algorithms.algorithm import CostCounter, History, Solution, Status
 from vi_kl.algorithms.conditional_normal import Conditional
-from vi_kl.algorithms.hyperparameters import candidates, shared_coordinates
 from vi_kl.algorithms.marginal_ascent import Frame, ascend
+from vi_kl.algorithms.nested_steps import on_finer_grid
+from vi_kl.algorithms.shared_coordinates import candidates, shared_coordinates
 from vi_kl.core.gaussian import Gaussian
 from vi_kl.core.precision import in_float64
 from vi_kl.families import NestedNormal, SparseNormal
@@ -298,6 +299,14 @@ def test_draws_at_one_value_of_the_few_are_those_at_the_same_value_each():
         np.testing.assert_allclose(ours, theirs, atol=1e-10)
 
 
+def test_a_density_on_a_finer_grid_has_no_swings_beside_a_cliff():
+    axis, fine = np.linspace(-4, 4, 17), np.linspace(-4, 4, 161)
+    parabola = on_finer_grid(-0.5 * axis**2, [axis], [fine])
+    np.testing.assert_allclose(parabola, -0.5 * fine**2, atol=1e-12)
+    cliff = on_finer_grid(np.where(axis < -1, -60.0, -0.5 * axis**2), [axis], [fine])
+    assert cliff.max() < 0.1
+
+
 def test_where_there_is_nothing_to_take_out_it_ends_at_the_sparse_normal_and_says_why():
     chain = Target.from_log_density(lambda z: -0.5 * jnp.sum(z**2) - 0.5 * jnp.sum(jnp.diff(z) ** 2), 12)
     fit = vi_kl.fit(chain, "nested_normal", key=0)
@@ -308,6 +317,30 @@ def test_where_there_is_nothing_to_take_out_it_ends_at_the_sparse_normal_and_say
     fit = NestedNewton(max_gradients=600).fit(0, target)
     assert isinstance(fit.approximation.family, SparseNormal)
     assert "raise max_gradients (now 600)" in str(fit.status)
+
+
+def in_the_units_of_the_data(group, y, groups):
+    """Milliseconds, say, which nobody has standardised."""
+    mu = numpyro.sample("mu", dist.Normal(0, 1000))
+    tau, sigma = (numpyro.sample(name, dist.HalfNormal(500)) for name in ("tau", "sigma"))
+    with numpyro.plate("groups", groups):
+        theta = numpyro.sample("theta", dist.Normal(mu, tau))
+    with numpyro.plate("rows", len(y)):
+        numpyro.sample("y", dist.Normal(theta[group], sigma), obs=y)
+
+
+@pytest.mark.parametrize(
+    "key", [0, pytest.param(1, marks=pytest.mark.exhaustive), pytest.param(2, marks=pytest.mark.exhaustive)]
+)
+def test_means_and_scales_of_hundreds_are_found(key):
+    """The mean is hundreds of units from the start, and at small scales, which are nearer, the ELBO hardly rises."""
+    rng, group = np.random.default_rng(0), np.repeat(np.arange(110), 6)
+    y = 520 + 80 * rng.standard_normal(110)[group] + 100 * rng.standard_normal(len(group))
+    fit = vi_kl.fit(in_the_units_of_the_data, group, y, 110, key=key)
+    assert isinstance(fit.approximation.family, NestedNormal)
+    assert fit.cost.gradient_evaluations < 4_000
+    found = vi_kl.check(fit, key=1).reverse_kl
+    assert found.value + 2 * found.standard_error < 0.01
 
 
 # Larger ------------------------------------------------------------------------------------------------------------

@@ -41,6 +41,15 @@ def test_it_is_normalised_with_its_tails():
     assert pieces[0] > 0.01
 
 
+def test_a_normal_density_goes_on_falling_beyond_its_grid_as_it_does_at_the_ends():
+    """Were it to fall faster there, the weights of a posterior that it is exact for would have a heavy tail."""
+    density = GridDensity.of_log_density(-0.5 * np.linspace(-3.6, 3.6, 145) ** 2, [-3.6], [3.6])
+    s = np.concatenate([np.linspace(-4.6, -3.6, 11), np.linspace(3.6, 4.6, 11)])[:, None]
+    log_weights = stats.norm.logpdf(s[:, 0]) - density.log_prob(s)
+    assert log_weights.max() < 0.05
+    assert log_weights.min() > -1.0
+
+
 def test_a_density_is_a_number_however_far_out():
     """Where the last cell ends its density is zero, and rounding must not take it below."""
     density = GridDensity.of_log_density(-0.5 * np.linspace(-1, 2, 301) ** 2, [-101], [-98])

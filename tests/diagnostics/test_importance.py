@@ -13,6 +13,7 @@ from vi_kl.diagnostics.importance import (
     log_evidence_by_weights,
     relative_weights,
     smoothed_weights,
+    tell_of_kl,
 )
 from vi_kl.diagnostics.psis import pareto_k
 
@@ -52,6 +53,16 @@ def test_the_errors_of_a_close_q_cancel():
     log_weights = p.logpdf(x) - q.logpdf(x)
     alone = log_weights.std() / math.sqrt(4000)
     assert kl_by_weights(log_weights, "").standard_error < 0.2 * alone
+
+
+def test_a_heavy_tail_that_holds_next_to_nothing_does_not_hide_kl():
+    """One weight in a hundred is larger by a Pareto variable of shape 0.85: of a thousandth of it, or of all of it."""
+    rng = np.random.default_rng(9)
+    tail = np.where(rng.random(4000) < 0.01, rng.random(4000) ** -0.85, 0.0)
+    for size, tells in ((1e-3, True), (1.0, False)):
+        log_weights = np.log1p(size * tail) + 1e-3 * rng.standard_normal(4000)
+        assert tell_of_kl(log_weights, 0.85) == tells
+    assert not tell_of_kl(np.log1p(1e-3 * tail), 1.1)
 
 
 def test_smoothing_tames_the_largest_weights_and_keeps_their_order():

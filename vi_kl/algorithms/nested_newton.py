@@ -25,10 +25,11 @@ from jaxtyping import Float
 from vi_kl.algorithms import nested_steps
 from vi_kl.algorithms.algorithm import Algorithm, CostCounter, FitError, History, Solution, Status
 from vi_kl.algorithms.conditional_normal import Conditional
-from vi_kl.algorithms.hyperparameters import SLIGHTLY, Chosen, candidates, choose, scales_of
+from vi_kl.algorithms.hyperparameters import Chosen, choose
 from vi_kl.algorithms.initialization import starting_points
 from vi_kl.algorithms.marginal_ascent import Frame, ascend
 from vi_kl.algorithms.sample_average_approximation import SampleAverageApproximation
+from vi_kl.algorithms.shared_coordinates import SLIGHTLY, candidates, scales_of
 from vi_kl.algorithms.variational_newton import VariationalNewton, hessian_of
 from vi_kl.core.annotations import Progress
 from vi_kl.core.errors import UnsuitableError

@@ -7,10 +7,9 @@ The best normal in reverse KL has E_q[gradient of log p] = 0 and precision = E_q
 goes to both at once: mean <- mean + precision^-1 E[gradient], precision <- E[-Hessian], each from a few draws of q in
 pairs of opposite sign, so that on a normal posterior one step is exact.
 
-Far away (`approach`), a step that lowers the ELBO is shortened, and where the mean Hessian is not negative definite,
-that of every term is made so. Near (`settle`), steps are taken in full on fixed noise until they end. Then the noise is
-new, and there is twice as much of it where what it leaves open is more than the tolerance, in nats. newton_steps.py has
-the steps, and what is done where they get shorter too slowly.
+Far away, steps go uphill (newton_approach.py). Near (`settle`), steps are taken in full on fixed noise until they end.
+Then the noise is new, and there is twice as much of it where what it leaves open is more than the tolerance, in nats.
+newton_steps.py has the steps, and what is done where they get shorter too slowly.
 
 Reference: Opper & Archambeau (2009), "The variational Gaussian approximation revisited"; Khan & Rue (2023), "The
 Bayesian learning rule", JMLR 24, for the steps.
@@ -18,49 +17,36 @@ Bayesian learning rule", JMLR 24, for the steps.
 
 import dataclasses
 
-import jax.numpy as jnp
 import numpy as np
-import scipy.sparse as sp
 
 from vi_kl.algorithms.algorithm import Algorithm, CostCounter, FitError, History, Solution, Status
-from vi_kl.algorithms.hyperparameters import changes_all_else, scales_of, shared_coordinates
 from vi_kl.algorithms.initialization import starting_points
+from vi_kl.algorithms.newton_approach import LONG, SHORTEST, Approach
 from vi_kl.algorithms.newton_steps import (
     FIRST_RADIUS,
     FixedNoise,
     Measured,
     Outer,
     is_slow,
-    longest,
     ratio_of,
     tolerated,
     turn_back,
 )
+from vi_kl.algorithms.shared_coordinates import scales_of
 from vi_kl.core.annotations import KeyLike, Progress
 from vi_kl.core.gaussian import Gaussian
 from vi_kl.core.random_keys import fold_in, numpy_generator
-from vi_kl.core.sparse_precision import SparsePrecision
 from vi_kl.families.approximation import Approximation
 from vi_kl.families.sparse_normal import SparseNormal, params_of
 from vi_kl.targets.curvature import DRAWS, Curvature, SparseHessian
 from vi_kl.targets.hessian_structure import find_sparse_hessian
 from vi_kl.targets.target import value_and_grad_batch
 
-FIRST_SD = 0.1  # in z, of the normal around the start
-PRESSED = 0.6  # the difference of curvatures, relative to their sum, with a scale by which nearly all of one is made
-FAR = (1.5, 3.0, 4.5)  # in z, how far a scale is moved where it is looked whether all else fits better
-FEW_DIMENSIONS = 100
-HOLDING = 3  # steps in which scales keep their place while all else settles
-NEAR = 1.0  # nats, to which it is known how well all else fits where scales are held
-LONG = 10.0  # nats; while steps would gain more, the noise is fixed and the ELBO is watched
-SHORT = 0.01  # nats; a step that gains less is not taken far away, since the ELBO could fall by rounding alone
-SHORTEST = 1 / 64  # the share of a step that moves no scale too far, below which it is refused
 MOST_FAILURES = 20  # normals at whose draws the density is not finite, that are taken back
 MOST_STAND_INS = 6  # steps one after the other whose precision is not the mean Hessian's, which is not definite
 MOST_SEARCHES = 2  # from as many starts, where the one before was lost
 MOST_HALVES = 64 * DRAWS  # half the draws of the last approach, beyond which full steps go on wherever they lead
 PER_DIMENSION = 4e-5  # nats: of means and sds within some thousandths of an sd
-RIDGE = 1e-6  # relative to the diagonal, added where a curvature is flat
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,7 +97,8 @@ class VariationalNewton(Algorithm):
         ended: tuple[Search, Gaussian, Status] | None = None
         failure = FitError("There is no place to start from.")
         for begin in starts(target, key, points, may_restart):
-            search = Search(self, hessian, generator, counter, progress)
+            tolerance = max(self.tolerance, PER_DIMENSION * target.dim)
+            search = Search(tolerance, self.max_gradients, hessian, generator, counter, progress)
             counter.gradient_evaluations += 2 * len(begin)
             try:
                 ended = (search, *search.run(highest(target, begin)))
@@ -147,114 +134,14 @@ def starts(target, key, points: list[np.ndarray], may_restart: bool):
             yield starting_points(target, fold_in(key, attempt), None)
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Seen:
-    """A normal, and what draws of it say.
-
-    Attributes:
-        normal: the normal.
-        curvature: values, gradients and mean Hessian at its draws.
-    """
-
-    normal: Gaussian
-    curvature: Curvature
-
-    @property
-    def elbo(self) -> float:
-        """The ELBO in nats; -inf where a density is not finite."""
-        values = self.curvature.values
-        good = np.isfinite(values).all() and np.isfinite(self.curvature.gradients).all()
-        return float(values.mean() + self.normal.entropy) if good else -np.inf
-
-    @property
-    def gradient(self) -> np.ndarray:
-        """The mean gradient, (dim,)."""
-        return self.curvature.gradients.mean(axis=0)
-
-
-class Search:
+class Search(Approach):
     """A search for the best sparse normal.
 
-    Args:
-        config: the settings.
-        hessian: the structure of the Hessian.
-        generator: the source of the noise.
-        counter: the counter of gradients; a second directional derivative counts as one.
-        progress: the progress function.
-
     Attributes:
-        shared: the coordinates that much of the model shares.
-        scales: those of them with which the curvature changes where the search begins.
-        elbos: the ELBO at each step.
-        half: half the number of draws on which the approach goes uphill.
         is_lost: whether it ended where the mean Hessian is no precision.
     """
 
-    def __init__(self, config: VariationalNewton, hessian: SparseHessian, generator, counter: CostCounter, progress):
-        self.config, self.hessian, self.generator = config, hessian, generator
-        self.counter, self.progress = counter, progress
-        self.structure, self.target = hessian.structure, hessian.target
-        self.shared = self.scales = shared_coordinates(self.target, hessian.structure)
-        self.tolerance = max(config.tolerance, PER_DIMENSION * self.target.dim)
-        self.elbos: list[float] = []
-        self.half = DRAWS
-        self.is_lost = False
-
-    @property
-    def is_spent(self) -> bool:
-        """Whether no further step may be taken."""
-        return self.counter.gradient_evaluations >= self.config.max_gradients
-
-    @property
-    def share_spent(self) -> float:
-        """The share of the gradients that may be spent."""
-        return min(0.99, self.counter.gradient_evaluations / self.config.max_gradients)
-
-    def noise(self) -> np.ndarray:
-        """Return noise in pairs of opposite sign, (2 half, dim)."""
-        half = self.generator.standard_normal((self.half, self.target.dim))
-        return np.concatenate([half, -half])
-
-    def look(self, normal: Gaussian, noise: np.ndarray) -> Seen:
-        """Evaluate the density, its gradient and its mean Hessian at draws of a normal."""
-        self.counter.gradient_evaluations += len(noise) * (1 + self.hessian.passes)
-        return Seen(normal, self.hessian.at(normal.unwhiten(noise)))
-
-    def first(self, point: np.ndarray) -> Gaussian:
-        """Return a narrow normal around a point."""
-        entries = np.where(self.structure.rows == self.structure.columns, FIRST_SD**-2, 0.0)
-        return Gaussian(point, self.scale(self.structure.factor(entries)))
-
-    def scale(self, factor: sp.csc_array) -> SparsePrecision:
-        """Return the scale whose precision has this factor."""
-        return SparsePrecision.of(self.structure.order, factor)
-
-    # The entries of a precision -------------------------------------------------------------------------------------
-
-    def held(self, entries: np.ndarray) -> np.ndarray:
-        """Return the entries of a precision with the scales apart from the others, and narrow."""
-        position = np.isin(self.structure.order, self.scales)
-        touched = position[self.structure.rows] | position[self.structure.columns]
-        on_diagonal = self.structure.rows == self.structure.columns
-        return np.where(touched, np.where(on_diagonal, FIRST_SD**-2, 0.0), entries)
-
-    def factored(self, candidates) -> tuple[np.ndarray, sp.csc_array] | None:
-        """Return the first of several lists of entries that are positive definite, and their factor."""
-        for entries in candidates:
-            factor = self.structure.factor(entries)
-            if factor is not None:
-                return entries, factor
-        return None
-
-    def precisions(self, seen: Curvature, hold: bool):
-        """Yield the entries of the mean Hessian, then of that of concave terms, and then of its diagonal."""
-        change = self.held if hold else lambda entries: entries
-        on_diagonal = self.structure.rows == self.structure.columns
-        yield change(seen.entries)
-        concave = seen.concave_entries
-        floor = np.abs(concave[self.structure.diagonal]).max() * 1e-12
-        yield change(concave + np.where(on_diagonal, RIDGE * np.abs(concave) + floor, 0.0))
-        yield change(np.where(on_diagonal, np.abs(concave) + floor, 0.0))
+    is_lost = False
 
     def run(self, point: np.ndarray) -> tuple[Gaussian, Status]:
         """Search from a point, and return the normal that it ended at with how it ended."""
@@ -269,118 +156,6 @@ class Search:
                 self.half *= 4
                 normal = self.approach(normal)
         return normal, status
-
-    # Far away -------------------------------------------------------------------------------------------------------
-
-    def approach(self, normal: Gaussian) -> Gaussian:
-        """Go uphill on fixed noise until steps are short."""
-        noise = self.noise()
-        seen = self.narrowed(normal, noise)
-        hold = 0 < len(self.scales) < self.target.dim
-        while not self.is_spent:
-            self.elbos.append(seen.elbo)
-            hold &= len(self.elbos) <= HOLDING
-            found = self.newton(seen, hold)
-            if found is None:
-                raise FitError("The curvature of the log density is not finite, or zero, around the start.")
-            entries, step, gain = found
-            self.progress(self.share_spent, f"step {len(self.elbos)}: {gain:,.3g} nats to gain")
-            new = None if gain < SHORT else self.go(seen, entries, step, noise)
-            seen = seen if new is None else new
-            if hold and (new is None or gain < LONG):
-                hold = False
-            elif new is None or gain < LONG:
-                break
-        return seen.normal
-
-    def moved_far(self, normal: Gaussian) -> Gaussian:
-        """Return a normal that was approached once more, if all else fits better where scales are far from this one's.
-
-        Where a scale is so small that all that it scales is pressed together, the ELBO hardly rises with it, until it
-        has grown several times: Newton's steps end there. In few dimensions, where little tells of scales, those that
-        are not are looked at too, in the direction in which the ELBO rises.
-        """
-        noise, best = self.noise(), None
-        pressed = changes_all_else(self.target, normal.loc, self.scales, self.shared, PRESSED)
-        self.counter.gradient_evaluations += 2 + 2 * len(self.scales)
-        for j, upwards in zip(self.scales, pressed, strict=True):
-            if not upwards and self.target.dim > FEW_DIMENSIONS:
-                continue
-            best = best or self.held_at(normal.loc, normal, noise)
-            if best is None:
-                break
-            begin, way = best, np.eye(1, self.target.dim, j)[0] * (1.0 if upwards else np.sign(best.gradient[j]))
-            for far in FAR:
-                seen = self.held_at(begin.normal.loc + far * way, begin.normal, noise)
-                if seen is None or seen.elbo < begin.elbo - LONG:
-                    break
-                best = max(best, seen, key=lambda seen: seen.elbo)
-        is_far = best is not None and np.abs(best.normal.loc - normal.loc)[self.scales].max() > 0
-        return self.approach(best.normal) if is_far else normal
-
-    def held_at(self, place: np.ndarray, normal: Gaussian, noise: np.ndarray) -> Seen | None:
-        """Return what is seen where all but the scales, which stay at a place, has taken a few steps."""
-        seen = self.look(Gaussian(place, normal.scale), noise)
-        for _ in range(HOLDING):
-            found = self.newton(seen, hold=True) if np.isfinite(seen.elbo) else None
-            if found is None:
-                return None
-            entries, step, gain = found
-            new = None if gain < NEAR else self.go(seen, entries, step, noise)
-            if new is None:
-                break
-            seen = new
-        return seen
-
-    def newton(self, seen: Seen, hold: bool) -> tuple[np.ndarray, np.ndarray, float] | None:
-        """Return the precision and the step of the mean that a normal calls for, and its nats; None if there is none.
-
-        Args:
-            seen: the normal.
-            hold: whether the scales keep their place.
-        """
-        found = self.factored(self.precisions(seen.curvature, hold))
-        if found is None:
-            return None
-        goal = self.scale(found[1])
-        gradient = np.where(np.isin(np.arange(self.target.dim), self.scales) & hold, 0.0, seen.gradient)
-        step = goal.apply(goal.apply_transpose(gradient))
-        return found[0], step, 0.5 * float(step @ gradient)
-
-    def narrowed(self, normal: Gaussian, noise: np.ndarray) -> Seen:
-        """Return what is seen of a normal so narrow that the density is finite at its draws.
-
-        Raises:
-            FitError: it never is.
-        """
-        for _ in range(20):
-            seen = self.look(normal, noise)
-            if np.isfinite(seen.elbo):
-                return seen
-            normal = normal.scaled(0.5)
-        reason = self.target.density.explain(self.target.data, self.target.unravel(jnp.asarray(normal.loc)))
-        raise FitError(f"The log density is not finite around the starting point, however near. {reason}")
-
-    def go(self, seen: Seen, entries: np.ndarray, step: np.ndarray, noise: np.ndarray) -> Seen | None:
-        """Take a step, shortened until the ELBO does not fall; None if that takes too short a step."""
-        size = longest(step, self.scales)
-        shortest = SHORTEST * size
-        while size >= shortest:
-            found = self.factored([entries if size == 1.0 else self.between(seen.normal, entries, size)])
-            if found is not None:
-                new = self.look(Gaussian(seen.normal.loc + size * step, self.scale(found[1])), noise)
-                if new.elbo > seen.elbo:
-                    return new
-            size /= 2
-        return None
-
-    def between(self, normal: Gaussian, entries: np.ndarray, size: float) -> np.ndarray:
-        """Return the entries of a precision on the way from a normal's to others."""
-        return (1 - size) * self.entries_of(normal) + size * entries
-
-    def entries_of(self, normal: Gaussian) -> np.ndarray:
-        """Return the entries of a normal's precision in the structure."""
-        return normal.scale.precision_at(self.structure.rows, self.structure.columns)
 
     # Near -----------------------------------------------------------------------------------------------------------
 
@@ -478,7 +253,7 @@ class Search:
         return Status(
             False,
             f"Not converged: after {steps} steps {left:.2g} nats of noise are left, and the last step gained "
-            f"{bias:.2g}; raise max_gradients (now {self.config.max_gradients:,}).",
+            f"{bias:.2g}; raise max_gradients (now {self.max_gradients:,}).",
         )
 
 

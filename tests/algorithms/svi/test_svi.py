@@ -119,9 +119,7 @@ def noise(schedule, generator, scale, correlation=0.0):
     ("correlation", "optimizer"),
     [
         pytest.param(0.5, None, id="of Adam, whose iterates are correlated"),
-        pytest.param(
-            0.0, optax.sgd(0.01), marks=pytest.mark.exhaustive, id="of an optimizer that is not known"
-        ),
+        pytest.param(0.0, optax.sgd(0.01), marks=pytest.mark.exhaustive, id="of an optimizer that is not known"),
     ],
 )
 def test_the_claimed_monte_carlo_error_is_the_error(correlation, optimizer):
