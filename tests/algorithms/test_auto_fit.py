@@ -204,3 +204,16 @@ def test_a_search_that_ended_early_and_close_is_a_success():
     assert "close enough to the posterior" in str(ladder.explain(AutoFit(), [near], near, []))
     assert not ladder.explain(AutoFit(), [far], far, []).converged
     assert "the best found, but: Not converged: raise max_gradients" in str(ladder.explain(AutoFit(), [far], far, []))
+
+
+@pytest.mark.parametrize("key", [4, 18])
+def test_it_goes_on_from_a_mode_with_more_mass_where_the_first_climbs_ended_at_a_minor_one(key):
+    """Two normals, with all but e^-12 of the mass in one. At these keys the first climbs all end in the other."""
+
+    def log_density(z):
+        at_a, at_b = (-0.5 * jnp.sum(((z - place) / 0.25) ** 2) for place in (1.2, -1.2))
+        return jnp.logaddexp(at_a, at_b - 12)
+
+    fit = vi_kl.fit(Target.from_log_density(log_density, 4), key=key)
+    assert "a mode with more mass" in str(fit.status)
+    np.testing.assert_allclose(fit.sample_and_log_prob(0, 4000)[0].mean(axis=0), 1.2, atol=0.02)

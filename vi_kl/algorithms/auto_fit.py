@@ -1,6 +1,7 @@
 """AutoFit: what `fit(target)` does by default. It fits cheap approximations first, and richer ones until one is good.
 
-    1. Laplace's normal at the best mode, if climbs found one with mass around it;
+    1. Laplace's normal at the best mode, if climbs found one with mass around it. Where it is far away, or does not tell
+       how far, it may be a minor mode: further climbs look for one with more mass;
     2. the best normal: full-rank, by SampleAverageApproximation, or above a hundred dimensions by NaturalGradient;
        low-rank plus diagonal above a thousand;
     3. independent normals, if the normal before was not found: they are cheap and easier to fit. In many dimensions
@@ -40,7 +41,7 @@ from typing import Any, ClassVar
 
 from vi_kl.algorithms.algorithm import Algorithm, Fit, FitError, Solution, Status
 from vi_kl.algorithms.density_regression import DensityRegression
-from vi_kl.algorithms.initialization import Initialization, frame_of, initialize
+from vi_kl.algorithms.initialization import Initialization, better_mode, frame_of, initialize
 from vi_kl.algorithms.laplace import Laplace
 from vi_kl.algorithms.natural_gradient import NaturalGradient
 from vi_kl.algorithms.nested_newton import NestedNewton
@@ -66,6 +67,7 @@ from vi_kl.targets.priors import hierarchical_sites
 from vi_kl.targets.target import Target
 
 LARGEST_DENSE = 100  # dimensions; with more, a sparse normal is tried first, whatever the model looks like
+FURTHER_STARTS = 6  # climbs where the first ones may all have ended at a minor mode
 LARGEST_FULL_RANK = 1000  # dimensions; with more, a full covariance costs more draws than it is worth
 LARGEST_SKEWED = 200  # dimensions; with more, a skewed normal costs more than it gains
 LARGEST_FLOW = 100  # dimensions; with more, a flow takes minutes and is seldom better, so that it has to be asked for
@@ -220,6 +222,18 @@ class Ladder:
                 continue
             if self.config.is_enough(self.tried[-1]):
                 return
+            if name == "laplace" and may_be_minor(self.tried[-1]):
+                self.look_again(part_of(self.progress, span[1], 1.0))
+
+    def look_again(self, progress: Progress) -> None:
+        """Climb from more places, and go on from the best mode."""
+        if is_dear(self.target) or self.target.dim > LARGEST_DENSE:
+            return
+        progress(0.0, f"looking for other modes; {self.counter.gradient_evaluations:,} gradients so far")
+        better = better_mode(self.target, self.begin, fold_in(self.start_key, 2), self.counter, FURTHER_STARTS)
+        if better is not None:
+            self.left_out.append("what comes after starts from a mode with more mass, which further climbs found")
+            self.begin = better
 
     def is_near_for_a_flow(self) -> bool:
         """Return whether a candidate is nearer than a flow in so many dimensions is likely to come, after noting it."""
@@ -422,6 +436,11 @@ def is_dear(target: Target) -> bool:
     """Return whether the best normal takes so long that there has to be as much to gain as by any other candidate."""
     price, gradients = price_of(target), 3 * PER_DIMENSION * target.dim * STEPS_OF_NORMAL
     return price.share < 1 and gradients * price.operations > DEAR
+
+
+def may_be_minor(candidate: Candidate) -> bool:
+    """Return whether a mode may be one of several, and not that with the most mass: KL is large, or not known."""
+    return candidate.judgement.kl is None or candidate.judgement.at_least > NO_RIVAL
 
 
 def is_settled(candidate: Candidate) -> bool:

@@ -1,6 +1,6 @@
 """Initialization: the frame in which a fit starts, a normal guess of the posterior in whose units families are fitted.
 
-By default it is Laplace's normal at the best mode found by a few climbs from random places; two that agree are enough.
+By default it is Laplace's normal at the best mode found by a few climbs from random places; three that agree end them.
 If there is no mode, or if its normal does not hold the mass that the curvature promises, climbs of the ELBO take over
 (rivals.py). Users may give a fit, an approximation, a frame or a point instead.
 """
@@ -27,7 +27,8 @@ from vi_kl.targets.priors import hierarchical_sites
 from vi_kl.targets.some_rows import part_of_rows, some_rows
 from vi_kl.targets.target import Target
 
-MOST_STARTS = 4
+MOST_STARTS = 5
+ENOUGH_ALIKE = 3  # climbs to the best mode so far; where a quarter end at another, two often do
 ENOUGH_FAILURES = 2  # climbs without a mode after which a fit starts without one; in a hierarchy one says it
 MATRIX_DIMENSIONS = 1000  # dimensions; with more, only each coordinate's own scale is estimated
 FLATTEST = 1e-6  # the least curvature that is assumed in any direction, relative to the coordinates' own
@@ -82,6 +83,29 @@ def initialize(
         return Initialization(frame, "the normal at a mode", mode)
     better = best_rival(target, [frame], points[0], rival_key, counter)
     return Initialization(frame if better is None else better, "the best normal near, as the mode is far from the mass")
+
+
+def better_mode(
+    target: Target, found: Initialization, key: KeyLike, counter: CostCounter, starts: int, max_steps: int = 500
+) -> Initialization | None:
+    """Return a place at a mode with more mass than that of the first climbs; None if further ones find none.
+
+    Args:
+        target: the posterior.
+        found: the place, at a mode.
+        key: a JAX random key, other than that of the first climbs.
+        counter: the counter of gradients.
+        starts: the number of climbs.
+        max_steps: the most iterations of each.
+    """
+    best = found.mode
+    assert best is not None, "asked of a mode only"
+    for one in split(key, starts):
+        mode = find_mode(target, np.asarray(target.initial_position(one)), max_steps)
+        counter.gradient_evaluations += mode.evaluations
+        if mode.is_proper and mode.log_mass > best.log_mass and not same_mode(mode, best):
+            best = mode
+    return None if best is found.mode else Initialization(frame_at(best), "the normal at a mode", best)
 
 
 def start_without_mode(
@@ -146,7 +170,7 @@ def starting_points(target: Target, key, start) -> list[np.ndarray]:
 
 
 def best_mode(target: Target, points, counter: CostCounter, max_steps: int, most_failures: int | None = None) -> Mode:
-    """Return the mode with the most mass around it; climbs end when two of them agree on the best.
+    """Return the mode with the most mass around it; climbs end when three of them agree on the best.
 
     They also end when `most_failures` of them have found no mode, and none has found one. Where a gradient is dear,
     they climb the density of a random part of the rows, and a few steps lead from there to the mode given all of them.
@@ -163,8 +187,9 @@ def best_mode(target: Target, points, counter: CostCounter, max_steps: int, most
         proper = [mode for mode in modes if mode.is_proper]
         if proper:
             best = max(proper, key=lambda mode: mode.log_mass)
-            if sum(same_mode(mode, best) for mode in proper) > 1:
-                return best
+            alike = [mode for mode in proper if same_mode(mode, best)]
+            if len(alike) == ENOUGH_ALIKE:
+                return min(alike, key=lambda mode: mode.gradient_norm)
         elif len(modes) == most_failures:
             break
     return max(modes, key=lambda mode: (mode.is_proper, mode.log_mass if mode.is_proper else mode.log_density))
