@@ -1,7 +1,7 @@
 """AutoFit: what `fit(target)` does by default. It fits cheap approximations first, and richer ones until one is good.
 
-    1. Laplace's normal at the best mode, if climbs found one with mass around it. Where it is far away, or does not tell
-       how far, it may be a minor mode: further climbs look for one with more mass;
+    1. Laplace's normal at the best mode, if climbs found one with mass around it. Where it is far from the posterior,
+       or does not tell how far, that may be a minor mode, and further climbs look for one with more mass;
     2. the best normal: full-rank, by SampleAverageApproximation, or above a hundred dimensions by NaturalGradient;
        low-rank plus diagonal above a thousand;
     3. independent normals, if the normal before was not found: they are cheap and easier to fit. In many dimensions

@@ -18,7 +18,7 @@ from vi_kl.targets.priors import has_proper_priors, hierarchical_sites
 
 @dataclasses.dataclass(frozen=True)
 class Laplace(Algorithm):
-    """Laplace's approximation at the mode with the most mass around it; climbs end when three of up to five agree on it.
+    """Laplace's approximation at the mode with the most mass around it; climbs end when three of up to five agree.
 
     Attributes:
         max_steps: the most iterations of each climb.
