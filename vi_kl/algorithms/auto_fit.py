@@ -226,8 +226,8 @@ class Ladder:
                 self.look_again(part_of(self.progress, span[1], 1.0))
 
     def look_again(self, progress: Progress) -> None:
-        """Climb from more places, and go on from the best mode."""
-        if is_dear(self.target) or self.target.dim > LARGEST_DENSE:
+        """Climb from more places, and go on from the best mode, unless climbs are dear or the start was given."""
+        if self.start is not None or is_dear(self.target) or self.target.dim > LARGEST_DENSE:
             return
         progress(0.0, f"looking for other modes; {self.counter.gradient_evaluations:,} gradients so far")
         better = better_mode(self.target, self.begin, fold_in(self.start_key, 2), self.counter, FURTHER_STARTS)
