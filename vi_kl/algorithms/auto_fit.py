@@ -1,7 +1,7 @@
 """AutoFit: what `fit(target)` does by default. It fits cheap approximations first, and richer ones until one is good.
 
-    1. Laplace's normal at the best mode, if climbs found one with mass around it. Where it is far from the posterior,
-       or does not tell how far, that may be a minor mode, and further climbs look for one with more mass;
+    1. Laplace's normal at the best mode, if climbs found one with mass around it. Where it is not near the
+       posterior, that may be a minor mode, and further climbs look for one with more mass;
     2. the best normal: full-rank, by SampleAverageApproximation, or above a hundred dimensions by NaturalGradient;
        low-rank plus diagonal above a thousand;
     3. independent normals, if the normal before was not found: they are cheap and easier to fit. In many dimensions
@@ -68,6 +68,7 @@ from vi_kl.targets.target import Target
 
 LARGEST_DENSE = 100  # dimensions; with more, a sparse normal is tried first, whatever the model looks like
 FURTHER_STARTS = 6  # climbs where the first ones may all have ended at a minor mode
+NEARLY_NORMAL = 0.3  # nats; posteriors nearer to Laplace's normal have other modes seldom, and further climbs are dear
 LARGEST_FULL_RANK = 1000  # dimensions; with more, a full covariance costs more draws than it is worth
 LARGEST_SKEWED = 200  # dimensions; with more, a skewed normal costs more than it gains
 LARGEST_FLOW = 100  # dimensions; with more, a flow takes minutes and is seldom better, so that it has to be asked for
@@ -439,8 +440,8 @@ def is_dear(target: Target) -> bool:
 
 
 def may_be_minor(candidate: Candidate) -> bool:
-    """Return whether a mode may be one of several, and not that with the most mass: KL is large, or not known."""
-    return candidate.judgement.kl is None or candidate.judgement.at_least > NO_RIVAL
+    """Return whether a mode may be one of several: the posterior is not nearly normal there, or that is not known."""
+    return candidate.judgement.kl is None or candidate.judgement.at_least > NEARLY_NORMAL
 
 
 def is_settled(candidate: Candidate) -> bool:
