@@ -117,12 +117,18 @@ class Conditional:
         raise FitError("No step of the others raises the ELBO given the hyperparameters.")
 
     def stepped(self, seen: "Look", size: float) -> Gaussian:
-        """Return the normal after a share of Newton's step."""
+        """Return the normal after a share of Newton's step, of the mean and of the precision."""
         for entries in self.precisions(seen.curvature):
             factor = self.structure.factor(entries)
-            if factor is not None:
-                scale = self.scale(factor)
-                return Gaussian(seen.normal.loc + size * scale.apply(scale.apply_transpose(seen.gradient)), scale)
+            if factor is None:
+                continue
+            scale = self.scale(factor)
+            loc = seen.normal.loc + size * scale.apply(scale.apply_transpose(seen.gradient))
+            if size < 1:
+                before = seen.normal.scale.precision_at(self.structure.rows, self.structure.columns)
+                factor = self.structure.factor(before + size * (entries - before))
+                assert factor is not None, "what is between two precisions is one"
+            return Gaussian(loc, self.scale(factor))
         raise FitError("Given the hyperparameters, the curvature of the others is not that of a normal.")
 
     def precisions(self, seen: Curvature):

@@ -131,7 +131,7 @@ class NestedNewton(Algorithm):
         none = Conditional(hessian, np.empty(0, int), counter, int(generator.integers(2**31)))
         likely = candidates(target, hessian.structure)
         found = scales_of(target, normal.loc, likely, SLIGHTLY)
-        counter.gradient_evaluations += 2 + 6 * len(likely)
+        counter.gradient_evaluations += 4 + 10 * len(likely)
         left = self.max_gradients - counter.gradient_evaluations
         most = max(
             (k for k in range(1, MOST_FEW + 1) if ROUNDS_AT_LEAST * gradients_of_round(k, hessian) < left), default=0

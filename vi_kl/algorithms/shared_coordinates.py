@@ -50,7 +50,7 @@ def scales_of(
 ) -> Int[np.ndarray, " scales"]:
     """Return those of the shared coordinates with which curvatures change by a share of their sum near a point.
 
-    It takes six gradients for each. They are scales, most often their logarithms. Means and slopes, however large they
+    It takes ten gradients for each. They are scales, most often their logarithms. Means and slopes, however large they
     are in the units of the data, leave curvatures as they are: those along all others, site by site, and their own.
     """
     if len(shared) in (0, target.dim):
@@ -58,8 +58,12 @@ def scales_of(
     aside = z + ASIDE * signs(target.dim, shared)  # where all that a scale scales is 0, nothing changes with it
     unit = np.eye(target.dim)[shared]
     own = np.arange(len(shared)), shared
-    before, after = (differences(target, place, STEP * unit)[own][:, None] for place in (aside, aside + unit))
-    return shared[differ(before, after, share) | changes_all_else(target, aside, shared, shared, share)]
+    before = differences(target, aside, STEP * unit)[own][:, None]
+    changed = np.zeros(len(shared), bool)
+    for way in (1.0, -1.0):  # what falls with a scale may be made up for by what rises, in one of the two
+        after = differences(target, aside + way * unit, STEP * unit)[own][:, None]
+        changed |= differ(before, after, share) | changes_all_else(target, aside, shared, shared, share, way)
+    return shared[changed]
 
 
 def changes_all_else(
@@ -68,13 +72,14 @@ def changes_all_else(
     scales: Int[np.ndarray, " scales"],
     shared: Int[np.ndarray, " shared"],
     share: float,
+    way: float = 1.0,
 ) -> Bool[np.ndarray, " scales"]:
-    """Return for which scales the curvature along all but shared coordinates changes by a share where they rise by 1.
+    """Return for which scales the curvature along all but shared coordinates changes by a share on a way of each.
 
     The products of the Hessian with one direction of random signs are compared, site by site.
     """
     others = np.setdiff1d(np.arange(target.dim), shared)
-    places = z + np.concatenate([np.zeros((1, target.dim)), np.eye(target.dim)[scales]])
+    places = z + way * np.concatenate([np.zeros((1, target.dim)), np.eye(target.dim)[scales]])
     products = differences(target, places, STEP * signs(target.dim, shared))
     site = np.repeat(np.arange(len(target.sites)), [site.size for site in target.sites])[others]
     pieces = [products[:, others[site == one]] for one in np.unique(site)]

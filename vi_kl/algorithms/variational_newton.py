@@ -146,7 +146,7 @@ class Search(Approach):
     def run(self, point: np.ndarray) -> tuple[Gaussian, Status]:
         """Search from a point, and return the normal that it ended at with how it ended."""
         self.scales = scales_of(self.target, point, self.shared)
-        self.counter.gradient_evaluations += 2 + 6 * len(self.shared)
+        self.counter.gradient_evaluations += 4 + 10 * len(self.shared)
         normal, status = self.moved_far(self.approach(self.first(point))), None
         if self.tolerance >= LONG and not self.is_spent:  # nearer than that is the approach
             return normal, Status(True, f"Roughly found after {len(self.elbos)} steps.")
