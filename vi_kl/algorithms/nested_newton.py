@@ -129,9 +129,7 @@ class NestedNewton(Algorithm):
         progress(0.0, "looking for hyperparameters on which the rest depends")
         target, generator = hessian.target, numpy_generator(key)
         none = Conditional(hessian, np.empty(0, int), counter, int(generator.integers(2**31)))
-        likely = candidates(target, hessian.structure)
-        found = scales_of(target, normal.loc, likely, SLIGHTLY)
-        counter.gradient_evaluations += 4 + 10 * len(likely)
+        found = scales_of(target, normal.loc, candidates(target, hessian.structure), counter, SLIGHTLY)
         left = self.max_gradients - counter.gradient_evaluations
         most = max(
             (k for k in range(1, MOST_FEW + 1) if ROUNDS_AT_LEAST * gradients_of_round(k, hessian) < left), default=0

@@ -174,8 +174,7 @@ class Approach:
         if not 0 < len(self.scales) < self.target.dim:
             return normal
         noise, best = self.noise(), None
-        pressed = changes_all_else(self.target, normal.loc, self.scales, self.shared, PRESSED)
-        self.counter.gradient_evaluations += 2 + 2 * len(self.scales)
+        pressed = changes_all_else(self.target, normal.loc, self.scales, self.shared, self.counter, PRESSED)
         for j, upwards in zip(self.scales, pressed, strict=True):
             if not upwards and self.target.dim > FEW_DIMENSIONS:
                 continue

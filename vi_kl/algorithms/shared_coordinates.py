@@ -8,6 +8,7 @@ one normal of all else is right for all values of a scale.
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from vi_kl.algorithms.algorithm import CostCounter
 from vi_kl.core.sparse_cholesky import SparseStructure
 from vi_kl.targets.target import Target, value_and_grad_batch
 
@@ -46,7 +47,11 @@ def shared_coordinates(target: Target, structure: SparseStructure) -> Int[np.nda
 
 
 def scales_of(
-    target: Target, z: Float[np.ndarray, " dim"], shared: Int[np.ndarray, " shared"], share: float = CHANGED
+    target: Target,
+    z: Float[np.ndarray, " dim"],
+    shared: Int[np.ndarray, " shared"],
+    counter: CostCounter,
+    share: float = CHANGED,
 ) -> Int[np.ndarray, " scales"]:
     """Return those of the shared coordinates with which curvatures change by a share of their sum near a point.
 
@@ -58,11 +63,11 @@ def scales_of(
     aside = z + ASIDE * signs(target.dim, shared)  # where all that a scale scales is 0, nothing changes with it
     unit = np.eye(target.dim)[shared]
     own = np.arange(len(shared)), shared
-    before = differences(target, aside, STEP * unit)[own][:, None]
+    before = differences(target, aside, STEP * unit, counter)[own][:, None]
     changed = np.zeros(len(shared), bool)
     for way in (1.0, -1.0):  # what falls with a scale may be made up for by what rises, in one of the two
-        after = differences(target, aside + way * unit, STEP * unit)[own][:, None]
-        changed |= differ(before, after, share) | changes_all_else(target, aside, shared, shared, share, way)
+        after = differences(target, aside + way * unit, STEP * unit, counter)[own][:, None]
+        changed |= differ(before, after, share) | changes_all_else(target, aside, shared, shared, counter, share, way)
     return shared[changed]
 
 
@@ -71,6 +76,7 @@ def changes_all_else(
     z: Float[np.ndarray, " dim"],
     scales: Int[np.ndarray, " scales"],
     shared: Int[np.ndarray, " shared"],
+    counter: CostCounter,
     share: float,
     way: float = 1.0,
 ) -> Bool[np.ndarray, " scales"]:
@@ -80,7 +86,7 @@ def changes_all_else(
     """
     others = np.setdiff1d(np.arange(target.dim), shared)
     places = z + way * np.concatenate([np.zeros((1, target.dim)), np.eye(target.dim)[scales]])
-    products = differences(target, places, STEP * signs(target.dim, shared))
+    products = differences(target, places, STEP * signs(target.dim, shared), counter)
     site = np.repeat(np.arange(len(target.sites)), [site.size for site in target.sites])[others]
     pieces = [products[:, others[site == one]] for one in np.unique(site)]
     return np.any([differ(piece[:1], piece[1:], share) for piece in pieces], axis=0)
@@ -93,9 +99,12 @@ def signs(dim: int, shared: Int[np.ndarray, " shared"]) -> Float[np.ndarray, " d
     return found
 
 
-def differences(target: Target, z: Float[np.ndarray, "#n dim"], v: Float[np.ndarray, "#n dim"]) -> np.ndarray:
-    """Return the differences of gradients from z - v to z + v, (n, dim)."""
+def differences(
+    target: Target, z: Float[np.ndarray, "#n dim"], v: Float[np.ndarray, "#n dim"], counter: CostCounter
+) -> np.ndarray:
+    """Return the differences of gradients from z - v to z + v, (n, dim), and count them."""
     ends = np.concatenate([z + v, z - v])
+    counter.gradient_evaluations += len(ends)
     gradients = value_and_grad_batch(target, ends)[1]
     return gradients[: len(ends) // 2] - gradients[len(ends) // 2 :]
 

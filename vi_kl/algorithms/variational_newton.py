@@ -145,10 +145,9 @@ class Search(Approach):
 
     def run(self, point: np.ndarray) -> tuple[Gaussian, Status]:
         """Search from a point, and return the normal that it ended at with how it ended."""
-        self.scales = scales_of(self.target, point, self.shared)
-        self.counter.gradient_evaluations += 4 + 10 * len(self.shared)
+        self.scales = scales_of(self.target, point, self.shared, self.counter)
         normal, status = self.moved_far(self.approach(self.first(point))), None
-        if self.tolerance >= LONG and not self.is_spent:  # nearer than that is the approach
+        if self.tolerance >= LONG and not self.is_spent:  # the approach ends nearer than that
             return normal, Status(True, f"Roughly found after {len(self.elbos)} steps.")
         while status is None:
             normal, status = self.settle(normal)

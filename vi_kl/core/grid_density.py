@@ -142,8 +142,8 @@ def tails_of(values: Float[np.ndarray, "*nodes"], axis: int, length: float) -> t
     marginal = np.maximum(values.sum(axis=tuple(i for i in range(values.ndim) if i != axis)), 1e-300)
     width = length / (len(marginal) - 1)
     falls = [np.log(marginal[next]) - np.log(marginal[end]) for end, next in ((0, 1), (-1, -2))]
-    low, high = (max(2 * width / max(fall, 1e-9), SHORTEST) for fall in falls)
-    return tuple(float(tail) if tail <= LONGEST else CUT for tail in (low, high))
+    low, high = (max(2 * width / max(float(fall), 1e-9), SHORTEST) for fall in falls)
+    return low if low <= LONGEST else CUT, high if high <= LONGEST else CUT
 
 
 def integral(values: Float[AnyArray, "n ..."], widths: list) -> AnyArray:
