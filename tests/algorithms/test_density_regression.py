@@ -64,3 +64,13 @@ def test_points_without_a_density_count_for_nothing(key):
 def test_numbers_of_draws_are_even():
     with pytest.raises(ValueError, match="num_draws must be even"):
         DensityRegression(num_draws=7)
+
+
+def test_a_flow_far_below_what_there_is_is_given_up(key):
+    """No flow comes near an ELBO above the evidence."""
+    target = Target.from_log_density(bent, 2)
+    algorithm = DensityRegression(num_draws=8, more_draws=8, elbo_to_beat=LOG_EVIDENCE + 2.0)
+    fit = algorithm.fit(key, target)
+    assert len(fit.history.loss) == 1
+    assert not fit.status.converged
+    assert "Given up after" in fit.status.message

@@ -229,10 +229,10 @@ def test_where_a_gradient_is_dear_they_are_few_or_have_to_be_asked_for():
 
 
 def test_where_they_cannot_be_run_asking_for_them_is_refused(key):
-    dim = 40_000
+    dim = 80_000
     target = Target.from_log_density(lambda z: -0.5 * jnp.sum(z**2), dim)
     q = member(MeanField(), target, loc=np.zeros(dim), log_scale=np.zeros(dim))
-    with pytest.raises(UnsuitableError, match="of dimension 40,000, is too large for"):
+    with pytest.raises(UnsuitableError, match="of dimension 80,000, is too large for"):
         check(q, key=key, num_draws=500, short_chains=True)
 
 

@@ -9,6 +9,7 @@ from scipy import integrate, stats
 from scipy.special import gammaln
 from tiers import exhaustive, exhaustive_after
 
+from vi_kl.core.evaluations import counting_evaluations
 from vi_kl.reference import reference_by_quadrature
 from vi_kl.reference.quadrature.integrate import QuadratureError
 from vi_kl.targets import Target
@@ -294,3 +295,6 @@ def test_refusals():
         reference_by_quadrature(Target.from_log_density(lambda z: -0.5 * jnp.log1p(z[0] ** 2), 1))
     with pytest.raises(QuadratureError, match="tolerance"):
         reference_by_quadrature(Target.from_log_density(funnel, 2), max_nodes=2_000)
+    with counting_evaluations() as spent, pytest.raises(QuadratureError, match="more than 30,000 evaluations"):
+        reference_by_quadrature(Target.from_log_density(funnel, 2), max_evaluations=30_000)
+    assert spent.densities <= 30_000

@@ -280,6 +280,8 @@ class Ladder:
         else:
             goes_on = name in FROM_THE_BEST or any(before.name == "sparse_normal" for before in self.tried)
             place = self.best.fit if self.tried and goes_on else self.begin
+        if isinstance(algorithm, DensityRegression) and self.tried:
+            algorithm = dataclasses.replace(algorithm, elbo_to_beat=self.best.elbo)
         found = self.fit(algorithm, place, part_of(progress, 0.0, 0.5))
         if isinstance(found.approximation.family, SparseNormal):
             if self.target.dim <= LARGEST_DENSE and not found.status.converged:

@@ -36,6 +36,7 @@ from vi_kl.targets.target import Target, value_and_grad_batch
 
 WIDER = 1.3  # the scale of every other of the first points, in the start's own
 MEMORY = 30  # steps from which the optimiser takes the curvature
+HOPELESS = 1.0  # nats below the ELBO to beat
 STILL_RISING = 2.0  # tolerances by which a round has to raise the ELBO for another to follow it in any case
 PATIENCE = 0.003  # the share of the tolerance by which an iteration lowers the misfit, or is the last
 # The weight of the squares of the parameters' distances from the identity's, as so many points: without it a flow is
@@ -84,6 +85,8 @@ class DensityRegression(Algorithm):
         tolerance: the KL(q||posterior) in nats, as half the variance of log p - log q over new draws of q tells it,
             below which the search ends, unless the last round has raised the ELBO by more.
         max_steps: the most iterations of the optimiser in a round; they evaluate the flow, and not the model.
+        elbo_to_beat: the ELBO of what there is already, in nats: a flow that is more than a nat below it after a round
+            is given up, since those that end well begin above it.
     """
 
     family: Family = dataclasses.field(default_factory=Coupling)
@@ -92,6 +95,7 @@ class DensityRegression(Algorithm):
     max_rounds: int = 6
     tolerance: float = 0.01
     max_steps: int = 50
+    elbo_to_beat: float = -np.inf
 
     def __post_init__(self):
         for name in ("num_draws", "more_draws"):
@@ -119,6 +123,8 @@ class DensityRegression(Algorithm):
             search.look_again()
             progress((done + 1) / self.max_rounds, f"loss {-search.elbo:.3f} after {len(search.points.u):,} gradients")
             if search.nats < self.tolerance and search.rise < STILL_RISING * self.tolerance:
+                break
+            if search.is_hopeless:
                 break
         counter.gradient_evaluations += len(search.points.u)
         return Solution(search.best, search.status(), History(np.array(search.losses)))
@@ -231,9 +237,16 @@ class Regression:
         self.losses.append(-elbo)
         self.points = Points(*map(np.concatenate, zip(self.points, seen, strict=True)))
 
+    @property
+    def is_hopeless(self) -> bool:
+        """Whether the best flow so far is far below what there is already."""
+        return -min(self.losses) < self.config.elbo_to_beat - HOPELESS
+
     def status(self) -> Status:
         """Say how near the posterior the flow is, by its own draws."""
         found = f"after {len(self.points.u):,} gradients in {len(self.losses)} rounds"
+        if self.is_hopeless:
+            return Status(False, f"Given up {found}: the ELBO is more than {HOPELESS:g} nat below the one to beat.")
         if self.best_nats < self.config.tolerance:
             return Status(True, f"Converged {found}: KL(q||posterior) is about {self.best_nats:.2g} nats by new draws.")
         return Status(

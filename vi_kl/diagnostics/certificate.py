@@ -14,6 +14,7 @@ from vi_kl.core.annotations import KeyLike, Progress, ProgressLike
 from vi_kl.core.blas_threads import with_one_blas_thread
 from vi_kl.core.errors import UnsuitableError
 from vi_kl.core.estimate import Estimate
+from vi_kl.core.evaluations import counting_evaluations
 from vi_kl.core.languages import speaking
 from vi_kl.core.numbers import whole_number
 from vi_kl.core.precision import in_float64
@@ -52,7 +53,7 @@ from vi_kl.targets.target import Target
 FEWEST = 500  # draws; with fewer, k-hat and the limits mean nothing
 CLOSE = SCALE[2][0]  # nats: of a q that is nearer by its weights, short chains would not tell what is worth their price
 TOLERANCE = 1e-4  # of the quadrature that is tried before KL is called unknown
-MOST_NODES, FEWEST_NODES = 300_000, 1_000  # of the same
+MOST_EVALUATIONS, FEWEST_EVALUATIONS = 500_000, 3_000  # of the same
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -126,6 +127,7 @@ class Certificate(Readable, Measurements):
             ("k-hat, ESS", f"{self.k_hat_text}, {self.ess:.1%} of the draws"),
             ("short chains", self.short_chains and self.short_chains.effort),
             ("transport", self.distance),
+            ("cost", self.effort),
         ]
         if self.reverse_kl is not None and self.source not in ("closed form", "quadrature"):
             figures.insert(3, ("", self.limits))
@@ -198,8 +200,9 @@ def check(
     effort = effort_for(q.target, num_draws)
     if short_chains:
         require_room_for_chains(q.target, effort)
-    with reporting(progress, f"check of {q.name}") as report:
-        return certify(fit, q, split(key, 8), effort, short_chains, report)
+    with reporting(progress, f"check of {q.name}") as report, counting_evaluations() as spent:
+        found = certify(fit, q, split(key, 8), effort, short_chains, report)
+        return dataclasses.replace(found, gradient_evaluations=spent.gradients, density_evaluations=spent.densities)
 
 
 def require_room_for_chains(target: Target, effort: Effort) -> None:
@@ -248,7 +251,7 @@ def certify(
         figures |= judge_without_reference(q, draws, view, search, figures)
         if figures.get("reverse_kl") is None and not figures["improper"]:
             report(0.7, "trying quadrature")
-            known = reference_by_integration(q.target, effort.part(MOST_NODES, FEWEST_NODES))
+            known = reference_by_integration(q.target, effort.part(MOST_EVALUATIONS, FEWEST_EVALUATIONS))
             q = q if known is None else with_reference_attached(q, known)
     if short_chains or (short_chains is None and known is None and need_short_chains(figures, q.target)):
         view = View(q, keys[6], effort) if view is None else view
@@ -297,12 +300,12 @@ def led_by_short_chains(
     return further, figures_found
 
 
-def reference_by_integration(target, max_nodes: int) -> ReferencePosterior | None:
+def reference_by_integration(target, most: int) -> ReferencePosterior | None:
     """Return the posterior by quadrature, or None if the dimension is too high or the integral does not converge."""
     if target.dim > MOST_INTEGRATED:
         return None
     try:
-        return reference_by_quadrature(target, tolerance=TOLERANCE, max_nodes=max_nodes)
+        return reference_by_quadrature(target, tolerance=TOLERANCE, max_evaluations=most)
     except QuadratureError:
         return None
 

@@ -167,9 +167,10 @@ def defend(
         more = n * (1 + round_ // 2)
         found = weigh(draw_weighted(q, own, parts, generator, more, size))
         evaluations += more
-        if best is None or found.effective > best.effective:
+        if best is None or (found.is_known, found.effective) > (best.is_known, best.effective):
             best = found
-        if found.effective > GOOD_SHARE * len(found.weighted) or round_ == ROUNDS - 1:
+        is_good = found.is_known and found.effective > GOOD_SHARE * len(found.weighted)
+        if is_good or round_ == ROUNDS - 1:
             break
         # the next is chosen by draws that are none of those to be weighed
         seen = draw_weighted(q, pilot, parts, generator, n, size)

@@ -16,16 +16,17 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from vi_kl.core.gaussian import Gaussian
+from vi_kl.diagnostics.coloured_differences import Moves, hessians, pattern_of, slope_and_precision
 from vi_kl.diagnostics.defence import weighted_moments
 from vi_kl.diagnostics.parts import Concentric, log_prob_of_independent
 from vi_kl.targets.target import Target, value_and_grad_batch
 
-SEEN, FEWEST_SEEN = 64, 16  # the number of draws of q at which the curvature is computed
+SEEN, FEWEST_SEEN = 32, 16  # the number of draws of q at which the curvature is computed
 STRETCH = 2.5  # the factor by which they are moved away from q's mean, since q may be too narrow where scales are small
 NOTABLE = 0.4  # the least spread (sd) of the log of a coordinate's curvature that counts as a change
 EXPLAINED = 0.5  # the least share of its variance, in ranks, that one other coordinate has to explain
 MOST_SCALES = 6  # coordinates that set scales; the nodes do not fill a space of more dimensions
-MOST_NODES, FEWEST_NODES = 512, 32
+MOST_NODES, FEWEST_NODES = 256, 32
 NEWTON_STEPS = 3
 STEP = 1e-4  # the step of differences of gradients, in q's sds
 REACH = 20.0  # the grid of a single scale spans this many sds on both sides
@@ -122,29 +123,33 @@ def find_funnel(
     if seen < FEWEST_SEEN:
         return None, 0
     around = centre + STRETCH * (z[:seen] - centre)
-    scales = scale_coordinates(around, curvatures(target, around, steps), notable)
-    spent, others = 2 * seen * target.dim, target.dim - len(scales)
-    count = min(MOST_NODES, (budget - spent) // (3 * NEWTON_STEPS * max(others, 1)))
-    if not 0 < len(scales) <= MOST_SCALES or not others or count < FEWEST_NODES:
+    curved, spent = hessians(target, around, steps), 2 * seen * target.dim
+    scales = scale_coordinates(around, np.diagonal(curved, axis1=1, axis2=2), notable)
+    others = np.setdiff1d(np.arange(target.dim), scales)
+    if not 0 < len(scales) <= MOST_SCALES or not len(others):
         return None, spent
-    spent += 3 * NEWTON_STEPS * others * count
+    moves = Moves.of(pattern_of(curved[:, others[:, None], others]))
+    count = min(MOST_NODES, (budget - spent) // (3 * NEWTON_STEPS * len(moves)))
+    if count < FEWEST_NODES:
+        return None, spent
+    spent += 3 * NEWTON_STEPS * len(moves) * count
     try:
-        return lay_over(target, z, scales, steps, generator, count), spent
+        return lay_over(target, z, scales, steps, generator, count, moves), spent
     except np.linalg.LinAlgError:
         return None, spent
 
 
-def lay_over(target: Target, z: np.ndarray, scales, steps, generator, count: int) -> Funnel | None:
+def lay_over(target: Target, z: np.ndarray, scales, steps, generator, count: int, moves: Moves) -> Funnel | None:
     """Build the density in two passes: nodes around q's scales locate the posterior's scales, where others then lie."""
     centre = z.mean(axis=0)
     factor = np.linalg.cholesky(np.atleast_2d(np.cov(z[:, scales].T)))
     over = Concentric(Gaussian.of(centre[scales], factor), WIDTHS, SCALES_FREEDOM)
-    first = conditionals(target, over.sample(generator, count // 2), scales, centre, steps)
+    first = conditionals(target, over.sample(generator, count // 2), scales, centre, steps, moves)
     if len(first.nodes) < FEWEST_NODES // 2:
         return None
     moved = weighted_moments(first.nodes, first.log_marginal - over.log_prob(first.nodes))
     over = dataclasses.replace(over, normal=moved)
-    given = conditionals(target, nodes_of(over, generator, count), scales, centre, steps)
+    given = conditionals(target, nodes_of(over, generator, count), scales, centre, steps, moves)
     others = np.setdiff1d(np.arange(target.dim), scales)
     return Funnel(scales, others, over, given) if len(given.nodes) >= FEWEST_NODES else None
 
@@ -174,16 +179,7 @@ def scale_coordinates(z: np.ndarray, curvature: np.ndarray, notable: float = NOT
     return np.flatnonzero((np.where(changing, correlation**2, 0.0) > EXPLAINED).any(axis=1))
 
 
-def curvatures(target: Target, z: np.ndarray, steps: np.ndarray) -> np.ndarray:
-    """Return second derivatives of the log density along the coordinates, (n, dim), by differences of gradients."""
-    points = z[:, None, None] + np.stack([np.diag(steps), -np.diag(steps)])
-    slopes = value_and_grad_batch(target, points.reshape(-1, len(steps)))[1].reshape(points.shape)
-    along = np.diagonal(slopes, axis1=2, axis2=3)
-    with np.errstate(invalid="ignore"):
-        return (along[:, 0] - along[:, 1]) / (2 * steps)
-
-
-def conditionals(target: Target, nodes, scales, centre, steps) -> Conditionals:
+def conditionals(target: Target, nodes, scales, centre, steps, moves: Moves) -> Conditionals:
     """Compute the conditional normals at the nodes: modes by Newton's method from q's mean, and the curvature there.
 
     Nodes where the Hessian is not negative definite are left out.
@@ -192,24 +188,13 @@ def conditionals(target: Target, nodes, scales, centre, steps) -> Conditionals:
     z = np.tile(centre, (len(nodes), 1))
     z[:, scales] = nodes
     for _ in range(NEWTON_STEPS):
-        slope, precision = slope_and_precision(target, z, others, steps)
+        slope, precision = slope_and_precision(target, z, others, steps, moves)
         factors = inverse_factors(precision)
         z[:, others] += np.einsum("nij,nkj,nk->ni", factors, factors, slope)
     known = np.isfinite(factors).all(axis=(1, 2)) & np.isfinite(z).all(axis=1)
     nodes, z, factors = nodes[known], z[known], factors[known]
     log_density = np.nan_to_num(value_and_grad_batch(target, z)[0], nan=-np.inf)
     return Conditionals(nodes, z[:, others], factors, log_density + np.linalg.slogdet(factors)[1])
-
-
-def slope_and_precision(target: Target, z, others, steps) -> tuple[np.ndarray, np.ndarray]:
-    """Return the gradient (n, m) and minus the Hessian (n, m, m) of the log density in some coordinates."""
-    moves = np.zeros((2, len(others), z.shape[1]))
-    moves[:, np.arange(len(others)), others] = np.stack([steps[others], -steps[others]])
-    points = z[:, None, None] + moves
-    slopes = value_and_grad_batch(target, points.reshape(-1, z.shape[1]))[1].reshape(points.shape)[..., others]
-    with np.errstate(invalid="ignore"):  # far out, gradients may be infinite: such nodes are left out
-        precision = (slopes[:, 1] - slopes[:, 0]) / (2 * steps[others][:, None])
-    return slopes.mean(axis=(1, 2)), 0.5 * (precision + precision.transpose(0, 2, 1))
 
 
 def inverse_factors(precisions: np.ndarray) -> np.ndarray:

@@ -25,7 +25,7 @@ from vi_kl.objectives.noise import enough_draws
 from vi_kl.targets.price import CHUNK, affordable
 from vi_kl.targets.target import Target, is_small
 
-GRADIENTS = 16  # the most gradients, for each draw around q, that a certificate's search for a funnel evaluates
+GRADIENTS = 1  # the most gradients, for each draw around q, that a certificate's search for a funnel evaluates
 FEWER_GRADIENTS, FEWER_SEEN = 4096, 24  # the most gradients, and draws of q, of the search that a fit makes
 DEEP = 0.8  # the spread of logs of curvature that is a funnel to a fit: more than a residual sd of few data makes it
 FEWER_DRAWS = 2048  # draws for judging models whose log density takes long

@@ -66,6 +66,8 @@ class Measurements:
             with.
         rounding: the errors of a log density that is computed in float32, which the other figures' errors count; None
             for float64.
+        gradient_evaluations: the number of gradients of the log density that the certificate took.
+        density_evaluations: the number of evaluations of the log density without its gradient.
     """
 
     name: str
@@ -108,6 +110,8 @@ class Measurements:
     saturated: tuple[Saturation, ...] = ()
     learned: tuple[str, ...] = ()
     rounding: Rounding | None = None
+    gradient_evaluations: int = 0
+    density_evaluations: int = 0
 
     @property
     def worst_mean_error(self) -> float:
@@ -118,6 +122,13 @@ class Measurements:
     def worst_sd_ratio(self) -> float:
         """The sd ratio farthest from one; NaN if there is nothing to compare it with."""
         return math.nan if self.errors is None else self.errors.worst_sd
+
+    @property
+    def effort(self) -> str | None:
+        """What the certificate took, in words; None where nothing was evaluated."""
+        if not self.gradient_evaluations + self.density_evaluations:
+            return None
+        return f"{self.gradient_evaluations:,} gradients and {self.density_evaluations:,} densities"
 
     @property
     def k_hat_text(self) -> str:

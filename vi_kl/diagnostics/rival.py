@@ -12,10 +12,10 @@ from vi_kl.diagnostics.effort import FEWEST_CHOSEN, Effort
 from vi_kl.diagnostics.evidence import mean_estimate
 from vi_kl.diagnostics.evidence_bounds import elbo_limits
 from vi_kl.diagnostics.limits import log_lower_limit
-from vi_kl.targets.target import CHUNK, ROWS, Target, log_density_in_chunks, value_and_grad_batch
+from vi_kl.targets.target import CHUNK, Target, log_density_in_chunks, value_and_grad_batch
 
 STEPS = 200
-FEWEST_DRAWS = 8  # of each step
+DRAWS, FEWEST_DRAWS = 16, 8  # of each step
 FIRST, LAST = 0.2, 0.01  # step sizes of the first and the last step
 NARROW = 0.3  # the sds at the start
 
@@ -25,7 +25,7 @@ def rival_evidence(target: Target, generator: np.random.Generator, confidence: f
 
     It is -inf if the log density is not finite at some draw of that mean field.
     """
-    loc, log_sd = climb(target, generator, effort.part(ROWS, FEWEST_DRAWS))
+    loc, log_sd = climb(target, generator, effort.part(DRAWS, FEWEST_DRAWS))
     rival = Gaussian.of(loc, np.exp(log_sd))
     z = rival.sample(generator, effort.part(CHUNK, FEWEST_CHOSEN))
     log_p, log_q = log_density_in_chunks(target, z), rival.log_prob(z)

@@ -28,13 +28,14 @@ from jaxtyping import Array, Float
 from scipy.special import ndtri
 
 from vi_kl.core.compilation import compiled
+from vi_kl.core.evaluations import note_evaluations
 from vi_kl.core.gaussian import Gaussian, gaussian_of_draws
 from vi_kl.core.scales import Diagonal
 from vi_kl.diagnostics.movement import has_moved
 from vi_kl.families.approximation import Approximation, draw
 from vi_kl.targets.target import Target, is_small, value_and_grad_rows
 
-PIECE = 256  # chains that are advanced by one call
+PIECE = 128  # chains that are advanced by one call, and the pilot chains
 GROUP = 4  # pilot chains that start at one draw of q
 TUNING = 10  # moves of the pilot chains in which the step size is adapted
 ACCEPTANCE = 0.8
@@ -214,6 +215,7 @@ def run_short_chains(q: Approximation, normal: Gaussian, key: Array, num_chains:
         pieces.append((seen, np.mean(accepted)))
     first, middles, second, ends, third = (np.concatenate(x) for x in zip(*(seen for seen, _ in pieces), strict=True))
     gradients = num_chains * (1 + settings.num_moves * settings.num_leapfrogs) + settings.gradients
+    note_evaluations(gradients=gradients)
     log_p = np.stack([first, second, third])
     return Run(starts, middles, ends, log_p, settings, float(np.mean([x for _, x in pieces])), gradients)
 

@@ -86,8 +86,8 @@ def init_network(generator, dim: int, hidden: int, num_in: int, num_out: int) ->
     return {
         "in": jnp.asarray(generator.normal(size=(hidden, num_in)) / np.sqrt(num_in)),
         "hidden": jnp.asarray(generator.normal(size=hidden)),
-        "out": jnp.zeros((num_out, hidden)),
-        "bias": jnp.zeros(num_out),
+        "out": jnp.asarray(np.zeros((num_out, hidden))),  # `jnp.zeros` would be compiled for each shape
+        "bias": jnp.asarray(np.zeros(num_out)),
     }
 
 

@@ -80,10 +80,10 @@ class FullRank(Family):
         return full_rank_params(np.zeros(target.dim), np.eye(target.dim))
 
     def place(self, params: Params, units: Frame) -> Params:
-        tril = units.matrix(scale_tril(params))
-        scale = jnp.diag(tril)
+        tril, xp = units.matrix(scale_tril(params)), namespace(params)
+        scale = xp.diag(tril)
         below = (tril / scale[:, None])[np.tril_indices(tril.shape[0], -1)]
-        return {"loc": units.point(params["loc"]), "log_scale": jnp.log(scale), "below": below}
+        return {"loc": units.point(params["loc"]), "log_scale": xp.log(scale), "below": below}
 
     def frame(self, params: Params) -> Frame:
         return Frame.of(params["loc"], scale_tril(params))
@@ -104,11 +104,15 @@ def full_rank_params(loc: np.ndarray, tril: np.ndarray) -> dict:
 
 def scale_tril(params: Params) -> Float[AnyArray, "dim dim"]:
     """Return the Cholesky factor of the covariance of these `FullRank` parameters."""
-    traced = any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(params))
-    xp: Any = jnp if traced else np  # outside of programs JAX would compile each of these operations by itself
-    dim = params["loc"].shape[-1]
+    xp, dim = namespace(params), params["loc"].shape[-1]
     below = xp.append(params["below"], 0.0)[places_below_diagonal(dim)]
     return xp.exp(params["log_scale"])[:, None] * (below + np.eye(dim))
+
+
+def namespace(params: Params) -> Any:
+    """Return `jax.numpy` inside a program, else `numpy`: there JAX would compile each operation by itself."""
+    traced = any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(params))
+    return jnp if traced else np
 
 
 @functools.cache

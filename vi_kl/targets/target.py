@@ -20,6 +20,7 @@ from vi_kl.core.aligned import aligned
 from vi_kl.core.annotations import AnyArray, KeyLike, ProgressLike, Sites
 from vi_kl.core.compilation import compiled
 from vi_kl.core.errors import UnsuitableError
+from vi_kl.core.evaluations import note_evaluations
 from vi_kl.core.numbers import whole_number
 from vi_kl.core.precision import in_float64
 from vi_kl.core.random_keys import numpy_generator
@@ -449,7 +450,11 @@ def streamed(with_gradient: bool) -> Callable:
         @functools.wraps(function)
         def evaluate(target: Target, z):
             density = target.density
-            if not isinstance(density, StreamedDensity) or isinstance(z, jax.core.Tracer):
+            if isinstance(z, jax.core.Tracer):
+                return function(target, z)
+            if np.ndim(z) == 1:  # longer batches are noted where they are not yet divided and filled up
+                note_evaluations(gradients=int(with_gradient), densities=int(not with_gradient))
+            if not isinstance(density, StreamedDensity):
                 return function(target, z)
             flat, shape = np.asarray(z).reshape(-1, target.dim), np.shape(z)[:-1]
             found = density.evaluate(target.data, flat, with_gradient)
@@ -511,6 +516,7 @@ def value_and_grad_batch(
     target: Target, z: Float[AnyArray, "n dim"]
 ) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, "n dim"]]:
     """Return the log density, (n,), and its gradient, (n, dim), at z of shape (n, dim), for any n."""
+    note_evaluations(gradients=len(z))
     if target.density.is_streamed:
         return value_and_grad_rows(target, z)
     return in_chunks(lambda piece: value_and_grad_rows(target, piece), z, size=gradients_in_a_piece(target, ROWS))
@@ -564,6 +570,7 @@ def in_chunks(function: Callable, *arrays: AnyArray, size: int = CHUNK) -> Any:
 
 def log_density_in_chunks(target: Target, z: Float[AnyArray, "n dim"], size: int = CHUNK) -> Float[np.ndarray, " n"]:
     """Return the log density at z of shape (n, dim), for any n, in pieces of one size: `size`, if that is not dear."""
+    note_evaluations(densities=len(z))
     if target.density.is_streamed:
         return log_density_batch(target, z)
     return in_chunks(lambda piece: log_density_batch(target, piece), z, size=values_in_a_piece(target, size))

@@ -11,7 +11,6 @@ and no node comes near: one that is far narrower than everything else and shows 
 """
 
 import dataclasses
-import functools
 
 import numpy as np
 from scipy.special import logsumexp
@@ -42,7 +41,12 @@ class QuadratureError(ViKLError, RuntimeError):
 @of_a_target
 @in_float64
 def reference_by_quadrature(
-    target: Target, *, tolerance: float = 1e-6, num_starts: int = 30, max_nodes: int = 3_000_000
+    target: Target,
+    *,
+    tolerance: float = 1e-6,
+    num_starts: int = 30,
+    max_nodes: int = 3_000_000,
+    max_evaluations: int | None = None,
 ) -> ReferencePosterior:
     """Compute log evidence, moments and exact draws of a target of one to three dimensions.
 
@@ -52,16 +56,18 @@ def reference_by_quadrature(
         tolerance: the error of the log evidence that is allowed, in nats; the grid is refined until it is met.
         num_starts: the number of random starting points of the search for peaks, besides those that a cloud of points
             suggests. A peak that none of them climbs to is not seen.
-        max_nodes: the number of density evaluations that one peak may cost.
+        max_nodes: the number of nodes over which one peak may be summed.
+        max_evaluations: the number of density evaluations in all, to find peaks and to follow curved ridges too, which
+            may take ten times as many; None for any number.
 
     Raises:
         QuadratureError: the target has more than three dimensions or no peak, the posterior is not proper, or the
-            tolerance is not met.
+            tolerance is not met within what it may take.
     """
     if target.dim > 3:
         raise QuadratureError(f"Quadrature serves up to 3 dimensions; this target has {target.dim}.")
 
-    density = functools.partial(log_density_or_nothing, target)
+    density = LimitedDensity(target, max_evaluations)
     peaks = find_peaks(density, target.dim, num_starts)
     if not peaks:
         raise QuadratureError(
@@ -82,10 +88,21 @@ def reference_by_quadrature(
     return ReferencePosterior(evidence, moments, sampler.sample, "quadrature", target=target)
 
 
-def log_density_or_nothing(target: Target, z) -> np.ndarray:
-    """Return the log density at z of shape (n, dim), minus infinity where it is NaN."""
-    values = log_density_in_chunks(target, z, FEW if len(z) <= FEW else CHUNK)
-    return np.where(np.isnan(values), -np.inf, values)
+class LimitedDensity:
+    """The log density of a target at z of shape (n, dim), minus infinity where it is NaN; evaluated only so often."""
+
+    def __init__(self, target: Target, max_evaluations: int | None):
+        self.target, self.most, self.evaluations = target, max_evaluations, 0
+
+    def __call__(self, z) -> np.ndarray:
+        self.evaluations += len(z)
+        if self.most is not None and self.evaluations > self.most:
+            raise QuadratureError(
+                f"The integral takes more than {self.most:,} evaluations of the density: raise `max_evaluations`, or "
+                "`tolerance`."
+            )
+        values = log_density_in_chunks(self.target, z, FEW if len(z) <= FEW else CHUNK)
+        return np.where(np.isnan(values), -np.inf, values)
 
 
 def integrate_parts(density, peaks, tolerance: float, max_nodes: int) -> list[GridPart] | list[BoxPart]:
