@@ -21,6 +21,7 @@ TOLD = {  # pages that stand in both languages
     "worms.md",
     "learn/kl_in_five_minutes.md",
     "learn/from_kl_to_the_elbo.md",
+    "learn/many_parameters.md",
     "learn/two_directions.md",
     "learn/reading_a_certificate.md",
     "learn/course.md",
