@@ -23,6 +23,8 @@ TOLD = {  # pages that stand in both languages
     "learn/from_kl_to_the_elbo.md",
     "learn/many_parameters.md",
     "learn/two_directions.md",
+    "learn/monte_carlo_or_vi.md",
+    "learn/why_vi_and_nuts_disagree.md",
     "learn/reading_a_certificate.md",
     "learn/course.md",
 }
