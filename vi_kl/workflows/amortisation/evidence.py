@@ -23,11 +23,13 @@ from vi_kl.core.annotations import KeyLike, ProgressLike
 from vi_kl.core.compilation import compiled
 from vi_kl.core.errors import UnsuitableError
 from vi_kl.core.estimate import Estimate
+from vi_kl.core.languages import check_language, speaking
 from vi_kl.core.numbers import whole_number
 from vi_kl.core.precision import in_float64
 from vi_kl.core.progress import reporting
 from vi_kl.core.random_keys import as_key, numpy_generator
 from vi_kl.core.records import WORKING, Readable, plain
+from vi_kl.core.written_numbers import significant
 from vi_kl.diagnostics.evidence_bounds import Limits
 from vi_kl.diagnostics.importance import effective_share, relative_weights, smoothed_weights
 from vi_kl.diagnostics.limits import log_lower_limit
@@ -39,6 +41,7 @@ from vi_kl.targets.numpyro.new_data import with_row
 from vi_kl.targets.target import Target
 from vi_kl.workflows.amortisation.encode import encoder_of
 from vi_kl.workflows.amortisation.rows import Encoder
+from vi_kl.workflows.amortisation.words import say
 
 AT_ONCE = 40_000  # draws of all rows of a block: memory does not grow with the rows
 ROUNDS = 4  # that look for the other proposals
@@ -59,6 +62,7 @@ class RowEvidence(Readable):
         total: the log evidence of all rows together.
         limits: limits of the total, with 95% confidence: the lower one is the sum of limits by betting, all of which
             hold at once; there is no upper one.
+        language: the language in which it is printed, "en" or "zh" (see `in_language`).
     """
 
     name: str
@@ -67,6 +71,16 @@ class RowEvidence(Readable):
     k_hat: np.ndarray = dataclasses.field(metadata=WORKING, compare=False)
     total: Estimate
     limits: Limits
+    language: str = dataclasses.field(default="en", metadata=WORKING)
+
+    def in_language(self, language: str) -> "RowEvidence":
+        """Return a copy that is printed in a language: "en", or "zh" for Chinese.
+
+        Raises:
+            ValueError: another language.
+        """
+        check_language(language)
+        return dataclasses.replace(self, language=language)
 
     @property
     def unreliable(self) -> int:
@@ -83,17 +97,38 @@ class RowEvidence(Readable):
         return f"{self.name} on {len(self.log_evidence):,} rows: log evidence {self.total}"
 
     def __str__(self):
-        uneven = f"k-hat is above {RELIABLE} for {self.unreliable:,} of {len(self.k_hat):,} rows"
-        return "\n".join(
-            [
-                f"Log evidence of {len(self.log_evidence):,} rows, with the encoder {self.name}",
-                f"  in all  {self.total}",
-                f"          {self.limits}",
-                f"  a row   {self.total.value / len(self.k_hat):.3f} nats on average; {uneven}",
-                "It cannot see: a mode of a row's posterior that neither q nor the wider draws visit, which would make "
-                "the evidence larger; and how uncertain the model's parameters are.",
-            ]
-        )
+        number = len(self.log_evidence)
+        rows, draws = f"{number:,}", f"{(self.total.num_draws or 0) // number:,}"
+        lower, confidence = significant(self.limits.lower, 4, zeros=False), f"{100 * self.limits.confidence:.4g}"
+        mean, uneven = f"{self.total.value / number:.3f}", f"{self.unreliable:,}"
+        with speaking(self.language):
+            return "\n".join(
+                [
+                    say("Log evidence of {rows} rows, with the encoder {name}", rows=rows, name=self.name),
+                    say(
+                        "  in all  {total} nats (importance sampling, {draws} draws for each of {rows} rows)",
+                        total=self.total.written,
+                        draws=draws,
+                        rows=rows,
+                    ),
+                    say(
+                        "          at least {lower} nats, with {confidence}% confidence",
+                        lower=lower,
+                        confidence=confidence,
+                    ),
+                    say(
+                        "  a row   {mean} nats on average; k-hat is above {limit} for {uneven} of {rows} rows",
+                        mean=mean,
+                        limit=RELIABLE,
+                        uneven=uneven,
+                        rows=rows,
+                    ),
+                    say(
+                        "It cannot see: a mode of a row's posterior that neither q nor the wider draws visit, which "
+                        "would make the evidence larger; and how uncertain the model's parameters are."
+                    ),
+                ]
+            )
 
 
 @in_float64
