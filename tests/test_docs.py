@@ -56,9 +56,15 @@ def test_documentation_builds_strictly_and_is_self_contained(site):
     pages = pages_of(site)
     first = {".", "ten_minutes", "coming_from", "worms", "how_to_choose"}
     assert pages.keys() >= first | {"divergences", "kl_command", "extending", "glossary", "learn/course"}
-    assert pages.keys() >= {"zh", "zh/worms", "zh/glossary", "zh/learn/two_directions"}
+    assert pages.keys() >= {"zh", "zh/worms", "zh/glossary", "zh/learn/course"}
     assert pages["zh/worms"].count("<figure>") == 4
     assert all("Exercises" in pages[f"learn/{name}"] and 'class="success"' in pages[f"learn/{name}"] for name in LEARN)
+    for name in LEARN:
+        in_chinese = pages[f"zh/learn/{name}"]
+        assert "练习" in in_chinese, name
+        assert 'class="success"' in in_chinese, name
+        for part in ("<figure>", "<math"):
+            assert in_chinese.count(part) == pages[f"learn/{name}"].count(part), name
     assert "vi_kl.families.Mixture" in pages["api/families"]
     assert all("<math" in pages[f"learn/{name}"] for name in FORMULAS)
     for name, page in pages.items():

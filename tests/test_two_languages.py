@@ -26,6 +26,7 @@ TOLD = {  # pages that stand in both languages
     "learn/monte_carlo_or_vi.md",
     "learn/why_vi_and_nuts_disagree.md",
     "learn/reading_a_certificate.md",
+    "learn/vae.md",
     "learn/course.md",
 }
 CJK = re.compile(r"[\u4e00-\u9fff]")
