@@ -38,7 +38,7 @@ def build_site(folder: Path, settings: Path = ROOT / "mkdocs.yml", strict: bool 
         env={**os.environ, "MPLBACKEND": "agg", "NO_MKDOCS_2_WARNING": "1"},
         capture_output=True,
         text=True,
-        timeout=900,  # a build that hangs; on free cores it takes two or three minutes
+        timeout=1800,  # a build that hangs; on two busy cores it took twenty minutes
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return folder
