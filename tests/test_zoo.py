@@ -95,7 +95,14 @@ def test_rows_make_a_table_and_a_page(tmp_path):
         about
         | costs
         | errors
-        | {"method": "default", "fit_cpu_seconds": 6.0, "kl": 0.05, "family": "skewed", "trace": "secret"},
+        | {
+            "method": "default",
+            "fit_gradients": 9_000,
+            "fit_cpu_seconds": 6.0,
+            "kl": 0.05,
+            "family": "skewed",
+            "trace": "secret",
+        },
         about | {"method": "autonormal", "failed": True, "status": "No result\nwithin 3 seconds."},
     ]
     for row in rows:
@@ -108,7 +115,8 @@ def test_rows_make_a_table_and_a_page(tmp_path):
     publish(rows, "the command", tmp_path)
     page = (tmp_path / "benchmarks.md").read_text()
     assert (
-        "| mixture † | 5 | 10,000 | 0.25 | 6.0 | 0.75 | 1.00 | 0.123 (0.020) | 0.034 (0.010) | 0.05 | skewed |" in page
+        "| mixture † | 5 | 9,000 | 10,000 | 0.25 | 6.0 | 8.0 | 1.00 | 0.123 (0.020) | 0.034 (0.010) | 0.05 | skewed |"
+        in page
     )
     assert "- mixture, autonormal: No result within 3 seconds." in page
     assert "2026-01-02 on Linux with 2 cores, at abc, with jax 1.0" in page

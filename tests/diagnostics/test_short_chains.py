@@ -222,7 +222,7 @@ def test_where_a_gradient_is_dear_they_are_few_or_have_to_be_asked_for():
     def dear(z, x):
         return -0.5 * z @ z + 0 * jnp.sum(jnp.sin(x @ z))
 
-    for rows, number in ((100, UNASKED), (5_000, PIECE), (50_000, 0), (200_000, 0)):
+    for rows, number in ((100, UNASKED), (5_000, UNASKED), (10_000, PIECE), (50_000, 0), (200_000, 0)):
         target = Target.from_log_density(dear, 10, data=np.ones((rows, 10)))
         assert num_short_chains(target, effort_for(target), asked=False) == number
     assert num_short_chains(target, effort_for(target), asked=True) == PIECE

@@ -22,7 +22,7 @@ from vi_kl.targets.price import part_of_draws, price_of, rows_held
 from vi_kl.targets.target import Target, constrain_in_chunks
 
 CHAINS = 1024  # the number of chains that are asked for
-UNASKED = PIECE  # the number of chains otherwise: with their pilots they take a third to a half of a run of NUTS
+UNASKED = 256  # the number of chains otherwise: with their pilots they take half of a run of NUTS, or a little more
 CHEAP = 130_000  # operations of an evaluation, up to which as many are run unasked: they take about ten seconds
 STUCK = 0.5  # the correlation of an entry's start and end above which the chains moved too little to judge it
 MOST_TOLD = 20  # shifts that are kept, the worst

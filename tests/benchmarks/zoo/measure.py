@@ -12,6 +12,7 @@ import numpy as np
 
 import vi_kl
 from vi_kl.algorithms.auto_fit import AutoFit
+from vi_kl.core.evaluations import counting_evaluations
 from vi_kl.core.precision import in_float64
 from vi_kl.core.records import plain
 from vi_kl.targets.target import Target, constrain_in_chunks
@@ -114,8 +115,8 @@ def fit_and_check(target: Target, method: str, seed: int):
     fit = vi_kl.fit(target, RecordedAutoFit() if method == DEFAULT else method, key=fit_key)
     fit_cpu, fit_wall, fit_peak = cpu_so_far(), time.perf_counter() - wall, peak_mib()
     figures = {
-        "gradients": fit.cost.gradient_evaluations,
-        "densities": fit.cost.density_evaluations,
+        "fit_gradients": fit.cost.gradient_evaluations,
+        "fit_densities": fit.cost.density_evaluations,
         "compile_seconds": fit.cost.compile_seconds,
         "fit_cpu_seconds": fit_cpu,
         "fit_wall_seconds": fit_wall,
@@ -126,10 +127,15 @@ def fit_and_check(target: Target, method: str, seed: int):
         "family": fit.approximation.name,
         "steps": list(RECORD),
     }
-    try:
-        figures |= certificate_figures(vi_kl.check(fit, key=check_key))
-    except Exception as error:  # a fit without a certificate is a row all the same
-        figures["label"] = f"{type(error).__name__}: {error}"
+    with counting_evaluations() as spent:
+        try:
+            figures |= certificate_figures(vi_kl.check(fit, key=check_key))
+        except Exception as error:  # a fit without a certificate is a row all the same
+            figures["label"] = f"{type(error).__name__}: {error}"
+    figures |= {
+        "gradients": figures["fit_gradients"] + spent.gradients,
+        "densities": figures["fit_densities"] + spent.densities,
+    }
     figures |= {"cpu_seconds": cpu_so_far(), "wall_seconds": time.perf_counter() - wall, "peak_mib": peak_mib()}
     return figures, fit
 

@@ -46,6 +46,7 @@ def line(row: dict, known: dict) -> dict:
         "model": row["model"],
         "method": row["method"],
         "dim": row["dim"],
+        "fit gradients": row.get("fit_gradients"),
         "gradients": row.get("gradients"),
         "of NUTS": ratio(row, known, "gradients"),
         "fit CPU s": row.get("fit_cpu_seconds"),
