@@ -186,6 +186,8 @@ KEYS_OF_JSON = {
         "saturated",
         "learned",
         "rounding",
+        "gradient_evaluations",
+        "density_evaluations",
     ),
     *("label", "verdict", "cannot_see", "try_next", "ways_agree"),
 }

@@ -259,7 +259,9 @@ def test_where_they_were_left_out_for_their_price_the_certificate_says_how_to_as
 @pytest.mark.landing
 def test_a_certificate_names_the_sd_that_is_wrong_where_no_weights_are_even(key):
     q = wrong_sd_in_many_dimensions()
-    c = check(q, key=key)
+    unasked, c = check(q, key=key), check(q, key=key, short_chains=True)
+    assert [(s.entry, s.what) for s in unasked.short_chains.of_sites] == [("z[7]", "sd")]
+    assert unasked.gradient_evaluations < 50_000
     assert c.label == "unknown"
     assert c.short_chains.settled
     shift = {s.entry: s for s in c.short_chains.of_sites}["z[7]"]

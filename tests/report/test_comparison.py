@@ -318,6 +318,9 @@ def test_what_each_fit_cost_is_a_table(known):
     table = cost_table(known)
     assert table.columns[:3] == ("fit of", "gradients", "densities")
     assert [row[1] for row in table.rows] == [f"{cost.gradient_evaluations:,}" for cost in known.costs]
+    checks = [(f"{c.gradient_evaluations:,}", f"{c.density_evaluations:,}") for c in known.certificates]
+    assert [row[5:7] for row in table.rows] == checks
+    assert any(c.density_evaluations > 1000 for c in known.certificates)
 
 
 def test_a_page_names_the_call_that_makes_it_again_with_its_failures_in_their_places(known, tmp_path):

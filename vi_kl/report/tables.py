@@ -150,6 +150,8 @@ COST_COLUMNS = {
     "densities": "How many evaluations of the log density without its gradient the fit took.",
     "compiling [s]": "Seconds of tracing and compiling the fit's programs.",
     "running [s]": "All other seconds of the fit. Fits that run side by side slow each other down.",
+    "to check: gradients": "How many gradients of the log density the certificate took.",
+    "to check: densities": "How many evaluations of the log density without its gradient the certificate took.",
     "memory [MiB]": "The most memory of the device that was in use until the end of the fit.",
 }
 ALL_THAT_MATTERS = (
@@ -193,7 +195,7 @@ def comparison_table(
 
 
 def cost_table(comparison: Comparison) -> Table:
-    """Return what each fit cost, a row for each, in the comparison's order."""
+    """Return what each fit and its certificate cost, a row for each, in the comparison's order."""
     rows = tuple(
         (
             readable(name),
@@ -201,11 +203,14 @@ def cost_table(comparison: Comparison) -> Table:
             f"{cost.density_evaluations:,}",
             f"{cost.compile_seconds:.1f}",
             f"{cost.run_seconds:.1f}",
+            f"{c.gradient_evaluations:,}",
+            f"{c.density_evaluations:,}",
             "-" if cost.peak_memory is None else f"{cost.peak_memory / 2**20:,.0f}",
         )
-        for name, cost in zip(comparison.names, comparison.costs, strict=True)
+        for name, cost, c in zip(comparison.names, comparison.costs, comparison.certificates, strict=True)
     )
-    places = range(len(COST_COLUMNS)) if any(cost.peak_memory is not None for cost in comparison.costs) else range(5)
+    counted = any(cost.peak_memory is not None for cost in comparison.costs)
+    places = range(len(COST_COLUMNS) - (not counted))
     return Table(tuple(COST_COLUMNS), rows, tuple(COST_COLUMNS.values())).choose(places)
 
 
