@@ -165,6 +165,30 @@ def test_models_whose_rows_are_not_apart(model, words):
         Target.from_numpyro(model, rows=ArrayRows(**data()))
 
 
+def line(x, y):
+    slope = numpyro.sample("slope", dist.Normal(0, 5))
+    scale = numpyro.sample("scale", dist.HalfNormal(1))
+    with numpyro.plate("rows", len(x)):
+        numpyro.sample("y", dist.Normal(slope * x, scale), obs=y)
+
+
+def in_their_mean(x, y):
+    slope = numpyro.sample("slope", dist.Normal(0, 5))
+    numpyro.factor("fit", dist.Normal(slope * x, 1.0).log_prob(y).sum() / len(x))
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 4])
+def test_a_few_rows_are_a_source_too(n):
+    x = np.arange(1.0, n + 1)
+    z = np.array([[0.3, -0.4], [1.0, 0.2]])
+    target, whole = Target.from_numpyro(line, rows=ArrayRows(x=x, y=x + 0.1)), Target.from_numpyro(line, x, x + 0.1)
+    found, expected = (np.asarray(in_float64(log_density_in_chunks)(each, z)) for each in (target, whole))
+    np.testing.assert_allclose(found, expected, rtol=1e-10)
+    if n > 1:  # the mean of one is its sum
+        with pytest.raises(ModelError, match="number of its rows"):
+            Target.from_numpyro(in_their_mean, rows=ArrayRows(x=x, y=x + 0.1))
+
+
 def test_sources_that_are_none():
     class Short(Halves):
         num_rows = N + 1

@@ -16,6 +16,7 @@ from vi_kl.targets.sites import Site
 from vi_kl.targets.streamed import Blocks, Rows, StreamedDensity, unchanged
 
 SAME = {"float64": 1e-9, "float32": 1e-4}  # relative difference of sums over a block and over its halves by rounding
+FEWEST = 2  # rows from which on what is due to each of them is told from what is due to none
 
 
 def streamed_from_numpyro(
@@ -81,11 +82,14 @@ def refuse_dependence_on_their_number(model, args, kwargs, blocks: Blocks, whole
     Raises:
         ModelError: they do not, or the model has a latent variable for each row.
     """
-    half, near = blocks.size // 2, SAME[dtype]
+    rows, half, near = blocks.first, blocks.size // 2, SAME[dtype]
     if not half:
         return
     data, sites, by_rows = whole
-    of_half = {name: array[:half] for name, array in blocks.first.items()}
+    if half < FEWEST:  # each row is there several times instead
+        rows, half = {name: np.concatenate([array] * FEWEST) for name, array in rows.items()}, half * FEWEST
+        _, data, sites, by_rows, _ = of_block(AllRows(model), args, kwargs, rows, dtype)
+    of_half = {name: array[:half] for name, array in rows.items()}
     # with whole plates, whose minibatches may be larger than half a block
     density, first, fewer_sites, by_half, places = of_block(AllRows(model), args, kwargs, of_half, dtype)
     if fewer_sites != sites:
@@ -93,7 +97,7 @@ def refuse_dependence_on_their_number(model, args, kwargs, blocks: Blocks, whole
         raise ModelError(f"The shape of {names} depends on the number of rows, which are read in blocks.")
     second = list(first)
     for name, place in places:
-        second[place] = blocks.first[name][half : 2 * half]
+        second[place] = rows[name][half : 2 * half]
     z = np.random.default_rng(0).uniform(-1, 1, (3, sum(site.size for site in sites)))
     constant, total = (np.asarray(x) for x in parts_of(list(data), z, 0, 2 * half, by_rows))
     pieces = [parts_of(list(leaves), z, begin, half, by_half) for leaves, begin in ((first, 0), (second, half))]
