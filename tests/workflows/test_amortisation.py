@@ -135,6 +135,15 @@ def test_new_rows_are_encoded(encoded, key):
     assert abs(certificate.elbo.value - expected) < 5 * certificate.elbo.standard_error
 
 
+@pytest.mark.parametrize("batch", [None, 1])
+def test_new_rows_are_told_apart_where_they_are_too_few_for_minibatches(encoded, batch):
+    """All at once, one by one, and a single one, whose plate cannot subsample."""
+    expected, _ = elbo_by_row(encoded, key=0)
+    for rows in (3, 1):
+        found, _ = elbo_by_row(encode(encoded, X[:rows], batch=batch), key=0)
+        np.testing.assert_allclose(found, expected[:rows], rtol=1e-9)
+
+
 def wide_and_narrow(x, batch=2):
     """Two modes of each row's z: a tall one near -1, with next to no mass, and a wide one of the right half."""
     with numpyro.plate("rows", len(x), subsample_size=batch):

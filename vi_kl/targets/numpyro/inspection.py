@@ -5,6 +5,7 @@ that cannot be drawn from (improper ones) are as good as any. What a Target cann
 """
 
 import dataclasses
+from collections.abc import Collection
 
 import jax
 import jax.numpy as jnp
@@ -58,9 +59,12 @@ class Inspection:
         return {*(site.name for site in self.discrete), *self.unlisted}
 
 
-def inspect(density, data) -> Inspection:
-    """Trace the model abstractly, with whole plates; every feature that cannot be fitted is refused by name."""
-    found, discrete, axes, rows = [], [], [], SubsampledRows()
+def inspect(density, data, counted: Collection[str] = ()) -> Inspection:
+    """Trace the model abstractly, with whole plates; every feature that cannot be fitted is refused by name.
+
+    Plates that are `counted` are among those that subsample, whether they do or not.
+    """
+    found, discrete, axes, rows = [], [], [], SubsampledRows(counted=counted)
     latent, about, unlisted, observed, dims = (
         {},
         {"masked": [], "scanned": [], "improper": [], "deterministic": [], "params": []},

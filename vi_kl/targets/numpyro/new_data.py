@@ -72,5 +72,7 @@ def posterior_given(target: Target, args: tuple, kwargs: dict) -> Target:
     density.require_unchanged(target.data)
     model = written(density.model)
     model = model.function if isinstance(model, WithParameters) else model
-    found = Target(*density_from_numpyro(model, args, kwargs))
+    # rows that can be told apart stay so where they are too few for minibatches
+    plates = [plate.name for plate in getattr(density, "plates", ())]
+    found = Target(*density_from_numpyro(model, args, kwargs, counted=plates))
     return found.with_free_parameters(target.free_parameters()).at_learned()

@@ -6,7 +6,7 @@ rows a plate hands out is decided here, from outside the model, and never drawn 
 
 import dataclasses
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 import jax
 import jax.numpy as jnp
@@ -31,27 +31,31 @@ class SubsampledRows(Messenger):
     """A handler under which subsampling plates have the rows given for them, or all of their rows.
 
     Attributes:
+        rows: {plate: its rows}; a whole plate that is named has these too.
+        counted: the names of whole plates that count as subsampling ones, with minibatches of all rows.
         plates: the subsampling plates met, by name.
     """
 
-    def __init__(self, fn: Callable | None = None, rows: Mapping | None = None):
+    def __init__(self, fn: Callable | None = None, rows: Mapping | None = None, counted: Collection[str] = ()):
         super().__init__(fn)
-        self.rows = rows or {}
+        self.rows, self.counted = rows or {}, counted
         self.plates: dict[str, Plate] = {}
 
     def process_message(self, msg):
         if msg["type"] == "control_flow":  # the bodies of scan and cond run where no handler outside is heard
             msg["args"] = tuple(self.inside(arg) if callable(arg) else arg for arg in msg["args"])
-        if msg["type"] != "plate" or msg["value"] is not None:  # a plate that does not subsample has its rows already
+        if msg["type"] != "plate":
             return
         name, (size, batch) = msg["name"], msg["args"]
-        self.plates[name] = Plate(name, size, batch)
+        if msg["value"] is not None and name not in self.rows and name not in self.counted:
+            return  # a plate that does not subsample has its rows already
+        self.plates[name] = Plate(name, size, batch or size)
         msg["value"] = self.rows[name] if name in self.rows else jnp.arange(size)
         msg["args"] = (size, None)  # how many rows there are is now told by the rows themselves
 
     def inside(self, body: Callable) -> Callable:
         def with_rows(*args):
-            handler = type(self)(rows=self.rows)
+            handler = type(self)(rows=self.rows, counted=self.counted)
             handler.plates = self.plates
             with handler:
                 return body(*args)

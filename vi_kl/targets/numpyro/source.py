@@ -5,7 +5,8 @@ posterior is left out, discrete sites are summed out, and what cannot be fitted 
 """
 
 import dataclasses
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Collection
 
 import jax
 import jax.numpy as jnp
@@ -33,18 +34,20 @@ from vi_kl.targets.sites import Site
 
 
 def density_from_numpyro(
-    model: Callable, args: tuple, kwargs: dict, dtype: str = "float64"
+    model: Callable, args: tuple, kwargs: dict, dtype: str = "float64", counted: Collection[str] = ()
 ) -> tuple[NumPyroModel, tuple, tuple[Site, ...]]:
     """Return the density of a model's continuous sites, its data, and these sites: what a Target is made of.
 
-    Call it with 64-bit types switched on.
+    Plates that are `counted` are subsampling ones, if only with minibatches of all rows. Call it with 64-bit types
+    switched on.
     """
+    look = functools.partial(inspect, counted=counted)
     density, data = split_data(model, args, kwargs)
-    density, data, found = with_constants(density, data, inspect)
+    density, data, found = with_constants(density, data, look)
     refuse_more_than_all(density, found.plates)
     if found.params:
         density, data = with_parameters(density, data, in_either_precision(first_values, density, data))
-        found = in_either_precision(inspect, density, data)
+        found = in_either_precision(look, density, data)
     density, found = in_either_precision(examined, density, data, found)
     if dtype == "float32":
         refuse_configurations(density)
