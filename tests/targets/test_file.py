@@ -134,6 +134,47 @@ def test_text_is_no_observation_of_a_continuous_number(folder):
     assert found.site_names == ("m", "p")
 
 
+@pytest.mark.parametrize(
+    ("distribution", "words"),
+    [
+        ("dist.Poisson(1.0 + m)", "is a count"),
+        ("dist.Binomial(9, 0.5).mask(m > 0)", "is a count"),
+        ("dist.GammaPoisson(1.0 + m, 1.0).expand([3])", "is a count"),
+        ("dist.OrderedLogistic(m, np.array([-1.0, 1.0]))", "is of ordered classes"),
+        ("dist.Categorical(logits=m * np.arange(3))", ""),
+    ],
+)
+def test_text_is_no_count_and_has_no_order(distribution, words, folder):
+    (folder / "seen.py").write_text(
+        "import numpy as np\nimport numpyro\nimport numpyro.distributions as dist\n"
+        "def f(school):\n    m = numpyro.sample('m', dist.HalfNormal(1))\n"
+        f"    numpyro.sample('a', {distribution}, obs=school)\n"
+    )
+    bound = bind(read_model(f"{folder}/seen.py"), read_table(folder / "data.csv"))
+    if words:
+        with pytest.raises(FileError, match=f"Observed site 'a' of seen.py:f {words}, and the column 'school'"):
+            bound.target()
+    else:
+        assert bound.target().site_names == ("m",)
+
+
+def test_a_model_whose_observations_are_lacking_is_not_fitted_to_nothing(folder):
+    (folder / "lacks.py").write_text(
+        "import numpyro\nimport numpyro.distributions as dist\n"
+        "def f(se, effect=None, weight=None):\n    m = numpyro.sample('m', dist.Normal(0, 1))\n"
+        "    numpyro.sample('a', dist.Normal(m, se), obs=effect)\n"
+    )
+    model, table = read_model(f"{folder}/lacks.py"), read_table(folder / "data.csv")
+    found = bind(model, table)
+    assert found.remarks[0] == "data.csv has no column 'effect', and so effect is None"
+    with pytest.raises(FileError, match="its posterior is the prior: effect, weight are None") as refused:
+        found.target()
+    assert "--arg effect=COLUMN takes another one, --arg effect=none means it." in str(refused.value)
+    assert bind(model, table, ["effect=y"]).target().site_names == ("m",)
+    with_none = bind(model, table, ["effect=none", "weight=none"])
+    assert (with_none.remarks, with_none.target().dim) == ((), 4)
+
+
 def test_files_beside_the_model_can_be_imported_by_it(folder):
     (folder / "constants_beside.py").write_text("SCALE = 3.0\n")
     (folder / "other.py").write_text("from constants_beside import SCALE\ndef f(y):\n    return SCALE\n")
@@ -337,6 +378,15 @@ def test_dates_lists_of_several_lengths_and_objects_are_refused(tmp_path):
     table = tables.Table(tmp_path / "d.csv", {"day": pd.to_datetime(pd.Series(["2020-01-01"]))})
     with pytest.raises(FileError, match="holds dates"):
         table.column("day")
+    rows = ["2024-03-01,1.3.2024,a", "2024-03-02 08:00,02.3.24,1/2/2024"]
+    (tmp_path / "d.csv").write_text("iso,european,label\n" + "\n".join(rows))
+    (tmp_path / "m.py").write_text("def f(x):\n    return x\n")
+    model, written = read_model(f"{tmp_path}/m.py"), read_table(tmp_path / "d.csv")
+    for column in ("iso", "european"):
+        with pytest.raises(FileError, match=f"column '{column}' of d.csv holds dates .*days since the first"):
+            bind(model, written, [f"x={column}"])
+    assert bind(model, written, ["x=label"]).codes == {"label": ["a", "1/2/2024"]}
+    assert list(bind(model, written, ["x=@"]).args[0]) == ["label"]
     optional = tables.Table(tmp_path / "d.csv", {"x": pd.array([1, None], "Int64")})
     np.testing.assert_array_equal(optional.column("x")[0], [1.0, np.nan])
 

@@ -5,7 +5,6 @@ column of another file; `@`, the whole table; or the name of a column. An argume
 column of its own name.
 """
 
-import contextlib
 import dataclasses
 import inspect
 import itertools
@@ -16,13 +15,16 @@ from typing import Any
 import jax
 import numpy as np
 import numpyro
+import numpyro.distributions as dist
+from numpyro.distributions import constraints
 
 from vi_kl.core.errors import ModelError
 from vi_kl.targets.file.errors import FileError, guess, listed
 from vi_kl.targets.file.model import ModelFile, is_posterior
-from vi_kl.targets.file.table import FORMATS, Table, read_table, remark
+from vi_kl.targets.file.table import FORMATS, Table, read_table, refuse_dates, remark
 from vi_kl.targets.target import Target
 
+COUNTS = (dist.BinomialProbs, dist.BinomialLogits, dist.BetaBinomial)  # beside those without a greatest number
 WORDS = {"true": True, "false": False, "none": None}
 WHOLE = "@"
 NO_MODEL = (
@@ -45,6 +47,7 @@ class Bound:
         remarks: what a user should know, a sentence each.
         sources: the (table, column) that each array is from.
         coded: the (table, column, array) of the arguments that are codes of text.
+        by_default: the arguments that are None by default, since the data have no column of their name.
     """
 
     model: ModelFile
@@ -55,6 +58,7 @@ class Bound:
     remarks: tuple[str, ...]
     sources: tuple[tuple[Table, str], ...]
     coded: tuple[tuple[Table, str, Any], ...] = ()
+    by_default: tuple[str, ...] = ()
 
     @property
     def labels(self) -> dict[str, list[str]]:
@@ -85,11 +89,12 @@ class Bound:
 
         Raises:
             ModelError: the model cannot be fitted as it is, or its data lack values; the message says which.
-            FileError: the model's code raises an error, or makes a posterior that is evaluated in other floats.
+            FileError: the model's code raises an error, or makes a posterior that is evaluated in other floats; or
+                what it should observe is not among the data, or is text.
         """
         with self.model.speaking_for_itself():
             try:
-                self.refuse_codes_as_numbers()
+                self.refuse_what_is_observed()
                 made = self.model.posterior(self.args, self.kwargs)
                 if made is None:
                     return Target.from_numpyro(self.model.function, *self.args, dtype=dtype or "float64", **self.kwargs)
@@ -107,29 +112,43 @@ class Bound:
             )
         return made
 
-    def refuse_codes_as_numbers(self) -> None:
-        """Refuse text whose codes the model takes for observations of a continuous number.
+    def refuse_what_is_observed(self) -> None:
+        """Refuse a model without observations whose data lack a column, and text as observations that are no classes.
 
         Raises:
-            FileError: the message names the site and the column.
+            FileError: the message names the argument, or the site and the column.
         """
+        if not (self.coded or self.by_default):
+            return
+        observed = self.observed_sites()
+        if observed is None:
+            return
+        if self.by_default and self.table is not None and not observed:
+            raise FileError(nothing_observed(self.model, self.table, self.by_default))
+        for site, (table, column, values) in itertools.product(observed, self.coded):
+            what = kind_of_number(site["fn"])
+            if site["value"] is values and what:
+                raise FileError(
+                    f"Observed site '{site['name']}' of {self.model} is {what}, and the {table.about(column)} is text. "
+                    f"Name a column of numbers: --arg ARGUMENT=COLUMN."
+                )
+
+    def observed_sites(self) -> list[dict[str, Any]] | None:
+        """Return the observed sites of the model; None if it is no NumPyro model, or cannot be run to see them."""
         found: list[dict[str, Any]] = []
 
         def look() -> None:
             run = numpyro.handlers.trace(numpyro.handlers.seed(self.model.function, rng_seed=0))
             sites = run.get_trace(*self.args, **self.kwargs).values()
-            seen = [site for site in sites if site["type"] == "sample" and site["is_observed"]]
-            found.extend(site for site in seen if not site["fn"].support.is_discrete)
+            found.extend(site for site in sites if site["type"] == "sample" and site["is_observed"])
 
-        if self.coded and self.model.is_numpyro:
-            with contextlib.suppress(Exception):  # what is wrong with the model is said where its target is made
-                jax.eval_shape(look)
-        for site, (table, column, values) in itertools.product(found, self.coded):
-            if site["value"] is values:
-                raise FileError(
-                    f"Observed site '{site['name']}' of {self.model} is a continuous number, and the "
-                    f"{table.about(column)} is text. Name a column of numbers: --arg ARGUMENT=COLUMN."
-                )
+        if not self.model.is_numpyro:
+            return None
+        try:
+            jax.eval_shape(look)
+        except Exception:  # what is wrong with the model is said where its target is made
+            return None
+        return found
 
 
 def bind(
@@ -158,6 +177,7 @@ def bind(
     reader = Reader(table, known or {})
     values: dict[str, Any] = {}
     lacked: list[str] = []
+    by_default: list[str] = []
     for name, parameter in model.parameters.items():
         if name in may_lack and is_absent(asked.get(name, name), table):
             values[name] = None
@@ -168,6 +188,9 @@ def bind(
             values[name] = reader.column(table, name)
         elif parameter.default is not parameter.empty:
             values[name] = parameter.default
+            if table is not None and parameter.default is None:
+                by_default.append(name)
+                reader.remarks.append(f"{table.path.name} has no column '{name}', and so {name} is None")
         else:
             raise FileError(lacking(model, table, name) + ("" if model.is_numpyro else NO_MODEL.format(model.name)))
     return Bound(
@@ -179,6 +202,30 @@ def bind(
         tuple(reader.remarks),
         tuple(reader.sources),
         tuple(reader.coded),
+        tuple(by_default),
+    )
+
+
+def kind_of_number(fn: Any) -> str:
+    """Return in words what the codes of text are not, where a distribution is of such numbers; "" for classes."""
+    while isinstance(fn, dist.Independent | dist.ExpandedDistribution | dist.MaskedDistribution):
+        fn = fn.base_dist
+    if isinstance(fn, dist.OrderedLogistic):
+        return "of ordered classes"  # and codes are in the order in which labels appear
+    if not fn.support.is_discrete:
+        return "a continuous number"
+    counts = isinstance(fn, COUNTS) or isinstance(fn.support, type(constraints.nonnegative_integer))
+    return "a count" if counts else ""
+
+
+def nothing_observed(model: ModelFile, table: Table, names: Sequence[str]) -> str:
+    """Say that a model has no observations, and which of its arguments may be the ones that it lacks."""
+    first, hint = names[0], guess(names[0], table.raw)
+    is_none = "is None" if len(names) == 1 else "are None"
+    return (
+        f"No site of {model} is observed, so that its posterior is the prior: {listed(names)} {is_none}, for "
+        f"{table.path.name} has no such column.{hint} Its columns are {listed(table.raw)}. --arg {first}=COLUMN takes "
+        f"another one, --arg {first}=none means it."
     )
 
 
@@ -280,6 +327,7 @@ class Reader:
         """Return a column as numbers."""
         values, labels = table.column(name, self.known.get(name))
         if labels is not None:
+            refuse_dates(labels, table.about(name))
             self.codes[name] = labels
             self.coded.append((table, name, values))
         if labels is not None and name not in self.known:

@@ -6,6 +6,7 @@ a column of numbers with stray text in it is refused, and so are dates. Nothing 
 
 import dataclasses
 import json
+import re
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -18,6 +19,8 @@ from vi_kl.targets.file.errors import FileError, guess, listed
 SEPARATORS = ",;\t"
 MOSTLY = 0.5  # the share of a column's entries that are numbers, from which on text among them is a mistake
 SHOWN = 3  # labels in a remark
+# 2024-03-01, with or without a time of day; 1.3.2024, 01/03/24
+DATE = re.compile(r"\s*(\d{4}[-/.]\d{1,2}[-/.]\d{1,2}([T ]\d{1,2}:\d{2}.*)?|\d{1,2}([-/.])\d{1,2}\3(\d{2}|\d{4}))\s*$")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -201,6 +204,19 @@ def are_numbers_with_gaps(array: np.ndarray) -> bool:
 def plain_number(array: np.ndarray) -> Any:
     """Return an array; or the number of one without axes, as it is in Python, where sizes are part of a model."""
     return array.item() if array.ndim == 0 else array
+
+
+def refuse_dates(labels: Sequence[str], about: str) -> None:
+    """Refuse text that is dates, which CSV and JSON do not tell from other text.
+
+    Raises:
+        FileError: each label is a date.
+    """
+    if labels and all(DATE.match(label) for label in labels):
+        raise FileError(
+            f"The {about} holds dates ({labels[0]}): turn them into numbers first, such as days since the first, or, "
+            f"where each is a group, into other labels (day 1, day 2)."
+        )
 
 
 def coded(text: np.ndarray, known: Sequence[str] | None, about: str) -> tuple[np.ndarray, list[str]]:
