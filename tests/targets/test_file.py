@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from vi_kl.core.errors import ModelError
+from vi_kl.core.errors import ModelError, ModelWarning
 from vi_kl.core.files import require_writable_file
 from vi_kl.targets.file import FileError, bind, from_anywhere, read_model, read_table
 from vi_kl.targets.file import table as tables
@@ -172,7 +172,8 @@ def test_a_model_whose_observations_are_lacking_is_not_fitted_to_nothing(folder)
     assert "--arg effect=COLUMN takes another one, --arg effect=none means it." in str(refused.value)
     assert bind(model, table, ["effect=y"]).target().site_names == ("m",)
     with_none = bind(model, table, ["effect=none", "weight=none"])
-    assert (with_none.remarks, with_none.target().dim) == ((), 4)
+    with pytest.warns(ModelWarning, match="observes nothing"):
+        assert (with_none.remarks, with_none.target().dim) == ((), 4)
 
 
 def test_files_beside_the_model_can_be_imported_by_it(folder):

@@ -8,7 +8,7 @@ import contextlib
 
 import numpy as np
 
-__all__ = ["FitError", "ModelError", "UnsuitableError", "ViKLError"]
+__all__ = ["FitError", "ModelError", "ModelWarning", "UnsuitableError", "ViKLError"]
 
 
 class ViKLError(Exception):
@@ -25,6 +25,10 @@ class UnsuitableError(ViKLError, ValueError):
 
 class ModelError(ViKLError, ValueError):
     """The model cannot be fitted as it is; the message names the site and the mend."""
+
+
+class ModelWarning(UserWarning):
+    """A warning: the model can be fitted, and is most likely not the one that is meant; the message says why."""
 
 
 NUMERICAL = (ArithmeticError, np.linalg.LinAlgError)  # the exceptions of floating-point numbers that leave their range

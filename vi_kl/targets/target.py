@@ -6,9 +6,11 @@ recompile, and the log density and its gradient are compiled once and shared by 
 """
 
 import functools
+import itertools
 import math
 import threading
-from collections.abc import Callable, Mapping
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import jax
@@ -19,7 +21,7 @@ from jaxtyping import Array, ArrayLike, Float
 from vi_kl.core.aligned import aligned
 from vi_kl.core.annotations import AnyArray, KeyLike, ProgressLike, Sites
 from vi_kl.core.compilation import compiled
-from vi_kl.core.errors import UnsuitableError
+from vi_kl.core.errors import ModelWarning, UnsuitableError
 from vi_kl.core.evaluations import note_evaluations
 from vi_kl.core.numbers import whole_number
 from vi_kl.core.precision import in_float64
@@ -27,6 +29,8 @@ from vi_kl.core.random_keys import numpy_generator
 from vi_kl.core.records import facts_in_html
 from vi_kl.targets.density import Density, require_capability
 from vi_kl.targets.log_density import density_of_parameters, density_of_z, is_a_number
+from vi_kl.targets.numpyro.checks import without_data
+from vi_kl.targets.numpyro.indices import misses
 from vi_kl.targets.numpyro.source import density_from_numpyro
 from vi_kl.targets.numpyro.streamed import streamed_from_numpyro
 from vi_kl.targets.price import CHUNK as CHUNK
@@ -117,6 +121,9 @@ class Target:
         What the model declares by `numpyro.param` has no prior: a fit learns it, by maximising the evidence
         (`to_learn`).
 
+        A `vi_kl.core.errors.ModelWarning` is given where indices among the data lie outside of what they index, which
+        is no error in JAX, and where nothing is observed and an argument is None.
+
         Plates that subsample are run with all of their rows: the target is the posterior given all the data.
 
         What the model reads besides (globals, attributes, variables of an enclosing function) is read now, and its
@@ -125,7 +132,10 @@ class Target:
         if isinstance(kwargs.get("rows"), RowSource):
             given = {name: value for name, value in kwargs.items() if name != "rows"}
             return cls(*streamed_from_numpyro(model, args, given, kwargs["rows"], checked_dtype(dtype)), reference)
-        return cls(*density_from_numpyro(model, args, kwargs, checked_dtype(dtype)), reference)
+        density, data, sites = density_from_numpyro(model, args, kwargs, checked_dtype(dtype))
+        for words in (*without_data(density), *misses(density, data, sites)):
+            warnings.warn(words, ModelWarning, stacklevel=3)
+        return cls(density, data, sites, reference)
 
     @classmethod
     @in_float64
@@ -228,9 +238,13 @@ class Target:
     def coordinate_names(self) -> tuple[str, ...]:
         """A name for each coordinate of z: `p`, `theta[0]`, `theta[1]`, ..."""
         return tuple(
-            site.name + ("[" + ",".join(map(str, index)) + "]" if site.unconstrained_shape else "")
+            name
             for site in self.sites
-            for index in np.ndindex(*site.unconstrained_shape)
+            for name in (
+                self.names_of_entries(site)
+                if site.shape == site.unconstrained_shape
+                else (f"{site.name}[{','.join(map(str, index))}]" for index in np.ndindex(*site.unconstrained_shape))
+            )
         )
 
     @property
@@ -320,6 +334,50 @@ class Target:
     def with_reference(self, reference: Any) -> "Target":
         """Return the target with other knowledge about it."""
         return Target(self.density, self.data, self.sites, reference)
+
+    def with_coords(self, coords: Mapping[str, Sequence[str]]) -> "Target":
+        """Return the target with names for the entries of axes, as summaries, figures and ArviZ's trees show them.
+
+        Args:
+            coords: {axis: names of its entries}. An axis is called as its plate is, and any other `theta_dim_0`.
+
+        Raises:
+            UnsuitableError: the target is not made of a NumPyro model.
+            ValueError: there is no such axis, or it has another number of entries.
+        """
+        density: Any = self.density
+        if not hasattr(density, "with_coords"):
+            raise UnsuitableError(
+                f"with_coords names the axes of a NumPyro model, and '{density}' is {density.source}: give coords to "
+                f"summary and to_arviz instead."
+            )
+        lengths = {axis: n for site in self.sites for axis, n in zip(self.axes[site.name], site.shape, strict=True)}
+        for axis, names in coords.items():
+            if axis not in lengths:
+                raise ValueError(f"coords has the name '{axis}', and the axes are {', '.join(lengths) or 'none'}.")
+            if lengths[axis] != len(names):
+                raise ValueError(f"coords['{axis}'] must hold {lengths[axis]} names, one for each entry of that axis.")
+        return Target(density.with_coords(coords), self.data, self.sites, self._reference)
+
+    @property
+    def axes(self) -> dict[str, tuple[str, ...]]:
+        """{site: the name of each of its axes}: that of its plate, else `theta_dim_0`."""
+        plates = dict(self.density.dims)
+        return {
+            site.name: tuple(
+                plate or f"{site.name}_dim_{i}"
+                for i, plate in enumerate(plates.get(site.name) or (None,) * len(site.shape))
+            )
+            for site in self.sites
+        }
+
+    def names_of_entries(self, site: Site) -> tuple[str, ...]:
+        """Return a name for each entry of a site: `p`, `theta[0]`, `theta[Choate]`."""
+        if not site.shape:
+            return (site.name,)
+        coords = self.density.coords
+        along = [coords.get(axis, range(size)) for axis, size in zip(self.axes[site.name], site.shape, strict=True)]
+        return tuple(f"{site.name}[{','.join(map(str, entry))}]" for entry in itertools.product(*along))
 
     @in_float64
     def shard(self, mesh: jax.sharding.Mesh) -> "Target":

@@ -5,6 +5,9 @@ random numbers, a counter, `numpyro.prng_key()` or a latent site under `handlers
 first run. Nothing is computed here unless two runs look different.
 """
 
+import inspect
+
+import jax
 import jax.numpy as jnp
 import numpy as np
 import numpyro
@@ -13,6 +16,7 @@ import numpyro.distributions as dist
 from vi_kl.core.errors import ModelError
 from vi_kl.core.numbers import is_numeric
 from vi_kl.core.programs.program import abstractly
+from vi_kl.targets.numpyro.forward import written
 from vi_kl.targets.numpyro.inspection import Inspection, change_of_variables, traced
 from vi_kl.targets.numpyro.plates import SubsampledRows
 from vi_kl.targets.purity import scattered, what_differs
@@ -98,6 +102,24 @@ def check_shape(name: str, site: dict, batch: tuple, whole: tuple) -> None:
             f"{int(np.prod(both) // max(np.prod(rows), 1))} times. Give both one shape (for example y[:, 0], or "
             f"jnp.squeeze); if a repetition is meant, write it out by jnp.broadcast_to."
         )
+
+
+def without_data(density) -> list[str]:
+    """Say that a model observes nothing where an argument of it is None, as that of forgotten data is."""
+    args, kwargs = jax.tree.unflatten(density.structure, density.static)
+    try:
+        given = inspect.signature(written(density.model)).bind(*args, **kwargs)
+    except (TypeError, ValueError):  # of a model that does not tell its arguments
+        return []
+    given.apply_defaults()
+    lacking = [f"'{name}'" for name, value in given.arguments.items() if value is None]
+    if density.observes or not lacking:
+        return []
+    are = "is" if len(lacking) == 1 else "are"
+    return [
+        f"'{density}' observes nothing, so that its posterior is the prior: {', '.join(lacking)} {are} None. Are the "
+        f"data not passed?"
+    ]
 
 
 def refuse_impure_model(density, data, found: Inspection) -> None:

@@ -38,6 +38,7 @@ class Inspection:
         unlisted: the discrete sites whose values cannot be listed, {site: the error that says why}.
         dims: the plate of each axis of the sites that have one, (site, plates).
         params: the names of the `numpyro.param` sites.
+        observes: whether anything is observed, be it by a `numpyro.factor`.
     """
 
     sites: tuple[Site, ...]
@@ -53,6 +54,7 @@ class Inspection:
     unlisted: dict[str, ModelError]
     dims: tuple[tuple[str, tuple[str | None, ...]], ...]
     params: tuple[str, ...]
+    observes: bool
 
     @property
     def discrete_names(self) -> set[str]:
@@ -67,7 +69,7 @@ def inspect(density, data, counted: Collection[str] = ()) -> Inspection:
     found, discrete, axes, rows = [], [], [], SubsampledRows(counted=counted)
     latent, about, unlisted, observed, dims = (
         {},
-        {"masked": [], "scanned": [], "improper": [], "deterministic": [], "params": []},
+        {"masked": [], "scanned": [], "improper": [], "deterministic": [], "params": [], "observes": []},
         {},
         set(),
         {},
@@ -83,6 +85,8 @@ def inspect(density, data, counted: Collection[str] = ()) -> Inspection:
                 about["deterministic"].append(name)
             if site["type"] == "param":
                 about["params"].append(name)
+            if site["type"] == "sample" and site["is_observed"]:
+                about["observes"].append(name)
             if site["type"] in ("sample", "deterministic") and any(plates := plates_of_axes(site)):
                 dims[name] = plates
             if site["type"] != "sample" or site["is_observed"]:
@@ -124,6 +128,7 @@ def inspect(density, data, counted: Collection[str] = ()) -> Inspection:
         unlisted=unlisted,
         dims=tuple(sorted(dims.items())),
         params=tuple(about["params"]),
+        observes=bool(about["observes"]),
     )
 
 

@@ -9,7 +9,7 @@ import functools
 import inspect
 import math
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import jax
@@ -51,9 +51,11 @@ class NumPyroModel(CapturedModel, Density):
     deterministic: tuple[str, ...] = dataclasses.field(default=(), kw_only=True)  # what it computes by name
     dims: tuple[tuple[str, tuple[str | None, ...]], ...] = dataclasses.field(default=(), kw_only=True)
     learnable: tuple[str, ...] = dataclasses.field(default=(), kw_only=True)
+    entries: tuple[tuple[str, tuple[str, ...]], ...] = dataclasses.field(default=(), kw_only=True)  # what coords are
+    observes: bool = dataclasses.field(default=True, kw_only=True)  # anything at all, a factor too
     is_learned: bool = dataclasses.field(default=False, kw_only=True)
 
-    live: ClassVar[tuple[str, ...]] = ("model", "dims", "is_learned")
+    live: ClassVar[tuple[str, ...]] = ("model", "dims", "entries", "observes", "is_learned")
     source: ClassVar[str] = "a NumPyro model"
 
     @property
@@ -65,6 +67,15 @@ class NumPyroModel(CapturedModel, Density):
     def description(self):
         lines = (getattr(self.model, "__doc__", None) or "").strip().splitlines()
         return lines[0] if lines else ""
+
+    @property
+    def coords(self):
+        return {axis: np.array(names) for axis, names in self.entries}
+
+    def with_coords(self, coords: Mapping[str, Sequence[str]]) -> "NumPyroModel":
+        """Return the model with names for the entries of axes."""
+        entries = tuple((axis, tuple(map(str, names))) for axis, names in coords.items())
+        return dataclasses.replace(self, entries=entries)
 
     def arguments(self, data) -> tuple[tuple, dict]:
         """Put the data arrays back into the model's (args, kwargs); the first is its parameters, if it has some."""

@@ -90,7 +90,7 @@ def examined(density: NumPyroModel, data, found: Inspection) -> tuple[NumPyroMod
     if found.deterministic:
         names = names_with_a_value(density, data, found.sites)
         density = dataclasses.replace(density, deterministic=names)
-    return dataclasses.replace(density, dims=found.dims, learnable=learnable), found
+    return dataclasses.replace(density, dims=found.dims, learnable=learnable, observes=found.observes), found
 
 
 def density_of_all_rows(density: NumPyroModel, data, found: Inspection) -> NumPyroModel:

@@ -1,0 +1,81 @@
+"""Indices among a model's data: which of its arguments count the entries of which sites, and whether they count right.
+
+A group that is counted from 1, or a group too many, is no error in JAX: the nearest entry stands in for it.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from vi_kl.core.programs.lookups import Lookup, lookups
+from vi_kl.targets.sites import Site
+
+__all__ = ["Indexed", "indexed_axes", "misses"]
+
+
+class Indexed(NamedTuple):
+    """An axis that is indexed by arguments.
+
+    Attributes:
+        arguments: the names of those that the indices are made of.
+        axes: (site, axis) of the sites whose entries are indexed, through whatever is computed entry by entry.
+        lookup: the rest.
+    """
+
+    arguments: tuple[str, ...]
+    axes: tuple[tuple[str, int], ...]
+    lookup: Lookup
+
+
+def indexed_axes(density: Any, data: tuple, sites: tuple[Site, ...]) -> list[Indexed]:
+    """Return the axes that the log density of a model indexes by whole numbers among its data.
+
+    Args:
+        density, data, sites: what the target is made of.
+    """
+    found = [(program, places) for name, program, places in getattr(density, "programs", ()) if name == "log_density"]
+    if not found:
+        return []
+    (program, places), (given, closed_over) = found[0], density.split(data)
+    names = ["", *density.names_of_data]
+    leaves = [*(closed_over[i] for i in places), *given]
+    first_site = len(leaves)
+    known = {place: np.asarray(leaf) for place, leaf in enumerate(leaves) if holds_indices(leaf)}
+    if not known:
+        return []
+    # of sites whose change of variables changes their shape the entries are no longer told apart
+    in_order = enumerate(sorted(sites, key=lambda site: site.name), first_site)
+    own = {place: site.name for place, site in in_order if site.shape == site.unconstrained_shape}
+    results = []
+    for each in lookups(program.operations, known):
+        of = [max(place - len(places) + 1, 0) for place in sorted(each.by) if place < first_site]
+        if len(of) == len(each.by):
+            axes = sorted((own[place], axis) for place, axis in each.axes if place in own)
+            results.append(Indexed(tuple(dict.fromkeys(names[i] for i in of)), tuple(axes), each))
+    return results
+
+
+def holds_indices(leaf: Any) -> bool:
+    """Return whether an array holds whole numbers or truth values, all of them on this machine."""
+    if isinstance(leaf, jax.Array) and not leaf.is_fully_addressable:
+        return False
+    kind = getattr(leaf, "dtype", np.dtype(float))
+    return jax.dtypes.issubdtype(kind, np.integer) or jax.dtypes.issubdtype(kind, np.bool_)
+
+
+def misses(density: Any, data: tuple, sites: tuple[Site, ...]) -> list[str]:
+    """Say which indices among a model's data lie outside of what they index, a sentence or two each."""
+    words = {}
+    for arguments, axes, lookup in indexed_axes(density, data, sites):
+        if lookup.is_outside:
+            of = " and ".join(f"'{name}'" for name in arguments if name) or "an array that the model reads"
+            what = f"'{axes[0][0]}'" if axes else "what it indexes"
+            counts_from_1 = lookup.least == 1 and lookup.greatest == lookup.size
+            mend = " It seems to count from 1: subtract 1." if counts_from_1 else " Is the size of a plate too small?"
+            words[of, what] = (
+                f"In '{density}', an index made of {of} goes from {lookup.least} to {lookup.greatest}, and {what} has "
+                f"{lookup.size} entries there, counted from 0. JAX takes the nearest entry in place of one that there "
+                f"is not (jnp.take: NaN), and raises no error.{mend}"
+            )
+    return list(words.values())
