@@ -115,6 +115,61 @@ def test_the_entries_of_a_plate_are_called_by_the_labels_of_a_column(folder):
     assert found["summary"]["mean"][0] == pytest.approx(truth, abs=5 * found["summary"]["error"][0])
 
 
+COUNTED = """
+import numpyro
+import numpyro.distributions as dist
+
+def games(home, guest, goals):
+    strength = numpyro.sample("strength", dist.Normal(0, 1).expand([3]).to_event(1))
+    numpyro.sample("y", dist.Normal(strength[home] - strength[guest], 1), obs=goals)
+
+def districts(district, y):
+    with numpyro.plate("places", 3):
+        effect = numpyro.sample("effect", dist.Normal(0, 1))
+    numpyro.sample("seen", dist.Normal(2 + effect[district], 1), obs=y)
+"""
+
+
+@pytest.fixture
+def games(tmp_path):
+    """A model of games whose two columns of teams begin with other teams, and one with districts."""
+    (tmp_path / "model.py").write_text(COUNTED)
+    rows = [("Ajax", "Celta", 2.1), ("Bayern", "Ajax", 0.1), ("Celta", "Bayern", -0.9), ("Ajax", "Bayern", 1.3)]
+    pd.DataFrame(rows, columns=["home", "guest", "goals"]).to_csv(tmp_path / "games.csv", index=False)
+    pd.DataFrame({"district": ["Łódź", "北京", "Mitte"], "y": [1, 2, 3]}).to_csv(tmp_path / "d.csv", index=False)
+    return tmp_path
+
+
+def test_entries_that_codes_count_are_called_by_their_labels(games):
+    """Whatever the plate is called, and where there is none."""
+    arguments = (f"{games}/model.py:districts", "--data", games / "d.csv", "--method", "laplace")
+    assert as_json("fit", *arguments)["summary"]["names"] == ["effect[Łódź]", "effect[北京]", "effect[Mitte]"]
+
+
+def test_two_columns_that_count_the_same_have_one_code_for_each_label(games):
+    arguments = (f"{games}/model.py:games", "--data", games / "games.csv", "--method", "laplace")
+    result = run("fit", *arguments, "--out", games / "fit.vikl")
+    assert "The codes of home and guest count the same entries" in result.stderr
+    found = as_json("fit", *arguments)["summary"]
+    design = np.array([[1, 0, -1], [-1, 1, 0], [0, -1, 1], [1, -1, 0]])  # Ajax, Bayern, Celta
+    expected = np.linalg.solve(np.eye(3) + design.T @ design, design.T @ [2.1, 0.1, -0.9, 1.3])
+    by_name = dict(zip(found["names"], found["mean"], strict=True))
+    means = [by_name[f"strength[{team}]"] for team in ("Ajax", "Bayern", "Celta")]
+    np.testing.assert_allclose(means, expected, atol=0.02)
+    # new games need no goals, though these are no numbers of 32 bits, and keep the codes
+    (games / "new.csv").write_text("home,guest\nCelta,Ajax\n")
+    drawn = as_json("predict", games / "fit.vikl", "--data", games / "new.csv", "--sites", "y,strength")["summary"]
+    by_name = dict(zip(drawn["names"], drawn["mean"], strict=True))
+    assert abs(by_name["y[0]"] - (expected[2] - expected[0])) < 0.2
+    assert abs(by_name["strength[Celta]"] - expected[2]) < 0.1
+
+
+def test_groups_that_are_counted_from_1_are_remarked(games):
+    pd.DataFrame({"district": [1, 2, 3], "y": [1, 2, 3]}).to_csv(games / "d.csv", index=False)
+    result = run("fit", f"{games}/model.py:districts", "--data", games / "d.csv", "--method", "laplace")
+    assert "It seems to count from 1: subtract 1." in " ".join(result.stderr.split())
+
+
 def test_a_saved_fit_is_checked_as_it_was_when_it_was_made(folder):
     found = as_json("check", folder / "fit.vikl", "--seed", 3, "--strict")
     made = json.loads((folder / "fit.json").read_text())["certificate"]

@@ -95,7 +95,7 @@ def finish(
     from vi_kl.core.records import plain
 
     certificate, why_not = certificate_of(found, check_key(seed), short_chains, said)
-    summary = found.summary(fold_in(as_key(seed), 2), certificate=certificate, coords=subject.coords)
+    summary = found.summary(fold_in(as_key(seed), 2), certificate=certificate)
     show(found, summary, certificate, why_not, said)
     if out is not None:
         said.show(f"The fit is in {out}: vi-kl show {out} says what it is, vi-kl predict {out} draws new data.")

@@ -11,10 +11,11 @@ import numpy as np
 from vi_kl.cli.subject import Subject, coords_of
 from vi_kl.core.errors import ModelError
 from vi_kl.core.files import replacing
+from vi_kl.core.precision import in_float64
 from vi_kl.draws.labels import Labels
 from vi_kl.draws.model_runs import ModelRuns
 from vi_kl.draws.summary import PROBABILITIES, Summary
-from vi_kl.targets.file import Bound, FileError, bind, read_table
+from vi_kl.targets.file import Bound, FileError, bind, labels_of_axes, read_table
 
 if TYPE_CHECKING:
     from vi_kl.algorithms import Fit
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 Drawn = dict[str, np.ndarray]
 
 
+@in_float64  # data that are to be predicted are known by their numbers
 def draw_and_summarise(
     found: "Fit", subject: Subject, data: Path | None, arg: Sequence[str], seed: int, options: dict[str, Any]
 ) -> tuple[Drawn, Labels, Summary]:
@@ -38,7 +40,7 @@ def draw_and_summarise(
     runs = ModelRuns.of(found.target, "predict")
     bound = new_arguments(subject, runs, data, arg)
     values = drawn(found, subject, bound, seed, options)
-    labels = labels_of(runs, bound or subject.bound, values)
+    labels = labels_of(runs, subject, bound or subject.bound, values)
     return values, labels, summary_of(found, values, labels)
 
 
@@ -105,13 +107,16 @@ def with_placeholders(bound: Bound, subject: Subject) -> Bound | None:
     return dataclasses.replace(bound, values={**bound.values, **zeros})
 
 
-def labels_of(runs: ModelRuns, bound: Bound | None, values: Drawn) -> Labels:
+def labels_of(runs: ModelRuns, subject: Subject, bound: Bound | None, values: Drawn) -> Labels:
     """Return the names of the axes and entries of what was drawn."""
     shapes = {name: x.shape[1:] for name, x in values.items()}
     plates = {name: runs.sites[name].dims for name in shapes if name in runs.sites}
     plates = {name: axes for name, axes in plates.items() if len(axes) == len(shapes[name])}
     sizes = {axis: size for name, axes in plates.items() for axis, size in zip(axes, shapes[name], strict=True) if axis}
-    return Labels.of(shapes, plates, coords={} if bound is None else coords_of(sizes, bound))
+    alike = {} if bound is None else coords_of(sizes, bound)
+    # codes keep their labels; rows have the names that the new data give them
+    counted = {} if subject.bound is None else labels_of_axes(subject.bound, subject.target)
+    return Labels.of(shapes, plates, coords=alike, of_the_source=counted)
 
 
 def summary_of(found: "Fit", values: Drawn, labels: Labels) -> Summary:

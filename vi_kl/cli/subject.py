@@ -3,6 +3,7 @@
 import dataclasses
 import datetime
 import difflib
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,19 +34,6 @@ class Subject:
     target: "Target"
     made: dict[str, Any]
     bound: "Bound | None"
-
-    @property
-    def coords(self) -> dict[str, list[str]]:
-        """{axis: names of its entries}, for `fit.summary`."""
-        dims = dict(self.target.density.dims)
-        plates = {site.name: dims.get(site.name) or () for site in self.target.sites}
-        sizes = {
-            axis: size
-            for site in self.target.sites
-            for axis, size in zip(plates[site.name], site.shape, strict=False)
-            if axis
-        }
-        return {} if self.bound is None else coords_of(sizes, self.bound)
 
 
 def coords_of(sizes: Mapping[str, int], bound: "Bound") -> dict[str, list[str]]:
@@ -93,7 +81,7 @@ def subject_of(
         FileError, NoSuchModel: the model or the data cannot be read; the message says why.
         ModelError: the model cannot be fitted as it is.
     """
-    from vi_kl.targets.file import FileError, bind, from_anywhere, read_model, read_table
+    from vi_kl.targets.file import FileError, bind, from_anywhere, joint_labels, read_model, read_table
 
     in_catalogue = named(model)
     if in_catalogue is not None:
@@ -121,7 +109,14 @@ def subject_of(
     bound = bind(found, None if data is None else read_table(data), arguments, known=known)
     for remark in bound.remarks:
         said.remark(remark)
-    target = bound.target(dtype)
+    target = target_of(bound, dtype, said)
+    together = joint_labels(bound, target) if bound.coded else {}
+    if together:
+        columns = " and ".join(together)
+        said.remark(f"The codes of {columns} count the same entries of the model: one label is one code in all of them")
+        bound = bind(found, bound.table, arguments, known={**(known or {}), **together})
+        target = target_of(bound, dtype, said)
+    target = with_labels(target, bound)
     made = {
         "model": f"{found.path}:{found.name}",
         "data": None if data is None else str(data.expanduser().resolve()),
@@ -130,6 +125,37 @@ def subject_of(
         "dtype": target.dtype,
     }
     return Subject(str(found), target, made, bound)
+
+
+def target_of(bound: "Bound", dtype: str | None, said: Streams) -> "Target":
+    """Return the posterior, with what is suspicious about its model as remarks."""
+    from vi_kl.core.errors import ModelWarning
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        target = bound.target(dtype)
+    for each in caught:
+        if issubclass(each.category, ModelWarning):
+            said.remark(str(each.message))
+        else:
+            warnings.warn_explicit(each.message, each.category, each.filename, each.lineno)
+    return target
+
+
+def with_labels(target: "Target", bound: "Bound") -> "Target":
+    """Return the posterior with names for the entries of axes, where the data have them."""
+    from vi_kl.targets.file import labels_of_axes
+
+    if not hasattr(target.density, "with_coords"):
+        return target
+    counted, dims = labels_of_axes(bound, target), dict(target.density.dims)
+    plates = {
+        plate: size
+        for site in target.sites
+        for plate, size in zip(dims.get(site.name) or (), site.shape, strict=False)
+        if plate and plate not in counted
+    }
+    return target.with_coords(counted | coords_of(plates, bound))
 
 
 def made_now(subject: Subject, **more: Any) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from vi_kl.report.draws import SiteDraws, draw_sites_of, draw_weights_of
 from vi_kl.report.figures.words import say
 from vi_kl.report.picture import Picture, draw_picture
 from vi_kl.report.tables import readable
+from vi_kl.targets.sites import Site
 from vi_kl.workflows.comparison import Comparison
 
 MOST_SITES, SITES_IN_A_ROW = 6, 3  # the sites of one figure
@@ -200,8 +201,7 @@ def columns_of(comparison: Comparison, values: dict[str, np.ndarray]) -> dict[st
     found: dict[str, np.ndarray] = {}
     for site in sorted(comparison.target.sites, key=lambda site: bool(site.shape)):
         flat = np.asarray(values[site.name]).reshape(len(values[site.name]), -1)
-        for i, index in enumerate(np.ndindex(site.shape)):
-            name = f"{site.name}[{', '.join(map(str, index))}]" if index else site.name
+        for i, name in enumerate(comparison.target.names_of_entries(site)):
             if len(found) < MOST_IN_PAIRS:
                 found[name] = flat[:, i]
     return found
@@ -252,7 +252,9 @@ def figure_of_posteriors(comparison: Comparison, draws: SiteDraws, entries: str 
         if site.shape:
             means, sds, kept = moments_to_hold_to(comparison, draws, site.name)
             flat = {q: x.reshape(len(x), -1)[:, kept] for q, x in of_q.items()}
-            plots.plot_many_means(ax, means, sds, flat, f"{site.name}: {entries}", known)
+            names = labels_of_entries(comparison, site, kept)
+            of = f"{site.name}: {comparison.target.axes[site.name][0] if names else entries}"
+            plots.plot_many_means(ax, means, sds, flat, of, known, names)
         else:
             exact = None if draws.exact is None else np.asarray(draws.exact[site.name])
             plots.plot_marginal(ax, exact, of_q, site.name, known, nearest(comparison))
@@ -306,6 +308,12 @@ def moments_to_hold_to(
         mean, sd = np.ravel(moments.mean), np.ravel(moments.sd)
     kept = np.flatnonzero(np.isfinite(mean) & np.isfinite(sd) & (sd > 0))[:MOST_ENTRIES]
     return mean[kept], sd[kept], kept
+
+
+def labels_of_entries(comparison: Comparison, site: Site, kept: np.ndarray) -> list[str]:
+    """Return the names of these entries of a vector; none where the target has none for them."""
+    names = comparison.target.density.coords.get(comparison.target.axes[site.name][0])
+    return [] if len(site.shape) != 1 or names is None else [str(names[i]) for i in kept]
 
 
 def draw_traces(comparison: Comparison, unit: str) -> Picture | None:

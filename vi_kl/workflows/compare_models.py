@@ -27,6 +27,7 @@ from vi_kl.algorithms.fitting import fit as fit_target
 from vi_kl.algorithms.method import MethodLike
 from vi_kl.core.annotations import KeyLike, ProgressLike
 from vi_kl.core.estimate import Estimate
+from vi_kl.core.precision import in_float64
 from vi_kl.core.progress import part_of, reporting
 from vi_kl.core.random_keys import as_key
 from vi_kl.diagnostics.certificate import Certificate, check
@@ -111,6 +112,7 @@ def target_of_model(name: str, model: Any) -> Target:
     raise TypeError(f"The model {name!r} must be a Target or a Fit, not {type(model).__name__}.")
 
 
+@in_float64
 def observed(target: Target) -> list[np.ndarray] | None:
     """Return the data of the observed sites; None where the target's source does not tell them."""
     if not target.density.offers("forward"):

@@ -1,5 +1,7 @@
 """Figures of one number, or of a vector's entries, under each approximation and under the posterior."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from matplotlib.axes import Axes
 from scipy.ndimage import gaussian_filter1d
@@ -12,6 +14,7 @@ FARTHEST = 30.0  # posterior sds; what is farther off is not drawn
 BESIDE = 0.5  # of the range of what is in the middle, that is added at each side for the others
 FAR_OFF = 6.0  # widths of the middle half of the draws; of a normal's the ends are 8.8 sds from the middle
 MOST_TICKS = 13  # entries of a vector, each of which gets a number
+LONGEST_TICK = 16  # characters of the name of an entry
 
 
 def plot_marginal(
@@ -92,8 +95,18 @@ def density(values: np.ndarray, x: np.ndarray) -> np.ndarray:
     )  # a fifth of them are one value
 
 
+def shortened(name: str) -> str:
+    return name if len(name) <= LONGEST_TICK else f"{name[: LONGEST_TICK - 1]}…"
+
+
 def plot_many_means(
-    ax: Axes, means, sds, draws: dict[str, np.ndarray], xlabel: str, of_known: str = "exact posterior"
+    ax: Axes,
+    means,
+    sds,
+    draws: dict[str, np.ndarray],
+    xlabel: str,
+    of_known: str = "exact posterior",
+    names: Sequence[str] = (),
 ) -> Axes:
     """Draw, for a vector, q's error of each mean and its own ±1 sd, with the posterior's ±1 sd behind it.
 
@@ -103,6 +116,7 @@ def plot_many_means(
         draws: {name of q: its draws, (n, entries)}.
         xlabel: what the entries are.
         of_known: what the posterior that the means are of is called.
+        names: what the entries are called; by default they are counted from 0.
     """
     positions, known = np.arange(len(means)), name_of(of_known)
     ax.fill_between([-0.6, len(means) - 0.4], -1, 1, color=FILL, linewidth=0, label=say("{known} ±1 sd", known=known))
@@ -119,6 +133,11 @@ def plot_many_means(
         unit = say("posterior sd from the exact mean")
     reach = min(max(1.6, 1.2 * farthest), FARTHEST)
     ax.set(xlabel=xlabel, ylabel=unit, ylim=(-reach, reach))
-    ax.set_xticks(positions if len(means) <= MOST_TICKS else positions[:: -(-len(means) // MOST_TICKS)])
+    ticks = positions if len(means) <= MOST_TICKS else positions[:: -(-len(means) // MOST_TICKS)]
+    if len(names):
+        turned = {"rotation": 45, "ha": "right", "rotation_mode": "anchor", "fontsize": 8}
+        ax.set_xticks(ticks, [shortened(names[i]) for i in ticks], **turned)
+    else:
+        ax.set_xticks(ticks)
     ax.set_xlim(-0.6, len(means) - 0.4)
     return ax
