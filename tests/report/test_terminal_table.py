@@ -68,6 +68,17 @@ def check_lines(shown, width):
     assert max(map(len, shown.splitlines())) <= width
 
 
+def test_columns_are_put_closer_before_a_table_is_split():
+    columns = ("", "mean", "sd", "5%", "50%", "95%", "mean error [sd]", "sd ratio")
+    row = ("effect[São Paulo]", "-0.610", "0.407", "-1.280", "-0.609", "0.066", "-0.00", "1.00")
+    table = TerminalTable(Table(columns, (row,), ("what it says",) * 8), inside=True)
+    for width, rows in ((120, 1), (76, 1), (68, 1), (60, 2)):
+        shown = printed(table, width=width)
+        check_lines(shown, width)
+        assert sum("effect" in line for line in shown.splitlines()) == rows
+    assert "-0.610   0.407" in printed(table, width=120)
+
+
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("name", TABLES)
 def test_words_wrap_and_numbers_do_not(name, width):

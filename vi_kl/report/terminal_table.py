@@ -1,8 +1,8 @@
 """A table of ours on a terminal of any width: words wrap, and a number, a name or a verdict is never cut or broken.
 
-A table that is too wide has its words wrapped; one that still is too wide is split into several, side by side in the
-original and below each other here, each of which begins with the first column; and where not even the first column and
-one other have room, each row is a block of lines.
+A table that is too wide has its words wrapped, and its columns put closer; one that still is too wide is split into
+several, side by side in the original and below each other here, each of which begins with the first column; and where
+not even the first column and one other have room, each row is a block of lines.
 """
 
 import dataclasses
@@ -17,6 +17,7 @@ from rich.text import Text
 
 from vi_kl.report.tables import Table
 
+WIDE, CLOSE = 3, 2  # characters between columns, and where they have no room beside each other otherwise
 LEGIBLE = 3  # the first column of a split table takes this part of the width before its words wrap
 
 
@@ -45,6 +46,7 @@ class TerminalTable:
         left: the places of the columns of words, aligned at the left; numbers stand at the right.
         inside: whether other text surrounds it, so that it needs no space at its edges.
         ends: the rows after which a blank line follows.
+        gap: the characters between columns.
     """
 
     table: Table
@@ -52,12 +54,17 @@ class TerminalTable:
     left: tuple[int, ...] = (0,)
     inside: bool = False
     ends: tuple[int, ...] = ()
+    gap: int = WIDE
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
         if self.title:
             yield Text(self.title, style="table.title")
         room = options.max_width
         groups = self.groups(room)
+        closer = dataclasses.replace(self, title=None, gap=CLOSE)
+        if self.inside and groups != [self.every] and closer.groups(room) == [self.every]:
+            yield from closer.__rich_console__(console, options)
+            return
         if groups is None:
             yield from self.blocks(room)
             return
@@ -66,9 +73,13 @@ class TerminalTable:
                 yield ""
             yield self.grid(places, room)
 
+    @property
+    def every(self) -> list[int]:
+        return list(range(len(self.table.columns)))
+
     def groups(self, room: int) -> list[list[int]] | None:
         """Return the columns of each of the tables that this one is shown as; None if no two have room."""
-        every = list(range(len(self.table.columns)))
+        every = self.every
         if not every or self.widths(every, room) is not None:
             return [every]
         groups = [every[:1]]
@@ -99,7 +110,7 @@ class TerminalTable:
 
     def between(self, columns: int) -> int:
         """Return the characters that so many columns take beside their cells."""
-        return 3 * columns - 3 if self.inside else 3 * columns + 1
+        return self.gap * (columns - 1) if self.inside else WIDE * columns + 1
 
     def lengths(self, place: int) -> Lengths:
         """Return how long the lines of a column are, and its longest word, or number."""
@@ -115,7 +126,8 @@ class TerminalTable:
         """Return some columns as a table of rich's."""
         widths = self.widths(places, room, split=len(places) < len(self.table.columns))
         titled = any(self.table.columns[place] for place in places)
-        grid = RichTable(box=box.SIMPLE_HEAD, pad_edge=not self.inside, show_edge=not self.inside, show_header=titled)
+        edge, close = not self.inside, self.gap == CLOSE
+        grid = RichTable(box=box.SIMPLE_HEAD, pad_edge=edge, show_edge=edge, show_header=titled, collapse_padding=close)
         for place, width in zip(places, widths or (), strict=True):
             title, justify = Text(self.table.columns[place]), "left" if place in self.left else "right"
             grid.add_column(title, justify=justify, width=width, overflow="fold")
