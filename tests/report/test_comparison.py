@@ -26,6 +26,7 @@ from vi_kl.report.comparison_figures import draw_pictures, draw_traces, plot_gap
 from vi_kl.report.draws import draw_sites_of
 from vi_kl.report.figures.marginals import density, range_of
 from vi_kl.report.figures.pairs import region
+from vi_kl.report.parameters import shown
 from vi_kl.report.tables import COLUMNS, EIGHTY_CHARACTERS, Table, comparison_table, cost_table, evidence, notes, number
 from vi_kl.report.terminal import print_comparison
 from vi_kl.report.terminal_table import TerminalTable
@@ -49,10 +50,11 @@ def known():
 
 @pytest.fixture(scope="module")
 def unknown():
-    """A vector and a number without a reference."""
+    """A vector, whose entries have names, and a number without a reference."""
     x = np.random.default_rng(0).standard_normal((20, 2))
     y = x @ [1.0, -0.5] + 0.3 * np.random.default_rng(1).standard_normal(20)
-    return vi_kl.compare(regression, ["laplace", "full_rank"], x, y, key=0)
+    target = vi_kl.Target.from_numpyro(regression, x, y).with_coords({"slopes_dim_0": ["rain", "Łódź"]})
+    return vi_kl.compare(target, ["laplace", "full_rank"], key=0)
 
 
 def test_a_table_has_the_figures_of_the_certificates(known):
@@ -184,7 +186,8 @@ def test_pictures_of_a_comparison_without_a_reference(unknown):
     assert draws.exact is None
     posteriors = next(p for p in draw_pictures(unknown, draws) if p.name == "posteriors")
     assert "is not known" in posteriors.caption
-    assert "slopes: entry" in posteriors.svg
+    assert "Łódź" in posteriors.svg
+    assert "entry" not in posteriors.svg  # entries without names are counted
     assert "exact" not in posteriors.svg
 
 
@@ -239,6 +242,20 @@ def test_a_report_is_a_page_figures_and_numbers(known, tmp_path):
         write_report(known, tmp_path / "file", key=1)
 
 
+def test_a_page_has_the_parameters_as_the_one_that_is_recommended_has_them(unknown, tmp_path):
+    page = html.unescape(unknown.to_html(tmp_path / "page.html", key=1).read_text())
+    assert page.index("Which to take") < page.index("What the parameters are") < page.index("Figures")
+    found = re.search(r"<td[^>]*>\s*slopes\[Łódź\]\s*</td>\s*<td[^>]*>\s*(-?[\d.]+)", page)
+    assert abs(float(found[1]) + 0.5) < 0.3
+    assert "slopes[rain]" in page.split("Figures")[-1]  # in a figure's labels
+
+
+def test_long_sites_that_are_computed_leave_room_for_the_latent_ones():
+    names = [*(f"theta[{i}]" for i in range(30)), *(f"rate[{i}]" for i in range(20)), "ratio", "scale"]
+    assert shown(names, {"theta", "scale"}) == [*range(30), 50, 51]
+    assert len(shown([f"theta[{i}]" for i in range(90)], {"theta"})) == 40
+
+
 def test_the_folder_offers_them_by_name():
     assert vi_kl.report.write_report is write_report
     assert vi_kl.report.print_comparison is print_comparison
@@ -272,7 +289,7 @@ def test_a_region_holds_its_share_of_a_normal():
 def test_pairs_show_numbers_before_entries_and_weights_those_with_a_density(known, unknown):
     figure = unknown.plot_pairs()
     assert len(figure.axes) == 6
-    assert [ax.get_xlabel() for ax in figure.axes if ax.get_xlabel()] == ["noise", "slopes[0]", "slopes[1]"]
+    assert [ax.get_xlabel() for ax in figure.axes if ax.get_xlabel()] == ["noise", "slopes[rain]", "slopes[Łódź]"]
     assert len(known.plot_pairs().axes) == 1
     ax = known.plot_weights()
     assert [line.get_label().split(",")[0] for line in ax.lines[1:]] == ["laplace"]  # a point has no weights

@@ -18,6 +18,7 @@ COMMANDS = {
     "(num_warmup, num_draws)": "(num_warmup and num_draws of vi_kl.reference_run, in Python)",
     "raise target_accept_prob": "raise target_accept_prob of vi_kl.reference_run, in Python,",
     "(reference_by_smc)": "(--reference smc)",
+    "fit.summary(key) has them all": "vi-kl fit --json has them all",
     '\nWith on_failure="keep" the run is kept, and its complaints with it.': "",
 }
 PATTERNS = (

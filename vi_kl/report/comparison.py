@@ -6,6 +6,7 @@
 Its figures are in comparison_figures.py, and the terminal's part is in terminal.py.
 """
 
+import dataclasses
 import datetime
 import json
 import os
@@ -18,6 +19,7 @@ from vi_kl.core.random_keys import key_text
 from vi_kl.diagnostics.certificate import Certificate
 from vi_kl.report.comparison_figures import best_log_evidence, pictures_of
 from vi_kl.report.pages import Section, render_page, write_atomically, write_page
+from vi_kl.report.parameters import parameters_section
 from vi_kl.report.picture import Picture
 from vi_kl.report.provenance import Provenance, provenance
 from vi_kl.report.tables import comparison_table, cost_table, notes, readable
@@ -54,7 +56,8 @@ def write_report(
     call = f'vi_kl.report.write_report(comparison, folder, key={key_text(key)}, unit="{unit}")'
     made = made_by(comparison, call, key, when)
     pictures = pictures_of(comparison, key, unit)
-    write_page(folder, comparison_page(comparison, pictures, unit, title, made), pictures)
+    own = parameters_section(comparison, key) if comparison.fits else None
+    write_page(folder, comparison_page(comparison, pictures, unit, title, made, parameters=own), pictures)
     numbers = {"made": made.to_dict(), **comparison.to_dict()}
     write_atomically(folder / "results.json", json.dumps(numbers, indent=2, allow_nan=False) + "\n")
     return folder / "index.html"
@@ -89,7 +92,8 @@ def write_comparison_page(
     made = made_by(comparison, call or again, key)
     drawn = with_figures and bool(comparison.fits)
     pictures = pictures_of(comparison, key, unit) if drawn else []
-    write_atomically(path, comparison_page(comparison, pictures, unit, title, made, wording))
+    own = parameters_section(comparison, key) if drawn else None
+    write_atomically(path, comparison_page(comparison, pictures, unit, title, made, wording, own))
     return path
 
 
@@ -106,6 +110,7 @@ def comparison_page(
     title: str = "",
     made: Provenance | None = None,
     wording: Callable[[str], str] = str,
+    parameters: Section | None = None,
 ) -> str:
     """Return the HTML of a page with the table of a comparison, its pictures, and what each certificate says.
 
@@ -116,10 +121,12 @@ def comparison_page(
         title: the page's title; by default it names the model.
         made: when and by what the page is made; by default now, by this function.
         wording: a function that all sentences go through; the command line names commands in the place of calls.
+        parameters: what `parameters_section` made of it, to show below the table.
     """
     title = title or f"Approximations of {comparison.target.density}"
     made = made or provenance("vi_kl.report.comparison_page(comparison)", keys_of(comparison))
-    return render_page(title, lead(comparison, unit), sections_of(comparison, pictures, unit, wording), made)
+    sections = sections_of(comparison, pictures, unit, wording, parameters)
+    return render_page(title, lead(comparison, unit), sections, made)
 
 
 def made_by(comparison: Comparison, call: str, key: KeyLike, when: datetime.datetime | None = None) -> Provenance:
@@ -143,13 +150,19 @@ def lead(comparison: Comparison, unit: str) -> str:
 
 
 def sections_of(
-    comparison: Comparison, pictures: Sequence[Picture], unit: str, wording: Callable[[str], str] = str
+    comparison: Comparison,
+    pictures: Sequence[Picture],
+    unit: str,
+    wording: Callable[[str], str] = str,
+    parameters: Section | None = None,
 ) -> list[Section]:
-    """Return what to take, with the table; the pictures; every certificate in words; and what each fit cost."""
+    """Return what to take, with the table; the parameters; pictures; every certificate in words; what each fit cost."""
     certificates = comparison.certificates
     table = comparison_table(comparison, unit, ranked=True)
     remarks = tuple(map(wording, notes(comparison, omit=certificates)))
     parts = [Section("Which to take", remarks, (table,), answer=wording(comparison.recommendation))]
+    if parameters is not None:
+        parts.append(dataclasses.replace(parameters, paragraphs=tuple(map(wording, parameters.paragraphs))))
     if pictures:
         parts.append(Section("Figures", pictures=tuple(pictures)))
     if certificates:

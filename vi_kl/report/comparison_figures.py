@@ -253,8 +253,8 @@ def figure_of_posteriors(comparison: Comparison, draws: SiteDraws, entries: str 
             means, sds, kept = moments_to_hold_to(comparison, draws, site.name)
             flat = {q: x.reshape(len(x), -1)[:, kept] for q, x in of_q.items()}
             names = labels_of_entries(comparison, site, kept)
-            of = f"{site.name}: {comparison.target.axes[site.name][0] if names else entries}"
-            plots.plot_many_means(ax, means, sds, flat, of, known, names)
+            label = site.name if names else f"{site.name}: {entries}"
+            plots.plot_many_means(ax, means, sds, flat, label, known, names)
         else:
             exact = None if draws.exact is None else np.asarray(draws.exact[site.name])
             plots.plot_marginal(ax, exact, of_q, site.name, known, nearest(comparison))

@@ -140,7 +140,7 @@ class Comparison(Readable):
     def to_html(
         self, path: str | os.PathLike, *, key: KeyLike = 0, unit: Literal["nats", "bits"] = "nats", title: str = ""
     ) -> Path:
-        """Write one self-contained page: the recommendation, the table, figures, certificates in words, and costs.
+        """Write one self-contained page: the recommendation, parameters, figures, certificates in words, and costs.
 
         It needs no network, and says by which call, keys and versions it was made.
 

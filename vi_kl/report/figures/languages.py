@@ -32,7 +32,7 @@ class NoFontError(ViKLError, RuntimeError):
 
 
 def font_settings(language: str) -> dict:
-    """Return settings of matplotlib under which the characters of a language are drawn; none for English.
+    """Return settings of matplotlib under which the characters of a language are drawn.
 
     Raises:
         NoFontError: there is no font for them.
@@ -40,9 +40,19 @@ def font_settings(language: str) -> dict:
     """
     check_language(language)
     if language == "en":
-        return {}
+        # names in the data may be Chinese: of their characters matplotlib's own font draws boxes
+        return {"font.sans-serif": ["DejaVu Sans", found]} if (found := chinese_font_if_any()) else {}
     # signs that the Chinese font lacks are drawn from matplotlib's own
     return {"font.sans-serif": [chinese_font(), "DejaVu Sans"]}
+
+
+@functools.cache
+def chinese_font_if_any() -> str | None:
+    """Return the name of a font family with Chinese characters; None if none is installed."""
+    try:
+        return chinese_font()
+    except NoFontError:
+        return None
 
 
 @functools.cache
