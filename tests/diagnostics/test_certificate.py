@@ -12,6 +12,7 @@ import pytest
 from diagnostics.members import log_gamma, member
 from scipy import integrate, stats
 
+import vi_kl
 import vi_kl.diagnostics.advice
 import vi_kl.diagnostics.measurements
 import vi_kl.diagnostics.verdict
@@ -160,6 +161,20 @@ def test_without_a_truth_wider_draws_tell_the_distance_and_it_says_what_it_canno
     assert abs(kl.value - skewed_truth()[0]) < 4 * kl.standard_error < 0.02
     assert "never visits" in certificate.cannot_see
     assert "nan" not in str(certificate.to_dict())
+
+
+@pytest.mark.parametrize("wrong", [jnp.inf, jnp.nan])
+def test_a_density_that_is_broken_far_out_is_none_there(wrong, key):
+    """As that of a truncated normal is, where the mass beyond its limit is 0 in floating point."""
+
+    def log_density(z):
+        return jnp.where(z[0] < -7.0, wrong, -0.5 * jnp.sum(z**2))
+
+    target = Target.from_log_density(log_density, 4)
+    params = full_rank_params(np.zeros(4), np.eye(4))
+    certificate = check(member(FullRank(), target, **params), key=key)
+    assert abs(certificate.reverse_kl.value) < 1e-3
+    assert vi_kl.fit(target, key=0).status.converged
 
 
 def test_heavy_weights_show_in_k_hat(key):

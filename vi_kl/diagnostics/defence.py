@@ -271,5 +271,5 @@ def normal_of(q: Approximation) -> Gaussian | None:
 
 
 def finite(log_values: np.ndarray) -> np.ndarray:
-    """Return log densities with NaN replaced by -inf."""
-    return np.where(np.isnan(log_values), -np.inf, log_values)
+    """Return log densities with -inf where they are NaN or +inf: there, far out, the density is broken."""
+    return np.where(np.isnan(log_values) | (log_values == np.inf), -np.inf, log_values)

@@ -193,7 +193,7 @@ def conditionals(target: Target, nodes, scales, centre, steps, moves: Moves) -> 
         z[:, others] += np.einsum("nij,nkj,nk->ni", factors, factors, slope)
     known = np.isfinite(factors).all(axis=(1, 2)) & np.isfinite(z).all(axis=1)
     nodes, z, factors = nodes[known], z[known], factors[known]
-    log_density = np.nan_to_num(value_and_grad_batch(target, z)[0], nan=-np.inf)
+    log_density = np.nan_to_num(value_and_grad_batch(target, z)[0], nan=-np.inf, posinf=-np.inf)
     return Conditionals(nodes, z[:, others], factors, log_density + np.linalg.slogdet(factors)[1])
 
 

@@ -95,7 +95,7 @@ def scout(target: Target, normal: Gaussian, generator, n: int, *, rays: float = 
     reach = np.r_[0.0, NEAR[::every], FAR[::every], outermost]
     points = normal.loc + reach[:, None, None] * ways
     values = log_density_in_chunks(target, np.concatenate([z, points.reshape(-1, dim)]), size)
-    values = np.where(np.isnan(values), -np.inf, values)
+    values = np.where(np.isnan(values) | (values == np.inf), -np.inf, values)  # where a density is broken far out
     along = values[n:].reshape(len(reach), len(ways))
     inner = len(reach) - len(outermost)
     peaks = peaks_of(points[:inner], along[:inner])
