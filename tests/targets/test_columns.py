@@ -92,7 +92,7 @@ def test_a_matrix_and_a_series():
     [
         ("name", FRAME, ["column 'name'", "factorize"]),
         ("sex", FRAME, ["column 'sex'", "factorize"]),
-        ("name", PLAIN, ["[0]['name']", "factorize"]),
+        ("name", PLAIN, ["argument 'data['name']'", "factorize"]),
         ("heigth", FRAME, ["no column 'heigth'", "'height'"]),
     ],
 )
@@ -103,6 +103,18 @@ def test_text_is_refused_only_where_it_is_used(name, data, words):
         assert word in str(raised.value)
     others = {"name", "sex"} - {name}
     assert not any(f"'{other}'" in str(raised.value) for other in others) or name == "heigth"
+
+
+def squared(x, y, *, more=None):
+    loc = numpyro.sample("loc", dist.Normal(0, 1))
+    numpyro.sample("y", dist.Normal(loc + x**2, 1), obs=y)
+
+
+def test_an_argument_of_a_wrong_kind_is_called_by_its_name():
+    with pytest.raises(ModelError, match=r"argument 'x' is a list of numbers: pass np.array\(x\)"):
+        Target.from_numpyro(squared, [1.0, 2.0], HEIGHT[:2])
+    with pytest.raises(ModelError, match=r"computes with argument 'x', which JAX cannot hold"):
+        Target.from_numpyro(squared, np.array(["ann", "bob", "cid"]), HEIGHT)
 
 
 def test_nullable_numbers_hold_nan_where_they_are_missing():

@@ -7,6 +7,7 @@ of its table (`.groupby`, `.values` of a column, categories) gets the table itse
 
 import functools
 import hashlib
+import inspect
 import pickle
 from collections.abc import Callable
 from typing import Any
@@ -175,7 +176,7 @@ def arguments_that_run(model: Callable, args: tuple, kwargs: dict) -> tuple[tupl
         try:
             try_run(model, *shown)
         except Exception as error:  # the model's own, of any type
-            errors.append(error if errors else explained_error(error, args, kwargs))
+            errors.append(error if errors else explained_error(error, model, args, kwargs))
             continue
         return shown
     raise errors[0] from errors[-1]
@@ -221,13 +222,40 @@ def try_run(model: Callable, args: tuple, kwargs: dict) -> None:
         jax.eval_shape(run, arrays)
 
 
-def explained_error(error: Exception, args: tuple, kwargs: dict) -> Exception:
+def arguments_by_name(model: Callable, args: tuple, kwargs: dict) -> dict[str, Any]:
+    """Return {name: value} of a model's arguments, as far as it tells what they are called."""
+    try:
+        return dict(inspect.signature(model).bind(*args, **kwargs).arguments)
+    except (TypeError, ValueError):
+        return {"args": args, **kwargs}
+
+
+def refuse_lists(error: Exception, model: Callable, args: tuple, kwargs: dict) -> None:
+    """Refuse lists of numbers among the arguments of a model that raises an error: no arithmetic takes them.
+
+    Raises:
+        ModelError: there is one; the message names it.
+    """
+    for name, value in {} if isinstance(error, ModelError) else arguments_by_name(model, args, kwargs).items():
+        if isinstance(value, list | tuple) and len(value) > 0 and all(map(is_plain_number, value)):
+            raise ModelError(
+                f"The model does not run, and its argument '{name}' is a {type(value).__name__} of numbers: pass "
+                f"np.array({name}). The error was: {error}"
+            ) from error
+
+
+def is_plain_number(value: Any) -> bool:
+    return isinstance(value, int | float | np.generic)
+
+
+def explained_error(error: Exception, model: Callable, args: tuple, kwargs: dict) -> Exception:
     """Return the error of a model that does not run with its tables, in words."""
     if isinstance(error, ModelError):
         return error
+    given = arguments_by_name(model, args, kwargs)
     named = [f"column '{name}'" for name in dict.fromkeys(looked_at)] + [
-        f"argument {jax.tree_util.keystr(path[1:])}"
-        for path, leaf in jax.tree_util.tree_leaves_with_path((args, kwargs), is_leaf=is_frame)
+        f"argument '{path[0].key}{jax.tree_util.keystr(path[1:])}'"
+        for path, leaf in jax.tree_util.tree_leaves_with_path(given, is_leaf=is_frame)
         if isinstance(show(columns_of, leaf), Opaque)
     ]
     if not named:

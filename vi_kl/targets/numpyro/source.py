@@ -19,6 +19,7 @@ from vi_kl.core.programs.program import in_either_precision
 from vi_kl.targets.captured import captured
 from vi_kl.targets.constant_arguments import with_constants
 from vi_kl.targets.numpyro.checks import check_factors
+from vi_kl.targets.numpyro.columns import refuse_lists
 from vi_kl.targets.numpyro.deterministic import names_with_a_value
 from vi_kl.targets.numpyro.discrete_sites import are_summed_along_plates
 from vi_kl.targets.numpyro.enumerated_model import enumerated, refuse_moving_supports
@@ -43,7 +44,11 @@ def density_from_numpyro(
     """
     look = functools.partial(inspect, counted=counted)
     density, data = split_data(model, args, kwargs)
-    density, data, found = with_constants(density, data, look)
+    try:
+        density, data, found = with_constants(density, data, look)
+    except Exception as error:  # the model's own, of any type
+        refuse_lists(error, model, args, kwargs)
+        raise
     refuse_more_than_all(density, found.plates)
     if found.params:
         density, data = with_parameters(density, data, in_either_precision(first_values, density, data))
