@@ -170,6 +170,15 @@ def test_groups_that_are_counted_from_1_are_remarked(games):
     assert "It seems to count from 1: subtract 1." in " ".join(result.stderr.split())
 
 
+def test_groups_that_the_fit_does_not_have_are_remarked(games):
+    pd.DataFrame({"district": [0, 1, 2], "y": [1, 2, 3]}).to_csv(games / "d.csv", index=False)
+    arguments = (f"{games}/model.py:districts", "--data", games / "d.csv", "--method", "laplace")
+    assert "index" not in run("fit", *arguments, "--out", games / "fit.vikl").stderr
+    (games / "new.csv").write_text("district\n1\n7\n")
+    result = run("predict", games / "fit.vikl", "--data", games / "new.csv")
+    assert "made of 'district' goes from 1 to 7, and 'effect' has 3 entries" in " ".join(result.stderr.split())
+
+
 def test_a_saved_fit_is_checked_as_it_was_when_it_was_made(folder):
     found = as_json("check", folder / "fit.vikl", "--seed", 3, "--strict")
     made = json.loads((folder / "fit.json").read_text())["certificate"]

@@ -70,6 +70,16 @@ def test_indices_inside_and_priors_that_are_meant_are_not_told():
         Target.from_numpyro(prior)
 
 
+def test_a_prediction_for_a_group_that_there_is_not_is_told():
+    fit = vi_kl.fit(grouped, GROUP, Y, method="laplace", key=0)
+    with pytest.warns(ModelWarning, match="made of 'group' goes from 2 to 5, and 'effect' has 3 entries"):
+        fit.predict(0, np.array([2, 5]), n=10)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fit.predict(0, np.array([2, 0]), n=10)
+        fit.predict(0, n=10)
+
+
 def test_entries_are_called_by_the_coords_of_the_target():
     names = ["Mitte", "Łódź", "北京"]
     target = Target.from_numpyro(grouped, GROUP, Y).with_coords({"groups": names})

@@ -71,7 +71,8 @@ def predict(
         # arguments on the command line are those of the new data; the fit's own are in its file
         found, subject = open_fit(fit, model, fitted_data, (), said, dtype)
         options = {"n": draws, "sites": names(sites), "redraw": names(redraw) or (), "progress": said.progress}
-        values, labels, table = draw_and_summarise(found, subject, data, arg or (), seed, options)
+        with said.warnings_as_remarks():
+            values, labels, table = draw_and_summarise(found, subject, data, arg or (), seed, options)
         if out is not None:
             WRITERS[out.suffix.lower()](out, values, labels)
         show(table, out, said)

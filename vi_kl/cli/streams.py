@@ -8,6 +8,7 @@ import contextlib
 import dataclasses
 import json
 import sys
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -46,6 +47,20 @@ class Streams:
         """Say something on stderr that is no error."""
         if not self.quiet:
             self.errors.print(Text(in_commands(sentence), style="dim"), soft_wrap=True)
+
+    @contextlib.contextmanager
+    def warnings_as_remarks(self) -> Iterator[None]:
+        """Say what is suspicious about a model, as vi_kl warns of it in a with block; other warnings pass."""
+        from vi_kl.core.errors import ModelWarning  # which brings NumPy
+
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            yield
+        for each in caught:
+            if issubclass(each.category, ModelWarning):
+                self.remark(str(each.message))
+            else:
+                warnings.warn_explicit(each.message, each.category, each.filename, each.lineno)
 
     def waiting(self) -> contextlib.AbstractContextManager[None]:
         """Show on a terminal, in a with block, that what takes seconds is being imported."""

@@ -3,7 +3,6 @@
 import dataclasses
 import datetime
 import difflib
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -109,13 +108,14 @@ def subject_of(
     bound = bind(found, None if data is None else read_table(data), arguments, known=known)
     for remark in bound.remarks:
         said.remark(remark)
-    target = target_of(bound, dtype, said)
+    with said.warnings_as_remarks():
+        target = bound.target(dtype)
     together = joint_labels(bound, target) if bound.coded else {}
     if together:
         columns = " and ".join(together)
         said.remark(f"The codes of {columns} count the same entries of the model: one label is one code in all of them")
         bound = bind(found, bound.table, arguments, known={**(known or {}), **together})
-        target = target_of(bound, dtype, said)
+        target = bound.target(dtype)
     target = with_labels(target, bound)
     made = {
         "model": f"{found.path}:{found.name}",
@@ -125,21 +125,6 @@ def subject_of(
         "dtype": target.dtype,
     }
     return Subject(str(found), target, made, bound)
-
-
-def target_of(bound: "Bound", dtype: str | None, said: Streams) -> "Target":
-    """Return the posterior, with what is suspicious about its model as remarks."""
-    from vi_kl.core.errors import ModelWarning
-
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        target = bound.target(dtype)
-    for each in caught:
-        if issubclass(each.category, ModelWarning):
-            said.remark(str(each.message))
-        else:
-            warnings.warn_explicit(each.message, each.category, each.filename, each.lineno)
-    return target
 
 
 def with_labels(target: "Target", bound: "Bound") -> "Target":

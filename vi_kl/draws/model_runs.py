@@ -8,6 +8,7 @@ given each z, so that the draws are joint ones of everything that is unknown. Dr
 import dataclasses
 import functools
 import math
+import warnings
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
@@ -16,7 +17,7 @@ import numpy as np
 
 from vi_kl.core.annotations import Progress
 from vi_kl.core.compilation import compiled
-from vi_kl.core.errors import ModelError
+from vi_kl.core.errors import ModelError, ModelWarning
 from vi_kl.core.kept_programs import tracing
 from vi_kl.core.programs.measure import size_of
 from vi_kl.targets.density import require_capability
@@ -133,7 +134,8 @@ def predict(
     n = len(next(iter(values.values())))
     drawn = tuple(name for name in names if name not in given)
     if drawn:
-        given |= simulated(run, arrays, (given, keys_for(key, n)), drawn, report)
+        look = arguments is not None  # of its own data a target has told
+        given |= simulated(run, arrays, (given, keys_for(key, n)), drawn, report, look=look)
     return {name: given[name] for name in names}
 
 
@@ -152,10 +154,15 @@ def predict_prior(runs: ModelRuns, key: jax.Array, n: int, report: Progress) -> 
     return simulated(runs.run, runs.arrays, ({}, keys_for(key, n)), tuple(runs.sites), report)
 
 
-def simulated(run: ForwardRun, arrays, rows: tuple, names: tuple[str, ...], report: Progress) -> Drawn:
-    """Run the model forward for each row of (values, keys)."""
+def simulated(
+    run: ForwardRun, arrays, rows: tuple, names: tuple[str, ...], report: Progress, *, look: bool = False
+) -> Drawn:
+    """Run the model forward for each row of (values, keys).
+
+    If it is to `look`, it warns of indices among the data that lie outside of what they index.
+    """
     try:
-        return over_draws("simulate", run, arrays, rows, names, report)
+        return over_draws("simulate", run, arrays, rows, names, report, look)
     except NotImplementedError as error:
         raise ModelError(
             f"The model '{run}' cannot be run forward: one of its sites has a distribution that cannot be drawn from "
@@ -206,12 +213,15 @@ def keys_for(key: jax.Array, n: int) -> np.ndarray:
     return np.asarray(jax.random.key_data(jax.random.split(key, n)))
 
 
-def over_draws(method: str, run: ForwardRun, arrays, rows: tuple, names, report: Progress) -> Drawn:
+def over_draws(method: str, run: ForwardRun, arrays, rows: tuple, names, report: Progress, look: bool = False) -> Drawn:
     """Call a method of a run with each row of the arguments, whose leaves have n rows, in batches."""
     leaves, structure = jax.tree.flatten(rows)
     one = jax.tree.unflatten(structure, [jax.ShapeDtypeStruct(x.shape[1:], x.dtype) for x in leaves])
     with tracing:
         run, arrays = run.captured(arrays, **{method: one})
+    for words in run.misses(arrays, rows[0]) if look else ():
+        warnings.warn(words, ModelWarning, stacklevel=2)
+    with tracing:
         size = rows_at_once(functools.partial(one_row, run=run, method=method, names=names), arrays, one)
     done = 0
 

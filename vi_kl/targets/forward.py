@@ -51,6 +51,9 @@ class ForwardRun(Protocol):
     def captured(self, arrays: Any, **shapes: tuple) -> tuple[Any, Any]:
         """Return the run as programs of these methods, {method: shapes of its arguments}, and their arrays."""
 
+    def misses(self, arrays: Any, values: dict) -> list[str]:
+        """Say which indices among the arrays of a run that is captured lie outside of what they index."""
+
     def observed(self, arrays: Any) -> dict:
         """Return the data of each observed site."""
 

@@ -30,7 +30,7 @@ from vi_kl.core.records import facts_in_html
 from vi_kl.targets.density import Density, require_capability
 from vi_kl.targets.log_density import density_of_parameters, density_of_z, is_a_number
 from vi_kl.targets.numpyro.checks import without_data
-from vi_kl.targets.numpyro.indices import misses
+from vi_kl.targets.numpyro.indices import indexed_axes, misses
 from vi_kl.targets.numpyro.source import density_from_numpyro
 from vi_kl.targets.numpyro.streamed import streamed_from_numpyro
 from vi_kl.targets.price import CHUNK as CHUNK
@@ -133,7 +133,7 @@ class Target:
             given = {name: value for name, value in kwargs.items() if name != "rows"}
             return cls(*streamed_from_numpyro(model, args, given, kwargs["rows"], checked_dtype(dtype)), reference)
         density, data, sites = density_from_numpyro(model, args, kwargs, checked_dtype(dtype))
-        for words in (*without_data(density), *misses(density, data, sites)):
+        for words in (*without_data(density), *misses(density, indexed_axes(density, data, sites))):
             warnings.warn(words, ModelWarning, stacklevel=3)
         return cls(density, data, sites, reference)
 

@@ -21,6 +21,7 @@ from vi_kl.targets.captured import Captured, captured
 from vi_kl.targets.forward import DETERMINISTIC, LATENT, OBSERVED, ForwardSite
 from vi_kl.targets.numpyro.deterministic import drawing
 from vi_kl.targets.numpyro.discrete_sites import FirstConfiguration
+from vi_kl.targets.numpyro.indices import indexed, misses
 from vi_kl.targets.numpyro.inspection import image_of_zero
 from vi_kl.targets.numpyro.plates import AllRows, plates_of_axes
 from vi_kl.targets.numpyro.reduced_model import Reduced
@@ -96,6 +97,10 @@ class ForwardModel(Captured):
 
         abstractly(lambda both: run(*both), (arrays, values))
         return found
+
+    def misses(self, arrays, values: dict) -> list[str]:
+        """Say which indices among the data of a captured run lie outside of what they index."""
+        return misses(self.given, indexed(self, "simulate", arrays, self.given.names_of_data, sorted(values)))
 
     def constants(self, arrays) -> dict[str, np.ndarray]:
         named = dict(zip(self.given.names_of_data, arrays, strict=False))

@@ -3,6 +3,7 @@
 A group that is counted from 1, or a group too many, is no error in JAX: the nearest entry stands in for it.
 """
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -11,7 +12,7 @@ import numpy as np
 from vi_kl.core.programs.lookups import Lookup, lookups
 from vi_kl.targets.sites import Site
 
-__all__ = ["Indexed", "indexed_axes", "misses"]
+__all__ = ["Indexed", "indexed", "indexed_axes", "misses"]
 
 
 class Indexed(NamedTuple):
@@ -34,26 +35,41 @@ def indexed_axes(density: Any, data: tuple, sites: tuple[Site, ...]) -> list[Ind
     Args:
         density, data, sites: what the target is made of.
     """
-    found = [(program, places) for name, program, places in getattr(density, "programs", ()) if name == "log_density"]
+    # of sites whose change of variables changes their shape the entries are no longer told apart
+    kept = [site.name if site.shape == site.unconstrained_shape else None for site in sorted(sites, key=name_of)]
+    return indexed(density, "log_density", data, density.names_of_data, kept) if hasattr(density, "programs") else []
+
+
+def indexed(run: Any, method: str, data: tuple, names: Sequence[str], sites: Sequence[str | None]) -> list[Indexed]:
+    """Return the axes that a captured program indexes by whole numbers among its data.
+
+    Args:
+        run: what has the program.
+        method: the program's name.
+        data: the arrays that it is given, and those that it closes over.
+        names: the names of those that it is given.
+        sites: the names of the sites whose values follow the data, in their order; None for one that is left out.
+    """
+    found = [(program, places) for name, program, places in run.programs if name == method]
     if not found:
         return []
-    (program, places), (given, closed_over) = found[0], density.split(data)
-    names = ["", *density.names_of_data]
+    (program, places), (given, closed_over) = found[0], run.split(data)
     leaves = [*(closed_over[i] for i in places), *given]
-    first_site = len(leaves)
     known = {place: np.asarray(leaf) for place, leaf in enumerate(leaves) if holds_indices(leaf)}
     if not known:
         return []
-    # of sites whose change of variables changes their shape the entries are no longer told apart
-    in_order = enumerate(sorted(sites, key=lambda site: site.name), first_site)
-    own = {place: site.name for place, site in in_order if site.shape == site.unconstrained_shape}
+    own = {place: site for place, site in enumerate(sites, len(leaves)) if site is not None}
     results = []
     for each in lookups(program.operations, known):
-        of = [max(place - len(places) + 1, 0) for place in sorted(each.by) if place < first_site]
+        of = [max(place - len(places) + 1, 0) for place in sorted(each.by) if place < len(leaves)]
         if len(of) == len(each.by):
             axes = sorted((own[place], axis) for place, axis in each.axes if place in own)
-            results.append(Indexed(tuple(dict.fromkeys(names[i] for i in of)), tuple(axes), each))
+            results.append(Indexed(tuple(dict.fromkeys(["", *names][i] for i in of)), tuple(axes), each))
     return results
+
+
+def name_of(site: Site) -> str:
+    return site.name
 
 
 def holds_indices(leaf: Any) -> bool:
@@ -64,10 +80,10 @@ def holds_indices(leaf: Any) -> bool:
     return jax.dtypes.issubdtype(kind, np.integer) or jax.dtypes.issubdtype(kind, np.bool_)
 
 
-def misses(density: Any, data: tuple, sites: tuple[Site, ...]) -> list[str]:
+def misses(density: Any, found: list[Indexed]) -> list[str]:
     """Say which indices among a model's data lie outside of what they index, a sentence or two each."""
     words = {}
-    for arguments, axes, lookup in indexed_axes(density, data, sites):
+    for arguments, axes, lookup in found:
         if lookup.is_outside:
             of = " and ".join(f"'{name}'" for name in arguments if name) or "an array that the model reads"
             what = f"'{axes[0][0]}'" if axes else "what it indexes"
