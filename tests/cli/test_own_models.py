@@ -477,6 +477,8 @@ def test_the_catalogue_is_the_models_there_are():
     assert str(CATALOGUE["funnel"].measured) in one.stdout
     assert json.loads(run("models", "funnel", "--json").stdout)["models"] == [e for e in found if e["name"] == "funnel"]
     assert "Did you mean funnel" in run("models", "funel").stderr
+    assert "Did you mean eight_schools_centred" in run("models", "eight").stderr
+    assert "Did you mean eight_schools_centred?" in run("fit", "eight").stderr
     assert named("Eight-Schools-Centered") == "eight_schools_centred"
     with pytest.raises(NoSuchModel, match="Did you mean garch11"):
         make_target("garch")

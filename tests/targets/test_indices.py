@@ -39,6 +39,11 @@ def closed_over(y):
     numpyro.sample("y", dist.Normal(effect[GROUP + 1], 1), obs=y)
 
 
+def unobserved(y):
+    mean = numpyro.sample("mean", dist.Normal(0, 1))
+    numpyro.sample("y", dist.Normal(mean, 1).expand([len(y)]))
+
+
 @pytest.mark.parametrize(
     ("model", "arguments", "words"),
     [
@@ -47,6 +52,7 @@ def closed_over(y):
         (of_table, (pd.DataFrame({"group": GROUP + 1, "y": Y}),), ["made of 'data['group']' goes from 1 to 3"]),
         (classes, (GROUP + 1,), ["made of 'y' goes from 1 to 3"]),
         (closed_over, (Y,), ["made of an array that the model reads goes from 1 to 3, and 'effect' has 3"]),
+        (unobserved, (Y,), ["'unobserved' observes nothing", "no numpyro.sample of it has obs=..."]),
         (grouped, (GROUP,), ["'grouped' observes nothing, so that its posterior is the prior: 'y' is None."]),
     ],
 )

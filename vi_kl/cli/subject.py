@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vi_kl.cli.streams import Streams
-from vi_kl.models.catalogue import CATALOGUE, make_target, named
+from vi_kl.models.catalogue import make_target, named, similar
 
 if TYPE_CHECKING:
     from vi_kl.algorithms import Fit
@@ -99,7 +99,7 @@ def subject_of(
             f"{model} is a Stan program, which is fitted in Python: vi_kl.Target.from_stan({model!r}, data)."
         )
     if not is_model(model):
-        close = difflib.get_close_matches(model.lower(), CATALOGUE, n=1, cutoff=SIMILAR)
+        close = similar(model)
         hint = f" Did you mean {close[0]}?" if close else ""
         raise FileError(
             f"There is no model '{model}'.{hint} Write path/to/file.py:function, or a name that `vi-kl models` lists."

@@ -217,6 +217,12 @@ def named(name: str) -> str | None:
     return next((known for known in CATALOGUE if known.lower() == plain), None)
 
 
+def similar(name: str) -> list[str]:
+    """Return one or two names of the catalogue that may be meant: those that begin so, or else are spelled alike."""
+    begun = [known for known in CATALOGUE if known.startswith(name.lower())]
+    return begun[:2] or difflib.get_close_matches(name.lower(), CATALOGUE, n=2, cutoff=0.6)
+
+
 def entry_of(name: str) -> Entry:
     """Return the entry of a model, by its name in either spelling of "centred".
 
@@ -225,7 +231,7 @@ def entry_of(name: str) -> Entry:
     """
     known = named(name)
     if known is None:
-        close = difflib.get_close_matches(name.lower(), CATALOGUE, n=2, cutoff=0.6)
+        close = similar(name)
         hint = f" Did you mean {' or '.join(close)}?" if close else ""
         raise NoSuchModel(f"The catalogue has no model {name!r}.{hint} `vi-kl models` lists all there are.")
     return CATALOGUE[known]

@@ -105,7 +105,9 @@ def check_shape(name: str, site: dict, batch: tuple, whole: tuple) -> None:
 
 
 def without_data(density) -> list[str]:
-    """Say that a model observes nothing where an argument of it is None, as that of forgotten data is."""
+    """Say that a model observes nothing where it is given data, or an argument is None as that of forgotten data is."""
+    if density.observes:
+        return []
     args, kwargs = jax.tree.unflatten(density.structure, density.static)
     try:
         given = inspect.signature(written(density.model)).bind(*args, **kwargs)
@@ -113,13 +115,12 @@ def without_data(density) -> list[str]:
         return []
     given.apply_defaults()
     lacking = [f"'{name}'" for name, value in given.arguments.items() if value is None]
-    if density.observes or not lacking:
+    if not lacking and not density.num_arguments:
         return []
     are = "is" if len(lacking) == 1 else "are"
-    return [
-        f"'{density}' observes nothing, so that its posterior is the prior: {', '.join(lacking)} {are} None. Are the "
-        f"data not passed?"
-    ]
+    why = f"{', '.join(lacking)} {are} None. Are the data not passed?" if lacking else ""
+    why = why or "no numpyro.sample of it has obs=..., and no numpyro.factor is there. Is one forgotten?"
+    return [f"'{density}' observes nothing, so that its posterior is the prior: {why}"]
 
 
 def refuse_impure_model(density, data, found: Inspection) -> None:
