@@ -297,3 +297,10 @@ def test_a_table_a_text_and_the_sizes_that_are_refused(exact):
     ):
         with pytest.raises(ValueError, match=words):
             vi_kl.calibrate(normal_mean, 4, **{"observed": "y", "key": jax.random.key(0), **wrong})
+
+
+def test_an_argument_that_no_one_takes_is_told_with_the_one_that_is_meant():
+    with pytest.raises(TypeError, match=r"unexpected keyword argument 'num_datasets'\. Did you mean 'num_data_sets'"):
+        vi_kl.calibrate(normal_mean, 4, observed="y", num_datasets=20, key=0)
+    with pytest.raises(TypeError, match="missing a required argument: 'n'"):
+        vi_kl.calibrate(normal_mean, observed="y", key=0)

@@ -15,6 +15,8 @@ calibration"; Modrák et al. (2023), "Simulation-based calibration checking for 
 """
 
 import dataclasses
+import difflib
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from typing import Any
@@ -94,6 +96,7 @@ def calibrate(
             f"calibrate takes the model, not a {type(model).__name__}, for it simulates data sets of its own: "
             f"calibrate(model, ..., observed='y', key=key), with the model's arguments but its data."
         )
+    refuse_call(model, args, kwargs)
     num_data_sets, num_draws = whole_number("num_data_sets", num_data_sets, 0), whole_number("num_draws", num_draws, 0)
     observed = (observed,) if isinstance(observed, str) else tuple(observed)
     require_sizes(observed, num_data_sets, num_draws)
@@ -133,6 +136,25 @@ def require_all_given(observed: tuple, given: Mapping[str, Any] | None) -> None:
         raise ValueError(
             f"given has data for {sorted(given)}, and observed names {sorted(observed)}: give all of them."
         )
+
+
+def refuse_call(model: Callable, args: tuple, kwargs: Mapping[str, Any]) -> None:
+    """Raise an error if a model cannot be called with these arguments, one of which may be meant for `calibrate`."""
+    try:
+        signature = inspect.signature(model)
+    except (TypeError, ValueError):  # some callables have none
+        return
+    try:
+        signature.bind(*args, **kwargs)
+    except TypeError as error:
+        own = [name for name, x in inspect.signature(calibrate).parameters.items() if x.kind is x.KEYWORD_ONLY]
+        close = [x for name in kwargs for x in difflib.get_close_matches(name, own, n=1)]
+        hint = f" Did you mean {close[0]!r} of calibrate?" if close else ""
+        name = getattr(model, "__name__", type(model).__name__)
+        raise TypeError(
+            f"The model {name}{signature} cannot be called with the arguments given: {error}.{hint} Give it all but "
+            f"its data, as in calibrate({name}, x, observed='y', key=0); calibrate itself takes {', '.join(own)}."
+        ) from None
 
 
 def require_sizes(observed: tuple, num_data_sets: int, num_draws: int) -> None:
