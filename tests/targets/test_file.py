@@ -392,6 +392,23 @@ def test_dates_lists_of_several_lengths_and_objects_are_refused(tmp_path):
     np.testing.assert_array_equal(optional.column("x")[0], [1.0, np.nan])
 
 
+def test_decimal_commas_are_read_between_semicolons_and_other_notations_are_refused(tmp_path):
+    (tmp_path / "d.csv").write_text(
+        "x;n;name;version;money\n1,5;1;a,b;1.2.3;1.234,5\n-2;3;c;1.2.4;12 EUR\n;2;1;1.3;3%\n"
+    )
+    (tmp_path / "m.py").write_text("def f(x):\n    return x\n")
+    model, table = read_model(f"{tmp_path}/m.py"), read_table(tmp_path / "d.csv")
+    np.testing.assert_array_equal(table.column("x")[0], [1.5, -2.0, np.nan])
+    np.testing.assert_array_equal(table.column("n")[0], [1, 3, 2])
+    assert bind(model, table, ["x=name"]).codes == {"name": ["a,b", "c", "1"]}
+    assert bind(model, table, ["x=version"]).codes == {"version": ["1.2.3", "1.2.4", "1.3"]}
+    with pytest.raises(FileError, match=r"column 'money' of d.csv holds numbers in a form .* write them as 1234\.5"):
+        bind(model, table, ["x=money"])
+    (tmp_path / "e.csv").write_text('x\n"1,5"\n"2,5"\n')
+    with pytest.raises(FileError, match="holds numbers in a form"):
+        bind(model, read_table(tmp_path / "e.csv"))
+
+
 def test_an_unwritable_place_is_found_out_and_nothing_is_left(tmp_path):
     require_writable_file(tmp_path / "fit.vikl")
     assert os.listdir(tmp_path) == []

@@ -21,7 +21,7 @@ from numpyro.distributions import constraints
 from vi_kl.core.errors import ModelError
 from vi_kl.targets.file.errors import FileError, guess, listed
 from vi_kl.targets.file.model import ModelFile, is_posterior
-from vi_kl.targets.file.table import FORMATS, Table, read_table, refuse_dates, remark
+from vi_kl.targets.file.table import FORMATS, Table, read_table, refuse_no_labels, remark
 from vi_kl.targets.target import Target
 
 COUNTS = (dist.BinomialProbs, dist.BinomialLogits, dist.BetaBinomial)  # beside those without a greatest number
@@ -327,7 +327,7 @@ class Reader:
         """Return a column as numbers."""
         values, labels = table.column(name, self.known.get(name))
         if labels is not None:
-            refuse_dates(labels, table.about(name))
+            refuse_no_labels(labels, table.about(name))
             self.codes[name] = labels
             self.coded.append((table, name, values))
         if labels is not None and name not in self.known:

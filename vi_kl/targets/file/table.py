@@ -19,6 +19,11 @@ from vi_kl.targets.file.errors import FileError, guess, listed
 SEPARATORS = ",;\t"
 MOSTLY = 0.5  # the share of a column's entries that are numbers, from which on text among them is a mistake
 SHOWN = 3  # labels in a remark
+WITH_COMMA = re.compile(r"\s*[+-]?\d+(,\d+)?\s*$")
+# 12,5; 1.234,5 or 1,234.5 or 1'234; 12 %, 12.5 EUR
+OTHER_NUMBER = re.compile(
+    r"\s*[+-]?[€$£]?(\d+,\d+|\d{1,3}([.,' ]\d{3})+([.,]\d+)?|\d+([.,]\d+)?\s?(%|[€$£]|EUR|USD))\s*$"
+)
 # 2024-03-01, with or without a time of day; 1.3.2024, 01/03/24
 DATE = re.compile(r"\s*(\d{4}[-/.]\d{1,2}[-/.]\d{1,2}([T ]\d{1,2}:\d{2}.*)?|\d{1,2}([-/.])\d{1,2}\3(\d{2}|\d{4}))\s*$")
 
@@ -125,7 +130,18 @@ def read_csv(path: Path) -> dict[str, Any]:
     with open(path, encoding="utf-8-sig") as file:
         header = file.readline()
     separator = max(SEPARATORS, key=header.count)
-    return columns_of_frame(pd.read_csv(path, sep=separator, skipinitialspace=True))
+    columns = columns_of_frame(pd.read_csv(path, sep=separator, skipinitialspace=True))
+    return columns if separator == "," else {name: with_points(column) for name, column in columns.items()}
+
+
+def with_points(column):
+    """Return a column of text whose entries are numbers with decimal commas as numbers, and any other as it is."""
+    import pandas as pd
+
+    text = column.dropna()
+    if pd.api.types.is_numeric_dtype(column) or not len(text) or not all(WITH_COMMA.match(str(x)) for x in text):
+        return column
+    return column.str.replace(",", ".").astype(float)
 
 
 def read_parquet(path: Path) -> dict[str, Any]:
@@ -206,12 +222,15 @@ def plain_number(array: np.ndarray) -> Any:
     return array.item() if array.ndim == 0 else array
 
 
-def refuse_dates(labels: Sequence[str], about: str) -> None:
-    """Refuse text that is dates, which CSV and JSON do not tell from other text.
+def refuse_no_labels(labels: Sequence[str], about: str) -> None:
+    """Refuse text that is dates or numbers in another notation, which CSV and JSON do not tell from other text.
 
     Raises:
-        FileError: each label is a date.
+        FileError: each label is a date, or each is a number.
     """
+    other = [label for label in labels if OTHER_NUMBER.match(label)]
+    if other and all(OTHER_NUMBER.match(label) or WITH_COMMA.match(label) for label in labels):
+        raise FileError(f"The {about} holds numbers in a form that is not read ({other[0]}): write them as 1234.5.")
     if labels and all(DATE.match(label) for label in labels):
         raise FileError(
             f"The {about} holds dates ({labels[0]}): turn them into numbers first, such as days since the first, or, "
