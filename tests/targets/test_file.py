@@ -409,6 +409,25 @@ def test_decimal_commas_are_read_between_semicolons_and_other_notations_are_refu
         bind(model, read_table(tmp_path / "e.csv"))
 
 
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"x,y, x\n1,2,3\n", "has two columns 'x': rename one"),
+        ("stadt\nKöln\n".encode("latin-1"), "is not in UTF-8 .byte 8 is of no character.: save it so"),
+        (b"x,y\n", "has no rows. Its columns are x, y"),
+    ],
+)
+def test_what_is_wrong_with_a_file_of_text_is_said(content, words, tmp_path):
+    (tmp_path / "d.csv").write_bytes(content)
+    with pytest.raises(FileError, match=words):
+        read_table(tmp_path / "d.csv")
+
+
+def test_names_of_columns_have_no_spaces_at_their_ends(tmp_path):
+    (tmp_path / "d.csv").write_text(" x , body weight \n1,2\n")
+    assert list(read_table(tmp_path / "d.csv").raw) == ["x", "body weight"]
+
+
 def test_an_unwritable_place_is_found_out_and_nothing_is_left(tmp_path):
     require_writable_file(tmp_path / "fit.vikl")
     assert os.listdir(tmp_path) == []

@@ -4,6 +4,7 @@ A column is an array of numbers, or a number. Text becomes codes, 0, 1, 2, ... i
 a column of numbers with stray text in it is refused, and so are dates. Nothing is coded before it is asked for.
 """
 
+import csv
 import dataclasses
 import json
 import re
@@ -112,12 +113,17 @@ def read_table(path: str | Path) -> Table:
         raw = FORMATS[ending](path)
     except FileError:
         raise
+    except UnicodeDecodeError as error:
+        raise FileError(f"{path} is not in UTF-8 (byte {error.start + 1} is of no character): save it so.") from error
     except ImportError as error:
         raise FileError(f"{path} cannot be read: {str(error).splitlines()[0]} {PACKAGES.get(ending, '')}") from error
     except (ValueError, OSError, KeyError, EOFError, zipfile.BadZipFile, AttributeError, TypeError) as error:
         said = str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
         raise FileError(f"{path} cannot be read as {ending[1:]}: {said}. {PACKAGES.get(ending, '')}".strip()) from error
-    return Table(path, raw, is_frame=ending in (".csv", ".tsv", ".parquet"))
+    found = Table(path, raw, is_frame=ending in (".csv", ".tsv", ".parquet"))
+    if found.rows == 0:
+        raise FileError(f"{path} has no rows. Its columns are {listed(raw)}.")
+    return found
 
 
 def columns_of_frame(frame) -> dict[str, Any]:
@@ -130,7 +136,12 @@ def read_csv(path: Path) -> dict[str, Any]:
     with open(path, encoding="utf-8-sig") as file:
         header = file.readline()
     separator = max(SEPARATORS, key=header.count)
-    columns = columns_of_frame(pd.read_csv(path, sep=separator, skipinitialspace=True))
+    names = [name.strip() for name in next(csv.reader([header], delimiter=separator), [])]
+    twice = [name for i, name in enumerate(names) if name and name in names[:i]]
+    if twice:
+        raise FileError(f"{path} has two columns '{twice[0]}': rename one of them.")
+    frame = pd.read_csv(path, sep=separator, skipinitialspace=True).rename(columns=str.strip)
+    columns = columns_of_frame(frame)
     return columns if separator == "," else {name: with_points(column) for name, column in columns.items()}
 
 
