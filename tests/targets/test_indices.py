@@ -92,6 +92,8 @@ def test_entries_are_called_by_the_coords_of_the_target():
     entries = tuple(f"effect[{name}]" for name in names)
     assert target.coordinate_names == (*entries, "mean")
     assert target.axes == {"effect": ("groups",), "mean": ()}
+    cut = Target(target.density.with_coords({"groups": names[:2]}), target.data, target.sites)
+    assert cut.coordinate_names == ("effect[0]", "effect[1]", "effect[2]", "mean")
     fit = vi_kl.fit(target, "laplace", key=0)
     assert fit.summary(0, 10).names == ("mean", *entries) or fit.summary(0, 10).names == (*entries, "mean")
     tree = fit.to_arviz(0, 10)

@@ -312,8 +312,8 @@ def moments_to_hold_to(
 
 def labels_of_entries(comparison: Comparison, site: Site, kept: np.ndarray) -> list[str]:
     """Return the names of these entries of a vector; none where the target has none for them."""
-    names = comparison.target.density.coords.get(comparison.target.axes[site.name][0])
-    return [] if len(site.shape) != 1 or names is None else [str(names[i]) for i in kept]
+    names = comparison.target.density.coords.get(comparison.target.axes[site.name][0], ())
+    return [str(names[i]) for i in kept] if site.shape == (len(names),) else []
 
 
 def draw_traces(comparison: Comparison, unit: str) -> Picture | None:

@@ -375,8 +375,9 @@ class Target:
         """Return a name for each entry of a site: `p`, `theta[0]`, `theta[Choate]`."""
         if not site.shape:
             return (site.name,)
-        coords = self.density.coords
-        along = [coords.get(axis, range(size)) for axis, size in zip(self.axes[site.name], site.shape, strict=True)]
+        coords, axes = self.density.coords, zip(self.axes[site.name], site.shape, strict=True)
+        # a source may have names for an axis of which a site holds a part
+        along = [coords[axis] if len(coords.get(axis, ())) == size else range(size) for axis, size in axes]
         return tuple(f"{site.name}[{','.join(map(str, entry))}]" for entry in itertools.product(*along))
 
     @in_float64
