@@ -12,9 +12,10 @@ from programs import linear_regression
 from tiers import exhaustive
 
 import vi_kl
-from vi_kl.algorithms import AutoFit, DensityRegression, FitError
+from vi_kl.algorithms import AutoFit, DensityRegression, FitError, candidates
 from vi_kl.algorithms import auto_fit as ladder
 from vi_kl.algorithms.algorithm import Status
+from vi_kl.algorithms.candidate_status import Candidate, explain
 from vi_kl.algorithms.initialization import Initialization
 from vi_kl.algorithms.sample_average_approximation import Search
 from vi_kl.core.estimate import Estimate
@@ -50,9 +51,9 @@ def test_a_regression_in_its_own_units_ends_at_the_best_normal(key):
     assert fit.cost.density_evaluations > 0
 
 
-@pytest.mark.parametrize("tolerance", [0.1, exhaustive(ladder.FLOW.tolerance)])
+@pytest.mark.parametrize("tolerance", [0.1, exhaustive(candidates.FLOW.tolerance)])
 def test_a_bent_posterior_needs_a_flow_and_gets_closer_by_it(tolerance, key, monkeypatch):
-    monkeypatch.setattr(ladder, "FLOW", dataclasses.replace(ladder.FLOW, tolerance=tolerance))
+    monkeypatch.setattr(candidates, "FLOW", dataclasses.replace(candidates.FLOW, tolerance=tolerance))
     target = Target.from_log_density(bent, 2, reference=vi_kl.reference.reference_by_quadrature)
     fit = vi_kl.fit(target, key=key)
     assert isinstance(fit.approximation.family, Coupling)
@@ -88,11 +89,11 @@ def test_hundreds_of_coordinates_that_all_depend_on_each_other(key):
 def test_a_search_that_goes_on_can_compare_two_numbers_of_draws(dim):
     """With one number only it could never say that it has converged."""
     target = Target.from_log_density(lambda z: -0.5 * jnp.sum(z**2), dim)
-    first = dict(ladder.candidates_for(target, Initialization(Frame.around(np.zeros(dim), 1.0), "")))["full_rank"]
+    first = dict(candidates.candidates_for(target, Initialization(Frame.around(np.zeros(dim), 1.0), "")))["full_rank"]
     assert first.max_draws >= 8 * dim  # begun on half as many
-    more = ladder.on_more_draws(first, target)
+    more = candidates.on_more_draws(first, target)
     if more is not None:
-        assert 2 * more.num_draws <= more.max_draws == ladder.most_draws(target)
+        assert 2 * more.num_draws <= more.max_draws == candidates.most_draws(target)
     assert (more is None) == (dim in (65, 100))  # there the first search has had as many as there may be
 
 
@@ -114,7 +115,7 @@ class Announced(DensityRegression):
 
 
 def test_many_gradients_are_announced_before_they_are_spent(key, monkeypatch):
-    monkeypatch.setattr(ladder, "FLOW", Announced(max_rounds=ladder.FLOW.max_rounds))
+    monkeypatch.setattr(candidates, "FLOW", Announced(max_rounds=candidates.FLOW.max_rounds))
     monkeypatch.setattr(ladder, "LOWEST_PRICE", 0)
     monkeypatch.setattr(ladder, "MANY", 1000)
     monkeypatch.setattr(ladder, "price_of_nuts", lambda *arguments: 100_000)
@@ -183,7 +184,7 @@ def found(kl, error, dim, converged):
     target = Target.from_log_density(lambda z: -0.5 * jnp.sum(z**2), dim)
     fit = vi_kl.fit(target, "laplace", key=jax.random.key(0))
     fit = dataclasses.replace(fit, status=Status(converged, "Not converged: raise max_gradients."))
-    return ladder.Candidate("nested_normal", fit, Judgement(-1.0, Estimate(kl, error), 0.4, 0))
+    return Candidate("nested_normal", fit, Judgement(-1.0, Estimate(kl, error), 0.4, 0))
 
 
 @pytest.mark.parametrize(
@@ -200,10 +201,10 @@ def test_a_flow_is_left_out_where_what_is_found_is_nearer_than_flows_come(kl, er
 
 def test_a_search_that_ended_early_and_close_is_a_success():
     near, far = found(0.03, 0.002, 5, False), found(0.3, 0.002, 5, False)
-    assert ladder.explain(AutoFit(), [near], near, []).converged
-    assert "close enough to the posterior" in str(ladder.explain(AutoFit(), [near], near, []))
-    assert not ladder.explain(AutoFit(), [far], far, []).converged
-    assert "the best found, but: Not converged: raise max_gradients" in str(ladder.explain(AutoFit(), [far], far, []))
+    assert explain(AutoFit(), [near], near, []).converged
+    assert "close enough to the posterior" in str(explain(AutoFit(), [near], near, []))
+    assert not explain(AutoFit(), [far], far, []).converged
+    assert "the best found, but: Not converged: raise max_gradients" in str(explain(AutoFit(), [far], far, []))
 
 
 @pytest.mark.parametrize("key", [4, 18])

@@ -448,7 +448,15 @@ def test_debug_shows_where_a_model_raised(folder):
     assert isinstance(run(*arguments).exception.__cause__, ZeroDivisionError)
 
 
-@pytest.mark.parametrize("place", ["diagnostics/advice.py", "workflows/recommendation.py", "algorithms/auto_fit.py"])
+@pytest.mark.parametrize(
+    "place",
+    [
+        "diagnostics/advice.py",
+        "workflows/recommendation.py",
+        "algorithms/candidate_status.py",
+        "algorithms/auto_fit.py",
+    ],
+)
 def test_advice_on_the_command_line_names_no_call(place):
     """Each sentence with a call that takes a key has other words there."""
     tree = ast.parse((Path(vi_kl.__file__).parent / place).read_text())

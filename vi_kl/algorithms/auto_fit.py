@@ -40,106 +40,57 @@ from collections.abc import Iterator
 from typing import Any, ClassVar
 
 from vi_kl.algorithms.algorithm import Algorithm, Fit, FitError, Solution, Status
+from vi_kl.algorithms.candidate_status import Candidate, Standards, explain, is_found, is_settled, may_be_minor
+from vi_kl.algorithms.candidates import (
+    FLOW,
+    LARGEST_DENSE,
+    LARGEST_FULL_RANK,
+    LARGEST_SKEWED,
+    MANY,
+    candidates_for,
+    is_dear,
+    is_grouped,
+    most_gradients,
+    natural,
+    on_more_draws,
+    skewed,
+)
 from vi_kl.algorithms.density_regression import DensityRegression
 from vi_kl.algorithms.initialization import Initialization, better_mode, frame_of, initialize
-from vi_kl.algorithms.laplace import Laplace
-from vi_kl.algorithms.natural_gradient import NaturalGradient
 from vi_kl.algorithms.nested_newton import NestedNewton
 from vi_kl.algorithms.price_of_nuts import LOWEST_PRICE, price_of_nuts
 from vi_kl.algorithms.sample_average_approximation import SampleAverageApproximation
-from vi_kl.algorithms.stationary import unbounded
 from vi_kl.algorithms.svi.svi import SVI
 from vi_kl.core.annotations import Progress
 from vi_kl.core.errors import UnsuitableError, ViKLError
 from vi_kl.core.progress import part_of
 from vi_kl.core.random_keys import fold_in, numpy_generator, split
 from vi_kl.diagnostics import judgement
-from vi_kl.diagnostics.judgement import FunnelSearch, Judgement, describe
+from vi_kl.diagnostics.judgement import FunnelSearch
 from vi_kl.families.approximation import draw
 from vi_kl.families.gaussian import FullRank, MeanField
-from vi_kl.families.low_rank import LowRank
-from vi_kl.families.skewed import Skewed
 from vi_kl.families.sparse_normal import SparseNormal
-from vi_kl.objectives.noise import PER_DIMENSION, enough_draws
 from vi_kl.targets.arguments import is_to_learn
-from vi_kl.targets.price import affordable, price_of
-from vi_kl.targets.priors import hierarchical_sites
 from vi_kl.targets.target import Target
 
-LARGEST_DENSE = 100  # dimensions; with more, a sparse normal is tried first, whatever the model looks like
 FURTHER_STARTS = 6  # climbs where the first ones may all have ended at a minor mode
-NEARLY_NORMAL = 0.3  # nats; posteriors nearer to Laplace's normal have other modes seldom, and further climbs are dear
-LARGEST_FULL_RANK = 1000  # dimensions; with more, a full covariance costs more draws than it is worth
-LARGEST_SKEWED = 200  # dimensions; with more, a skewed normal costs more than it gains
-LARGEST_FLOW = 100  # dimensions; with more, a flow takes minutes and is seldom better, so that it has to be asked for
-FLOW = DensityRegression()
 NATS_OF_FLOW = 0.0025  # nats a dimension, nearer than which a flow seldom comes
 FROM_THE_BEST = ("low_rank", "skewed", "flow")  # candidates that start from the best so far, not where climbs ended
 BEYOND_NORMALS = ("skewed", "flow")  # candidates that are not tried if one before is close, however it was found
-NOT_CLOSE = 0.1  # nats; the status says "not close" if KL less twice its error is larger
-MENDABLE = 0.5  # k-hat below which weights have a finite variance
-FIRST_DRAWS, MOST_DRAWS = 256, 1024  # draws of a normal's sample average: at first, and if it is a good one
-NO_RIVAL = 2.0  # nats of KL, below which the normal that was found is near the best one
-FEWEST_OF_RIVAL = 128  # draws of independent normals where they are dear: those at first, doubled
-DRAWS_OF_SKEWED = 256  # or four a dimension
-STEPS_OF_SKEWED = 24  # values and gradients on all draws that its search takes, about and at most
-STEPS_OF_NORMAL = 10  # the same of a normal's, on four draws a dimension and on twice as many
-NATURAL_STEPS = 40  # the most of a natural-gradient search; near a mode it takes three, and none that gains little
-ENOUGH, ENOUGH_PER_DIMENSION = 0.03, 1e-4  # nats within which such a search finds the best normal
-FEWEST_GROUPS, MOST_SHARED = 5, 3  # numbers of a site that has one for each group, and of one that the groups share
 MOST_OF_NESTED = 15_000  # gradients of a nested normal, after which its last round may take some more
 MOST_OF_GROUPED = 12_000  # the same in up to a hundred dimensions, where others may be better
-DEAR = 3e10  # operations of a search for the best normal: half a minute
 AFFORDABLE = 0.5  # the share of the price of NUTS that a fit may cost
 LEARNING = 0.5  # the share of the progress that learning a model's parameters takes
-MANY = 20_000  # gradients that no fit goes beyond without saying so
-MOST_OF_RIVAL = 10_000  # gradients of independent normals, which are fitted where the better ones were not found
 
 
 @dataclasses.dataclass(frozen=True)
-class Candidate:
-    """One of the approximations that were tried, and how it was judged.
-
-    Attributes:
-        name: the candidate's name.
-        fit: the approximation, with its own status and cost.
-        judgement: the result of weighing its draws, as certificates do it.
-    """
-
-    name: str
-    fit: Fit
-    judgement: Judgement
-
-    @property
-    def elbo(self) -> float:
-        """The ELBO in nats."""
-        return self.judgement.elbo
-
-    @property
-    def k_hat(self) -> float:
-        """Pareto's k-hat of q's own weights."""
-        return self.judgement.k_hat
-
-    @property
-    def at_most(self) -> float:
-        """KL plus twice its standard error; infinite if it is not known."""
-        return self.judgement.at_most
-
-    def __str__(self):
-        return f"{self.name} ({self.judgement})"
-
-
-@dataclasses.dataclass(frozen=True)
-class AutoFit(Algorithm):
+class AutoFit(Standards, Algorithm):
     """The default algorithm: Laplace, the best normal, a flow: as far as is needed and worth its price.
 
     Attributes:
         good_enough: the nats of KL(q||posterior) below which no further candidate is fitted.
         nothing_to_gain: the nats below which not even the best normal is fitted after Laplace's.
     """
-
-    good_enough: float = 0.05
-    nothing_to_gain: float = 1e-4
 
     name = "automatic"
     learns: ClassVar[bool] = True
@@ -157,22 +108,6 @@ class AutoFit(Algorithm):
         status = explain(self, ladder.tried, best, ladder.left_out)
         status = status if learned is None else with_learning(status, learned)
         return Solution(best.fit.approximation, status, best.fit.history)
-
-    def is_enough(self, candidate: Candidate) -> bool:
-        """Return whether a candidate is so close, or so good and found so precisely, that no further one is fitted."""
-        return (self.is_close(candidate) and candidate.name != "laplace") or (
-            is_settled(candidate) and self.is_good(candidate)
-        )
-
-    def is_close(self, candidate: Candidate) -> bool:
-        """Return whether KL is known to be so small that what is left does not matter."""
-        return candidate.at_most < self.good_enough
-
-    def is_good(self, candidate: Candidate) -> bool:
-        """Return whether a candidate is so near the posterior that no further one is wanted."""
-        if candidate.name == "laplace" and not is_dear(candidate.fit.target):
-            return candidate.at_most < self.nothing_to_gain
-        return self.is_close(candidate) or (candidate.judgement.kl is not None and candidate.k_hat < MENDABLE)
 
 
 class Ladder:
@@ -375,139 +310,3 @@ def with_learning(status: Status, learned: Fit) -> Status:
         f"less tightly than a richer one would: {learned.status}"
     )
     return Status(status.converged and learned.status.converged, words)
-
-
-def most_gradients(algorithm: Algorithm) -> int:
-    """Return about how many gradients a candidate beyond the normals takes."""
-    if isinstance(algorithm, DensityRegression):
-        return algorithm.most_gradients
-    if isinstance(algorithm, SampleAverageApproximation) and algorithm.num_draws is not None:
-        return STEPS_OF_SKEWED * algorithm.num_draws
-    if isinstance(algorithm, NaturalGradient):
-        return algorithm.num_draws * (algorithm.max_steps + 2)
-    return 0
-
-
-def candidates_for(target: Target, begin: Initialization) -> list[tuple[str, Algorithm]]:
-    """Return the candidates as (name, algorithm), the cheapest first."""
-    full, dense = target.dim <= LARGEST_FULL_RANK, target.dim <= LARGEST_DENSE
-    most = most_draws(target)
-    laplace: list[tuple[str, Algorithm]] = [] if begin.mode is None else [("laplace", Laplace())]
-    of_rival = affordable(target, FIRST_DRAWS if dense else MOST_DRAWS, FEWEST_OF_RIVAL)
-    rival = ("mean_field", SampleAverageApproximation(MeanField(), max_draws=of_rival, max_gradients=MOST_OF_RIVAL))
-    if not full:
-        low_rank = SampleAverageApproximation(LowRank(), max_draws=most, max_gradients=MANY)
-        return [*laplace, rival, ("low_rank", low_rank)]
-    if not dense:
-        beyond = [("skewed", skewed(target))] if target.dim <= LARGEST_SKEWED else []
-        return [*laplace, ("full_rank", natural(target)), rival, *beyond]
-    first = enough_draws(affordable(target, FIRST_DRAWS, 1), 2 * target.dim)
-    normal = ("full_rank", SampleAverageApproximation(FullRank(), max_draws=min(first, most), max_gradients=MANY))
-    if 1 < target.dim <= LARGEST_FLOW:
-        return [*laplace, normal, rival, ("flow", FLOW)]
-    return [*laplace, normal, *([rival] if target.dim > 1 else []), ("skewed", skewed(target))]
-
-
-def most_draws(target: Target) -> int:
-    """Return the most draws on which a normal is searched for; where they are dear, twice what a covariance needs."""
-    return affordable(target, max(MOST_DRAWS, 16 * target.dim), enough_draws(1, 2 * target.dim))
-
-
-def on_more_draws(algorithm: SampleAverageApproximation, target: Target) -> SampleAverageApproximation | None:
-    """Return the search that goes on from the draws at which one ended; None if doubling them would be too many."""
-    most = most_draws(target)
-    if 2 * algorithm.max_draws > most:
-        return None
-    return dataclasses.replace(algorithm, num_draws=algorithm.max_draws, max_draws=most)
-
-
-def natural(target: Target) -> NaturalGradient:
-    """Return the search for the best normal in hundreds of dimensions, where each set of draws is dear."""
-    draws = enough_draws(affordable(target, FIRST_DRAWS, 1), target.dim)
-    enough = max(ENOUGH, ENOUGH_PER_DIMENSION * target.dim)
-    return NaturalGradient(num_draws=draws, max_draws=draws, max_steps=NATURAL_STEPS, tolerance=0.02, enough=enough)
-
-
-def is_grouped(target: Target) -> bool:
-    """Return whether a model has numbers for several groups, and a few beside them that all groups may share."""
-    shared = any(site.size <= MOST_SHARED for site in target.sites)
-    in_plate = {name for name, plates in target.density.dims if any(plates)}
-    return shared and any(site.name in in_plate and site.size >= FEWEST_GROUPS for site in target.sites)
-
-
-def is_dear(target: Target) -> bool:
-    """Return whether the best normal takes so long that there has to be as much to gain as by any other candidate."""
-    price, gradients = price_of(target), 3 * PER_DIMENSION * target.dim * STEPS_OF_NORMAL
-    return price.share < 1 and gradients * price.operations > DEAR
-
-
-def may_be_minor(candidate: Candidate) -> bool:
-    """Return whether a mode may be one of several: the posterior is not nearly normal there, or that is not known."""
-    return candidate.judgement.kl is None or candidate.judgement.at_least > NEARLY_NORMAL
-
-
-def is_settled(candidate: Candidate) -> bool:
-    """Return whether a candidate is as near as its family can be; a flow is taken for it.
-
-    How near a flow is says its judgement alone.
-    """
-    return candidate.fit.status.converged or candidate.name == "flow"
-
-
-def is_found(candidate: Candidate) -> bool:
-    """Return whether a candidate is the best normal, or near enough to it that independent normals are no rival."""
-    if candidate.name != "full_rank":
-        return False
-    return candidate.fit.status.converged or candidate.at_most < NO_RIVAL
-
-
-def skewed(target: Target) -> SampleAverageApproximation:
-    """Return the search for a skewed normal, with few draws: what they leave open is little beside what it gains."""
-    draws = enough_draws(DRAWS_OF_SKEWED, target.dim)
-    most = STEPS_OF_SKEWED * draws
-    return SampleAverageApproximation(
-        Skewed(), num_draws=draws, max_draws=2 * draws, tolerance=0.05, max_gradients=most
-    )
-
-
-def explain(config: AutoFit, tried: list[Candidate], best: Candidate, failures: list[str]) -> Status:
-    """Say which candidate was kept, why, and which were tried."""
-    path = "; ".join([*map(str, tried), *failures])
-    settled = config.is_good(best) if best.name == "flow" else best.fit.status.converged
-    converged = settled or config.is_close(best)  # a search that ended early may have ended close
-    words = f"Kept {best.name}: {reason(config, best)}."
-    endless = None if config.is_close(best) else endless_beside(best, tried)
-    if endless is not None:
-        converged, words = False, f"{words} A normal before it has no end: {endless}"
-    return Status(converged, f"{words} Tried {path}.")
-
-
-def endless_beside(best: Candidate, tried: list[Candidate]) -> str | None:
-    """Say along which coordinate a full-rank normal beside the best has grown without bound; None if along none.
-
-    Other candidates are not asked: in thousands of dimensions the sds of a sparse normal take long.
-    """
-    for candidate in tried:
-        status, q = candidate.fit.status, candidate.fit.approximation
-        if candidate is not best and candidate.name == "full_rank" and not status.converged:
-            return unbounded(q.family.frame(q.params), q.target.coordinate_names, settled=False)
-    return None
-
-
-def reason(config: AutoFit, best: Candidate) -> str:
-    """Say why a candidate was kept, in words that a certificate, which looks further, does not contradict."""
-    kl = best.judgement.kl
-    if config.is_close(best):
-        return "close enough to the posterior as far as its draws, and wider ones, reach"
-    if not is_settled(best):
-        return "the best found, but: " + str(best.fit.status).rstrip(".")
-    if kl is None:
-        return "the best found; how far it is from the posterior its draws do not tell, and vi_kl.check looks further"
-    if config.is_enough(best):
-        return f"{describe(kl.value)}, with weights light enough to mend what is left"
-    if best.judgement.at_least < NOT_CLOSE:
-        return f"the best found, and {describe(kl.value)}"
-    sites = hierarchical_sites(best.fit.target)
-    mend = f"the non-centred form of {', '.join(sites[:3])} may bring it nearer" if sites else "another scale may help"
-    exact = "vi_kl.sample(fit, key=key) draws from the posterior itself"
-    return f"the best found, and not close ({describe(kl.value)}): {mend}; {exact}; vi_kl.check says more"
