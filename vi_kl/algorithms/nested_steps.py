@@ -23,7 +23,7 @@ from vi_kl.core.bends import INFORMATION, MOST, bent, slopes_by_bend
 from vi_kl.core.gaussian import Gaussian
 from vi_kl.core.grid_density import GridDensity
 from vi_kl.core.nested_gaussian import AT_ONCE, NestedGaussian, monomials
-from vi_kl.targets.target import CHUNK, Target, is_small, log_density_in_chunks, value_and_grad_batch
+from vi_kl.targets.target import Target, log_density_in_chunks, value_and_grad_batch
 
 DROP = 6.5  # nats by which the density has fallen at the ends of the range
 ON_AXIS, CORNER = (0.45, 1.0), 0.55  # nodes, in shares of the range
@@ -97,12 +97,11 @@ def marginal(
     """Integrate over the others at values of s, by draws of their normals on the same noise."""
     noise = even_noise(SEED, draws, len(member.order))
     size = max(1, AT_ONCE // (draws * member.dim))
-    piece = CHUNK if is_small(target) else PIECE  # which judging uses too: one program less
     found = []
     for start in range(0, len(s), size):
         given = [member.given_one(one, noise) for one in s[start : start + size]]
         z, log_q = np.concatenate([z for z, _ in given]), np.concatenate([log_q for _, log_q in given])
-        found.append((log_density_in_chunks(target, z, piece) - log_q).reshape(-1, draws))
+        found.append((log_density_in_chunks(target, z, PIECE) - log_q).reshape(-1, draws))
     counter.density_evaluations += draws * len(s)
     log_w = np.concatenate(found)
     log_w = np.where(np.isfinite(log_w), log_w, LOWEST)

@@ -548,21 +548,6 @@ def is_small(target: Target, evaluations: int = 1) -> bool:
     return numbers * evaluations < 5_000
 
 
-def by_program_of_rows(function: Callable) -> Callable:
-    """Decorate an evaluation at one z to use the program for many, where these cost less than another program."""
-
-    @functools.wraps(function)
-    def evaluate(target: Target, z):
-        if isinstance(z, jax.core.Tracer) or target.density.is_streamed or not is_small(target, ROWS):
-            return function(target, z)
-        note_evaluations(gradients=1)
-        values, gradients = value_and_grad_rows(target, np.tile(np.asarray(z), (ROWS, 1)))
-        return np.asarray(values)[0], np.asarray(gradients)[0]
-
-    return evaluate
-
-
-@by_program_of_rows
 @streamed(with_gradient=True)
 @compiled(unoptimized=lambda target, z: is_small(target))
 def value_and_grad(target: Target, z: Float[AnyArray, " dim"]) -> tuple[Float[Array, ""], Float[Array, " dim"]]:
