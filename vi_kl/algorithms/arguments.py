@@ -102,15 +102,24 @@ def refuse_more(args: tuple, kwargs: Mapping, caller: str, options: Iterable[str
 
 def refuse_call(model: Callable, args: tuple, kwargs: Mapping, caller: str) -> None:
     """Raise an error if a model cannot be called with these arguments."""
+    words = why_no_call(model, args, kwargs)
+    if words is not None:
+        name = getattr(model, "__name__", type(model).__name__)
+        raise TypeError(
+            f"{words}. Pass its data too, as in {caller}({name}, x, y=y, key=0), or make the target first: "
+            f"Target.from_numpyro({name}, x, y=y)."
+        )
+
+
+def why_no_call(model: Callable, args: tuple, kwargs: Mapping) -> str | None:
+    """Say why a model cannot be called with these arguments; None if it can, or if that does not show."""
     try:
         signature = inspect.signature(model)
     except (TypeError, ValueError):  # some callables have none
-        return
+        return None
     try:
         signature.bind(*args, **kwargs)
     except TypeError as error:
         name = getattr(model, "__name__", type(model).__name__)
-        raise TypeError(
-            f"The model {name}{signature} cannot be called with the arguments given: {error}. Pass its data too, as in "
-            f"{caller}({name}, x, y=y, key=0), or make the target first: Target.from_numpyro({name}, x, y=y)."
-        ) from None
+        return f"The model {name}{signature} cannot be called with the arguments given: {error}"
+    return None

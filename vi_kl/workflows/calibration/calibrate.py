@@ -25,6 +25,7 @@ import jax
 import numpy as np
 
 from vi_kl.algorithms.algorithm import Cost, Fit, FitError, counting_costs
+from vi_kl.algorithms.arguments import why_no_call
 from vi_kl.algorithms.elsewhere import fit_elsewhere
 from vi_kl.algorithms.registry import Method
 from vi_kl.core.annotations import KeyLike, ProgressLike
@@ -140,21 +141,16 @@ def require_all_given(observed: tuple, given: Mapping[str, Any] | None) -> None:
 
 def refuse_call(model: Callable, args: tuple, kwargs: Mapping[str, Any]) -> None:
     """Raise an error if a model cannot be called with these arguments, one of which may be meant for `calibrate`."""
-    try:
-        signature = inspect.signature(model)
-    except (TypeError, ValueError):  # some callables have none
-        return
-    try:
-        signature.bind(*args, **kwargs)
-    except TypeError as error:
+    words = why_no_call(model, args, kwargs)
+    if words is not None:
         own = [name for name, x in inspect.signature(calibrate).parameters.items() if x.kind is x.KEYWORD_ONLY]
         close = [x for name in kwargs for x in difflib.get_close_matches(name, own, n=1)]
         hint = f" Did you mean {close[0]!r} of calibrate?" if close else ""
         name = getattr(model, "__name__", type(model).__name__)
         raise TypeError(
-            f"The model {name}{signature} cannot be called with the arguments given: {error}.{hint} Give it all but "
-            f"its data, as in calibrate({name}, x, observed='y', key=0); calibrate itself takes {', '.join(own)}."
-        ) from None
+            f"{words}.{hint} Give it all but its data, as in calibrate({name}, x, observed='y', key=0); calibrate "
+            f"itself takes {', '.join(own)}."
+        )
 
 
 def require_sizes(observed: tuple, num_data_sets: int, num_draws: int) -> None:
