@@ -285,6 +285,8 @@ def led_by_short_chains(
 ) -> tuple[Search, dict]:
     """Run short chains from q, and search where they went; return the search, and what is new in the figures."""
     number = num_short_chains(q.target, view.effort, asked=asked)
+    if figures.get("reverse_kl") is not None and not asked:
+        number = min(number, PIECE)  # they only look for what lies beyond q's draws, in place of climbs
     if not number:
         return search, {"chains_were_dear": num_short_chains(q.target, view.effort, asked=True) > 0}
     words = f"running {number:,} short chains"
