@@ -40,7 +40,7 @@ from vi_kl.objectives.draws import log_p_at, log_q_at
 from vi_kl.targets.numpyro.new_data import with_row
 from vi_kl.targets.target import Target
 from vi_kl.workflows.amortisation.encode import encoder_of
-from vi_kl.workflows.amortisation.rows import Encoder
+from vi_kl.workflows.amortisation.rows import Encoder, are_few
 from vi_kl.workflows.amortisation.words import say
 
 AT_ONCE = 40_000  # draws of all rows of a block: memory does not grow with the rows
@@ -218,7 +218,7 @@ def where_to_draw(z, log_weights, loc_of_q, covariance_of_q, rng) -> tuple[np.nd
     ), covariance
 
 
-@compiled(static=("family", "n"))
+@compiled(static=("family", "n"), unoptimized=are_few)
 def drawn_from_q(params, target: Target, rows, key, family: Guide, n: int):
     """Return n draws of each row's q, (rows, n, dim), and their log weights."""
 
@@ -230,7 +230,7 @@ def drawn_from_q(params, target: Target, rows, key, family: Guide, n: int):
     return jax.vmap(one)(rows)
 
 
-@compiled(static=("family", "n"))
+@compiled(static=("family", "n"), unoptimized=are_few)
 def drawn_from_all(params, target: Target, rows, key, places, tril, family: Guide, n: int):
     """Return n draws of a mixture of each row's q and Student t's, a fixed number of each, and their log weights."""
     each = round((1 - SHARE_OF_Q) * n / len(SCALES))

@@ -21,6 +21,7 @@ from vi_kl.targets.target import Target
 from vi_kl.workflows.amortisation.encode import encoder_of
 
 BLOCK = 256  # rows at once
+FEW = 1_500  # rows: below, optimising a program costs more than it saves in all of its blocks
 
 
 class Encoder(NamedTuple):
@@ -98,7 +99,12 @@ def sum_of(means: np.ndarray, errors: np.ndarray, n: int) -> Estimate:
     return Estimate(means.sum(), np.sqrt(np.sum(errors**2)), method, num_draws=n * len(means))
 
 
-@compiled(static=("family", "n"))
+def are_few(params, target: Target, *_) -> bool:
+    """Return whether a target has so few rows that a program that goes through them is better left unoptimised."""
+    return all(np.shape(leaf)[0] < FEW for leaf in jax.tree.leaves(target.data) if np.ndim(leaf))
+
+
+@compiled(static=("family", "n"), unoptimized=are_few)
 def log_ratios(params, target: Target, rows, key, family: Guide, n: int):
     """Return log p(row, z) - log q(z | row) at n draws of each row's q, (rows, n)."""
 
