@@ -122,9 +122,8 @@ class DensityRegression(Algorithm):
             search.minimise()
             search.look_again()
             progress((done + 1) / self.max_rounds, f"loss {-search.elbo:.3f} after {len(search.points.u):,} gradients")
-            if search.nats < self.tolerance and search.rise < STILL_RISING * self.tolerance:
-                break
-            if search.is_hopeless:
+            is_near = search.nats < self.tolerance and search.rise < STILL_RISING * self.tolerance
+            if is_near or search.is_hopeless:
                 break
         counter.gradient_evaluations += len(search.points.u)
         return Solution(search.best, search.status(), History(np.array(search.losses)))

@@ -115,7 +115,8 @@ def subject_of(
         columns = " and ".join(together)
         said.remark(f"The codes of {columns} count the same entries of the model: one label is one code in all of them")
         bound = bind(found, bound.table, arguments, known={**(known or {}), **together})
-        target = bound.target(dtype)
+        with said.warnings_as_remarks():
+            target = bound.target(dtype)
     target = with_labels(target, bound)
     made = {
         "model": f"{found.path}:{found.name}",

@@ -22,7 +22,7 @@ from vi_kl.core.estimate import Estimate, error_of_mean
 from vi_kl.core.gaussian import Gaussian
 from vi_kl.diagnostics.evidence import Draws
 from vi_kl.diagnostics.importance import effective_share, smoothed_weights
-from vi_kl.diagnostics.parts import Concentric, Independent, Part
+from vi_kl.diagnostics.parts import Concentric, Independent, Part, finite
 from vi_kl.diagnostics.psis import pareto_k
 from vi_kl.diagnostics.scouts import Scouts
 from vi_kl.families.approximation import Approximation, log_prob_in_chunks
@@ -268,8 +268,3 @@ def density_of(q: Approximation, z: np.ndarray, size: int = CHUNK) -> np.ndarray
 def normal_of(q: Approximation) -> Gaussian | None:
     """Return the normal that q is by its parameters, or None if it is another distribution."""
     return q.family.normal(q.params)
-
-
-def finite(log_values: np.ndarray) -> np.ndarray:
-    """Return log densities with -inf where they are NaN or +inf: there, far out, the density is broken."""
-    return np.where(np.isnan(log_values) | (log_values == np.inf), -np.inf, log_values)

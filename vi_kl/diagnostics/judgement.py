@@ -13,11 +13,12 @@ from vi_kl.core.estimate import Estimate
 from vi_kl.core.gaussian import gaussian_of_draws
 from vi_kl.core.random_keys import numpy_generator, split
 from vi_kl.core.written_numbers import divergence_with_error, with_unit
-from vi_kl.diagnostics.defence import MOST_DIMENSIONS, Weighing, defend, finite, normal_of
+from vi_kl.diagnostics.defence import MOST_DIMENSIONS, Weighing, defend, normal_of
 from vi_kl.diagnostics.effort import USUAL
 from vi_kl.diagnostics.evidence import Draws
 from vi_kl.diagnostics.funnel import NOTABLE, SEEN, Funnel, find_funnel
 from vi_kl.diagnostics.importance import kl_by_weights, tell_of_kl
+from vi_kl.diagnostics.parts import finite
 from vi_kl.diagnostics.psis import pareto_k
 from vi_kl.diagnostics.scouts import Scouts, scout
 from vi_kl.families.approximation import Approximation

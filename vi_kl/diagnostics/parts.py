@@ -70,3 +70,8 @@ class Concentric:
         squared = self.normal.squared_distance(z)
         each = -dim * np.log(scales) - (nu + dim) / 2 * np.log1p(squared[:, None] / (nu * scales**2))
         return StudentT(self.normal, nu).log_peak + logsumexp(each, axis=1) - np.log(len(scales))
+
+
+def finite(log_values: np.ndarray) -> np.ndarray:
+    """Return log densities with -inf where they are NaN or +inf: there, far out, the density is broken."""
+    return np.where(np.isnan(log_values) | (log_values == np.inf), -np.inf, log_values)

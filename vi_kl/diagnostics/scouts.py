@@ -13,7 +13,7 @@ from scipy.ndimage import maximum_filter1d
 
 from vi_kl.core.gaussian import Gaussian
 from vi_kl.core.scales import Scale
-from vi_kl.diagnostics.parts import Concentric
+from vi_kl.diagnostics.parts import Concentric, finite
 from vi_kl.targets.price import CHUNK, part_of_draws
 from vi_kl.targets.target import Target, log_density_in_chunks
 
@@ -95,7 +95,7 @@ def scout(target: Target, normal: Gaussian, generator, n: int, *, rays: float = 
     reach = np.r_[0.0, NEAR[::every], FAR[::every], outermost]
     points = normal.loc + reach[:, None, None] * ways
     values = log_density_in_chunks(target, np.concatenate([z, points.reshape(-1, dim)]), size)
-    values = np.where(np.isnan(values) | (values == np.inf), -np.inf, values)  # where a density is broken far out
+    values = finite(values)
     along = values[n:].reshape(len(reach), len(ways))
     inner = len(reach) - len(outermost)
     peaks = peaks_of(points[:inner], along[:inner])

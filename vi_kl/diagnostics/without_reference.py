@@ -4,7 +4,7 @@ import numpy as np
 
 from vi_kl.core.gaussian import gaussian_of_draws
 from vi_kl.core.random_keys import fold_in, numpy_generator
-from vi_kl.diagnostics.defence import Weighing, density_of, finite, has_density
+from vi_kl.diagnostics.defence import Weighing, density_of, has_density
 from vi_kl.diagnostics.effort import Effort
 from vi_kl.diagnostics.errors import errors, summary_from_weights
 from vi_kl.diagnostics.evidence import Draws
@@ -12,6 +12,7 @@ from vi_kl.diagnostics.evidence_bounds import Limits, elbo_limits, evidence_limi
 from vi_kl.diagnostics.importance import kl_by_weights, log_evidence_by_weights, tell_of_kl
 from vi_kl.diagnostics.judgement import scouts_around, weigh_around
 from vi_kl.diagnostics.missed_modes import PILOT, Search
+from vi_kl.diagnostics.parts import finite
 from vi_kl.diagnostics.rival import rival_evidence
 from vi_kl.objectives.noise import enough_draws
 from vi_kl.targets.target import constrain_in_chunks
