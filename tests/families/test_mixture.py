@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy import stats
 
 from vi_kl.algorithms import SVI
 from vi_kl.families import Mixture
@@ -75,3 +76,55 @@ def test_weighted_draws_cover_every_component_with_its_share():
     np.testing.assert_allclose(log_q, expected, rtol=1e-12)
     with pytest.raises(ValueError, match="num_draws=2"):
         family.weighted_draws(params, TARGET, jax.random.key(0), 2)
+
+
+SLANTED = {
+    "logits": np.log([0.2, 0.5, 0.3]),
+    "components": {
+        "loc": np.array([[-2.0, 1.0], [0.5, 0.0], [1.0, 4.0]]),
+        "log_scale": np.log([[0.5, 1.0], [1.5, 0.3], [0.8, 0.6]]),
+        "below": np.array([[0.7], [-1.2], [0.4]]),
+    },
+}
+
+
+def in_two_dimensions(z):
+    return -0.5 * jnp.sum(z**2)
+
+
+PLANE = Target.from_log_density(in_two_dimensions, 2)
+
+
+def test_smooth_draws_are_the_quantiles_of_their_noise():
+    """Mapped back by the mixture's distribution function and its conditional one, they are the noise again."""
+    with jax.enable_x64(True):
+        key, family = jax.random.key(3), Mixture(3)
+        params = jax.tree.map(jnp.asarray, SLANTED)
+        z = np.asarray(jax.jit(family.smooth_draws, static_argnums=3)(params, PLANE, key, 200))
+        noise = np.asarray(jax.random.normal(key, (200, 2), dtype=float))
+        trils = np.asarray(family.trils(params))
+    weights, loc = np.exp(SLANTED["logits"]), SLANTED["components"]["loc"]
+    first = stats.norm(loc[:, 0], trils[:, 0, 0])
+    given = weights * first.pdf(z[:, :1])
+    given /= given.sum(axis=1, keepdims=True)
+    means = loc[:, 1] + trils[:, 1, 0] * (z[:, :1] - loc[:, 0]) / trils[:, 0, 0]
+    second = stats.norm(means, trils[:, 1, 1])
+    np.testing.assert_allclose(stats.norm.ppf(first.cdf(z[:, :1]) @ weights), noise[:, 0], atol=1e-9)
+    np.testing.assert_allclose(stats.norm.ppf((given * second.cdf(z[:, 1:])).sum(axis=1)), noise[:, 1], atol=1e-9)
+
+
+def test_smooth_draws_of_components_that_are_alike_do_not_move_with_the_weights():
+    """Then the weights mean nothing; each plain draw would leap at some weight, from one component to the other."""
+    with jax.enable_x64(True):
+        draws = jax.jit(
+            lambda logits: Mixture(2).smooth_draws({**alike, "logits": logits}, PLANE, jax.random.key(4), 32)
+        )
+        alike = {"components": jax.tree.map(lambda leaf: jnp.tile(leaf[:1], (2, 1)), SLANTED["components"])}
+        np.testing.assert_allclose(draws(jnp.array([0.0, 0.0])), draws(jnp.array([0.0, 3.0])), atol=1e-12)
+
+
+@pytest.mark.exhaustive
+def test_components_that_a_posterior_does_not_need_do_not_keep_a_fit_from_ending():
+    fits = [SVI(Mixture(3), ELBO(12)).fit(jax.random.key(seed), PLANE) for seed in range(20)]
+    assert all(fit.status.converged for fit in fits)
+    assert max(fit.cost.gradient_evaluations for fit in fits) < 20_000

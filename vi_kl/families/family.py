@@ -185,6 +185,10 @@ class Family(abc.ABC):
 
         return jax.vmap(one)(jax.random.split(key, n))
 
+    def smooth_draws(self, params: Params, target: Target, key: Array, n: int) -> Float[Array, "n dim"]:
+        """Return n draws of z that move with the parameters without leaps while the key stays the same."""
+        return self.sample_and_log_prob(params, target, key, n)[0]
+
     def weighted_draws(
         self, params: Params, target: Target, key: Array, n: int
     ) -> tuple[Float[Array, "n dim"], Float[Array, " n"], Float[Array, " n"]]:

@@ -25,6 +25,7 @@ from vi_kl.families.family import Family
 from vi_kl.families.gaussian import FullRank, MeanField, full_rank_params, scale_tril
 
 SPREAD = 0.5  # mean squared distance of the components' centres from the origin, in units of the frame
+HALVINGS = 50  # of the interval that holds a quantile
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,6 +105,49 @@ class Mixture(Family):
         z = params["components"]["loc"][which] + jnp.einsum("nij,nj->ni", self.trils(params)[which], u)
         weights = jax.nn.softmax(params["logits"])[which] / np.bincount(which)[which]
         return z, jax.vmap(self.distribution(params, target).log_prob)(z), weights
+
+    def smooth_draws(self, params, target, key, n):
+        """Return n draws by the Rosenblatt transform, each coordinate the quantile of its noise given those before it.
+
+        Plain draws leap from component to component as a weight passes their uniform number, even between components
+        that are alike.
+        """
+        noise = jax.random.normal(key, (n, target.dim), dtype=float)
+        locs, trils = params["components"]["loc"], self.trils(params)
+
+        def coordinate(carry, d):
+            log_weights, errors = carry  # of each component given the coordinates so far; zero for those to come
+            means = locs[:, d] + jnp.einsum("nkd,kd->nk", errors, trils[:, d])
+            scales = trils[:, d, d]
+            z = mixture_quantile(noise[:, d], log_weights, means, scales)
+            error = (z[:, None] - means) / scales
+            log_weights = jax.nn.log_softmax(log_weights - error**2 / 2 - jnp.log(scales))
+            return (log_weights, errors.at[:, :, d].set(error)), z
+
+        log_weights = jnp.tile(jax.nn.log_softmax(params["logits"]), (n, 1))
+        start = log_weights, jnp.zeros((n, *locs.shape))
+        return jax.lax.scan(coordinate, start, jnp.arange(target.dim))[1].T
+
+
+def mixture_quantile(u, log_weights, means, scales):
+    """Return, for standard normal u, the quantile of a mixture of normals at the probability Phi(u), by bisection.
+
+    Args:
+        u: normal noise, of shape (n,).
+        log_weights: of shape (n, K).
+        means: of shape (n, K).
+        scales: the standard deviations, of shape (K,).
+    """
+    ends = means + scales * u[:, None]  # the components' own quantiles, between which the mixture's lies
+
+    def halve(_, ends):
+        low, high = ends
+        middle = (low + high) / 2
+        below = jax.scipy.special.ndtr((middle[:, None] - means) / scales)
+        is_below = jnp.sum(jnp.exp(log_weights) * below, axis=1) < jax.scipy.special.ndtr(u)
+        return jnp.where(is_below, middle, low), jnp.where(is_below, high, middle)
+
+    return sum(jax.lax.fori_loop(0, HALVINGS, halve, (ends.min(axis=1), ends.max(axis=1)))) / 2
 
 
 def mixture_params(weights: np.ndarray, components: Sequence[dict]) -> dict:

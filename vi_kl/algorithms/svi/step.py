@@ -160,7 +160,7 @@ def run_and_measure(
         chunk_key, state, target, units, step_size, family, objective, optimizer, num_steps, False, rows
     )
     seen = looked_at(target.with_free_parameters(mean.learned), family)
-    draws, _ = family.sample_and_log_prob(family.placed(mean.q, units.q), seen, jax.random.key(0), FIXED_DRAWS)
+    draws = family.smooth_draws(family.placed(mean.q, units.q), seen, jax.random.key(0), FIXED_DRAWS)
     return Chunk(key, state, losses, mean, draws)
 
 
