@@ -19,12 +19,16 @@ from vi_kl import Target
 from vi_kl.algorithms import NestedNewton, VariationalNewton
 from vi_kl.algorithms.algorithm import CostCounter, History, Solution, Status
 from vi_kl.algorithms.conditional_normal import Conditional
-from vi_kl.algorithms.marginal_ascent import Frame, ascend
+from vi_kl.algorithms.initialization import Initialization
+from vi_kl.algorithms.marginal_ascent import Frame as Ascended
+from vi_kl.algorithms.marginal_ascent import ascend
+from vi_kl.algorithms.nested_newton import near_full_rank
 from vi_kl.algorithms.nested_steps import on_finer_grid
 from vi_kl.algorithms.shared_coordinates import candidates, shared_coordinates
 from vi_kl.core.gaussian import Gaussian
 from vi_kl.core.precision import in_float64
 from vi_kl.families import NestedNormal, SparseNormal
+from vi_kl.families.frame import Frame
 from vi_kl.targets.hessian_structure import find_sparse_hessian
 
 SD = 1.0
@@ -220,6 +224,24 @@ def test_where_newtons_steps_end_nowhere_it_begins_near_the_full_rank_normal(mon
 
 
 @in_float64
+def test_where_a_fit_starts_from_the_best_normal_near_it_is_taken_as_it_is():
+    """Climbs of the ELBO have found it already. Here its precision has no entry that the structure lacks."""
+    target, _, _ = eight()
+    hessian = find_sparse_hessian(target, np.random.default_rng(0).standard_normal((2, target.dim)))
+    structure = hessian.structure
+    precision = 10 * np.eye(target.dim)
+    precision[structure.order[structure.rows], structure.order[structure.columns]] += 1.0
+    precision = precision + precision.T
+    loc, covariance = np.arange(target.dim, dtype=float), np.linalg.inv(precision)
+    begin = Initialization(Frame.of(loc, np.linalg.cholesky(covariance)), "the best normal near", is_best=True)
+    counter = CostCounter()
+    found = near_full_rank(hessian, jax.random.key(0), begin, 1_000, lambda *told: None, counter)
+    np.testing.assert_array_equal(found.loc, loc)
+    np.testing.assert_allclose(found.scale.matrix @ found.scale.matrix.T, covariance, atol=1e-12)
+    assert counter.gradient_evaluations == 0
+
+
+@in_float64
 def test_an_ascent_from_far_away_ends_at_the_mode_of_the_marginal():
     target, _, means = eight()
     hessian = find_sparse_hessian(target, np.random.default_rng(0).standard_normal((2, target.dim)))
@@ -227,7 +249,7 @@ def test_an_ascent_from_far_away_ends_at_the_mode_of_the_marginal():
     conditional = Conditional(hessian, few, CostCounter(), seed=1, is_normal=True)
     unit = np.where(conditional.structure.rows == conditional.structure.columns, 1.0, 0.0)
     others = Gaussian(np.zeros(target.dim - 1), conditional.scale(conditional.structure.factor(unit)))
-    begin = Frame(np.array([2.5]), np.array([[0.1]]), others, np.zeros((1, target.dim - 1)))
+    begin = Ascended(np.array([2.5]), np.array([[0.1]]), others, np.zeros((1, target.dim - 1)))
     found = ascend(conditional, begin)
     log_p, _, _ = marginal_of_tau(means, 5)
     top, step = np.argmax(log_p), LOG_TAU[1] - LOG_TAU[0]

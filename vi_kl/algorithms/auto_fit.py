@@ -44,6 +44,7 @@ from vi_kl.algorithms.candidate_status import Candidate, Standards, explain, is_
 from vi_kl.algorithms.candidates import (
     FLOW,
     LARGEST_DENSE,
+    LARGEST_FLOW,
     LARGEST_FULL_RANK,
     LARGEST_SKEWED,
     MANY,
@@ -76,9 +77,10 @@ from vi_kl.targets.target import Target
 FURTHER_STARTS = 6  # climbs where the first ones may all have ended at a minor mode
 NATS_OF_FLOW = 0.0025  # nats a dimension, nearer than which a flow seldom comes
 FROM_THE_BEST = ("low_rank", "skewed", "flow")  # candidates that start from the best so far, not where climbs ended
+FLOWS_GAIN = 2  # times so much, beyond which a flow comes before more draws for the best normal
 BEYOND_NORMALS = ("skewed", "flow")  # candidates that are not tried if one before is close, however it was found
 MOST_OF_NESTED = 15_000  # gradients of a nested normal, after which its last round may take some more
-MOST_OF_GROUPED = 12_000  # the same in up to a hundred dimensions, where others may be better
+MOST_OF_GROUPED = 20_000  # the same in up to a hundred dimensions, where others may be better
 AFFORDABLE = 0.5  # the share of the price of NUTS that a fit may cost
 LEARNING = 0.5  # the share of the progress that learning a model's parameters takes
 
@@ -199,7 +201,7 @@ class Ladder:
                 return
         elif is_grouped(self.target):
             begun = 0.5
-            yield "nested_normal", NestedNewton(max_gradients=MOST_OF_GROUPED), (0.0, 0.45)
+            yield "nested_normal", NestedNewton(max_gradients=MOST_OF_GROUPED, begin=lambda: self.begin), (0.0, 0.45)
             if self.tried:
                 yield "flow", FLOW, (0.5, 0.95)
                 return
@@ -229,9 +231,18 @@ class Ladder:
         if more is None or candidate.fit.status.converged or not self.config.is_good(candidate):
             return candidate
         dearer = candidate.fit.cost.gradient_evaluations * more.max_draws // algorithm.max_draws
+        if self.flow_is_better(candidate, dearer):
+            return candidate
         if self.is_too_dear("full_rank on more draws", True, dearer, 0.5, progress, candidate):
             return candidate
         return self.judge(name, self.fit(more, candidate.fit, part_of(progress, 0.5, 1.0)))
+
+    def flow_is_better(self, candidate: Candidate, gradients: int) -> bool:
+        """Return whether a flow takes less than a normal on more draws, and is likely to be nearer than any normal."""
+        if self.config.is_close(candidate) or not 1 < self.target.dim <= LARGEST_FLOW:
+            return False
+        likely = FLOWS_GAIN * NATS_OF_FLOW * self.target.dim
+        return most_gradients(FLOW) < gradients and candidate.judgement.at_least > likely
 
     def fit(self, algorithm: Algorithm, place, progress: Progress) -> Fit:
         """Fit from a place, and count what it cost."""

@@ -42,11 +42,13 @@ class Initialization:
         frame: the frame.
         words: how it was found, in words.
         mode: the mode at its centre; None if its centre is not a mode, or one with next to no mass around it.
+        is_best: whether it is the normal that climbs of the ELBO led to, near the best.
     """
 
     frame: Frame
     words: str
     mode: Mode | None = None
+    is_best: bool = False
 
 
 def initialize(
@@ -82,7 +84,8 @@ def initialize(
     if holds_the_mass_of_its_peak(target, mode, rival_key, counter):
         return Initialization(frame, "the normal at a mode", mode)
     better = best_rival(target, [frame], points[0], rival_key, counter)
-    return Initialization(frame if better is None else better, "the best normal near, as the mode is far from the mass")
+    words = "the best normal near, as the mode is far from the mass"
+    return Initialization(frame if better is None else better, words, is_best=better is not None)
 
 
 def better_mode(
@@ -124,7 +127,7 @@ def start_without_mode(
     frame = best_rival(target, [] if best is None else [best.frame], points[0], keys[0], counter)
     if frame is None:
         return Initialization(frame_at(highest), "a point that is no mode", highest)
-    return Initialization(frame, "the best normal near, as there is no mode")
+    return Initialization(frame, "the best normal near, as there is no mode", is_best=True)
 
 
 def mode_of(start: Any) -> Mode | None:

@@ -18,6 +18,8 @@ nested Laplace approximations", JRSS B 71.
 
 import contextlib
 import dataclasses
+import functools
+from collections.abc import Callable
 
 import numpy as np
 from jaxtyping import Float
@@ -26,7 +28,7 @@ from vi_kl.algorithms import nested_steps
 from vi_kl.algorithms.algorithm import Algorithm, CostCounter, FitError, History, Solution, Status
 from vi_kl.algorithms.conditional_normal import Conditional
 from vi_kl.algorithms.hyperparameters import Chosen, choose
-from vi_kl.algorithms.initialization import starting_points
+from vi_kl.algorithms.initialization import Initialization, initialize, starting_points
 from vi_kl.algorithms.marginal_ascent import Frame, ascend
 from vi_kl.algorithms.sample_average_approximation import SampleAverageApproximation
 from vi_kl.algorithms.shared_coordinates import SLIGHTLY, candidates, scales_of
@@ -38,6 +40,7 @@ from vi_kl.core.grid_density import GridDensity
 from vi_kl.core.nested_gaussian import NestedGaussian, powers
 from vi_kl.core.progress import part_of
 from vi_kl.core.random_keys import fold_in, numpy_generator
+from vi_kl.core.sparse_cholesky import SparseStructure
 from vi_kl.core.sparse_precision import SparsePrecision
 from vi_kl.families.approximation import Approximation
 from vi_kl.families.gaussian import FullRank, scale_tril
@@ -73,11 +76,13 @@ class NestedNewton(Algorithm):
     Attributes:
         max_gradients: the number of gradients after which it ends, converged or not. It takes out fewer hyperparameters
             where more would not be affordable.
+        begin: a function that finds where a full-rank normal starts, if one is fitted; None for climbs of its own.
 
     Where there is nothing to take out, or the others cannot be found, it ends at the sparse normal and says why.
     """
 
     max_gradients: int = 20_000
+    begin: Callable[[], Initialization] | None = dataclasses.field(default=None, repr=False, compare=False)
 
     name = "nested_normal"
 
@@ -109,15 +114,17 @@ class NestedNewton(Algorithm):
             words = f"{words} {begun.status}"
         return dataclasses.replace(begun, status=Status(begun.status.converged, words))
 
-    @staticmethod
-    def places(hessian: SparseHessian, key, start, normal: Gaussian, lost: bool, progress: Progress, counter):
+    def places(self, hessian: SparseHessian, key, start, normal: Gaussian, lost: bool, progress: Progress, counter):
         """Yield normals to begin with: the sparse one, and in few dimensions one near the best of any covariance."""
         is_small = hessian.target.dim <= MOST_DENSE
         if not (lost and is_small):
             yield normal
-        if given_normal(start) is None and is_small:
+        for_rounds = round(ROUNDS_AT_LEAST * gradients_of_round(1, hessian))
+        left = self.max_gradients - for_rounds - counter.gradient_evaluations
+        if given_normal(start) is None and is_small and left > 0:
             with contextlib.suppress(FitError):  # it is a second try
-                yield near_full_rank(hessian, key, start, progress, counter)
+                begin = self.begin or functools.partial(initialize, hessian.target, fold_in(key, 1), counter, start)
+                yield near_full_rank(hessian, key, begin(), left, progress, counter)
 
     def nest(self, key, hessian: SparseHessian, normal: Gaussian, progress: Progress, counter: CostCounter) -> Solution:
         """Find the best nested normal from a sparse one.
@@ -149,22 +156,33 @@ class NestedNewton(Algorithm):
         return Solution(q, nest.status(self.max_gradients), History(-np.array(nest.elbos)))
 
 
-def near_full_rank(hessian: SparseHessian, key, start, progress: Progress, counter: CostCounter) -> Gaussian:
+def near_full_rank(
+    hessian: SparseHessian, key, begin: Initialization, max_gradients: int, progress: Progress, counter: CostCounter
+) -> Gaussian:
     """Return a sparse normal near the best one of any covariance on few draws, which is found where Newton's steps err.
 
-    Entries of its precision that the sparse one lacks are left out, and if that leaves none, all off the diagonal.
+    Where a fit starts from no mode, climbs of the ELBO have found it already.
     """
-    target, structure = hessian.target, hessian.structure
-    draws = enough_draws(DRAWS_OF_FULL_RANK, 2 * target.dim)
-    config = SampleAverageApproximation(FullRank(), num_draws=draws, max_draws=draws)
-    found = config.find(fold_in(key, 1), target, start=start, progress=progress, counter=counter)
-    tril = scale_tril(found.approximation.params)
+    if begin.is_best:
+        return sparse_like(begin.frame.loc, begin.frame.normal.scale.tril, hessian.structure)
+    draws = enough_draws(DRAWS_OF_FULL_RANK, 2 * hessian.target.dim)
+    config = SampleAverageApproximation(FullRank(), num_draws=draws, max_draws=draws, max_gradients=max_gradients)
+    found = config.find(fold_in(key, 1), hessian.target, start=begin, progress=progress, counter=counter)
+    params = found.approximation.params
+    return sparse_like(np.asarray(params["loc"]), scale_tril(params), hessian.structure)
+
+
+def sparse_like(loc, tril, structure: SparseStructure) -> Gaussian:
+    """Return a normal of this structure near another one.
+
+    Entries of its precision that the structure lacks are left out, and if that leaves none, all off the diagonal.
+    """
     precision = np.linalg.inv(tril @ tril.T)[np.ix_(structure.order, structure.order)]
     entries = precision[structure.rows, structure.columns]
     on_diagonal = np.where(structure.rows == structure.columns, entries, 0.0)
     factors = (structure.factor(kept) for kept in (entries, on_diagonal))
     factor = next(factor for factor in factors if factor is not None)
-    return Gaussian(np.asarray(found.approximation.params["loc"]), SparsePrecision.of(structure.order, factor))
+    return Gaussian(loc, SparsePrecision.of(structure.order, factor))
 
 
 def given_normal(start) -> Solution | None:
