@@ -74,3 +74,15 @@ def test_a_flow_far_below_what_there_is_is_given_up(key):
     assert len(fit.history.loss) == 1
     assert not fit.status.converged
     assert "Given up after" in fit.status.message
+
+
+@pytest.mark.parametrize("max_rounds", [1, 2, 4])
+def test_the_most_gradients_are_those_that_a_fit_without_end_takes(max_rounds):
+    algorithm = DensityRegression(num_draws=16, more_draws=8, max_rounds=max_rounds, max_steps=2, tolerance=1e-9)
+    fit = algorithm.fit(
+        0,
+        Target.from_log_density(lambda z: -0.5 * z[0] ** 2 - jnp.cosh(z[1]), 2),
+        start=Frame.of(np.zeros(2), np.eye(2)),
+    )
+    assert fit.cost.gradient_evaluations == algorithm.most_gradients
+    assert algorithm.most_gradients == {1: 24, 2: 16 + 16 + 8, 4: 2 * (16 + 2 * 8) + 8}[max_rounds]

@@ -80,7 +80,8 @@ class DensityRegression(Algorithm):
     Attributes:
         family: the set of candidates.
         num_draws: the number of points at first.
-        more_draws: the number of draws of the flow found so far that each round adds to them.
+        more_draws: the number of draws of the flow found so far that each round adds to them. The last round but one
+            doubles the points instead: more rounds, of fewer draws each, would fit most points again and again.
         max_rounds: the most rounds.
         tolerance: the KL(q||posterior) in nats, as half the variance of log p - log q over new draws of q tells it,
             below which the search ends, unless the last round has raised the ELBO by more.
@@ -92,7 +93,7 @@ class DensityRegression(Algorithm):
     family: Family = dataclasses.field(default_factory=Coupling)
     num_draws: int = 512
     more_draws: int = 512
-    max_rounds: int = 6
+    max_rounds: int = 4
     tolerance: float = 0.01
     max_steps: int = 50
     elbo_to_beat: float = -np.inf
@@ -111,7 +112,14 @@ class DensityRegression(Algorithm):
     @property
     def most_gradients(self) -> int:
         """The most gradients that a fit takes from its start on."""
-        return self.num_draws + self.max_rounds * self.more_draws
+        points = self.num_draws
+        for done in range(self.max_rounds):
+            points += self.draws_after(done, points)
+        return points
+
+    def draws_after(self, done: int, points: int) -> int:
+        """Return how many draws are added to so many points after a round, before which `done` were done."""
+        return points if done == self.max_rounds - 2 else self.more_draws
 
     def find(self, key, target, *, start, progress, counter):
         frame_key, init_key, noise_key = split(key, 3)
@@ -120,7 +128,7 @@ class DensityRegression(Algorithm):
         search = Regression(self, target, frame, init_key, numpy_generator(noise_key))
         for done in range(self.max_rounds):
             search.minimise()
-            search.look_again()
+            search.look_again(self.draws_after(done, len(search.points.u)))
             progress((done + 1) / self.max_rounds, f"loss {-search.elbo:.3f} after {len(search.points.u):,} gradients")
             is_near = search.nats < self.tolerance and search.rise < STILL_RISING * self.tolerance
             if is_near or search.is_hopeless:
@@ -218,10 +226,10 @@ class Regression:
         params = self.config.family.place(self.unravel(self.x)[0], self.units)
         return Approximation(self.config.family, jax.tree.map(np.asarray, params), self.target)
 
-    def look_again(self) -> None:
+    def look_again(self, draws: int) -> None:
         """Draw from the flow, see how far it is from the posterior there, and add what is seen to the points."""
         q = self.approximation()
-        noise = matched_noise(self.generator, self.config.more_draws, self.target.dim)
+        noise = matched_noise(self.generator, draws, self.target.dim)
         z, log_q = push_in_chunks(q, noise, PIECE)
         seen = self.evaluate(np.asarray(self.frame.normal.whiten(z)), log_q + self.frame.normal.log_det)
         log_ratio = np.where(np.isnan(seen.log_p), -np.inf, seen.log_p) - log_q
