@@ -27,6 +27,8 @@ from vi_kl.core.numbers import whole_number
 from vi_kl.core.precision import in_float64
 from vi_kl.core.random_keys import numpy_generator
 from vi_kl.core.records import facts_in_html
+from vi_kl.core.suggestions import names_its_arguments
+from vi_kl.targets.calls import refuse_call
 from vi_kl.targets.density import Density, require_capability
 from vi_kl.targets.log_density import density_of_parameters, density_of_z, is_a_number
 from vi_kl.targets.numpyro.checks import without_data
@@ -132,12 +134,14 @@ class Target:
         if isinstance(kwargs.get("rows"), RowSource):
             given = {name: value for name, value in kwargs.items() if name != "rows"}
             return cls(*streamed_from_numpyro(model, args, given, kwargs["rows"], checked_dtype(dtype)), reference)
+        refuse_call(model, args, kwargs, "from_numpyro", ("reference", "dtype"))
         density, data, sites = density_from_numpyro(model, args, kwargs, checked_dtype(dtype))
         for words in (*without_data(density), *misses(density, indexed_axes(density, data, sites))):
             warnings.warn(words, ModelWarning, stacklevel=3)
         return cls(density, data, sites, reference)
 
     @classmethod
+    @names_its_arguments
     @in_float64
     def from_log_density(
         cls, function: Callable, dim: int, *, data: Any = None, reference: Any = None, dtype: str = "float64"

@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from vi_kl.targets.file.errors import FileError, guess, listed
+from vi_kl.core.suggestions import guess
+from vi_kl.targets.file.errors import FileError, listed
 
 SEPARATORS = ",;\t"
 MOSTLY = 0.5  # the share of a column's entries that are numbers, from which on text among them is a mistake
