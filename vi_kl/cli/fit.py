@@ -142,7 +142,7 @@ def show(
 
     if said.as_json:
         return
-    print_summary(summary, said.output, with_notes=certificate is None)
+    print_summary(summary, said.output, in_commands, with_notes=certificate is None)
     if certificate is not None:
         print_certificate(certificate, said.output, in_commands)
     else:

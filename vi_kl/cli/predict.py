@@ -9,6 +9,7 @@ import typer
 from vi_kl.cli.interruption import when_interrupted
 from vi_kl.cli.options import Arg, AsJson, Debug, Dtype, OtherModel, Quiet, Seed
 from vi_kl.cli.streams import Streams, streams
+from vi_kl.cli.wording import in_commands
 from vi_kl.core.files import require_writable_file
 
 if TYPE_CHECKING:
@@ -100,6 +101,6 @@ def show(table: "Summary", out: Path | None, said: Streams) -> None:
 
     if said.as_json:
         return
-    print_summary(table, said.output)
+    print_summary(table, said.output, in_commands)
     if out is not None:
         said.show(f"The draws are in {out}.")
