@@ -190,6 +190,9 @@ def test_groups_that_are_counted_from_1_are_remarked(games):
     pd.DataFrame({"district": [1, 2, 3], "y": [1, 2, 3]}).to_csv(games / "d.csv", index=False)
     result = run("fit", f"{games}/model.py:districts", "--data", games / "d.csv", "--method", "laplace")
     assert "It seems to count from 1: subtract 1." in " ".join(result.stderr.split())
+    found = as_json("fit", f"{games}/model.py:districts", "--data", games / "d.csv", "--method", "laplace")
+    (words,) = found["warnings"]  # also where remarks are left out, as by --quiet
+    assert words.startswith("In 'districts', an index made of 'district' goes from 1 to 3")
 
 
 def test_groups_that_the_fit_does_not_have_are_remarked(games):

@@ -109,6 +109,7 @@ def finish(
             "summary": summary.to_dict(),
             "cost": plain(found.cost),
             "made": {**subject.made, "seed": seed},
+            "warnings": said.warnings,
             "out": None if out is None else str(out),
         }
     )

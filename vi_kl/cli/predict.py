@@ -79,7 +79,8 @@ def predict(
         show(table, out, said)
         number = len(next(iter(values.values())))
         where = None if out is None else str(out)
-        said.write({"fit": str(fit), "draws": number, "seed": seed, "summary": table.to_dict(), "out": where})
+        record = {"fit": str(fit), "draws": number, "seed": seed, "summary": table.to_dict(), "out": where}
+        said.write({**record, "warnings": said.warnings})
 
 
 def check_out(out: Path) -> None:
