@@ -1,6 +1,8 @@
 """What people type first: forgiven where it can only mean one thing, explained where it cannot."""
 
 import inspect
+import subprocess
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -13,10 +15,13 @@ from numpyro.infer.autoguide import AutoNormal
 import vi_kl
 from vi_kl.algorithms import Laplace
 from vi_kl.algorithms.arguments import plain
-from vi_kl.algorithms.fitting import choose_algorithm
+from vi_kl.algorithms.fitting import OPTIONS, choose_algorithm
 from vi_kl.algorithms.registry import METHODS
 from vi_kl.core.random_keys import as_key
 from vi_kl.divergences import estimate_kl
+from vi_kl.targets.numpyro.model import OPTIONS_OF_PREDICT
+from vi_kl.workflows.compare import OPTIONS as OPTIONS_OF_COMPARE
+from vi_kl.workflows.compare_models import compare_models
 
 pytestmark = pytest.mark.usefixtures("compiled_quickly")
 X, Y = np.arange(4.0), np.array([0.1, 2.2, 3.9, 6.3])
@@ -139,6 +144,35 @@ def test_no_name_means_two_methods():
         (lambda t, f, c: vi_kl.fit(t, vi_kl.SVI("mean_field"), key=0), "family must be a Family, such as MeanField"),
         (lambda t, f, c: vi_kl.fit(t, vi_kl.SVI(vi_kl.MeanField), key=0), r"write MeanField\(\)"),
         (lambda t, f, c: vi_kl.fit(t, key=0, strat=1), "Did you mean 'start'"),
+        (lambda t, f, c: vi_kl.fit(t, kee=0), "fit has no argument 'kee'. Did you mean 'key'"),
+        (lambda t, f, c: vi_kl.fit(line, X, y=Y, metod="laplace", key=0), "'metod'. Did you mean 'method' of fit"),
+        (lambda t, f, c: vi_kl.fit(line, X, yy=Y, key=0), "'yy'. Did you mean 'y'"),
+        (lambda t, f, c: vi_kl.compare(t, metods=["laplace"], key=0), "'metods'. Did you mean 'methods'"),
+        (lambda t, f, c: vi_kl.compare(line, X, metods=["laplace"], key=0), "'metods'. Did you mean 'methods' of comp"),
+        (lambda t, f, c: vi_kl.calibrate(line, X, metod="laplace", key=0), "'metod'. Did you mean 'method' of calib"),
+        (lambda t, f, c: vi_kl.check(f, short_chain=True, key=0), "'short_chain'. Did you mean 'short_chains'"),
+        (lambda t, f, c: vi_kl.sample(f, num_draw=3, key=0), "'num_draw'. Did you mean 'num_draws'"),
+        (lambda t, f, c: vi_kl.explain_gap(f, num_drawss=3, key=0), "Did you mean 'num_draws'"),
+        (lambda t, f, c: vi_kl.find_reference(t, num_draw=3), "'num_draw'. Did you mean 'num_draws'"),
+        (lambda t, f, c: vi_kl.reference_run(t, kee=3), "reference_run has no argument 'kee'. Did you mean 'key'"),
+        (lambda t, f, c: vi_kl.save(f, "fit.vikl", mde={}), "'mde'. Did you mean 'made'"),
+        (lambda t, f, c: compare_models({"a": t}, metod="laplace", key=0), "'metod'. Did you mean 'method'"),
+        (lambda t, f, c: vi_kl.Target.from_numpyro(line, X, yy=Y), "'yy'. Did you mean 'y'"),
+        (lambda t, f, c: vi_kl.Target.from_log_density(len, dims=2), "'dims'. Did you mean 'dim'"),
+        (
+            lambda t, f, c: vi_kl.SVI(vi_kl.MeanField(), max_step=3),
+            "SVI has no setting 'max_step'. Did you mean 'max",
+        ),
+        (
+            lambda t, f, c: vi_kl.families.Mixture(components=3),
+            "Mixture has no setting 'components'. Did you mean 'n",
+        ),
+        (lambda t, f, c: vi_kl.objectives.ELBO(num_draw=3), "ELBO has no setting 'num_draw'. Did you mean 'num_draws'"),
+        (lambda t, f, c: f.summary(0, probabilites=(0.5,)), "'probabilites'. Did you mean 'probabilities'"),
+        (lambda t, f, c: f.predict(0, X, site=["y"]), "'site'. Did you mean 'sites' of predict"),
+        (lambda t, f, c: f.predict(0, nn=3), "'nn'. Did you mean 'n' of predict"),
+        (lambda t, f, c: f.to_arviz(0, predictiv=True), "'predictiv'. Did you mean 'predictive'"),
+        (lambda t, f, c: f.resample(0, 9, on_failur="keep"), "'on_failur'. Did you mean 'on_failure'"),
         (lambda t, f, c: vi_kl.fit(t, "laplace", X, key=0), "has its data already"),
         (lambda t, f, c: vi_kl.fit(line, key=0), r"line\(x, y=None\) cannot be called .* missing a required argument"),
         (lambda t, f, c: vi_kl.fit(t, "laplace"), "random key is required and missing"),
@@ -182,6 +216,20 @@ def test_no_name_means_two_methods():
 def test_wrong_calls_are_explained(target, fit, certificate, call, words):
     with pytest.raises((TypeError, ValueError), match=words):
         call(target, fit, certificate)
+
+
+@pytest.mark.parametrize(
+    ("function", "options"),
+    [(vi_kl.fit, OPTIONS), (vi_kl.compare, OPTIONS_OF_COMPARE[1:]), (vi_kl.Fit.predict, OPTIONS_OF_PREDICT)],
+)
+def test_names_that_a_misspelt_argument_may_mean_are_those_of_the_function(function, options):
+    parameters = inspect.signature(function).parameters.values()
+    assert tuple(each.name for each in parameters if each.kind is each.KEYWORD_ONLY) == options
+
+
+def test_a_misspelt_name_at_the_top_is_guessed_by_python():
+    done = subprocess.run([sys.executable, "-c", "import vi_kl; vi_kl.calibate"], capture_output=True, text=True)
+    assert "Did you mean: 'calibrate'?" in done.stderr
 
 
 def test_every_public_function_with_a_key_has_been_tried():

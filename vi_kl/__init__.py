@@ -23,6 +23,7 @@ Importing vi_kl changes nothing: no JAX setting, no matplotlib style, no registr
 """
 
 import importlib
+import sys
 from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
@@ -115,7 +116,8 @@ else:  # a type checker that saw this function would let every name pass
             return getattr(importlib.import_module(SOURCES[name]), name)
         if name in PARTS:
             return importlib.import_module(f"vi_kl.{name}")
-        raise AttributeError(f"module 'vi_kl' has no attribute {name!r}.{place_of(name)}", name=name)
+        words = f"module 'vi_kl' has no attribute {name!r}.{place_of(name)}"
+        raise AttributeError(words, name=name, obj=sys.modules[__name__])  # from `obj` Python knows what may be meant
 
 
 def place_of(name: str) -> str:

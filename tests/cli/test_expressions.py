@@ -14,8 +14,9 @@ from scipy import stats
 
 from vi_kl.cli.divergence.constraint_text import describe_constraint
 from vi_kl.cli.divergence.expressions import Reader, parse, read_expression
-from vi_kl.cli.divergence.input_errors import ExpressionError, Place, nearest
+from vi_kl.cli.divergence.input_errors import ExpressionError, Place
 from vi_kl.cli.divergence.namespace import LEFT_OUT, constructors, signature
+from vi_kl.core.suggestions import nearest
 
 pytestmark = pytest.mark.usefixtures("compiled_quickly")
 

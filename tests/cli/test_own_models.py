@@ -104,6 +104,28 @@ def test_people_are_shown_status_table_certificate_and_cost(folder):
     assert f"{MEAN:.3f}"[:4] in result.stdout
 
 
+LONG = """
+import numpyro
+import numpyro.distributions as dist
+
+def long(x, y):
+    slope = numpyro.sample("slope", dist.Normal(0, 1))
+    line = numpyro.deterministic("line", slope * x)
+    numpyro.sample("seen", dist.Normal(line, 1), obs=y)
+"""
+
+
+def test_what_is_computed_for_each_row_is_a_line_for_people_and_whole_in_json(tmp_path):
+    (tmp_path / "model.py").write_text(LONG)
+    pd.DataFrame({"x": np.linspace(-1, 1, 90), "y": np.linspace(-2, 2, 90)}).to_csv(tmp_path / "d.csv", index=False)
+    arguments = ("fit", f"{tmp_path}/model.py:long", "--data", tmp_path / "d.csv", "--method", "laplace")
+    shown = " ".join(run(*arguments).stdout.split())
+    assert "Not shown: line[0] to line[89], 90 values with means from -" in shown
+    assert "--json has all 91 rows." in shown
+    assert "line[1]" not in shown
+    assert len(as_json(*arguments)["summary"]["names"]) == 91
+
+
 def test_the_entries_of_a_plate_are_called_by_the_labels_of_a_column(folder):
     (folder / "twice.csv").write_text("y,sigma,school\n28,15,Choate\n8,10,Andover\n-3,16,Choate\n")
     result = run("fit", f"{folder}/model.py:of_groups", "--data", folder / "twice.csv", "--method", "laplace", "--json")
@@ -168,6 +190,9 @@ def test_groups_that_are_counted_from_1_are_remarked(games):
     pd.DataFrame({"district": [1, 2, 3], "y": [1, 2, 3]}).to_csv(games / "d.csv", index=False)
     result = run("fit", f"{games}/model.py:districts", "--data", games / "d.csv", "--method", "laplace")
     assert "It seems to count from 1: subtract 1." in " ".join(result.stderr.split())
+    found = as_json("fit", f"{games}/model.py:districts", "--data", games / "d.csv", "--method", "laplace")
+    (words,) = found["warnings"]  # also where remarks are left out, as by --quiet
+    assert words.startswith("In 'districts', an index made of 'district' goes from 1 to 3")
 
 
 def test_groups_that_the_fit_does_not_have_are_remarked(games):

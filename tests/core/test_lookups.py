@@ -53,3 +53,34 @@ def test_what_is_computed_otherwise_belongs_to_no_axis():
     assert found_in(lambda g, h, x, y: (x + y)[g], (3,), (3,))[0].axes == {(2, 0), (3, 0)}
     assert found_in(lambda g, h, x: (x @ x)[g], (3, 3))[0].axes == set()
     assert found_in(lambda g, h, x: x.sum() + g, (3,)) == []
+
+
+def scanned(body, *rows):
+    return jax.lax.scan(lambda carry, row: (body(carry, row), carry), 0.0, rows if len(rows) > 1 else rows[0])
+
+
+@pytest.mark.parametrize(
+    ("function", "by", "reach"),
+    [
+        (lambda g, h, x: scanned(lambda c, i: c + x[i], g), {0}, (0, 2)),
+        (lambda g, h, x: scanned(lambda c, i: c + x[i - 1], g), {0}, (0, 2)),  # -1 is the last
+        (lambda g, h, x: scanned(lambda c, i: c + x[i[0]], h), {1}, (0, 3)),
+        (lambda g, h, x: scanned(lambda c, row: c + x[row[0] + row[1][0]], g, h), {0, 1}, (2, 3)),
+        (lambda g, h, x: scanned(lambda c, i: jax.lax.cond(c > 0, lambda: x[i], lambda: c), g), {0}, (0, 2)),
+        (lambda g, h, x: scanned(lambda c, _: c + x[g].sum(), h), {0}, (0, 2)),
+        (lambda g, h, x: jax.lax.fori_loop(0, 3, lambda i, c: c + x[g].sum(), 0.0), {0}, (0, 2)),
+        (lambda g, h, x: scanned(lambda c, _: c + scanned(lambda d, i: d + x[i], g)[0], h), {0}, (0, 2)),
+    ],
+)
+def test_indices_are_followed_into_the_steps_of_loops(function, by, reach):
+    each = next(each for each in found_in(function, (3,)) if each.axes)
+    assert (each.by, each.axes, each.size) == (by, {(2, 0)}, 3)
+    assert (each.least, each.greatest) == reach
+    assert each.is_outside == (reach[1] >= 3)
+
+
+def test_what_a_loop_carries_is_not_followed():
+    each = found_in(lambda g, h, x: jax.lax.scan(lambda i, _: (i + 1, x[i]), g[0], None, length=9), (3,))[-1]
+    assert (each.least, each.greatest, each.is_outside) == (None, None, False)
+    inner = found_in(lambda g, h, x: scanned(lambda c, i: c + scanned(lambda d, j: d + x[j], i)[0], h), (3,))
+    assert not any(each.is_outside for each in inner)

@@ -242,3 +242,80 @@ def test_figures_are_drawn():
     for draw in (plots.plot_dist, plots.plot_forest, plots.plot_ppc_dist, plots.plot_prior_posterior):
         draw(tree())
     plots.plot_forest({"one": tree(), "other": fit().to_arviz(3, 100, coords={"schools": SCHOOLS})})
+
+
+def regression(x, table, g, y=None):
+    slope, scale = numpyro.sample("slope", dist.Normal(0, 1)), numpyro.sample("scale", dist.HalfNormal(1))
+    with numpyro.plate("towns", 3):
+        shift = numpyro.sample("shift", dist.Normal(0, 1))
+    with numpyro.plate("rows", len(x)):
+        line = slope * x + shift[g] + 0.0 * table[:, 0]
+        numpyro.sample("y", dist.Normal(line, scale), obs=y)
+
+
+@functools.cache
+def tree_of_a_regression():
+    generator = np.random.default_rng(0)
+    x, table, g = generator.normal(size=30), generator.normal(size=(30, 2)), np.arange(30) % 3
+    fit = vi_kl.fit(regression, "laplace", x, table, g, y=x + generator.normal(size=30), key=0)
+    return fit.to_arviz(0, 200, prior=True)
+
+
+def test_rows_of_constant_data_are_those_of_the_observations():
+    data = tree_of_a_regression().constant_data
+    assert data.x.dims == data.g.dims == tree_of_a_regression().observed_data.y.dims == ("rows",)
+    assert data.table.dims == ("rows", "table_dim_1")
+
+
+OF_A_TREE = [
+    "autocorr",
+    "convergence_dist",
+    "dgof",
+    "dgof_dist",
+    "dist",
+    "ess",
+    "ess_evolution",
+    "forest",
+    "loo_pit",
+    "mcse",
+    "pair",
+    "parallel",
+    "ppc_censored",
+    "ppc_dist",
+    "ppc_interval",
+    "ppc_pava",
+    "ppc_pit",
+    "ppc_tstat",
+    "prior_posterior",
+    "psense_dist",
+    "psense_quantities",
+    "rank",
+    "rank_dist",
+    "ridge",
+    "trace",
+    "trace_dist",
+]
+IN_A_GRID = ("dgof_dist", "psense_dist", "psense_quantities", "rank_dist", "trace_dist")
+OF_MORE = {
+    "bf": lambda draw, tree: draw(tree, var_names="slope"),
+    "khat": lambda draw, tree: draw(pytest.importorskip("arviz_stats").loo(tree, pointwise=True)),
+    "lm": lambda draw, tree: draw(tree, x="x", y="y"),
+    "pair_focus": lambda draw, tree: draw(tree, focus_var="slope"),
+    "ppc_pava_residuals": lambda draw, tree: draw(tree, x_var="x"),
+}
+
+
+@pytest.mark.publication
+@pytest.mark.parametrize("name", [*OF_A_TREE, *OF_MORE])
+def test_every_figure_of_a_posterior_is_drawn(name):
+    matplotlib = pytest.importorskip("matplotlib")
+    matplotlib.use("agg")
+    plots, xarray = pytest.importorskip("arviz_plots"), pytest.importorskip("xarray")
+    version = tuple(map(int, xarray.__version__.split(".")[:2]))
+    if name in IN_A_GRID and plots.__version__.startswith("0.") and version >= (2026, 4):
+        pytest.skip("arviz-plots before 1.0 makes Datasets of Datasets, which xarray 2026.4 refuses")
+    draw = getattr(plots, f"plot_{name}", None)
+    if draw is None:
+        pytest.skip(f"arviz-plots {plots.__version__} has no plot_{name}")
+    OF_MORE.get(name, lambda draw, tree: draw(tree))(draw, tree_of_a_regression())
+    matplotlib.pyplot.close("all")

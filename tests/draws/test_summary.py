@@ -11,6 +11,7 @@ from scipy import stats
 
 import vi_kl
 from vi_kl.core.estimate import Estimate
+from vi_kl.draws.summary import Summary
 from vi_kl.families import ParticleApproximation, Particles
 from vi_kl.reference import Moments, ReferencePosterior
 
@@ -54,6 +55,41 @@ def test_the_numbers_are_those_of_the_posterior():
         at = stats.norm.ppf(p)
         error = sd * np.sqrt(p * (1 - p) / n) / stats.norm.pdf(at)
         assert np.all(np.abs(table[name] - (mean + sd * at)) < 4.5 * error)
+
+
+def summary_of(sizes, computed=()):
+    names = [f"{site}[{i}]" if size > 1 else site for site, size in sizes.items() for i in range(size)]
+    n = len(names)
+    return Summary("q", tuple(names), np.arange(n), np.ones(n), (0.5,), np.zeros((n, 1)), np.ones(n), computed=computed)
+
+
+@pytest.mark.parametrize("read", [str, lambda summary: summary._repr_html_()])
+def test_long_sites_are_shown_by_a_line(read):
+    text = read(summary_of({"a": 1, "mu": 2000, "b": 1}, computed=("mu",)))
+    assert "mu[0] to mu[1999], 2,000 values with means from 1.0 to 2000 and sds from 1.0 to 1.0" in text
+    assert "summary.to_dataframe() has all 2,002 rows." in text
+    assert "mu[3]" not in text
+    assert len(summary_of({"a": 1, "mu": 2000}).to_dataframe()) == 2001  # the numbers have all
+    text = read(summary_of({"a": 1, "theta": 2000}))
+    assert "theta[19]" in text
+    assert "theta[20] to theta[1999], 1,980 values" in text
+    assert "theta[21]" not in text
+
+
+def test_many_sites_leave_each_other_room():
+    rows, words = summary_of({f"w{i}": 500 for i in range(8)} | {"s": 1}).shown()
+    assert len(rows) <= 60
+    assert "s" in rows.index
+    assert all(f"w{i}[0]" in rows.index for i in range(8))
+    assert words.endswith("984 values of 2 other sites.")
+    rows, words = summary_of({f"w{i}": 1 for i in range(1000)}).shown()
+    assert (len(rows), words.count(";")) == (60, 6)
+    assert summary_of({"w": 60}).shown()[1] == ""
+
+
+def test_what_is_computed_is_known_by_name():
+    assert fit().summary(0, 100).computed == ("doubled",)
+    assert json.loads(json.dumps(fit().summary(0, 100).to_dict()))["computed"] == ["doubled"]
 
 
 def test_rows_have_the_names_of_the_coordinates():

@@ -19,6 +19,7 @@ from rich.console import Console
 import vi_kl
 from vi_kl.core.estimate import Estimate
 from vi_kl.diagnostics.gap import Gap, NormalParts
+from vi_kl.draws.excerpt import shown
 from vi_kl.reference import reference_by_quadrature
 from vi_kl.report import figures as plots
 from vi_kl.report.comparison import comparison_page, write_report
@@ -26,7 +27,6 @@ from vi_kl.report.comparison_figures import draw_pictures, draw_traces, plot_gap
 from vi_kl.report.draws import draw_sites_of
 from vi_kl.report.figures.marginals import density, range_of
 from vi_kl.report.figures.pairs import region
-from vi_kl.report.parameters import shown
 from vi_kl.report.tables import COLUMNS, EIGHTY_CHARACTERS, Table, comparison_table, cost_table, evidence, notes, number
 from vi_kl.report.terminal import print_comparison
 from vi_kl.report.terminal_table import TerminalTable
@@ -252,8 +252,9 @@ def test_a_page_has_the_parameters_as_the_one_that_is_recommended_has_them(unkno
 
 def test_long_sites_that_are_computed_leave_room_for_the_latent_ones():
     names = [*(f"theta[{i}]" for i in range(30)), *(f"rate[{i}]" for i in range(20)), "ratio", "scale"]
-    assert shown(names, {"theta", "scale"}) == [*range(30), 50, 51]
-    assert len(shown([f"theta[{i}]" for i in range(90)], {"theta"})) == 40
+    assert shown(names, {"rate", "ratio"}, 40) == [*range(30), 50, 51]
+    assert shown(names, {"rate", "ratio"}) == [*range(52)]
+    assert shown(["scale", *(f"theta[{i}]" for i in range(90))], (), 40) == [*range(21)]
 
 
 def test_the_folder_offers_them_by_name():

@@ -392,6 +392,36 @@ def test_dates_lists_of_several_lengths_and_objects_are_refused(tmp_path):
     np.testing.assert_array_equal(optional.column("x")[0], [1.0, np.nan])
 
 
+@pytest.mark.parametrize(
+    ("text", "columns"),
+    [
+        ("# made by a probe, in 2021\n#\nx,y\n1,2\n3,4\n", {"x": [1, 3], "y": [2, 4]}),
+        ("\n# with a byte-order mark\n\nx,y\n1,2\n", {"x": [1], "y": [2]}),
+        ("# kg; cm\nx;y\n1,5;2\n", {"x": [1.5], "y": [2]}),
+        ("# names as numpy.savetxt writes them:\n# x,y\n1,2\n3,4\n", {"x": [1, 3], "y": [2, 4]}),
+        ("#x\ty\n1\ta\n", {"x": [1], "y": ["a"]}),
+        ("x,y\n1,2\n# a gap\n3,4\n# the end\n", {"x": [1, 3], "y": [2, 4]}),
+        ("# labels\nid,y\n#1,2\n#2,4\n", {"id": ["#1", "#2"], "y": [2, 4]}),
+        ("id,y\nflat #3,2\n", {"id": ["flat #3"], "y": [2]}),
+        ("# a text,of two parts\nname,town\nAda,Łódź\n", {"name": ["Ada"], "town": ["Łódź"]}),
+    ],
+)
+def test_lines_that_begin_with_a_hash_are_comments(text, columns, tmp_path):
+    path = tmp_path / ("d.tsv" if "\t" in text else "d.csv")
+    path.write_text(text, encoding="utf-8-sig" if "mark" in text else "utf-8")
+    table = read_table(path)
+    assert list(table.raw) == list(columns)
+    for name, values in columns.items():
+        found, labels = table.column(name)
+        assert ([labels[code] for code in found] if labels is not None else found.tolist()) == values
+
+
+def test_a_file_of_comments_has_no_columns(tmp_path):
+    (tmp_path / "d.csv").write_text("# nothing\n# yet\n")
+    with pytest.raises(FileError, match="cannot be read as csv: No columns to parse"):
+        read_table(tmp_path / "d.csv")
+
+
 def test_decimal_commas_are_read_between_semicolons_and_other_notations_are_refused(tmp_path):
     (tmp_path / "d.csv").write_text(
         "x;n;name;version;money\n1,5;1;a,b;1.2.3;1.234,5\n-2;3;c;1.2.4;12 EUR\n;2;1;1.3;3%\n"

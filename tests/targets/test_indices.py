@@ -8,6 +8,7 @@ import numpyro
 import numpyro.distributions as dist
 import pandas as pd
 import pytest
+from numpyro.contrib.control_flow import scan
 
 import vi_kl
 from vi_kl import Target
@@ -62,6 +63,25 @@ def test_a_model_that_is_most_likely_not_meant_is_told(model, arguments, words):
     assert len(told) == 1
     assert all(each in str(told[0].message) for each in words)
     assert told[0].filename == __file__
+
+
+def stepped(group, y):
+    effect = numpyro.sample("effect", dist.Normal(0, 1).expand([3]).to_event(1))
+
+    def step(level, row):
+        level = numpyro.sample("level", dist.Normal(level + effect[row[0]], 1))
+        numpyro.sample("y", dist.Normal(level, 1), obs=row[1])
+        return level, None
+
+    scan(step, 0.0, (group, y))
+
+
+def test_an_index_within_a_scan_is_told():
+    with pytest.warns(ModelWarning, match="made of 'group' goes from 1 to 3, and 'effect' has 3 entries"):
+        Target.from_numpyro(stepped, GROUP + 1, Y)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        Target.from_numpyro(stepped, GROUP, Y)
 
 
 def test_indices_inside_and_priors_that_are_meant_are_not_told():

@@ -2,6 +2,7 @@
 
 import sys
 import tracemalloc
+import warnings
 
 import jax.numpy as jnp
 import numpy as np
@@ -13,7 +14,7 @@ from tiers import exhaustive_after
 
 import vi_kl
 from vi_kl import Target
-from vi_kl.core.errors import ModelError, UnsuitableError
+from vi_kl.core.errors import ModelError, ModelWarning, UnsuitableError
 from vi_kl.core.precision import in_float64
 from vi_kl.families.guide import GuideError
 from vi_kl.reference import reference_run
@@ -256,3 +257,36 @@ def test_without_pyarrow_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
     with pytest.raises(MissingExtraError, match=r"vi_kl\[parquet\]"):
         ParquetRows("rows.parquet", x="a")
+
+
+def picked(rate, group, y):
+    effect = numpyro.sample("effect", dist.Normal(0, 1).expand([3]).to_event(1))
+    numpyro.sample("y", dist.Exponential(jnp.exp(effect[group]) * rate), obs=y)
+
+
+def rows_with(**changes):
+    """Rows of which the last has these values."""
+    rows = {"group": np.arange(N) % 3, "y": 1.0 + np.arange(N) % 5}
+    for name, value in changes.items():
+        rows[name][-1] = value
+    return ArrayRows(piece=PIECE, **rows)
+
+
+def test_an_index_of_any_block_that_lies_outside_is_told():
+    with pytest.warns(ModelWarning, match="made of 'group' goes from 0 to 3, and 'effect' has 3 entries") as told:
+        Target.from_numpyro(picked, 1.0, rows=rows_with(group=3))
+    assert len(told) == 1
+    assert told[0].filename == __file__
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        Target.from_numpyro(picked, 1.0, rows=rows_with())
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [(-1.0, "'y' is not finite in 1 place.*inside the support"), (np.nan, "'y' holds 1 NaN value")],
+)
+def test_an_observation_of_a_later_block_that_cannot_be_is_named_with_its_rows(value, words):
+    target = Target.from_numpyro(picked, 1.0, rows=rows_with(y=value))
+    with pytest.raises(UnsuitableError, match=rf"{words}.* The first are among rows 201 to 230 of the source\."):
+        vi_kl.fit(target, "laplace", key=0)

@@ -25,6 +25,7 @@ from vi_kl.core.precision import in_float64
 from vi_kl.core.progress import reporting
 from vi_kl.core.random_keys import as_key
 from vi_kl.core.records import facts_in_html
+from vi_kl.core.suggestions import NamesItsSettings, names_its_arguments
 from vi_kl.draws.answers import Answers
 from vi_kl.draws.resampling import Resampled, resample
 from vi_kl.draws.target_draws import TargetDraws
@@ -192,6 +193,7 @@ class Fit(Answers):
         """Return log q(z) for z of shape (dim,) or (n, dim)."""
         return self.approximation.log_prob(z)
 
+    @names_its_arguments
     def resample(
         self,
         key: KeyLike,
@@ -234,7 +236,7 @@ class Fit(Answers):
 
 
 @dataclasses.dataclass(frozen=True)
-class Algorithm(abc.ABC):
+class Algorithm(NamesItsSettings, abc.ABC):
     """A way to find an approximation.
 
     To add one, subclass it in a file of its own with a `name` and `find`, and enter it in `METHODS` in registry.py.
@@ -266,6 +268,7 @@ class Algorithm(abc.ABC):
             counter: the evaluations so far, to which `find` adds its own. Seconds are counted by `fit`.
         """
 
+    @names_its_arguments
     def fit(self, key: KeyLike, target: Target, *, start: Any = None, progress: ProgressLike = None) -> Fit:
         """Find the best q.
 
@@ -279,6 +282,7 @@ class Algorithm(abc.ABC):
         """
         return run_fit(self, key, target, start, progress)
 
+    @names_its_arguments
     def fit_many(
         self,
         key: KeyLike,

@@ -1,16 +1,17 @@
 """Arguments of `fit` and its relatives: a target or a model, and a method by name, however users write them."""
 
 import difflib
-import inspect
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from numpyro.infer.autoguide import AutoGuide
 
 from vi_kl.core.random_keys import is_key
+from vi_kl.core.suggestions import refuse_unknown
 from vi_kl.families.family import Family
 from vi_kl.targets.arguments import require_target, target_or_none
+from vi_kl.targets.calls import why_no_call
 from vi_kl.targets.pymc import is_pymc_model
 from vi_kl.targets.target import Target
 
@@ -68,20 +69,36 @@ def target_of(asked: Any, args: tuple, kwargs: Mapping, *, caller: str, options:
     Raises:
         TypeError: The argument stands for no target; the message says what to pass.
     """
+    refuse_wrong_call(asked, args, kwargs, caller, options)
     known = target_or_none(asked)
     if known is not None:
-        refuse_more(args, kwargs, caller, options)
         return known
     if is_pymc_model(asked):
-        refuse_more(args, kwargs, caller, options)
         return Target.from_pymc(asked)
+    return Target.from_numpyro(asked, *args, **kwargs)
+
+
+def refuse_wrong_call(asked: Any, args: tuple, kwargs: Mapping, caller: str, options: Iterable[str]) -> None:
+    """Raise an error unless what is asked stands for a target, and takes what else is given.
+
+    Args:
+        asked, args, kwargs, caller, options: as `target_of` takes them.
+    """
+    if target_or_none(asked) is not None or is_pymc_model(asked):
+        refuse_more(args, kwargs, caller, options)
+        return
     if isinstance(asked, AutoGuide | Family) or (isinstance(asked, type) and issubclass(asked, AutoGuide | Family)):
         name = getattr(asked, "__name__", type(asked).__name__)
         raise TypeError(f"{caller} takes the target first, then the method, which {name} is: {caller}(target, ...).")
     if not callable(asked) or isinstance(asked, type):
-        return require_target(asked, caller)
-    refuse_call(asked, args, kwargs, caller)
-    return Target.from_numpyro(asked, *args, **kwargs)
+        require_target(asked, caller)
+    words = why_no_call(asked, args, kwargs, caller, options)
+    if words is not None:
+        name = getattr(asked, "__name__", type(asked).__name__)
+        raise TypeError(
+            f"{words} Pass its data too, as in {caller}({name}, x, y=y, key=0), or make the target first: "
+            f"Target.from_numpyro({name}, x, y=y)."
+        )
 
 
 def refuse_more(args: tuple, kwargs: Mapping, caller: str, options: Iterable[str]) -> None:
@@ -91,35 +108,10 @@ def refuse_more(args: tuple, kwargs: Mapping, caller: str, options: Iterable[str
             f"{caller} got {len(args)} more argument(s) beside the target and the method. A target has its data "
             f"already; everything else is given by name: {', '.join(options)}."
         )
-    for name in kwargs:
-        close = difflib.get_close_matches(name, list(options), n=1)
-        guess = f" Did you mean {close[0]!r}?" if close else ""
-        raise TypeError(
-            f"{caller} has no argument {name!r}.{guess} It takes {', '.join(options)}; settings of a method belong to "
-            f"the method itself, for example method=SVI(MeanField(), max_steps=1000)."
-        )
-
-
-def refuse_call(model: Callable, args: tuple, kwargs: Mapping, caller: str) -> None:
-    """Raise an error if a model cannot be called with these arguments."""
-    words = why_no_call(model, args, kwargs)
-    if words is not None:
-        name = getattr(model, "__name__", type(model).__name__)
-        raise TypeError(
-            f"{words}. Pass its data too, as in {caller}({name}, x, y=y, key=0), or make the target first: "
-            f"Target.from_numpyro({name}, x, y=y)."
-        )
-
-
-def why_no_call(model: Callable, args: tuple, kwargs: Mapping) -> str | None:
-    """Say why a model cannot be called with these arguments; None if it can, or if that does not show."""
     try:
-        signature = inspect.signature(model)
-    except (TypeError, ValueError):  # some callables have none
-        return None
-    try:
-        signature.bind(*args, **kwargs)
+        refuse_unknown(caller, kwargs, options)
     except TypeError as error:
-        name = getattr(model, "__name__", type(model).__name__)
-        return f"The model {name}{signature} cannot be called with the arguments given: {error}"
-    return None
+        raise TypeError(
+            f"{error} Settings of a method belong to the method itself, for example method=SVI(MeanField(), "
+            f"max_steps=1000)."
+        ) from None

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from vi_kl.algorithms.algorithm import Algorithm, Fit
-from vi_kl.algorithms.arguments import is_method, method_named, refuse_key_first, target_of
+from vi_kl.algorithms.arguments import is_method, method_named, refuse_key_first, refuse_wrong_call, target_of
 from vi_kl.algorithms.method import KINDS, MethodLike
 from vi_kl.algorithms.registry import DEFAULT, METHODS
 from vi_kl.algorithms.sample_average_approximation import SampleAverageApproximation
@@ -18,6 +18,8 @@ from vi_kl.families.guide import follows_rows, guide_family
 from vi_kl.objectives.elbo import ELBO
 from vi_kl.targets.arguments import in_words, is_to_learn, target_or_none
 from vi_kl.targets.target import Target
+
+OPTIONS = ("method", "key", "start", "checkpoint", "progress")  # what `fit` takes beside a model's arguments
 
 
 def choose_algorithm(target: Target, method: MethodLike | None = None) -> Algorithm:
@@ -102,8 +104,9 @@ def fit(
         method, args = args[0], args[1:]
     if args and key is None and is_key(args[-1]):
         args, key = args[:-1], args[-1]
+    refuse_wrong_call(target, args, kwargs, "fit", OPTIONS)  # a key may be missing because it is misspelt
     key = as_key(key)
-    target = target_of(target, args, kwargs, caller="fit", options=("method", "key", "start", "checkpoint", "progress"))
+    target = target_of(target, args, kwargs, caller="fit", options=OPTIONS)
     algorithm = choose_algorithm(target, method)
     if checkpoint is None:
         return algorithm.fit(key, target, start=start, progress=progress)

@@ -29,6 +29,7 @@ from vi_kl.core import serialization
 from vi_kl.core.precision import in_float64
 from vi_kl.core.pytrees import to_numpy
 from vi_kl.core.serialization import Archive, ArchiveError
+from vi_kl.core.suggestions import names_its_arguments
 from vi_kl.families.approximation import Approximation
 from vi_kl.families.family import Family, refuse_not_finite
 from vi_kl.families.guide import Guide, guide_family
@@ -111,6 +112,7 @@ class StoredFit:
     made: dict[str, Any]
 
 
+@names_its_arguments
 @in_float64
 def save(fit: Fit, path: str | os.PathLike, *, made: Mapping[str, Any] | None = None) -> None:
     """Write a fit to a file.
@@ -186,6 +188,7 @@ def without_guide(value):
     return value
 
 
+@names_its_arguments
 @in_float64
 def load(
     path: str | os.PathLike, target: Target | None = None, *, family: Any = None, classes: Iterable[type] = ()

@@ -88,7 +88,7 @@ def check(
             options = {"short_chains": short_chains, "num_draws": draws}
             certificate = checked(found, reference, seed, options, said)
             done.append(judged(subject, name, certificate, said))
-        said.write({"passed": all(each["passed"] for each in done), "checks": done})
+        said.write({"passed": all(each["passed"] for each in done), "checks": done, "warnings": said.warnings})
         if strict and not all(each["passed"] for each in done):
             raise typer.Exit(1)
 

@@ -86,9 +86,8 @@ def compare(
             write(table, out, command, seed, with_figures=True)
         passed = [not failures_of(certificate) for certificate in table.certificates]
         show(table, out, said)
-        said.write(
-            {"model": subject.name, "passed": any(passed), **table.to_dict(), "made": {**subject.made, "seed": seed}}
-        )
+        record = {"model": subject.name, "passed": any(passed), **table.to_dict()}
+        said.write({**record, "made": {**subject.made, "seed": seed}, "warnings": said.warnings})
         if strict and not any(passed):
             raise typer.Exit(1)
 

@@ -109,6 +109,7 @@ def finish(
             "summary": summary.to_dict(),
             "cost": plain(found.cost),
             "made": {**subject.made, "seed": seed},
+            "warnings": said.warnings,
             "out": None if out is None else str(out),
         }
     )
@@ -142,7 +143,7 @@ def show(
 
     if said.as_json:
         return
-    print_summary(summary, said.output, with_notes=certificate is None)
+    print_summary(summary, said.output, in_commands, with_notes=certificate is None)
     if certificate is not None:
         print_certificate(certificate, said.output, in_commands)
     else:

@@ -6,11 +6,11 @@ import typer
 from rich.console import Console
 
 from vi_kl.cli.divergence import help_text
-from vi_kl.cli.divergence.input_errors import nearest
 from vi_kl.cli.divergence.spinner import delayed_spinner
 from vi_kl.cli.divergence.syntax import check_written
 from vi_kl.cli.errors import errors_as_sentences, refuse
 from vi_kl.cli.options import Base, Seed
+from vi_kl.core.suggestions import nearest
 
 MOST_DRAWS = 100_000_000
 

@@ -9,6 +9,7 @@ import typer
 from vi_kl.cli.interruption import when_interrupted
 from vi_kl.cli.options import Arg, AsJson, Debug, Dtype, OtherModel, Quiet, Seed
 from vi_kl.cli.streams import Streams, streams
+from vi_kl.cli.wording import in_commands
 from vi_kl.core.files import require_writable_file
 
 if TYPE_CHECKING:
@@ -78,7 +79,8 @@ def predict(
         show(table, out, said)
         number = len(next(iter(values.values())))
         where = None if out is None else str(out)
-        said.write({"fit": str(fit), "draws": number, "seed": seed, "summary": table.to_dict(), "out": where})
+        record = {"fit": str(fit), "draws": number, "seed": seed, "summary": table.to_dict(), "out": where}
+        said.write({**record, "warnings": said.warnings})
 
 
 def check_out(out: Path) -> None:
@@ -100,6 +102,6 @@ def show(table: "Summary", out: Path | None, said: Streams) -> None:
 
     if said.as_json:
         return
-    print_summary(table, said.output)
+    print_summary(table, said.output, in_commands)
     if out is not None:
         said.show(f"The draws are in {out}.")

@@ -1,10 +1,11 @@
 """`--set name=value`: settings of a method, which in Python are fields of its algorithm, objective or family."""
 
 import dataclasses
-import difflib
 import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+
+from vi_kl.core.suggestions import guess
 
 if TYPE_CHECKING:
     from vi_kl.algorithms import Algorithm
@@ -97,7 +98,5 @@ def value_of(name: str, written: str, present: Any) -> Any:
 def unknown(setting: str, known: Mapping[str, Mapping[str, Any]]) -> str:
     """Say that no method has a setting, and which settings there are."""
     everything = [name for settings in known.values() for name in settings]
-    close = difflib.get_close_matches(setting, everything, n=1)
-    guess = f" Did you mean {close[0]}?" if close else ""
     lists = "; ".join(f"{name} has {', '.join(settings) or 'none'}" for name, settings in known.items())
-    return f"--set {setting}: there is no such setting.{guess} Of what can be set, {lists}."
+    return f"--set {setting}: there is no such setting.{guess(setting, everything)} Of what can be set, {lists}."

@@ -29,12 +29,14 @@ class Streams:
         errors: the stream of remarks, progress and errors.
         as_json: whether results are one JSON object, and nothing is shown for people.
         quiet: whether there are no remarks and no progress.
+        warnings: what is suspicious about the model, as it was found so far, for the results of a command.
     """
 
     output: Console
     errors: Console
     as_json: bool = False
     quiet: bool = False
+    warnings: list[str] = dataclasses.field(default_factory=list)
 
     @property
     def progress(self) -> bool | None:
@@ -50,7 +52,7 @@ class Streams:
 
     @contextlib.contextmanager
     def warnings_as_remarks(self) -> Iterator[None]:
-        """Say what is suspicious about a model, as vi_kl warns of it in a with block; other warnings pass."""
+        """Say what is suspicious about a model, as vi_kl warns of it in a with block, once; other warnings pass."""
         from vi_kl.core.errors import ModelWarning  # which brings NumPy
 
         with warnings.catch_warnings(record=True) as caught:
@@ -58,7 +60,10 @@ class Streams:
             yield
         for each in caught:
             if issubclass(each.category, ModelWarning):
-                self.remark(str(each.message))
+                words = in_commands(str(each.message))
+                if words not in self.warnings:
+                    self.warnings.append(words)
+                    self.remark(words)
             else:
                 warnings.warn_explicit(each.message, each.category, each.filename, each.lineno)
 

@@ -19,6 +19,7 @@ COMMANDS = {
     "raise target_accept_prob": "raise target_accept_prob of vi_kl.reference_run, in Python,",
     "(reference_by_smc)": "(--reference smc)",
     "fit.summary(key) has them all": "vi-kl fit --json has them all",
+    "summary.to_dataframe() has all": "--json has all",
     '\nWith on_failure="keep" the run is kept, and its complaints with it.': "",
 }
 PATTERNS = (

@@ -21,6 +21,7 @@ from vi_kl.core.precision import in_float64
 from vi_kl.core.progress import reporting
 from vi_kl.core.random_keys import numpy_generator, split
 from vi_kl.core.records import WORKING, Readable, plain, store
+from vi_kl.core.suggestions import names_its_arguments
 from vi_kl.diagnostics.advice import advice_for
 from vi_kl.diagnostics.against_reference import judge_against_reference
 from vi_kl.diagnostics.arguments import Fitted, approximation_of, reference_and_key
@@ -151,6 +152,7 @@ class Certificate(Readable, Measurements):
         return say("Certificate of {name}: {label}, by {source}", **named, source=say(self.source))
 
 
+@names_its_arguments
 @with_one_blas_thread
 @in_float64
 def check(

@@ -36,6 +36,7 @@ from vi_kl.core.precision import in_float64
 from vi_kl.core.progress import part_of, reporting
 from vi_kl.core.random_keys import numpy_generator, split
 from vi_kl.core.records import WORKING, Readable, plain, store
+from vi_kl.core.suggestions import names_its_arguments
 from vi_kl.core.written_numbers import significant
 from vi_kl.diagnostics.arguments import Fitted, approximation_of, reference_and_key
 from vi_kl.diagnostics.certificate import check, with_reference_attached
@@ -119,6 +120,7 @@ class Gap(Readable):
         return "\n".join([f"Gap of {self.name}: {self.label}", *lines, *filter(None, [self.note]), *self.warnings])
 
 
+@names_its_arguments
 @with_one_blas_thread
 @in_float64
 def explain_gap(

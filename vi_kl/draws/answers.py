@@ -15,6 +15,7 @@ from vi_kl.core.numbers import whole_number
 from vi_kl.core.precision import in_float64
 from vi_kl.core.progress import part_of, reporting
 from vi_kl.core.random_keys import as_key, fold_in, is_key
+from vi_kl.core.suggestions import names_its_arguments
 from vi_kl.draws.labels import Coords, Dims, Labels
 from vi_kl.draws.model_runs import OBSERVED, USUAL, ModelRuns, predict, usual_number
 from vi_kl.draws.summary import PROBABILITIES, Summary, summarise
@@ -43,6 +44,7 @@ class Answers(abc.ABC):
     def target_of_draws(self) -> Target:
         """Return the target whose z is drawn."""
 
+    @names_its_arguments
     @in_float64
     def summary(
         self,
@@ -124,6 +126,7 @@ class Answers(abc.ABC):
             rest = part_of(report, 0.3, 1.0)
             return predict(runs, values, fold_in(key, 3), rest, arguments=arguments, sites=sites, redraw=redraw)
 
+    @names_its_arguments
     @in_float64
     def log_likelihood(
         self, key: KeyLike, n: int | None = None, *, progress: ProgressLike = None
@@ -155,6 +158,7 @@ class Answers(abc.ABC):
             values = runs.values(draws.z, fold_in(key, 2), part_of(report, 0.0, 0.3))
             return runs.log_probs(values, observed, part_of(report, 0.3, 1.0))
 
+    @names_its_arguments
     @in_float64
     def to_arviz(
         self,

@@ -127,7 +127,7 @@ def assembled(draws: TargetDraws, runs: ModelRuns | None, groups, attrs: dict, c
     from arviz_base import dict_to_dataset
 
     density = draws.target.density
-    plates = dict(density.dims) if runs is None else {name: site.dims for name, site in runs.sites.items()}
+    plates = dict(density.dims) if runs is None else plates_of(runs, groups.get("constant_data", {}))
     data = {name: x for group in ("observed_data", "constant_data") for name, x in groups.get(group, {}).items()}
     drawn = {name: x[0] for group in ("posterior", "posterior_predictive") for name, x in groups.get(group, {}).items()}
     shapes = {name: np.shape(x) for name, x in (data | drawn).items()}
@@ -149,6 +149,21 @@ def assembled(draws: TargetDraws, runs: ModelRuns | None, groups, attrs: dict, c
     tree = xarray.DataTree.from_dict(made)
     tree.attrs = attrs
     return tree
+
+
+def plates_of(runs: ModelRuns, constants: Drawn) -> dict[str, tuple[str | None, ...]]:
+    """Return the plate of each axis of the sites, and of the rows of constant data.
+
+    These stand in the plate of an observed site that has as many, if there is one such: so they are drawn against it.
+    """
+    plates = {name: site.dims for name, site in runs.sites.items()}
+    observed = [runs.sites[name] for name in runs.named(OBSERVED)]
+    sizes = {axis: n for site in observed for axis, n in zip(site.dims, site.shape, strict=False) if axis and n > 1}
+    for name, x in constants.items():
+        fitting = [axis for axis, size in sizes.items() if size == len(x)] if np.ndim(x) and name not in plates else []
+        if len(fitting) == 1:
+            plates[name] = (fitting[0], *(None,) * (np.ndim(x) - 1))
+    return plates
 
 
 def in_chains(x: np.ndarray, draws: TargetDraws, group: str) -> np.ndarray:

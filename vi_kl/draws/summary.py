@@ -10,6 +10,7 @@ import numpy as np
 
 from vi_kl.core.records import Readable, plain
 from vi_kl.core.written_numbers import at_place, exponent, significant
+from vi_kl.draws import excerpt
 from vi_kl.draws.labels import Labels
 from vi_kl.draws.target_draws import TargetDraws
 
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 PROBABILITIES = (0.05, 0.5, 0.95)
-MOST_ROWS = 60  # that are printed; a longer table is cut in the middle
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -35,6 +35,7 @@ class Summary(Readable):
             that it does not judge.
         sd_ratio: the sd divided by the posterior's, by the certificate; likewise.
         notes: what the certificate says, and whatever else must not be missed, a sentence each.
+        computed: the names of the sites that the model computes from others; where they are long they are not printed.
     """
 
     source: str
@@ -47,6 +48,7 @@ class Summary(Readable):
     mean_error: np.ndarray | None = None
     sd_ratio: np.ndarray | None = None
     notes: tuple[str, ...] = ()
+    computed: tuple[str, ...] = ()
 
     @property
     def headline(self) -> str:
@@ -82,13 +84,25 @@ class Summary(Readable):
             ]
         return table.drop(columns="standard error")
 
+    def shown(self, most: int = excerpt.MOST_ROWS) -> "tuple[pd.DataFrame, str]":
+        """Return the rows of `written` that a table has room for, and in words what is left out; "" if nothing is."""
+        places = excerpt.shown(self.names, self.computed, most)
+        return self.written().iloc[places], excerpt.in_words(self.names, places, self.mean, self.sd)
+
+    def paragraphs(self, left_out: str) -> list[str]:
+        """Return what is said below a table: what it does not show, and the notes."""
+        more = f"{left_out} summary.to_dataframe() has all {len(self.names):,} rows."
+        return [*([more] if left_out else []), *self.notes]
+
     def __str__(self):
-        text = self.written().to_string(max_rows=MOST_ROWS, index_names=False)
-        return "\n".join([self.source[:1].upper() + self.source[1:], text, *self.notes])
+        table, left_out = self.shown()
+        text = table.to_string(index_names=False)
+        return "\n".join([self.source[:1].upper() + self.source[1:], text, *self.paragraphs(left_out)])
 
     def _repr_html_(self):
-        table = self.written().to_html(max_rows=MOST_ROWS, index_names=False)
-        words = [self.source[:1].upper() + self.source[1:], *self.notes]
+        frame, left_out = self.shown()
+        table = frame.to_html(index_names=False, max_rows=len(frame))
+        words = [self.source[:1].upper() + self.source[1:], *self.paragraphs(left_out)]
         return f"<p>{html.escape(words[0])}</p>{table}" + "".join(f"<p>{html.escape(line)}</p>" for line in words[1:])
 
 
@@ -133,6 +147,7 @@ def summarise(
         mean_error,
         sd_ratio,
         tuple(notes),
+        tuple(name for name in sites if name not in draws.target.site_names),
     )
 
 

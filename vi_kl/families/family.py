@@ -18,6 +18,7 @@ from numpyro.distributions import Distribution
 
 from vi_kl.core.annotations import AnyArray, KeyLike, Params
 from vi_kl.core.gaussian import Gaussian
+from vi_kl.core.suggestions import NamesItsSettings
 from vi_kl.families.frame import Frame
 from vi_kl.families.push_forward import push_forward
 from vi_kl.targets.minibatch import with_rows
@@ -55,7 +56,7 @@ class InNumpy(Protocol):
 
 
 @dataclasses.dataclass(frozen=True)
-class Family(abc.ABC):
+class Family(NamesItsSettings, abc.ABC):
     """A set of candidate approximations. Instances are hashable: a static part of compiled code."""
 
     @property
@@ -68,7 +69,7 @@ class Family(abc.ABC):
         """Return whether log q is known, and cheap, at any z, and not only at q's own draws."""
         return True
 
-    def require(self, target: Target) -> None:  # noqa: B027 - most families take every target
+    def require(self, target: Target) -> None:
         """Raise an error that says why this family cannot approximate the target, if it cannot."""
 
     @property

@@ -7,6 +7,7 @@ from jaxtyping import Array, Float
 
 from vi_kl.core.annotations import Params
 from vi_kl.core.errors import ViKLError
+from vi_kl.core.suggestions import NamesItsSettings
 from vi_kl.families.family import Family
 from vi_kl.targets.target import Target
 
@@ -16,7 +17,7 @@ class ObjectiveError(ViKLError, ValueError):
 
 
 @dataclasses.dataclass(frozen=True)
-class Objective(abc.ABC):
+class Objective(NamesItsSettings, abc.ABC):
     """A definition of the best member of a family. Instances are hashable: a static part of compiled code."""
 
     @abc.abstractmethod
@@ -28,7 +29,7 @@ class Objective(abc.ABC):
     def density_evaluations(self) -> int:
         """The number of evaluations of the target's log density (and of its gradient) that one call takes."""
 
-    def require(self, family: Family, target: Target) -> None:  # noqa: B027 - most objectives take every family
+    def require(self, family: Family, target: Target) -> None:
         """Raise an `ObjectiveError` that says why this objective cannot be followed, before a fit begins.
 
         What only a run of a guide can show is checked when the loss is first traced.

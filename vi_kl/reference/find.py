@@ -8,6 +8,7 @@ import jax
 
 from vi_kl.core.annotations import KeyLike, ProgressLike
 from vi_kl.core.random_keys import as_key
+from vi_kl.core.suggestions import names_given, refuse_unknown
 from vi_kl.reference.gaussian import NotGaussian, gaussian_reference
 from vi_kl.reference.mcmc.checks import OF_THE_CHAINS, Checks
 from vi_kl.reference.mcmc.reference_run import UntrustworthyReference, reference_run
@@ -59,6 +60,7 @@ def find_reference(
         UntrustworthyReference: the other methods do not apply, and the reference run failed its checks, and so did
             sequential Monte Carlo where it was tried.
     """
+    refuse_unknown("find_reference", settings, names_given(reference_run) or ())
     if target.reference is not None:
         return target.reference
     try:

@@ -1,8 +1,6 @@
 """The model's parameters under the approximation that a comparison recommends, as a section of its page."""
 
 import dataclasses
-import itertools
-from collections.abc import Collection, Sequence
 
 from vi_kl.core.annotations import KeyLike
 from vi_kl.report.pages import Section
@@ -23,15 +21,6 @@ MEANINGS = {
 TITLES = {"mean error [sd]": "error of the mean [sd]", "sd ratio": "sd / posterior sd"}
 
 
-def shown(names: Sequence[str], latent: Collection[str]) -> list[int]:
-    """Return the places of the entries that are shown: of latent sites the first, of others those that leave room."""
-    found: list[int] = []
-    for site, entries in itertools.groupby(range(len(names)), key=lambda i: names[i].partition("[")[0]):
-        own, room = list(entries), MOST_ROWS - len(found)
-        found += own[:room] if site in latent or len(own) <= room else []
-    return found
-
-
 def parameters_section(comparison: Comparison, key: KeyLike) -> Section:
     """Return the table of means, sds and quantiles, with what the certificate knows of their errors.
 
@@ -41,13 +30,12 @@ def parameters_section(comparison: Comparison, key: KeyLike) -> Section:
     """
     name, fit, certificate = chosen(comparison.fits, comparison.certificates, comparison.ranking)
     summary = fit.summary(key, certificate=dataclasses.replace(certificate, name=fit.name))  # two may have one name
-    places = shown(summary.names, comparison.target.site_names)
-    frame = summary.written().iloc[places]
+    frame, left_out = summary.shown(MOST_ROWS)
     rows = tuple((str(entry), *map(str, row)) for entry, row in zip(frame.index, frame.to_numpy(), strict=True))
     columns = ("parameter", *map(str, frame.columns))
     meanings = tuple(MEANINGS.get(column, f"The {column} quantile under the approximation.") for column in columns)
     words = f"As {readable(name)} has them."
-    if len(places) < len(summary.names):
-        words += f" Shown are {len(places)} of {len(summary.names):,} entries; fit.summary(key) has them all."
+    if left_out:
+        words += f" {left_out} Of {len(summary.names):,} entries, fit.summary(key) has them all."
     table = Table(tuple(TITLES.get(column, column) for column in columns), rows, meanings)
     return Section("What the parameters are", (words,), (table,))

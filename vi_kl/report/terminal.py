@@ -9,7 +9,7 @@ from rich.table import Column
 from rich.text import Text
 
 from vi_kl.diagnostics.certificate import Certificate
-from vi_kl.draws.summary import MOST_ROWS, Summary
+from vi_kl.draws.summary import Summary
 from vi_kl.report.tables import EIGHTY_CHARACTERS, Table, comparison_table, notes
 from vi_kl.report.terminal_table import TerminalTable
 from vi_kl.workflows.comparison import Comparison
@@ -36,24 +36,24 @@ def print_comparison(
     print_notes(map(wording, [*notes(comparison), comparison.recommendation]), console)
 
 
-def print_summary(summary: Summary, console: Console, *, with_notes: bool = True) -> None:
-    """Print means, sds and quantiles as a table, cut in the middle where it is long, and what must not be missed.
+def print_summary(
+    summary: Summary, console: Console, wording: Callable[[str], str] = str, *, with_notes: bool = True
+) -> None:
+    """Print means, sds and quantiles as a table, without the most of long sites, and what must not be missed.
 
     Args:
         summary: what `fit.summary` returned.
         console: the console to print on.
+        wording: a function that all sentences go through, as in `print_comparison`.
         with_notes: whether to print the notes, which repeat what a certificate says that is printed besides.
     """
-    frame = summary.written()
+    frame, left_out = summary.shown()
     rows = [(str(name), *map(str, row)) for name, row in zip(frame.index, frame.to_numpy(), strict=True)]
-    if len(rows) > MOST_ROWS:
-        half = MOST_ROWS // 2
-        rows = [*rows[:half], ("...", *("" for _ in frame.columns)), *rows[-half:]]
     columns = ("", *map(str, frame.columns))
     console.print(Text(summary.source[:1].upper() + summary.source[1:]), "")
     console.print(TerminalTable(Table(columns, tuple(rows), ("what it is of", *columns[1:])), inside=True), "")
-    if with_notes:
-        print_notes(summary.notes, console)
+    words = summary.paragraphs(left_out)
+    print_notes(map(wording, words if with_notes else words[: len(words) - len(summary.notes)]), console)
 
 
 def print_certificate(certificate: Certificate, console: Console, wording: Callable[[str], str] = str) -> None:

@@ -7,6 +7,7 @@ from typing import Any, TypeVar, cast
 
 from vi_kl.core.errors import UnsuitableError, ViKLError
 from vi_kl.core.random_keys import as_key, is_key
+from vi_kl.core.suggestions import names_given, refuse_unknown
 from vi_kl.targets.target import Target
 
 F = TypeVar("F", bound=Callable)
@@ -73,9 +74,12 @@ def of_a_target(function: F) -> F:
     parameter = inspect.signature(function).parameters.get("key")
     takes_key = parameter is not None and parameter.kind is parameter.KEYWORD_ONLY
     wants_key = parameter is not None and takes_key and parameter.default is parameter.empty
+    known = names_given(function)
 
     @functools.wraps(function)
     def asked(target, *args, **kwargs):
+        if known is not None:  # first, as a key may be missing because it is misspelt
+            refuse_unknown(function.__name__, kwargs, known)
         if wants_key or (takes_key and kwargs.get("key") is not None):
             kwargs["key"] = as_key(kwargs.get("key"))
         found = require_target(target, function.__name__)

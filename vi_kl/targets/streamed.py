@@ -90,6 +90,20 @@ class StreamedDensity(DerivedDensity):
             f"vi_kl.check; or pass the rows as arrays, in the narrowest type that holds them."
         )
 
+    def explain(self, data: Any, sites: dict) -> str:
+        """Say what the given density says of the first block in which the sum is not finite, and where that is."""
+        z, begin = jnp.concatenate([jnp.ravel(x) for x in sites.values()])[None], self.blocks.begin
+        for rows, count in read_ahead(iter(self.blocks)):
+            leaves, which = self.leaves(data, rows), np.array([begin, count])
+            if not np.isfinite(np.asarray(sum_of_block(leaves, z, which, by_rows=self.by_rows, with_gradient=False))):
+                for name, array in rows.items():  # those of an earlier block, in which nothing is wrong, do not count
+                    array[count:] = self.blocks.first[name][count:]
+                leaves = self.leaves(data, rows)
+                words = self.density.explain(jax.tree.unflatten(jax.tree.structure(data), leaves), sites)
+                return f"{words} The first are among rows {begin + 1:,} to {begin + count:,} of the source."
+            begin += count
+        return self.density.explain(data, sites)
+
     def leaves(self, data: Any, rows: Rows) -> list:
         """Return the leaves of the data with a block's rows in their places."""
         return in_places(data, self.places, rows)

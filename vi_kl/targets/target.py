@@ -27,12 +27,14 @@ from vi_kl.core.numbers import whole_number
 from vi_kl.core.precision import in_float64
 from vi_kl.core.random_keys import numpy_generator
 from vi_kl.core.records import facts_in_html
+from vi_kl.core.suggestions import names_its_arguments
+from vi_kl.targets.calls import refuse_call
 from vi_kl.targets.density import Density, require_capability
 from vi_kl.targets.log_density import density_of_parameters, density_of_z, is_a_number
 from vi_kl.targets.numpyro.checks import without_data
 from vi_kl.targets.numpyro.indices import indexed_axes, misses
 from vi_kl.targets.numpyro.source import density_from_numpyro
-from vi_kl.targets.numpyro.streamed import streamed_from_numpyro
+from vi_kl.targets.numpyro.streamed import misses_of_rows, streamed_from_numpyro
 from vi_kl.targets.price import CHUNK as CHUNK
 from vi_kl.targets.price import ROWS as ROWS
 from vi_kl.targets.price import (
@@ -122,7 +124,10 @@ class Target:
         (`to_learn`).
 
         A `vi_kl.core.errors.ModelWarning` is given where indices among the data lie outside of what they index, which
-        is no error in JAX, and where nothing is observed and an argument is None.
+        is no error in JAX, and where nothing is observed and an argument is None. Indices are followed into the steps
+        of a scan, and through all rows of a source; not seen are those that a loop computes as it goes, as from a
+        counter of its own (`fori_loop`), and those that are computed otherwise than by sums, differences, products,
+        comparisons and choices of whole numbers.
 
         Plates that subsample are run with all of their rows: the target is the posterior given all the data.
 
@@ -131,13 +136,18 @@ class Target:
         """
         if isinstance(kwargs.get("rows"), RowSource):
             given = {name: value for name, value in kwargs.items() if name != "rows"}
-            return cls(*streamed_from_numpyro(model, args, given, kwargs["rows"], checked_dtype(dtype)), reference)
+            found = streamed_from_numpyro(model, args, given, kwargs["rows"], checked_dtype(dtype))
+            for words in (*without_data(found[0].density), *misses_of_rows(*found)):
+                warnings.warn(words, ModelWarning, stacklevel=3)
+            return cls(*found, reference)
+        refuse_call(model, args, kwargs, "from_numpyro", ("reference", "dtype"))
         density, data, sites = density_from_numpyro(model, args, kwargs, checked_dtype(dtype))
         for words in (*without_data(density), *misses(density, indexed_axes(density, data, sites))):
             warnings.warn(words, ModelWarning, stacklevel=3)
         return cls(density, data, sites, reference)
 
     @classmethod
+    @names_its_arguments
     @in_float64
     def from_log_density(
         cls, function: Callable, dim: int, *, data: Any = None, reference: Any = None, dtype: str = "float64"

@@ -11,7 +11,7 @@ from typing import Any, cast
 from jaxtyping import PRNGKeyArray
 
 from vi_kl.algorithms.algorithm import Fit, FitError
-from vi_kl.algorithms.arguments import refuse_key_first, target_of
+from vi_kl.algorithms.arguments import refuse_key_first, refuse_wrong_call, target_of
 from vi_kl.core.annotations import KeyLike, Progress, ProgressLike
 from vi_kl.core.compilation import in_threads
 from vi_kl.core.errors import ViKLError, numerical_failures_named
@@ -85,9 +85,10 @@ def compare(
             {name: (Fit, Certificate)}.
     """
     refuse_key_first(target, "compare")
-    key = as_key(key)
     if isinstance(methods, Target):  # the two in the other order
         target, methods = methods, cast(Any, target)
+    refuse_wrong_call(target, args, kwargs, "compare", OPTIONS)  # a key may be missing because it is misspelt
+    key = as_key(key)
     posterior = target_of(target, args, kwargs, caller="compare", options=OPTIONS)
     require_learned(posterior, "compare", FitError)
     members, deadline = members_of(posterior, methods), deadline_of(budget)

@@ -30,6 +30,7 @@ from vi_kl.core.estimate import Estimate
 from vi_kl.core.precision import in_float64
 from vi_kl.core.progress import part_of, reporting
 from vi_kl.core.random_keys import as_key
+from vi_kl.core.suggestions import names_its_arguments
 from vi_kl.diagnostics.certificate import Certificate, check
 from vi_kl.diagnostics.psis import RELIABLE
 from vi_kl.draws.model_runs import ModelRuns
@@ -40,6 +41,7 @@ from vi_kl.workflows.model_comparison import ModelComparison
 DRAWS = 4_000  # of each approximation, for leave-one-out
 
 
+@names_its_arguments
 def compare_models(
     models: Mapping[str, Target | Fit],
     *,

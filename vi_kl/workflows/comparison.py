@@ -14,6 +14,7 @@ from vi_kl.core.annotations import KeyLike
 from vi_kl.core.estimate import Estimate
 from vi_kl.core.random_keys import as_key
 from vi_kl.core.records import WORKING, Readable, plain, rendered_by, store
+from vi_kl.core.suggestions import names_its_arguments
 from vi_kl.core.written_numbers import contradicts_zero, divergence_with_error, significant
 from vi_kl.diagnostics.certificate import Certificate
 from vi_kl.diagnostics.gap import Gap, explain_gap
@@ -137,6 +138,7 @@ class Comparison(Readable):
             trees["reference"] = known.to_arviz(jax.random.fold_in(key, len(self.fits)), n, **options)
         return trees
 
+    @names_its_arguments
     def to_html(
         self, path: str | os.PathLike, *, key: KeyLike = 0, unit: Literal["nats", "bits"] = "nats", title: str = ""
     ) -> Path:

@@ -13,8 +13,9 @@ from numpyro.distributions import Distribution
 
 from vi_kl.cli.divergence.arithmetic import as_sizes, check_entries
 from vi_kl.cli.divergence.constraint_text import describe_constraint
-from vi_kl.cli.divergence.input_errors import ExpressionError, Place, nearest
+from vi_kl.cli.divergence.input_errors import ExpressionError, Place
 from vi_kl.cli.divergence.namespace import constructors, parameters, signature
+from vi_kl.core.suggestions import nearest
 
 WHOLE_NUMBERS = ("total_count", "n", "low", "high")  # parameters whose lists of whole numbers stay that
 SHAPES = ("event_shape", "batch_shape")

@@ -22,7 +22,7 @@ from vi_kl.cli.divergence.arithmetic import (
     number,
 )
 from vi_kl.cli.divergence.construct import Argument, construct
-from vi_kl.cli.divergence.input_errors import ExpressionError, Place, nearest
+from vi_kl.cli.divergence.input_errors import ExpressionError, Place
 from vi_kl.cli.divergence.namespace import (
     CONSTANTS,
     METHODS,
@@ -33,6 +33,7 @@ from vi_kl.cli.divergence.namespace import (
     signature,
 )
 from vi_kl.cli.divergence.syntax import parse, tidy
+from vi_kl.core.suggestions import nearest
 
 MOST_DIMENSIONS = 8  # the most dimensions of an array
 KINDS = {

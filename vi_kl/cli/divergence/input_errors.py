@@ -1,8 +1,6 @@
 """Mistakes in what users type: one sentence, and the place it is about."""
 
 import dataclasses
-import difflib
-from collections.abc import Iterable
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,10 +45,3 @@ class ExpressionError(ValueError):
 
     def __str__(self):
         return f"{self.place.marked()}\n{self.sentence}"
-
-
-def nearest(name: str, known: Iterable[str]) -> str | None:
-    """Return the known name that was probably meant, whatever the case of its letters; None if none is similar."""
-    by_lower = {candidate.lower(): candidate for candidate in sorted(known, key=len, reverse=True)}
-    matches = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.6)
-    return by_lower[matches[0]] if matches else None

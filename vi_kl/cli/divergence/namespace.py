@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpyro.distributions as dist
 
 from vi_kl.cli.divergence.arithmetic import ARRAY_FUNCTIONS
-from vi_kl.cli.divergence.input_errors import nearest
+from vi_kl.core.suggestions import nearest
 
 CONSTANTS = {"pi": math.pi, "inf": math.inf}
 METHODS = ("to_event", "expand", "mask")

@@ -4,7 +4,9 @@
         each.by, each.axes, each.size, each.least, each.greatest
 
 JAX takes the nearest entry where an index lies outside of an array, and says nothing. What is known of the arguments'
-numbers is followed, in NumPy, through the operations that make indices of them.
+numbers is followed, in NumPy, through the operations that make indices of them, and into the steps of a scan, which go
+through rows of them. Not followed is what a loop carries from step to step, such as a counter (`fori_loop`), and so
+what is found by it.
 """
 
 import dataclasses
@@ -75,6 +77,7 @@ class Followed:
         axes: (place, axis) of the arguments whose axis it is, for each axis.
         columns: the same as `by` for each entry of the last axis, where they differ; else empty.
         value: its numbers, where they are known.
+        steps: whether these are the numbers at each step of a loop, along a first axis of their own.
     """
 
     shape: tuple[int, ...]
@@ -82,6 +85,7 @@ class Followed:
     axes: tuple[frozenset, ...] = ()
     columns: tuple[frozenset, ...] = ()
     value: np.ndarray | None = None
+    steps: bool = False
 
     def along(self, axis: int) -> frozenset:
         return self.axes[axis] if self.axes else NO_ARGUMENTS
@@ -129,6 +133,8 @@ class Walk:
             if len(inner) == 1 and len(opened(inner[0])[0].invars) == len(inputs):
                 results = self.run(inner[0], inputs)
             else:
+                for program, given in bodies(eqn, inputs):
+                    self.run(program, given)
                 results = [self.apply(eqn, inputs, tuple(getattr(v.aval, "shape", ()))) for v in eqn.outvars]
             values.update(zip(eqn.outvars, results, strict=True))
         return [read(atom) for atom in jaxpr.outvars]
@@ -137,10 +143,41 @@ class Walk:
         name = eqn.primitive.name
         if name == "gather":
             self.found += gathered(eqn.params, *inputs[:2])
+        if name == "dynamic_slice":  # as an index that is one number is read
+            self.found += sliced(eqn.params, *inputs)
         by = frozenset().union(*(x.by for x in inputs))
         columns = columns_of(eqn.params, inputs) if name == "concatenate" else inputs[0].columns if inputs else ()
         kept = columns if columns and shape and len(columns) == shape[-1] else ()
-        return Followed(shape, by, axes_after(name, eqn.params, inputs, shape), kept, value_after(eqn, inputs, shape))
+        axes, value = axes_after(name, eqn.params, inputs, shape), value_after(eqn, inputs, shape)
+        return Followed(shape, by, axes, kept, value, steps=value is not None and any(x.steps for x in inputs))
+
+
+def bodies(eqn, inputs: list[Followed]) -> Iterator[tuple[Any, list[Followed]]]:
+    """Yield the programs that an operation runs at each step or in one of several cases, and what these are given."""
+    name, params = eqn.primitive.name, eqn.params
+    if name == "scan":
+        first, last = params["num_consts"], params["num_consts"] + params["num_carry"]
+        yield params["jaxpr"], [*inputs[:first], *carried(inputs[first:last], inputs), *map(one_step, inputs[last:])]
+    if name == "while":
+        of_condition, first = params["cond_nconsts"], params["cond_nconsts"] + params["body_nconsts"]
+        state = carried(inputs[first:], inputs)
+        yield params["cond_jaxpr"], [*inputs[:of_condition], *state]
+        yield params["body_jaxpr"], [*inputs[of_condition:first], *state]
+    if name == "cond":
+        for branch in params["branches"]:
+            yield branch, inputs[1:]
+
+
+def carried(state: list[Followed], inputs: list[Followed]) -> list[Followed]:
+    """Return what is known of what a loop carries on: it may be made of all that the loop is given."""
+    by = frozenset().union(*(x.by for x in inputs))
+    return [Followed(x.shape, by) for x in state]
+
+
+def one_step(rows: Followed) -> Followed:
+    """Return what is known of a row at each step of a scan."""
+    value = None if rows.steps else rows.value  # of a loop within a loop the numbers are not followed
+    return Followed(rows.shape[1:], rows.by, rows.axes[1:], rows.columns, value, steps=value is not None)
 
 
 def constant(value: Any) -> Followed:
@@ -159,6 +196,14 @@ def gathered(params: dict, operand: Followed, indices: Followed) -> Iterator[Loo
             least, greatest = (int(value.min()), int(value.max())) if inside else (None, None)
             by = indices.columns[column] if indices.columns else indices.by
             yield Lookup(by, operand.along(axis), operand.shape[axis], least, greatest)
+
+
+def sliced(params: dict, operand: Followed, *begins: Followed) -> Iterator[Lookup]:
+    """Yield the lookups that a slice of one entry makes, one for each axis where it begins at what is no constant."""
+    for axis, begin in enumerate(begins):
+        if params["slice_sizes"][axis] == 1 and begin.by:
+            least, greatest = (None, None) if begin.value is None else (int(begin.value.min()), int(begin.value.max()))
+            yield Lookup(begin.by, operand.along(axis), operand.shape[axis], least, greatest)
 
 
 def columns_of(params: dict, inputs: list[Followed]) -> tuple[frozenset, ...]:
@@ -202,11 +247,20 @@ def value_after(eqn, inputs: list[Followed], shape: tuple[int, ...]) -> np.ndarr
     kind = getattr(getattr(eqn.outvars[0].aval, "dtype", None), "kind", "")
     if not inputs or any(x.value is None for x in inputs) or kind not in ("i", "u", "b"):
         return None
-    name, values = eqn.primitive.name, [x.value for x in inputs]
+    steps = {len(x.value) for x in inputs if x.steps}
+    if not steps:
+        return value_of(eqn, [x.value for x in inputs], shape)
+    each = [value_of(eqn, [x.value[i] if x.steps else x.value for x in inputs], shape) for i in range(*steps)]
+    return None if each[0] is None else np.stack(each)
+
+
+def value_of(eqn, values: list[np.ndarray], shape: tuple[int, ...]) -> np.ndarray | None:
+    """Return what an operation makes of whole numbers; None of one that makes no indices."""
+    name = eqn.primitive.name
     if name == "broadcast_in_dim":
         places = eqn.params["broadcast_dimensions"]
         between = [1] * len(shape)
-        for size, place in zip(inputs[0].shape, places, strict=True):
+        for size, place in zip(values[0].shape, places, strict=True):
             between[place] = size
         return np.broadcast_to(values[0].reshape(between), shape)
     return IN_NUMPY[name](eqn.params, *values) if name in IN_NUMPY else None

@@ -19,7 +19,8 @@ import numpyro.distributions as dist
 from numpyro.distributions import constraints
 
 from vi_kl.core.errors import ModelError
-from vi_kl.targets.file.errors import FileError, guess, listed
+from vi_kl.core.suggestions import guess
+from vi_kl.targets.file.errors import FileError, listed
 from vi_kl.targets.file.model import ModelFile, is_posterior
 from vi_kl.targets.file.table import FORMATS, Table, read_table, refuse_no_labels, remark
 from vi_kl.targets.target import Target

@@ -1,6 +1,5 @@
 """Errors of files that people write: what is wrong with which, and the mend."""
 
-import difflib
 from collections.abc import Iterable
 
 from vi_kl.core.errors import ViKLError
@@ -17,10 +16,3 @@ def listed(names: Iterable[str]) -> str:
     names = list(names)
     more = f" and {len(names) - MOST_NAMES:,} more" if len(names) > MOST_NAMES else ""
     return ", ".join(names[:MOST_NAMES]) + more if names else "none"
-
-
-def guess(name: str, known: Iterable[str]) -> str:
-    """Return the question whether a similar name was meant, with a space before it; nothing if there is none."""
-    lower = {each.lower(): each for each in known}
-    close = difflib.get_close_matches(name.lower(), lower, n=1, cutoff=0.6)
-    return f" Did you mean {lower[close[0]]}?" if close else ""

@@ -23,7 +23,8 @@ from typing import Any
 import numpyro
 
 from vi_kl.core.errors import ViKLError
-from vi_kl.targets.file.errors import FileError, guess, listed
+from vi_kl.core.suggestions import guess
+from vi_kl.targets.file.errors import FileError, listed
 from vi_kl.targets.pymc import is_pymc_model
 from vi_kl.targets.target import Target
 

@@ -4,7 +4,6 @@ A column is an array of numbers, or a number. Text becomes codes, 0, 1, 2, ... i
 a column of numbers with stray text in it is refused, and so are dates. Nothing is coded before it is asked for.
 """
 
-import csv
 import dataclasses
 import json
 import re
@@ -15,9 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from vi_kl.targets.file.errors import FileError, guess, listed
+from vi_kl.core.suggestions import guess
+from vi_kl.targets.file.csv_layout import layout_of
+from vi_kl.targets.file.errors import FileError, listed
 
-SEPARATORS = ",;\t"
 MOSTLY = 0.5  # the share of a column's entries that are numbers, from which on text among them is a mistake
 SHOWN = 3  # labels in a remark
 WITH_COMMA = re.compile(r"\s*[+-]?\d+(,\d+)?\s*$")
@@ -133,16 +133,14 @@ def columns_of_frame(frame) -> dict[str, Any]:
 def read_csv(path: Path) -> dict[str, Any]:
     import pandas as pd
 
-    with open(path, encoding="utf-8-sig") as file:
-        header = file.readline()
-    separator = max(SEPARATORS, key=header.count)
-    names = [name.strip() for name in next(csv.reader([header], delimiter=separator), [])]
-    twice = [name for i, name in enumerate(names) if name and name in names[:i]]
+    layout = layout_of(path)
+    twice = [name for i, name in enumerate(layout.names) if name and name in layout.names[:i]]
     if twice:
         raise FileError(f"{path} has two columns '{twice[0]}': rename one of them.")
-    frame = pd.read_csv(path, sep=separator, skipinitialspace=True).rename(columns=str.strip)
-    columns = columns_of_frame(frame)
-    return columns if separator == "," else {name: with_points(column) for name, column in columns.items()}
+    header: dict[str, Any] = {"header": None, "names": list(layout.names)} if layout.named_by_comment else {}
+    frame = pd.read_csv(path, sep=layout.separator, skipinitialspace=True, skiprows=list(layout.comments), **header)
+    columns = columns_of_frame(frame.rename(columns=str.strip))
+    return columns if layout.separator == "," else {name: with_points(column) for name, column in columns.items()}
 
 
 def with_points(column):

@@ -22,6 +22,7 @@ from numpyro.infer.util import potential_energy, unconstrain_fn
 from vi_kl.core.errors import ModelError
 from vi_kl.core.kept_programs import tracing
 from vi_kl.core.precision import owned
+from vi_kl.targets.calls import misspelt
 from vi_kl.targets.captured import CapturedModel
 from vi_kl.targets.constant_arguments import Constant, value_of, with_constants
 from vi_kl.targets.density import Density
@@ -29,11 +30,12 @@ from vi_kl.targets.numpyro.columns import arguments_that_run, thawed
 from vi_kl.targets.numpyro.deterministic import computed, first_values
 from vi_kl.targets.numpyro.forward import ForwardModel, written
 from vi_kl.targets.numpyro.inspection import change_of_variables, is_a
-from vi_kl.targets.numpyro.parameters import free_values, values_of
+from vi_kl.targets.numpyro.parameters import WithParameters, free_values, values_of
 from vi_kl.targets.numpyro.plates import AllRows
 from vi_kl.targets.sharding import is_sharded, on_automatic_mesh
 from vi_kl.targets.sites import Site, constrained_shapes, unconstrained_shapes
 
+OPTIONS_OF_PREDICT = ("n", "sites", "redraw", "progress")  # which a misspelt argument of the model may be meant for
 NO_WEIGHTS: Mapping[str, float] = {}
 KEY = jax.ShapeDtypeStruct((2,), np.uint32)  # the data of a random key
 
@@ -203,17 +205,21 @@ class NumPyroModel(CapturedModel, Density):
         if arguments is None:
             given = dataclasses.replace(self, programs=(), closed_over=())
             return ForwardModel(given), self.split(data)[0]
+        model = written(self.model)
+        author = model.function if isinstance(model, WithParameters) else model
+        names = arguments[1]
         if self.learnable:
             arguments = (self.free_parameters(data), *arguments[0]), arguments[1]
         try:
-            given, arrays = split_data(AllRows(written(self.model)), *arguments)
+            given, arrays = split_data(AllRows(model), *arguments)
             model, arrays, _ = with_constants(ForwardModel(given), arrays, lambda run, arrays: run.describe(arrays, {}))
         except (TypeError, ValueError, AttributeError) as error:  # the model's own
             raise ModelError(
-                f"The model '{self}' does not run on these arguments: {error}. Give it all that it takes, in the "
-                f"shapes of the new rows. Data that are to be predicted are drawn anew, whatever is given: None where "
-                f"the model allows it, or else any values of the right shape. (The number of draws is given by name: "
-                f"n=1000.)"
+                f"The model '{self}' does not run on these arguments: {error}."
+                f"{misspelt(author, names, 'predict', OPTIONS_OF_PREDICT, str(error))} Give it all that it takes, in "
+                f"the shapes of the new rows. Data that are to be predicted are drawn anew, whatever is given: None "
+                f"where the model allows it, or else any values of the right shape. (The number of draws is given by "
+                f"name: n=1000.)"
             ) from error
         return model, arrays
 

@@ -1,5 +1,6 @@
 """A NumPyro model given the rows of a source, which are read in blocks: what a streamed Target is made of."""
 
+import dataclasses
 from collections.abc import Callable
 
 import numpy as np
@@ -7,13 +8,14 @@ import numpy as np
 from vi_kl.core.compilation import compiled
 from vi_kl.core.errors import ModelError
 from vi_kl.core.programs.row_sums import NotASumError
+from vi_kl.targets.numpyro.indices import Indexed, indexed_axes, misses
 from vi_kl.targets.numpyro.model import DATA, NumPyroModel, names_of_arguments
 from vi_kl.targets.numpyro.plates import AllRows
 from vi_kl.targets.numpyro.source import density_from_numpyro
 from vi_kl.targets.row_sources import RowSource
 from vi_kl.targets.rows import RowSum, constant_part, rows_part, sum_over_rows
 from vi_kl.targets.sites import Site
-from vi_kl.targets.streamed import Blocks, Rows, StreamedDensity, unchanged
+from vi_kl.targets.streamed import Blocks, Rows, StreamedDensity, read_ahead, unchanged
 
 SAME = {"float64": 1e-9, "float32": 1e-4}  # relative difference of sums over a block and over its halves by rounding
 FEWEST = 2  # rows from which on what is due to each of them is told from what is due to none
@@ -36,6 +38,29 @@ def streamed_from_numpyro(
     density, data, sites, by_rows, places = of_block(model, args, kwargs, blocks.first, dtype)
     refuse_dependence_on_their_number(model, args, kwargs, blocks, (data, sites, by_rows), dtype)
     return StreamedDensity(density, blocks, by_rows, places), data, sites
+
+
+def misses_of_rows(density: StreamedDensity, data: tuple, sites: tuple[Site, ...]) -> list[str]:
+    """Say which indices among the rows, or beside them, lie outside of what they index, a sentence or two each.
+
+    The source is read once for it, if the model indexes anything by a column of it.
+    """
+    found = indexed_axes(density.density, data, sites)
+    names = {name for name, _ in density.places}
+    if names.isdisjoint(name for each in found for name in each.arguments):
+        return misses(density, found)
+    for rows, _ in read_ahead(iter(density.blocks)):
+        of_block = indexed_axes(density.density, tuple(density.leaves(data, rows)), sites)
+        found = [reaching_both(*pair) for pair in zip(found, of_block, strict=True)]
+    return misses(density, found)
+
+
+def reaching_both(one: Indexed, other: Indexed) -> Indexed:
+    """Return an axis that is indexed in two blocks with the extremes of both."""
+    if one.lookup.least is None or other.lookup.least is None:
+        return one
+    least, greatest = min(one.lookup.least, other.lookup.least), max(one.lookup.greatest, other.lookup.greatest)
+    return one._replace(lookup=dataclasses.replace(one.lookup, least=least, greatest=greatest))
 
 
 def of_block(model: Callable, args: tuple, kwargs: dict, rows: Rows, dtype: str = "float64"):

@@ -15,7 +15,6 @@ calibration"; Modrák et al. (2023), "Simulation-based calibration checking for 
 """
 
 import dataclasses
-import difflib
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
@@ -25,7 +24,6 @@ import jax
 import numpy as np
 
 from vi_kl.algorithms.algorithm import Cost, Fit, FitError, counting_costs
-from vi_kl.algorithms.arguments import why_no_call
 from vi_kl.algorithms.elsewhere import fit_elsewhere
 from vi_kl.algorithms.registry import Method
 from vi_kl.core.annotations import KeyLike, ProgressLike
@@ -34,6 +32,7 @@ from vi_kl.core.numbers import whole_number
 from vi_kl.core.precision import in_float64
 from vi_kl.core.progress import part_of, reporting
 from vi_kl.core.random_keys import as_key, numpy_generator
+from vi_kl.targets.calls import why_no_call
 from vi_kl.targets.target import Target
 from vi_kl.workflows.calibration.calibration import Calibration
 from vi_kl.workflows.calibration.ranks import count, quantity_names, spread_evenly
@@ -141,14 +140,12 @@ def require_all_given(observed: tuple, given: Mapping[str, Any] | None) -> None:
 
 def refuse_call(model: Callable, args: tuple, kwargs: Mapping[str, Any]) -> None:
     """Raise an error if a model cannot be called with these arguments, one of which may be meant for `calibrate`."""
-    words = why_no_call(model, args, kwargs)
+    own = [name for name, x in inspect.signature(calibrate).parameters.items() if x.kind is x.KEYWORD_ONLY]
+    words = why_no_call(model, args, kwargs, "calibrate", own)
     if words is not None:
-        own = [name for name, x in inspect.signature(calibrate).parameters.items() if x.kind is x.KEYWORD_ONLY]
-        close = [x for name in kwargs for x in difflib.get_close_matches(name, own, n=1)]
-        hint = f" Did you mean {close[0]!r} of calibrate?" if close else ""
         name = getattr(model, "__name__", type(model).__name__)
         raise TypeError(
-            f"{words}.{hint} Give it all but its data, as in calibrate({name}, x, observed='y', key=0); calibrate "
+            f"{words} Give it all but its data, as in calibrate({name}, x, observed='y', key=0); calibrate "
             f"itself takes {', '.join(own)}."
         )
 

@@ -21,6 +21,7 @@ from vi_kl.core.numbers import whole_number
 from vi_kl.core.precision import in_float64
 from vi_kl.core.progress import reporting
 from vi_kl.core.random_keys import as_key, split
+from vi_kl.core.suggestions import names_its_arguments
 from vi_kl.diagnostics.arguments import approximation_of
 from vi_kl.diagnostics.certificate import Certificate
 from vi_kl.diagnostics.errors import errors, summary_of_reference
@@ -79,6 +80,7 @@ class Settings:
         return self.num_draws or max(FEWEST, int(np.ceil(FIRST_PIECE * self.ess / self.num_chains)))
 
 
+@names_its_arguments
 @with_one_blas_thread
 @in_float64
 def sample(
