@@ -9,6 +9,7 @@ import numpy as np
 import numpyro
 import numpyro.distributions as dist
 import pytest
+from numpyro.contrib.control_flow import scan
 from oracles import kl_to_gaussian
 from programs import linear_regression
 from tiers import exhaustive
@@ -236,6 +237,35 @@ def test_a_regression_with_an_unknown_tail_ends_at_the_flow(key):
     assert fit.status.converged
     assert fit.cost.gradient_evaluations < 8_000
     assert check(fit, key=1).reverse_kl.value < 0.01
+
+
+def random_walk(y):
+    """A level that drifts, seen with noise."""
+    step, noise = numpyro.sample("step", dist.HalfNormal(1)), numpyro.sample("noise", dist.HalfNormal(1))
+
+    def day(level, seen):
+        level = numpyro.sample("level", dist.Normal(level, step))
+        numpyro.sample("y", dist.Normal(level, noise), obs=seen)
+        return level, None
+
+    scan(day, 0.0, y)
+
+
+def test_a_random_walk_has_hyperparameters_as_groups_have_though_there_is_no_plate():
+    assert candidates.is_grouped(Target.from_numpyro(random_walk, np.arange(5.0)))
+    assert not candidates.is_grouped(Target.from_numpyro(random_walk, np.arange(4.0)))
+    assert not candidates.is_grouped(Target.from_numpyro(robust_regression, X, X))
+
+
+@pytest.mark.exhaustive
+def test_the_level_of_a_random_walk_is_nearly_exact(key):
+    with jax.enable_x64(True):
+        rng = np.random.default_rng(2)
+        target = Target.from_numpyro(random_walk, rng.normal(np.cumsum(rng.normal(0, 0.5, 60)), 0.7))
+    fit = vi_kl.fit(target, key=key)
+    assert fit.status.converged
+    assert fit.cost.gradient_evaluations < 8_000
+    assert check(fit, key=1).reverse_kl.value < 0.05
 
 
 def test_a_search_that_ended_early_and_close_is_a_success():

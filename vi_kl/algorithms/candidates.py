@@ -16,6 +16,7 @@ from vi_kl.families.low_rank import LowRank
 from vi_kl.families.skewed import Skewed
 from vi_kl.objectives.noise import PER_DIMENSION, enough_draws
 from vi_kl.targets.price import affordable, price_of
+from vi_kl.targets.priors import hierarchical_sites
 from vi_kl.targets.target import Target
 
 LARGEST_DENSE = 100  # dimensions; with more, a sparse normal is tried first, whatever the model looks like
@@ -88,10 +89,15 @@ def natural(target: Target) -> NaturalGradient:
 
 
 def is_grouped(target: Target) -> bool:
-    """Return whether a model has numbers for several groups, and a few beside them that all groups may share."""
-    shared = any(site.size <= MOST_SHARED for site in target.sites)
+    """Return whether a model has numbers for several groups, times or places, and a few that all of them may share.
+
+    They are in a plate, or their prior depends on other sites, as that of a random walk depends on its steps' sd.
+    """
+    if not any(site.size <= MOST_SHARED for site in target.sites):
+        return False
     in_plate = {name for name, plates in target.density.dims if any(plates)}
-    return shared and any(site.name in in_plate and site.size >= FEWEST_GROUPS for site in target.sites)
+    several = {site.name for site in target.sites if site.size >= FEWEST_GROUPS}
+    return bool(several & in_plate) or bool(several and several & set(hierarchical_sites(target)))
 
 
 def is_dear(target: Target) -> bool:
