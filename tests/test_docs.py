@@ -58,6 +58,8 @@ def test_documentation_builds_strictly_and_is_self_contained(site):
     assert pages.keys() >= first | {"divergences", "kl_command", "extending", "glossary", "learn/course"}
     assert pages.keys() >= {"zh", "zh/worms", "zh/glossary", "zh/learn/course"}
     assert pages["zh/worms"].count("<figure>") == 4
+    assert all('placeholder="Search"' not in page for name, page in pages.items() if name.startswith("zh"))
+    assert all(('<html lang="zh-Hans"' in page) == name.startswith("zh") for name, page in pages.items())
     assert all("Exercises" in pages[f"learn/{name}"] and 'class="success"' in pages[f"learn/{name}"] for name in LEARN)
     for name in LEARN:
         in_chinese = pages[f"zh/learn/{name}"]
