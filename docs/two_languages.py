@@ -73,6 +73,12 @@ def on_page_markdown(markdown, *, page, **_):
     return with_code(markdown, english, words_of(DOCS / here), page.file.src_uri)
 
 
+def on_page_context(context, *, page, config, **_):
+    """Let the theme's own words (search, copy) be in the language of the page: MkDocs calls this for every page."""
+    config.theme["language"] = "zh" if Path(page.file.src_uri).parts[0] == FOLDER else "en"
+    return context
+
+
 def on_page_content(html, *, page, **_):
     """Set the characters of aligned lines in columns, on Chinese pages: MkDocs calls this for every page."""
     if Path(page.file.src_uri).parts[0] != FOLDER:
@@ -80,10 +86,9 @@ def on_page_content(html, *, page, **_):
     return PRINTED.sub(lambda found: WIDE.sub(r'<span class="wide">\g<0></span>', found[0]), html)
 
 
-def on_post_page(output, *, page, **_):
-    """Say in its HTML that a page is in Chinese, for browsers and screen readers: MkDocs calls this for every page."""
-    is_chinese = Path(page.file.src_uri).parts[0] == FOLDER
-    return output.replace('<html lang="en"', '<html lang="zh-Hans"', 1) if is_chinese else output
+def on_post_page(output, **_):
+    """Say in its HTML in which characters a Chinese page is written: MkDocs calls this for every page."""
+    return output.replace('<html lang="zh"', '<html lang="zh-Hans"', 1)
 
 
 def on_post_build(*, config, **_):

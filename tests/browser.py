@@ -70,7 +70,7 @@ FAINT = """
     return [255, 255, 255];
   };
   const texts = "p, li, th, td, dt, dd, figcaption, a, h1, h2, h3, pre, code, footer";
-  return [...document.querySelectorAll(texts)].filter((node) => {
+  return [...document.querySelectorAll(texts)].filter((node) => node.textContent.trim()).filter((node) => {
     const [a, b] = [light(rgb(getComputedStyle(node).color).slice(0, 3)), light(paper(node))];
     return (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05) < 4.5;
   }).map((node) => node.outerHTML.slice(0, 80));

@@ -58,6 +58,8 @@ def test_documentation_builds_strictly_and_is_self_contained(site):
     assert pages.keys() >= first | {"divergences", "kl_command", "extending", "glossary", "learn/course"}
     assert pages.keys() >= {"zh", "zh/worms", "zh/glossary", "zh/learn/course"}
     assert pages["zh/worms"].count("<figure>") == 4
+    assert all('placeholder="Search"' not in page for name, page in pages.items() if name.startswith("zh"))
+    assert all(('<html lang="zh-Hans"' in page) == name.startswith("zh") for name, page in pages.items())
     assert all("Exercises" in pages[f"learn/{name}"] and 'class="success"' in pages[f"learn/{name}"] for name in LEARN)
     for name in LEARN:
         in_chinese = pages[f"zh/learn/{name}"]
@@ -71,6 +73,9 @@ def test_documentation_builds_strictly_and_is_self_contained(site):
         assert not RESOURCE.search(page), f"{name} loads something from elsewhere"
         assert "Traceback (most recent call last)" not in page, name
         assert not lines_without_room(page), name
+        assert not re.search(r"<code>(<[^>]*>)?\w+,<", page), (
+            f"{name} takes two names of a docstring for a name and a type"
+        )
     assert pages["worms"].count("<figure>") == 4
     for figure in ("0.3384", "0.4773", "0.3301", "0.3378"):  # the article's, with a digit more
         assert figure in pages["worms"]
@@ -123,12 +128,12 @@ def test_every_link_leads_somewhere(site):
 @needs_builders
 @needs_browser
 @pytest.mark.parametrize(("width", "scheme"), [(390, "dark"), (1280, "light")])
-def test_every_page_fits_and_asks_nobody_for_anything(site, tmp_path, width, scheme):
+def test_every_page_fits_can_be_read_and_asks_nobody_for_anything(site, tmp_path, width, scheme):
     wrong = {}
     with serve(site) as address, Browser(tmp_path) as browser:
         for folder in pages_of(site):
             tab = browser.open(f"{address}{folder}/", width=width, scheme=scheme)
-            found = tab.overflowing() + tab.errors + tab.requests
+            found = tab.overflowing() + tab.faint() + tab.errors + tab.requests
             if found:
                 wrong[folder] = found
             tab.send("Page.close")

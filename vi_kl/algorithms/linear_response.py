@@ -27,7 +27,9 @@ class LinearResponse(Algorithm):
     """A mean field by `SampleAverageApproximation`, with a covariance by linear response.
 
     Attributes:
-        tolerance, max_draws, max_steps: the settings of `SampleAverageApproximation`.
+        tolerance: that of `SampleAverageApproximation`.
+        max_draws: likewise.
+        max_steps: likewise.
     """
 
     tolerance: float = 0.02

@@ -47,3 +47,23 @@ def in_context(sentence: str, chinese: Mapping[str, str], figures: Mapping[str, 
     """
     found = chinese[sentence] if LANGUAGE.get() == "zh" else sentence
     return found.format(**figures) if figures else found
+
+
+class Sentence(str):
+    """A sentence in English that a record keeps, with what it takes to say it in another language.
+
+    Attributes:
+        pattern: the sentence with its fields.
+        figures: what the fields are filled with.
+    """
+
+    pattern: str
+    figures: Mapping[str, object]
+
+    @classmethod
+    def of(cls, pattern: str, /, **figures: object) -> "Sentence":
+        """Return a sentence with figures in its fields; those that are words are said in English."""
+        with speaking("en"):
+            made = cls(pattern.format(**figures))
+        made.pattern, made.figures = pattern, figures
+        return made

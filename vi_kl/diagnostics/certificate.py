@@ -96,7 +96,7 @@ class Certificate(Readable, Measurements):
     def in_language(self, language: str) -> "Certificate":
         """Return a copy whose verdict, blind spots and advice are in a language: "en", or "zh" for Chinese.
 
-        What checks of the reference and contradictions say, the label and the names of methods are English in both.
+        What checks of the reference say, the label and the names of methods are English in both.
 
         Raises:
             ValueError: another language.

@@ -15,6 +15,48 @@ CHINESE = {
     "reference run": "参考抽样",
     "run started from a fit": "从拟合出发的抽样",
     "sequential Monte Carlo": "序贯蒙特卡洛",
+    # where a gap comes from
+    "Gap of {name}: {label}": "{name} 的差距：{label}",
+    "KL(q||post.)": "KL(q||后验)",
+    "family": "分布族",
+    "optimisation": "优化",
+    "Monte Carlo": "蒙特卡洛",
+    "± {error} nats on the total": "总数 ± {error} 奈特",
+    "as a normal": "作为正态分布",
+    "location": "位置",
+    "scale": "尺度",
+    "shape": "形状",
+    "difference of the two": "两者之差",
+    "log evidence - ELBO of the best member": "对数证据减去最好成员的 ELBO",
+    "the total less the other three": "总数减去其余三项",
+    "The best member of {family} is not searched: its draws are not an image of normal noise.": (
+        "没有寻找 {family} 的最好成员：它的样本不是由正态噪声变换而来的。"
+    ),
+    "The family's part needs the total, and so a reference.": "要知道分布族的那部分，先要知道总数，所以需要参考后验。",
+    # what contradicts
+    "log q is not the log density of q's draws: it is off by {excess} nats or more somewhere. Is a Jacobian missing?": (
+        "log q 不是 q 的样本的对数密度：它在某处至少差 {excess} 奈特。是不是漏了雅可比行列式？"
+    ),
+    "The log evidence is at most {upper} by posterior draws, and {evidence} by {method}: the draws are not this "
+    "posterior's, or a density is wrong.": (
+        "由后验样本，对数证据至多是 {upper}；而由{method}，它是 {evidence}：样本不是这个后验的，或者有一个密度错了。"
+    ),
+    "The log evidence is at least {lower} by importance weights, and {evidence} by {method}: that misses a part of the "
+    "posterior, or a density is wrong.": (
+        "由重要性权重，对数证据至少是 {lower}；而由{method}，它是 {evidence}："
+        "后者漏掉了后验的一部分，或者有一个密度错了。"
+    ),
+    "The ELBO exceeds the log evidence by {by} nats, which it cannot.": "ELBO 比对数证据高 {by} 奈特，这是不可能的。",
+    "The two ways of computing the KL disagree ({one} and {other} nats): trust neither until that is explained.": (
+        "计算 KL 的两种方法不一致（{one} 和 {other} 奈特）：在弄清原因之前，两个都不要相信。"
+    ),
+    "Two opinions on the log evidence disagree: {one}, and {other}.": "对数证据的两个来源不一致：{one}，以及 {other}。",
+    "Short chains from q's draws prove that KL(q||posterior) is at least {least} nats, and by {method} it is {kl}: "
+    "that misses a part of the posterior.": (
+        "从 q 的样本出发的短链证明 KL(q||后验) 至少是 {least} 奈特；而由{method}，它是 {kl}：后者漏掉了后验的一部分。"
+    ),
+    "Short chains from q's draws prove that {shift}, and by {against} no mean or sd is off: that misses a part of the "
+    "posterior.": ("从 q 的样本出发的短链证明{shift}；而由{against}，均值和标准差都没有偏差：后者漏掉了后验的一部分。"),
     # how far q is
     "{nats} nats = {bits} bits": "{nats} 奈特 = {bits} 比特",
     "indistinguishable from it in practice": "实际上分辨不出",

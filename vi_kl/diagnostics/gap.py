@@ -32,6 +32,7 @@ from vi_kl.core.annotations import KeyLike, Progress, ProgressLike
 from vi_kl.core.blas_threads import with_one_blas_thread
 from vi_kl.core.estimate import Estimate
 from vi_kl.core.gaussian import Gaussian
+from vi_kl.core.languages import Sentence, check_language, speaking
 from vi_kl.core.precision import in_float64
 from vi_kl.core.progress import part_of, reporting
 from vi_kl.core.random_keys import numpy_generator, split
@@ -43,6 +44,7 @@ from vi_kl.diagnostics.certificate import check, with_reference_attached
 from vi_kl.diagnostics.effort import effort_for
 from vi_kl.diagnostics.evidence import mean_estimate
 from vi_kl.diagnostics.kl_to_reference import reverse_kl_by_integration
+from vi_kl.diagnostics.sentences import columns, say, say_again, with_method
 from vi_kl.families.approximation import Approximation, is_pushed_noise, push_in_chunks
 from vi_kl.families.gaussian import FullRank, MeanField, full_rank_params
 from vi_kl.objectives.fixed_noise import FixedNoiseELBO
@@ -79,6 +81,7 @@ class Gap(Readable):
         note: why a part is None; "" if none is.
         warnings: checks that the reference failed, and figures of the certificate that contradict each other, a
             sentence each; if there are any, no part is reliable.
+        language: the language in which it is printed, "en" or "zh" (see `in_language`).
         label: "unknown" if there are warnings, "exact" if every part is a closed form, else "estimated".
     """
 
@@ -90,12 +93,24 @@ class Gap(Readable):
     best: Approximation | None = dataclasses.field(default=None, metadata=WORKING)
     note: str = ""
     warnings: tuple[str, ...] = ()
+    language: str = dataclasses.field(default="en", metadata=WORKING)
     label: str = dataclasses.field(init=False, repr=False)
 
     def __post_init__(self):
         parts = [self.total, self.family, self.optimisation]
         exact = all(p is not None and p.method == "closed form" for p in parts)
         store(self, label="unknown" if self.warnings else "exact" if exact else "estimated")
+
+    def in_language(self, language: str) -> "Gap":
+        """Return a copy that is printed in a language: "en", or "zh" for Chinese.
+
+        What checks of the reference say, and the names of most methods, are English in both.
+
+        Raises:
+            ValueError: another language.
+        """
+        check_language(language)
+        return dataclasses.replace(self, language=language)
 
     def to_dict(self) -> dict:
         """Return the record as plain numbers and strings, for JSON; what is infinite or unknown is None."""
@@ -108,16 +123,32 @@ class Gap(Readable):
         return f"{self.name}, {self.label}: KL(q||posterior) {total}"
 
     def __str__(self):
-        parts = {"KL(q||post.)": self.total, "  family": self.family, "  optimisation": self.optimisation}
-        rows = [(title, part and part.as_divergence()) for title, part in parts.items()]
+        with speaking(self.language):
+            title = say("Gap of {name}: {label}", name=self.name, label=say(self.label))
+            lines = [f"{columns(name, 16)}{value}" for name, value in self._rows()]
+            return "\n".join([title, *lines, *map(say_again, filter(None, [self.note, *self.warnings]))])
+
+    def _rows(self) -> list[tuple[str, str]]:
+        """Return the parts as they are printed, in the language of the context."""
+        parts = {
+            say("KL(q||post.)"): self.total,
+            "  " + say("family"): self.family,
+            "  " + say("optimisation"): self.optimisation,
+        }
+        rows = [(name, with_method(part.as_divergence()) if part else say("unknown")) for name, part in parts.items()]
         if self.total is not None:
-            rows.append(("  Monte Carlo", f"± {significant(self.total.standard_error, 1)} nats on the total"))
+            error = significant(self.total.standard_error, 1)
+            rows.append(("  " + say("Monte Carlo"), say("± {error} nats on the total", error=error)))
         if self.normal is not None:
-            rows.append(("as a normal", ""))
-            parts = {f.name: getattr(self.normal, f.name) for f in dataclasses.fields(self.normal)}
-            rows += [(f"  {name}", p if name == "shape" else p.as_divergence()) for name, p in parts.items()]
-        lines = [f"{title:<16}{'unknown' if value is None else value}" for title, value in rows]
-        return "\n".join([f"Gap of {self.name}: {self.label}", *lines, *filter(None, [self.note]), *self.warnings])
+            normal = self.normal
+            rows.append((say("as a normal"), ""))
+            rows += [
+                ("  " + say("location"), with_method(normal.location.as_divergence())),
+                ("  " + say("scale"), with_method(normal.scale.as_divergence())),
+                ("  " + say("correlation"), with_method(normal.correlation.as_divergence())),
+                ("  " + say("shape"), with_method(normal.shape)),
+            ]
+        return rows
 
 
 @names_its_arguments
@@ -165,13 +196,13 @@ def split_gap(
     if known is not None and known.normal is not None and isinstance(q.family, MeanField | FullRank):
         return exact_gap(gap, q)
     if not is_pushed_noise(q):
-        note = f"The best member of {q.family.name} is not searched: its draws are not an image of normal noise."
-        return dataclasses.replace(gap, note=note)
+        note = "The best member of {family} is not searched: its draws are not an image of normal noise."
+        return dataclasses.replace(gap, note=Sentence.of(note, family=q.family.name))
     best = best_member(q, keys[2], max_steps)
     elbo, optimisation, best = judge(q, best, keys[3], num_draws)
     gap = dataclasses.replace(gap, optimisation=optimisation, best=best)
     if gap.total is None:
-        return dataclasses.replace(gap, note="The family's part needs the total, and so a reference.")
+        return dataclasses.replace(gap, note=Sentence.of("The family's part needs the total, and so a reference."))
     if gap.total is certificate.integrated and gap.total.num_draws is None:
         # then the best member's KL can be integrated too, with hardly an error
         family = reverse_kl_by_integration(best, keys[3], num_draws)

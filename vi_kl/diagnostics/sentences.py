@@ -1,15 +1,39 @@
 """The words of certificates in the language that is spoken: `say` returns a sentence, English unless it is Chinese.
 
-Sentences are written in English where they are said (verdict.py, advice.py), and chinese.py has each in Chinese.
+Sentences are written in English where they are said (verdict.py, advice.py, gap.py), and chinese.py has each in
+Chinese. What contradicts is said before anybody asks for a language, and `say_again` says it in that one.
 """
 
-from vi_kl.core.languages import LANGUAGE, in_context
+from unicodedata import east_asian_width
+
+from vi_kl.core.estimate import Estimate
+from vi_kl.core.languages import LANGUAGE, Sentence, in_context
 from vi_kl.diagnostics.chinese import CHINESE
 
 
 def say(sentence: str, /, **figures) -> str:
     """Return a sentence in the language of the context, with figures in its fields."""
     return in_context(sentence, CHINESE, figures)
+
+
+def say_again(sentence: str) -> str:
+    """Return what was said in English in the language of the context; what has no Chinese remains English."""
+    if not isinstance(sentence, Sentence) or LANGUAGE.get() == "en":
+        return str(sentence)
+    figures = {name: name_of(x) if isinstance(x, str) else x for name, x in sentence.figures.items()}
+    return say(sentence.pattern, **figures)
+
+
+def with_method(estimate: Estimate) -> str:
+    """Return an estimate in nats in the language of the context; most methods have no Chinese name."""
+    if LANGUAGE.get() == "en":
+        return str(estimate)
+    return f"{estimate.written} 奈特（{name_of(estimate.method)}）"
+
+
+def columns(words: str, width: int) -> str:
+    """Return words with spaces up to a width; Chinese characters are two columns wide."""
+    return words + " " * (width - sum(2 if east_asian_width(letter) in "WF" else 1 for letter in words))
 
 
 def name_of(entry: str) -> str:

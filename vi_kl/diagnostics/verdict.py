@@ -7,7 +7,7 @@ from vi_kl.diagnostics.effort import USUAL
 from vi_kl.diagnostics.judgement import SCALE, describe
 from vi_kl.diagnostics.measurements import Measurements
 from vi_kl.diagnostics.psis import RELIABLE
-from vi_kl.diagnostics.sentences import in_a_row, listed, say
+from vi_kl.diagnostics.sentences import in_a_row, listed, say, say_again
 
 EXACT = 1e-3  # the largest error of an exact KL, in nats, or relative to the KL if that is above one nat
 LEAVES_OUT = 0.1  # the share of the posterior's mass outside q's region above which the verdict mentions it
@@ -60,7 +60,7 @@ def in_nats_and_bits(nats: float) -> str:
 
 def verdict_of(m: Measurements, label: str) -> str:
     """Say how far q is from the posterior, what contradicts that, and what q leaves out."""
-    said = [distance_sentence(m, label), *m.contradictions, *m.complaints, *map(str, m.saturated)]
+    said = [distance_sentence(m, label), *map(say_again, m.contradictions), *m.complaints, *map(str, m.saturated)]
     said.append(missing_sentence(m))
     if not (m.contradictions or m.complaints or m.misses_mode or m.improper):
         said.append(errors_sentence(m))

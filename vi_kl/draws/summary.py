@@ -27,7 +27,8 @@ class Summary(Readable):
     Attributes:
         source: the draws that were summarised, in words.
         names: a name for each row: `mu`, `theta[Choate]`.
-        mean, sd: the mean and the sd of each row.
+        mean: the mean of each row.
+        sd: the sd of each row.
         probabilities: the probabilities of the quantiles.
         quantiles: the quantiles of each row, (rows, probabilities).
         error: the standard error of each mean, which is that of taking so many draws, and not of the approximation.

@@ -27,7 +27,8 @@ class Moments:
     """A posterior mean and standard deviation of every entry of one site, with the error of the mean.
 
     Attributes:
-        mean, sd: arrays of the site's shape, in the model's own (constrained) space.
+        mean: an array of the site's shape, in the model's own (constrained) space.
+        sd: the same of the standard deviations.
         error: the largest standard error of a mean, in posterior sds.
     """
 

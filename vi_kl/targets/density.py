@@ -142,8 +142,8 @@ class Density(abc.ABC):
         narrow: whether the density could be traced in 32 bits only.
         float_type: "float32" where the log density is asked for in 32 bits; its sums, and all around it, are in 64.
         is_streamed: whether its rows are read in blocks, so that it is no part of a compiled program.
-        deterministic, discrete: names of what is computed, and discrete sites that are summed out; empty where there
-            are none.
+        deterministic: names of what is computed; empty where there are none.
+        discrete: names of discrete sites that are summed out; empty where there are none.
         dims: (site, the plate of each axis, or None) of the sites whose axes the source has names for.
         coords: {name of an axis: the names of its entries}, where the source has them.
         learnable: names of its parameters without a prior; empty if there is none.

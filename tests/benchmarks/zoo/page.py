@@ -37,6 +37,7 @@ or from long runs of Stan.
 
 """
 
+TABLE = '<div class="many-columns" markdown>\n\n{}\n</div>\n\n'  # for which style.css makes room
 COSTS = ("gradients", "with check", "of NUTS'", "CPU s", "with check", "of NUTS'")
 COLUMNS_OF_ZOO = ("model", "dimensions", *COSTS, "means", "sds", "KL", "kept")
 PEER = ("AutoNormal: CPU s", "means", "sds")
@@ -105,7 +106,7 @@ def zoo_table(names: list[str], found: dict) -> str:
             ours.get("family", "-"),
         ]
         lines.append(f"| {' | '.join(map(str, cells))} |\n")
-    return "".join(lines) + "\n"
+    return TABLE.format("".join(lines))
 
 
 def large_table(names: list[str], found: dict) -> str:
@@ -124,7 +125,7 @@ def large_table(names: list[str], found: dict) -> str:
             *(number(peer.get(f"known_{what}_error"), ".3f") for what in ("mean", "sd")),
         ]
         lines.append(f"| {' | '.join(map(str, cells))} |\n")
-    return "".join(lines) + "\n"
+    return TABLE.format("".join(lines))
 
 
 def medians(names: list[str], found: dict) -> str:

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vi_kl.core.estimate import Estimate
+from vi_kl.core.languages import speaking
 from vi_kl.core.records import WORKING, Readable, plain, store
 from vi_kl.core.written_numbers import significant
 from vi_kl.diagnostics.evidence_bounds import Limits
+from vi_kl.workflows.amortisation.words import say
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -60,6 +62,7 @@ class Amortisation(Readable):
         verdict: what the figures mean, in words.
         cannot_see: which faults could be there without showing in these figures.
         elbo_of_rows: the ELBO of each row, (num_rows,).
+        language: the language of its words, "en" or "zh" (see `in_language`).
     """
 
     name: str
@@ -68,6 +71,7 @@ class Amortisation(Readable):
     num_rows: int
     rows: tuple[RowGap, ...]
     elbo_of_rows: np.ndarray = dataclasses.field(metadata=WORKING, compare=False)
+    language: str = dataclasses.field(default="en", metadata=WORKING)
     approximation_gap: Estimate | None = dataclasses.field(init=False)
     amortisation_gap: Estimate = dataclasses.field(init=False)
     verdict: str = dataclasses.field(init=False)
@@ -80,7 +84,16 @@ class Amortisation(Readable):
             approximation_gap=None if None in known else mean_of([gap for gap in known if gap is not None]),
             amortisation_gap=mean_of([gap.amortisation_gap for gap in self.rows]),
         )
-        store(self, verdict=verdict_of(self), cannot_see=blind_spot(self))
+        with speaking(self.language):
+            store(self, verdict=verdict_of(self), cannot_see=blind_spot(self))
+
+    def in_language(self, language: str) -> "Amortisation":
+        """Return a copy whose words are in a language: "en", or "zh" for Chinese. Names of methods are English in both.
+
+        Raises:
+            ValueError: another language.
+        """
+        return dataclasses.replace(self, language=language)
 
     def to_dataframe(self) -> "pd.DataFrame":
         """Return a table with one line per row that was looked at; all figures are in nats."""
@@ -114,19 +127,35 @@ class Amortisation(Readable):
         return f"{self.name} on {self.num_rows:,} rows. {self.verdict}"
 
     def __str__(self):
-        table = self.to_dataframe().to_string(float_format=lambda x: f"{x:.3g}")
-        unknown = "unknown" if self.approximation_gap is None else self.approximation_gap
-        return "\n".join(
-            [
-                f"Amortisation of {self.name} on {self.num_rows:,} rows, {len(self.rows)} of them one by one",
-                f"  ELBO of all rows   {self.elbo}",
-                f"  approximation gap  {unknown}, a row",
-                f"  amortisation gap   {self.amortisation_gap}, a row",
-                table,
+        number, looked_at = f"{self.num_rows:,}", len(self.rows)
+        draws = f"{(self.elbo.num_draws or 0) // self.num_rows:,}"
+        title = "Amortisation of {name} on {number} rows, {looked_at} of them one by one"
+        elbo = "  ELBO of all rows   {elbo} nats (Monte Carlo, {draws} draws of q for each of {number} rows)"
+        with speaking(self.language):
+            family, lost = map(self._mean_in_words, (self.approximation_gap, self.amortisation_gap))
+            lines = [
+                say(title, name=self.name, number=number, looked_at=looked_at),
+                say(elbo, elbo=self.elbo.written, draws=draws, number=number),
+                say("  approximation gap  {gap}, a row", gap=family),
+                say("  amortisation gap   {gap}, a row", gap=lost),
+                self._table(),
                 self.verdict,
-                f"It cannot see: {self.cannot_see}",
+                say("It cannot see: {words}", words=self.cannot_see),
             ]
-        )
+        return "\n".join(lines)
+
+    def _mean_in_words(self, gap: Estimate | None) -> str:
+        if gap is None:
+            return say("unknown")
+        return say("{gap} nats (mean of {looked_at} rows)", gap=gap.written, looked_at=len(self.rows))
+
+    def _table(self) -> str:
+        """Return the table of the rows as it is printed, in the language of the context."""
+        import pandas as pd
+
+        table = self.to_dataframe().rename(columns=say).rename_axis(say("row"))
+        with pd.option_context("display.unicode.east_asian_width", True):
+            return table.to_string(float_format=lambda x: f"{x:.3g}")
 
 
 def mean_of(gaps: list[Estimate]) -> Estimate:
@@ -138,30 +167,39 @@ def mean_of(gaps: list[Estimate]) -> Estimate:
 
 
 def verdict_of(found: Amortisation) -> str:
-    """Say what an encoder loses, to what, and what would mend it."""
-    lost = found.amortisation_gap
-    words = (
-        f"The encoder's q of a row is {significant(max(lost.value, 0.0))} nats worse than the best one by "
-        f"{found.method} (amortisation gap)"
+    """Say what an encoder loses, to what, and what would mend it, in the language of the context."""
+    lost, family = found.amortisation_gap, found.approximation_gap
+    figures = {"lost": significant(max(lost.value, 0.0)), "method": found.method}
+    if family is None:
+        return say(
+            "The encoder's q of a row is {lost} nats worse than the best one by {method} (amortisation gap); how far "
+            "the best one is from the posterior is unknown for some rows.",
+            **figures,
+        )
+    words = say(
+        "The encoder's q of a row is {lost} nats worse than the best one by {method} (amortisation gap), which is "
+        "itself {family} nats from the posterior (approximation gap).",
+        **figures,
+        family=significant(max(family.value, 0.0)),
     )
-    if found.approximation_gap is None:
-        return f"{words}; how far the best one is from the posterior is unknown for some rows."
-    family = found.approximation_gap
-    words += f", which is itself {significant(max(family.value, 0.0))} nats from the posterior (approximation gap)."
     if max(lost.value, family.value) < SMALL:
-        return f"{words} Neither is worth a remedy."
+        return words + say(" Neither is worth a remedy.")
     if lost.value > family.value:
-        return f"{words} A larger encoder, more steps, or a smaller step size at their end may bring it nearer."
-    return f"{words} A richer distribution in the guide (a full covariance, a flow) may bring it nearer."
+        return words + say(" A larger encoder, more steps, or a smaller step size at their end may bring it nearer.")
+    return words + say(" A richer distribution in the guide (a full covariance, a flow) may bring it nearer.")
 
 
 def blind_spot(found: Amortisation) -> str:
-    """Say what could be wrong without showing in these figures."""
+    """Say what could be wrong without showing in these figures, in the language of the context."""
     missed = sum(not gap.converged for gap in found.rows)
-    words = (
-        f"The gaps of the other {found.num_rows - len(found.rows):,} rows; a mode of a row's posterior that neither q "
-        f"visits; and how uncertain the model's parameters are, at whose values all this is."
+    words = say(
+        "The gaps of the other {number} rows; a mode of a row's posterior that neither q visits; and how uncertain the "
+        "model's parameters are, at whose values all this is.",
+        number=f"{found.num_rows - len(found.rows):,}",
     )
     if missed:
-        words += f" The search for the best q did not converge for {missed} row(s): their amortisation gap is larger."
+        words += say(
+            " The search for the best q did not converge for {missed} row(s): their amortisation gap is larger.",
+            missed=missed,
+        )
     return words

@@ -1,0 +1,16 @@
+"""What is compiled for one page serves all of a build: the Chinese pages run the code of the English ones.
+
+MkDocs loads this file as a hook, the first one: it speaks to JAX by the environment, before anything imports it, and so
+to the processes of the gallery too. What the environment says already comes first.
+"""
+
+import os
+import tempfile
+
+from vi_kl.cli.quick_compilation import compile_quickly, tell_xla
+
+kept = tempfile.TemporaryDirectory()  # which is removed when the build ends
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", kept.name)
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+compile_quickly()
+tell_xla("--xla_cpu_parallel_codegen_split_count", "1")  # parts of a program, compiled side by side, take more work
