@@ -82,7 +82,7 @@ def refuse_wrong_call(asked: Any, args: tuple, kwargs: Mapping, caller: str, opt
     """Raise an error unless what is asked stands for a target, and takes what else is given.
 
     Args:
-        asked, args, kwargs, caller, options: as `target_of` takes them.
+        asked, args, kwargs, caller, options: the arguments of `target_of`.
     """
     if target_or_none(asked) is not None or is_pymc_model(asked):
         refuse_more(args, kwargs, caller, options)

@@ -133,10 +133,10 @@ def mixture_quantile(u, log_weights, means, scales):
     """Return, for standard normal u, the quantile of a mixture of normals at the probability Phi(u), by bisection.
 
     Args:
-        u: normal noise, of shape (n,).
-        log_weights: of shape (n, K).
-        means: of shape (n, K).
-        scales: the standard deviations, of shape (K,).
+        u: the normal noise, (n,).
+        log_weights: the logs of the components' weights, (n, K).
+        means: the components' means, (n, K).
+        scales: their standard deviations, (K,).
     """
     ends = means + scales * u[:, None]  # the components' own quantiles, between which the mixture's lies
 
