@@ -10,11 +10,11 @@
        flow in as many dimensions is likely to come. In one dimension, and above a hundred, a skewed normal takes its
        place, by SampleAverageApproximation, started from the best so far.
 
-Above a hundred dimensions, and where a smaller model has groups or a random walk, all this comes after a normal with a
-sparse precision whose hyperparameters have a density of their own, by NestedNewton. What the best of all normals
-misses in such models is most often that the spread of much of the model depends on a few hyperparameters. Where the
-log density is not sparse, or that search is lost, the others are fitted as above; in many dimensions the full-rank
-normal then goes on from the sparse one, if there is one that did not converge.
+Above a hundred dimensions, and where a smaller model has groups, a random walk or a field, all this comes after a
+normal with a sparse precision whose hyperparameters have a density of their own, by NestedNewton. What the best of all
+normals misses in such models is most often that the spread of much of the model depends on a few hyperparameters.
+Where the log density is not sparse, or that search is lost, the others are fitted as above; in many dimensions the
+full-rank normal then goes on from the sparse one, if there is one that did not converge.
 
 After each candidate, draws of q and of wider densities are weighed against the log density, as certificates do it.
 Laplace's normal is kept only if next to nothing is left to gain, because the second candidate costs little. A later
@@ -211,7 +211,7 @@ class Ladder:
             yield name, algorithm, (begun + i * each, begun + (i + 0.9) * each)
 
     def fit_and_judge(self, name: str, algorithm: Algorithm, progress: Progress) -> Candidate:
-        """Fit one candidate and judge it. The best normal is found on more draws if it is good, and only then."""
+        """Fit one candidate and judge it. A good normal is found on more draws, if no flow is better."""
         if name == "nested_normal":
             place: Any = self.start
         else:
