@@ -224,6 +224,26 @@ def test_where_newtons_steps_end_nowhere_it_begins_near_the_full_rank_normal(mon
 
 
 @in_float64
+def test_what_it_costs_to_begin_near_the_full_rank_normal_is_counted(monkeypatch):
+    target, _, _ = eight()
+    counter, config = CostCounter(), NestedNewton(max_gradients=5_000)
+    hessian = find_sparse_hessian(target, np.random.default_rng(0).standard_normal((2, target.dim)))
+    near = Initialization(Frame.of(np.zeros(target.dim), np.eye(target.dim)), "near a mode")
+
+    def begin():  # climbs that leave nothing for a normal and a round
+        counter.gradient_evaluations += 4_900
+        return near
+
+    def told(*arguments):
+        pass
+
+    config = dataclasses.replace(config, begin=begin)
+    places = config.places(hessian, jax.random.key(0), None, SparseNormal(), True, told, counter)
+    assert list(places) == []
+    assert counter.gradient_evaluations == 4_900
+
+
+@in_float64
 def test_where_a_fit_starts_from_the_best_normal_near_it_is_taken_as_it_is():
     """Climbs of the ELBO have found it already. Here its precision has no entry that the structure lacks."""
     target, _, _ = eight()

@@ -27,7 +27,7 @@ from vi_kl.families.gaussian import full_rank_params
 from vi_kl.models import conjugate
 from vi_kl.reference import reference_by_quadrature
 from vi_kl.targets import Target
-from vi_kl.targets.target import CHUNK
+from vi_kl.targets.price import CHUNK
 
 REPETITIONS, DRAWS, MANY = 200, 2 * CHUNK, 4_000_000
 SHIFT, NARROWER = 0.2, 0.9

@@ -11,7 +11,7 @@ import numpyro.distributions as dist
 import pytest
 
 import vi_kl
-from vi_kl.core import kept_programs, precision
+from vi_kl.core import compilation, kept_programs, precision
 from vi_kl.core.compilation import compile_clock, compiled
 from vi_kl.core.kept_programs import MOST_PROGRAMS
 
@@ -35,6 +35,17 @@ def test_the_programs_run_last_are_kept():
     gc.collect()
     names = [executable.hlo_modules()[0].name for executable in jax.devices()[0].client.live_executables()]
     assert names.count("jit_doubled_here") == MOST_PROGRAMS
+
+
+def test_a_program_is_compiled_anew_for_another_precision_of_the_same_numbers(monkeypatch):
+    """NumPy's arrays have 64 bits whatever JAX computes in; a program whose calls are long takes them as they are."""
+    monkeypatch.setattr(compilation, "LONG_CALL", 0.0)
+    doubled = compiled(lambda x: jax.lax.fori_loop(0, x[0].astype("int32"), lambda i, x: 2 * x, x))
+    for wide, dtype in ((True, "float64"), (False, "float32"), (True, "float64")):
+        with jax.enable_x64(wide):
+            found = doubled(np.ones(3))
+            assert found.dtype == dtype
+            assert (found == 2).all()
 
 
 def test_everything_is_let_go_where_the_process_keeps_growing(monkeypatch):

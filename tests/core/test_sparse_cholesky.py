@@ -9,7 +9,7 @@ from vi_kl.core.gaussian import Gaussian
 from vi_kl.core.precision import in_float64
 from vi_kl.core.scales import Triangular
 from vi_kl.core.sparse_cholesky import SparseStructure
-from vi_kl.core.sparse_precision import SparsePrecision
+from vi_kl.core.sparse_precision import SMALL, SparsePrecision
 
 
 def pattern(kind: str, dim: int = 40) -> sp.csr_array:
@@ -25,11 +25,12 @@ def pattern(kind: str, dim: int = 40) -> sp.csr_array:
 
 
 KINDS = ("arrow", "chain", "independent", "full")
+DIMS = (40, SMALL + 1)  # a factor that is written out whole, and one that is kept sparse
 
 
-def example(kind: str, seed: int = 0):
+def example(kind: str, seed: int = 0, dim: int = 40):
     """A structure, the entries of a positive definite matrix in it on badly different scales, and the dense matrix."""
-    structure = SparseStructure.of(pattern(kind))
+    structure = SparseStructure.of(pattern(kind, dim))
     rng = np.random.default_rng(seed)
     entries = rng.uniform(-0.4, 0.4, len(structure.rows)) / structure.dim
     entries[structure.diagonal] = 1.0
@@ -50,9 +51,10 @@ def test_entries_stand_where_two_coordinates_meet(kind):
     np.testing.assert_allclose(structure.product(entries, v), dense @ v, rtol=1e-12)
 
 
+@pytest.mark.parametrize("dim", DIMS)
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_scale_is_that_of_the_dense_matrix(kind):
-    structure, entries, dense = example(kind)
+def test_a_scale_is_that_of_the_dense_matrix(kind, dim):
+    structure, entries, dense = example(kind, dim=dim)
     scale = SparsePrecision.of(structure.order, structure.factor(entries))
     units = np.sqrt(np.diag(dense))
     covariance = np.linalg.inv(dense / np.outer(units, units)) / np.outer(units, units)
@@ -69,6 +71,12 @@ def test_a_scale_is_that_of_the_dense_matrix(kind):
     matrix = scale.matrix
     np.testing.assert_allclose(scale.apply(u) * units, u @ matrix.T * units, atol=1e-9)
     np.testing.assert_allclose(scale.apply_transpose(u * units), (u * units) @ matrix, atol=1e-9)
+    at = structure.order[structure.rows], structure.order[structure.columns]
+    np.testing.assert_allclose(
+        scale.precision_at(structure.rows, structure.columns) / (units[at[0]] * units[at[1]]),
+        dense[at] / (units[at[0]] * units[at[1]]),
+        atol=1e-12,
+    )
     assert scale.times(2.0).log_det == pytest.approx(scale.log_det + structure.dim * np.log(2.0))
 
 

@@ -11,7 +11,7 @@ from tiers import exhaustive_after
 from vi_kl.core.compilation import compile_clock
 from vi_kl.models import conjugate
 from vi_kl.reference import reference_by_quadrature
-from vi_kl.targets.target import CHUNK
+from vi_kl.targets.price import CHUNK
 
 NAMES = sorted(conjugate.TARGETS)
 

@@ -230,7 +230,7 @@ class Regression:
         """Draw from the flow, see how far it is from the posterior there, and add what is seen to the points."""
         q = self.approximation()
         noise = matched_noise(self.generator, draws, self.target.dim)
-        z, log_q = push_in_chunks(q, noise, PIECE)
+        z, log_q = push_in_chunks(q, noise)
         seen = self.evaluate(np.asarray(self.frame.normal.whiten(z)), log_q + self.frame.normal.log_det)
         log_ratio = np.where(np.isnan(seen.log_p), -np.inf, seen.log_p) - log_q
         elbo = float(np.mean(log_ratio))

@@ -119,12 +119,14 @@ class NestedNewton(Algorithm):
         is_small = hessian.target.dim <= MOST_DENSE
         if not (lost and is_small):
             yield normal
-        for_rounds = round(ROUNDS_AT_LEAST * gradients_of_round(1, hessian))
-        left = self.max_gradients - for_rounds - counter.gradient_evaluations
-        if given_normal(start) is None and is_small and left > 0:
+        most = self.max_gradients - round(ROUNDS_AT_LEAST * gradients_of_round(1, hessian))
+        if given_normal(start) is None and is_small and counter.gradient_evaluations < most:
             with contextlib.suppress(FitError):  # it is a second try
                 begin = self.begin or functools.partial(initialize, hessian.target, fold_in(key, 1), counter, start)
-                yield near_full_rank(hessian, key, begin(), left, progress, counter)
+                found = begin()  # which may count gradients of its own
+                if found.is_best or counter.gradient_evaluations < most:
+                    left = most - counter.gradient_evaluations
+                    yield near_full_rank(hessian, key, found, left, progress, counter)
 
     def nest(self, key, hessian: SparseHessian, normal: Gaussian, progress: Progress, counter: CostCounter) -> Solution:
         """Find the best nested normal from a sparse one.

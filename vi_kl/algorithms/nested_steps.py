@@ -34,7 +34,6 @@ SPACING = {1: 0.05, 2: 0.1, 3: 0.2}  # of the finer grid of the density itself
 MOST_VARIANCE = 4.0  # of log w that is taken for what it is
 LOWEST = -1e300  # in place of a log density that is not finite
 SEED = 11  # of the noise that all values of the few are integrated on
-PIECE = 512  # draws whose densities are computed at once
 
 
 def nodes_in(reach: Float[np.ndarray, "2 k"]) -> Float[np.ndarray, "nodes k"]:
@@ -101,7 +100,7 @@ def marginal(
     for start in range(0, len(s), size):
         given = [member.given_one(one, noise) for one in s[start : start + size]]
         z, log_q = np.concatenate([z for z, _ in given]), np.concatenate([log_q for _, log_q in given])
-        found.append((log_density_in_chunks(target, z, PIECE) - log_q).reshape(-1, draws))
+        found.append((log_density_in_chunks(target, z) - log_q).reshape(-1, draws))
     counter.density_evaluations += draws * len(s)
     log_w = np.concatenate(found)
     log_w = np.where(np.isfinite(log_w), log_w, LOWEST)

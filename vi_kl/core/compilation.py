@@ -144,7 +144,8 @@ def jitted(function, static: tuple[str, ...], unoptimized, static_places):
             return plain(*args, **kwargs)  # compiler options belong to the outermost compilation only
         quickly = unoptimized(*args, **kwargs) if callable(unoptimized) else unoptimized
         device = jax.config.jax_default_device  # type: ignore[attr-defined]
-        signature = quickly, device, structure, tuple(map(describe, leaves))
+        precision = jax.config.jax_enable_x64  # type: ignore[attr-defined]  # which NumPy's arrays do not show
+        signature = quickly, device, precision, structure, tuple(map(describe, leaves))
         program = programs.get(signature)
         if program is None:
             let_go_if_grown()

@@ -135,6 +135,7 @@ class SparseStructure:
         pivots = found.U.diagonal()
         if (found.perm_r != np.arange(self.dim)).any() or (pivots <= 1e-14).any():
             return None
-        factor = sp.csc_array(sp.diags_array(sd) @ found.L @ sp.diags_array(np.sqrt(pivots)))
+        factor = sp.csc_array(found.L)
+        factor.data *= sd[factor.indices] * np.repeat(np.sqrt(pivots), np.diff(factor.indptr))
         factor.sort_indices()
         return factor

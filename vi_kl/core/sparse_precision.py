@@ -1,8 +1,11 @@
 """The scale of a normal distribution in thousands of dimensions whose precision is sparse.
 
-On the host, SciPy multiplies and solves with the sparse factor. In a compiled program products are sums over its
-entries, and solutions a loop over them: right, and slow, for what is seldom done there.
+On the host, SciPy multiplies and solves with the sparse factor; a small factor is written out whole, since to make a
+sparse matrix takes longer than to use it. In a compiled program products are sums over its entries, and solutions a
+loop over them: right, and slow, for what is seldom done there.
 """
+
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +16,9 @@ from scipy.sparse.linalg import spsolve_triangular
 
 from vi_kl.core.annotations import AnyArray, Values
 from vi_kl.core.pytrees import pytree
-from vi_kl.core.scales import Scale, Vectors, namespace
+from vi_kl.core.scales import Scale, Triangular, Vectors, namespace
+
+SMALL = 150  # dimensions, up to which products and solutions with a whole matrix take less time
 
 
 @pytree
@@ -54,6 +59,8 @@ class SparsePrecision(Scale):
 
     def precision_at(self, rows: Int[np.ndarray, " n"], columns: Int[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
         """Return entries of the precision F F', by their positions."""
+        if self.dim <= SMALL:
+            return self.whole.covariance[rows, columns]
         factor = self.matrix_in_order
         return np.asarray(sp.csr_array(factor @ factor.T)[rows, columns]).ravel()
 
@@ -112,11 +119,20 @@ class SparsePrecision(Scale):
         starts = np.searchsorted(self.columns, np.arange(self.dim + 1))
         return sp.csc_array((np.asarray(self.values), np.asarray(self.rows), starts), shape=(self.dim, self.dim))
 
+    @functools.cached_property
+    def whole(self) -> Triangular:
+        """F with its zeros, as a scale whose covariance is the precision."""
+        matrix = np.zeros((self.dim, self.dim))
+        matrix[self.rows, self.columns] = self.values
+        return Triangular(matrix)
+
     def multiplied(self, x: Vectors, *, transpose: bool) -> Vectors:
         """Return F x, or F' x."""
         if namespace(self.order, self.values, x) is jnp:
             to, of = (self.columns, self.rows) if transpose else (self.rows, self.columns)
             return self.added_up(self.values * x.reshape(-1, self.dim)[:, of], to).reshape(x.shape)
+        if self.dim <= SMALL:
+            return self.whole.apply_transpose(x) if transpose else self.whole.apply(x)
         factor = self.matrix_in_order
         return ((factor.T if transpose else factor) @ x.reshape(-1, self.dim).T).T.reshape(x.shape)
 
@@ -126,6 +142,8 @@ class SparsePrecision(Scale):
             return self.solved_entry_by_entry(x, transpose)
         if not x.size:
             return x
+        if self.dim <= SMALL:
+            return self.whole.solve_transpose(x) if transpose else self.whole.solve(x)
         factor = self.matrix_in_order
         matrix = sp.csr_array(factor.T) if transpose else sp.csr_array(factor)
         return spsolve_triangular(matrix, x.reshape(-1, self.dim).T, lower=not transpose).T.reshape(x.shape)

@@ -26,7 +26,7 @@ from vi_kl.diagnostics.parts import Concentric, Independent, Part, finite
 from vi_kl.diagnostics.psis import pareto_k
 from vi_kl.diagnostics.scouts import Scouts
 from vi_kl.families.approximation import Approximation, log_prob_in_chunks
-from vi_kl.targets.target import CHUNK, log_density_in_chunks
+from vi_kl.targets.target import log_density_in_chunks
 
 MOST_DIMENSIONS = 100  # with more, no mixture of this kind comes near a posterior that q does not fit
 ROUNDS = 4  # the most rounds in which densities are chosen
@@ -145,8 +145,6 @@ def defend(
     modes: Sequence[Part],
     generator,
     n: int,
-    *,
-    size: int = CHUNK,
 ) -> Weighing:
     """Choose wider densities to mix with q, and weigh draws of the mixture.
 
@@ -158,14 +156,13 @@ def defend(
         modes: densities over the modes that climbs found, and along the neck of a funnel.
         generator: NumPy's random generator.
         n: the number of draws of the other densities in each of the first rounds; later rounds have more.
-        size: the number of points at which densities are evaluated at a time.
     """
     fixed = (scouts.wide, *modes)
-    seen, best, evaluations = first_look(q, pilot, scouts, size), None, 0
+    seen, best, evaluations = first_look(q, pilot, scouts), None, 0
     for round_ in range(ROUNDS):
         parts = (*densities_of_moments(seen, scouts.wide), *fixed)
         more = n * (1 + round_ // 2)
-        found = weigh(draw_weighted(q, own, parts, generator, more, size))
+        found = weigh(draw_weighted(q, own, parts, generator, more))
         evaluations += more
         if best is None or (found.is_known, found.effective) > (best.is_known, best.effective):
             best = found
@@ -173,19 +170,19 @@ def defend(
         if is_good or round_ == ROUNDS - 1:
             break
         # the next is chosen by draws that are none of those to be weighed
-        seen = draw_weighted(q, pilot, parts, generator, n, size)
+        seen = draw_weighted(q, pilot, parts, generator, n)
         evaluations += n
     return dataclasses.replace(best, evaluations=evaluations)
 
 
-def first_look(q: Approximation, pilot: Draws, scouts: Scouts, size: int) -> Weighted:
+def first_look(q: Approximation, pilot: Draws, scouts: Scouts) -> Weighted:
     """Return the pilot draws of q and the scouts' draws as one weighted sample."""
     if not has_density(q):
         return Weighted(scouts.z, scouts.log_p, scouts.log_r, np.zeros(len(scouts.z), int))
     z = np.concatenate([pilot.z, scouts.z])
     log_p = np.concatenate([pilot.log_p, scouts.log_p])
     wide = np.concatenate([scouts.wide.log_prob(pilot.z), scouts.log_r]) + np.log(len(scouts.z) / len(z))
-    log_q = np.concatenate([pilot.log_q, density_of(q, scouts.z, size)])
+    log_q = np.concatenate([pilot.log_q, density_of(q, scouts.z)])
     strata = np.repeat([0, 1], [len(pilot), len(scouts.z)])
     return Weighted(z, log_p, np.logaddexp(wide, log_q + np.log(len(pilot) / len(z))), strata, log_q)
 
@@ -221,7 +218,7 @@ def weighted_moments(z: np.ndarray, log_weights: np.ndarray) -> Gaussian:
     return Gaussian.of(mean, sd[:, None] * np.linalg.cholesky(correlation))
 
 
-def draw_weighted(q: Approximation, own: Draws, parts: Sequence[Part], generator, n: int, size: int) -> Weighted:
+def draw_weighted(q: Approximation, own: Draws, parts: Sequence[Part], generator, n: int) -> Weighted:
     """Draw from the mixture of q and the other densities: q's draws are given, and n draws of the others are new.
 
     Each density has as many draws as its share. Most of the new ones are from the densities that have the posterior's
@@ -229,14 +226,14 @@ def draw_weighted(q: Approximation, own: Draws, parts: Sequence[Part], generator
     """
     counts = allotted(n, [6.0, 4.0, 2.0, *[6.0] * (len(parts) - 3)])
     new = np.concatenate([part.sample(generator, count) for part, count in zip(parts, counts, strict=True)])
-    log_p = finite(log_density_in_chunks(q.target, new, size))
+    log_p = finite(log_density_in_chunks(q.target, new))
     strata = np.repeat(np.arange(1, 1 + len(parts)), counts)
     if not has_density(q):
         elbo = Estimate(own.log_ratio.mean(), error_of_mean(own.log_ratio))
         return Weighted(new, log_p, log_prob_of(parts, counts / n, new), strata, None, elbo)
     total = len(own) + n
     z = np.concatenate([own.z, new])
-    log_q = np.concatenate([own.log_q, density_of(q, new, size)])
+    log_q = np.concatenate([own.log_q, density_of(q, new)])
     beside = log_prob_of(parts, counts / total, z)
     log_r = np.logaddexp(log_q + np.log(len(own) / total), beside)
     strata = np.concatenate([np.zeros(len(own), int), strata])
@@ -259,10 +256,10 @@ def has_density(q: Approximation) -> bool:
     return q.family.has_log_prob
 
 
-def density_of(q: Approximation, z: np.ndarray, size: int = CHUNK) -> np.ndarray:
+def density_of(q: Approximation, z: np.ndarray) -> np.ndarray:
     """Return log q at points z, for a normal q without compiling anything."""
     normal = normal_of(q)
-    return finite(log_prob_in_chunks(q, z, size)) if normal is None else normal.log_prob(z)
+    return finite(log_prob_in_chunks(q, z)) if normal is None else normal.log_prob(z)
 
 
 def normal_of(q: Approximation) -> Gaussian | None:

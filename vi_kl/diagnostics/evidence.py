@@ -6,7 +6,7 @@ from vi_kl.core.estimate import Estimate, error_of_mean
 from vi_kl.core.precision import in_float64
 from vi_kl.diagnostics.effort import effort_for
 from vi_kl.families.approximation import Approximation, draw
-from vi_kl.targets.target import CHUNK, log_density_in_chunks
+from vi_kl.targets.target import log_density_in_chunks
 
 
 class Draws:
@@ -19,9 +19,9 @@ class Draws:
     """
 
     @in_float64
-    def __init__(self, q: Approximation, key, n: int, *, size: int = CHUNK):
+    def __init__(self, q: Approximation, key, n: int):
         self.z, self.log_q = draw(q, key, n)
-        self.log_p = log_density_in_chunks(q.target, self.z, size)
+        self.log_p = log_density_in_chunks(q.target, self.z)
 
     @property
     def log_ratio(self) -> np.ndarray:

@@ -89,9 +89,7 @@ class Judgement:
         return f"KL about {with_unit(kl, 'nats')}, k-hat {k_hat}"
 
 
-def scouts_around(
-    q: Approximation, pilot: Draws, generator, n: int, *, rays: float, size: int = CHUNK
-) -> Scouts | None:
+def scouts_around(q: Approximation, pilot: Draws, generator, n: int, *, rays: float) -> Scouts | None:
     """Draw n points around q at several scales, and evaluate the log density there, and along a share of the rays.
 
     Return None if q's draws do not span the space, or if there are too many dimensions.
@@ -101,7 +99,7 @@ def scouts_around(
     found = gaussian_of_draws(pilot.z)
     if found is None:
         return None
-    return scout(q.target, normal_of(q) or found, generator, n, rays=rays, size=size)
+    return scout(q.target, normal_of(q) or found, generator, n, rays=rays)
 
 
 @dataclasses.dataclass
@@ -142,7 +140,6 @@ def weigh_around(
     generator,
     n: int,
     share: float,
-    size: int = CHUNK,
 ) -> Weighing:
     """Weigh draws of q with those of wider densities, over modes that climbs found, and along a funnel's neck.
 
@@ -153,7 +150,7 @@ def weigh_around(
         budget = min(budget, int(share * GRADIENTS * USUAL / 4))
     search = FunnelSearch(budget, SEEN, NOTABLE)
     funnel = search.around(q, pilot.z, generator)
-    found = defend(q, pilot, own, scouts, with_funnel(funnel, modes), generator, n, size=size)
+    found = defend(q, pilot, own, scouts, with_funnel(funnel, modes), generator, n)
     return dataclasses.replace(found, evaluations=found.evaluations + search.gradients)
 
 
@@ -163,24 +160,24 @@ def with_funnel(funnel: Funnel | None, parts: tuple) -> tuple:
 
 
 def judge(q: Approximation, key, n: int, search: FunnelSearch | None = None) -> Judgement:
-    """Weigh n draws of q, and half as many of wider densities, with at most n points evaluated at a time.
+    """Weigh n draws of q, and half as many of wider densities.
 
     With one key every q is judged by the same noise, so that their ELBOs can be compared. With one `search` a funnel is
     looked for once.
     """
     search = FunnelSearch() if search is None else search
     keys = split(key, 3)
-    own = Draws(q, keys[0], n, size=n)
+    own = Draws(q, keys[0], n)
     own.log_p = finite(own.log_p)
     if not np.isfinite(own.log_ratio).all():
         return Judgement(-np.inf, None, np.inf, n)
     elbo, k_hat = float(own.log_ratio.mean()), pareto_k(own.log_ratio)
-    pilot, generator = Draws(q, keys[1], n // 4, size=n), numpy_generator(keys[2])
-    scouts = scouts_around(q, pilot, generator, n // 4, rays=0.0, size=n)
+    pilot, generator = Draws(q, keys[1], n // 4), numpy_generator(keys[2])
+    scouts = scouts_around(q, pilot, generator, n // 4, rays=0.0)
     if scouts is not None and np.isfinite(pilot.log_ratio).all():
         before = search.gradients
         funnel = search.around(q, pilot.z, generator)
-        found = defend(q, pilot, own, scouts, with_funnel(funnel, ()), generator, n // 2, size=n)
+        found = defend(q, pilot, own, scouts, with_funnel(funnel, ()), generator, n // 2)
         evaluations = n + n // 4 + scouts.evaluations + found.evaluations
         kl, draws = (found.kl, resampled(found, generator)) if found.is_known else (None, None)
         return Judgement(elbo, kl, k_hat, evaluations, search.gradients - before, draws)

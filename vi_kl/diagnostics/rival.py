@@ -12,7 +12,8 @@ from vi_kl.diagnostics.effort import FEWEST_CHOSEN, Effort
 from vi_kl.diagnostics.evidence import mean_estimate
 from vi_kl.diagnostics.evidence_bounds import elbo_limits
 from vi_kl.diagnostics.limits import log_lower_limit
-from vi_kl.targets.target import CHUNK, Target, log_density_in_chunks, value_and_grad_batch
+from vi_kl.targets.price import CHUNK
+from vi_kl.targets.target import Target, log_density_in_chunks, value_and_grad_batch
 
 STEPS = 200
 DRAWS, FEWEST_DRAWS = 16, 8  # of each step

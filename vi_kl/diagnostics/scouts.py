@@ -14,7 +14,7 @@ from scipy.ndimage import maximum_filter1d
 from vi_kl.core.gaussian import Gaussian
 from vi_kl.core.scales import Scale
 from vi_kl.diagnostics.parts import Concentric, finite
-from vi_kl.targets.price import CHUNK, part_of_draws
+from vi_kl.targets.price import part_of_draws
 from vi_kl.targets.target import Target, log_density_in_chunks
 
 SCALES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)  # the scales of the densities around q, relative to q's own
@@ -74,7 +74,7 @@ def apart(points: np.ndarray, scale: Scale, most: int) -> np.ndarray:
     return points[kept]
 
 
-def scout(target: Target, normal: Gaussian, generator, n: int, *, rays: float = 1.0, size: int = CHUNK) -> Scouts:
+def scout(target: Target, normal: Gaussian, generator, n: int, *, rays: float = 1.0) -> Scouts:
     """Evaluate the log density around q.
 
     Args:
@@ -84,7 +84,6 @@ def scout(target: Target, normal: Gaussian, generator, n: int, *, rays: float = 
         n: the number of draws at all scales together.
         rays: the share of the usual number of rays along which it is evaluated too; 0 for none. Below 1 the points
             along each are fewer too.
-        size: the number of points at which the density is evaluated at a time.
     """
     wide = Concentric(normal, SCALES, DEGREES_OF_FREEDOM)
     z, dim = wide.sample(generator, n), normal.dim
@@ -94,7 +93,7 @@ def scout(target: Target, normal: Gaussian, generator, n: int, *, rays: float = 
     outermost = OUTERMOST[:: min(every, 2)]
     reach = np.r_[0.0, NEAR[::every], FAR[::every], outermost]
     points = normal.loc + reach[:, None, None] * ways
-    values = log_density_in_chunks(target, np.concatenate([z, points.reshape(-1, dim)]), size)
+    values = log_density_in_chunks(target, np.concatenate([z, points.reshape(-1, dim)]))
     values = finite(values)
     along = values[n:].reshape(len(reach), len(ways))
     inner = len(reach) - len(outermost)

@@ -25,9 +25,8 @@ from vi_kl.families.guide import Guide, GuideDistribution
 from vi_kl.families.reflected import Reflected, chosen, log_share, mirrored, weight_ratio
 from vi_kl.reference.closed_form import draw_sites
 from vi_kl.targets.deterministic import deterministic_sites
-from vi_kl.targets.target import CHUNK, Target, constrain_in_chunks, in_chunks, is_small, log_density_in_chunks
-
-FEW = 2048  # draws for which a whole CHUNK of log densities of a large model would be too many
+from vi_kl.targets.price import CHUNK
+from vi_kl.targets.target import Target, constrain_in_chunks, in_chunks, log_density_in_chunks
 
 
 @jax.tree_util.register_pytree_node_class
@@ -203,8 +202,7 @@ def opposite_draws(base: Approximation, key: PRNGKeyArray, n: int) -> tuple[Any,
     """Return n draws z of an image of normal noise, their mirror images, and log q and log p of (z, images)."""
     noise = noise_of(base, key, n)
     places, log_q = push_in_chunks(base, np.concatenate([noise, -noise]))
-    size = CHUNK if n > FEW or is_small(base.target) else FEW
-    log_p = log_density_in_chunks(base.target, places, size)
+    log_p = log_density_in_chunks(base.target, places)
     return places[:n], places[n:], (log_q[:n], log_q[n:]), (log_p[:n], log_p[n:])
 
 
@@ -233,13 +231,13 @@ def has_push(q: Approximation) -> bool:
 
 
 def push_in_chunks(
-    q: Approximation, u: Float[AnyArray, "n noise_dim"], size: int = CHUNK
+    q: Approximation, u: Float[AnyArray, "n noise_dim"]
 ) -> tuple[Float[np.ndarray, "n dim"], Float[np.ndarray, " n"]]:
     """Return z and log q(z) at noise u, of an image of normal noise, for any n."""
     by_numpy = q.family.in_numpy(q.params)
     if by_numpy is not None:
         return by_numpy.push(np.asarray(u))
-    return in_chunks(functools.partial(push_batch, q), u, size=size)
+    return in_chunks(functools.partial(push_batch, q), u)
 
 
 @compiled(unoptimized=True)
@@ -279,16 +277,16 @@ def reflected(q: Approximation) -> Approximation:
     return Approximation(Reflected(q.family), q.params, q.target)
 
 
-def log_prob_in_chunks(q: Approximation, z: Float[AnyArray, "n dim"], size: int = CHUNK) -> Float[np.ndarray, " n"]:
+def log_prob_in_chunks(q: Approximation, z: Float[AnyArray, "n dim"]) -> Float[np.ndarray, " n"]:
     """Return log q(z) at z of shape (n, dim), for any n, in pieces of one size."""
     normal = q.family.normal(q.params)
     if normal is not None:
         return np.asarray(normal.log_prob(np.asarray(z)))
     if isinstance(q.family, Reflected):
-        log_q, images, log_q_images = in_chunks(functools.partial(mirrored_batch, q), z, size=size)
-        log_p = (log_density_in_chunks(q.target, place, size) for place in (z, images))
+        log_q, images, log_q_images = in_chunks(functools.partial(mirrored_batch, q), z)
+        log_p = (log_density_in_chunks(q.target, place) for place in (z, images))
         return np.asarray(log_q + log_share(weight_ratio(tuple(log_p), (log_q, log_q_images))))
     by_numpy = q.family.in_numpy(q.params)
     if by_numpy is not None:
         return by_numpy.log_prob(np.asarray(z, dtype=float))
-    return in_chunks(functools.partial(log_prob_batch, q), z, size=size)
+    return in_chunks(functools.partial(log_prob_batch, q), z)

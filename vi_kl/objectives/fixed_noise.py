@@ -71,10 +71,8 @@ class FixedNoiseELBO:
 
     def draws(self, x, u=None) -> tuple[np.ndarray, np.ndarray]:
         """Return z and log q(z) of the member x, at the fixed noise or at the noise given."""
-        flat, fixed = jnp.asarray(x), (self.target, self.family, self.unravel)
-        return in_chunks(
-            lambda piece: push_noise(flat, self.units, piece, *fixed), self.u if u is None else u, size=PIECE
-        )
+        fixed = self.target, self.family, self.unravel
+        return in_chunks(lambda piece: push_noise(x, self.units, piece, *fixed), self.u if u is None else u, size=PIECE)
 
     def __call__(self, x) -> tuple[float, np.ndarray]:
         """Return the loss in nats and its gradient; the loss is infinite where log p or its gradient is not finite."""
@@ -85,7 +83,7 @@ class FixedNoiseELBO:
         loss = -float(np.mean(self.log_ratio))
         if not (np.isfinite(loss) and np.isfinite(slopes).all()):
             return np.inf, np.zeros_like(x)
-        return loss, self.gradient(jnp.asarray(x), slopes)
+        return loss, self.gradient(x, slopes)
 
     def gradient(self, flat, slopes) -> np.ndarray:
         """Return the gradient of the loss in the parameters, from d log p / dz at every draw.
@@ -102,9 +100,9 @@ class FixedNoiseELBO:
 
     def params(self, x) -> Any:
         """Return the member's parameters in z, as NumPy arrays."""
-        return jax.tree.map(np.asarray, placed(jnp.asarray(x), self.units, self.family, self.unravel))
+        return jax.tree.map(np.asarray, placed(x, self.units, self.family, self.unravel))
 
 
-def filled(rows: np.ndarray) -> jax.Array:
+def filled(rows: np.ndarray) -> np.ndarray:
     """Return the rows, padded with zeros to a whole piece."""
-    return jnp.asarray(np.pad(rows, ((0, PIECE - len(rows)), *((0, 0),) * (rows.ndim - 1))))
+    return np.pad(rows, ((0, PIECE - len(rows)), *((0, 0),) * (rows.ndim - 1)))

@@ -24,8 +24,9 @@ from vi_kl.core.scales import Triangular
 from vi_kl.reference.posterior import Moments, ReferencePosterior
 from vi_kl.targets.arguments import of_a_target
 from vi_kl.targets.modes import find_mode
+from vi_kl.targets.price import CHUNK
 from vi_kl.targets.rows import traced
-from vi_kl.targets.target import CHUNK, Target, constrain_in_chunks, value_and_grad
+from vi_kl.targets.target import Target, constrain_in_chunks, value_and_grad
 
 RADII = (1.0, 3.0, 6.0)  # in sd
 # At these radii another mode of the same width, or a heavy tail, has overtaken the quadratic. A density that is lower

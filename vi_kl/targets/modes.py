@@ -8,7 +8,6 @@ import dataclasses
 import functools
 from collections.abc import Callable
 
-import jax.numpy as jnp
 import numpy as np
 from scipy.optimize import minimize
 
@@ -157,7 +156,7 @@ class Climb:
 
     def loss(self, z):
         self.evaluations += 1
-        value, gradient = value_and_grad(self.target, jnp.asarray(z))
+        value, gradient = value_and_grad(self.target, z)
         value, gradient = float(value), np.asarray(gradient)
         if not (np.isfinite(value) and np.isfinite(gradient).all()):
             return np.inf, np.zeros_like(z)

@@ -23,14 +23,16 @@ from vi_kl.core.programs.measure import Size, size_of
 from vi_kl.targets.captured import Captured
 from vi_kl.targets.rows import as_shape, row_sum_of, traced
 
-CHUNK = 8192  # long batches are evaluated in pieces of this one shape, so that they are compiled once
+VALUES = 512  # long batches are evaluated in pieces of this one shape, so that they are compiled once
 ROWS = 64  # the same for gradients, which are asked for a few hundred at a time
+CHUNK = 8192  # draws, of which twice as many are usually weighed
 
 MEMORY = 1_000_000_000  # bytes, the most that one batch of evaluations may hold besides the data
 FULL_PRICE = 500_000  # operations of an evaluation, up to which the usual number of draws is taken
 LONG_BATCH = 200_000_000  # operations, beyond which a batch of dear evaluations is no faster for being longer
 SHORTEST_BATCH = 16  # draws, with which a matrix of data is still read seldom enough
 MOST_NUMBERS = 8_200_000  # held by the usual number of draws: all of them up to 500 dimensions, and then a share
+CHEAP, CHEAP_WITH_GRADIENT = 5_000, 40_000  # operations, see `is_cheap`
 FUSED = 2  # the most that XLA was seen to hold, relative to what would be held if all that can be were fused
 ADJOINTS = 3  # the most that a gradient holds, relative to everything that its log density writes
 
@@ -106,7 +108,24 @@ def traced_size(target: Any, transform: Callable = lambda f: f) -> Size:
     return size_of(program, [False] * (len(program.jaxpr.invars) - 1) + [True])
 
 
-# What follows from the price -------------------------------------------------------------------------------------
+# How a target is compiled, by its price --------------------------------------------------------------------------
+
+
+def is_cheap(target: Any) -> bool:
+    """Return whether batches of values are so cheap that XLA's optimisations take longer than they save.
+
+    They save about half a nanosecond for an operation. A fit and its check take some 50,000 values, and 100 batches of
+    gradients; optimising takes .1 to 1 s for a program of either.
+    """
+    return price_of(target).operations <= CHEAP
+
+
+def is_cheap_with_gradient(target: Any) -> bool:
+    """Return the same for batches of values with their gradients, of which there are fewer."""
+    return price_of(target).operations <= CHEAP_WITH_GRADIENT
+
+
+# How many evaluations, and how many at once -----------------------------------------------------------------------
 
 
 def values_at_once(target: Any, most: int) -> int:

@@ -35,11 +35,13 @@ from vi_kl.targets.numpyro.checks import without_data
 from vi_kl.targets.numpyro.indices import indexed_axes, misses
 from vi_kl.targets.numpyro.source import density_from_numpyro
 from vi_kl.targets.numpyro.streamed import misses_of_rows, streamed_from_numpyro
-from vi_kl.targets.price import CHUNK as CHUNK
 from vi_kl.targets.price import ROWS as ROWS
+from vi_kl.targets.price import VALUES as VALUES
 from vi_kl.targets.price import (
     gradients_at_once,
     gradients_in_a_piece,
+    is_cheap,
+    is_cheap_with_gradient,
     over_draws,
     rows_held,
     values_at_once,
@@ -541,7 +543,7 @@ def log_density(target: Target, z: Float[AnyArray, " dim"]) -> Float[Array, ""]:
 
 
 @streamed(with_gradient=False)
-@compiled
+@compiled(unoptimized=lambda target, z: is_cheap(target))
 def log_density_batch(target: Target, z: Float[AnyArray, "*batch dim"]) -> Float[Array, "*batch"]:
     """Return the log density at z of shape (..., dim), flattened to one batch."""
     flat = z.reshape(-1, target.dim)
@@ -569,7 +571,7 @@ def value_and_grad(target: Target, z: Float[AnyArray, " dim"]) -> tuple[Float[Ar
 
 
 @streamed(with_gradient=True)
-@compiled(unoptimized=lambda target, z: is_small(target, ROWS))
+@compiled(unoptimized=lambda target, z: is_cheap_with_gradient(target))
 def value_and_grad_rows(
     target: Target, z: Float[AnyArray, "rows dim"]
 ) -> tuple[Float[Array, " rows"], Float[Array, "rows dim"]]:
@@ -621,7 +623,7 @@ def unconstrain_batch(target: Target, sites: Sites) -> Float[Array, "n dim"]:
     return jax.vmap(unconstrain, in_axes=(None, 0))(target, sites)
 
 
-def in_chunks(function: Callable, *arrays: AnyArray, size: int = CHUNK) -> Any:
+def in_chunks(function: Callable, *arrays: AnyArray, size: int = VALUES) -> Any:
     """Apply `function` to long arrays piece by piece along their first axis; return NumPy arrays.
 
     Arrays without rows give results without rows, whose other axes a piece of zeros tells.
@@ -632,12 +634,12 @@ def in_chunks(function: Callable, *arrays: AnyArray, size: int = CHUNK) -> Any:
     for start in range(0, max(length, 1), size):
         piece = [np.asarray(array[start : start + size]) for array in arrays]
         padding = [((0, size - len(x)), *((0, 0),) * (x.ndim - 1)) for x in piece]
-        padded = [jnp.asarray(np.pad(x, pad, mode=mode)) for x, pad in zip(piece, padding, strict=True)]
+        padded = [np.pad(x, pad, mode=mode) for x, pad in zip(piece, padding, strict=True)]
         pieces.append(jax.tree.map(np.asarray, function(*padded)))
     return jax.tree.map(lambda *parts: np.concatenate(parts)[:length], *pieces)
 
 
-def log_density_in_chunks(target: Target, z: Float[AnyArray, "n dim"], size: int = CHUNK) -> Float[np.ndarray, " n"]:
+def log_density_in_chunks(target: Target, z: Float[AnyArray, "n dim"], size: int = VALUES) -> Float[np.ndarray, " n"]:
     """Return the log density at z of shape (n, dim), for any n, in pieces of one size: `size`, if that is not dear."""
     note_evaluations(densities=len(z))
     if target.density.is_streamed:

@@ -18,6 +18,7 @@ from jax.extend.core import Jaxpr, Literal
 from jaxtyping import Array, Float
 
 from vi_kl.core.annotations import AnyArray
+from vi_kl.core.compilation import compiled
 from vi_kl.core.programs.replay import Replay
 from vi_kl.targets.target import Target
 
@@ -54,6 +55,7 @@ class Inlined(Replay):
         return eqn.primitive.name not in CALLS
 
 
+@compiled  # so that a program within which it is called finds it traced
 def terms(target: Target, z: Float[AnyArray, " dim"]) -> Float[Array, " terms"]:
     """Return the numbers that add up to the log density at z, up to a constant.
 

@@ -25,13 +25,14 @@ from vi_kl.reference.quadrature.grid import GridPart, grid, integrate_on_grid
 from vi_kl.reference.quadrature.partition import PartDensity
 from vi_kl.reference.quadrature.peaks import find_peaks
 from vi_kl.targets.arguments import of_a_target
-from vi_kl.targets.target import CHUNK, Target, constrain_in_chunks, log_density_in_chunks
+from vi_kl.targets.price import CHUNK, VALUES
+from vi_kl.targets.target import Target, constrain_in_chunks, log_density_in_chunks
 
 __all__ = ["QuadratureError", "grid", "reference_by_quadrature"]
 
 MOST_PEAKS = 16
 FAR_BELOW = 45.0  # nats: a peak whose mass is so far below the heaviest needs no part of its own
-FEW = 1024  # points, which are evaluated in a piece of their own: padding them to a CHUNK took most of the time
+FEW = 1024  # points, up to which they are evaluated in the usual pieces; of the many others a CHUNK at a time
 
 
 class QuadratureError(ViKLError, RuntimeError):
@@ -101,7 +102,7 @@ class LimitedDensity:
                 f"The integral takes more than {self.most:,} evaluations of the density: raise `max_evaluations`, or "
                 "`tolerance`."
             )
-        values = log_density_in_chunks(self.target, z, FEW if len(z) <= FEW else CHUNK)
+        values = log_density_in_chunks(self.target, z, VALUES if len(z) <= FEW else CHUNK)
         return np.where(np.isnan(values), -np.inf, values)
 
 
