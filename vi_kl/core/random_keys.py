@@ -1,8 +1,8 @@
 """Random keys: JAX keys, or integers in their place, and NumPy generators, whose draws need no compilation.
 
 JAX compiles `jax.random.split` anew for each number of keys, and again to take them apart, which all together is a
-second of a first fit. `split` and `fold_in` here give the same keys by one small program each. Within compiled code
-JAX's own are as good.
+second of a first fit. `split` and `fold_in` here give the same keys, computed by NumPy (threefry.py). Within compiled
+code JAX's own are as good.
 """
 
 import inspect
@@ -13,9 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
-from vi_kl.core.compilation import compiled
+from vi_kl.core import threefry
 
-AT_ONCE = 8  # keys that one program makes of one
 HOW = "Pass key=jax.random.key(0), or an integer such as key=0; the same key gives the same numbers."
 
 
@@ -85,22 +84,24 @@ def numpy_generator(key: Any) -> np.random.Generator:
 def split(key: Any, num: int = 2) -> list[PRNGKeyArray]:
     """Return the keys of `jax.random.split(key, num)`, as a list."""
     # by JAX's own defaults a key does not depend on how many there are
-    usual = str(key.dtype) == "key<fry>" and jax.config.jax_threefry_partitionable  # type: ignore[attr-defined]
-    if num > AT_ONCE or not usual:
+    if not (is_usual(key) and jax.config.jax_threefry_partitionable):  # type: ignore[attr-defined]
         return list(jax.random.split(key, num))
-    return list(first_children(key)[:num])
-
-
-@compiled(unoptimized=True)
-def first_children(key: PRNGKeyArray) -> tuple[PRNGKeyArray, ...]:
-    return tuple(jax.random.split(key, AT_ONCE))
+    return children_of(key, np.arange(num, dtype=np.uint32))
 
 
 def fold_in(key: Any, number: int) -> PRNGKeyArray:
     """Return the key `jax.random.fold_in(key, number)`."""
-    return folded(key, np.uint32(number))
+    if not is_usual(key):
+        return jax.random.fold_in(key, np.uint32(number))
+    return children_of(key, np.array([number], np.uint32))[0]
 
 
-@compiled(unoptimized=True)
-def folded(key: PRNGKeyArray, number) -> PRNGKeyArray:
-    return jax.random.fold_in(key, number)
+def is_usual(key: Any) -> bool:
+    """Return whether this is one key of JAX's default kind, whose numbers are known."""
+    return str(key.dtype) == "key<fry>" and key.shape == () and not isinstance(key, jax.core.Tracer)
+
+
+def children_of(key: PRNGKeyArray, numbers: np.ndarray) -> list[PRNGKeyArray]:
+    """Return the keys that are made of a key and each of these numbers."""
+    found = threefry.children(np.asarray(jax.random.key_data(key)), numbers)
+    return [jax.random.wrap_key_data(one) for one in found]

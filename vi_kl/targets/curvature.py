@@ -22,7 +22,7 @@ from vi_kl.core.sparse_cholesky import SparseStructure
 from vi_kl.targets import sparsity
 from vi_kl.targets.price import over_draws
 from vi_kl.targets.sparsity import Jacobian
-from vi_kl.targets.target import Target, is_small, log_density
+from vi_kl.targets.target import Target, gradient_once_traced, is_small
 from vi_kl.targets.terms import terms
 
 DRAWS = 4  # draws in one pass
@@ -48,7 +48,7 @@ def curvature_of_terms(target: Target, z: Float[AnyArray, "draws dim"], directio
         directions: sums of the coordinates of each colour, (colours, dim).
         pairs: the two colours along which to differentiate.
     """
-    values, gradients = jax.vmap(jax.value_and_grad(log_density, argnums=1), in_axes=(None, 0))(target, z)
+    values, gradients = jax.vmap(gradient_once_traced, in_axes=(None, 0))(target, z)
     at_once = max(1, AT_ONCE // jax.eval_shape(terms, target, z[0]).shape[0])
 
     def second(pair):
@@ -66,7 +66,7 @@ def curvature_of_terms(target: Target, z: Float[AnyArray, "draws dim"], directio
 @compiled(unoptimized=lambda target, z, which, directions: is_small(target, len(z)))
 def products_of_terms(target: Target, z: Float[AnyArray, "draws dim"], which: Bool[AnyArray, " terms"], directions):
     """Return log densities, gradients, and the mean Hessian of the sum of some terms times directions, (n, dim)."""
-    values, gradients = jax.vmap(jax.value_and_grad(log_density, argnums=1), in_axes=(None, 0))(target, z)
+    values, gradients = jax.vmap(gradient_once_traced, in_axes=(None, 0))(target, z)
 
     def gradient(z):
         return jax.grad(lambda z: jnp.where(which, terms(target, z), 0.0).sum())(z)

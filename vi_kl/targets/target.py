@@ -567,6 +567,12 @@ def value_and_grad(target: Target, z: Float[AnyArray, " dim"]) -> tuple[Float[Ar
     by_rows = row_sum_of(target)
     if by_rows is not None:
         return jax.tree.map(lambda x: x[0], summed(jax.value_and_grad, jax.tree.leaves(target.data), by_rows, z[None]))
+    return gradient_once_traced(target, z)
+
+
+@compiled
+def gradient_once_traced(target: Target, z: Float[AnyArray, " dim"]) -> tuple[Float[Array, ""], Float[Array, " dim"]]:
+    """Return the log density and its gradient, for programs of several, each of which finds it traced."""
     return jax.value_and_grad(log_density, argnums=1)(target, z)
 
 
@@ -579,7 +585,7 @@ def value_and_grad_rows(
     by_rows = row_sum_of(target)
     if by_rows is not None:
         return summed(jax.value_and_grad, jax.tree.leaves(target.data), by_rows, z)
-    one = functools.partial(jax.value_and_grad(log_density, argnums=1), target)
+    one = functools.partial(gradient_once_traced, target)
     return over_draws(one, z, gradients_at_once(target, len(z)))
 
 
