@@ -7,7 +7,7 @@ import pytest
 from scipy.optimize import approx_fprime
 
 from vi_kl.core.random_keys import numpy_generator
-from vi_kl.families import FullRank, MeanField
+from vi_kl.families import FullRank, MeanField, Skewed
 from vi_kl.families.frame import Frame
 from vi_kl.objectives.fixed_noise import FixedNoiseELBO
 from vi_kl.objectives.noise import matched_noise
@@ -40,15 +40,18 @@ def log_gammas(z):
     return jnp.sum(jnp.array([3.0, 8.0]) * z - jnp.exp(z)) - 0.3 * z[0] * z[1]
 
 
-@pytest.mark.parametrize("family", [MeanField(), FullRank()])
-def test_the_gradient_is_that_of_the_loss(family, key):
+@pytest.mark.parametrize(
+    ("family", "in_frame"),
+    [(MeanField(), True), (MeanField(), False), (FullRank(), True), (FullRank(), False), (Skewed(), True)],
+)  # the last without NumPy
+def test_the_gradient_is_that_of_the_loss(family, in_frame, key):
     target = Target.from_log_density(log_gammas, 2)
     frame = Frame.of([0.5, 2.0], np.array([[0.5, 0.0], [0.2, 0.3]]))
     with jax.enable_x64(True):
         loss = FixedNoiseELBO(
             family,
             family.standard(key, target),
-            family.units(frame),
+            family.units(frame) if in_frame else None,
             target,
             matched_noise(numpy_generator(key), 64, 2),
         )

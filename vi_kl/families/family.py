@@ -55,6 +55,16 @@ class InNumpy(Protocol):
         """Return log q(z)."""
 
 
+class OnNoise(Protocol):
+    """An image of normal noise, and the gradients of its free parameters, computed by NumPy."""
+
+    def push(self, u: Float[np.ndarray, "n dim"]) -> tuple[Float[np.ndarray, "n dim"], Float[np.ndarray, " n"]]:
+        """Return z and log q(z) at noise u."""
+
+    def pull_back(self, u: Float[np.ndarray, "n dim"], slopes: Float[np.ndarray, "n dim"]) -> Any:
+        """Return the gradient of the mean of log q - log p, from the gradients of log p at the images of noise u."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Family(NamesItsSettings, abc.ABC):
     """A set of candidate approximations. Instances are hashable: a static part of compiled code."""
@@ -106,6 +116,10 @@ class Family(NamesItsSettings, abc.ABC):
 
     def in_numpy(self, params: Any) -> InNumpy | None:
         """Return the member with these parameters in NumPy, with nothing to compile; None if the family has no such."""
+        return None
+
+    def on_noise(self, params: Any, units: Any) -> OnNoise | None:
+        """Return the member with these parameters, in a frame's units, in NumPy; None if the family has no such."""
         return None
 
     def reframed(self, params: Any, frame: Frame) -> Frame | None:

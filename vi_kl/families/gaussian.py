@@ -13,8 +13,10 @@ from numpyro.distributions import Distribution
 
 from vi_kl.core.annotations import AnyArray, KeyLike, Params
 from vi_kl.core.gaussian import Gaussian
+from vi_kl.core.scales import Diagonal, Scale, Triangular
 from vi_kl.families.family import Family
 from vi_kl.families.frame import Frame
+from vi_kl.families.normals_on_noise import FullRankOnNoise, MeanFieldOnNoise
 from vi_kl.targets.target import Target
 
 # The parameters are valid by construction, so validate_args=False below: checking them takes NumPyro longer than
@@ -43,7 +45,7 @@ class MeanField(Family):
         """
         return {
             "loc": units.point(params["loc"]),
-            "log_scale": jnp.log(units.conditional_sd) + params["log_scale"],
+            "log_scale": namespace(params).log(units.conditional_sd) + params["log_scale"],
         }
 
     def frame(self, params: Params) -> Frame:
@@ -51,6 +53,9 @@ class MeanField(Family):
 
     def normal(self, params: Params) -> Gaussian:
         return Gaussian.of(params["loc"], np.exp(params["log_scale"]))
+
+    def on_noise(self, params: Params, units: Frame | None) -> MeanFieldOnNoise:
+        return MeanFieldOnNoise(self.normal(self.placed(params, units)), axes_of(units, params["loc"]))
 
     def reframed(self, params: Params, frame: Frame) -> Frame:
         """Return a frame along the old frame's axes, each coordinate stretched to the member's scale."""
@@ -91,8 +96,18 @@ class FullRank(Family):
     def normal(self, params: Params) -> Gaussian:
         return Gaussian.of(params["loc"], scale_tril(params))
 
+    def on_noise(self, params: Params, units: Frame | None) -> FullRankOnNoise:
+        loc, inner = params["loc"], scale_tril(params)
+        normal = Gaussian.of(loc, inner) if units is None else Gaussian.of(units.point(loc), units.matrix(inner))
+        return FullRankOnNoise(normal, axes_of(units, loc), Triangular(inner))
+
     def distribution(self, params: Params, target: Target) -> Distribution:
         return dist.MultivariateNormal(params["loc"], scale_tril=scale_tril(params), validate_args=False)
+
+
+def axes_of(units: Frame | None, loc: np.ndarray) -> Scale:
+    """Return the scale along whose axes a location moves: the frame's, or that of z itself."""
+    return Diagonal(np.ones(len(loc))) if units is None else units.normal.scale
 
 
 def full_rank_params(loc: np.ndarray, tril: np.ndarray) -> dict:
