@@ -20,9 +20,9 @@ from vi_kl.core.annotations import AnyArray
 from vi_kl.core.compilation import compiled
 from vi_kl.core.sparse_cholesky import SparseStructure
 from vi_kl.targets import sparsity
-from vi_kl.targets.price import over_draws
+from vi_kl.targets.price import is_cheap_with_curvature, over_draws
 from vi_kl.targets.sparsity import Jacobian
-from vi_kl.targets.target import Target, gradient_once_traced, is_small
+from vi_kl.targets.target import Target, gradient_once_traced
 from vi_kl.targets.terms import terms
 
 DRAWS = 4  # draws in one pass
@@ -38,7 +38,7 @@ def derivatives_of_terms(target: Target, z: Float[AnyArray, " dim"], directions:
     return jax.lax.map(lambda v: jax.jvp(lambda z: terms(target, z), (z,), (v,))[1], directions)
 
 
-@compiled(unoptimized=lambda target, z, directions, pairs: is_small(target, len(z)))
+@compiled(unoptimized=lambda target, z, directions, pairs: is_cheap_with_curvature(target))
 def curvature_of_terms(target: Target, z: Float[AnyArray, "draws dim"], directions, pairs: Int[AnyArray, "pairs 2"]):
     """Return log densities (draws,), gradients (draws, dim), and mean second derivatives of the terms, (pairs, terms).
 
@@ -63,7 +63,7 @@ def curvature_of_terms(target: Target, z: Float[AnyArray, "draws dim"], directio
     return values, gradients, jax.lax.map(second, pairs)
 
 
-@compiled(unoptimized=lambda target, z, which, directions: is_small(target, len(z)))
+@compiled(unoptimized=lambda target, z, which, directions: is_cheap_with_curvature(target))
 def products_of_terms(target: Target, z: Float[AnyArray, "draws dim"], which: Bool[AnyArray, " terms"], directions):
     """Return log densities, gradients, and the mean Hessian of the sum of some terms times directions, (n, dim)."""
     values, gradients = jax.vmap(gradient_once_traced, in_axes=(None, 0))(target, z)

@@ -32,7 +32,7 @@ FULL_PRICE = 500_000  # operations of an evaluation, up to which the usual numbe
 LONG_BATCH = 200_000_000  # operations, beyond which a batch of dear evaluations is no faster for being longer
 SHORTEST_BATCH = 16  # draws, with which a matrix of data is still read seldom enough
 MOST_NUMBERS = 8_200_000  # held by the usual number of draws: all of them up to 500 dimensions, and then a share
-CHEAP, CHEAP_WITH_GRADIENT = 5_000, 40_000  # operations, see `is_cheap`
+CHEAP, CHEAP_WITH_GRADIENT, CHEAP_WITH_CURVATURE = 5_000, 40_000, 150_000  # operations, see `is_cheap`
 FUSED = 2  # the most that XLA was seen to hold, relative to what would be held if all that can be were fused
 ADJOINTS = 3  # the most that a gradient holds, relative to everything that its log density writes
 
@@ -114,15 +114,21 @@ def traced_size(target: Any, transform: Callable = lambda f: f) -> Size:
 def is_cheap(target: Any) -> bool:
     """Return whether batches of values are so cheap that XLA's optimisations take longer than they save.
 
-    They save about half a nanosecond for an operation. A fit and its check take some 50,000 values, and 100 batches of
-    gradients; optimising takes .1 to 1 s for a program of either.
+    They save about half a nanosecond for an operation. A fit and its check take some 50,000 values, 100 batches of
+    gradients, and 100 of curvatures. Optimising takes .1 to 1 s for a program of values, and the more the more
+    derivatives it has: 3 s for one of curvatures with special functions.
     """
     return price_of(target).operations <= CHEAP
 
 
 def is_cheap_with_gradient(target: Any) -> bool:
-    """Return the same for batches of values with their gradients, of which there are fewer."""
+    """Return the same for batches of values with their gradients."""
     return price_of(target).operations <= CHEAP_WITH_GRADIENT
+
+
+def is_cheap_with_curvature(target: Any) -> bool:
+    """Return the same for batches of second derivatives."""
+    return price_of(target).operations <= CHEAP_WITH_CURVATURE
 
 
 # How many evaluations, and how many at once -----------------------------------------------------------------------

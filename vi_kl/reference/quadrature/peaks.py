@@ -1,7 +1,7 @@
 """Peaks of a density of a few dimensions: where it is high, and how wide it is there.
 
 Everything is done for all starting points at once, by values of the log density alone: in three dimensions a
-gradient and a Hessian by differences take 13 values, and one call of the compiled density gives 8,192. So the
+gradient and a Hessian by differences take 13 values, and one call of the compiled density gives hundreds. So the
 search takes no compilation beyond the density's own.
 """
 
