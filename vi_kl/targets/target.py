@@ -554,10 +554,10 @@ def log_density_batch(target: Target, z: Float[AnyArray, "*batch dim"]) -> Float
     return over_draws(functools.partial(log_density, target), flat, at_once).reshape(z.shape[:-1])
 
 
-def is_small(target: Target) -> bool:
+def is_small(target: Target, evaluations: int = 1) -> bool:
     """Return whether so few numbers are read per step that compiling takes longer than even a slow program runs."""
     numbers = target.dim + sum(np.size(leaf) for leaf in jax.tree.leaves(target.data))
-    return numbers < 5_000
+    return numbers * evaluations < 5_000
 
 
 @streamed(with_gradient=True)
