@@ -271,6 +271,7 @@ def test_a_lacking_argument_is_named_with_the_columns_there_are(folder):
     with pytest.raises(FileError, match=r"needs 'weight', and data\.csv has no such column") as refused:
         bind(model, read_table(folder / "data.csv"))
     assert "Its columns are school, y, se, dirty, Body Weight, gap, when. --arg weight=COLUMN" in str(refused.value)
+    assert "--arg weight=@ all of them" in str(refused.value)
     with pytest.raises(FileError, match="needs 'weight', and there are no data: --data FILE"):
         bind(model, None)
     bound = bind(model, read_table(folder / "data.csv"), ["y=price"], may_lack=["weight", "y"])

@@ -19,7 +19,7 @@ import numpyro
 import numpyro.distributions as dist
 from numpyro.infer.util import potential_energy, unconstrain_fn
 
-from vi_kl.core.errors import ModelError
+from vi_kl.core.errors import ModelError, said
 from vi_kl.core.kept_programs import tracing
 from vi_kl.core.precision import owned
 from vi_kl.targets.calls import misspelt
@@ -215,7 +215,7 @@ class NumPyroModel(CapturedModel, Density):
             model, arrays, _ = with_constants(ForwardModel(given), arrays, lambda run, arrays: run.describe(arrays, {}))
         except (TypeError, ValueError, AttributeError) as error:  # the model's own
             raise ModelError(
-                f"The model '{self}' does not run on these arguments: {error}."
+                f"The model '{self}' does not run on these arguments: {said(error)}."
                 f"{misspelt(author, names, 'predict', OPTIONS_OF_PREDICT, str(error))} Give it all that it takes, in "
                 f"the shapes of the new rows. Data that are to be predicted are drawn anew, whatever is given: None "
                 f"where the model allows it, or else any values of the right shape. (The number of draws is given by "
