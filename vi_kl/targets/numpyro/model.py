@@ -233,7 +233,7 @@ class NumPyroModel(CapturedModel, Density):
             with tracing:
                 trace = self.trace(data, self.constrain(data, sites)[0])
         except (ValueError, TypeError) as error:  # NumPyro's own check of a distribution's parameters
-            return f"The model cannot be run there: {error}"
+            return f"The model cannot be run there: {said(error)}.{self.not_finite(data)}"
         for name, site in trace.items():
             if site["type"] != "sample":
                 continue
@@ -251,8 +251,20 @@ class NumPyroModel(CapturedModel, Density):
                 )
             kind = "observed" if site["is_observed"] else "latent"
             hint = "Is every observation inside the support?" if site["is_observed"] else "Check its prior."
+            hint += self.not_finite(data)
             return f"The log probability of {kind} site '{name}' is not finite in {bad} place(s). {hint}"
         return "Every site's log probability is finite there; the change of variables is not."
+
+    def not_finite(self, data) -> str:
+        """Say which arguments hold NaN or infinity, a sentence each with a space before it; "" if none does."""
+        counts = {
+            name: int((~jnp.isfinite(x)).sum())
+            for name, x in zip(self.names_of_data, self.split(data)[0], strict=True)
+            if jnp.issubdtype(x.dtype, jnp.floating)
+        }
+        return "".join(
+            f" Argument '{name}' holds {count} value(s) that are not finite." for name, count in counts.items() if count
+        )
 
     def __str__(self):
         return getattr(self.model, "__name__", type(self.model).__name__)
