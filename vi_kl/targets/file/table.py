@@ -288,7 +288,7 @@ def coded(text: np.ndarray, known: Sequence[str] | None, about: str) -> tuple[np
 def in_order(labels: Sequence[str]) -> list[str]:
     """Return labels in the order of their codes: as they appear, but yes after no, as 1 is after 0."""
     backwards = tuple(label.casefold() for label in reversed(labels)) in UNTRUE_AND_TRUE
-    return list(reversed(labels) if backwards else labels)
+    return list(labels)[::-1] if backwards else list(labels)
 
 
 def remark(about: str, labels: Sequence[str]) -> str:
