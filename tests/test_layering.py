@@ -140,7 +140,8 @@ def test_the_top_has_the_names_of_the_flow_and_every_part():
         ("Mixture", "vi_kl.families.Mixture"), ("Renyi", "vi_kl.objectives.Renyi"),
         ("Laplace", "vi_kl.algorithms.Laplace"), ("ReferencePosterior", "vi_kl.reference.ReferencePosterior"),
         ("Gap", "vi_kl.diagnostics.Gap"), ("Calibration", "vi_kl.workflows.calibration.Calibration"),
-        ("kl_divergence", "vi_kl.divergences.kl_divergence"),
+        ("kl_divergence", "vi_kl.divergences.kl_divergence"), ("encode", "vi_kl.workflows.amortisation.encode"),
+        ("compare_models", "vi_kl.workflows.compare_models.compare_models"),
     ],
 )  # fmt: skip
 def test_a_name_that_is_elsewhere_says_where(name, place):

@@ -124,7 +124,8 @@ def place_of(name: str) -> str:
     """Say in which part of vi_kl a public name is that is not at the top; "" where it is nowhere."""
     if name.startswith("_"):  # tools ask modules for such names, and none of them is public
         return ""
-    modules = (*(f"vi_kl.{part}" for part in PARTS), "vi_kl.workflows.calibration", "vi_kl.workflows.sampling")
+    procedures = (f"vi_kl.workflows.{each}" for each in ("amortisation", "calibration", "compare_models", "sampling"))
+    modules = (*(f"vi_kl.{part}" for part in PARTS), *procedures)
     places = [place for place in modules if name in getattr(importlib.import_module(place), "__all__", ())]
     return f" It is {' or '.join(f'{place}.{name}' for place in places)}." if places else ""
 

@@ -2,8 +2,9 @@
 
     POSTERIORDB_PATH=... python tests/benchmarks/measure_catalogue.py [--models NAME ...] [--limit SECONDS]
 
-Each model is compared by `vi_kl.compare` with one key and the methods of `methods_for(dim)`: Laplace's normal, the best
-normals without and with correlations, and what is richer, as far as the dimension allows it. No reference is used but
+Each model is compared by `vi_kl.compare` with one key and the methods of `methods_for(target)`: Laplace's normal, the
+best normals without and with correlations, and what is richer, as far as the dimension allows it; for a hierarchy the
+density of hyperparameters times a normal too, which the default then begins with. No reference is used but
 one that the model has in closed form. Kept are the method that the comparison recommends (the cheapest that is close
 enough, or that cannot be told apart from the nearest), the nearest by paired differences of ELBOs, and the KL with its
 standard error and its label. Each model is measured in a process of its own; one that fails or takes too long is left
@@ -19,35 +20,35 @@ from importlib.metadata import version
 from pathlib import Path
 
 import vi_kl
+from vi_kl.algorithms.candidates import is_grouped
 from vi_kl.core.files import replacing
 from vi_kl.models.catalogue import CATALOGUE, make_target
 from vi_kl.workflows.recommendation import ROUGH, at_most, chosen
 
 FILE = Path(__file__).parents[2] / "vi_kl" / "models" / "measured.json"
+MANNER = "vi_kl.compare(target, methods, key={}); no reference but closed forms; {}."
 METHODS = ("laplace", "mean_field", "full_rank")
 RICHER = ("skewed", "flow")
 LARGEST_FLOW = 50  # dimensions; above, these take many minutes, and the sparse normal is compared in their place
 KEY = 0
 
 
-def methods_for(dim: int) -> tuple[str, ...]:
-    """The methods that are compared on a model of so many dimensions."""
-    return (*METHODS, *RICHER) if dim <= LARGEST_FLOW else (*METHODS, "sparse_normal")
+def methods_for(target: vi_kl.Target) -> tuple[str, ...]:
+    """The methods that are compared on a model."""
+    for_groups = ("nested_normal",) if is_grouped(target) else ()
+    return (*METHODS, *(RICHER if target.dim <= LARGEST_FLOW else ("sparse_normal",)), *for_groups)
 
 
 def how() -> str:
     """What was done, in a sentence that stands beside the figures."""
-    versions = ", ".join(f"{name} {version(name)}" for name in ("jax", "numpyro"))
-    return (
-        f"vi_kl.compare(target, methods, key={KEY}) with {', '.join(METHODS)}, and {', '.join(RICHER)} up "
-        f"to {LARGEST_FLOW} dimensions, sparse_normal above; no reference but closed forms; {versions}."
-    )
+    return MANNER.format(KEY, ", ".join(f"{name} {version(name)}" for name in ("jax", "numpyro")))
 
 
 def measure(name: str) -> dict:
     """The figures of one model, by a comparison in this process."""
     target = make_target(name)
-    table = vi_kl.compare(target, list(methods_for(target.dim)), key=KEY)
+    methods = methods_for(target)
+    table = vi_kl.compare(target, list(methods), key=KEY)
     choice, fit, certificate = chosen(table.fits, table.certificates, table.ranking)
     kl = None if certificate.reverse_kl is None else certificate.reverse_kl.to("nats")
     return {
@@ -58,6 +59,7 @@ def measure(name: str) -> dict:
         "standard_error": None if kl is None else float(f"{kl.standard_error:.2g}"),
         "label": certificate.label,
         "gradients": int(fit.cost.gradient_evaluations),
+        "methods": methods,
     }
 
 

@@ -16,6 +16,7 @@ import vi_kl
 import vi_kl.diagnostics.advice
 import vi_kl.diagnostics.measurements
 import vi_kl.diagnostics.verdict
+from vi_kl.algorithms import Status
 from vi_kl.core.estimate import Estimate
 from vi_kl.core.records import plain
 from vi_kl.demo.worms import models as worms
@@ -251,6 +252,14 @@ def test_words_follow_the_figures_of_the_record(certificate):
         *(certificate.label, certificate.verdict, certificate.cannot_see, certificate.try_next),
     )
     assert bits.to("nats").verdict == certificate.verdict
+
+
+def test_the_optimiser_is_to_finish_only_where_the_status_says_how(key):
+    """A flow that the default keeps for the best has done all it was to do, and is not called converged."""
+    found = vi_kl.fit(Target.from_log_density(lambda z: -0.5 * z @ z, 2), "laplace", key=key)
+    for words, says_how in (("Raise max_steps.", True), ("Kept flow: the best found, and a rough stand-in.", False)):
+        fit = dataclasses.replace(found, status=Status(False, words))
+        assert any("Let the optimiser finish" in each for each in check(fit, key=key).try_next) is says_how
 
 
 def test_verdict_and_advice_know_no_certificate():

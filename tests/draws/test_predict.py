@@ -90,7 +90,7 @@ def test_new_groups():
     y = np.array([1.0, 2.0, 0.5, 3.0])
     fit = vi_kl.fit(groups, "laplace", y, 4, key=0)
     precision = 1 + 4 / 2  # of mu: each y_j is a measurement of it with variance 2
-    with pytest.raises(ModelError, match=r"'theta' has shape \(4,\).*\(3,\).*redraw=\['theta'\]"):
+    with pytest.raises(ModelError, match=r"'theta' has shape \(4,\).*\(3,\).*only some of them.*redraw=\['theta'\]"):
         fit.predict(1, None, 3)
     drawn = fit.predict(1, None, 3, redraw=["theta"], n=N)
     assert set(drawn) == {"theta", "y"}
@@ -313,6 +313,19 @@ def test_models_without_observations():
 def test_mistakes_are_named(ask, words):
     with pytest.raises(ValueError, match=words):
         ask(fitted("ragged"))
+
+
+def test_an_error_of_the_model_is_quoted_with_one_full_stop():
+    fit = vi_kl.fit(of_columns, "laplace", {"y": np.zeros(2)}, key=0)
+    with pytest.raises(ModelError, match=r"These are no rows\. Give it"):
+        fit.predict(1, {})
+
+
+def of_columns(data):
+    if "y" not in data:
+        raise ValueError("These are no rows.")
+    mu = numpyro.sample("mu", dist.Normal(0, 1))
+    numpyro.sample("y", dist.Normal(mu, 1), obs=data["y"])
 
 
 OFFSET = 1.0

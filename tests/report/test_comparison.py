@@ -13,6 +13,7 @@ import numpyro
 import numpyro.distributions as dist
 import pytest
 from matplotlib.figure import Figure
+from numpyro.infer.autoguide import AutoNormal
 from programs import exponential_rate
 from rich.console import Console
 
@@ -30,6 +31,7 @@ from vi_kl.report.figures.pairs import region
 from vi_kl.report.tables import COLUMNS, EIGHTY_CHARACTERS, Table, comparison_table, cost_table, evidence, notes, number
 from vi_kl.report.terminal import print_comparison
 from vi_kl.report.terminal_table import TerminalTable
+from vi_kl.workflows.members import all_in_a_call, members_of
 from vi_kl.workflows.ranking import Ranking
 
 pytestmark = pytest.mark.usefixtures("compiled_quickly")
@@ -344,6 +346,9 @@ def test_what_each_fit_cost_is_a_table(known):
 def test_a_page_names_the_call_that_makes_it_again_with_its_failures_in_their_places(known, tmp_path):
     page = html.unescape(known.to_html(tmp_path / "r.html").read_text())
     assert "vi_kl.compare(target, ['laplace', 'map', 'flow'], key=0).to_html('r.html', key=0" in page
+    asked = {"mine": known["laplace"], "rival": "flow", "family": vi_kl.MeanField(), "auto": AutoNormal}
+    written = all_in_a_call(members_of(known.target, asked))
+    assert written == "{'mine': fit, 'rival': 'flow', 'family': MeanField(), 'auto': AutoNormal}"
     shown = comparison_page(known, wording=lambda words: words.replace("Take", "Choose"))
     assert '<p class="answer">Choose laplace' in shown
 

@@ -271,6 +271,7 @@ def test_a_lacking_argument_is_named_with_the_columns_there_are(folder):
     with pytest.raises(FileError, match=r"needs 'weight', and data\.csv has no such column") as refused:
         bind(model, read_table(folder / "data.csv"))
     assert "Its columns are school, y, se, dirty, Body Weight, gap, when. --arg weight=COLUMN" in str(refused.value)
+    assert "--arg weight=@ all of them" in str(refused.value)
     with pytest.raises(FileError, match="needs 'weight', and there are no data: --data FILE"):
         bind(model, None)
     bound = bind(model, read_table(folder / "data.csv"), ["y=price"], may_lack=["weight", "y"])
@@ -289,6 +290,25 @@ def test_text_is_coded_in_order_of_appearance_and_known_codes_are_kept(folder):
     assert labels == ["A", "B", "C"]
     with pytest.raises(FileError, match="has 'B', which the data of the fit do not have"):
         table.column("school", ["A"])
+
+
+@pytest.mark.parametrize(("no", "yes"), [("no", "yes"), ("F", "T")])
+def test_no_is_zero_and_yes_is_one_whichever_comes_first(no, yes, tmp_path):
+    (tmp_path / "died.csv").write_text(f"died,sex\n{yes},m\n{no},f\n{yes},m\n")
+    (tmp_path / "model.py").write_text("import numpyro\ndef f(died, sex):\n    numpyro.sample('p', died)\n")
+    bound = bind(read_model(f"{tmp_path}/model.py"), read_table(tmp_path / "died.csv"))
+    np.testing.assert_array_equal(bound.args, [[1, 0, 1], [0, 1, 0]])
+    assert bound.codes == {"died": [no, yes], "sex": ["m", "f"]}
+    assert bound.remarks[0].endswith(f"column 'died' of died.csv is text: {no} is 0, and {yes} is 1")
+
+
+def test_truth_values_with_gaps_are_numbers_with_gaps(tmp_path):
+    (tmp_path / "died.csv").write_text("died,n\nTRUE,1\n,2\nFALSE,3\n")
+    (tmp_path / "died.json").write_text('{"died": [true, null, false]}')
+    for name in ("died.csv", "died.json"):
+        found, labels = read_table(tmp_path / name).column("died")
+        np.testing.assert_array_equal(found, [1, np.nan, 0])
+        assert labels is None
 
 
 def test_entries_are_called_only_by_names_that_are_known_to_be_theirs(folder):

@@ -144,6 +144,11 @@ def discrete_latent(y):
     numpyro.sample("y", dist.Normal(kind, 1), obs=y)
 
 
+def slope(x, y):
+    b = numpyro.sample("b", dist.Normal(0, 1))
+    numpyro.sample("y", dist.Normal(b * x, 1), obs=y)
+
+
 @pytest.mark.parametrize(
     ("model", "args", "words"),
     [
@@ -151,6 +156,7 @@ def discrete_latent(y):
         (discrete_latent, (np.zeros(3),), ["'kind'", "discrete", "MixtureSameFamily"]),
         (no_latent, (np.array(["a", "b"]),), ["encode"]),
         (exponential_rate, (np.array([0.3, np.nan, np.nan]),), ["'y'", "2 NaN", "drop"]),
+        (slope, (np.array([1.0, np.nan]), np.zeros(2)), ["Argument 'x' holds 1 value(s) that are not finite."]),
     ],
 )
 def test_refusals_name_the_culprit(model, args, words):

@@ -13,6 +13,7 @@ from numpyro.contrib.control_flow import scan
 import vi_kl
 from vi_kl import Target
 from vi_kl.core.errors import ModelWarning, UnsuitableError
+from vi_kl.targets.numpyro.indices import indexed_axes
 
 GROUP, Y = np.array([0, 1, 2, 1]), np.array([0.5, 1.0, -1.0, 2.0])
 
@@ -23,6 +24,12 @@ def grouped(group, y=None, scale=2.0):
         effect = numpyro.sample("effect", dist.Normal(0, 1))
     with numpyro.plate("rows", len(group)):
         numpyro.sample("y", dist.Normal(mean + scale * effect[group], 1), obs=y)
+
+
+def counted(group, y):
+    with numpyro.plate("groups", int(max(group))):  # needs the numbers themselves, which become a constant
+        effect = numpyro.sample("effect", dist.Normal(0, 1))
+    numpyro.sample("y", dist.Normal(effect[group], 1), obs=y)
 
 
 def of_table(data):
@@ -63,6 +70,13 @@ def test_a_model_that_is_most_likely_not_meant_is_told(model, arguments, words):
     assert len(told) == 1
     assert all(each in str(told[0].message) for each in words)
     assert told[0].filename == __file__
+
+
+def test_an_index_that_is_a_constant_of_the_model_is_known_as_its_argument():
+    with pytest.warns(ModelWarning, match="made of 'group' goes from 0 to 2, and 'effect' has 2 entries"):
+        target = Target.from_numpyro(counted, GROUP, Y)
+    (found,) = indexed_axes(target.density, target.data, target.sites)
+    assert (found.arguments, found.axes) == (("group",), (("effect", 0),))
 
 
 def stepped(group, y):

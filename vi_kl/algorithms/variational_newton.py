@@ -192,7 +192,8 @@ class Search(Approach):
             ratio = ratio_of(nats, ratio) if outer is None else 0.0
             bias /= (1 - ratio) ** 2
             before = seen.without_past()
-            self.progress(self.share_spent, f"step {len(self.elbos)}: {bias:.2g} nats to go, {left:.2g} of noise")
+            to_go = f"{bias:.2g} nats to go, " if np.isfinite(bias) else ""  # a first step has none to compare with
+            self.progress(self.share_spent, f"step {len(self.elbos)}: {to_go}{left:.2g} nats of noise")
             stood_in = stood_in + 1 if seen.is_stand_in else 0
             if stood_in >= MOST_STAND_INS:
                 self.is_lost = True
@@ -249,10 +250,11 @@ class Search(Approach):
         steps = len(self.elbos)
         if left + bias < self.tolerance:
             return Status(True, f"Converged after {steps} steps, to within {left + bias:.1g} nats of the best normal.")
+        gained = f", and the last step gained {bias:.2g}" if np.isfinite(bias) else ""
         return Status(
             False,
-            f"Not converged: after {steps} steps {left:.2g} nats of noise are left, and the last step gained "
-            f"{bias:.2g}; raise max_gradients (now {self.max_gradients:,}).",
+            f"Not converged: after {steps} steps {left:.2g} nats of noise are left{gained}; raise max_gradients "
+            f"(now {self.max_gradients:,}).",
         )
 
 

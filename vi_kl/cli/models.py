@@ -79,7 +79,7 @@ def all_of(entry: "Entry", how: str) -> Table:
         facts |= {
             "Take": str(measured),
             "KL(q||posterior)": f"{kl} ({measured.label}), of {measured.method} with {measured.gradients:,} gradients",
-            "Nearest": measured.nearest,
+            "Nearest": f"{measured.nearest}, of {', '.join(measured.methods)}",
             "Measured by": how,
         }
     facts["Fit it by"] = f"vi-kl fit {entry.name}"

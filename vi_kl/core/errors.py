@@ -8,7 +8,7 @@ import contextlib
 
 import numpy as np
 
-__all__ = ["FitError", "ModelError", "ModelWarning", "UnsuitableError", "ViKLError"]
+__all__ = ["FitError", "ModelError", "ModelWarning", "UnsuitableError", "ViKLError", "said"]
 
 
 class ViKLError(Exception):
@@ -29,6 +29,11 @@ class ModelError(ViKLError, ValueError):
 
 class ModelWarning(UserWarning):
     """A warning: the model can be fitted, and is most likely not the one that is meant; the message says why."""
+
+
+def said(error: BaseException) -> str:
+    """Return the message of another's error without a full stop, so that a sentence can end or go on after it."""
+    return str(error).strip().rstrip(".")
 
 
 NUMERICAL = (ArithmeticError, np.linalg.LinAlgError)  # the exceptions of floating-point numbers that leave their range

@@ -45,7 +45,7 @@ def advice_for(m: Measurements, label: str) -> tuple[str, ...]:
         advice.append(say("A longer fit, or one from another start: q is not where the posterior is highest."))
     if kl is None and m.limits.to("nats").lower > FAR_OFF and not m.is_beside:
         advice.append(say("A fit from another start: there are approximations nearer by as much as the limit says."))
-    if m.converged is False:
+    if m.may_go_on:
         advice.append(say("Let the optimiser finish: its status says what to raise."))
     if m.misses_mode:
         advice.append(say(SEVERAL))

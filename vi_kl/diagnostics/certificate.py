@@ -227,6 +227,7 @@ def certify(
     figures: dict[str, Any] = {
         "name": getattr(fit, "name", q.name),
         "converged": fit.status.converged if hasattr(fit, "status") else None,
+        "may_go_on": hasattr(fit, "status") and not fit.status.converged and "raise " in str(fit.status).lower(),
         "is_mean_field": isinstance(q.family, MeanField),
         "family": q.name,
         "dim": q.target.dim,

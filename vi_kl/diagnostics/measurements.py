@@ -53,6 +53,7 @@ class Measurements:
         contradictions: pairs of figures that cannot both be right, a sentence each.
         complaints: checks that the reference failed when it was made, a sentence each.
         converged: whether the fit reports that it converged; None for an approximation without a fit.
+        may_go_on: whether the fit did not converge, and its status says what to raise for its search to go on.
         is_mean_field: whether q takes all coordinates of z as independent by construction.
         family: the name of q's family, which may differ from the algorithm's.
         dim: the dimension of z.
@@ -100,6 +101,7 @@ class Measurements:
     contradictions: tuple[str, ...] = ()
     complaints: tuple[str, ...] = ()
     converged: bool | None = None
+    may_go_on: bool = dataclasses.field(default=False, metadata=WORKING)
     is_mean_field: bool = dataclasses.field(default=False, metadata=WORKING)
     family: str = ""
     dim: int = 0

@@ -178,12 +178,22 @@ def kept_values(values: Drawn, found: Mapping[str, ForwardSite], redraw: Collect
     kept = {name: x for name, x in values.items() if name in found and name not in redraw}
     for name, x in kept.items():
         if x.shape[1:] != found[name].shape:
-            raise ModelError(
-                f"Latent site '{name}' has shape {x.shape[1:]} in the posterior, and {found[name].shape} with the new "
-                f"arguments. If its entries are new ones (groups or rows that the data do not have), draw them from "
-                f"the model given the other sites: redraw=['{name}']."
-            )
+            raise ModelError(other_shape(name, x.shape[1:], found[name].shape))
     return kept
+
+
+def other_shape(name: str, then: tuple[int, ...], now: tuple[int, ...]) -> str:
+    """Say that a latent site has another shape with new arguments, and what to do."""
+    is_less = len(now) == len(then) and all(a <= b for a, b in zip(now, then, strict=True))
+    some = (
+        "If the model counts its groups in the data, and the new data have only some of them, let it take their number "
+        "as an argument, and fit it so. "
+    )
+    return (
+        f"Latent site '{name}' has shape {then} in the posterior, and {now} with the new arguments. "
+        f"{some if is_less else ''}If its entries are new ones (groups or rows that the data do not have), draw them "
+        f"from the model given the other sites: redraw=['{name}']."
+    )
 
 
 def asked_sites(found: Mapping[str, ForwardSite], given: Drawn, asked: Collection[str] | None) -> list[str]:

@@ -81,7 +81,7 @@ class Summary(Readable):
             ]
         for name in table.columns[len(self.probabilities) + 3 :]:
             table[name] = [
-                "-" if math.isnan(x) else f"{x:.2f}" if abs(x) < 1e3 else significant(x) for x in table[name]
+                "-" if math.isnan(x) else f"{x:z.2f}" if abs(x) < 1e3 else significant(x) for x in table[name]
             ]
         return table.drop(columns="standard error")
 

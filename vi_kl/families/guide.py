@@ -18,7 +18,7 @@ from numpyro.distributions import constraints
 from numpyro.infer import autoguide
 
 from vi_kl.core.compilation import CarriesArrays, compiled
-from vi_kl.core.errors import ViKLError
+from vi_kl.core.errors import ViKLError, said
 from vi_kl.core.kept_programs import tracing
 from vi_kl.core.precision import in_float64
 from vi_kl.core.programs.program import capture, kept, shape_of
@@ -119,7 +119,7 @@ class Guide(Family, CarriesArrays):
         except TypeError as error:
             if accepts(self.guide, args, kwargs):
                 raise
-            raise GuideError(f"Guide '{self.name}' must take the model's own arguments: {error}.") from error
+            raise GuideError(f"Guide '{self.name}' must take the model's own arguments: {said(error)}.") from error
         except AssertionError as error:
             raise GuideError(f"Guide '{self.name}' does not run: {error}{one_prefix(self.guide)}") from error
         check_sites(self.name, trace, target)

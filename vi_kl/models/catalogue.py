@@ -65,6 +65,7 @@ class Measured:
         standard_error: its standard error.
         label: how much that figure is worth ("exact", "certified", "estimated", "unknown").
         gradients: evaluations of the log density with its gradient that the fit took.
+        methods: those that were compared.
     """
 
     method: str
@@ -74,6 +75,7 @@ class Measured:
     standard_error: float | None
     label: str
     gradients: int
+    methods: tuple[str, ...]
 
     def __str__(self):
         if not self.serves:

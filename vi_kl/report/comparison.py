@@ -98,9 +98,9 @@ def write_comparison_page(
 
 
 def call_of(comparison: Comparison) -> str:
-    """Return the call that makes the comparison again; methods that have no name are called as in the comparison."""
-    methods = ", ".join(map(repr, comparison.asked or comparison.names))
-    return f"vi_kl.compare(target, [{methods}], key={comparison.key or 'key'})"
+    """Return the call that makes the comparison again."""
+    methods = comparison.methods or str(list(comparison.asked or comparison.names))
+    return f"vi_kl.compare(target, {methods}, key={comparison.key or 'key'})"
 
 
 def comparison_page(

@@ -26,7 +26,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vi_kl.core.errors import ModelError
+from vi_kl.core.errors import ModelError, said
 from vi_kl.core.precision import in_float64, x64_types
 from vi_kl.targets.captured import CapturedModel, captured
 from vi_kl.targets.constant_arguments import Constant, with_constants
@@ -144,9 +144,9 @@ class PyMCModel(CapturedModel, Density):
     def explain_failure(self, name, error):
         if isinstance(error, NotImplementedError):
             return ModelError(
-                f"The {name.replace('_', ' ')} of '{self}' cannot be computed in JAX: {error}. Register a function of "
-                f"JAX for it (pytensor.link.jax.dispatch.jax_funcify), or make the target of a log density that calls "
-                f"the model by jax.pure_callback (Target.from_log_density)."
+                f"The {name.replace('_', ' ')} of '{self}' cannot be computed in JAX: {said(error)}. Register a "
+                f"function of JAX for it (pytensor.link.jax.dispatch.jax_funcify), or make the target of a log density "
+                f"that calls the model by jax.pure_callback (Target.from_log_density)."
             )
         return error
 

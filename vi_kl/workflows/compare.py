@@ -24,7 +24,7 @@ from vi_kl.reference.find import find_reference
 from vi_kl.targets.arguments import require_learned
 from vi_kl.targets.target import Target
 from vi_kl.workflows.comparison import NOT_RANKED, Comparison
-from vi_kl.workflows.members import Member, members_of
+from vi_kl.workflows.members import Member, all_in_a_call, members_of
 from vi_kl.workflows.ranking import Ranking, rank
 
 __all__ = ["Comparison", "compare"]
@@ -134,7 +134,8 @@ def comparison_of(
     failures = {name: str(result) for name, result in known.items() if not isinstance(result, tuple)}
     fits, certificates = tuple(fit for fit, _ in done), tuple(c for _, c in done)
     asked = tuple(member.name for member in members)
-    return Comparison(target, fits, certificates, failures, key_text(key), ranking, notes, asked)
+    methods = all_in_a_call(members)
+    return Comparison(target, fits, certificates, failures, key_text(key), ranking, notes, asked, methods)
 
 
 def ranking_of(target: Target, members: Sequence[Member], results: Mapping[str, Result], key: PRNGKeyArray) -> Ranking:

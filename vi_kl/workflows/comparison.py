@@ -49,6 +49,7 @@ class Comparison(Readable):
         ranking: the approximations by their ELBOs, and which cannot be told apart.
         notes: what else must not be missed, a sentence each.
         asked: the names of all methods that were asked for, in this order, those of the failures among them.
+        methods: the methods as they stand in the call that makes the comparison; "" where it is not known.
         statuses: how each fit ended.
         costs: what each fit cost.
         recommendation: which approximation to take, why, and at what price; or what to do where none is near enough.
@@ -62,6 +63,7 @@ class Comparison(Readable):
     ranking: Ranking = NOT_RANKED
     notes: tuple[str, ...] = ()
     asked: tuple[str, ...] = ()
+    methods: str = dataclasses.field(default="", metadata=WORKING)
     statuses: tuple[Status, ...] = dataclasses.field(init=False, repr=False)
     costs: tuple[Cost, ...] = dataclasses.field(init=False, repr=False)
     recommendation: str = dataclasses.field(init=False, repr=False)

@@ -1,6 +1,6 @@
 """Members of a comparison: approximations that are to be fitted, or have been, each with a name of its own."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -18,10 +18,14 @@ class Member(NamedTuple):
     Attributes:
         name: its name in the comparison.
         source: the algorithm that fits it; or the Fit itself, which is checked only.
+        written: the method as it stands in the call.
+        is_labelled: whether the call gives it its name.
     """
 
     name: str
     source: Algorithm | Fit
+    written: str = ""
+    is_labelled: bool = False
 
 
 def members_of(target: Target, methods: Any) -> list[Member]:
@@ -46,8 +50,24 @@ def members_of(target: Target, methods: Any) -> list[Member]:
         source = method if isinstance(method, Fit) else choose_algorithm(target, method)
         if isinstance(source, Fit):
             require_fit_of(target, source)
-        members.append(Member(unlike(label or source.name, [member.name for member in members]), source))
+        name = unlike(label or source.name, [member.name for member in members])
+        members.append(Member(name, source, in_a_call(method), bool(label)))
     return members
+
+
+def in_a_call(method: Any) -> str:
+    """Return a method as it stands in a call: a name in quotes, a class or a function by its name, a Fit as `fit`."""
+    if isinstance(method, Fit):
+        return "fit"
+    shown = getattr(method, "__name__", None) or repr(method)
+    return f"{type(method).__name__}(...)" if shown.startswith("<") else shown
+
+
+def all_in_a_call(members: Sequence[Member]) -> str:
+    """Return the methods of a comparison as they stand in the call that makes it."""
+    if any(member.is_labelled for member in members):
+        return "{" + ", ".join(f"{member.name!r}: {member.written}" for member in members) + "}"
+    return "[" + ", ".join(member.written for member in members) + "]"
 
 
 def unlike(name: str, taken: list[str]) -> str:

@@ -270,8 +270,8 @@ def lacking(model: ModelFile, table: Table | None, name: str) -> str:
         return f"{model} needs '{name}', and there are no data: --data FILE, with a column for each of {each}."
     return (
         f"{model} needs '{name}', and {table.path.name} has no such column.{guess(name, table.raw)} Its columns are "
-        f"{listed(table.raw)}. --arg {name}=COLUMN takes another one, --arg {name}=3.5 a number, --arg {name}=none "
-        f"nothing."
+        f"{listed(table.raw)}. --arg {name}=COLUMN takes another one, --arg {name}=@ all of them, --arg {name}=3.5 a "
+        f"number, --arg {name}=none nothing."
     )
 
 

@@ -6,6 +6,7 @@ be one code in both.
 """
 
 from vi_kl.targets.file.arguments import Bound
+from vi_kl.targets.file.table import in_order
 from vi_kl.targets.numpyro.indices import indexed_axes
 from vi_kl.targets.target import Target
 
@@ -41,7 +42,7 @@ def joint_labels(bound: Bound, target: Target) -> dict[str, list[str]]:
         columns = list(dict.fromkeys(columns))
         if len({tuple(bound.codes[column]) for column in columns}) > 1:
             labels = dict.fromkeys(label for column in columns for label in bound.codes[column])
-            found |= {column: list(labels) for column in columns}
+            found |= {column: in_order(list(labels)) for column in columns}
     return found
 
 

@@ -1,7 +1,8 @@
 """Data in a file, by column: CSV, parquet, JSON, npz, netCDF.
 
-A column is an array of numbers, or a number. Text becomes codes, 0, 1, 2, ... in the order in which its labels appear;
-a column of numbers with stray text in it is refused, and so are dates. Nothing is coded before it is asked for.
+A column is an array of numbers, or a number. Text becomes codes, 0, 1, 2, ... in the order in which its labels appear,
+but no and yes are 0 and 1 whichever comes first. A column of numbers with stray text in it is refused, and so are
+dates. Nothing is coded before it is asked for.
 """
 
 import dataclasses
@@ -20,6 +21,7 @@ from vi_kl.targets.file.errors import FileError, listed
 
 MOSTLY = 0.5  # the share of a column's entries that are numbers, from which on text among them is a mistake
 SHOWN = 3  # labels in a remark
+UNTRUE_AND_TRUE = {("no", "yes"), ("n", "y"), ("false", "true"), ("f", "t")}
 WITH_COMMA = re.compile(r"\s*[+-]?\d+(,\d+)?\s*$")
 # 12,5; 1.234,5 or 1,234.5 or 1'234; 12 %, 12.5 EUR
 OTHER_NUMBER = re.compile(
@@ -221,9 +223,9 @@ def as_array(raw, about: str) -> np.ndarray:
 
 
 def are_numbers_with_gaps(array: np.ndarray) -> bool:
-    """Return whether an array of objects is one of numbers, some of which are missing, as null in JSON."""
+    """Return whether an array of objects is one of numbers or truth values, some of them missing, as null in JSON."""
     kinds = {type(entry) for entry in array.ravel()}
-    return bool(kinds & {int, float}) and kinds <= {int, float, type(None)}
+    return bool(kinds & {bool, int, float}) and kinds <= {bool, int, float, type(None)}
 
 
 def plain_number(array: np.ndarray) -> Any:
@@ -270,18 +272,28 @@ def coded(text: np.ndarray, known: Sequence[str] | None, about: str) -> tuple[np
         raise FileError(f"The {about} is text, and row {row + 1:,} has none: fill it, or leave the row out.")
     codes, labels = pd.factorize(entries.astype(str))
     names = [str(label) for label in labels]
-    if known is not None:
+    if known is None:
+        known = in_order(names)
+    else:
         new = [name for name in names if name not in known]
         if new:
             raise FileError(
                 f"The {about} has {listed(map(repr, new[:SHOWN]))}, which the data of the fit do not have; they have "
                 f"{listed(list(known)[:SHOWN])} and so on."
             )
-        codes, names = np.array([list(known).index(name) for name in names])[codes], list(known)
-    return np.asarray(codes, dtype=np.int64).reshape(np.shape(text)), names
+    places = np.array([list(known).index(name) for name in names], dtype=np.int64)
+    return places[codes].reshape(np.shape(text)), list(known)
+
+
+def in_order(labels: Sequence[str]) -> list[str]:
+    """Return labels in the order of their codes: as they appear, but yes after no, as 1 is after 0."""
+    backwards = tuple(label.casefold() for label in reversed(labels)) in UNTRUE_AND_TRUE
+    return list(labels)[::-1] if backwards else list(labels)
 
 
 def remark(about: str, labels: Sequence[str]) -> str:
     """Say how a column of text is coded."""
+    if tuple(map(str.casefold, labels)) in UNTRUE_AND_TRUE:
+        return f"The {about} is text: {labels[0]} is 0, and {labels[1]} is 1"
     shown = ", ".join(labels[:SHOWN]) + (", ..." if len(labels) > SHOWN else "")
     return f"The {about} is text, and coded as 0 to {len(labels) - 1} in order of appearance: {shown}"

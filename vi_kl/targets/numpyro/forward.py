@@ -100,7 +100,7 @@ class ForwardModel(Captured):
 
     def misses(self, arrays, values: dict) -> list[str]:
         """Say which indices among the data of a captured run lie outside of what they index."""
-        return misses(self.given, indexed(self, "simulate", arrays, self.given.names_of_data, sorted(values)))
+        return misses(self.given, indexed(self, self.given, "simulate", arrays, sorted(values)))
 
     def constants(self, arrays) -> dict[str, np.ndarray]:
         named = dict(zip(self.given.names_of_data, arrays, strict=False))

@@ -3,7 +3,7 @@
 A group that is counted from 1, or a group too many, is no error in JAX: the nearest entry stands in for it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -37,17 +37,17 @@ def indexed_axes(density: Any, data: tuple, sites: tuple[Site, ...]) -> list[Ind
     """
     # of sites whose change of variables changes their shape the entries are no longer told apart
     kept = [site.name if site.shape == site.unconstrained_shape else None for site in sorted(sites, key=name_of)]
-    return indexed(density, "log_density", data, density.names_of_data, kept) if hasattr(density, "programs") else []
+    return indexed(density, density, "log_density", data, kept) if hasattr(density, "programs") else []
 
 
-def indexed(run: Any, method: str, data: tuple, names: Sequence[str], sites: Sequence[str | None]) -> list[Indexed]:
+def indexed(run: Any, density: Any, method: str, data: tuple, sites: Sequence[str | None]) -> list[Indexed]:
     """Return the axes that a captured program indexes by whole numbers among its data.
 
     Args:
         run: what has the program.
+        density: what knows the names of the arguments.
         method: the program's name.
         data: the arrays that it is given, and those that it closes over.
-        names: the names of those that it is given.
         sites: the names of the sites whose values follow the data, in their order; None for one that is left out.
     """
     found = [(program, places) for name, program, places in run.programs if name == method]
@@ -59,13 +59,37 @@ def indexed(run: Any, method: str, data: tuple, names: Sequence[str], sites: Seq
     if not known:
         return []
     own = {place: site for place, site in enumerate(sites, len(leaves)) if site is not None}
+    constants = getattr(density, "constant_arguments", {})
+    names = [*(name_among(leaf, constants) for leaf in leaves[: len(places)]), *density.names_of_data]
+    idle = {place for place in range(len(places)) if is_all_alike(leaves[place])}
     results = []
     for each in lookups(program.operations, known):
-        of = [max(place - len(places) + 1, 0) for place in sorted(each.by) if place < len(leaves)]
-        if len(of) == len(each.by):
+        by = each.by - idle
+        of = [names[place] for place in sorted(by) if place < len(leaves)]
+        if len(of) == len(by):
             axes = sorted((own[place], axis) for place, axis in each.axes if place in own)
-            results.append(Indexed(tuple(dict.fromkeys(["", *names][i] for i in of)), tuple(axes), each))
+            results.append(Indexed(tuple(dict.fromkeys(of)), tuple(axes), each))
     return results
+
+
+def name_among(leaf: Any, constants: Mapping[str, np.ndarray]) -> str:
+    """Return the argument that an array which a program closes over is, as `int(group.max())` makes it; "" if none.
+
+    As an index it may have another shape, and another type of whole numbers.
+    """
+    if not constants or not holds_indices(leaf):
+        return ""
+    flat = np.asarray(leaf).ravel()
+    same = [name for name, x in constants.items() if holds_indices(x) and np.array_equal(x.ravel(), flat)]
+    return same[0] if len(same) == 1 else ""
+
+
+def is_all_alike(leaf: Any) -> bool:
+    """Return whether an array is of truth values that are all the same, and so choose nothing.
+
+    Whether a constant index counts from the end is found out while the model is traced, for each of its entries.
+    """
+    return getattr(leaf, "dtype", None) == np.bool_ and holds_indices(leaf) and (np.all(leaf) or not np.any(leaf))
 
 
 def name_of(site: Site) -> str:

@@ -19,7 +19,7 @@ import numpyro
 import numpyro.distributions as dist
 from numpyro.infer.util import potential_energy, unconstrain_fn
 
-from vi_kl.core.errors import ModelError
+from vi_kl.core.errors import ModelError, said
 from vi_kl.core.kept_programs import tracing
 from vi_kl.core.precision import owned
 from vi_kl.targets.calls import misspelt
@@ -215,7 +215,7 @@ class NumPyroModel(CapturedModel, Density):
             model, arrays, _ = with_constants(ForwardModel(given), arrays, lambda run, arrays: run.describe(arrays, {}))
         except (TypeError, ValueError, AttributeError) as error:  # the model's own
             raise ModelError(
-                f"The model '{self}' does not run on these arguments: {error}."
+                f"The model '{self}' does not run on these arguments: {said(error)}."
                 f"{misspelt(author, names, 'predict', OPTIONS_OF_PREDICT, str(error))} Give it all that it takes, in "
                 f"the shapes of the new rows. Data that are to be predicted are drawn anew, whatever is given: None "
                 f"where the model allows it, or else any values of the right shape. (The number of draws is given by "
@@ -233,7 +233,7 @@ class NumPyroModel(CapturedModel, Density):
             with tracing:
                 trace = self.trace(data, self.constrain(data, sites)[0])
         except (ValueError, TypeError) as error:  # NumPyro's own check of a distribution's parameters
-            return f"The model cannot be run there: {error}"
+            return f"The model cannot be run there: {said(error)}.{self.not_finite(data)}"
         for name, site in trace.items():
             if site["type"] != "sample":
                 continue
@@ -251,8 +251,20 @@ class NumPyroModel(CapturedModel, Density):
                 )
             kind = "observed" if site["is_observed"] else "latent"
             hint = "Is every observation inside the support?" if site["is_observed"] else "Check its prior."
+            hint += self.not_finite(data)
             return f"The log probability of {kind} site '{name}' is not finite in {bad} place(s). {hint}"
         return "Every site's log probability is finite there; the change of variables is not."
+
+    def not_finite(self, data) -> str:
+        """Say which arguments hold NaN or infinity, a sentence each with a space before it; "" if none does."""
+        counts = {
+            name: int((~jnp.isfinite(x)).sum())
+            for name, x in zip(self.names_of_data, self.split(data)[0], strict=True)
+            if jnp.issubdtype(x.dtype, jnp.floating)
+        }
+        return "".join(
+            f" Argument '{name}' holds {count} value(s) that are not finite." for name, count in counts.items() if count
+        )
 
     def __str__(self):
         return getattr(self.model, "__name__", type(self.model).__name__)
