@@ -5,10 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.optimize import approx_fprime
+from scipy.stats import qmc
 
 from vi_kl.core.random_keys import numpy_generator
 from vi_kl.families import FullRank, MeanField, Skewed
 from vi_kl.families.frame import Frame
+from vi_kl.objectives import sobol
 from vi_kl.objectives.fixed_noise import FixedNoiseELBO
 from vi_kl.objectives.noise import matched_noise
 from vi_kl.targets import Target
@@ -25,6 +27,17 @@ def test_mean_and_covariance_of_the_noise_are_exact(dim, n, key):
 def test_few_draws_have_exact_variances(key):
     u = matched_noise(numpy_generator(key), 64, 50)
     np.testing.assert_allclose(np.mean(u**2, axis=0), 1, rtol=1e-12)
+
+
+@pytest.mark.parametrize("dim", [1, 2, 40, 300])
+@pytest.mark.parametrize("numbers_are_found", [True, False])
+def test_points_are_those_of_scipy_bit_by_bit(dim, numbers_are_found, monkeypatch):
+    if not numbers_are_found:
+        monkeypatch.setattr(sobol, "direction_numbers", lambda: None)
+    for n in (1, 2, 256):
+        ours, theirs = np.random.default_rng(dim), np.random.default_rng(dim)
+        np.testing.assert_array_equal(sobol.sobol_points(ours, n, dim), qmc.Sobol(dim, rng=theirs).random(n))
+        assert ours.random() == theirs.random()
 
 
 def test_it_integrates_better_than_random_noise(key):

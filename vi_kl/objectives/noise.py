@@ -10,6 +10,8 @@ Reference: Owen (1997), "Scrambled net variance for integrals of smooth function
 import numpy as np
 from scipy.special import ndtri
 
+from vi_kl.objectives.sobol import MOST_DIMENSIONS, sobol_points
+
 PER_DIMENSION = 4  # draws per dimension from which on a covariance can be fitted to them
 
 
@@ -18,11 +20,9 @@ def sobol_normals(generator: np.random.Generator, n: int, dim: int) -> np.ndarra
 
     They are most even where n is a power of two. In more dimensions than Sobol points have, the rows are random.
     """
-    from scipy.stats import qmc  # imported here, as it takes a second
-
-    if dim > qmc.Sobol.MAXDIM:
+    if dim > MOST_DIMENSIONS:
         return generator.standard_normal((n, dim))
-    uniform = qmc.Sobol(dim, rng=generator).random(2 ** int(np.ceil(np.log2(max(n, 1)))))[:n]
+    uniform = sobol_points(generator, 2 ** int(np.ceil(np.log2(max(n, 1)))), dim)[:n]
     return ndtri(np.clip(uniform, 1e-12, 1 - 1e-12))
 
 
