@@ -38,7 +38,7 @@ def sobol_points(generator: np.random.Generator, n: int, dim: int) -> Float[np.n
 
 @functools.cache
 def direction_numbers() -> tuple[np.ndarray, np.ndarray] | None:
-    """Return each dimension's primitive polynomial, (dims,), and first numbers, (dims, k); None if they are not found."""
+    """Return each dimension's primitive polynomial, (dims,), and first numbers, (dims, k); None if not found."""
     found = find_spec("scipy")
     for folder in (found and found.submodule_search_locations) or ():
         file = Path(folder, "stats", "_sobol_direction_numbers.npz")
