@@ -58,4 +58,7 @@ def run_example(script: Path) -> Shown:
         pictures = {picture.name: picture.read_bytes() for picture in sorted(Path(folder).glob("*.png"))}
     if not pictures:
         raise RuntimeError(f"{script.name} writes no picture: let it save one as a PNG, for the gallery.")
+    for picture in pictures:
+        if f"{picture} written\n" not in "".join(printed):
+            raise RuntimeError(f"{script.name} does not print '{picture} written', where its page shall show it.")
     return Shown(printed, pictures)

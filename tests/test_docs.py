@@ -93,6 +93,7 @@ def test_every_example_is_in_the_gallery_with_its_picture_and_as_a_notebook(site
         assert html.escape(title, quote=False) in html.unescape(page)
         card = re.search(f'<a class="card" href="{script.stem}/"><img [^>]*src="([^"]+)"', pages["gallery"])
         assert (gallery / card[1]).read_bytes().startswith(b"\x89PNG")
+        assert re.search(f'<img [^>]*src="../{re.escape(card[1])}"', page), "the page shows its picture too"
         notebook = json.loads((gallery / f"{script.stem}.ipynb").read_text())
         code = "\n".join("".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code")
         assert lines_of_code(code) == lines_of_code(script.read_text())
