@@ -9,6 +9,7 @@ import inspect
 import json
 import pydoc
 import re
+from collections import Counter
 from pathlib import Path
 from urllib.parse import unquote, urldefrag
 
@@ -79,6 +80,23 @@ def test_documentation_builds_strictly_and_is_self_contained(site):
     assert pages["worms"].count("<figure>") == 4
     for figure in ("0.3384", "0.4773", "0.3301", "0.3378"):  # the article's, with a digit more
         assert figure in pages["worms"]
+
+
+@pytest.mark.publication
+@needs_builders
+def test_a_chinese_page_prints_the_numbers_of_the_english_one(site):
+    """What differs in words is run for each page, and must not have changed what both compute with."""
+    pages = pages_of(site)
+    for name in ("worms", *(f"learn/{name}" for name in (*LEARN, "course"))):
+        english, chinese = (Counter(decimals(pages[each])) for each in (name, f"zh/{name}"))
+        assert not chinese - english, name
+        assert (english - chinese).total() <= 0.03 * english.total(), name  # one language may say less
+
+
+def decimals(page: str) -> list[str]:
+    """Return the numbers with a decimal point that the code of a built page has printed."""
+    blocks = re.findall(r'<div class="language-(?:output|text) highlight"><pre>(.*?)</pre>', page, re.DOTALL)
+    return [each for block in blocks for each in re.findall(r"\d+\.\d+", re.sub(r"<[^>]+>|,", "", block))]
 
 
 @pytest.mark.publication
