@@ -17,6 +17,8 @@ import traceback
 from types import CodeType, FunctionType, ModuleType
 from typing import Any, NamedTuple
 
+import numpy as np
+
 DOCUMENTED = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 PLAIN = (bool, int, float, str)
 
@@ -80,7 +82,7 @@ class Session:
         looked_at = mentioned(compiled[0]) - made_anew(programs[0])
         self.refuse_words_within_what_is_shared(looked_at)
         if len(set(map(meaning, programs))) == 1 and all(map(self.is_same, looked_at)):
-            self.run_once(compiled[0])
+            self.run_once(compiled[0], looked_at)
             return
         for program in programs:
             self.refuse_to_change_what_is_shared(program)
@@ -88,9 +90,11 @@ class Session:
             self.readers = range(reader, reader + 1)
             exec(code, names)
 
-    def run_once(self, code: CodeType) -> None:
+    def run_once(self, code: CodeType, looked_at: set[str]) -> None:
         """Run a statement with the names of the first language, and give the others what it made of these."""
         first, *others = self.names
+        for names in others:
+            names.update({name: first[name] for name in looked_at & first.keys()})  # where equal, from now on the same
         self.readers, before = range(len(self.names)), dict(first)
         exec(code, first)
         set_here = mentioned(code)
@@ -104,7 +108,7 @@ class Session:
     def is_same(self, name: str) -> bool:
         """Say whether a name means the same in all languages."""
         first, *others = (names.get(name) for names in self.names)
-        return all(each is first or (type(each) is type(first) in PLAIN and each == first) for each in others)
+        return all(equal(first, each) for each in others)
 
     def refuse_words_within_what_is_shared(self, looked_at: set[str]) -> None:
         """Raise an error where a function that all languages have uses what differs between them."""
@@ -130,8 +134,17 @@ class Session:
             value = self.names[0].get(name)
             if name in made or value is None or isinstance(value, ModuleType) or not self.is_same(name):
                 continue
-            raise ValueError(f"Line {node.lineno} has other words in each language, and changes {name!r}, which all of "
-                             "them share: let it stand in a statement apart from these words.")  # fmt: skip
+            raise ValueError(f"Line {node.lineno} is run in each language, for its words or what differs by words, and "
+                             f"changes {name!r}, which all of them share: let it stand apart from these.")  # fmt: skip
+
+
+def equal(one: Any, other: Any) -> bool:
+    """Say whether two objects are the same, or equal numbers, texts or arrays."""
+    if one is other or type(one) is not type(other):
+        return one is other
+    if isinstance(one, np.ndarray):
+        return one.dtype == other.dtype and np.array_equal(one, other)
+    return type(one) in PLAIN and one == other
 
 
 def in_step(wholes: list[ast.Module]) -> list[tuple[ast.Module, ...]]:

@@ -58,6 +58,14 @@ def test_the_variable_of_a_loop_that_differs_can_be_used_again():
     assert texts([code.format("a")], [code.format("甲")]) == [["a\n2\n"], ["甲\n2\n"]]
 
 
+def test_equal_arrays_are_no_difference_and_one_of_them_goes_on():
+    code = COUNTED + (
+        "import numpy as np\nseen = []\nfor name, q in {{'{}': np.ones(2)}}.items():\n    print(name)\n"
+        "for i in range(2):\n    if i:\n        seen.append(q[0])\n    q[0] = slow()\nprint(*seen, q, slow())"
+    )
+    assert texts([code.format("a")], [code.format("甲")]) == [["a\n0.0 [1. 1.] 2\n"], ["甲\n0.0 [1. 1.] 2\n"]]
+
+
 def test_a_function_of_both_pages_prints_where_it_is_called():
     code = "def show(text):\n    print(text)\nshow('{}')"
     assert texts([code.format("a")], [code.format("甲")]) == [["a\n"], ["甲\n"]]
