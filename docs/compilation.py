@@ -1,7 +1,7 @@
-"""What is compiled for one page serves all of a build: the Chinese pages run the code of the English ones.
+"""What is compiled for one page serves all of a build.
 
 MkDocs loads this file as a hook, the first one: it speaks to JAX by the environment, before anything imports it, and so
-to the processes of the gallery too. What the environment says already comes first.
+to the processes that run the pages and examples. What the environment says already comes first.
 """
 
 import os

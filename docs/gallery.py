@@ -1,113 +1,29 @@
 """The gallery: each script of examples/ is run while the documentation is built, and shown with its picture.
 
 MkDocs loads this file as a hook. It adds a page for each example, with what its cells printed, the page's pictures, and
-the example as a notebook. The examples run one after the other beside the build, in a process each, as this same file:
-
-    python docs/gallery.py examples/05_two_directions.py     # writes what its cells print, as JSON
+the example as a notebook. The examples are run beside the build, after the code of the pages.
 """
 
-import contextlib
 import functools
 import html
-import io
-import json
-import os
 import re
-import subprocess
-import sys
-import tempfile
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from pathlib import Path
-from typing import Any, NamedTuple
 
+import workers
+from example_cells import Shown, cells_of, run_example, title_of
 from notebooks import as_notebook
 
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 PLACE = "<!-- examples -->"  # of the cards, on the gallery's page
-RESULT = "cells.json"
-
-
-class Cell(NamedTuple):
-    """A cell of a script in the percent format: its kind, its text, and the line of the script where it begins."""
-
-    kind: str
-    text: str
-    line: int
-
-
-class Shown(NamedTuple):
-    """What an example printed, cell by cell, and the pictures that it wrote, {file name: content}."""
-
-    printed: list[str]
-    pictures: dict[str, bytes]
-
-
-def cells_of(script: str) -> list[Cell]:
-    """Return the cells of a script, those of text without their comment signs."""
-    found = []
-    marks = list(re.finditer(r"^# %%( \[markdown\])?\n", script, re.MULTILINE))
-    for mark, after in zip(marks, [*marks[1:], None], strict=True):
-        text = script[mark.end() : after.start() if after else None]
-        if mark[1]:
-            found.append(Cell("markdown", re.sub(r"^# ?", "", text, flags=re.MULTILINE).strip(), 0))
-        else:
-            found.append(Cell("code", text.strip("\n"), script[: mark.end()].count("\n")))
-    return found
-
-
-def title_of(cells: list[Cell]) -> tuple[str, str]:
-    """Return an example's title and its first paragraph."""
-    title, _, rest = cells[0].text.partition("\n")
-    return title.removeprefix("# "), rest.strip().split("\n\n")[0].replace("\n", " ")
-
-
-# ---- run one example, in a process of its own -----------------------------------------------------------------------
-
-
-def run_here(script: Path) -> None:
-    """Run the cells of a script in this process, and write what each printed into the working folder."""
-    names: dict[str, Any] = {"__name__": "__main__", "__file__": str(script)}
-    printed = []
-    for cell in cells_of(script.read_text()):
-        out = io.StringIO()
-        if cell.kind == "code":
-            # the lines keep their numbers, so that errors and the source of functions are the script's
-            code = compile("\n" * cell.line + cell.text, str(script), "exec")
-            with contextlib.redirect_stdout(out):
-                exec(code, names)
-        printed.append(out.getvalue())
-    Path(RESULT).write_text(json.dumps(printed))
-
-
-def run_apart(script: Path) -> Shown:
-    """Run a script in a process and a folder of its own."""
-    with tempfile.TemporaryDirectory() as folder:
-        done = subprocess.run(
-            [sys.executable, Path(__file__).resolve(), script],
-            cwd=folder,
-            env={**os.environ, "MPLBACKEND": "agg", "PYTHONPATH": str(ROOT)},
-            capture_output=True,
-            text=True,
-        )
-        if done.returncode:
-            raise RuntimeError(f"{script.name} fails:\n{done.stderr}")
-        pictures = {picture.name: picture.read_bytes() for picture in sorted(Path(folder).glob("*.png"))}
-        if not pictures:
-            raise RuntimeError(f"{script.name} writes no picture: let it save one as a PNG, for the gallery.")
-        return Shown(json.loads(Path(folder, RESULT).read_text()), pictures)
-
-
-# ---- pages of them, as MkDocs asks for them -------------------------------------------------------------------------
 
 
 @functools.cache
 def running() -> dict[str, "Future[Shown]"]:
-    """Start all examples, one after the other beside the build, and return what will be known of each."""
-    pool = ThreadPoolExecutor(1)
-    started = {script.stem: pool.submit(run_apart, script) for script in EXAMPLES}
-    pool.shutdown(wait=False)
-    return started
+    """Start all examples, and return what will be known of each."""
+    # the last ones take longest
+    return {script.stem: workers.start(run_example, script) for script in reversed(EXAMPLES)}
 
 
 def page_of(script: Path, shown: Shown) -> str:
@@ -171,7 +87,3 @@ def on_post_build(config):
         for name, content in running()[script.stem].result().pictures.items():
             (folder / name).write_bytes(content)
         (folder / f"{script.stem}.ipynb").write_text(as_notebook(script.read_text()), encoding="utf-8")
-
-
-if __name__ == "__main__":
-    run_here(Path(sys.argv[1]).resolve())

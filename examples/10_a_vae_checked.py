@@ -87,3 +87,4 @@ with plots.style():
     axes.hist(evidence.log_evidence - elbo, bins=20)
     axes.set(xlabel="log evidence - ELBO of a picture, nats", ylabel="pictures held out")
     figure.savefig("a_vae_checked.png")
+print("a_vae_checked.png written")

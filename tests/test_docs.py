@@ -9,6 +9,7 @@ import inspect
 import json
 import pydoc
 import re
+from collections import Counter
 from pathlib import Path
 from urllib.parse import unquote, urldefrag
 
@@ -83,6 +84,23 @@ def test_documentation_builds_strictly_and_is_self_contained(site):
 
 @pytest.mark.publication
 @needs_builders
+def test_a_chinese_page_prints_the_numbers_of_the_english_one(site):
+    """What differs in words is run for each page, and must not have changed what both compute with."""
+    pages = pages_of(site)
+    for name in ("worms", *(f"learn/{name}" for name in (*LEARN, "course"))):
+        english, chinese = (Counter(decimals(pages[each])) for each in (name, f"zh/{name}"))
+        assert not chinese - english, name
+        assert (english - chinese).total() <= 0.03 * english.total(), name  # one language may say less
+
+
+def decimals(page: str) -> list[str]:
+    """Return the numbers with a decimal point that the code of a built page has printed."""
+    blocks = re.findall(r'<div class="language-(?:output|text) highlight"><pre>(.*?)</pre>', page, re.DOTALL)
+    return [each for block in blocks for each in re.findall(r"\d+\.\d+", re.sub(r"<[^>]+>|,", "", block))]
+
+
+@pytest.mark.publication
+@needs_builders
 def test_every_example_is_in_the_gallery_with_its_picture_and_as_a_notebook(site):
     pages, gallery = pages_of(site), site / "gallery"
     scripts = sorted((ROOT / "examples").glob("*.py"))
@@ -93,6 +111,7 @@ def test_every_example_is_in_the_gallery_with_its_picture_and_as_a_notebook(site
         assert html.escape(title, quote=False) in html.unescape(page)
         card = re.search(f'<a class="card" href="{script.stem}/"><img [^>]*src="([^"]+)"', pages["gallery"])
         assert (gallery / card[1]).read_bytes().startswith(b"\x89PNG")
+        assert re.search(f'<img [^>]*src="../{re.escape(card[1])}"', page), "the page shows its picture too"
         notebook = json.loads((gallery / f"{script.stem}.ipynb").read_text())
         code = "\n".join("".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code")
         assert lines_of_code(code) == lines_of_code(script.read_text())

@@ -98,6 +98,14 @@ def test_no_docstring_and_no_entry_begins_with_a_preposition():
     assert not wrong, "Begin with a verb ('Return ...') or a noun phrase ('the ...'):\n" + "\n".join(wrong)
 
 
+def test_no_sentence_is_taken_for_the_type_of_what_is_returned():
+    """The reference takes what stands before a colon in the first line for a type."""
+    sentence = re.compile(r"^ *Returns:\n +(?:An?|The) [^\n]*:(?: |$)", re.MULTILINE)
+    assert sentence.search("Fit.\n\nReturns:\n    The Fit: its status.")
+    wrong = [place for _, place, docstring, _ in docstrings() if sentence.search(docstring)]
+    assert not wrong, "Say it without the colon:\n" + "\n".join(wrong)
+
+
 def test_functions_begin_with_a_verb():
     """Functions say what they do: 'Return the ...', not 'The ...'; the few models whose words a page shows do not."""
     begin = [

@@ -14,7 +14,7 @@ import pytest
 import vi_kl
 from vi_kl.core.estimate import Estimate
 from vi_kl.core.languages import Sentence, speaking
-from vi_kl.diagnostics import chinese, movement
+from vi_kl.diagnostics import chinese, figures_in_chinese, movement
 from vi_kl.diagnostics.chinese import CHINESE
 from vi_kl.diagnostics.consistency import find_contradictions
 from vi_kl.diagnostics.evidence_bounds import Limits
@@ -97,6 +97,29 @@ def test_a_certificate_says_the_same_in_chinese(certificates):
         assert "看不见的：" in str(told)
         assert (told.label, told.reverse_kl) == (c.label, c.reverse_kl)
     assert "漏掉" in certificates[2].in_language("zh").verdict or "缺了峰" in certificates[2].in_language("zh").verdict
+
+
+def test_a_certificate_is_printed_in_chinese_with_the_same_figures(certificates):
+    for c in certificates:
+        told = c.in_language("zh")
+        for english, words in zip(
+            f"{c}\n{c.headline}".splitlines(), f"{told}\n{told.headline}".splitlines(), strict=True
+        ):
+            assert sorted(re.findall(FIGURES, english)) == sorted(re.findall(FIGURES, words))
+            assert not ENGLISH.search(re.sub(r"\"\w+\"", "", words)), words
+    told = certificates[0].in_language("zh")
+    assert "\n  对数证据     1.0" in str(told)
+    assert told.headline.startswith("mean_field，估计：KL(q||后验) ")
+
+
+def test_patterns_of_what_is_printed_are_what_is_printed():
+    """The English of each pattern stands in the code that prints it, and both languages have the same fields."""
+    package = Path(vi_kl.__file__).parent
+    code = "".join(path.read_text() for path in package.rglob("*.py") if path != Path(figures_in_chinese.__file__))
+    for pattern, chinese_words in figures_in_chinese.PATTERNS.items():
+        assert max(re.split(r"\{\w+\}", pattern), key=len).strip("% ,()") in code, pattern
+        assert sorted(re.findall(r"\{\w+\}", pattern)) == sorted(re.findall(r"\{\w+\}", chinese_words)), pattern
+        assert CJK.search(re.sub(r"\{\w+\}", "", chinese_words)) or "（" in chinese_words, pattern
 
 
 def test_the_language_stays_with_a_certificate_and_out_of_its_numbers(certificates):

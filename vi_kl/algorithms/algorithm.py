@@ -307,7 +307,7 @@ class Algorithm(NamesItsSettings, abc.ABC):
                 same (where SVI would have fitted side by side: but for rounding).
 
         Returns:
-            A list with the Fit of each target, or the error of vi_kl's own (such as FitError) that ended it: a failure
+            A list with the Fit of each target, or the error of vi_kl's own (such as FitError) that ended it; a failure
             does not end the other fits. If they ran side by side, the `cost` of each Fit has an even share of the
             seconds. Errors that are not vi_kl's own are faults of a program, and are raised. A fit whose worker died
             is a LostError; if a process pool broke by that, which does not say at which fit, those that were not

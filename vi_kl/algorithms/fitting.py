@@ -92,7 +92,7 @@ def fit(
             False; by default it is shown on a terminal and in a notebook after two seconds.
 
     Returns:
-        The Fit: its `approximation`, a readable `status`, its `history`, its `cost`, and what it has `learned`.
+        The Fit, with its `approximation`, a readable `status`, its `history`, its `cost`, and what it has `learned`.
 
     Raises:
         FitError: the method cannot be fitted to this target; the message says why, and what can.

@@ -30,6 +30,7 @@ from vi_kl.diagnostics.density import density_excess
 from vi_kl.diagnostics.effort import Effort, effort_for
 from vi_kl.diagnostics.evidence import Draws, elbo_of
 from vi_kl.diagnostics.evidence_bounds import Limits, evidence_limits
+from vi_kl.diagnostics.figures_in_chinese import in_figures
 from vi_kl.diagnostics.importance import effective_share, smoothed_weights
 from vi_kl.diagnostics.judgement import SCALE
 from vi_kl.diagnostics.measurements import Measurements
@@ -37,7 +38,7 @@ from vi_kl.diagnostics.missed_modes import MOST_DIMENSIONS, NOTABLE_SHARE, Searc
 from vi_kl.diagnostics.psis import pareto_k
 from vi_kl.diagnostics.rounding import rounding_of, with_rounding
 from vi_kl.diagnostics.saturation import saturations
-from vi_kl.diagnostics.sentences import say
+from vi_kl.diagnostics.sentences import columns, say
 from vi_kl.diagnostics.short_chains import PIECE
 from vi_kl.diagnostics.verdict import blind_spot, label_of, verdict_of
 from vi_kl.diagnostics.without_reference import View, judge_without_reference
@@ -96,7 +97,8 @@ class Certificate(Readable, Measurements):
     def in_language(self, language: str) -> "Certificate":
         """Return a copy whose verdict, blind spots and advice are in a language: "en", or "zh" for Chinese.
 
-        What checks of the reference say, the label and the names of methods are English in both.
+        It is printed in that language too. What checks of the reference say, the label, and the names of some methods
+        are English in both.
 
         Raises:
             ValueError: another language.
@@ -117,7 +119,8 @@ class Certificate(Readable, Measurements):
     def headline(self) -> str:
         """The approximation, how reliable the KL is, and the KL or its limits."""
         kl = self.limits if self.reverse_kl is None or self.improper else self.reverse_kl.as_divergence()
-        return f"{self.name}, {self.label}: KL(q||posterior) {kl}"
+        with speaking(self.language):
+            return in_figures(f"{self.name}, {self.label}: KL(q||posterior) {kl}")
 
     def __str__(self):
         figures = [
@@ -134,11 +137,10 @@ class Certificate(Readable, Measurements):
             figures.insert(3, ("", self.limits))
         if self.improper:
             figures = [figure for figure in figures if figure[0] != "KL(q||post.)"]
-        lines = [f"  {title:<13}{value}" for title, value in figures if value is not None]
         with speaking(self.language):
             lines = [
                 self._title(),
-                *lines,
+                *(f"  {columns(in_figures(name), 13)}{in_figures(x)}" for name, x in figures if x is not None),
                 f"  {self.verdict}",
                 "  " + say("It cannot see: {words}", words=self.cannot_see),
             ]

@@ -43,6 +43,7 @@ from vi_kl.diagnostics.arguments import Fitted, approximation_of, reference_and_
 from vi_kl.diagnostics.certificate import check, with_reference_attached
 from vi_kl.diagnostics.effort import effort_for
 from vi_kl.diagnostics.evidence import mean_estimate
+from vi_kl.diagnostics.figures_in_chinese import in_figures
 from vi_kl.diagnostics.kl_to_reference import reverse_kl_by_integration
 from vi_kl.diagnostics.sentences import columns, say, say_again, with_method
 from vi_kl.families.approximation import Approximation, is_pushed_noise, push_in_chunks
@@ -120,7 +121,8 @@ class Gap(Readable):
     def headline(self) -> str:
         """The approximation, how reliable the parts are, and the total."""
         total = "not known" if self.total is None else self.total.as_divergence()
-        return f"{self.name}, {self.label}: KL(q||posterior) {total}"
+        with speaking(self.language):
+            return in_figures(f"{self.name}, {self.label}: KL(q||posterior) {total}")
 
     def __str__(self):
         with speaking(self.language):

@@ -9,6 +9,7 @@ from unicodedata import east_asian_width
 from vi_kl.core.estimate import Estimate
 from vi_kl.core.languages import LANGUAGE, Sentence, in_context
 from vi_kl.diagnostics.chinese import CHINESE
+from vi_kl.diagnostics.figures_in_chinese import in_figures
 
 
 def say(sentence: str, /, **figures) -> str:
@@ -25,10 +26,10 @@ def say_again(sentence: str) -> str:
 
 
 def with_method(estimate: Estimate) -> str:
-    """Return an estimate in nats in the language of the context; most methods have no Chinese name."""
+    """Return an estimate in nats in the language of the context; some methods have no Chinese name."""
     if LANGUAGE.get() == "en":
         return str(estimate)
-    return f"{estimate.written} 奈特（{name_of(estimate.method)}）"
+    return f"{estimate.written} 奈特（{name_of(in_figures(estimate.method))}）"
 
 
 def columns(words: str, width: int) -> str:

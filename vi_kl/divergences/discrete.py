@@ -118,7 +118,7 @@ def smooth(p: Mapping[Any, float] | PmfLike, support: Iterable | None = None, ep
         epsilon: the probability of each missing symbol.
 
     Returns:
-        A value of p's kind: a dict (p's own symbols first, then the missing ones), or an array.
+        A value of p's kind, that is a dict (p's own symbols first, then the missing ones), or an array.
 
     Raises:
         ValueError: p is not a pmf, its symbols are not all in `support`, or its probabilities are too small to give

@@ -69,7 +69,7 @@ class Answers(abc.ABC):
             dims: {site: names of its axes}, where there is no plate, or its name will not do.
 
         Returns:
-            A Summary: printed it is a table, `to_dataframe()` has the numbers.
+            A Summary, which printed is a table; `to_dataframe()` has the numbers.
 
         Raises:
             ValueError: the certificate is of something else, or coords or dims do not fit the sites.

@@ -123,7 +123,7 @@ class Approximation(Answers):
                 False; by default it is shown on a terminal and in a notebook after two seconds.
 
         Returns:
-            A Resampled: `sites` has the draws, `k_hat` and `effective` say what they are worth, and they can be
+            A Resampled, whose `sites` has the draws; `k_hat` and `effective` say what they are worth, and they can be
             summarised, used to predict, and handed to ArviZ as q's own draws can.
 
         Raises:

@@ -62,7 +62,7 @@ def compare_models(
             default it is shown on a terminal and in a notebook after two seconds.
 
     Returns:
-        The ModelComparison: evidences with their limits, Bayes factors with intervals, differences of expected log
+        The ModelComparison, with evidences and their limits, Bayes factors with intervals, differences of expected log
         predictive densities, which quantities depend on the prior, and what all this says in words.
 
     Raises:

@@ -144,7 +144,7 @@ def renyi(
         normalize: likewise.
 
     Returns:
-        An array of the broadcast batch shape; +inf where the integral diverges (-inf for a negative order): where q
+        An array of the broadcast batch shape; +inf where the integral diverges (-inf for a negative order), where q
         has no density and p has, or, for orders over 1, p's tails are too heavy for q's. It is exact to nearly the last
         digit also where p and q almost agree; where digits are lost is listed in f_divergences/exponential_family.py.
 

@@ -91,7 +91,7 @@ class Posterior:
             sites: the draws, {site: (n, *site shape)}.
 
         Returns:
-            The quantities, {quantity: (n, ...)}, with the names and in the order of `draws`.
+            The quantities by name, each of shape (n, ...), with the names and in the order of `draws`.
         """
         sites = {name: np.asarray(values, dtype=float) for name, values in sites.items()}
         quantities = self.port.quantities(sites, *self.arguments)

@@ -45,7 +45,7 @@ def log_evidence_by_bridge(
         independent: whether every draw is independent of all others; their autocorrelation is estimated otherwise.
 
     Returns:
-        An Estimate whose standard error is the relative error of the evidence: its interval means what it says
+        An Estimate whose standard error is the relative error of the evidence; its interval means what it says
         while that error is well below one.
 
     Raises:

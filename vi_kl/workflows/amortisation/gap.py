@@ -57,7 +57,7 @@ def amortisation_gap(
             False; by default it is shown on a terminal and in a notebook after two seconds.
 
     Returns:
-        The Amortisation: the ELBO over all rows, and the gaps of those that were looked at, with what they mean.
+        The Amortisation, with the ELBO over all rows, and the gaps of those that were looked at, with what they mean.
 
     Raises:
         UnsuitableError: the guide is no encoder, or draws from no normal while no method is given.

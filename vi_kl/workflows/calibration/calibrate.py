@@ -79,7 +79,7 @@ def calibrate(
             are begun again first, one task at a time in a process of their own.
 
     Returns:
-        The Calibration: ranks, coverage, tests, and a verdict in words. Fits that failed or did not converge are
+        The Calibration, with ranks, coverage, tests, and a verdict in words. Fits that failed or did not converge are
         counted there.
 
     Raises:

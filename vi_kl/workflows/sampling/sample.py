@@ -119,8 +119,8 @@ def sample(
             False; by default it is shown on a terminal and in a notebook after two seconds.
 
     Returns:
-        A PosteriorSample: the draws, the figures they were judged by, the cost, and how far off the fit was. It is a
-        ReferencePosterior, which `vi_kl.check(fit, reference)` and `target.with_reference` take.
+        A PosteriorSample, with the draws, the figures they were judged by, the cost, and how far off the fit was. It is
+        a ReferencePosterior, which `vi_kl.check(fit, reference)` and `target.with_reference` take.
 
     Raises:
         UntrustworthyReference: a check failed.
