@@ -55,10 +55,14 @@ def on_page_markdown(markdown, *, page, **_):
 
 
 def next_printed(code: str, **_) -> str:
-    """Return what the next block of the page has printed, in place of running it."""
+    """Return what the next block of the page has printed, in place of running it.
+
+    Raises:
+        ExecutionError: the block failed, or another was run; markdown-exec warns of it, whereas others would be lost.
+    """
     block = next(coming, None)
     if block is None or block.code.split() != code.split():
-        raise RuntimeError(f"This block was not run where the page has it:\n{code}")
+        raise ExecutionError("This block was not run where the page has it.")
     if block.failure:
         raise ExecutionError(code_block("python", block.failure))
     return block.text

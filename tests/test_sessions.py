@@ -108,7 +108,7 @@ def test_a_page_shows_its_blocks_in_their_order_and_no_others():
         with pytest.raises(RuntimeError, match=r"does not show this block:\nd"):
             printed.on_page_content("html", page=page)
         printed.on_page_markdown("markdown", page=page)
-        with pytest.raises(RuntimeError, match="not run where the page has it"):
+        with pytest.raises(printed.ExecutionError, match="not run where the page has it"):
             printed.next_printed("c")
     finally:
         del printed.running["zh/a.md"]
