@@ -17,7 +17,7 @@ import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 
 from vi_kl.core.programs.measure import PLAINLY_FUSED, REDUCTIONS, SPECIALLY_FUSED, TRANSCENDENTALLY_FUSED, names
-from vi_kl.core.programs.replay import inner_programs, needed_operations, opened
+from vi_kl.core.programs.replay import fixed_and_carried, inner_programs, needed_operations, opened
 
 __all__ = ["Lookup", "lookups"]
 
@@ -156,7 +156,8 @@ def bodies(eqn, inputs: list[Followed]) -> Iterator[tuple[Any, list[Followed]]]:
     """Yield the programs that an operation runs at each step or in one of several cases, and what these are given."""
     name, params = eqn.primitive.name, eqn.params
     if name == "scan":
-        first, last = params["num_consts"], params["num_consts"] + params["num_carry"]
+        first, carry = fixed_and_carried(params)
+        last = first + carry
         yield params["jaxpr"], [*inputs[:first], *carried(inputs[first:last], inputs), *map(one_step, inputs[last:])]
     if name == "while":
         of_condition, first = params["cond_nconsts"], params["cond_nconsts"] + params["body_nconsts"]
